@@ -1,0 +1,76 @@
+# Everything that a person does with the programs, and that the people who change them do.
+#   CONTEXTS="cluster1 cluster2"   which contexts of the kubeconfig
+#   DIR=secrets                    where files go and come from (ignored by Git)
+#   ARGS="--tls=common"            further arguments of extract-secret or import-secrets
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: help install build demo sandbox extract import mesh assets test test-all test-node bench check format clean
+
+DIR ?= secrets
+CONTEXTS ?=
+ARGS ?=
+FIND_TESTS = find test -name '*.test.ts' -not -path 'test/e2e/*' | sort
+NODE_TEST = node --import tsx --test --test-reporter=spec
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+install: node_modules/.installed ## the packages, as the lock file pins them
+
+node_modules/.installed: package.json package-lock.json
+	@npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+	@touch $@
+
+build: dist/extract-secret.js ## the programs, into dist/
+
+dist/extract-secret.js: node_modules/.installed build.mjs package.json $(shell find lib scripts -name '*.ts')
+	@node build.mjs
+
+demo: build ## three embedded clusters, connected end to end
+	@node dist/clustermesh-secrets.js demo
+
+sandbox: build ## keeps the embedded clusters up until Ctrl-C
+	@node dist/clustermesh-secrets.js sandbox
+
+extract: build ## one file for each of CONTEXTS, into DIR
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@mkdir -p -m 700 "$(DIR)"
+	@for context in $(CONTEXTS); do \
+	  node dist/extract-secret.js --context "$$context" --output-file "$(DIR)/$${context//\//_}-secret.json" $(ARGS); \
+	done
+
+import: build ## the files of DIR into each of CONTEXTS
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$(DIR)"
+
+mesh: build ## both steps; the files only in a private temporary folder
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@umask 077; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$(MAKE) extract ARGS= DIR="$$dir" && $(MAKE) import DIR="$$dir"
+
+assets: install ## the real servers that judge us, built once into the cache
+	@node test/servers/assets.mjs
+
+test: build ## units, properties, contracts, and one small real mesh
+	@$(NODE_TEST) $$($(FIND_TESTS)) test/e2e/smoke.test.ts
+
+test-all: check test test-node ## everything
+	@$(NODE_TEST) --test-concurrency=1 $$(find test/e2e -name '*.test.ts' -not -name 'smoke.test.ts' | sort)
+
+test-node: build ## the built programs on the current LTS of Node
+	@node test/support/current-lts.mjs
+
+bench: build ## wall times against bare node and kubectl
+	@node --import tsx test/bench/bench.ts
+
+check: install ## types, formatter and linter
+	@npx tsc --noEmit
+	@npx biome check
+
+format: install
+	@npx biome check --write
+
+clean:
+	@rm -rf dist node_modules

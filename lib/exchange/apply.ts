@@ -1,0 +1,123 @@
+/** Carrying out a plan: no rules of its own, only writes, and reading and planning again where another writer came first. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
+import {
+  ApiError,
+  configMaps,
+  daemonSets,
+  deployments,
+  type KubernetesApi,
+  type Resource,
+  secrets,
+} from "../cluster/api.ts";
+import { UserError } from "../peer/errors.ts";
+import { hasErrors } from "../peer/findings.ts";
+import type { Outcome } from "./merge.ts";
+import type { Change, Plan } from "./plan.ts";
+import type { Target } from "./target.ts";
+
+/** How long conflicts are answered by reading and planning again, in milliseconds. */
+const CONFLICT_TIMEOUT = 30_000;
+
+export interface ApplyOptions {
+  /** Reads the target anew after a conflict. */
+  reread(): Promise<Target>;
+  /** Plans anew after a conflict. */
+  replan(target: Target): Plan;
+  /** Told of each change before it is made. */
+  announce(change: Change): void;
+  /** Told of each change after it was made. */
+  wrote(change: Change): void;
+}
+
+/**
+ * Makes the changes of a plan, one after the other. On a conflict the target is read and planned anew, until the
+ * conflicts end or 30 seconds are over.
+ *
+ * @returns the last plan, with the outcomes, users and cleaned Secrets of all attempts.
+ * @throws ApiError and ConnectionError as the API server or the way to it gives them; UserError (exit code 1) where
+ *   conflicts do not end, or (2) where the target changed so that the peers may not be written any more.
+ */
+export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, options: ApplyOptions): Promise<Plan> {
+  const deadline = Date.now() + CONFLICT_TIMEOUT;
+  let current = plan;
+  for (let attempt = 1; ; attempt++) {
+    const failed = await makeChanges(current);
+    if (!failed) return current;
+    if (Date.now() > deadline) {
+      throw new UserError(
+        `${failed.change.kind} ${failed.change.name} is being changed by others all the time: gave up after 30 s`,
+        1,
+        { cause: failed.error },
+      );
+    }
+    await sleep(Math.random() * Math.min(50 * 2 ** attempt, 2_000));
+    const next = options.replan(await options.reread());
+    if (hasErrors(next.findings)) {
+      const first = next.findings.find(({ severity }) => severity === "error");
+      throw new UserError(`the target changed meanwhile: ${first?.message}`, 2);
+    }
+    if (failed.error.status === 422 && next.changes.some((change) => sameChange(change, failed.change))) {
+      throw failed.error;
+    }
+    current = combine(current, next);
+  }
+
+  /** Makes the changes up to the first that conflicts. */
+  async function makeChanges({ changes }: Plan): Promise<{ change: Change; error: ApiError } | undefined> {
+    for (const change of changes) {
+      options.announce(change);
+      try {
+        await make(api, target.namespace, change);
+        options.wrote(change);
+      } catch (error) {
+        // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
+        const conflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
+        if (!conflict) throw error;
+        return { change, error };
+      }
+    }
+    return undefined;
+  }
+}
+
+function isFailedTest({ status }: ApiError, { verb }: Change): boolean {
+  return verb === "json-patch" && status === 422;
+}
+
+function sameChange(a: Change, b: Change): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+async function make(api: KubernetesApi, namespace: string, change: Change): Promise<void> {
+  switch (change.verb) {
+    case "create":
+      if (change.kind === "Secret") await api.create(secrets, namespace, change.object);
+      else await api.create(configMaps, namespace, change.object);
+      return;
+    case "merge-patch": {
+      const resource: Resource<V1Secret | V1ConfigMap> = change.kind === "Secret" ? secrets : configMaps;
+      await api.mergePatch(resource, namespace, change.name, change.patch);
+      return;
+    }
+    case "json-patch": {
+      const resource: Resource<V1Deployment | V1DaemonSet> = change.kind === "Deployment" ? deployments : daemonSets;
+      await api.jsonPatch(resource, namespace, change.name, change.patch);
+    }
+  }
+}
+
+/** The next plan, with what earlier attempts may have done already. */
+function combine(earlier: Plan, next: Plan): Plan {
+  const rank: Record<Outcome, number> = { unchanged: 0, changed: 1, added: 2 };
+  const outcomes = new Map(next.outcomes);
+  for (const [name, outcome] of earlier.outcomes) {
+    if (rank[outcome] > rank[outcomes.get(name) ?? "unchanged"]) outcomes.set(name, outcome);
+  }
+  return {
+    ...next,
+    outcomes,
+    granted: [...new Set([...earlier.granted, ...next.granted])],
+    cleaned: [...new Set([...earlier.cleaned, ...next.cleaned])],
+  };
+}

@@ -1,0 +1,110 @@
+/** Reading the files that peers come in: files, folders, and standard input. */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
+import { type Finding, finding } from "../peer/findings.ts";
+import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
+import { readPeerFile } from "../peer/secret.ts";
+
+/**
+ * Reads peers from files (JSON or YAML), from the `.json`, `.yaml` and `.yml` files of folders, and from standard input
+ * (`-`), and checks each by itself. The same peer twice counts once.
+ *
+ * @param now the time to judge certificates by.
+ * @param stdin where `-` reads from.
+ */
+export async function readPeers(
+  paths: readonly string[],
+  now: Date,
+  stdin: AsyncIterable<Uint8Array | string> = process.stdin,
+): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
+  const findings: Finding[] = [];
+  const found: SourcedPeer[] = [];
+  for (const { source, text } of await readTexts(paths, stdin, findings)) {
+    const { secrets, findings: unparsed } = parseSecrets(text, source);
+    findings.push(...unparsed);
+    for (const secret of secrets) {
+      const read = readPeerFile(secret, source);
+      findings.push(...read.findings);
+      found.push(...read.peers.map((peer) => ({ peer, source })));
+    }
+  }
+  const byName = new Map<string, SourcedPeer>();
+  for (const candidate of found) {
+    const { peer, source } = candidate;
+    const other = byName.get(peer.name);
+    if (!other) {
+      byName.set(peer.name, candidate);
+      findings.push(...checkPeer(candidate, now));
+    } else if (!samePeer(other.peer, peer)) {
+      const message = `${peer.name} stands in ${other.source} too, with other content`;
+      findings.push(finding("name-twice", { source, key: peer.name }, message, "leave one of the two files out"));
+    }
+  }
+  return { peers: [...byName.values()], findings };
+}
+
+async function readTexts(paths: readonly string[], stdin: AsyncIterable<Uint8Array | string>, findings: Finding[]) {
+  const texts: { source: string; text: string }[] = [];
+  for (const path of new Set(paths)) {
+    const files = path === "-" ? ["-"] : await expand(path, findings);
+    for (const source of files) {
+      const bytes = await (source === "-" ? readStream(stdin) : readOne(source)).catch((error: unknown) => {
+        findings.push(finding("unreadable", { source: nameOf(source) }, reason(error)));
+        return undefined;
+      });
+      if (bytes) texts.push({ source: nameOf(source), text: bytes.toString().replace(/^\uFEFF/, "") });
+    }
+  }
+  return texts;
+}
+
+function nameOf(path: string): string {
+  return path === "-" ? "standard input" : path;
+}
+
+async function expand(path: string, findings: Finding[]): Promise<string[]> {
+  try {
+    if (!(await stat(path)).isDirectory()) return [path];
+    const names = (await readdir(path)).filter((name) => /\.(json|ya?ml)$/i.test(name)).sort();
+    if (names.length === 0) {
+      findings.push(finding("unreadable", { source: path }, "the folder holds no .json, .yaml or .yml file"));
+    }
+    return names.map((name) => join(path, name));
+  } catch (error) {
+    findings.push(finding("unreadable", { source: path }, reason(error)));
+    return [];
+  }
+}
+
+async function readOne(path: string): Promise<Buffer> {
+  const { size } = await stat(path);
+  if (size > MAX_FILE_BYTES) throw new TooLarge();
+  return readFile(path);
+}
+
+async function readStream(stream: AsyncIterable<Uint8Array | string>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > MAX_FILE_BYTES) throw new TooLarge();
+    chunks.push(Buffer.from(chunk as Uint8Array));
+  }
+  return Buffer.concat(chunks);
+}
+
+class TooLarge extends Error {}
+
+function reason(error: unknown): string {
+  if (error instanceof TooLarge) return `the file has more than ${MAX_FILE_BYTES / 1_048_576} MiB`;
+  const { code, message } = error as NodeJS.ErrnoException;
+  const known: Record<string, string> = {
+    ENOENT: "there is no such file",
+    EACCES: "the file may not be read",
+    EISDIR: "it is a folder",
+    ENOTDIR: "a part of the path is no folder",
+    ELOOP: "the link leads in a circle",
+  };
+  return known[code ?? ""] ?? `the file cannot be read: ${code ?? message}`;
+}

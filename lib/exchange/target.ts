@@ -1,0 +1,37 @@
+/** A target: what is known of a cluster that peers are imported into. Plain data, so that planning needs no server. */
+import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
+import type { ClusterFacts } from "../peer/peer.ts";
+
+/** A workload whose pods resolve the names of remote control planes. */
+export interface Workload {
+  kind: "Deployment" | "DaemonSet";
+  name: string;
+  /** `spec.template.spec.hostAliases` as it stands; undefined where there is none. */
+  hostAliases: V1HostAlias[] | undefined;
+}
+
+export interface Target {
+  /** Its context: how it is called in findings. */
+  source: string;
+  namespace: string;
+  facts: ClusterFacts;
+  /** `cilium-clustermesh` as it stands. */
+  agentsSecret: V1Secret | undefined;
+  /** `cilium-kvstoremesh` as it stands. */
+  kvstoremeshSecret: V1Secret | undefined;
+  /** `clustermesh-remote-users` as it stands. */
+  users: V1ConfigMap | undefined;
+  /** Whether a volume of Deployment `clustermesh-apiserver` takes the users ConfigMap. */
+  takesUsers: boolean;
+  /**
+   * The cluster's own `common-etcd-client*` files, where the workload that will use the configs mounts them, with the
+   * CA there (PEM) if it could be read. Undefined where they are not mounted (up to 1.13).
+   */
+  common: { ca?: string | undefined } | undefined;
+  /** Whether the agents mount `local-etcd-client*` (1.16+). */
+  localMounted: boolean;
+  /** The certificate (PEM, without its key) that the cluster shows to others, if it could be read. */
+  clientCertificate: string | undefined;
+  /** The workloads that read the peers' configs, in the order in which they are to be patched. */
+  resolvers: Workload[];
+}

@@ -1,0 +1,118 @@
+/** By which CA and client certificate a target is to reach a peer. Pure. */
+import { commonName, isSignedBy, PemError, readCertificates } from "../peer/certificate.ts";
+import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
+import type { Peer } from "../peer/peer.ts";
+import type { SourcedPeer } from "../peer/rules.ts";
+import type { Target } from "./target.ts";
+
+/** `peer`: what the file brings; `common`: the target's own; `auto`: its own where it will do. */
+export type TlsMode = "auto" | "peer" | "common";
+
+/**
+ * The peer as it is to stand in the target: with the TLS material of the file, or, in the `common-` form, with the
+ * target's own, so that no private key stands in the Secret.
+ *
+ * @returns findings where the target cannot reach the peer in this mode.
+ */
+export function chooseTls(
+  { peer, source }: SourcedPeer,
+  target: Target,
+  mode: TlsMode,
+): { peer: Peer } | { findings: Finding[] } {
+  const place = { source, key: peer.name };
+  const refuse = (code: FindingCode, message: string, remedy?: string) => ({
+    findings: [finding(code, place, message, remedy)],
+  });
+  const obstacle = commonObstacle(peer, target);
+  const identity = peer.client === "importer" ? undefined : userOfCertificate(peer.client.cert);
+  const keyless = identity === undefined && peer.client === "importer";
+  // In authMode cluster a file holds the peer's own identity, which its own etcd does not let in.
+  const notForOthers = identity === `remote-${peer.name}`;
+
+  if (mode === "peer" && keyless) {
+    return refuse("peer-without-key", "--tls=peer, but the file brings no key for this peer", "import with --tls=auto");
+  }
+  if (mode === "peer" || (mode === "auto" && obstacle !== undefined && !keyless && !notForOthers)) return { peer };
+  if (obstacle === undefined) return { peer: { ...peer, ca: commonCa(peer), client: "importer" } };
+  const [code, why, remedy] = obstacle;
+  if (mode === "common" || keyless) return refuse(code, why, remedy);
+  return refuse(
+    "user-not-accepted",
+    `the certificate in the file is ${peer.name}'s own identity (CN ${identity}), which ${peer.name} does not let in`,
+    `authMode cluster wants one CA for all clusters, but ${why}`,
+  );
+}
+
+/** Where a file brings a CA and no certificate, its CA stays; else both are the target's own. */
+function commonCa({ ca, client }: Peer): Peer["ca"] {
+  return client === "importer" && ca !== "importer" ? ca : "importer";
+}
+
+/** What keeps the target's own files from serving for this peer; undefined where they will do. */
+function commonObstacle(peer: Peer, target: Target): [FindingCode, string, string?] | undefined {
+  const { common, clientCertificate, facts } = target;
+  if (!common) {
+    return ["common-not-mounted", "the target's workloads mount no certificate of their own for this (Cilium 1.14+)"];
+  }
+  const theirs = typeof peer.ca === "object" ? peer.ca.pem : peer.facts.ca;
+  const keyless = peer.client === "importer";
+  if (theirs === undefined) {
+    // A keyless file of the charts does not tell its CA; that clusters share one is what its form says.
+    return keyless ? undefined : ["ca-differs", "the file does not tell the peer's CA"];
+  }
+  const keepsCa = keyless && peer.ca !== "importer";
+  const unknown = keyless ? undefined : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
+  if (common.ca === undefined && !keepsCa) return unknown ? [...unknown] : undefined;
+  if (!keepsCa && !trusts(common.ca ?? "", theirs)) {
+    return [
+      "ca-differs",
+      `the CA of ${peer.name} is not the target's`,
+      "give the clusters one CA, or import with a key",
+    ];
+  }
+  if (clientCertificate === undefined) return unknown ? [...unknown] : undefined;
+  if (!signedBy(clientCertificate, theirs)) {
+    return ["ca-differs", `the target's own certificate is not signed by the CA of ${peer.name}`];
+  }
+  const user = userOfCertificate(clientCertificate);
+  if (user === "remote") return undefined;
+  const accepted = user === `remote-${facts.name}` && peer.facts.authMode !== "legacy";
+  // Where the file has a key, its certificate is the safer one unless the peer is known to take ours.
+  if (accepted && (keyless || peer.facts.authMode !== undefined)) return undefined;
+  return [
+    "user-not-accepted",
+    `the target comes as ${user}, and ${peer.name} has authMode ${peer.facts.authMode ?? "unknown"}`,
+    "a legacy server lets in CN remote only: use authMode migration there",
+  ];
+}
+
+function trusts(own: string, theirs: string): boolean {
+  return attempt(() => {
+    const known = new Set(readCertificates(own).map(({ fingerprint256 }) => fingerprint256));
+    return readCertificates(theirs).every(({ fingerprint256 }) => known.has(fingerprint256));
+  });
+}
+
+function signedBy(cert: string, ca: string): boolean {
+  return attempt(() => isSignedBy(readCertificates(cert), readCertificates(ca)));
+}
+
+/** False where a PEM cannot be read: that is said elsewhere. */
+function attempt(judge: () => boolean): boolean {
+  try {
+    return judge();
+  } catch (error) {
+    if (error instanceof PemError) return false;
+    throw error;
+  }
+}
+
+function userOfCertificate(cert: string): string | undefined {
+  try {
+    const [leaf] = readCertificates(cert);
+    return leaf && commonName(leaf);
+  } catch (error) {
+    if (error instanceof PemError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,191 @@
+/** Addresses, endpoints and prefixes as Cilium and Go read them. Pure. */
+import { isIPv4, isIPv6 } from "node:net";
+
+/**
+ * Whether `text` is a plain address as Go's `netip.ParseAddr` takes it: no CIDR, no brackets, no leading zeros.
+ * A zone (`fe80::1%eth0`), which netip takes, is refused: it means nothing on another machine.
+ */
+export function isAddress(text: string): boolean {
+  return isIPv4(text) || (isIPv6(text) && !text.includes("%"));
+}
+
+/** A host name as a certificate or a resolver takes it: labels of letters, digits, `-` and `_`, 253 characters. */
+export function isHostname(text: string): boolean {
+  return (
+    text.length <= 253 &&
+    /^(?!-)[a-z0-9_-]{1,63}(?:\.(?!-)[a-z0-9_-]{1,63})*\.?$/i.test(text) &&
+    !/^[0-9.]+$/.test(text)
+  );
+}
+
+export interface HostPort {
+  /** A host name, or an address without brackets. */
+  host: string;
+  port: number;
+}
+
+/**
+ * Reads `host:port`, `ip:port` or `[ip6]:port`.
+ *
+ * @returns undefined where it is none of them.
+ */
+export function parseHostPort(text: string): HostPort | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(text);
+  if (!match) return undefined;
+  const host = match[1] ?? match[2] ?? "";
+  const port = Number(match[3]);
+  if (port < 1 || port > 65535) return undefined;
+  const legal = match[1] === undefined ? isIPv4(host) || isHostname(host) : isIPv6(host) && isAddress(host);
+  return legal ? { host, port } : undefined;
+}
+
+/** `host:port`, with an IPv6 address in brackets. */
+export function formatHostPort({ host, port }: HostPort): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/**
+ * The host and port of an etcd endpoint, which has to be an https URL with a port and nothing behind it.
+ *
+ * @returns undefined where it is anything else.
+ */
+export function parseEndpoint(url: string): HostPort | undefined {
+  const match = /^https:\/\/([^/?#@\s]+)\/?$/.exec(url);
+  return match?.[1] === undefined ? undefined : parseHostPort(match[1]);
+}
+
+/** Orders IPv4 before IPv6, and each numerically. */
+export function compareAddresses(a: string, b: string): number {
+  const [x, y] = [toBits(a), toBits(b)];
+  if (!x || !y) return a < b ? -1 : a > b ? 1 : 0;
+  return x.width - y.width || (x.value < y.value ? -1 : x.value > y.value ? 1 : 0);
+}
+
+interface Bits {
+  value: bigint;
+  width: 32 | 128;
+}
+
+function toBits(address: string): Bits | undefined {
+  if (isIPv4(address)) {
+    return { value: address.split(".").reduce((sum, part) => (sum << 8n) | BigInt(part), 0n), width: 32 };
+  }
+  if (!isIPv6(address) || address.includes("%")) return undefined;
+  const dotted = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(address);
+  const tail = dotted?.[2] === undefined ? undefined : toBits(dotted[2])?.value;
+  const text =
+    tail === undefined ? address : `${dotted?.[1]}${(tail >> 16n).toString(16)}:${(tail & 0xffffn).toString(16)}`;
+  const [head = "", rest] = text.split("::");
+  const groups = (part: string) => (part === "" ? [] : part.split(":"));
+  const before = groups(head);
+  const after = rest === undefined ? [] : groups(rest);
+  const zeros = rest === undefined ? 0 : 8 - before.length - after.length;
+  const all = [...before, ...Array<string>(zeros).fill("0"), ...after];
+  return { value: all.reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n), width: 128 };
+}
+
+function fromBits({ value, width }: Bits): string {
+  if (width === 32) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".");
+  const groups = Array.from({ length: 8 }, (_, i) => ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16));
+  // WHATWG URLs write IPv6 in its canonical short form.
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+}
+
+interface Prefix extends Bits {
+  length: number;
+}
+
+function parsePrefix(cidr: string): Prefix | undefined {
+  const match = /^([^/]+)\/(\d{1,3})$/.exec(cidr);
+  const bits = match?.[1] === undefined ? undefined : toBits(match[1]);
+  const length = Number(match?.[2]);
+  if (!bits || length > bits.width) return undefined;
+  return truncate({ ...bits, length }, length);
+}
+
+function truncate(prefix: Prefix, length: number): Prefix {
+  const host = BigInt(prefix.width - length);
+  return { value: (prefix.value >> host) << host, width: prefix.width, length };
+}
+
+function contains(outer: Prefix, inner: Prefix): boolean {
+  return (
+    outer.width === inner.width && outer.length <= inner.length && truncate(inner, outer.length).value === outer.value
+  );
+}
+
+/** Whether two prefixes (`10.1.0.0/16`) have an address in common. What is not a prefix overlaps nothing. */
+export function cidrsOverlap(a: string, b: string): boolean {
+  const [x, y] = [parsePrefix(a), parsePrefix(b)];
+  return x !== undefined && y !== undefined && (contains(x, y) || contains(y, x));
+}
+
+/**
+ * The few prefixes that cover all of `cidrs`, sorted. Those within one /16 (IPv4) or /48 (IPv6) become one prefix of
+ * at most 20 or 56 bits, its length rounded down to a multiple of four, so that a node more or less seldom changes the
+ * answer. What is not a prefix is left out.
+ */
+export function coveringPrefixes(cidrs: Iterable<string>): string[] {
+  const groups = new Map<string, Prefix>();
+  for (const cidr of cidrs) {
+    const prefix = parsePrefix(cidr);
+    if (!prefix) continue;
+    const key = format(truncate(prefix, Math.min(prefix.length, prefix.width === 32 ? 16 : 48)));
+    const known = groups.get(key);
+    groups.set(key, known ? common(known, prefix) : prefix);
+  }
+  const rounded = [...groups.values()].map((prefix) => {
+    const length = Math.min(prefix.length, prefix.width === 32 ? 20 : 56);
+    return truncate(prefix, length - (length % 4));
+  });
+  const kept = rounded.filter(
+    (prefix, i) =>
+      !rounded.some((other, j) => i !== j && contains(other, prefix) && (!contains(prefix, other) || j < i)),
+  );
+  return kept
+    .sort((a, b) => a.width - b.width || (a.value < b.value ? -1 : a.value > b.value ? 1 : a.length - b.length))
+    .map(format);
+}
+
+function common(a: Prefix, b: Prefix): Prefix {
+  let length = Math.min(a.length, b.length);
+  while (truncate(a, length).value !== truncate(b, length).value) length--;
+  return truncate(a, length);
+}
+
+function format(prefix: Prefix): string {
+  return `${fromBits(prefix)}/${prefix.length}`;
+}
+
+/**
+ * Which of these owners have prefixes in common.
+ *
+ * @returns for each later owner the first earlier one it overlaps, with the two prefixes.
+ */
+export function findOverlaps(
+  owners: readonly { name: string; cidrs: readonly string[] }[],
+): { a: string; b: string; cidrs: [string, string] }[] {
+  const prefixes = owners
+    .flatMap(({ name, cidrs }, order) =>
+      cidrs.map((cidr) => ({ name, order, cidr, prefix: parsePrefix(cidr) as Prefix })),
+    )
+    .filter(({ prefix }) => prefix !== undefined)
+    .sort(
+      ({ prefix: a }, { prefix: b }) =>
+        a.width - b.width || (a.value < b.value ? -1 : a.value > b.value ? 1 : a.length - b.length),
+    );
+  const found = new Map<string, { a: string; b: string; cidrs: [string, string] }>();
+  // Prefixes nest or are apart, so those that hold the one at hand are on a stack.
+  const open: typeof prefixes = [];
+  for (const entry of prefixes) {
+    while (open.length > 0 && !contains((open.at(-1) as typeof entry).prefix, entry.prefix)) open.pop();
+    const other = open.find(({ name }) => name !== entry.name);
+    if (other) {
+      const [first, second] = other.order < entry.order ? [other, entry] : [entry, other];
+      const key = `${first.name} ${second.name}`;
+      if (!found.has(key)) found.set(key, { a: first.name, b: second.name, cidrs: [first.cidr, second.cidr] });
+    }
+    open.push(entry);
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,121 @@
+/**
+ * What stands in annotations of the Secrets. Pure.
+ *
+ * Schema 1, on a file (`extract-secret` writes it): one annotation for each fact of the cluster, named
+ * `clustermesh-secrets/<fact>`, as {@link FACTS} lists them, besides `clustermesh-secrets/schema: "1"`. A fact that is
+ * not known has no annotation. Lists are comma-separated.
+ *
+ * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer in it, so that
+ * the next import can compare. At most 200 bytes a peer, for all annotations of an object share 256 KiB.
+ */
+import type { AuthMode, ClusterFacts } from "./peer.ts";
+
+export const PREFIX = "clustermesh-secrets/";
+export const SCHEMA = `${PREFIX}schema`;
+export const SCHEMA_VERSION = 1;
+export const PEERS = `${PREFIX}peers`;
+/** On the users ConfigMap: the names of the peers whose users we added, comma-separated. */
+export const USERS = `${PREFIX}users`;
+/** Where `kubectl apply` leaves the whole object, private keys included. */
+export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+interface Codec<T> {
+  write(value: T): string;
+  /** Undefined where the text is none. */
+  read(text: string): T | undefined;
+}
+
+const text: Codec<string> = { write: (value) => value, read: (value) => value || undefined };
+const integer: Codec<number> = {
+  write: String,
+  read: (value) => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
+};
+const flag: Codec<boolean> = { write: String, read: (value) => ({ true: true, false: false })[value] };
+const texts: Codec<string[]> = {
+  write: (value) => value.join(","),
+  read: (value) => value.split(",").filter((part) => part !== ""),
+};
+const oneOf = <T extends string>(...values: T[]): Codec<T> => ({
+  write: (value) => value,
+  read: (value) => values.find((one) => one === value),
+});
+
+const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<NonNullable<ClusterFacts[K]>>] } = {
+  name: ["cluster-name", text],
+  id: ["cluster-id", integer],
+  maxConnectedClusters: ["max-connected-clusters", integer],
+  version: ["cilium-version", text],
+  namespace: ["namespace", text],
+  kvstoreMesh: ["kvstoremesh", flag],
+  authMode: ["auth-mode", oneOf<AuthMode>("legacy", "migration", "cluster")],
+  podCidrs: ["pod-cidrs", texts],
+  routingMode: ["routing-mode", text],
+  tunnelProtocol: ["tunnel-protocol", text],
+  encryption: ["encryption", oneOf<"none" | "wireguard" | "ipsec">("none", "wireguard", "ipsec")],
+  kubeProxyReplacement: ["kube-proxy-replacement", flag],
+  ipFamilies: [
+    "ip-families",
+    {
+      write: texts.write,
+      read: (value) => value.split(",").filter((part): part is "IPv4" | "IPv6" => /^IPv[46]$/.test(part)),
+    },
+  ],
+  nodePort: ["node-port", integer],
+  serverNames: ["server-names", texts],
+  ca: ["ca", text],
+};
+
+/** The annotations of a file for these facts. */
+export function writeFacts(facts: ClusterFacts): Record<string, string> {
+  const annotations: Record<string, string> = { [SCHEMA]: String(SCHEMA_VERSION) };
+  for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
+    const [name, codec] = FACTS[key] as [string, Codec<unknown>];
+    const value = facts[key];
+    if (value !== undefined) annotations[PREFIX + name] = codec.write(value);
+  }
+  return annotations;
+}
+
+/** The facts that a file's annotations tell; what is missing or cannot be read is absent. */
+export function readFacts(annotations: Readonly<Record<string, string>>): ClusterFacts {
+  const facts: Record<string, unknown> = {};
+  for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
+    const [name, codec] = FACTS[key] as [string, Codec<unknown>];
+    const value = annotations[PREFIX + name];
+    const fact = typeof value === "string" ? codec.read(value) : undefined;
+    if (fact !== undefined) facts[key] = fact;
+  }
+  return facts;
+}
+
+/** Id and maximum of a peer, as a target's Secret keeps them. */
+export type PeerRecord = Pick<ClusterFacts, "id" | "maxConnectedClusters">;
+
+/** The value of {@link PEERS}; undefined where nothing is known of any. */
+export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): string | undefined {
+  const known = [...records].filter(([, { id, maxConnectedClusters: max }]) => id !== undefined || max !== undefined);
+  if (known.length === 0) return undefined;
+  known.sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify(
+    Object.fromEntries(known.map(([name, { id, maxConnectedClusters: max }]) => [name, { id, max }])),
+  );
+}
+
+/** What {@link PEERS} says; nothing where it cannot be read: it is an aid, not the truth. */
+export function readPeerRecords(value: string | undefined): Map<string, PeerRecord> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(value ?? "{}");
+  } catch {
+    parsed = {};
+  }
+  const records = new Map<string, PeerRecord>();
+  for (const [name, entry] of Object.entries(typeof parsed === "object" && parsed !== null ? parsed : {})) {
+    const { id, max } = (entry ?? {}) as { id?: unknown; max?: unknown };
+    records.set(name, {
+      ...(typeof id === "number" && { id }),
+      ...(typeof max === "number" && { maxConnectedClusters: max }),
+    });
+  }
+  return records;
+}

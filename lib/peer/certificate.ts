@@ -1,0 +1,153 @@
+/** Certificates and keys in PEM, of any key type. Reading is node:crypto's; judging names is as Go does it. Pure. */
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { isIPv4, isIPv6 } from "node:net";
+
+const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([\s\S]*?)-----END \1-----/g;
+
+/** Thrown where a PEM text does not hold what it should. Its message names what, never the content. */
+export class PemError extends Error {}
+
+/** Whether there is any PEM block in `text`. Cilium takes a CA file without one for an empty pool, without an error. */
+export function hasPem(text: string): boolean {
+  return text.search(BLOCK) !== -1;
+}
+
+/**
+ * All certificates of a PEM text, in its order.
+ *
+ * @throws PemError where there is none, or where a block is something else (Cilium refuses a config whose CA file
+ *   holds such a block) or cannot be read.
+ */
+export function readCertificates(pem: string): X509Certificate[] {
+  const certificates: X509Certificate[] = [];
+  for (const [block, label] of pem.matchAll(BLOCK)) {
+    if (label !== "CERTIFICATE") throw new PemError(`holds a ${label} where a certificate is expected`);
+    try {
+      certificates.push(new X509Certificate(block));
+    } catch {
+      throw new PemError(`certificate ${certificates.length + 1} cannot be read`);
+    }
+  }
+  if (certificates.length === 0) throw new PemError("holds no certificate in PEM form");
+  if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("is cut off within a PEM block");
+  return certificates;
+}
+
+/**
+ * The private key of a PEM text.
+ *
+ * @throws PemError where there is none, or it is encrypted: Cilium cannot ask for a passphrase.
+ */
+export function readPrivateKey(pem: string): KeyObject {
+  if (/^Proc-Type:.*ENCRYPTED|BEGIN ENCRYPTED PRIVATE KEY/m.test(pem)) throw new PemError("is encrypted");
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new PemError("holds no private key in PEM form");
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // The message of OpenSSL is left out on purpose: nothing of a key may come near a terminal.
+    throw new PemError("holds a private key that cannot be read");
+  }
+}
+
+/** Whether a private key is that of the certificate. */
+export function keyFits(key: KeyObject, certificate: X509Certificate): boolean {
+  return certificate.checkPrivateKey(key);
+}
+
+/** The certificates as PEM, each ending in a newline. */
+export function formatCertificates(certificates: readonly X509Certificate[]): string {
+  return certificates.map((certificate) => `${certificate.toString().trim()}\n`).join("");
+}
+
+/**
+ * A CA bundle in one canonical form: its certificates without comments, each once, in the order of their bytes. Two
+ * bundles of the same certificates are equal texts.
+ *
+ * @throws PemError as {@link readCertificates}.
+ */
+export function normalizeCa(pem: string): string {
+  const unique = new Map(readCertificates(pem).map((certificate) => [certificate.fingerprint256, certificate]));
+  return formatCertificates([...unique.keys()].sort().map((key) => unique.get(key) as X509Certificate));
+}
+
+/** The first 16 hexadecimal digits of the SHA-256 of a text: enough to tell CA bundles apart, and short. */
+export function contentHash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+/** The common name of the subject, which etcd takes as the user; undefined where it has none. */
+export function commonName(certificate: X509Certificate): string | undefined {
+  return /^CN=(.*)$/m.exec(certificate.subject)?.[1];
+}
+
+/** The DNS names and addresses that a certificate covers; addresses in their short form. */
+export function subjectAltNames(certificate: X509Certificate): string[] {
+  const text = certificate.subjectAltName ?? "";
+  const names: string[] = [];
+  for (const match of text.matchAll(/(DNS|IP Address):("(?:[^"\\]|\\.)*"|[^,]*)/g)) {
+    const raw = match[2] ?? "";
+    const value = raw.startsWith('"') ? (JSON.parse(raw) as string) : raw;
+    names.push(match[1] === "IP Address" ? shortAddress(value) : value);
+  }
+  return names;
+}
+
+/** Whether a certificate with these names is valid for `host`, as Go's `VerifyHostname` judges it. */
+export function covers(names: readonly string[], host: string): boolean {
+  if (isIPv4(host) || isIPv6(host)) return names.includes(shortAddress(host));
+  const wanted = host.toLowerCase().replace(/\.$/, "");
+  const suffix = wanted.slice(wanted.indexOf("."));
+  return names.some((name) => {
+    const pattern = name.toLowerCase();
+    return pattern === wanted || (pattern.startsWith("*.") && wanted.includes(".") && pattern.slice(1) === suffix);
+  });
+}
+
+function shortAddress(address: string): string {
+  if (!isIPv6(address)) return address;
+  const short = new URL(`http://[${address}]`).hostname.slice(1, -1);
+  const mapped = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(short);
+  if (!mapped) return short;
+  const [high, low] = [Number.parseInt(mapped[1] ?? "", 16), Number.parseInt(mapped[2] ?? "", 16)];
+  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** From when and until when a certificate is valid. Read by us: `Date.parse` takes the year 0050 for 1950. */
+export function validity(certificate: X509Certificate): { from: Date; until: Date } {
+  return { from: parseDate(certificate.validFrom), until: parseDate(certificate.validTo) };
+}
+
+function parseDate(text: string): Date {
+  const match = /^(\w{3})\s+(\d+) (\d+):(\d+):(\d+)(?:\.\d+)? (\d+) GMT$/.exec(text);
+  if (!match) return new Date(Number.NaN);
+  const [day, hours, minutes, seconds, year] = match.slice(2, 7).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const date = new Date(0);
+  date.setUTCFullYear(year, MONTHS.indexOf(match[1] ?? ""), day);
+  date.setUTCHours(hours, minutes, seconds);
+  return date;
+}
+
+/**
+ * Whether the first of `chain` is signed, over the others of the chain where needed, by a certificate of `trusted`.
+ * Dates are not judged.
+ */
+export function isSignedBy(chain: readonly X509Certificate[], trusted: readonly X509Certificate[]): boolean {
+  const [leaf, ...intermediates] = chain;
+  if (!leaf) return false;
+  const seen = new Set<string>();
+  const climb = (certificate: X509Certificate): boolean => {
+    seen.add(certificate.fingerprint256);
+    const signs = (issuer: X509Certificate) => certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+    if (trusted.some((ca) => ca.fingerprint256 === certificate.fingerprint256 || signs(ca))) return true;
+    return intermediates.some((issuer) => !seen.has(issuer.fingerprint256) && signs(issuer) && climb(issuer));
+  };
+  return climb(leaf);
+}

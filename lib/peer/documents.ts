@@ -1,0 +1,86 @@
+/** Texts of files as Secrets: JSON or YAML, one object, a List or several documents. Pure. */
+import type { V1Secret } from "@kubernetes/client-node";
+import { parseAllDocuments } from "yaml";
+import { type Finding, finding } from "./findings.ts";
+
+/** A file of more bytes than this is not read: a Secret holds one megabyte. */
+export const MAX_FILE_BYTES = 64 * 1_048_576;
+
+/**
+ * The Secrets of a text.
+ *
+ * @param source how the text is called in findings.
+ * @returns findings for what is no Secret, besides the Secrets.
+ */
+export function parseSecrets(text: string, source: string): { secrets: V1Secret[]; findings: Finding[] } {
+  const place = { source };
+  if (text.trim() === "") return refuse("the file is empty", "was the extraction stopped by an error?");
+  if (text.includes("\0")) return refuse("is no text in UTF-8", "save it as UTF-8");
+  let documents: unknown[];
+  try {
+    documents = /^\s*[{[]/.test(text) ? [JSON.parse(text)] : parseYaml(text);
+  } catch (error) {
+    return refuse(`is neither JSON nor YAML: ${firstLine(error)}`, "is it whole?");
+  }
+  const secrets: V1Secret[] = [];
+  const findings: Finding[] = [];
+  for (const object of documents.flatMap(itemsOf)) {
+    const problem = notASecret(object);
+    if (problem === undefined) secrets.push(object as V1Secret);
+    else findings.push(finding("not-a-secret", place, problem));
+  }
+  if (documents.length > 0 && secrets.length === 0 && findings.length === 0) {
+    findings.push(finding("not-a-secret", place, "the list holds no object"));
+  }
+  return { secrets, findings };
+
+  function refuse(message: string, remedy: string) {
+    return { secrets: [], findings: [finding("unreadable", place, message, remedy)] };
+  }
+}
+
+function parseYaml(text: string): unknown[] {
+  const parsed = parseAllDocuments(text, { logLevel: "silent", uniqueKeys: true });
+  if (!Array.isArray(parsed)) return [];
+  return parsed
+    .map((document) => {
+      const [error] = document.errors;
+      if (error) throw error;
+      return document.toJS({ maxAliasCount: 10 }) as unknown;
+    })
+    .filter((value) => value !== null && value !== undefined);
+}
+
+function itemsOf(object: unknown): unknown[] {
+  const { kind, items } = isRecord(object) ? object : {};
+  return (kind === "List" || kind === "SecretList") && Array.isArray(items) ? items : [object];
+}
+
+function notASecret(object: unknown): string | undefined {
+  if (!isRecord(object)) return "holds no Kubernetes object";
+  const { apiVersion, kind, data, stringData, metadata } = object;
+  // Items of a SecretList have no kind of their own.
+  if (kind !== undefined && kind !== "Secret") return `holds a ${String(kind).slice(0, 40)}, not a Secret`;
+  if (kind === undefined && data === undefined) return "holds an object that is no Secret";
+  if (apiVersion !== undefined && apiVersion !== "v1")
+    return `holds a Secret of ${String(apiVersion).slice(0, 40)}, not v1`;
+  for (const [name, value] of Object.entries({ data, stringData, metadata })) {
+    if (value !== undefined && value !== null && !isRecord(value)) return `holds a Secret whose ${name} is no mapping`;
+  }
+  const annotations = isRecord(metadata) ? metadata.annotations : undefined;
+  if (annotations !== undefined && annotations !== null && !isRecord(annotations)) {
+    return "holds a Secret whose annotations are no mapping";
+  }
+  return undefined;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function firstLine(error: unknown): string {
+  // Messages of JSON.parse may quote the text, which may be a key: only the place is kept.
+  const message = error instanceof Error ? error.message : String(error);
+  const place = /\bline \d+(?:,? column \d+)?|\bposition \d+/.exec(message)?.[0];
+  return place ? `stopped at ${place}` : "it cannot be parsed";
+}

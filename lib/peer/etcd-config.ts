@@ -1,0 +1,139 @@
+/** The etcd client config: what Cilium reads for one remote cluster. Pure. */
+import { parseDocument, stringify } from "yaml";
+import { compareAddresses, isAddress, parseEndpoint } from "./address.ts";
+import type { HostAlias } from "./peer.ts";
+
+export interface EtcdConfig {
+  endpoints: string[];
+  hostAliases: HostAlias[];
+  /** Paths, as they stand; undefined where the config names none. */
+  trustedCaFile?: string | undefined;
+  certFile?: string | undefined;
+  keyFile?: string | undefined;
+  /** Fields that are none of the above, and that are not carried over. */
+  otherFields: string[];
+}
+
+/** Thrown by {@link parseEtcdConfig}; the message says what is wrong, in words for a person. */
+export class EtcdConfigError extends Error {}
+
+/** Cilium takes a file of the mounted folder for a cluster's config if its bytes contain this. */
+export function isEtcdConfig(content: string): boolean {
+  return content.includes("endpoints:");
+}
+
+/**
+ * Reads a config as Cilium does: unknown fields are passed over, a field of another shape refuses the whole.
+ *
+ * @throws EtcdConfigError
+ */
+export function parseEtcdConfig(text: string): EtcdConfig {
+  const document = parseDocument(text, { logLevel: "silent", strict: true, uniqueKeys: true });
+  const problem = document.errors[0];
+  if (problem) throw new EtcdConfigError(`is not YAML: ${problem.message.split("\n")[0]}`);
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 10 });
+  } catch {
+    throw new EtcdConfigError("is not YAML that can be resolved");
+  }
+  if (!isRecord(value)) throw new EtcdConfigError("is not a mapping");
+  const {
+    endpoints,
+    "trusted-ca-file": ca,
+    "cert-file": cert,
+    "key-file": key,
+    "cilium-host-aliases": aliases,
+    ...others
+  } = value;
+  return {
+    endpoints: strings(endpoints, "endpoints"),
+    hostAliases: list(aliases, "cilium-host-aliases").map((entry) => {
+      if (!isRecord(entry)) throw new EtcdConfigError("has an entry of cilium-host-aliases that is not a mapping");
+      return { hostname: textOf(entry.hostname, "hostname") ?? "", ips: strings(entry.ips, "ips") };
+    }),
+    trustedCaFile: textOf(ca, "trusted-ca-file"),
+    certFile: textOf(cert, "cert-file"),
+    keyFile: textOf(key, "key-file"),
+    otherFields: Object.keys(others).sort(),
+  };
+}
+
+/**
+ * Writes a config in its one canonical form: Cilium compares bytes, and a changed byte makes every agent reconnect.
+ * `otherFields` are not written.
+ */
+export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): string {
+  const aliases = canonicalAliases(config.hostAliases);
+  return stringify(
+    {
+      endpoints: canonicalEndpoints(config.endpoints),
+      ...(config.trustedCaFile !== undefined && { "trusted-ca-file": config.trustedCaFile }),
+      ...(config.certFile !== undefined && { "cert-file": config.certFile }),
+      ...(config.keyFile !== undefined && { "key-file": config.keyFile }),
+      ...(aliases.length > 0 && { "cilium-host-aliases": aliases }),
+    },
+    // Go reads YAML 1.1, in which more words want quotes.
+    { version: "1.1", lineWidth: 0, indentSeq: false },
+  );
+}
+
+/** Endpoints, each once, sorted: etcd's client takes them in any order. */
+export function canonicalEndpoints(endpoints: readonly string[]): string[] {
+  return [...new Set(endpoints)].sort();
+}
+
+/** Aliases sorted by name, their addresses sorted and each once. */
+export function canonicalAliases(aliases: readonly HostAlias[]): HostAlias[] {
+  return aliases
+    .map(({ hostname, ips }) => ({ hostname, ips: [...new Set(ips)].sort(compareAddresses) }))
+    .sort((a, b) => (a.hostname < b.hostname ? -1 : a.hostname > b.hostname ? 1 : 0));
+}
+
+/** What makes Cilium refuse these aliases, and with them the whole config; undefined where it takes them. */
+export function aliasProblem(aliases: readonly HostAlias[]): string | undefined {
+  const seen = new Set<string>();
+  for (const { hostname, ips } of aliases) {
+    if (hostname === "") return "a host alias without a hostname";
+    if (seen.has(hostname)) return `two host aliases for ${hostname}`;
+    seen.add(hostname);
+    if (ips.length === 0) return `a host alias for ${hostname} without addresses`;
+    const wrong = ips.find((ip) => !isAddress(ip));
+    if (wrong !== undefined) return `a host alias for ${hostname} with ${JSON.stringify(wrong)}, which is no address`;
+  }
+  return undefined;
+}
+
+/** The host names (not the addresses) of these endpoints, each once. Endpoints that are none are passed over. */
+export function endpointHostnames(endpoints: readonly string[]): string[] {
+  const hosts = endpoints.map((url) => parseEndpoint(url)?.host).filter((host) => host !== undefined);
+  return [...new Set(hosts)].filter((host) => !isAddress(host));
+}
+
+/** Whether an endpoint is a cluster's own copy of what its kvstoremesh fetched, and so nobody's peer. */
+export function isOwnCache(endpoints: readonly string[]): boolean {
+  return endpoints.some((url) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? ""));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function list(value: unknown, field: string): unknown[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new EtcdConfigError(`has ${field} that is not a list`);
+  return value;
+}
+
+function strings(value: unknown, field: string): string[] {
+  return list(value, field).map((entry) => {
+    if (typeof entry !== "string") throw new EtcdConfigError(`has an entry of ${field} that is not a text`);
+    return entry;
+  });
+}
+
+function textOf(value: unknown, field: string): string | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  if (typeof value !== "string") throw new EtcdConfigError(`has ${field} that is not a text`);
+  return value;
+}

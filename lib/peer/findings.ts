@@ -1,0 +1,85 @@
+/** Findings: what would keep a peer from connecting, each with a code that does not change. One list for every command. */
+
+export type Severity = "error" | "warning";
+
+/** Every code there is, with its severity. An error stops an import before anything is written. */
+export const FINDING_CODES = {
+  // The file.
+  unreadable: "error",
+  "not-a-secret": "error",
+  "data-invalid": "error",
+  "no-peer": "error",
+  "schema-newer": "warning",
+  // The config of a peer.
+  "config-invalid": "error",
+  "config-fields-ignored": "warning",
+  "own-cache": "error",
+  "endpoint-invalid": "error",
+  "endpoint-not-covered": "error",
+  "alias-invalid": "error",
+  "no-addresses": "error",
+  "file-missing": "error",
+  "file-elsewhere": "error",
+  "no-client-certificate": "error",
+  "system-roots": "warning",
+  // Certificates.
+  "ca-empty": "error",
+  "ca-invalid": "error",
+  "ca-expired": "error",
+  "certificate-invalid": "error",
+  "certificate-expired": "error",
+  "certificate-not-yet-valid": "error",
+  "certificate-expires": "warning",
+  "certificate-not-signed": "error",
+  "key-invalid": "error",
+  "key-mismatch": "error",
+  // Names and ids.
+  "name-illegal": "error",
+  "id-illegal": "error",
+  "id-unknown": "warning",
+  "name-twice": "error",
+  "id-twice": "error",
+  "name-of-target": "error",
+  "id-of-target": "error",
+  "maximum-differs": "error",
+  "too-many-peers": "error",
+  // Whether it fits the target.
+  "common-not-mounted": "error",
+  "ca-differs": "error",
+  "peer-without-key": "error",
+  "user-not-accepted": "error",
+  "users-invalid": "error",
+  "version-unknown": "warning",
+  "secret-too-large": "error",
+  "pod-cidrs-overlap": "warning",
+  "tunnel-differs": "warning",
+  "encryption-differs": "warning",
+  "same-node-port": "warning",
+} as const satisfies Record<string, Severity>;
+
+export type FindingCode = keyof typeof FINDING_CODES;
+
+/** Where a finding was made: the file (or context), and the key in it. */
+export interface Place {
+  source: string;
+  key?: string | undefined;
+}
+
+export interface Finding extends Place {
+  code: FindingCode;
+  severity: Severity;
+  /** One sentence without a full stop. */
+  message: string;
+  /** What to do about it. */
+  remedy?: string | undefined;
+}
+
+/** Makes a finding; its severity follows from its code. */
+export function finding(code: FindingCode, place: Place, message: string, remedy?: string): Finding {
+  return { code, severity: FINDING_CODES[code], source: place.source, key: place.key, message, remedy };
+}
+
+/** Whether any of these stops the work. */
+export function hasErrors(findings: readonly Finding[]): boolean {
+  return findings.some(({ severity }) => severity === "error");
+}

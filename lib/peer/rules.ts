@@ -1,0 +1,340 @@
+/** The rules that a peer is judged by, alone, among others, and against a target. Pure: the clock is an argument. */
+import type { KeyObject, X509Certificate } from "node:crypto";
+import { findOverlaps, formatHostPort, isAddress, parseEndpoint } from "./address.ts";
+import {
+  covers,
+  hasPem,
+  isSignedBy,
+  keyFits,
+  PemError,
+  readCertificates,
+  readPrivateKey,
+  validity,
+} from "./certificate.ts";
+import { aliasProblem, endpointHostnames, isOwnCache } from "./etcd-config.ts";
+import { type Finding, finding, type Place } from "./findings.ts";
+import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
+
+const DAY = 86_400_000;
+/** A certificate that ends within this many days is warned of. */
+const EXPIRES_SOON_DAYS = 30;
+
+/** A peer and where it came from. */
+export interface SourcedPeer {
+  peer: Peer;
+  source: string;
+}
+
+/**
+ * What is wrong with a peer by itself: its name, endpoints, aliases and certificates.
+ *
+ * @param now the time to judge certificates by.
+ */
+export function checkPeer({ peer, source }: SourcedPeer, now: Date): Finding[] {
+  const place = { source, key: peer.name };
+  return [...checkIdentity(peer, place), ...checkEndpoints(peer, place), ...checkTls(peer, place, now)];
+}
+
+function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
+  const findings: Finding[] = [];
+  if (!isClusterName(name)) {
+    findings.push(
+      finding(
+        "name-illegal",
+        place,
+        `${JSON.stringify(name)} is no name of a cluster in a mesh`,
+        "a key with a config is called like the cluster: at most 32 of a-z, 0-9 and -, and not default",
+      ),
+    );
+  }
+  const { id, maxConnectedClusters: maximum = 511 } = facts;
+  if (id !== undefined && (id < 1 || id > maximum)) {
+    findings.push(finding("id-illegal", place, `cluster id ${id} is not within 1 to ${maximum}`));
+  }
+  return findings;
+}
+
+function checkEndpoints(peer: Peer, place: Place): Finding[] {
+  if (isOwnCache(peer.endpoints)) {
+    return [
+      finding(
+        "own-cache",
+        place,
+        "this entry points at its cluster's own cache, not at a peer",
+        "take Secret cilium-kvstoremesh of that cluster instead",
+      ),
+    ];
+  }
+  const findings: Finding[] = [];
+  if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, "the config has no endpoint"));
+  for (const url of peer.endpoints) {
+    if (parseEndpoint(url) === undefined) {
+      findings.push(
+        finding("endpoint-invalid", place, `endpoint ${JSON.stringify(url)} is no URL of the form https://host:port`),
+      );
+    }
+  }
+  const problem = aliasProblem(peer.hostAliases);
+  if (problem) findings.push(finding("alias-invalid", place, `the config has ${problem}; Cilium refuses it`));
+  const { serverNames } = peer.facts;
+  if (serverNames) {
+    for (const url of peer.endpoints) {
+      const host = parseEndpoint(url)?.host;
+      if (host !== undefined && !covers(serverNames, host)) {
+        findings.push(
+          finding(
+            "endpoint-not-covered",
+            place,
+            `the server certificate does not cover ${host}, only ${serverNames.join(", ")}`,
+            "extract again, with --endpoint if need be",
+          ),
+        );
+      }
+    }
+  }
+  return findings;
+}
+
+function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
+  const findings: Finding[] = [];
+  let authorities: X509Certificate[] | undefined;
+  if (peer.ca === "system") {
+    findings.push(finding("system-roots", place, "the config names no CA: Cilium takes the system's roots"));
+  } else if (peer.ca !== "importer") {
+    if (!hasPem(peer.ca.pem)) {
+      findings.push(
+        finding(
+          "ca-empty",
+          place,
+          "the CA file holds no certificate: nothing would ever verify",
+          "charts up to 1.13 write it so where clustermesh.apiserver.tls.ca.cert is not set: extract the peer anew",
+        ),
+      );
+    } else {
+      authorities = attempt(() => readCertificates((peer.ca as { pem: string }).pem), "ca-invalid", "the CA file");
+      if (authorities?.every((ca) => validity(ca).until < now)) {
+        findings.push(finding("ca-expired", place, "every certificate of the CA file has expired"));
+      }
+    }
+  }
+  if (peer.client !== "importer") {
+    const { cert, key } = peer.client;
+    const chain = attempt(() => readCertificates(cert), "certificate-invalid", "the client certificate");
+    const privateKey: KeyObject | undefined = attempt(() => readPrivateKey(key), "key-invalid", "the key file");
+    const leaf = chain?.[0];
+    if (chain && leaf) {
+      findings.push(...checkValidity(leaf, place, now));
+      if (privateKey && !keyFits(privateKey, leaf)) {
+        findings.push(finding("key-mismatch", place, "the private key is not that of the client certificate"));
+      }
+      if (authorities && !isSignedBy(chain, authorities)) {
+        findings.push(
+          finding(
+            "certificate-not-signed",
+            place,
+            "the client certificate is not signed by the peer's CA, so its etcd will refuse it",
+            "extract the peer again; its CA may have changed",
+          ),
+        );
+      }
+    }
+  }
+  return findings;
+
+  function attempt<T>(read: () => T, code: "ca-invalid" | "certificate-invalid" | "key-invalid", what: string) {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof PemError)) throw error;
+      findings.push(finding(code, place, `${what} ${error.message}`));
+      return undefined;
+    }
+  }
+}
+
+function checkValidity(leaf: X509Certificate, place: Place, now: Date): Finding[] {
+  const { from, until } = validity(leaf);
+  const day = (date: Date) => date.toISOString().slice(0, 10);
+  if (from > now) {
+    return [finding("certificate-not-yet-valid", place, `the client certificate is valid only from ${day(from)} on`)];
+  }
+  if (until < now) {
+    return [
+      finding(
+        "certificate-expired",
+        place,
+        `the client certificate expired on ${day(until)}`,
+        "extract the peer again",
+      ),
+    ];
+  }
+  const days = Math.floor((until.getTime() - now.getTime()) / DAY);
+  return days < EXPIRES_SOON_DAYS
+    ? [finding("certificate-expires", place, `the client certificate expires in ${days} days, on ${day(until)}`)]
+    : [];
+}
+
+/** Whether two peers are the same, whatever their files told besides. */
+export function samePeer(a: Peer, b: Peer): boolean {
+  const essence = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
+    JSON.stringify([name, [...endpoints].sort(), hostAliases, ca, client]);
+  return essence(a) === essence(b);
+}
+
+/** A peer that already stands in the target and is not among the files: what is kept of it. */
+export interface StandingPeer {
+  name: string;
+  id?: number | undefined;
+  maxConnectedClusters?: number | undefined;
+}
+
+/** The target as far as the rules ask: its facts, and what it resolves and mounts. */
+export interface Judge {
+  /** How the target is called in findings: its context. */
+  source: string;
+  facts: ClusterFacts;
+  standing: readonly StandingPeer[];
+}
+
+/**
+ * What is wrong with peers together, and with them in this target: names, ids, maxima, their number, and what has to
+ * fit between clusters (contract: "What must fit between clusters").
+ */
+export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding[] {
+  const place = { source: target.source };
+  const findings: Finding[] = [];
+  const { facts } = target;
+
+  const ids = new Map<number, string>();
+  if (facts.id !== undefined) ids.set(facts.id, facts.name ?? "the target");
+  const members = [
+    ...target.standing.map((peer) => ({ ...peer, source: target.source })),
+    ...peers.map(({ peer, source }) => ({ ...peer.facts, name: peer.name, source })),
+  ];
+  for (const { name, id, maxConnectedClusters: maximum, source } of members) {
+    const at = { source, key: name };
+    if (id === undefined) {
+      findings.push(
+        finding(
+          "id-unknown",
+          at,
+          `the id of ${name} is not known, so it is not compared`,
+          "extract it with this program",
+        ),
+      );
+    } else {
+      const other = ids.get(id);
+      if (other === facts.name && id === facts.id) {
+        findings.push(finding("id-of-target", at, `${name} has id ${id}, which is the target's own (${facts.name})`));
+      } else if (other !== undefined) {
+        findings.push(finding("id-twice", at, `${name} has id ${id}, and so has ${other}`));
+      } else {
+        ids.set(id, name);
+      }
+    }
+    if (maximum !== undefined && facts.maxConnectedClusters !== undefined && maximum !== facts.maxConnectedClusters) {
+      findings.push(
+        finding(
+          "maximum-differs",
+          at,
+          `${name} has max-connected-clusters ${maximum}, the target ${facts.maxConnectedClusters}`,
+          "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
+        ),
+      );
+    }
+  }
+  const limit = (facts.maxConnectedClusters ?? 255) - 1;
+  if (members.length > limit) {
+    findings.push(
+      finding(
+        "too-many-peers",
+        place,
+        `${members.length} peers, but max-connected-clusters ${limit + 1} allows ${limit}`,
+        limit < 510 ? "clustermesh.maxConnectedClusters=511 in every cluster allows 510" : undefined,
+      ),
+    );
+  }
+  return [...findings, ...checkFit(peers, target)];
+}
+
+function checkFit(peers: readonly SourcedPeer[], { source, facts }: Judge): Finding[] {
+  const findings: Finding[] = [];
+  const sources = new Map(peers.map(({ peer, source }) => [peer.name, source]));
+  const owners = [
+    { name: facts.name ?? source, cidrs: facts.podCidrs ?? [] },
+    ...peers.map(({ peer }) => ({ name: peer.name, cidrs: peer.facts.podCidrs ?? [] })),
+  ];
+  for (const { a, b, cidrs } of findOverlaps(owners)) {
+    findings.push(
+      finding(
+        "pod-cidrs-overlap",
+        { source: sources.get(b) ?? source, key: b },
+        `pod CIDRs overlap: ${cidrs[0]} of ${a} and ${cidrs[1]} of ${b}`,
+        "pods of the two will not reach each other",
+      ),
+    );
+  }
+  const differs = <T>(a: T | undefined, b: T | undefined) => a !== undefined && b !== undefined && a !== b;
+  // Fixed by cilium#41337 in 1.19.
+  const stolen = facts.kubeProxyReplacement === true && versionAtLeast(facts.version, "1.19") === false;
+  for (const { peer, source } of peers) {
+    const place = { source, key: peer.name };
+    if (differs(tunnel(facts), tunnel(peer.facts))) {
+      findings.push(
+        finding(
+          "tunnel-differs",
+          place,
+          `${peer.name} routes by ${tunnel(peer.facts)}, the target by ${tunnel(facts)}`,
+          "give all clusters one routing mode and tunnel protocol",
+        ),
+      );
+    }
+    if (differs(facts.encryption, peer.facts.encryption)) {
+      findings.push(
+        finding(
+          "encryption-differs",
+          place,
+          `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in the target`,
+          "encryption is on everywhere in a mesh or nowhere",
+        ),
+      );
+    }
+    const same = peer.endpoints.map(parseEndpoint).find((endpoint) => endpoint && endpoint.port === facts.nodePort);
+    if (stolen && same && facts.nodePort !== undefined) {
+      findings.push(
+        finding(
+          "same-node-port",
+          place,
+          `${formatHostPort(same)} has the target's own node port ${facts.nodePort}, and Cilium ${facts.version} with ` +
+            "kube-proxy replacement sends such traffic to the local etcd",
+          "give one of them another clustermesh.apiserver.service.nodePort, or a LoadBalancer",
+        ),
+      );
+    }
+  }
+  return findings;
+}
+
+function tunnel({ routingMode, tunnelProtocol }: ClusterFacts): string | undefined {
+  return routingMode === "native" ? "native" : tunnelProtocol;
+}
+
+/**
+ * Whether the peer's names can be resolved by the target.
+ *
+ * @param resolved names that the target resolves already, by a workload's aliases or a standing config's.
+ */
+export function checkAddresses({ peer, source }: SourcedPeer, resolved: ReadonlySet<string>): Finding[] {
+  const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));
+  return endpointHostnames(peer.endpoints)
+    .filter((host) => host.toLowerCase().endsWith(`.${MESH_DOMAIN}`) && !aliased.has(host) && !resolved.has(host))
+    .filter((host) => !isAddress(host))
+    .map((host) =>
+      finding(
+        "no-addresses",
+        { source, key: peer.name },
+        `the file tells no addresses of ${host}, and DNS does not know it`,
+        "charts before 1.20 keep them in hostAliases of the workload: extract the peer with extract-secret",
+      ),
+    );
+}

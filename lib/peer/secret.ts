@@ -1,0 +1,249 @@
+/** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
+import type { V1Secret } from "@kubernetes/client-node";
+import { PEERS, readFacts, readPeerRecords, SCHEMA, SCHEMA_VERSION, writeFacts } from "./annotations.ts";
+import { contentHash, normalizeCa, PemError } from "./certificate.ts";
+import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
+import { type Finding, finding, type Place } from "./findings.ts";
+import { AGENTS_SECRET, type ClusterFacts, MOUNT_PATH, type Peer } from "./peer.ts";
+
+/** The decoded files of a Secret by their keys. */
+export type SecretFiles = ReadonlyMap<string, Buffer>;
+
+/** The files that the cluster itself lays over those of the Secret, in the same folder. */
+export const COMMON_FILES = tlsFiles("common-etcd-client");
+export const LOCAL_FILES = tlsFiles("local-etcd-client");
+
+/** Paths of a config's three TLS files. */
+export interface TlsPaths {
+  trustedCaFile: string;
+  certFile: string;
+  keyFile: string;
+}
+
+function tlsFiles(prefix: string): TlsPaths {
+  const path = MOUNT_PATH + prefix;
+  return { trustedCaFile: `${path}-ca.crt`, certFile: `${path}.crt`, keyFile: `${path}.key` };
+}
+
+/**
+ * Decodes the data of a Secret, `stringData` over `data`.
+ *
+ * @returns findings instead of a file for each value that is not base64.
+ */
+export function decodeFiles(secret: V1Secret, place: Place): { files: Map<string, Buffer>; findings: Finding[] } {
+  const files = new Map<string, Buffer>();
+  const findings: Finding[] = [];
+  const data: Record<string, unknown> = secret.data ?? {};
+  for (const [key, value] of Object.entries(data)) {
+    if (typeof value === "string" && isBase64(value)) files.set(key, Buffer.from(value, "base64"));
+    else
+      findings.push(finding("data-invalid", { ...place, key }, "the value is not base64", "export the Secret again"));
+  }
+  for (const [key, value] of Object.entries((secret.stringData ?? {}) as Record<string, unknown>)) {
+    if (typeof value === "string") files.set(key, Buffer.from(value));
+    else findings.push(finding("data-invalid", { ...place, key }, "the value of stringData is not a text"));
+  }
+  return { files, findings };
+}
+
+function isBase64(value: string): boolean {
+  const compact = value.replace(/[\r\n]/g, "");
+  return compact.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(compact);
+}
+
+/** One config of a Secret, followed to its files. */
+export interface Entry {
+  name: string;
+  /** Undefined where the config cannot be read, or leads nowhere; then there are findings. */
+  peer: Peer | undefined;
+  config: EtcdConfig | undefined;
+  /** The keys in the Secret of the TLS files that the config names there. */
+  keys: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined };
+  findings: Finding[];
+}
+
+/**
+ * All configs of a Secret, in the order of their names. What a config says is not judged here but in rules.ts, except
+ * for what keeps it from being understood.
+ */
+export function readEntries(
+  files: SecretFiles,
+  annotations: Readonly<Record<string, string>>,
+  source: string,
+): Entry[] {
+  const facts = readFacts(annotations);
+  const records = readPeerRecords(annotations[PEERS]);
+  return [...files]
+    .filter(([, content]) => isEtcdConfig(content.toString("latin1")))
+    .map(([name, content]) => {
+      const own: ClusterFacts = facts.name === name ? facts : (records.get(name) ?? {});
+      return readEntry(name, content.toString(), files, own, source);
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function readEntry(name: string, text: string, files: SecretFiles, facts: ClusterFacts, source: string): Entry {
+  const place = { source, key: name };
+  const findings: Finding[] = [];
+  let config: EtcdConfig;
+  try {
+    config = parseEtcdConfig(text);
+  } catch (error) {
+    if (!(error instanceof EtcdConfigError)) throw error;
+    findings.push(finding("config-invalid", place, `the config ${error.message}`));
+    return { name, peer: undefined, config: undefined, keys: {}, findings };
+  }
+  const follow = (field: string, path: string | undefined): { key: string; pem: string } | "importer" | undefined => {
+    if (path === undefined) return undefined;
+    const key = path.startsWith(MOUNT_PATH) ? path.slice(MOUNT_PATH.length) : undefined;
+    if (key?.startsWith("common-etcd-client") || key?.startsWith("local-etcd-client")) return "importer";
+    if (key === undefined || key.includes("/")) {
+      findings.push(
+        finding(
+          "file-elsewhere",
+          place,
+          `${field} names ${path}, which no Secret brings`,
+          `expected below ${MOUNT_PATH}`,
+        ),
+      );
+      return undefined;
+    }
+    const content = files.get(key);
+    if (content === undefined) {
+      findings.push(finding("file-missing", place, `${field} names ${key}, which is not in the Secret`));
+      return undefined;
+    }
+    return { key, pem: content.toString() };
+  };
+  const ca = follow("trusted-ca-file", config.trustedCaFile);
+  const cert = follow("cert-file", config.certFile);
+  const key = follow("key-file", config.keyFile);
+  let client: Peer["client"] | undefined;
+  if (cert === "importer" && key === "importer") client = "importer";
+  else if (typeof cert === "object" && typeof key === "object") client = { cert: cert.pem, key: key.pem };
+  else if (findings.length === 0) {
+    findings.push(
+      finding("no-client-certificate", place, "the config names no certificate and key that belong together"),
+    );
+  }
+  const peer: Peer | undefined =
+    client === undefined || findings.length > 0
+      ? undefined
+      : {
+          name,
+          endpoints: config.endpoints,
+          hostAliases: config.hostAliases,
+          ca: ca === undefined ? "system" : ca === "importer" ? ca : { pem: canonicalCa(ca.pem) },
+          client,
+          facts,
+        };
+  const keyOf = (file: typeof ca) => (typeof file === "object" ? file.key : undefined);
+  return { name, peer, config, keys: { ca: keyOf(ca), cert: keyOf(cert), key: keyOf(key) }, findings };
+}
+
+/** So that equal bundles are equal texts; what cannot be read stays as it is, for the rules to judge. */
+function canonicalCa(pem: string): string {
+  try {
+    return normalizeCa(pem);
+  } catch (error) {
+    if (error instanceof PemError) return pem;
+    throw error;
+  }
+}
+
+/**
+ * The peers of a Secret that came as a file.
+ *
+ * @param source how the file is called in findings.
+ */
+export function readPeerFile(secret: V1Secret, source: string): { peers: Peer[]; findings: Finding[] } {
+  const place = { source };
+  const { files, findings } = decodeFiles(secret, place);
+  const annotations = secret.metadata?.annotations ?? {};
+  if (Number(annotations[SCHEMA]) > SCHEMA_VERSION) {
+    findings.push(
+      finding(
+        "schema-newer",
+        place,
+        `annotations of schema ${annotations[SCHEMA]}; this version knows ${SCHEMA_VERSION}`,
+        "update clustermesh-secrets if something is missed",
+      ),
+    );
+  }
+  const entries = readEntries(files, annotations, source);
+  if (entries.length === 0 && findings.length === 0) {
+    findings.push(
+      finding("no-peer", place, "the Secret holds no etcd config", "expected one key for each cluster, by its name"),
+    );
+  }
+  findings.push(...entries.flatMap((entry) => entry.findings));
+  return { peers: entries.map(({ peer }) => peer).filter((peer) => peer !== undefined), findings };
+}
+
+/** A config, and those of its TLS files that stand beside it in the Secret. */
+export interface LaidOut {
+  name: string;
+  config: Omit<EtcdConfig, "otherFields">;
+  ca?: LaidOutFile | undefined;
+  cert?: LaidOutFile | undefined;
+  key?: LaidOutFile | undefined;
+}
+
+export interface LaidOutFile {
+  /** Its key in the Secret. */
+  key: string;
+  content: string;
+}
+
+/**
+ * Lays a peer out as configs and files.
+ *
+ * `file` is the drop-in form: `<name>-ca.crt`, `<name>.crt`, `<name>.key`. In a `target`, a CA is named by its content,
+ * so that peers share it and a changed one changes the config and is picked up; certificate and key are named by the
+ * peer, so that their renewal does not reconnect.
+ */
+export function layOut(peer: Peer, where: "file" | "target"): LaidOut {
+  const { name, endpoints, hostAliases, ca, client } = peer;
+  const inFile = where === "file";
+  const files: Pick<LaidOut, "ca" | "cert" | "key"> = {};
+  if (typeof ca === "object") {
+    files.ca = { key: inFile ? `${name}-ca.crt` : `ca-${contentHash(ca.pem)}.crt`, content: ca.pem };
+  }
+  if (client !== "importer") {
+    const stem = inFile ? name : `${name}.etcd-client`;
+    files.cert = { key: `${stem}.crt`, content: client.cert };
+    files.key = { key: `${stem}.key`, content: client.key };
+  }
+  return {
+    name,
+    config: {
+      endpoints,
+      hostAliases,
+      trustedCaFile: files.ca ? MOUNT_PATH + files.ca.key : ca === "importer" ? COMMON_FILES.trustedCaFile : undefined,
+      certFile: files.cert ? MOUNT_PATH + files.cert.key : COMMON_FILES.certFile,
+      keyFile: files.key ? MOUNT_PATH + files.key.key : COMMON_FILES.keyFile,
+    },
+    ...files,
+  };
+}
+
+/**
+ * The form that `extract-secret` prints and that the old import script still reads: one Secret with the config under
+ * `<name>` and the peer's own TLS files beside it. The same peer gives the same bytes.
+ */
+export function writePeerFile(peer: Peer): V1Secret {
+  const { name, config, ca, cert, key } = layOut(peer, "file");
+  const data: Record<string, string> = { [name]: toBase64(formatEtcdConfig(config)) };
+  for (const file of [ca, cert, key]) if (file) data[file.key] = toBase64(file.content);
+  return {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: AGENTS_SECRET, annotations: writeFacts(peer.facts) },
+    type: "Opaque",
+    data,
+  };
+}
+
+function toBase64(text: string): string {
+  return Buffer.from(text).toString("base64");
+}

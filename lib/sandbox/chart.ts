@@ -1,0 +1,425 @@
+/**
+ * The Kubernetes objects of a cluster with Cilium, as its Helm charts 1.10 to 1.20 make them: what stands where, under
+ * which name and in which version. Objects and fields that say nothing of a mesh are left out.
+ */
+import { versionAtLeast } from "../peer/peer.ts";
+import { encode, type KubernetesObject, timestamp } from "./object.ts";
+import { type Issuer, issue, type KeyType, makeCa } from "./pki.ts";
+import { missingMounts, podStatus } from "./pods.ts";
+import { agents, apiserver, apiserverPod, operator } from "./workloads.ts";
+
+export interface ClusterDescription {
+  name: string;
+  /** 0 means "not set up for a mesh". */
+  id: number;
+  /** Version of chart and images, `"1.18"` or `"1.18.5"`. */
+  version: string;
+  /** Default: `kube-system`. */
+  namespace?: string;
+  /** Default: on from 1.16. */
+  kvstoremesh?: boolean;
+  /** `external` (1.18+) leaves only the kvstoremesh container; the cluster's etcd is then elsewhere. */
+  kvstoreMode?: "internal" | "external";
+  /** `etcd.endpoints`: the cluster's own etcd, with kvstoreMode external. */
+  etcdEndpoints?: string[];
+  /** Default: `legacy` up to 1.18, then `migration`. Up to 1.13 there is only `legacy`. */
+  authMode?: "legacy" | "migration" | "cluster";
+  /** Default: `crd`. */
+  identityAllocationMode?: "crd" | "kvstore" | "doublewrite-readkvstore" | "doublewrite-readcrd";
+  /** Default: 255. */
+  maxConnectedClusters?: 255 | 511;
+  /** Default: a NodePort 32379. `false`: the user's own, of another name or not there at all (1.19+). */
+  service?: ServiceDescription | false;
+  nodes: NodeDescription[];
+  /** `clustermesh.config.enabled`: the chart renders the Secrets, host aliases and users of `peers`. */
+  configEnabled?: boolean;
+  peers?: PeerDescription[];
+  /** `clustermesh.config.domain`. */
+  domain?: string;
+  /** `clustermesh.disableKubernetesHostAliases` (1.20). */
+  disableHostAliases?: boolean;
+  /** `tls.caBundle` (1.14+): the object from which workloads take their CA. */
+  caBundle?: { kind: "ConfigMap" | "Secret"; name: string; key: string };
+  /** cert-manager's Secret `cilium-ca` has the CA in `tls.crt`. */
+  certManager?: boolean;
+  /** MCS API or EndpointSlice synchronization: the operator mounts the Secret too. */
+  operatorMountsSecret?: boolean;
+  /** Replicas of clustermesh-apiserver, one to a node. Default: 1. */
+  replicas?: number;
+  /** Default: yes, unless an object that the pod mounts is missing. */
+  podReady?: boolean;
+  tunnelProtocol?: "vxlan" | "geneve" | "disabled";
+  encryption?: "none" | "wireguard" | "ipsec";
+  kubeProxyReplacement?: boolean;
+  ipv6?: boolean;
+  /** Default: `cluster-pool`. */
+  ipam?: string;
+  /** Default: 10.`id`.0.0/16. */
+  clusterPoolCidrs?: string[];
+  /** Installed by `helm install`: the release's label and annotations stand on each object. */
+  helm?: boolean;
+  /** Where images come from; default `quay.io/cilium`. */
+  registry?: string;
+  /** `sha256:…`, appended to the image tags. */
+  digest?: string;
+}
+
+export interface ServiceDescription {
+  /** Default: NodePort. */
+  type?: "NodePort" | "LoadBalancer" | "ClusterIP";
+  /** Default: 32379 for a NodePort. */
+  nodePort?: number;
+  /** What the load balancer got; empty while none is assigned. */
+  ingress?: { ip?: string; hostname?: string }[];
+  externalTrafficPolicy?: "Cluster" | "Local";
+  clusterIP?: string;
+  clusterIPs?: string[];
+  annotations?: Record<string, string>;
+}
+
+export interface NodeDescription {
+  name: string;
+  internalIPs: string[];
+  externalIPs?: string[];
+  podCIDRs?: string[];
+  /** Kept by the sandbox; a real API server puts the time of creation. Default: 2026-01-01. */
+  created?: Date;
+  /** Default: yes. */
+  ready?: boolean;
+  /** Cordoned. */
+  unschedulable?: boolean;
+  labels?: Record<string, string>;
+}
+
+/** An entry of `clustermesh.config.clusters`. */
+export interface PeerDescription {
+  name: string;
+  /** Without ips, `address` stands in the config. */
+  ips?: string[];
+  address?: string;
+  port: number;
+  /** PEM; without certificate and key the cluster's own are taken (1.14+). */
+  tls?: { cert: string; key: string; ca?: string };
+}
+
+/** The certificates of a cluster: PEM pairs, by what they are for. */
+export interface ClusterPki {
+  ca: Issuer;
+  /** The server certificate of its etcd. */
+  server: { cert: string; key: string };
+  /** The client certificate for remote etcds: `remote` or, in authMode cluster, `remote-<name>`. */
+  remote: { cert: string; key: string };
+  admin: { cert: string; key: string };
+  /** With KVStoreMesh from 1.16 on. */
+  local: { cert: string; key: string };
+}
+
+export interface PkiOptions {
+  /** A CA shared with other clusters; by default a new one. */
+  ca?: Issuer;
+  /** Default: RSA, as the charts make them. */
+  key?: KeyType;
+  /** `clustermesh.apiserver.tls.server.extraDnsNames` and `extraIpAddresses`. */
+  extraDns?: string[];
+  extraIps?: string[];
+  notBefore?: Date;
+  notAfter?: Date;
+}
+
+/** A description whose defaults, as the chart of its version has them, are filled in. */
+export type Values = ClusterDescription &
+  Required<Pick<ClusterDescription, "namespace" | "kvstoremesh" | "kvstoreMode" | "authMode" | "peers" | "domain">> & {
+    /** Whether the chart is at least that version. */
+    since: (minimum: string) => boolean;
+    /** A release of three numbers. */
+    release: string;
+  };
+
+/** Fills in the defaults that the chart of this version has. */
+export function values(description: ClusterDescription): Values {
+  const since = (minimum: string) => versionAtLeast(description.version, minimum) === true;
+  return {
+    ...description,
+    namespace: description.namespace ?? "kube-system",
+    kvstoremesh: since("1.14") && (description.kvstoremesh ?? since("1.16")),
+    kvstoreMode: since("1.18") ? (description.kvstoreMode ?? "internal") : "internal",
+    authMode: since("1.14") ? (description.authMode ?? (since("1.19") ? "migration" : "legacy")) : "legacy",
+    peers: description.peers ?? [],
+    domain: description.domain ?? "mesh.cilium.io",
+    since,
+    release: description.version.split(".").length > 2 ? description.version : `${description.version}.0`,
+  };
+}
+
+/** Makes the certificates that the chart makes for this cluster. */
+export function clusterPki(description: ClusterDescription, options: PkiOptions = {}): ClusterPki {
+  const { name, namespace, authMode, since } = values(description);
+  const { key = "rsa", notBefore, notAfter } = options;
+  const common = {
+    key,
+    keyFormat: "traditional",
+    ...(notBefore && { notBefore }),
+    ...(notAfter && { notAfter }),
+  } as const;
+  const ca = options.ca ?? makeCa({ cn: "Cilium CA", key, keyFormat: "traditional" });
+  const client = (cn: string) => issue(ca, { cn, usage: "client", ...common });
+  const service = `clustermesh-apiserver.${namespace}.svc`;
+  const fixed = "clustermesh-apiserver.cilium.io";
+  const dns = ["*.mesh.cilium.io", ...(since("1.20") ? [] : [fixed]), ...(since("1.14") ? [service] : [])];
+  return {
+    ca,
+    server: issue(ca, {
+      cn: since("1.20") ? service : fixed,
+      dns: [...dns, ...(options.extraDns ?? [])],
+      ips: ["127.0.0.1", ...(since("1.11") ? ["::1"] : []), ...(options.extraIps ?? [])],
+      usage: "server",
+      ...common,
+    }),
+    remote: client(authMode === "cluster" ? `remote-${name}` : "remote"),
+    admin: client(`admin-${name}`),
+    local: client(`local-${name}`),
+  };
+}
+
+/**
+ * The objects of a cluster, its nodes and its clustermesh-apiserver pods with their status. The pods wait in
+ * `ContainerCreating` where an object that they mount is missing: from 1.19 on that is so after a default install,
+ * until somebody makes the ConfigMap `clustermesh-remote-users`.
+ */
+export function clusterObjects(description: ClusterDescription, pki: ClusterPki): KubernetesObject[] {
+  const v = values(description);
+  const namespaced = [
+    config(v),
+    ...certificates(v, pki),
+    ...(v.configEnabled ? peerSecrets(v) : []),
+    ...(usersRendered(v) ? [users(v)] : []),
+    ...(v.service === false || v.kvstoreMode === "external" ? [] : [service(v.service ?? {})]),
+    agents(v),
+    operator(v),
+    apiserver(v),
+  ].map((object) => owned(v, object));
+  const exists = (kind: string, name: string) => namespaced.some((o) => o.kind === kind && o.metadata.name === name);
+  const pods = Array.from({ length: v.replicas ?? 1 }, (_, index) => {
+    const pod = apiserverPod(v, index);
+    const running = (v.podReady ?? true) && missingMounts(pod, exists).length === 0;
+    return { ...pod, status: podStatus(pod, running, timestamp(CREATED)) };
+  });
+  return [...v.nodes.map(node), ...namespaced, ...pods];
+}
+
+const CREATED = new Date("2026-01-01T00:00:00Z");
+
+function owned(v: Values, object: KubernetesObject): KubernetesObject {
+  const labels = {
+    "app.kubernetes.io/part-of": "cilium",
+    ...object.metadata.labels,
+    ...(v.since("1.20") && { "helm.sh/chart": `cilium-${v.release}` }),
+    ...(v.helm && { "app.kubernetes.io/managed-by": "Helm" }),
+  };
+  const annotations = {
+    ...object.metadata.annotations,
+    ...(v.helm && { "meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": v.namespace }),
+  };
+  const { name, namespace = v.namespace } = object.metadata;
+  return {
+    ...object,
+    metadata: { name, namespace, labels, ...(Object.keys(annotations).length > 0 && { annotations }) },
+  };
+}
+
+function config(v: Values): KubernetesObject {
+  const tunnel = v.tunnelProtocol ?? "vxlan";
+  const replacement = v.kubeProxyReplacement ?? false;
+  const cidrs = v.clusterPoolCidrs ?? [`10.${v.id % 256}.0.0/16`];
+  const pool = (family: "4" | "6", list: string[]) =>
+    list.length > 0 ? { [`cluster-pool-ipv${family}-cidr`]: list.join(" ") } : {};
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "cilium-config" },
+    data: {
+      "cluster-name": v.name,
+      "cluster-id": String(v.id),
+      "identity-allocation-mode": v.identityAllocationMode ?? "crd",
+      "enable-ipv4": "true",
+      "enable-ipv6": String(v.ipv6 ?? false),
+      ipam: v.ipam ?? "cluster-pool",
+      ...((v.ipam ?? "cluster-pool") === "cluster-pool" && {
+        ...pool(
+          "4",
+          cidrs.filter((cidr) => !cidr.includes(":")),
+        ),
+        ...pool(
+          "6",
+          cidrs.filter((cidr) => cidr.includes(":")),
+        ),
+      }),
+      ...(v.since("1.14")
+        ? {
+            "routing-mode": tunnel === "disabled" ? "native" : "tunnel",
+            // Charts write a protocol even where nothing is tunnelled.
+            "tunnel-protocol": tunnel === "disabled" ? "vxlan" : tunnel,
+            "kube-proxy-replacement": String(replacement),
+          }
+        : { tunnel, "kube-proxy-replacement": replacement ? "strict" : "disabled" }),
+      ...(v.encryption === "wireguard" && { "enable-wireguard": "true" }),
+      ...(v.encryption === "ipsec" && { "enable-ipsec": "true" }),
+      ...(v.since("1.15") && { "max-connected-clusters": String(v.maxConnectedClusters ?? 255) }),
+    },
+  };
+}
+
+function secret(name: string, texts: Record<string, string>, type = "Opaque"): KubernetesObject {
+  return { apiVersion: "v1", kind: "Secret", metadata: { name }, type, data: encode(texts) };
+}
+
+function certificates(v: Values, pki: ClusterPki): KubernetesObject[] {
+  const ca = pki.ca.cert;
+  const tls = (name: string, pair: { cert: string; key: string }) =>
+    secret(name, { "ca.crt": ca, "tls.crt": pair.cert, "tls.key": pair.key }, "kubernetes.io/tls");
+  const authority = v.certManager
+    ? secret("cilium-ca", { "ca.crt": ca, "tls.crt": ca, "tls.key": pki.ca.key }, "kubernetes.io/tls")
+    : secret("cilium-ca", { "ca.crt": ca, "ca.key": pki.ca.key });
+  const bundle = (of: NonNullable<ClusterDescription["caBundle"]>): KubernetesObject =>
+    of.kind === "Secret"
+      ? secret(of.name, { [of.key]: ca })
+      : { apiVersion: "v1", kind: "ConfigMap", metadata: { name: of.name }, data: { [of.key]: ca } };
+  return [
+    ...(v.since("1.12") ? [authority] : []),
+    ...(v.caBundle && v.since("1.14") ? [bundle(v.caBundle)] : []),
+    ...(v.since("1.15") ? [] : [secret("clustermesh-apiserver-ca-cert", { "ca.crt": ca, "ca.key": pki.ca.key })]),
+    ...(v.kvstoreMode === "external"
+      ? []
+      : [
+          tls("clustermesh-apiserver-server-cert", pki.server),
+          tls("clustermesh-apiserver-remote-cert", pki.remote),
+          tls("clustermesh-apiserver-admin-cert", pki.admin),
+          ...(v.since("1.16") && v.kvstoremesh ? [tls("clustermesh-apiserver-local-cert", pki.local)] : []),
+        ]),
+  ];
+}
+
+/** Secrets `cilium-clustermesh` and, with KVStoreMesh, `cilium-kvstoremesh`, as `clustermesh.config` renders them. */
+function peerSecrets(v: Values): KubernetesObject[] {
+  const remote = (peer: PeerDescription): Record<string, string> => {
+    const own = peer.tls ? `${peer.name}.` : "common-";
+    // Up to 1.13 a config names its own files, which are empty where no value is set.
+    const prefix = v.since("1.14") ? own : `${peer.name}.`;
+    const url = `https://${peer.ips ? `${peer.name}.${v.domain}` : peer.address}:${peer.port}`;
+    const ownCa = !v.since("1.14") || peer.tls?.ca !== undefined;
+    const config = etcdConfig(url, prefix, ownCa ? prefix : "common-");
+    const aliases =
+      v.since("1.20") && peer.ips
+        ? `cilium-host-aliases:\n- hostname: ${peer.name}.${v.domain}\n  ips:\n${peer.ips.map((ip) => `    - ${ip}\n`).join("")}`
+        : "";
+    return {
+      [peer.name]: config + aliases,
+      ...(ownCa && { [`${prefix}etcd-client-ca.crt`]: peer.tls?.ca ?? "" }),
+      ...(prefix !== "common-" && {
+        [`${prefix}etcd-client.key`]: peer.tls?.key ?? "",
+        [`${prefix}etcd-client.crt`]: peer.tls?.cert ?? "",
+      }),
+    };
+  };
+  const prefix = v.since("1.17") ? "local-" : "common-";
+  const cache =
+    v.kvstoreMode === "external"
+      ? ownEtcdConfig(v.etcdEndpoints ?? [])
+      : etcdConfig(`https://clustermesh-apiserver.${v.namespace}.svc:2379`, prefix, prefix);
+  const all = (entry: (peer: PeerDescription) => Record<string, string>) =>
+    Object.assign({}, ...v.peers.map(entry)) as Record<string, string>;
+  if (!v.kvstoremesh) return [secret("cilium-clustermesh", all(remote))];
+  return [
+    secret(
+      "cilium-clustermesh",
+      all((peer) => ({ [peer.name]: cache })),
+    ),
+    secret("cilium-kvstoremesh", all(remote)),
+  ];
+}
+
+function etcdConfig(url: string, prefix: string, caPrefix: string): string {
+  const path = "/var/lib/cilium/clustermesh/";
+  return `endpoints:
+- ${url}
+trusted-ca-file: ${path}${caPrefix}etcd-client-ca.crt
+key-file: ${path}${prefix}etcd-client.key
+cert-file: ${path}${prefix}etcd-client.crt
+`;
+}
+
+function ownEtcdConfig(endpoints: string[]): string {
+  const path = "/var/lib/etcd-secrets/etcd-client";
+  const urls = endpoints.map((url) => `- ${url}\n`).join("");
+  return `endpoints:\n${urls}trusted-ca-file: '${path}-ca.crt'\nkey-file: '${path}.key'\ncert-file: '${path}.crt'\n`;
+}
+
+/** Whether the chart renders the ConfigMap `clustermesh-remote-users`; its Deployment may mount it all the same. */
+function usersRendered(v: Values): boolean {
+  if (v.authMode === "legacy") return false;
+  if (v.since("1.18") && (v.kvstoreMode === "external" || (v.identityAllocationMode ?? "crd") !== "crd")) return false;
+  return !v.since("1.19") || v.configEnabled === true;
+}
+
+function users(v: Values): KubernetesObject {
+  const own = v.kvstoremesh && !v.since("1.17") ? [v.name] : [];
+  const names = [...own, ...v.peers.map((peer) => peer.name)];
+  const text = `users:\n${names.map((name) => `- name: remote-${name}\n  role: remote\n`).join("")}`;
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "clustermesh-remote-users" },
+    data: { "users.yaml": text },
+  };
+}
+
+function service(description: ServiceDescription): KubernetesObject {
+  const { type = "NodePort", clusterIP, clusterIPs, externalTrafficPolicy, annotations } = description;
+  const nodePort = type === "NodePort" ? (description.nodePort ?? 32379) : description.nodePort;
+  const ips = clusterIPs ?? (clusterIP ? [clusterIP] : undefined);
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: {
+      name: "clustermesh-apiserver",
+      labels: { "k8s-app": "clustermesh-apiserver", "app.kubernetes.io/name": "clustermesh-apiserver" },
+      ...(annotations && { annotations }),
+    },
+    spec: {
+      type,
+      selector: { "k8s-app": "clustermesh-apiserver" },
+      ports: [{ port: 2379, protocol: "TCP", targetPort: 2379, ...(nodePort !== undefined && { nodePort }) }],
+      ...(ips && { clusterIP: ips[0], clusterIPs: ips }),
+      ...(ips && ips.length > 1 && { ipFamilyPolicy: "RequireDualStack" }),
+      ...(externalTrafficPolicy && { externalTrafficPolicy }),
+    },
+    status: { loadBalancer: description.ingress?.length ? { ingress: description.ingress } : {} },
+  };
+}
+
+function node(description: NodeDescription): KubernetesObject {
+  const { name, internalIPs, externalIPs = [], podCIDRs = [], created = CREATED, ready = true } = description;
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: {
+      name,
+      labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", ...description.labels },
+      creationTimestamp: timestamp(created),
+    },
+    spec: {
+      ...(podCIDRs.length > 0 && { podCIDR: podCIDRs[0], podCIDRs }),
+      ...(description.unschedulable && { unschedulable: true }),
+    },
+    status: {
+      addresses: [
+        ...internalIPs.map((address) => ({ type: "InternalIP", address })),
+        ...externalIPs.map((address) => ({ type: "ExternalIP", address })),
+        { type: "Hostname", address: name },
+      ],
+      conditions: [
+        { type: "Ready", status: ready ? "True" : "False", reason: ready ? "KubeletReady" : "KubeletNotReady" },
+      ],
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import { CREATABLE, RESOURCES, type Resource } from "./resources.ts";
+
+/**
+ * What the API says of itself, in the form that every client reads.
+ *
+ * @returns undefined for a path that is none of these
+ */
+export function discovery(path: string): unknown {
+  switch (path) {
+    case "/healthz":
+    case "/livez":
+    case "/readyz":
+      return "ok";
+    case "/version":
+      return { major: "1", minor: "36", gitVersion: "v1.36.0+sandbox", platform: "sandbox" };
+    case "/api":
+      return { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] };
+    case "/apis":
+      return { kind: "APIGroupList", apiVersion: "v1", groups: [APPS] };
+    case "/apis/apps":
+      return { kind: "APIGroup", apiVersion: "v1", ...APPS };
+    case "/api/v1":
+      return resourceList("", "v1");
+    case "/apis/apps/v1":
+      return resourceList("apps", "apps/v1");
+    default:
+      return undefined;
+  }
+}
+
+const VERSION = { groupVersion: "apps/v1", version: "v1" };
+const APPS = { name: "apps", versions: [VERSION], preferredVersion: VERSION };
+
+function resourceList(group: Resource["group"], groupVersion: string): unknown {
+  const resources = RESOURCES.filter((resource) => resource.group === group).map((resource) => ({
+    name: resource.plural,
+    singularName: resource.singular,
+    namespaced: resource.namespaced,
+    kind: resource.kind,
+    verbs: [...(CREATABLE.includes(resource.kind) ? ["create"] : []), "delete", "get", "list", "patch", "update"],
+    ...(resource.shortNames.length > 0 && { shortNames: resource.shortNames }),
+  }));
+  return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources };
+}

@@ -1,0 +1,44 @@
+/** A kind of objects that the sandbox's API serves. */
+export interface Resource {
+  group: "" | "apps";
+  plural: string;
+  singular: string;
+  kind: string;
+  namespaced: boolean;
+  shortNames: string[];
+  /** The kind has a `status`, which a write to the object itself leaves alone. */
+  status: boolean;
+}
+
+export const RESOURCES: readonly Resource[] = [
+  resource("", "configmaps", "ConfigMap", ["cm"]),
+  resource("", "namespaces", "Namespace", ["ns"], { namespaced: false, status: true }),
+  resource("", "nodes", "Node", ["no"], { namespaced: false, status: true }),
+  resource("", "pods", "Pod", ["po"], { status: true }),
+  resource("", "secrets", "Secret", []),
+  resource("", "services", "Service", ["svc"], { status: true }),
+  resource("apps", "daemonsets", "DaemonSet", ["ds"], { status: true }),
+  resource("apps", "deployments", "Deployment", ["deploy"], { status: true }),
+];
+
+function resource(
+  group: Resource["group"],
+  plural: string,
+  kind: string,
+  shortNames: string[],
+  { namespaced = true, status = false } = {},
+): Resource {
+  return { group, plural, singular: kind.toLowerCase(), kind, namespaced, shortNames, status };
+}
+
+/** The kinds that can be created: the others would need controllers, schedulers and defaults that aren't here. */
+export const CREATABLE: readonly string[] = ["ConfigMap", "Secret", "Namespace"];
+
+export function apiVersion(resource: Resource): string {
+  return resource.group ? `${resource.group}/v1` : "v1";
+}
+
+/** The resource of a kind; undefined for one that the sandbox doesn't serve. */
+export function resourceOf(kind: string): Resource | undefined {
+  return RESOURCES.find((resource) => resource.kind === kind);
+}

@@ -1,0 +1,75 @@
+import type { KubernetesObject } from "./object.ts";
+import type { Resource } from "./resources.ts";
+import { badRequest } from "./status.ts";
+
+type Test = (object: KubernetesObject) => boolean;
+
+/**
+ * A `labelSelector`: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, joined by commas.
+ *
+ * @throws ApiError 400
+ */
+export function labelSelector(text: string): Test {
+  const tests = text
+    .split(/,(?![^(]*\))/)
+    .filter((part) => part.trim() !== "")
+    .map((part): Test => {
+      const term = /^\s*([^\s=!,()]+)\s*(?:(==?|!=)\s*([^\s=!,()]*)|\s(in|notin)\s*\(([^()]*)\))?\s*$/.exec(part);
+      const absent = /^\s*!\s*([^\s=!,()]+)\s*$/.exec(part);
+      if (absent) return (object) => labels(object)[absent[1] as string] === undefined;
+      if (!term) throw badRequest(`unable to parse requirement: ${part.trim()}`);
+      const [, key, operator, value, set, list] = term as unknown as [
+        string,
+        string,
+        string?,
+        string?,
+        string?,
+        string?,
+      ];
+      if (!operator && !set) return (object) => labels(object)[key] !== undefined;
+      const values = set ? (list ?? "").split(",").map((item) => item.trim()) : [value ?? ""];
+      const positive = operator !== "!=" && set !== "notin";
+      return (object) => {
+        const label = labels(object)[key];
+        return positive === (label !== undefined && values.includes(label));
+      };
+    });
+  return (object) => tests.every((test) => test(object));
+}
+
+function labels(object: KubernetesObject): Record<string, string> {
+  return object.metadata.labels ?? {};
+}
+
+/** What can be selected by beside `metadata.name` and `metadata.namespace`. */
+const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string | undefined>> = {
+  pods: { "spec.nodeName": (pod) => pod.spec?.nodeName, "status.phase": (pod) => pod.status?.phase },
+  secrets: { type: (secret) => secret.type },
+};
+
+/**
+ * A `fieldSelector`: `metadata.name=a`, `==` and `!=`, joined by commas.
+ *
+ * @returns the test, and the one name that is asked for, if it is one: access is checked for that name
+ * @throws ApiError 400
+ */
+export function fieldSelector(resource: Resource, text: string): { test: Test; name: string | undefined } {
+  let name: string | undefined;
+  const fields: (typeof FIELDS)[string] = {
+    "metadata.name": (object) => object.metadata.name,
+    ...(resource.namespaced && { "metadata.namespace": (object) => object.metadata.namespace }),
+    ...FIELDS[resource.plural],
+  };
+  const tests = text
+    .split(",")
+    .filter((part) => part !== "")
+    .map((part): Test => {
+      const [, field, operator, value] = /^([^=!]+)(==?|!=)(.*)$/.exec(part) ?? [];
+      if (field === undefined) throw badRequest(`invalid selector: '${text}'; can't understand '${part}'`);
+      const of = Object.hasOwn(fields, field) ? fields[field] : undefined;
+      if (!of) throw badRequest(`field label not supported: ${field}`);
+      if (field === "metadata.name" && operator !== "!=") name = value;
+      return (object) => ((of(object) ?? "") === value) === (operator !== "!=");
+    });
+  return { test: (object) => tests.every((test) => test(object)), name };
+}

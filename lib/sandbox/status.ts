@@ -1,0 +1,132 @@
+/** Errors as a Kubernetes API server answers them: a Status object, with the real one's reasons and words. */
+import type { Resource } from "./resources.ts";
+
+export interface Status {
+  kind: "Status";
+  apiVersion: "v1";
+  metadata: Record<string, never>;
+  status: "Failure" | "Success";
+  message?: string;
+  reason?: string;
+  details?: Record<string, unknown>;
+  code?: number;
+}
+
+export interface Cause {
+  reason: string;
+  message: string;
+  field: string;
+}
+
+/** Thrown by whatever handles a request; the server writes its `status`. */
+export class ApiError extends Error {
+  readonly status: Status & { code: number };
+  constructor(code: number, reason: string | undefined, message: string, details?: Record<string, unknown>) {
+    super(message);
+    this.status = {
+      kind: "Status",
+      apiVersion: "v1",
+      metadata: {},
+      status: "Failure",
+      message,
+      ...(reason && { reason }),
+      ...(details && { details }),
+      code,
+    };
+  }
+}
+
+/** `secrets` or `deployments.apps`. */
+export function qualified(resource: Resource): string {
+  return resource.group ? `${resource.plural}.${resource.group}` : resource.plural;
+}
+
+function details(resource: Resource, name: string | undefined, kind: string): Record<string, unknown> {
+  return { ...(name && { name }), ...(resource.group && { group: resource.group }), kind };
+}
+
+export function notFound(resource: Resource, name: string): ApiError {
+  const message = `${qualified(resource)} "${name}" not found`;
+  return new ApiError(404, "NotFound", message, details(resource, name, resource.plural));
+}
+
+export function noSuchPath(): ApiError {
+  return new ApiError(404, "NotFound", "the server could not find the requested resource", {});
+}
+
+export function alreadyExists(resource: Resource, name: string): ApiError {
+  const message = `${qualified(resource)} "${name}" already exists`;
+  return new ApiError(409, "AlreadyExists", message, details(resource, name, resource.plural));
+}
+
+export function conflict(resource: Resource, name: string, why: string): ApiError {
+  const message = `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`;
+  return new ApiError(409, "Conflict", message, details(resource, name, resource.plural));
+}
+
+/** @param label `UID` or `ResourceVersion` */
+export function failedPrecondition(
+  resource: Resource,
+  name: string,
+  label: "UID" | "ResourceVersion",
+  wanted: string,
+  found: string | undefined,
+): ApiError {
+  const why = `the ${label} in the precondition (${wanted}) does not match the ${label} in record (${found})`;
+  const what = label === "UID" ? "deleted and then recreated" : "modified";
+  const message = `Operation cannot be fulfilled on ${resource.kind} "${name}": ${why}. The object might have been ${what}`;
+  return new ApiError(409, "Conflict", message, details(resource, name, resource.kind));
+}
+
+/**
+ * A patch after which the object cannot be read any more. As the real server does, it repeats the whole object, private
+ * keys included: a message not to be shown to anybody.
+ */
+export function invalidPatch(patched: unknown, why: string): ApiError {
+  const message = `Invalid value: ${JSON.stringify(JSON.stringify(patched))}: ${why}`;
+  const causes = [{ reason: "FieldValueInvalid", message, field: "patch" }];
+  return new ApiError(422, "Invalid", ` "" is invalid: patch: ${message}`, { causes });
+}
+
+export function invalid(resource: Resource, name: string, causes: Cause[]): ApiError {
+  const kind = resource.group ? `${resource.kind}.${resource.group}` : resource.kind;
+  const texts = causes.map((cause) => `${cause.field}: ${cause.message}`);
+  const message = `${kind} "${name}" is invalid: ${texts.length > 1 ? `[${texts.join(", ")}]` : texts[0]}`;
+  return new ApiError(422, "Invalid", message, { ...details(resource, name, resource.kind), causes });
+}
+
+/** What a patch asks for cannot be done on the object as it stands: a failed `test`, a path that isn't there. */
+export function unprocessable(): ApiError {
+  return new ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {});
+}
+
+export function badRequest(message: string): ApiError {
+  return new ApiError(400, "BadRequest", message);
+}
+
+export function unauthorized(): ApiError {
+  return new ApiError(401, "Unauthorized", "Unauthorized");
+}
+
+/** @param namespace undefined where the request is for the whole cluster */
+export function forbidden(
+  user: string,
+  verb: string,
+  resource: Resource,
+  namespace: string | undefined,
+  name: string | undefined,
+): ApiError {
+  const scope = namespace === undefined ? "at the cluster scope" : `in the namespace "${namespace}"`;
+  const what = `${qualified(resource)}${name === undefined ? "" : ` "${name}"`} is forbidden`;
+  const why = `User "${user}" cannot ${verb} resource "${resource.plural}" in API group "${resource.group}" ${scope}`;
+  return new ApiError(403, "Forbidden", `${what}: ${why}`, details(resource, name, resource.plural));
+}
+
+export function forbiddenPath(user: string, verb: string, path: string): ApiError {
+  return new ApiError(403, "Forbidden", `forbidden: User "${user}" cannot ${verb} path "${path}"`, {});
+}
+
+/** What a real API server can do and the sandbox cannot. */
+export function notImplemented(what: string): ApiError {
+  return new ApiError(501, "NotImplemented", `the sandbox's Kubernetes API does not know ${what}`);
+}

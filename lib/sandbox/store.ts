@@ -1,0 +1,267 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import { type KubernetesObject, timestamp } from "./object.ts";
+import { missingMounts, podStatus } from "./pods.ts";
+import { CREATABLE, RESOURCES, type Resource, resourceOf } from "./resources.ts";
+import {
+  ApiError,
+  alreadyExists,
+  badRequest,
+  conflict,
+  failedPrecondition,
+  notFound,
+  notImplemented,
+} from "./status.ts";
+import { DecodeError, decode, validate } from "./validate.ts";
+
+export interface ListQuery {
+  namespace: string | undefined;
+  test: (object: KubernetesObject) => boolean;
+  /** Whether a selector is set: then nobody counts what remains. */
+  selective: boolean;
+  /** 0: all at once. */
+  limit: number;
+  continue: string | undefined;
+}
+
+export interface DeleteOptions {
+  uid?: string;
+  resourceVersion?: string;
+}
+
+/** The objects of one cluster, and the rules by which an API server lets them be written. */
+export class Store {
+  readonly #objects = new Map<Resource, Map<string, KubernetesObject>>(
+    RESOURCES.map((resource) => [resource, new Map()]),
+  );
+  #version = 1;
+
+  /** Puts an object there as it is, without a check, as somebody else's write; what metadata it lacks is filled in. */
+  put(object: KubernetesObject): KubernetesObject {
+    const resource = resourceOf(object.kind);
+    if (!resource) throw new TypeError(`no kind of the sandbox: ${object.kind}`);
+    const { namespace, name } = object.metadata;
+    if (resource.namespaced !== (namespace !== undefined)) throw new TypeError(`${object.kind} ${name}: namespace?`);
+    if (namespace !== undefined && !this.read("Namespace", undefined, namespace)) {
+      this.put({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace }, status: { phase: "Active" } });
+    }
+    const old = this.get(resource, namespace, name);
+    const stored = structuredClone(object);
+    stored.metadata = {
+      ...this.#identity(old),
+      ...(resource.group === "apps" && { generation: 1 }),
+      ...stored.metadata,
+      resourceVersion: this.#next(),
+    };
+    this.#map(resource).set(key(namespace, name), stored);
+    if (!old) this.#startPods(stored);
+    return structuredClone(stored);
+  }
+
+  /** Takes an object away; whether it was there. */
+  remove(kind: string, namespace: string | undefined, name: string): boolean {
+    const resource = resourceOf(kind);
+    return resource !== undefined && this.#map(resource).delete(key(namespace, name));
+  }
+
+  /** An object as it now stands. */
+  read(kind: string, namespace: string | undefined, name: string): KubernetesObject | undefined {
+    const resource = resourceOf(kind);
+    return resource && this.get(resource, namespace, name);
+  }
+
+  /** All objects of a kind. */
+  all(kind: string): KubernetesObject[] {
+    const resource = resourceOf(kind);
+    return resource ? [...this.#map(resource).values()].map((object) => structuredClone(object)) : [];
+  }
+
+  get(resource: Resource, namespace: string | undefined, name: string): KubernetesObject | undefined {
+    const object = this.#map(resource).get(key(namespace, name));
+    return object && structuredClone(object);
+  }
+
+  /**
+   * One page, in the order of namespace and name. Later pages show the objects as they then are.
+   *
+   * @throws ApiError 400 for a continue token that isn't one of ours
+   */
+  list(resource: Resource, query: ListQuery): { metadata: Record<string, unknown>; items: KubernetesObject[] } {
+    const after = query.continue === undefined ? undefined : readToken(query.continue);
+    const entries = [...this.#map(resource)]
+      .filter(([at, object]) => (after === undefined || at > after) && query.test(object))
+      .filter(([, object]) => query.namespace === undefined || object.metadata.namespace === query.namespace)
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+    const page = query.limit > 0 ? entries.slice(0, query.limit) : entries;
+    const last = page.at(-1);
+    const rest = entries.length - page.length;
+    return {
+      metadata: {
+        resourceVersion: String(this.#version),
+        ...(rest > 0 && last && { continue: writeToken(last[0]) }),
+        ...(rest > 0 && !query.selective && { remainingItemCount: rest }),
+      },
+      items: page.map(([, object]) => structuredClone(object)),
+    };
+  }
+
+  /** @throws ApiError 400, 404 (namespace), 409, 422, 501 for a kind that needs controllers we haven't got */
+  create(resource: Resource, namespace: string | undefined, body: unknown, dryRun: boolean): KubernetesObject {
+    if (!CREATABLE.includes(resource.kind)) throw notImplemented(`creating ${resource.plural}`);
+    const object = decodeBody(resource, body);
+    const meta = object.metadata;
+    if (namespace !== undefined) {
+      if (meta.namespace && meta.namespace !== namespace) {
+        throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+      }
+      meta.namespace = namespace;
+      if (!this.read("Namespace", undefined, namespace)) throw notFound(resourceOf("Namespace") as Resource, namespace);
+    }
+    if (meta.resourceVersion) {
+      throw new ApiError(500, undefined, "resourceVersion should not be set on objects to be created");
+    }
+    if (!meta.name && meta.generateName) meta.name = `${meta.generateName}${randomBytes(3).toString("hex").slice(1)}`;
+    if (resource.kind === "Secret") object.type ??= "Opaque";
+    if (resource.kind === "Namespace") object.status = { phase: "Active" };
+    validate(resource, object, undefined);
+    if (this.get(resource, namespace, meta.name)) throw alreadyExists(resource, meta.name);
+    object.metadata = { ...meta, ...this.#identity(undefined) };
+    return dryRun ? object : this.put(object);
+  }
+
+  /**
+   * Replaces an object by what `change` makes of it.
+   *
+   * @param wrongUid the error where that has another `uid`: it depends on how the change was asked for
+   * @throws ApiError 400, 404, 409 where the `resourceVersion` or `uid` it then has is another, 422
+   */
+  update(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    change: (current: KubernetesObject) => KubernetesObject,
+    wrongUid: (resource: Resource, name: string, uid: string, found: string | undefined) => ApiError,
+    dryRun: boolean,
+  ): KubernetesObject {
+    const current = this.get(resource, namespace, name);
+    if (!current) throw notFound(resource, name);
+    const next = change(structuredClone(current));
+    const meta = next.metadata;
+    if (meta.name !== name) {
+      throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
+    }
+    if ((meta.namespace ?? namespace) !== namespace) {
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+    }
+    if (meta.resourceVersion && !/^\d+$/.test(meta.resourceVersion)) {
+      throw new ApiError(500, undefined, `strconv.ParseUint: parsing "${meta.resourceVersion}": invalid syntax`);
+    }
+    if (meta.resourceVersion && meta.resourceVersion !== current.metadata.resourceVersion) {
+      throw conflict(
+        resource,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+      );
+    }
+    if (meta.uid && meta.uid !== current.metadata.uid) throw wrongUid(resource, name, meta.uid, current.metadata.uid);
+    if (resource.kind === "Secret") next.type ??= "Opaque";
+    if (resource.status) next.status = current.status;
+    if (next.status === undefined) delete next.status;
+    const { generation } = current.metadata;
+    next.metadata = {
+      ...meta,
+      ...(namespace !== undefined && { namespace }),
+      ...this.#identity(current),
+      resourceVersion: current.metadata.resourceVersion as string,
+    };
+    if (generation === undefined) delete next.metadata.generation;
+    else next.metadata.generation = isDeepStrictEqual(next.spec, current.spec) ? generation : generation + 1;
+    validate(resource, next, current);
+    if (dryRun || isDeepStrictEqual(next, current)) return next;
+    return this.put(next);
+  }
+
+  /** @throws ApiError 404, 409 where a precondition fails, 501 for a namespace */
+  delete(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    preconditions: DeleteOptions,
+    dryRun: boolean,
+  ): KubernetesObject {
+    if (resource.kind === "Namespace") throw notImplemented("deleting namespaces");
+    const current = this.get(resource, namespace, name);
+    if (!current) throw notFound(resource, name);
+    const { uid, resourceVersion } = preconditions;
+    const { metadata } = current;
+    if (uid !== undefined && uid !== metadata.uid) throw failedPrecondition(resource, name, "UID", uid, metadata.uid);
+    if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
+      throw failedPrecondition(resource, name, "ResourceVersion", resourceVersion, metadata.resourceVersion);
+    }
+    if (!dryRun) this.#map(resource).delete(key(namespace, name));
+    return current;
+  }
+
+  #map(resource: Resource): Map<string, KubernetesObject> {
+    return this.#objects.get(resource) as Map<string, KubernetesObject>;
+  }
+
+  #next(): string {
+    this.#version += 1;
+    return String(this.#version);
+  }
+
+  /** What the server itself says of an object: kept from `old`, or made. */
+  #identity(old: KubernetesObject | undefined): { uid: string; creationTimestamp: string } {
+    return {
+      uid: old?.metadata.uid ?? randomUUID(),
+      creationTimestamp: old?.metadata.creationTimestamp ?? timestamp(new Date()),
+    };
+  }
+
+  /** A pod that waited for just this ConfigMap or Secret starts. */
+  #startPods(added: KubernetesObject): void {
+    const { namespace, name } = added.metadata;
+    if (added.kind !== "ConfigMap" && added.kind !== "Secret") return;
+    const pods = this.#map(resourceOf("Pod") as Resource);
+    const exists = (kind: string, of: string) => this.read(kind, namespace, of) !== undefined;
+    for (const pod of pods.values()) {
+      if (pod.metadata.namespace !== namespace || pod.status?.phase !== "Pending") continue;
+      const before = missingMounts(pod, (kind, of) => exists(kind, of) && !(kind === added.kind && of === name));
+      if (before.length === 0 || missingMounts(pod, exists).length > 0) continue;
+      pod.status = podStatus(pod, true, timestamp(new Date()));
+      pod.metadata.resourceVersion = this.#next();
+    }
+  }
+}
+
+/** A body of a create or replace. */
+export function decodeBody(resource: Resource, body: unknown): KubernetesObject {
+  try {
+    return decode(resource, body);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    const version = resource.group ? `${resource.group}/v1` : "v1";
+    throw badRequest(
+      `${resource.kind} in version "${version.split("/").at(-1)}" cannot be handled as a ${resource.kind}: ${error.message}`,
+    );
+  }
+}
+
+function key(namespace: string | undefined, name: string): string {
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
+
+function writeToken(last: string): string {
+  return Buffer.from(JSON.stringify({ after: last })).toString("base64url");
+}
+
+function readToken(token: string): string {
+  try {
+    const { after } = JSON.parse(Buffer.from(token, "base64url").toString());
+    if (typeof after === "string") return after;
+  } catch {
+    // no JSON: not ours
+  }
+  throw badRequest("continue key is not valid");
+}

@@ -1,0 +1,206 @@
+/** What an API server checks of an object before it stores it, as far as ConfigMaps, Secrets and metadata go. */
+import { isDeepStrictEqual } from "node:util";
+import type { KubernetesObject } from "./object.ts";
+import { apiVersion, type Resource } from "./resources.ts";
+import { type Cause, invalid } from "./status.ts";
+
+/** Most bytes of a Secret's or ConfigMap's data. */
+const DATA_LIMIT = 1_048_576;
+/** Most bytes of all annotations, keys and values. */
+const ANNOTATIONS_LIMIT = 262_144;
+
+const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const NAME_RULE =
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and " +
+  "end with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
+  "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const KEY = /^[-._a-zA-Z0-9]+$/;
+const KEY_RULE =
+  "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or " +
+  "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+
+const PART = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
+const PART_RULE =
+  "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " +
+  "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is " +
+  "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const LABEL = /^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/;
+const LABEL_RULE =
+  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and " +
+  "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is " +
+  "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+/** The fields of a Secret and a ConfigMap; others are dropped. */
+const FIELDS: Record<string, string[]> = {
+  Secret: ["data", "stringData", "type", "immutable"],
+  ConfigMap: ["data", "binaryData", "immutable"],
+};
+
+/** Thrown by {@link decode}; the caller says whether that is a bad request or a patch that doesn't fit. */
+export class DecodeError extends Error {}
+
+/**
+ * Reads a body as an object of that kind: a copy with the kind filled in, `stringData` folded into `data`, and empty
+ * maps left out.
+ *
+ * @throws DecodeError where it is an object of another kind, a field is of the wrong type, or base64 isn't any
+ */
+export function decode(resource: Resource, body: unknown): KubernetesObject {
+  if (!isObject(body)) throw new DecodeError("json: cannot unmarshal a value that is no object");
+  const { kind = resource.kind, apiVersion: version = apiVersion(resource), metadata = {}, ...rest } = body;
+  if (kind !== resource.kind || version !== apiVersion(resource)) {
+    throw new DecodeError(`${kind} of ${version}: unknown conversion`);
+  }
+  if (!isObject(metadata)) throw new DecodeError("json: cannot unmarshal metadata");
+  const object = structuredClone({
+    apiVersion: apiVersion(resource),
+    kind: resource.kind,
+    metadata,
+    ...rest,
+  }) as KubernetesObject;
+  for (const key of ["labels", "annotations"] as const) stringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
+  const fields = FIELDS[resource.kind];
+  if (!fields) return object;
+  for (const field of Object.keys(rest)) if (!fields.includes(field)) delete object[field];
+  stringMap(object, "data", `${resource.kind}.data`);
+  for (const key of resource.kind === "Secret" ? ["data"] : ["binaryData"]) {
+    stringMap(object, key, `${resource.kind}.${key}`);
+    for (const text of Object.values((object[key] ?? {}) as Record<string, string>)) checkBase64(text);
+  }
+  if (resource.kind === "Secret") {
+    stringMap(object, "stringData", "Secret.stringData");
+    const { stringData, ...secret } = object;
+    if (!stringData) return object;
+    const folded = Object.entries(stringData as Record<string, string>).map(([key, text]) => [
+      key,
+      Buffer.from(text).toString("base64"),
+    ]);
+    return { ...secret, data: { ...secret.data, ...Object.fromEntries(folded) } } as KubernetesObject;
+  }
+  return object;
+}
+
+function stringMap(holder: Record<string, unknown>, key: string, field: string): void {
+  const value = holder[key] ?? undefined;
+  if (value !== undefined && !isObject(value)) throw new DecodeError(`json: cannot unmarshal into field ${field}`);
+  if (value === undefined || Object.keys(value).length === 0) {
+    delete holder[key];
+    return;
+  }
+  for (const [name, text] of Object.entries(value)) {
+    if (text === null) value[name] = "";
+    else if (typeof text !== "string") {
+      throw new DecodeError(`json: cannot unmarshal ${typeof text} into Go struct field ${field} of type string`);
+    }
+  }
+}
+
+function checkBase64(text: string): void {
+  // Go's decoder passes over line breaks.
+  const characters = text.replace(/[\r\n]/g, "");
+  if (BASE64.test(characters)) return;
+  const wrong = /[^A-Za-z0-9+/]/.exec(text)?.index ?? text.length;
+  throw new DecodeError(`illegal base64 data at input byte ${wrong}`);
+}
+
+/**
+ * Checks an object that is about to be stored.
+ *
+ * @param old what it replaces
+ * @throws ApiError 422 with all that is wrong
+ */
+export function validate(resource: Resource, object: KubernetesObject, old: KubernetesObject | undefined): void {
+  const { name } = object.metadata;
+  const causes: Cause[] = [];
+  const add = (reason: string, field: string, message: string) => causes.push({ reason, message, field });
+  if (!name) add("FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
+  else if (!NAME.test(name) || name.length > 253) {
+    add("FieldValueInvalid", "metadata.name", `Invalid value: ${JSON.stringify(name)}: ${NAME_RULE}`);
+  }
+  for (const [key, value] of Object.entries(object.metadata.labels ?? {})) {
+    if (!isQualifiedName(key)) add("FieldValueInvalid", "metadata.labels", badName(key));
+    if (!LABEL.test(value) || value.length > 63) {
+      add("FieldValueInvalid", "metadata.labels", `Invalid value: ${JSON.stringify(value)}: ${LABEL_RULE}`);
+    }
+  }
+  const annotations = Object.entries(object.metadata.annotations ?? {});
+  for (const [key] of annotations) {
+    if (!isQualifiedName(key.toLowerCase())) add("FieldValueInvalid", "metadata.annotations", badName(key));
+  }
+  if (size(annotations.flat()) > ANNOTATIONS_LIMIT)
+    add("FieldValueTooLong", "metadata.annotations", tooLong(ANNOTATIONS_LIMIT));
+  if (resource.kind === "Secret") checkSecret(object, old, add);
+  if (resource.kind === "ConfigMap") checkConfigMap(object, old, add);
+  if (causes.length > 0) throw invalid(resource, name ?? "", causes);
+}
+
+/** `name` or `prefix/name`. */
+function isQualifiedName(key: string): boolean {
+  const parts = key.split("/");
+  const name = parts.pop() ?? "";
+  const [prefix] = parts;
+  if (parts.length > 1 || name.length > 63 || !PART.test(name)) return false;
+  return prefix === undefined || (NAME.test(prefix) && prefix.length <= 253);
+}
+
+function badName(key: string): string {
+  return `Invalid value: ${JSON.stringify(key)}: ${PART_RULE}`;
+}
+
+type Add = (reason: string, field: string, message: string) => void;
+
+function checkSecret(secret: KubernetesObject, old: KubernetesObject | undefined, add: Add): void {
+  checkKeys("data", secret.data, add);
+  const bytes = Object.values((secret.data ?? {}) as Record<string, string>).map((text) => Buffer.from(text, "base64"));
+  if (bytes.reduce((sum, value) => sum + value.length, 0) > DATA_LIMIT)
+    add("FieldValueTooLong", "data", tooLong(DATA_LIMIT));
+  if (secret.type === "kubernetes.io/tls") {
+    for (const key of ["tls.crt", "tls.key"]) {
+      if (secret.data?.[key] === undefined) add("FieldValueRequired", `data[${key}]`, "Required value");
+    }
+  }
+  if (old && old.type !== secret.type) {
+    add("FieldValueInvalid", "type", `Invalid value: ${JSON.stringify(secret.type)}: field is immutable`);
+  }
+  checkImmutable(secret, old, ["data"], add);
+}
+
+function checkConfigMap(map: KubernetesObject, old: KubernetesObject | undefined, add: Add): void {
+  checkKeys("data", map.data, add);
+  checkKeys("binaryData", map.binaryData, add);
+  const texts = Object.values((map.data ?? {}) as Record<string, string>);
+  const binary = Object.values((map.binaryData ?? {}) as Record<string, string>);
+  const total = size(texts) + binary.reduce((sum, text) => sum + Buffer.from(text, "base64").length, 0);
+  if (total > DATA_LIMIT) add("FieldValueTooLong", "", tooLong(DATA_LIMIT));
+  checkImmutable(map, old, ["data", "binaryData"], add);
+}
+
+function checkKeys(field: string, data: Record<string, string> | undefined, add: Add): void {
+  for (const key of Object.keys(data ?? {})) {
+    if (!KEY.test(key) || key.length > 253 || key === "." || key.startsWith("..")) {
+      add("FieldValueInvalid", `${field}[${key}]`, `Invalid value: ${JSON.stringify(key)}: ${KEY_RULE}`);
+    }
+  }
+}
+
+function checkImmutable(object: KubernetesObject, old: KubernetesObject | undefined, fields: string[], add: Add): void {
+  if (old?.immutable !== true) return;
+  for (const field of object.immutable === true ? fields : ["immutable"]) {
+    if (field === "immutable" || !isDeepStrictEqual(object[field], old[field])) {
+      add("FieldValueForbidden", field, "Forbidden: field is immutable when `immutable` is set");
+    }
+  }
+}
+
+function tooLong(limit: number): string {
+  return `Too long: may not be more than ${limit} bytes`;
+}
+
+function size(texts: string[]): number {
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,225 @@
+/** Cilium's workloads, as far as they mount what a mesh is made of. */
+import type { Values } from "./chart.ts";
+import type { KubernetesObject } from "./object.ts";
+
+type Fields = Record<string, unknown>;
+
+const MOUNT = { mountPath: "/var/lib/cilium/clustermesh", readOnly: true };
+const MODE = { defaultMode: 0o400 };
+
+/** DaemonSet `cilium`. */
+export function agents(v: Values): KubernetesObject {
+  return workload("DaemonSet", "cilium", "cilium", {
+    hostNetwork: true,
+    containers: [
+      {
+        name: "cilium-agent",
+        image: image(v, "cilium"),
+        command: ["cilium-agent"],
+        args: ["--config-dir=/tmp/cilium/config-map"],
+        volumeMounts: [{ name: "clustermesh-secrets", ...MOUNT }],
+      },
+    ],
+    volumes: [{ name: "clustermesh-secrets", ...remotes(v, "agents") }],
+    ...hostAliases(v, !v.kvstoremesh),
+  });
+}
+
+/** Deployment `cilium-operator`. */
+export function operator(v: Values): KubernetesObject {
+  const mounts = v.operatorMountsSecret === true && v.since("1.16");
+  return workload("Deployment", "cilium-operator", "io.cilium/app=operator", {
+    hostNetwork: true,
+    containers: [
+      {
+        name: "cilium-operator",
+        image: image(v, "operator-generic"),
+        command: ["cilium-operator-generic"],
+        volumeMounts: mounts ? [{ name: "clustermesh-secrets", ...MOUNT }] : [],
+      },
+    ],
+    volumes: mounts ? [{ name: "clustermesh-secrets", ...remotes(v, "operator") }] : [],
+    ...hostAliases(v, mounts && !v.kvstoremesh),
+  });
+}
+
+/** Deployment `clustermesh-apiserver`. */
+export function apiserver(v: Values): KubernetesObject {
+  const deployment = workload("Deployment", "clustermesh-apiserver", "clustermesh-apiserver", apiserverSpec(v));
+  return { ...deployment, spec: { replicas: v.replicas ?? 1, ...deployment.spec } };
+}
+
+/** A pod of Deployment `clustermesh-apiserver`, on the node of that index (round and round); without its status. */
+export function apiserverPod(v: Values, index: number): KubernetesObject {
+  const suffix = Buffer.from(`${v.name}/${index}`).toString("hex").slice(-5);
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: `clustermesh-apiserver-6d5bb8f9c7-${suffix}`,
+      namespace: v.namespace,
+      labels: { ...podLabels("clustermesh-apiserver", "clustermesh-apiserver"), "pod-template-hash": "6d5bb8f9c7" },
+    },
+    spec: {
+      ...apiserverSpec(v),
+      ...(v.nodes.length > 0 && { nodeName: v.nodes[index % v.nodes.length]?.name }),
+    },
+  };
+}
+
+function apiserverSpec(v: Values): Fields {
+  const internal = v.kvstoreMode === "internal";
+  const users = internal && v.authMode !== "legacy";
+  // Before 1.16 etcd had an image of its own, and kvstoremesh in 1.14.
+  const etcdImage = v.since("1.16") ? image(v, "clustermesh-apiserver") : "quay.io/coreos/etcd:v3.5.4";
+  const alone = !v.since("1.15");
+  const adminClient = { name: "etcd-admin-client", mountPath: "/var/lib/cilium/etcd-secrets", readOnly: true };
+  const own = { name: "etcd-config", mountPath: "/var/lib/cilium", readOnly: true };
+  const etcd = {
+    name: "etcd",
+    image: etcdImage,
+    command: [v.since("1.16") ? "/usr/bin/etcd" : "/usr/local/bin/etcd"],
+    args: ["--client-cert-auth", "--trusted-ca-file=/var/lib/etcd-secrets/ca.crt"],
+    ports: [{ name: "etcd", containerPort: 2379, protocol: "TCP" }],
+    volumeMounts: [
+      { name: "etcd-server-secrets", mountPath: "/var/lib/etcd-secrets", readOnly: true },
+      { name: "etcd-data-dir", mountPath: "/var/run/etcd" },
+    ],
+  };
+  const api = {
+    name: "apiserver",
+    image: image(v, "clustermesh-apiserver"),
+    command: ["/usr/bin/clustermesh-apiserver"],
+    args: [
+      ...(alone ? [] : ["clustermesh"]),
+      "--cluster-name=$(CLUSTER_NAME)",
+      "--cluster-id=$(CLUSTER_ID)",
+      ...(users
+        ? ["--cluster-users-enabled", "--cluster-users-config-path=/var/lib/cilium/etcd-config/users.yaml"]
+        : []),
+    ],
+    env: environment(),
+    volumeMounts: [
+      adminClient,
+      ...(users ? [{ name: "etcd-users-config", mountPath: "/var/lib/cilium/etcd-config", readOnly: true }] : []),
+    ],
+  };
+  const kvstoremesh = {
+    name: "kvstoremesh",
+    image: image(v, alone ? "kvstoremesh" : "clustermesh-apiserver"),
+    command: [alone ? "/usr/bin/kvstoremesh" : "/usr/bin/clustermesh-apiserver"],
+    args: [...(alone ? [] : ["kvstoremesh"]), "--clustermesh-config=/var/lib/cilium/clustermesh"],
+    env: environment(),
+    volumeMounts: [...(internal ? [adminClient] : [own]), { name: "kvstoremesh-secrets", ...MOUNT }],
+  };
+  const usersVolume = { name: "etcd-users-config", configMap: { name: "clustermesh-remote-users", ...MODE } };
+  const ownVolume = {
+    name: "etcd-config",
+    configMap: {
+      name: "cilium-config",
+      items: [{ key: "etcd-config", path: "etcd-config.yaml" }],
+      ...MODE,
+      optional: true,
+    },
+  };
+  return {
+    containers: [...(internal ? [etcd, api] : []), ...(v.kvstoremesh ? [kvstoremesh] : [])],
+    volumes: [
+      ...(internal
+        ? [
+            { name: "etcd-server-secrets", ...ownCertificate(v, "server") },
+            { name: "etcd-admin-client", ...ownCertificate(v, "admin") },
+            ...(users ? [usersVolume] : []),
+            { name: "etcd-data-dir", emptyDir: {} },
+          ]
+        : [ownVolume]),
+      ...(v.kvstoremesh ? [{ name: "kvstoremesh-secrets", ...remotes(v, "kvstoremesh") }] : []),
+    ],
+    ...hostAliases(v, v.kvstoremesh),
+  };
+}
+
+/** The volume with the configs of remote clusters: plain up to 1.13, then with the cluster's own files beside them. */
+function remotes(v: Values, reader: "agents" | "operator" | "kvstoremesh"): Fields {
+  const name = reader === "kvstoremesh" ? "cilium-kvstoremesh" : "cilium-clustermesh";
+  if (!v.since("1.14")) return { secret: { secretName: name, optional: true, ...MODE } };
+  // kvstoremesh follows caBundle from 1.18 on only.
+  const bundle = reader !== "kvstoremesh" || v.since("1.18") ? v.caBundle : undefined;
+  const files = (certificate: "remote" | "local", prefix: string) =>
+    certificateSources(`clustermesh-apiserver-${certificate}-cert`, bundle, true, (file) => `${prefix}${file}`);
+  return {
+    projected: {
+      sources: [
+        { secret: { name, optional: true } },
+        ...files("remote", "common-etcd-client"),
+        // The charts mount it with or without KVStoreMesh; the Secret is there only with it.
+        ...(reader !== "kvstoremesh" && v.since("1.16") ? files("local", "local-etcd-client") : []),
+      ],
+      ...MODE,
+    },
+  };
+}
+
+/** The volume with the certificate of this cluster's etcd or of its admin. */
+function ownCertificate(v: Values, certificate: "server" | "admin"): Fields {
+  const name = `clustermesh-apiserver-${certificate}-cert`;
+  if (v.since("1.14")) {
+    const plain = { ".key": "tls.key", ".crt": "tls.crt", "-ca.crt": "ca.crt" };
+    return { projected: { sources: certificateSources(name, v.caBundle, false, (file) => plain[file]), ...MODE } };
+  }
+  const authority = { name: "clustermesh-apiserver-ca-cert", items: [{ key: "ca.crt", path: "ca.crt" }] };
+  return { projected: { sources: [{ secret: authority }, { secret: { name } }], ...MODE } };
+}
+
+/** Key and certificate from a Secret, and the CA from it too or from the bundle. */
+function certificateSources(
+  name: string,
+  bundle: Values["caBundle"],
+  optional: boolean,
+  path: (file: ".key" | ".crt" | "-ca.crt") => string,
+): Fields[] {
+  const may = optional ? { optional } : {};
+  const items = [
+    { key: "tls.key", path: path(".key") },
+    { key: "tls.crt", path: path(".crt") },
+  ];
+  if (!bundle) return [{ secret: { name, ...may, items: [...items, { key: "ca.crt", path: path("-ca.crt") }] } }];
+  const source = { name: bundle.name, ...may, items: [{ key: bundle.key, path: path("-ca.crt") }] };
+  return [{ secret: { name, ...may, items } }, bundle.kind === "Secret" ? { secret: source } : { configMap: source }];
+}
+
+function hostAliases(v: Values, here: boolean): Fields {
+  if (!here || !v.configEnabled || v.disableHostAliases) return {};
+  const aliases = v.peers.flatMap(({ name, ips = [] }) =>
+    ips.map((ip) => ({ ip, hostnames: [`${name}.${v.domain}`] })),
+  );
+  return aliases.length > 0 ? { hostAliases: aliases } : {};
+}
+
+function environment(): Fields[] {
+  const from = (name: string, key: string) => ({
+    name,
+    valueFrom: { configMapKeyRef: { name: "cilium-config", key } },
+  });
+  return [from("CLUSTER_NAME", "cluster-name"), from("CLUSTER_ID", "cluster-id")];
+}
+
+function image(v: Values, name: string): string {
+  return `${v.registry ?? "quay.io/cilium"}/${name}:v${v.release}${v.digest ? `@${v.digest}` : ""}`;
+}
+
+function podLabels(name: string, app: string): Record<string, string> {
+  const [key, value] = app.includes("=") ? (app.split("=") as [string, string]) : ["k8s-app", app];
+  return { [key]: value, "app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "cilium" };
+}
+
+function workload(kind: "DaemonSet" | "Deployment", name: string, app: string, spec: Fields): KubernetesObject {
+  const labels = podLabels(name, app);
+  const [key] = Object.keys(labels) as [string];
+  return {
+    apiVersion: "apps/v1",
+    kind,
+    metadata: { name, labels },
+    spec: { selector: { matchLabels: { [key]: labels[key] } }, template: { metadata: { labels }, spec } },
+  };
+}

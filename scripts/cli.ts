@@ -1,0 +1,221 @@
+/** What all programs share: arguments as kubectl's users know them, streams, and exit codes. */
+import type { Options } from "yargs";
+import yargs from "yargs/yargs";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { harmless, type Style, styleFor } from "../lib/show/style.ts";
+
+declare const __VERSION__: string | undefined;
+
+/** One program or command: its help, its options, and what it does. It answers with its exit code. */
+export interface Command<O extends Record<string, Options>> {
+  usage: string;
+  description: string;
+  examples: [command: string, description: string][];
+  options: O;
+  /** What its positional arguments are called; undefined where it takes none. */
+  positionals?: string;
+  run(args: Arguments<O>): Promise<number>;
+}
+
+/** A command whose options do not matter, as a dispatcher knows it. */
+// biome-ignore lint/suspicious/noExplicitAny: options are checked where the command is defined
+export type AnyCommand = Command<any>;
+
+type Value<T extends Options> = T extends { type: "boolean" }
+  ? boolean
+  : T extends { type: "number" }
+    ? number
+    : T extends { type: "array" } | { array: true }
+      ? string[]
+      : string;
+
+export type Arguments<O extends Record<string, Options>> = {
+  [K in keyof O]: O[K] extends { default: unknown } | { type: "array" } ? Value<O[K]> : Value<O[K]> | undefined;
+} & { files: string[] };
+
+/** Options by which every program reaches a cluster; their names are kubectl's. */
+export const clusterOptions = {
+  kubeconfig: { type: "string", describe: "path of the kubeconfig; else KUBECONFIG, else ~/.kube/config" },
+  namespace: { type: "string", alias: "n", describe: "Cilium's namespace; else it is looked for" },
+  as: { type: "string", describe: "user to impersonate" },
+  "as-group": { type: "array", string: true, describe: "group to impersonate (repeatable)" },
+  "as-uid": { type: "string", describe: "uid to impersonate" },
+  "request-timeout": { type: "string", default: "30s", describe: "how long one request may take; 0 for no limit" },
+  debug: { type: "boolean", default: false, describe: "tell each request, and a stack where one goes wrong" },
+} as const satisfies Record<string, Options>;
+
+/** Where a person is talked to; data alone goes to stdout. */
+export const style: Style = styleFor(process.stderr, process.env);
+
+/** Tells a person a line that has been made harmless where it holds what others wrote. */
+export function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Tells a person of something that is not as it should be, and goes on. */
+export function warn(line: string): void {
+  tell(`${style.yellow("warning")}: ${harmless(line)}`);
+}
+
+/**
+ * Reads a duration as kubectl does: `30s`, `1m30s`, `500ms`, or a plain number of seconds.
+ *
+ * @returns milliseconds; 0 stands for no limit.
+ * @throws UserError (exit code 2)
+ */
+export function duration(text: string, flag: string): number {
+  const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) {
+    throw new UserError(`--${flag} ${JSON.stringify(text)} is no duration; write for example 30s or 5m`, 2);
+  }
+  return [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
+    (sum, [, value, unit]) => sum + Number(value) * (units[unit ?? ""] ?? 0),
+    0,
+  );
+}
+
+/**
+ * Runs a command: reads its arguments strictly, and turns what goes wrong into a line or two on stderr and an exit
+ * code. Ends the process, as soon as what was written to stdout is out.
+ */
+export async function main<O extends Record<string, Options>>(
+  program: string,
+  command: Command<O>,
+  argv: string[],
+): Promise<void> {
+  endQuietlyOnClosedPipe();
+  process.exitCode = await run(program, command, argv);
+}
+
+async function run<O extends Record<string, Options>>(
+  program: string,
+  command: Command<O>,
+  argv: string[],
+): Promise<number> {
+  try {
+    const args = await parse(program, command, argv);
+    return args === undefined ? EXIT.done : await command.run(args);
+  } catch (error) {
+    const known = error instanceof UserError;
+    const message = error instanceof Error ? error.message : String(error);
+    tell(`${style.red("error")}: ${harmless(known ? message : `unexpected: ${message}`)}`);
+    if (argv.includes("--debug") && error instanceof Error) tell(harmless(error.stack ?? ""));
+    else if (!known) tell("  this is a fault of the program; --debug shows where");
+    return known ? error.exitCode : EXIT.failed;
+  }
+}
+
+async function parse<O extends Record<string, Options>>(
+  program: string,
+  { usage, description, examples, options, positionals }: Command<O>,
+  argv: string[],
+): Promise<Arguments<O> | undefined> {
+  const width = Math.min(process.stderr.columns ?? 100, 100);
+  const parser = yargs(argv)
+    .scriptName(program)
+    .usage(`${usage.replaceAll("$0", program)}\n\n${description}`)
+    .options(options)
+    .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
+    .parserConfiguration({
+      "greedy-arrays": false,
+      "camel-case-expansion": false,
+      "dot-notation": false,
+      "parse-positional-numbers": false,
+      "duplicate-arguments-array": true,
+    })
+    .locale("en")
+    .version(false)
+    .help(false)
+    .wrap(width)
+    .exitProcess(false)
+    .fail(false);
+  parser.option("help", { alias: "h", type: "boolean", describe: "show this" });
+  parser.option("version", { type: "boolean", describe: "show the version" });
+
+  const allowed = ["help", "h", "version", ...Object.entries(options).flatMap(([name, { alias }]) => [name, alias])];
+  checkFlags(argv, allowed.filter((name) => typeof name === "string") as string[], program);
+  const args = await parser.parseAsync();
+  if (args.help) {
+    process.stdout.write(`${await parser.getHelp()}\n`);
+    return undefined;
+  }
+  if (args.version) {
+    showVersion();
+    return undefined;
+  }
+  for (const [name, option] of Object.entries(options)) checkValue(name, option, args[name], program);
+  const files = args._.map(String);
+  if (positionals === undefined && files.length > 0) {
+    throw new UserError(`${files[0]} is not understood: ${program} takes no files; see ${program} --help`, 2);
+  }
+  const lists = Object.entries(options)
+    .filter(([, { type }]) => type === "array")
+    .map(([name]) => [name, args[name] ?? []]);
+  return { ...args, ...Object.fromEntries(lists), files } as Arguments<O>;
+}
+
+export function showVersion(): void {
+  process.stdout.write(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
+}
+
+/** yargs suggests commands but not flags, so an unknown flag is answered here. */
+function checkFlags(argv: readonly string[], allowed: readonly string[], program: string): void {
+  for (const argument of argv) {
+    if (argument === "--") return;
+    const match = /^--?(?:no-)?([^=\s]+)/.exec(argument);
+    if (!match?.[1] || argument === "-" || /^-\d/.test(argument)) continue;
+    const name = match[1];
+    if (!argument.startsWith("--") && name.length > 1 && allowed.includes(name[0] ?? "")) continue;
+    if (allowed.includes(name)) continue;
+    const nearest = nearestOf(
+      name,
+      allowed.filter((flag) => flag.length > 1),
+    );
+    const hint = nearest === undefined ? `see ${program} --help` : `did you mean --${nearest}?`;
+    throw new UserError(`there is no flag ${argument.replace(/=.*/, "")}; ${hint}`, 2);
+  }
+}
+
+function checkValue(name: string, option: Options, value: unknown, program: string): void {
+  const values = value === undefined ? [] : [value].flat();
+  if (option.type !== "array" && values.length > 1) {
+    throw new UserError(`--${name} was given ${values.length} times; ${program} takes one`, 2);
+  }
+  if (option.type === "boolean") return;
+  if (values.some((one) => one === "" || Number.isNaN(one))) throw new UserError(`--${name} wants a value`, 2);
+  const choices = option.choices as string[] | undefined;
+  const wrong = choices && values.find((one) => !choices.includes(String(one)));
+  if (wrong !== undefined) throw new UserError(`--${name} is one of ${choices?.join(", ")}, not ${String(wrong)}`, 2);
+}
+
+/** The nearest of some names by edit distance, if it is near. */
+export function nearestOf(name: string, names: readonly string[]): string | undefined {
+  const near = names
+    .map((other) => ({ other, distance: editDistance(name, other) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  return near && near.distance <= Math.max(1, Math.floor(name.length / 3)) ? near.other : undefined;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** A reader that has read enough (`| head -1`) ends the program without a word. */
+function endQuietlyOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      process.exit(process.exitCode ?? EXIT.done);
+    });
+  }
+}

@@ -1,0 +1,49 @@
+/** `clustermesh-secrets`, and `kubectl clustermesh-secrets`: all commands in one program. */
+import { basename } from "node:path";
+import { EXIT } from "../lib/peer/errors.ts";
+import { type AnyCommand, main, nearestOf, showVersion, style, tell } from "./cli.ts";
+
+const commands: Record<string, { description: string; load(): Promise<AnyCommand> }> = {
+  extract: {
+    description: "a cluster's secret for its peers, as a file (extract-secret)",
+    load: async () => (await import("./extract.ts")).extractCommand,
+  },
+  import: {
+    description: "other clusters' files into clusters (import-secrets)",
+    load: async () => (await import("./import.ts")).importCommand,
+  },
+  demo: {
+    description: "three embedded clusters, connected end to end",
+    load: async () => (await import("./demo.ts")).demoCommand,
+  },
+  sandbox: {
+    description: "keeps three embedded clusters up, to try things on",
+    load: async () => (await import("./sandbox.ts")).sandboxCommand,
+  },
+};
+
+const called = basename(process.argv[1] ?? "");
+const program = called.startsWith("kubectl-") ? "kubectl clustermesh-secrets" : "clustermesh-secrets";
+const [name, ...rest] = process.argv.slice(2);
+const command = name === undefined ? undefined : commands[name];
+
+if (command && Object.hasOwn(commands, name ?? "")) {
+  await main(`${program} ${name}`, await command.load(), rest);
+} else if (name === "--version") {
+  showVersion();
+} else if (name === "--help" || name === "-h" || name === "help") {
+  process.stdout.write(`${usage()}\n`);
+} else {
+  if (name !== undefined) {
+    const nearest = nearestOf(name, Object.keys(commands));
+    const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
+    tell(`${style.red("error")}: there is no command ${JSON.stringify(name)}${hint}`);
+  }
+  tell(usage());
+  process.exitCode = EXIT.refused;
+}
+
+function usage(): string {
+  const lines = Object.entries(commands).map(([command, { description }]) => `  ${command.padEnd(10)}${description}`);
+  return [`Usage: ${program} COMMAND …`, "", ...lines, "", `${program} COMMAND --help tells more of each.`].join("\n");
+}

@@ -1,0 +1,96 @@
+import { request as httpsRequest } from "node:https";
+import { after, before, describe, test } from "node:test";
+import { type ClusterDescription, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import { type Api, startApi } from "../../lib/sandbox/server.ts";
+import { type ApiServers, startApiServers, withoutRealServers } from "../support/real.ts";
+import { type Answer, CASES, DESCRIPTION, prepare, type Server } from "./contract.ts";
+
+/** Asks an API as the holder of a token. A text goes as it is, anything else as JSON. */
+function server(url: string, ca: string, token: string): Server {
+  return {
+    request: (method, path, body, contentType, headers) =>
+      new Promise<Answer>((resolve, reject) => {
+        const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
+        const all: Record<string, string> = {
+          authorization: `Bearer ${token}`,
+          accept: "application/json",
+          ...(text !== undefined && {
+            "content-type": contentType ?? "application/json",
+            // Without it Node sends no body with a DELETE.
+            "content-length": String(Buffer.byteLength(text)),
+          }),
+          ...headers,
+        };
+        if (all.authorization === "") delete all.authorization;
+        const request = httpsRequest(new URL(path, url), { method, ca, headers: all }, (response) => {
+          const chunks: Buffer[] = [];
+          response.on("data", (chunk) => chunks.push(chunk));
+          response.on("error", reject);
+          response.on("end", () => {
+            const answer = Buffer.concat(chunks).toString();
+            const json = response.headers["content-type"]?.startsWith("application/json");
+            resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(answer) : answer });
+          });
+        });
+        request.on("error", reject);
+        request.end(text);
+      }),
+  };
+}
+
+describe("the sandbox's API", () => {
+  let api: Api;
+  let asked: Server;
+  before(async () => {
+    const objects = clusterObjects(DESCRIPTION, clusterPki(DESCRIPTION, { key: "ec" }));
+    api = await startApi({ objects });
+    asked = server(api.url, api.ca.cert, api.token);
+    await prepare(asked);
+  });
+  after(() => api.stop());
+  for (const { name, run } of CASES) test(name, () => run(asked));
+});
+
+describe("a real kube-apiserver", { skip: withoutRealServers() }, () => {
+  const pki = clusterPki(DESCRIPTION, { key: "ec" });
+  let servers: ApiServers;
+  let asked: Server;
+  before(async () => {
+    servers = await startApiServers([DESCRIPTION.name]);
+    const real = servers.get(DESCRIPTION.name);
+    asked = server(real.url, real.ca.cert, "admin-token");
+    await real.create(clusterObjects(DESCRIPTION, pki));
+    await prepare(asked);
+  });
+  after(() => servers?.stop());
+  for (const { name, run } of CASES) test(name, () => run(asked));
+
+  test("takes the objects of every chart", async () => {
+    const peers = [{ name: "peer", ips: ["192.0.2.2", "fd00::2"], port: 32379 }];
+    const variants: Partial<ClusterDescription>[] = [
+      {},
+      { configEnabled: true, peers, operatorMountsSecret: true, replicas: 2, helm: true },
+      { kvstoremesh: true, authMode: "cluster", caBundle: { kind: "ConfigMap", name: "bundle", key: "ca.crt" } },
+      { kvstoreMode: "external", configEnabled: true, peers, certManager: true },
+      { service: { type: "LoadBalancer", ingress: [{ ip: "192.0.2.9" }, { hostname: "lb.example" }] } },
+    ];
+    let count = 0;
+    for (let minor = 10; minor <= 20; minor++) {
+      for (const variant of variants) {
+        count++;
+        const description: ClusterDescription = {
+          name: "cluster1",
+          id: 1,
+          version: `1.${minor}`,
+          namespace: `chart-${count}`,
+          nodes: [{ name: `chart-node${count}`, internalIPs: ["172.18.0.2"], podCIDRs: ["10.1.0.0/24"] }],
+          service: { nodePort: 32500 + count },
+          ...variant,
+        };
+        const objects = clusterObjects(description, pki);
+        const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: `chart-${count}` } };
+        await servers.get(DESCRIPTION.name).create([namespace, ...objects]);
+      }
+    }
+  });
+});

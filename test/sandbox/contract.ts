@@ -1,0 +1,940 @@
+/**
+ * What a Kubernetes API does, as far as the sandbox claims to do it too. The same cases run against the sandbox and
+ * against a real kube-apiserver, so that the sandbox cannot drift.
+ */
+import assert from "node:assert/strict";
+import { encode, type KubernetesObject } from "../../lib/sandbox/object.ts";
+
+export interface Answer {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: bodies are of any form.
+  body: any;
+}
+
+/** An API, asked by a user who may do everything (and impersonate), and the objects of {@link DESCRIPTION} in it. */
+export interface Server {
+  request(
+    method: string,
+    path: string,
+    body?: unknown,
+    contentType?: string,
+    headers?: Record<string, string>,
+  ): Promise<Answer>;
+}
+
+export interface Case {
+  name: string;
+  run(server: Server): Promise<void>;
+}
+
+const NAMESPACE = "contract";
+const SECRETS = `/api/v1/namespaces/${NAMESPACE}/secrets`;
+const CONFIG_MAPS = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
+const DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/clustermesh-apiserver";
+const MERGE = "application/merge-patch+json";
+const JSON_PATCH = "application/json-patch+json";
+const CONFLICT = "the object has been modified; please apply your changes to the latest version and try again";
+
+/** The cluster whose objects a server of these tests holds. */
+export const DESCRIPTION = {
+  name: "contract1",
+  id: 1,
+  version: "1.20.2",
+  nodes: [
+    {
+      name: "contract-node1",
+      internalIPs: ["172.18.9.2", "fd00:9::2"],
+      externalIPs: ["192.0.2.9"],
+      podCIDRs: ["10.9.0.0/24"],
+    },
+    { name: "contract-node2", internalIPs: ["172.18.9.3"], ready: false, unschedulable: true, labels: { zone: "b" } },
+  ],
+  service: { nodePort: 32391 },
+};
+
+function secret(name: string, fields: Partial<KubernetesObject> = {}): KubernetesObject {
+  const { metadata, ...rest } = fields;
+  return { apiVersion: "v1", kind: "Secret", metadata: { ...metadata, name }, ...rest };
+}
+
+/** Prepares the namespace that the cases work in. */
+export async function prepare(server: Server): Promise<void> {
+  const { status } = await server.request("POST", "/api/v1/namespaces", {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: NAMESPACE },
+  });
+  assert.equal(status, 201);
+}
+
+async function created(server: Server, path: string, object: KubernetesObject): Promise<KubernetesObject> {
+  const { status, body } = await server.request("POST", path, object, "application/json");
+  assert.equal(status, 201, JSON.stringify(body));
+  return body;
+}
+
+function refused(
+  answer: Answer,
+  code: number,
+  reason: string | undefined,
+  message: string | RegExp,
+  details?: unknown,
+): void {
+  const { kind, apiVersion, status } = answer.body;
+  assert.deepEqual(
+    { http: answer.status, kind, apiVersion, status, code: answer.body.code, reason: answer.body.reason },
+    { http: code, kind: "Status", apiVersion: "v1", status: "Failure", code, reason },
+    JSON.stringify(answer.body),
+  );
+  if (typeof message === "string") assert.equal(answer.body.message, message);
+  else assert.match(answer.body.message, message);
+  if (details !== undefined) assert.deepEqual(answer.body.details, details);
+}
+
+export const CASES: Case[] = [
+  {
+    name: "discovery says what is served",
+    async run({ request }) {
+      assert.deepEqual((await request("GET", "/api")).body.versions, ["v1"]);
+      const groups = (await request("GET", "/apis")).body.groups as { name: string; preferredVersion: unknown }[];
+      assert.deepEqual(groups.find(({ name }) => name === "apps")?.preferredVersion, {
+        groupVersion: "apps/v1",
+        version: "v1",
+      });
+      assert.equal((await request("GET", "/apis/apps")).body.kind, "APIGroup");
+      for (const [path, names] of [
+        ["/api/v1", ["configmaps", "namespaces", "nodes", "pods", "secrets", "services"]],
+        ["/apis/apps/v1", ["daemonsets", "deployments"]],
+      ] as const) {
+        const { body } = await request("GET", path);
+        assert.equal(body.kind, "APIResourceList");
+        for (const name of names) {
+          const entry = body.resources.find((resource: { name: string }) => resource.name === name);
+          assert.equal(entry.namespaced, !["namespaces", "nodes"].includes(name), name);
+          for (const verb of ["get", "list", "patch", "update", "delete"]) assert.ok(entry.verbs.includes(verb), verb);
+        }
+      }
+      assert.match((await request("GET", "/version")).body.gitVersion, /^v1\.\d+\.\d+/);
+      assert.equal((await request("GET", "/healthz")).body, "ok");
+      for (const path of [
+        "/api/v1/foos",
+        "/api/v2",
+        "/apis/apps/v2",
+        "/apis/none.example/v1/foos",
+        "/nothing",
+        `${SECRETS}/x/status`,
+      ]) {
+        assert.equal((await request("GET", path)).status, 404, path);
+      }
+    },
+  },
+  {
+    name: "create fills in metadata, and get returns the same",
+    async run({ request }) {
+      const given = secret("created", {
+        metadata: { name: "", labels: { a: "b" }, annotations: { c: "d" } },
+        data: encode({ x: "y" }),
+      });
+      const { status, body } = await request("POST", SECRETS, given, "application/json");
+      assert.equal(status, 201);
+      assert.equal(body.type, "Opaque");
+      assert.deepEqual(body.data, { x: "eQ==" });
+      const { name, namespace, labels, annotations, uid, resourceVersion, creationTimestamp, generation } =
+        body.metadata;
+      assert.deepEqual(
+        { name, namespace, labels, annotations },
+        { name: "created", namespace: NAMESPACE, labels: { a: "b" }, annotations: { c: "d" } },
+      );
+      assert.match(uid, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+      assert.match(resourceVersion, /^[1-9]\d*$/);
+      assert.match(creationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+      assert.equal(generation, undefined);
+      const got = await request("GET", `${SECRETS}/created`);
+      assert.equal(got.status, 200);
+      assert.deepEqual(withoutManagedFields(got.body), withoutManagedFields(body));
+    },
+  },
+  {
+    name: "stringData is folded into data and wins; empty maps are left out",
+    async run(server) {
+      const body = await created(
+        server,
+        SECRETS,
+        secret("folded", { data: encode({ a: "old", b: "kept" }), stringData: { a: "new" } }),
+      );
+      assert.deepEqual(body.data, encode({ a: "new", b: "kept" }));
+      assert.equal("stringData" in body, false);
+      const patched = await server.request(
+        "PATCH",
+        `${SECRETS}/folded`,
+        { stringData: { c: "d" }, data: { b: null } },
+        MERGE,
+      );
+      assert.deepEqual(patched.body.data, encode({ a: "new", c: "d" }));
+      const empty = await created(
+        server,
+        SECRETS,
+        secret("empty", { metadata: { name: "", labels: {}, annotations: {} }, data: {} }),
+      );
+      assert.deepEqual(
+        [empty.data, empty.metadata.labels, empty.metadata.annotations],
+        [undefined, undefined, undefined],
+      );
+    },
+  },
+  {
+    name: "create refuses what exists, a missing namespace, another namespace and a resourceVersion",
+    async run(server) {
+      const { request } = server;
+      await created(server, SECRETS, secret("twice"));
+      refused(await request("POST", SECRETS, secret("twice")), 409, "AlreadyExists", 'secrets "twice" already exists', {
+        name: "twice",
+        kind: "secrets",
+      });
+      refused(
+        await request("POST", "/api/v1/namespaces/nowhere/secrets", secret("x")),
+        404,
+        "NotFound",
+        'namespaces "nowhere" not found',
+        { name: "nowhere", kind: "namespaces" },
+      );
+      refused(
+        await request("POST", SECRETS, secret("x", { metadata: { name: "x", namespace: "default" } })),
+        400,
+        "BadRequest",
+        "the namespace of the provided object does not match the namespace sent on the request",
+      );
+      const versioned = await request("POST", SECRETS, secret("x", { metadata: { name: "x", resourceVersion: "1" } }));
+      refused(versioned, 500, undefined, "resourceVersion should not be set on objects to be created");
+    },
+  },
+  {
+    name: "names: required, generated, of legal form",
+    async run(server) {
+      const nameless = { apiVersion: "v1", kind: "Secret", metadata: {} };
+      refused(
+        await server.request("POST", SECRETS, nameless),
+        422,
+        "Invalid",
+        'Secret "" is invalid: metadata.name: Required value: name or generateName is required',
+      );
+      const { body } = await server.request("POST", SECRETS, { ...nameless, metadata: { generateName: "made-" } });
+      assert.match(body.metadata.name, /^made-[a-z0-9]{5}$/);
+      const wrong = await server.request("POST", SECRETS, secret("Upper_case"));
+      refused(
+        wrong,
+        422,
+        "Invalid",
+        /^Secret "Upper_case" is invalid: metadata\.name: Invalid value: "Upper_case": a lowercase RFC 1123 subdomain/,
+      );
+      assert.deepEqual(wrong.body.details.causes[0].field, "metadata.name");
+    },
+  },
+  {
+    name: "bodies of another kind, or none at all",
+    async run({ request }) {
+      assert.equal(
+        (await request("POST", SECRETS, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "x" } })).status,
+        400,
+      );
+      assert.equal(
+        (await request("POST", SECRETS, { apiVersion: "v2", kind: "Secret", metadata: { name: "x" } })).status,
+        400,
+      );
+      refused(await request("POST", SECRETS, "{", "application/json"), 400, "BadRequest", /./);
+      assert.equal((await request("POST", SECRETS, { metadata: { name: "kindless" } })).status, 201);
+    },
+  },
+  {
+    name: "values of the wrong type, and base64 that is none",
+    async run(server) {
+      const { request } = server;
+      refused(
+        await request("POST", SECRETS, secret("bad", { data: { a: "%%%" } })),
+        400,
+        "BadRequest",
+        /^Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 0/,
+      );
+      assert.equal((await request("POST", SECRETS, secret("bad", { data: { a: "YQ" } }))).status, 400);
+      assert.equal((await request("POST", SECRETS, secret("bad", { data: { a: 1 } }))).status, 400);
+      assert.equal((await request("POST", SECRETS, secret("bad", { data: [] }))).status, 400);
+      await created(server, SECRETS, secret("broken", { data: { a: "YWJj\nZGVm" } }));
+      const patched = await request("PATCH", `${SECRETS}/broken`, { data: { b: "%%%" } }, MERGE);
+      // It repeats the whole object, which a client had better not print.
+      refused(
+        patched,
+        422,
+        "Invalid",
+        /^ "" is invalid: patch: Invalid value: ".*YWJj.*": .*illegal base64 data at input byte 0/,
+      );
+      assert.equal((await request("PATCH", `${SECRETS}/broken`, { data: { b: 1 } }, MERGE)).status, 422);
+      assert.equal((await request("GET", `${SECRETS}/bad`)).status, 404);
+    },
+  },
+  {
+    name: "keys and types of Secrets and ConfigMaps",
+    async run(server) {
+      const { request } = server;
+      for (const [path, kind] of [
+        [SECRETS, "Secret"],
+        [CONFIG_MAPS, "ConfigMap"],
+      ] as const) {
+        const answer = await request("POST", path, {
+          apiVersion: "v1",
+          kind,
+          metadata: { name: "keys" },
+          data: { "a/b": "YQ==" },
+        });
+        refused(
+          answer,
+          422,
+          "Invalid",
+          new RegExp(`^${kind} "keys" is invalid: data\\[a/b\\]: Invalid value: "a/b": a valid config key`),
+        );
+      }
+      const tls = await request(
+        "POST",
+        SECRETS,
+        secret("tls", { type: "kubernetes.io/tls", data: encode({ "tls.crt": "x" }) }),
+      );
+      refused(tls, 422, "Invalid", 'Secret "tls" is invalid: data[tls.key]: Required value', {
+        name: "tls",
+        kind: "Secret",
+        causes: [{ reason: "FieldValueRequired", message: "Required value", field: "data[tls.key]" }],
+      });
+      await created(server, SECRETS, secret("typed"));
+      const retyped = await request("PATCH", `${SECRETS}/typed`, { type: "example.com/other" }, MERGE);
+      refused(retyped, 422, "Invalid", /type: Invalid value: "example\.com\/other": field is immutable/);
+    },
+  },
+  {
+    name: "keys of annotations, keys and values of labels, fields that no Secret has",
+    async run({ request }) {
+      const metadata = { name: "labelled", labels: { "a b": "c", d: "e f" }, annotations: { "g/h/i": "j" } };
+      const answer = await request("POST", SECRETS, secret("labelled", { metadata }));
+      refused(answer, 422, "Invalid", /^Secret "labelled" is invalid: \[metadata\.labels: Invalid value: "a b": /);
+      const fields = answer.body.details.causes.map(({ field }: { field: string }) => field);
+      assert.deepEqual(fields, ["metadata.labels", "metadata.labels", "metadata.annotations"]);
+      const right = { name: "", labels: { "x.example/A_b.c": "" }, annotations: { "x.example/a": "any thing, 😀" } };
+      const { status, body } = await request("POST", SECRETS, secret("labelled", { metadata: right, unknown: 1 }));
+      assert.equal(status, 201);
+      assert.deepEqual([body.metadata.annotations, body.unknown], [right.annotations, undefined]);
+    },
+  },
+  {
+    name: "what is immutable stays",
+    async run(server) {
+      await created(server, SECRETS, secret("fixed", { immutable: true, data: encode({ a: "b" }) }));
+      const path = `${SECRETS}/fixed`;
+      const changed = await server.request("PATCH", path, { data: encode({ a: "c" }) }, MERGE);
+      refused(
+        changed,
+        422,
+        "Invalid",
+        'Secret "fixed" is invalid: data: Forbidden: field is immutable when `immutable` is set',
+      );
+      assert.equal((await server.request("PATCH", path, { immutable: false }, MERGE)).status, 422);
+      assert.equal((await server.request("PATCH", path, { metadata: { labels: { a: "b" } } }, MERGE)).status, 200);
+    },
+  },
+  {
+    name: "get and list of what isn't there",
+    async run({ request }) {
+      refused(await request("GET", `${SECRETS}/none`), 404, "NotFound", 'secrets "none" not found', {
+        name: "none",
+        kind: "secrets",
+      });
+      refused(
+        await request("GET", `/apis/apps/v1/namespaces/${NAMESPACE}/deployments/none`),
+        404,
+        "NotFound",
+        'deployments.apps "none" not found',
+        {
+          name: "none",
+          group: "apps",
+          kind: "deployments",
+        },
+      );
+      const { status, body } = await request("GET", "/api/v1/namespaces/nowhere/secrets");
+      assert.equal(status, 200);
+      assert.deepEqual(body.items, []);
+      for (const method of ["PATCH", "PUT", "DELETE"]) {
+        const body = method === "DELETE" ? undefined : method === "PUT" ? secret("none") : { data: {} };
+        const answer = await request(method, `${SECRETS}/none`, body, method === "PATCH" ? MERGE : "application/json");
+        refused(answer, 404, "NotFound", 'secrets "none" not found');
+      }
+    },
+  },
+  {
+    name: "list: order, kinds and selectors",
+    async run(server) {
+      const { request } = server;
+      for (const [name, labels] of Object.entries<Record<string, string>>({
+        "list-c": { app: "c", tier: "x" },
+        "list-a": { app: "a" },
+        "list-b": { app: "b", tier: "y" },
+      })) {
+        await created(server, CONFIG_MAPS, {
+          apiVersion: "v1",
+          kind: "ConfigMap",
+          metadata: { name, labels: { ...labels, set: "list" } },
+        });
+      }
+      const names = async (query: string, path = CONFIG_MAPS) => {
+        const { status, body } = await request("GET", `${path}?${query}`);
+        assert.equal(status, 200, JSON.stringify(body));
+        assert.equal(body.kind, "ConfigMapList");
+        assert.equal(body.apiVersion, "v1");
+        assert.match(body.metadata.resourceVersion, /^\d+$/);
+        for (const item of body.items) assert.equal("kind" in item, false);
+        return body.items.map((item: KubernetesObject) => item.metadata.name.replace("list-", "")).join("");
+      };
+      const label = (selector: string) => names(`labelSelector=${encodeURIComponent(`set=list,${selector}`)}`);
+      assert.equal(await names("labelSelector=set%3Dlist"), "abc");
+      assert.equal(await names("labelSelector=set%3Dlist", "/api/v1/configmaps"), "abc");
+      assert.equal(await label("app=a"), "a");
+      assert.equal(await label("app==a"), "a");
+      assert.equal(await label("app!=a"), "bc");
+      assert.equal(await label("tier!=x"), "ab");
+      assert.equal(await label("app in (a, c)"), "ac");
+      assert.equal(await label("tier notin (x)"), "ab");
+      assert.equal(await label("tier"), "bc");
+      assert.equal(await label("!tier"), "a");
+      assert.equal(await label("app in (a,b),tier=y"), "b");
+      assert.equal(await names("fieldSelector=metadata.name%3Dlist-b"), "b");
+      assert.equal(
+        await names(`fieldSelector=metadata.name%3Dlist-b,metadata.namespace%3D${NAMESPACE}`, "/api/v1/configmaps"),
+        "b",
+      );
+      assert.equal(await names("fieldSelector=metadata.name!%3Dlist-b&labelSelector=set%3Dlist"), "ac");
+      assert.equal((await request("GET", `${CONFIG_MAPS}?fieldSelector=data.x%3Dy`)).status, 400);
+      assert.equal((await request("GET", `${CONFIG_MAPS}?labelSelector=a%3D%3D%3Db`)).status, 400);
+    },
+  },
+  {
+    name: "list in pages",
+    async run(server) {
+      const { request } = server;
+      const names = ["page-1", "page-2", "page-3", "page-4", "page-5"];
+      for (const name of names)
+        await created(server, "/api/v1/namespaces/default/configmaps", {
+          apiVersion: "v1",
+          kind: "ConfigMap",
+          metadata: { name, labels: { set: name === "page-5" ? "other" : "page" } },
+        });
+      const path = "/api/v1/namespaces/default/configmaps";
+      const seen: string[] = [];
+      const remaining: unknown[] = [];
+      let next = "";
+      do {
+        const { status, body } = await request(
+          "GET",
+          `${path}?limit=2${next && `&continue=${encodeURIComponent(next)}`}`,
+        );
+        assert.equal(status, 200);
+        seen.push(...body.items.map((item: KubernetesObject) => item.metadata.name));
+        remaining.push(body.metadata.remainingItemCount);
+        next = body.metadata.continue ?? "";
+        assert.ok(body.items.length <= 2);
+      } while (next);
+      assert.deepEqual(
+        seen.filter((name) => name.startsWith("page-")),
+        names,
+      );
+      assert.deepEqual(remaining, [seen.length - 2, ...remaining.slice(1, -1), undefined]);
+      const selected = await request("GET", `${path}?limit=3&labelSelector=set%3Dpage`);
+      assert.equal(selected.body.items.length, 3);
+      assert.equal(selected.body.metadata.remainingItemCount, undefined);
+      const rest = await request(
+        "GET",
+        `${path}?limit=3&labelSelector=set%3Dpage&continue=${encodeURIComponent(selected.body.metadata.continue)}`,
+      );
+      assert.deepEqual(
+        rest.body.items.map((item: KubernetesObject) => item.metadata.name),
+        ["page-4"],
+      );
+      assert.equal(rest.body.metadata.continue ?? "", "");
+      assert.equal((await request("GET", `${path}?limit=2&continue=nonsense`)).status, 400);
+    },
+  },
+  {
+    name: "merge patch: what it says, and nothing else; an equal object keeps its resourceVersion",
+    async run(server) {
+      const { request } = server;
+      const before = await created(
+        server,
+        SECRETS,
+        secret("merged", {
+          metadata: { name: "", annotations: { "a/b": "c", d: "e" } },
+          data: encode({ x: "1", y: "2" }),
+        }),
+      );
+      const path = `${SECRETS}/merged`;
+      const after = await request(
+        "PATCH",
+        path,
+        { data: { x: null, ...encode({ z: "3" }) }, metadata: { annotations: { d: null } } },
+        MERGE,
+      );
+      assert.equal(after.status, 200);
+      assert.deepEqual(after.body.data, encode({ y: "2", z: "3" }));
+      assert.deepEqual(after.body.metadata.annotations, { "a/b": "c" });
+      assert.equal(after.body.metadata.uid, before.metadata.uid);
+      assert.equal(after.body.metadata.creationTimestamp, before.metadata.creationTimestamp);
+      assert.ok(Number(after.body.metadata.resourceVersion) > Number(before.metadata.resourceVersion));
+      const same = await request("PATCH", path, { data: encode({ y: "2" }) }, MERGE);
+      assert.equal(same.body.metadata.resourceVersion, after.body.metadata.resourceVersion);
+      const ignored = await request("PATCH", path, { metadata: { creationTimestamp: "2001-01-01T00:00:00Z" } }, MERGE);
+      assert.equal(ignored.body.metadata.creationTimestamp, before.metadata.creationTimestamp);
+    },
+  },
+  {
+    name: "merge patch with a resourceVersion: the one that was read, or a conflict",
+    async run(server) {
+      const { request } = server;
+      const { metadata } = await created(server, SECRETS, secret("versioned"));
+      const path = `${SECRETS}/versioned`;
+      const patch = (a: string, fields: object) => ({ data: encode({ a }), metadata: fields });
+      const first = await request("PATCH", path, patch("1", { resourceVersion: metadata.resourceVersion }), MERGE);
+      assert.equal(first.status, 200);
+      for (const query of ["", "?dryRun=All"]) {
+        refused(
+          await request("PATCH", path + query, patch("2", { resourceVersion: metadata.resourceVersion }), MERGE),
+          409,
+          "Conflict",
+          `Operation cannot be fulfilled on secrets "versioned": ${CONFLICT}`,
+          { name: "versioned", kind: "secrets" },
+        );
+      }
+      assert.equal((await request("PATCH", path, patch("3", {}), MERGE)).status, 200);
+      refused(
+        await request("PATCH", path, patch("4", { uid: "00000000-0000-4000-8000-000000000000" }), MERGE),
+        422,
+        "Invalid",
+        /^Secret "versioned" is invalid: metadata\.uid: Invalid value: "00000000-0000-4000-8000-000000000000": field is immutable$/,
+      );
+      refused(
+        await request("PATCH", path, { metadata: { resourceVersion: "nonsense" } }, MERGE),
+        500,
+        undefined,
+        'strconv.ParseUint: parsing "nonsense": invalid syntax',
+      );
+      refused(
+        await request("PATCH", path, { metadata: { name: "renamed" } }, MERGE),
+        400,
+        "BadRequest",
+        "the name of the object (renamed) does not match the name on the URL (versioned)",
+      );
+      refused(
+        await request("PATCH", path, { metadata: { namespace: "default" } }, MERGE),
+        400,
+        "BadRequest",
+        /namespace of the (provided )?object/,
+      );
+      refused(await request("PATCH", path, "[]", MERGE), 400, "BadRequest", /./);
+      const { body } = await request("GET", path);
+      assert.deepEqual(body.data, encode({ a: "3" }));
+    },
+  },
+  {
+    name: "of two writers with one resourceVersion, or two creators, one wins",
+    async run(server) {
+      const { metadata } = await created(server, SECRETS, secret("raced"));
+      const patches = await Promise.all(
+        ["a", "b", "c"].map((key) =>
+          server.request(
+            "PATCH",
+            `${SECRETS}/raced`,
+            { metadata: { resourceVersion: metadata.resourceVersion }, data: encode({ [key]: key }) },
+            MERGE,
+          ),
+        ),
+      );
+      assert.deepEqual(patches.map(({ status }) => status).sort(), [200, 409, 409]);
+      const creates = await Promise.all(["a", "b"].map(() => server.request("POST", SECRETS, secret("raced2"))));
+      assert.deepEqual(creates.map(({ status }) => status).sort(), [201, 409]);
+    },
+  },
+  {
+    name: "JSON patch: operations, and tests that hold or don't",
+    async run(server) {
+      const { request } = server;
+      await created(
+        server,
+        SECRETS,
+        secret("operated", { metadata: { name: "", annotations: { "a/b": "d" } }, data: encode({ x: "1" }) }),
+      );
+      const path = `${SECRETS}/operated`;
+      const patch = (...operations: object[]) => request("PATCH", path, operations, JSON_PATCH);
+      const { status, body } = await patch(
+        { op: "test", path: "/metadata/annotations/a~1b", value: "d" },
+        { op: "replace", path: "/metadata/annotations/a~1b", value: "e" },
+        { op: "add", path: "/data/y", value: "Mg==" },
+        { op: "copy", from: "/data/x", path: "/data/z" },
+        { op: "move", from: "/data/x", path: "/data/w" },
+        { op: "remove", path: "/data/y" },
+        { op: "add", path: "/metadata/finalizers", value: ["example.com/b"] },
+        { op: "add", path: "/metadata/finalizers/0", value: "example.com/a" },
+        { op: "add", path: "/metadata/finalizers/-", value: "example.com/c" },
+        { op: "test", path: "/metadata/finalizers", value: ["example.com/a", "example.com/b", "example.com/c"] },
+        { op: "remove", path: "/metadata/finalizers" },
+      );
+      assert.equal(status, 200, JSON.stringify(body));
+      assert.deepEqual(body.data, encode({ w: "1", z: "1" }));
+      assert.deepEqual(body.metadata.annotations, { "a/b": "e" });
+      const message = "the server rejected our request due to an error in our request";
+      for (const operation of [
+        { op: "test", path: "/data/w", value: "other" },
+        { op: "test", path: "/data/missing", value: "x" },
+        { op: "remove", path: "/data/missing" },
+        { op: "replace", path: "/metadata/missing/deep", value: "x" },
+        { op: "test", path: "/missing/deep", value: null },
+        { op: "test", path: "/data/w", value: null },
+        { op: "add", path: "/missing/deep", value: "x" },
+      ]) {
+        const answer = await patch({ op: "add", path: "/data/never", value: "eA==" }, operation);
+        refused(answer, 422, "Invalid", message);
+      }
+      const free = await patch(
+        { op: "test", path: "/data/free", value: null },
+        { op: "replace", path: "/data/free", value: "eA==" },
+        { op: "test", path: "/data/free", value: "eA==" },
+        { op: "remove", path: "/data/free" },
+      );
+      assert.equal(free.status, 200, JSON.stringify(free.body));
+      const stale = await patch({ op: "replace", path: "/metadata/resourceVersion", value: "1" });
+      refused(stale, 409, "Conflict", `Operation cannot be fulfilled on secrets "operated": ${CONFLICT}`);
+      assert.equal((await request("PATCH", path, {}, JSON_PATCH)).status, 400);
+      assert.deepEqual((await request("GET", path)).body.data, encode({ w: "1", z: "1" }));
+    },
+  },
+  {
+    name: "replace: with the version that was read, or without any",
+    async run(server) {
+      const { request } = server;
+      const first = await created(server, SECRETS, secret("replaced", { data: encode({ a: "1" }) }));
+      const path = `${SECRETS}/replaced`;
+      const uid = "00000000-0000-4000-8000-000000000000";
+      refused(
+        await request("PUT", path, secret("replaced", { metadata: { name: "", uid } })),
+        409,
+        "Conflict",
+        /^Operation cannot be fulfilled on secrets "replaced": .*Precondition failed: UID in precondition: 00000000-0000-4000-8000-000000000000, UID in object meta: /,
+      );
+      const next = await request("PUT", path, { ...first, data: encode({ b: "2" }) });
+      assert.equal(next.status, 200);
+      assert.deepEqual(next.body.data, encode({ b: "2" }));
+      refused(
+        await request("PUT", path, { ...first, data: encode({ c: "3" }) }),
+        409,
+        "Conflict",
+        `Operation cannot be fulfilled on secrets "replaced": ${CONFLICT}`,
+      );
+      assert.equal((await request("PUT", path, secret("replaced", { data: encode({ d: "4" }) }))).status, 200);
+      refused(
+        await request("PUT", path, secret("other")),
+        400,
+        "BadRequest",
+        "the name of the object (other) does not match the name on the URL (replaced)",
+      );
+      const { body } = await request("GET", path);
+      assert.deepEqual(body.data, encode({ d: "4" }));
+      assert.equal(body.metadata.uid, first.metadata.uid);
+    },
+  },
+  {
+    name: "dry-run answers as if, and writes nothing",
+    async run(server) {
+      const { request } = server;
+      const dry = await request("POST", `${SECRETS}?dryRun=All`, secret("dry", { stringData: { a: "b" } }));
+      assert.equal(dry.status, 201);
+      assert.deepEqual(dry.body.data, encode({ a: "b" }));
+      assert.equal((await request("GET", `${SECRETS}/dry`)).status, 404);
+      const before = await created(server, SECRETS, secret("dry"));
+      refused(
+        await request("POST", `${SECRETS}?dryRun=All`, secret("dry")),
+        409,
+        "AlreadyExists",
+        'secrets "dry" already exists',
+      );
+      const patched = await request("PATCH", `${SECRETS}/dry?dryRun=All`, { data: encode({ a: "b" }) }, MERGE);
+      assert.deepEqual(patched.body.data, encode({ a: "b" }));
+      assert.equal((await request("DELETE", `${SECRETS}/dry?dryRun=All`)).status, 200);
+      assert.equal(
+        (await request("DELETE", `${SECRETS}/dry`, { kind: "DeleteOptions", apiVersion: "v1", dryRun: ["All"] }))
+          .status,
+        200,
+      );
+      const after = await request("GET", `${SECRETS}/dry`);
+      assert.deepEqual(withoutManagedFields(after.body), withoutManagedFields(before));
+      assert.equal((await request("PATCH", `${SECRETS}/dry?dryRun=Some`, {}, MERGE)).status, 422);
+    },
+  },
+  {
+    name: "a Secret's data, a ConfigMap's and annotations have limits, to the byte",
+    async run(server) {
+      const { request } = server;
+      const bytes = (length: number) => Buffer.alloc(length, 120).toString("base64");
+      const limit = 1_048_576;
+      const message = "Too long: may not be more than 1048576 bytes";
+      const over = { a: bytes(limit - 1), b: bytes(2) };
+      refused(
+        await request("POST", SECRETS, secret("large", { data: over })),
+        422,
+        "Invalid",
+        `Secret "large" is invalid: data: ${message}`,
+        {
+          name: "large",
+          kind: "Secret",
+          causes: [{ reason: "FieldValueTooLong", message, field: "data" }],
+        },
+      );
+      await created(server, SECRETS, secret("large", { data: { ...over, b: bytes(1) } }));
+      refused(await request("PATCH", `${SECRETS}/large`, { data: { c: bytes(1) } }, MERGE), 422, "Invalid", /Too long/);
+      const map = (length: number) => ({
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "large" },
+        data: { a: "x".repeat(length) },
+      });
+      refused(
+        await request("POST", CONFIG_MAPS, map(limit + 1)),
+        422,
+        "Invalid",
+        new RegExp(`^ConfigMap "large" is invalid: .*${message}$`),
+      );
+      assert.equal((await request("POST", CONFIG_MAPS, map(limit))).status, 201);
+      const annotated = (length: number) => ({
+        metadata: { annotations: { "example.com/a": "x".repeat(length - 13) } },
+      });
+      const annotations = await request("PATCH", `${SECRETS}/large`, annotated(262_145), MERGE);
+      refused(
+        annotations,
+        422,
+        "Invalid",
+        'Secret "large" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes',
+      );
+      assert.equal((await request("PATCH", `${SECRETS}/large`, annotated(262_144), MERGE)).status, 200);
+    },
+  },
+  {
+    name: "a request is at most 3 MiB",
+    async run({ request }) {
+      const { status } = await request("POST", CONFIG_MAPS, {
+        data: { a: "x".repeat(3_200_000) },
+        metadata: { name: "huge" },
+      });
+      assert.equal(status, 413);
+    },
+  },
+  {
+    name: "delete, and its preconditions",
+    async run(server) {
+      const { request } = server;
+      const { metadata } = await created(server, SECRETS, secret("deleted"));
+      const path = `${SECRETS}/deleted`;
+      const { uid, resourceVersion } = metadata;
+      const other = "00000000-0000-4000-8000-000000000000";
+      for (const [preconditions, why] of [
+        [
+          { uid: other },
+          `UID in the precondition (${other}) does not match the UID in record (${uid}). The object might have been deleted and then recreated`,
+        ],
+        [
+          { resourceVersion: "1" },
+          `ResourceVersion in the precondition (1) does not match the ResourceVersion in record (${resourceVersion}). The object might have been modified`,
+        ],
+      ]) {
+        const answer = await request("DELETE", path, { preconditions });
+        refused(answer, 409, "Conflict", `Operation cannot be fulfilled on Secret "deleted": the ${why}`, {
+          name: "deleted",
+          kind: "Secret",
+        });
+      }
+      const { status, body } = await request("DELETE", path, { preconditions: { uid: metadata.uid } });
+      assert.equal(status, 200);
+      assert.deepEqual([body.kind, body.status], ["Status", "Success"]);
+      assert.deepEqual(body.details, { name: "deleted", kind: "secrets", uid: metadata.uid });
+      refused(await request("DELETE", path), 404, "NotFound", 'secrets "deleted" not found');
+      const again = await created(server, SECRETS, secret("deleted"));
+      assert.notEqual(again.metadata.uid, metadata.uid);
+    },
+  },
+  {
+    name: "content types that aren't known",
+    async run({ request }) {
+      for (const type of ["application/json", "text/plain"]) {
+        const answer = await request("PATCH", `${SECRETS}/x`, {}, type);
+        refused(answer, 415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+      }
+      for (const [method, path] of [
+        ["POST", SECRETS],
+        ["PUT", `${SECRETS}/x`],
+      ] as const) {
+        const message =
+          "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        refused(await request(method, path, {}, "text/plain"), 415, "UnsupportedMediaType", message);
+      }
+      const accept = await request("GET", SECRETS, undefined, undefined, { accept: "text/csv" });
+      assert.equal(accept.status, 406);
+    },
+  },
+  {
+    name: "who is nobody gets 401, and who may not gets 403 with verb, object and namespace",
+    async run({ request }) {
+      refused(
+        await request("GET", `${SECRETS}/x`, undefined, undefined, { authorization: "Bearer wrong" }),
+        401,
+        "Unauthorized",
+        "Unauthorized",
+      );
+      const nobody = (method: string, path: string, body?: unknown, type?: string) =>
+        request(method, path, body, type, { "impersonate-user": "nobody" });
+      const where = `in the namespace "${NAMESPACE}"`;
+      const cannot = (verb: string, resource = "secrets", group = "") =>
+        `User "nobody" cannot ${verb} resource "${resource}" in API group "${group}"`;
+      refused(
+        await nobody("GET", `${SECRETS}/x`),
+        403,
+        "Forbidden",
+        `secrets "x" is forbidden: ${cannot("get")} ${where}`,
+        {
+          name: "x",
+          kind: "secrets",
+        },
+      );
+      refused(await nobody("GET", SECRETS), 403, "Forbidden", `secrets is forbidden: ${cannot("list")} ${where}`, {
+        kind: "secrets",
+      });
+      refused(
+        await nobody("GET", `${SECRETS}?fieldSelector=metadata.name%3Dx`),
+        403,
+        "Forbidden",
+        `secrets "x" is forbidden: ${cannot("list")} ${where}`,
+      );
+      refused(
+        await nobody("POST", SECRETS, secret("x")),
+        403,
+        "Forbidden",
+        `secrets is forbidden: ${cannot("create")} ${where}`,
+      );
+      refused(
+        await nobody("PATCH", `${SECRETS}/x`, {}, MERGE),
+        403,
+        "Forbidden",
+        `secrets "x" is forbidden: ${cannot("patch")} ${where}`,
+      );
+      refused(
+        await nobody("PUT", `${SECRETS}/x`, secret("x")),
+        403,
+        "Forbidden",
+        `secrets "x" is forbidden: ${cannot("update")} ${where}`,
+      );
+      refused(
+        await nobody("DELETE", `${SECRETS}/x`),
+        403,
+        "Forbidden",
+        `secrets "x" is forbidden: ${cannot("delete")} ${where}`,
+      );
+      refused(
+        await nobody("GET", "/api/v1/nodes"),
+        403,
+        "Forbidden",
+        `nodes is forbidden: ${cannot("list", "nodes")} at the cluster scope`,
+      );
+      refused(
+        await nobody("GET", "/apis/apps/v1/deployments?labelSelector=a"),
+        403,
+        "Forbidden",
+        `deployments.apps is forbidden: ${cannot("list", "deployments", "apps")} at the cluster scope`,
+        { group: "apps", kind: "deployments" },
+      );
+      const anonymous = await request("GET", `${SECRETS}/x`, undefined, undefined, { authorization: "" });
+      refused(
+        anonymous,
+        403,
+        "Forbidden",
+        `secrets "x" is forbidden: User "system:anonymous" cannot get resource "secrets" in API group "" ${where}`,
+      );
+      assert.equal((await request("GET", "/version", undefined, undefined, { authorization: "" })).status, 200);
+      assert.equal((await request("GET", "/api", undefined, undefined, { authorization: "" })).status, 403);
+      assert.equal((await nobody("GET", "/api")).status, 200);
+    },
+  },
+  {
+    name: "workloads: a JSON patch with a test on one list; generation follows the spec, status stays",
+    async run({ request }) {
+      const before = await request("GET", DEPLOYMENT);
+      assert.equal(before.status, 200);
+      assert.equal(before.body.metadata.generation, 1);
+      const path = "/spec/template/spec/hostAliases";
+      const list = [{ ip: "192.0.2.1", hostnames: ["cluster2.mesh.cilium.io"] }];
+      const added = await request("PATCH", DEPLOYMENT, [{ op: "add", path, value: list }], JSON_PATCH);
+      assert.equal(added.status, 200, JSON.stringify(added.body));
+      assert.deepEqual(added.body.spec.template.spec.hostAliases, list);
+      assert.equal(added.body.metadata.generation, 2);
+      const outdated = [
+        { op: "test", path, value: [] },
+        { op: "replace", path, value: [] },
+      ];
+      refused(await request("PATCH", DEPLOYMENT, outdated, JSON_PATCH), 422, "Invalid", /rejected our request/);
+      const right = [
+        { op: "test", path, value: list },
+        { op: "replace", path, value: [...list, { ip: "192.0.2.2", hostnames: ["x.example"] }] },
+      ];
+      assert.equal((await request("PATCH", DEPLOYMENT, right, JSON_PATCH)).body.metadata.generation, 3);
+      const labelled = await request("PATCH", DEPLOYMENT, { metadata: { labels: { a: "b" } } }, MERGE);
+      assert.equal(labelled.body.metadata.generation, 3);
+      const status = await request("PATCH", DEPLOYMENT, { status: { readyReplicas: 7 } }, MERGE);
+      assert.equal(status.status, 200);
+      assert.equal(status.body.status?.readyReplicas, undefined);
+      assert.equal(status.body.metadata.resourceVersion, labelled.body.metadata.resourceVersion);
+    },
+  },
+  {
+    name: "the objects of a cluster stand as the chart made them",
+    async run({ request }) {
+      const pods = await request("GET", "/api/v1/pods?labelSelector=k8s-app%3Dclustermesh-apiserver");
+      assert.equal(pods.body.items.length, 1);
+      const [pod] = pods.body.items;
+      assert.equal(pod.spec.nodeName, "contract-node1");
+      assert.equal(pod.status.phase, "Pending");
+      assert.equal(pod.status.containerStatuses[0].state.waiting.reason, "ContainerCreating");
+      const on = await request("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dcontract-node2");
+      assert.deepEqual(on.body.items, []);
+      const { body } = await request("GET", "/api/v1/nodes");
+      const [first, second] = body.items.filter((node: KubernetesObject) => node.metadata.name.startsWith("contract-"));
+      assert.deepEqual(first.status.addresses, [
+        { type: "InternalIP", address: "172.18.9.2" },
+        { type: "InternalIP", address: "fd00:9::2" },
+        { type: "ExternalIP", address: "192.0.2.9" },
+        { type: "Hostname", address: "contract-node1" },
+      ]);
+      assert.deepEqual(first.spec.podCIDRs, ["10.9.0.0/24"]);
+      assert.equal(second.spec.unschedulable, true);
+      assert.equal(second.status.conditions.find(({ type }: { type: string }) => type === "Ready").status, "False");
+      const service = await request("GET", "/api/v1/namespaces/kube-system/services/clustermesh-apiserver");
+      assert.deepEqual([service.body.spec.type, service.body.spec.ports[0].nodePort], ["NodePort", 32391]);
+      const daemonSet = await request("GET", "/apis/apps/v1/namespaces/kube-system/daemonsets/cilium");
+      const volume = daemonSet.body.spec.template.spec.volumes.find(
+        ({ name }: { name: string }) => name === "clustermesh-secrets",
+      );
+      assert.deepEqual(
+        volume.projected.sources.map((source: { secret: { name: string; optional: boolean } }) => [
+          source.secret.name,
+          source.secret.optional,
+        ]),
+        [
+          ["cilium-clustermesh", true],
+          ["clustermesh-apiserver-remote-cert", true],
+          ["clustermesh-apiserver-local-cert", true],
+        ],
+      );
+    },
+  },
+];
+
+function withoutManagedFields(object: KubernetesObject): KubernetesObject {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata } as KubernetesObject;
+}

@@ -1,0 +1,272 @@
+/** Real Kubernetes API servers on loopback: one etcd, and one kube-apiserver a cluster. */
+import { generateKeyPairSync, randomInt } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { Agent, request as httpsRequest } from "node:https";
+import { join } from "node:path";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
+import { realAssets } from "./real-assets.ts";
+import { freePort, type Running, removeFolder, start, temporaryFolder, waitFor } from "./real-process.ts";
+
+export interface ApiUser {
+  name: string;
+  /** Default: none but those every authenticated user has. */
+  groups?: string[];
+}
+
+export interface ApiServersOptions {
+  /** Users beside `admin` (in system:masters) and `nobody` (no rights); the token of each is `<name>-token`. */
+  users?: ApiUser[];
+}
+
+export interface Answer {
+  status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server says.
+  body: any;
+}
+
+export interface ApiServer {
+  name: string;
+  /** `https://127.0.0.1:<port>`. */
+  url: string;
+  /** The CA of its certificate, and of client certificates: an `issue(ca, { cn: user, usage: "client" })` logs in. */
+  ca: Issuer;
+  /** The same, as a file. */
+  caFile: string;
+  /** Path of a kubeconfig with this cluster alone, user `admin`. */
+  kubeconfig: string;
+  /**
+   * Asks the API as `user` (default `admin`; "" comes without a token). A PATCH is a merge patch unless `contentType`
+   * says otherwise. Resolves whatever the status is.
+   */
+  request(
+    method: string,
+    path: string,
+    body?: unknown,
+    options?: { user?: string; contentType?: string },
+  ): Promise<Answer>;
+  /** As `request`, and throws where the status is 400 or above. Gives the body. */
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server says.
+  ask(method: string, path: string, body?: unknown): Promise<any>;
+  /** Creates objects, with their `status` where they have one. Namespaces come first. Throws at the first refusal. */
+  create(objects: readonly KubernetesObject[]): Promise<void>;
+  /**
+   * Gives a user rights in a namespace, or everywhere without one. Nobody fills in the ClusterRoles admin, edit and view
+   * here (the controller manager does that), so rules it has to be. RBAC takes a moment to see it.
+   */
+  allow(user: string, rules: readonly Rule[], namespace?: string): Promise<void>;
+}
+
+/** A rule of RBAC. */
+export interface Rule {
+  apiGroups: string[];
+  resources: string[];
+  verbs: string[];
+  resourceNames?: string[];
+}
+
+export interface ApiServers {
+  /** In the order of the names. */
+  all: ApiServer[];
+  /** The server of that name. Throws where there is none. */
+  get(name: string): ApiServer;
+  /** A kubeconfig file with a context for each cluster, all as `user`; the first is the current one. Gives its path. */
+  kubeconfigFor(user: string): string;
+  /** `kubeconfigFor("admin")`. */
+  kubeconfig: string;
+  stop(): Promise<void>;
+}
+
+/** Starts an API server for each name, side by side: three are ready in about five seconds and take 300 MB each. */
+export async function startApiServers(names: readonly string[], options: ApiServersOptions = {}): Promise<ApiServers> {
+  const assets = realAssets();
+  const folder = temporaryFolder("apiservers");
+  const processes: Running[] = [];
+  const agent = new Agent({ keepAlive: true });
+  const stop = async () => {
+    agent.destroy();
+    await Promise.all(processes.map((one) => one.stop()));
+    removeFolder(folder);
+  };
+  try {
+    const [client, peer] = [await freePort(), await freePort()];
+    const storage = `http://127.0.0.1:${client}`;
+    const etcdFlags = {
+      "data-dir": join(folder, "etcd"),
+      "listen-client-urls": storage,
+      "advertise-client-urls": storage,
+      "listen-peer-urls": `http://127.0.0.1:${peer}`,
+      "initial-advertise-peer-urls": `http://127.0.0.1:${peer}`,
+      "initial-cluster": `default=http://127.0.0.1:${peer}`,
+      "unsafe-no-fsync": "true",
+      "log-level": "error",
+    };
+    processes.push(start("etcd", assets.etcd, flags(etcdFlags), { folder }));
+
+    const users: ApiUser[] = [
+      { name: "admin", groups: ["system:masters"] },
+      { name: "nobody" },
+      ...(options.users ?? []),
+    ];
+    writeFileSync(
+      join(folder, "tokens.csv"),
+      users.map(({ name, groups = [] }) => `${name}-token,${name},${name},"${groups.join(",")}"\n`).join(""),
+    );
+    const accounts = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+    writeFileSync(join(folder, "accounts.pub"), accounts.publicKey.export({ type: "spki", format: "pem" }));
+    writeFileSync(join(folder, "accounts.key"), accounts.privateKey.export({ type: "sec1", format: "pem" }));
+
+    const all = await Promise.all(
+      names.map(async (name, index) => {
+        const home = join(folder, name);
+        mkdirSync(home);
+        const port = await freePort();
+        const ca = makeCa({ cn: `kubernetes-${name}` });
+        const serving = issue(ca, {
+          cn: "kube-apiserver",
+          dns: ["localhost", "kubernetes.default.svc"],
+          ips: ["127.0.0.1"],
+          usage: "server",
+        });
+        writeFileSync(join(home, "ca.crt"), ca.cert);
+        writeFileSync(join(home, "tls.crt"), serving.cert);
+        writeFileSync(join(home, "tls.key"), serving.key);
+        const server = apiServer(name, `https://127.0.0.1:${port}`, ca, join(home, "ca.crt"), agent);
+        writeFileSync(server.kubeconfig, kubeconfigOf([server], "admin"));
+        const apiFlags = {
+          "etcd-servers": storage,
+          "etcd-prefix": `/${name}`,
+          "secure-port": String(port),
+          "bind-address": "127.0.0.1",
+          "cert-dir": home,
+          "tls-cert-file": join(home, "tls.crt"),
+          "tls-private-key-file": join(home, "tls.key"),
+          "client-ca-file": join(home, "ca.crt"),
+          "service-cluster-ip-range": `10.${90 + index}.0.0/16`,
+          "token-auth-file": join(folder, "tokens.csv"),
+          "authorization-mode": "RBAC",
+          "service-account-issuer": "https://kubernetes.default.svc",
+          "service-account-key-file": join(folder, "accounts.pub"),
+          "service-account-signing-key-file": join(folder, "accounts.key"),
+          "api-audiences": "api",
+          // Nobody makes the accounts, and nobody takes the taint "not ready" from a node.
+          "disable-admission-plugins": "ServiceAccount,TaintNodesByCondition",
+          "endpoint-reconciler-type": "none",
+          "allow-privileged": "true",
+          // Tests ask at once and often; nothing here is to be queued or refused for that.
+          "enable-priority-and-fairness": "false",
+        };
+        const running = start(`kube-apiserver of ${name}`, assets.kubeApiserver, flags(apiFlags), { folder: home });
+        processes.push(running);
+        await waitFor(
+          `the API server of ${name}`,
+          async () => {
+            const ready = await server.request("GET", "/readyz");
+            return (
+              ready.status === 200 && (await server.request("GET", "/api/v1/namespaces/kube-system")).status === 200
+            );
+          },
+          { timeoutMs: 90_000, running: [running, ...processes.slice(0, 1)] },
+        );
+        return server;
+      }),
+    );
+
+    const kubeconfigFor = (user: string) => {
+      const path = join(folder, `kubeconfig-${user}.json`);
+      writeFileSync(path, kubeconfigOf(all, user), { mode: 0o600 });
+      return path;
+    };
+    const get = (name: string) => {
+      const found = all.find((server) => server.name === name);
+      if (!found) throw new Error(`no API server called ${name}`);
+      return found;
+    };
+    return { all, get, kubeconfigFor, kubeconfig: kubeconfigFor("admin"), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** `--name=value` for each. */
+export function flags(values: Record<string, string>): string[] {
+  return Object.entries(values).map(([name, value]) => `--${name}=${value}`);
+}
+
+function apiServer(name: string, url: string, ca: Issuer, caFile: string, agent: Agent): ApiServer {
+  const request: ApiServer["request"] = (method, path, body, { user = "admin", contentType } = {}) =>
+    new Promise((resolve, reject) => {
+      const headers = {
+        accept: "application/json",
+        ...(user && { authorization: `Bearer ${user}-token` }),
+        ...(body !== undefined && {
+          "content-type": contentType ?? (method === "PATCH" ? "application/merge-patch+json" : "application/json"),
+        }),
+      };
+      const call = httpsRequest(new URL(path, url), { method, headers, agent, ca: ca.cert }, (response) => {
+        let text = "";
+        response.setEncoding("utf8").on("data", (chunk: string) => {
+          text += chunk;
+        });
+        response.on("error", reject);
+        response.on("end", () => {
+          const json = (response.headers["content-type"] ?? "").includes("json");
+          resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(text) : text });
+        });
+      });
+      call.on("error", reject);
+      call.setTimeout(30_000, () => call.destroy(new Error(`${method} ${path}: no answer in 30 s`)));
+      call.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  const ask: ApiServer["ask"] = async (method, path, body) => {
+    const answer = await request(method, path, body);
+    if (answer.status < 400) return answer.body;
+    throw new Error(`${name}: ${method} ${path}: ${answer.status} ${answer.body?.message ?? answer.body}`);
+  };
+  const createOne = async (object: KubernetesObject) => {
+    const { resourceVersion: _, ...metadata } = object.metadata;
+    const collection = collectionPath(object);
+    await ask("POST", collection, { ...object, metadata });
+    if (object.status) await ask("PATCH", `${collection}/${metadata.name}/status`, { status: object.status });
+  };
+  const create: ApiServer["create"] = async (objects) => {
+    const exists = ({ kind, metadata }: KubernetesObject) =>
+      kind === "Namespace" && /^(default|kube-system|kube-public)$/.test(metadata.name);
+    const wanted = objects.filter((object) => !exists(object));
+    for (const object of wanted.filter(({ kind }) => kind === "Namespace")) await createOne(object);
+    await Promise.all(wanted.filter(({ kind }) => kind !== "Namespace").map(createOne));
+  };
+  const allow: ApiServer["allow"] = async (user, rules, namespace) => {
+    const [apiGroup, scope] = ["rbac.authorization.k8s.io", namespace ? "" : "Cluster"];
+    const metadata = { name: `${user}-${randomInt(2 ** 40)}`, ...(namespace && { namespace }) };
+    const roleRef = { apiGroup, kind: `${scope}Role`, name: metadata.name };
+    const subjects = [{ apiGroup, kind: "User", name: user }];
+    await createOne({ apiVersion: `${apiGroup}/v1`, kind: roleRef.kind, metadata, rules });
+    await createOne({ apiVersion: `${apiGroup}/v1`, kind: `${scope}RoleBinding`, metadata, roleRef, subjects });
+  };
+  return { name, url, ca, caFile, kubeconfig: join(caFile, "..", "kubeconfig.json"), request, ask, create, allow };
+}
+
+/** Kinds whose plural isn't made by adding an s are those that end in y: `ciliumidentities`. */
+function collectionPath({ apiVersion, kind, metadata }: KubernetesObject): string {
+  const plural = `${kind.toLowerCase()}s`.replace(/ys$/, "ies").replace(/ss$/, "sses");
+  const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  return metadata.namespace ? `${root}/namespaces/${metadata.namespace}/${plural}` : `${root}/${plural}`;
+}
+
+/** JSON, which is YAML too. */
+function kubeconfigOf(servers: readonly ApiServer[], user: string): string {
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": servers[0]?.name ?? "",
+    clusters: servers.map(({ name, url, ca }) => ({
+      name,
+      cluster: { server: url, "certificate-authority-data": Buffer.from(ca.cert).toString("base64") },
+    })),
+    users: [{ name: user, user: { token: `${user}-token` } }],
+    contexts: servers.map(({ name }) => ({ name, context: { cluster: name, user } })),
+  };
+  return `${JSON.stringify(config, null, 2)}\n`;
+}

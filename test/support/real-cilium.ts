@@ -1,0 +1,314 @@
+/** Cilium's own programs: what fills a cluster's etcd, what reads other clusters' etcds, and what explains a config. */
+import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { type ApiServer, flags } from "./real-apiservers.ts";
+import { type CiliumVersion, realAssets } from "./real-assets.ts";
+import type { ClusterEtcd } from "./real-etcd.ts";
+import { freePort, type Hosts, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
+
+/** A cluster as Cilium's programs are told of it. */
+export interface Identity {
+  name: string;
+  id: number;
+}
+
+/** Where the pods mount the Secret. */
+const MOUNT = "/var/lib/cilium/clustermesh";
+
+/** What is to be mounted: the `data` of a Secret (base64), and files beside it (PEM texts by name), which win. */
+export interface MountedFiles {
+  data: Readonly<Record<string, string | Buffer>>;
+  beside?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Lays files out as kubelet mounts them: behind links into a folder that is exchanged as a whole. In the configs the
+ * pods' path is replaced by `folder`.
+ */
+export function layOut(folder: string, { data, beside = {} }: MountedFiles): void {
+  const version = `..${process.hrtime.bigint()}`;
+  mkdirSync(join(folder, version), { recursive: true, mode: 0o700 });
+  const files: Record<string, Buffer> = {};
+  for (const [key, value] of Object.entries(data)) {
+    files[key] = typeof value === "string" ? Buffer.from(value, "base64") : value;
+  }
+  for (const [key, text] of Object.entries(beside)) files[key] = Buffer.from(text);
+  for (const [key, bytes] of Object.entries(files)) {
+    const text = bytes.toString("latin1");
+    const content = text.includes("endpoints:") ? text.replaceAll(MOUNT, folder) : text;
+    writeFileSync(join(folder, version, key), content, { encoding: "latin1", mode: 0o600 });
+  }
+  const names = readdirSync(folder);
+  const old = names.includes("..data") ? readlinkSync(join(folder, "..data")) : undefined;
+  symlinkSync(version, join(folder, "..data_tmp"));
+  renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+  for (const key of Object.keys(files)) {
+    if (!names.includes(key)) symlinkSync(join("..data", key), join(folder, key));
+  }
+  for (const name of names) if (!name.startsWith("..") && !(name in files)) rmSync(join(folder, name));
+  if (old) rmSync(join(folder, old), { recursive: true });
+}
+
+export interface PeerStatus {
+  name: string;
+  ready: boolean;
+  connected: boolean;
+  /** Cilium's words for it. */
+  status: string;
+  nodes: number;
+  endpoints: number;
+  identities: number;
+  services: number;
+  failures: number;
+}
+
+export interface KvstoremeshOptions {
+  cluster: Identity;
+  /** The cluster's own etcd, into which it copies. */
+  etcd: ClusterEtcd;
+  files: MountedFiles;
+  /** Default: `1.20`. */
+  version?: CiliumVersion;
+  /** Names that resolve for it beyond those in the configs, as host aliases of its pod would do (Linux only). */
+  hosts?: Hosts;
+}
+
+export interface Kvstoremesh {
+  /** What `kvstoremesh-dbg status` says, by peer. */
+  status(): Promise<Map<string, PeerStatus>>;
+  /** Waits until all these peers are ready, and gives their status. Throws where they aren't in time (default 20 s). */
+  ready(peers: readonly string[], timeoutMs?: number): Promise<PeerStatus[]>;
+  /** Writes the mounted files anew, as kubelet does when the Secret has changed. */
+  update(files: MountedFiles): void;
+  /** What it wrote lately. */
+  output(): string;
+  stop(): Promise<void>;
+}
+
+/** Runs `clustermesh-apiserver kvstoremesh`: connects to every peer in the files, and copies what it finds. */
+export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvstoremesh> {
+  const program = realAssets().clustermeshApiserver[options.version ?? "1.20"];
+  const folder = temporaryFolder(`kvstoremesh-${options.cluster.name}`);
+  const mounted = join(folder, "clustermesh");
+  layOut(mounted, options.files);
+  const [health, api] = [await freePort(), `127.0.0.1:${await freePort()}`];
+  const own = {
+    "cluster-name": options.cluster.name,
+    "cluster-id": String(options.cluster.id),
+    "kvstore-opt": `etcd.config=${options.etcd.ownConfig}`,
+    "clustermesh-config": mounted,
+    "health-port": String(health),
+    "api-serve-addr": api,
+    "enable-heartbeat": "false",
+    "enable-gops": "false",
+  };
+  const name = `kvstoremesh of ${options.cluster.name}`;
+  const running = start(name, program, ["kvstoremesh", ...flags(own)], { folder, hosts: options.hosts });
+  const stop = async () => {
+    // Killed outright it would leave its lock in etcd, and the next one would wait for that to expire.
+    await running.stop("gentle");
+    removeFolder(folder);
+  };
+  const status = async () => {
+    const command = ["kvstoremesh-dbg", "status", "-H", api, "-o", "json"];
+    const { code, stdout, stderr } = await run(program, command, { folder });
+    if (code !== 0) throw new Error(`kvstoremesh-dbg status: ${(stderr || stdout).trim()}`);
+    const clusters = (JSON.parse(stdout) ?? []) as Record<string, unknown>[];
+    return new Map(clusters.map((one) => [String(one.name), peerStatus(one)]));
+  };
+  const ready = (peers: readonly string[], timeoutMs = 20_000) =>
+    waitFor(
+      `${peers.join(", ")} to be ready for ${options.cluster.name}`,
+      async () => {
+        const all = await status();
+        const found = peers.flatMap((peer) => all.get(peer) ?? []);
+        const late = peers.filter((peer) => !all.get(peer)?.ready);
+        if (late.length === 0) return found;
+        throw new Error(late.map((peer) => `${peer} ${all.get(peer)?.status ?? "is unknown to it"}`).join("; "));
+      },
+      { timeoutMs, running: [running] },
+    );
+  try {
+    await waitFor(`the ${name}`, status, { running: [running] });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { status, ready, update: (files) => layOut(mounted, files), output: running.output, stop };
+}
+
+function peerStatus(one: Record<string, unknown>): PeerStatus {
+  return {
+    name: String(one.name),
+    ready: one.ready === true,
+    connected: one.connected === true,
+    status: String(one.status ?? ""),
+    nodes: Number(one["num-nodes"] ?? 0),
+    endpoints: Number(one["num-endpoints"] ?? 0),
+    identities: Number(one["num-identities"] ?? 0),
+    services: Number(one["num-shared-services"] ?? 0),
+    failures: Number(one["num-failures"] ?? 0),
+  };
+}
+
+export interface Verdict {
+  /** Whether etcd answered. */
+  connects: boolean;
+  /** The lines that say what is wrong, without the marks before them. */
+  faults: string[];
+  /** All that was said of this peer. */
+  text: string;
+}
+
+/**
+ * Runs `kvstoremesh-dbg troubleshoot` on files as they would be mounted, and gives its verdict on each config there.
+ * A config that Cilium doesn't take for one isn't among them.
+ */
+export async function troubleshoot(
+  files: MountedFiles,
+  options: { hosts?: Hosts; version?: CiliumVersion } = {},
+): Promise<Map<string, Verdict>> {
+  const program = realAssets().clustermeshApiserver[options.version ?? "1.20"];
+  const folder = temporaryFolder("troubleshoot");
+  try {
+    const mounted = join(folder, "clustermesh");
+    layOut(mounted, files);
+    const command = ["kvstoremesh-dbg", "troubleshoot", "--clustermesh-config", mounted];
+    const { code, stdout, stderr } = await run(program, command, { folder, hosts: options.hosts, timeoutMs: 120_000 });
+    if (code !== 0 || !stdout.startsWith("Found ")) throw new Error(`troubleshoot: ${(stderr || stdout).trim()}`);
+    const verdicts = new Map<string, Verdict>();
+    for (const section of stdout.split(/^(?=Cluster ".*":$)/m).slice(1)) {
+      const name = /^Cluster "(.*)":/.exec(section)?.[1] as string;
+      const faults = [...section.matchAll(/❌ *(.*)/g)].map((match) => match[1] as string);
+      const connects = section.includes("Etcd connection successfully established");
+      verdicts.set(name, { connects, faults, text: section });
+    }
+    return verdicts;
+  } finally {
+    removeFolder(folder);
+  }
+}
+
+export interface ClusterSync {
+  /** What it wrote lately. */
+  output(): string;
+  /** Writes `users.yaml` anew, from a text as in the ConfigMap. Read every five seconds, or at once. */
+  users(yaml: string): void;
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs `clustermesh-apiserver clustermesh`: brings identities, nodes, endpoints and services from the API server into
+ * the cluster's etcd, and makes the etcd users that `users` (the text of `users.yaml`) lists. Resolves once all is there.
+ * The CRDs it needs are created where they are missing. The key `cilium/.heartbeat` it writes a minute later only.
+ */
+export async function runClusterSync(options: {
+  cluster: Identity;
+  api: ApiServer;
+  etcd: ClusterEtcd;
+  users?: string;
+  version?: CiliumVersion;
+}): Promise<ClusterSync> {
+  const { cluster, api, etcd } = options;
+  await createCiliumCrds(api);
+  const folder = temporaryFolder(`clustermesh-${cluster.name}`);
+  const usersFile = join(folder, "users.yaml");
+  writeFileSync(usersFile, options.users ?? "users: []\n");
+  const own = {
+    "cluster-name": cluster.name,
+    "cluster-id": String(cluster.id),
+    "kvstore-opt": `etcd.config=${etcd.ownConfig}`,
+    "k8s-kubeconfig-path": api.kubeconfig,
+    "health-port": String(await freePort()),
+    "enable-gops": "false",
+    "cluster-users-enabled": "true",
+    "cluster-users-config-path": usersFile,
+  };
+  const program = realAssets().clustermeshApiserver[options.version ?? "1.20"];
+  const running = start(`clustermesh of ${cluster.name}`, program, ["clustermesh", ...flags(own)], { folder });
+  const stop = async () => {
+    await running.stop("gentle");
+    removeFolder(folder);
+  };
+  try {
+    const kinds = ["nodes", "identities", "ip", "services"].map(
+      (kind) => `cilium/synced/${cluster.name}/cilium/state/${kind}/v1`,
+    );
+    await waitFor(
+      `the first synchronization of ${cluster.name}`,
+      async () => {
+        const there = await etcd.keys(`cilium/synced/${cluster.name}/`);
+        return kinds.every((key) => there.includes(key));
+      },
+      { running: [running] },
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const users = (yaml: string) => {
+    writeFileSync(`${usersFile}.new`, yaml);
+    renameSync(`${usersFile}.new`, usersFile);
+  };
+  return { output: running.output, users, stop };
+}
+
+const CRDS = [
+  { kind: "CiliumIdentity", version: "v2", scope: "Cluster" },
+  { kind: "CiliumNode", version: "v2", scope: "Cluster" },
+  { kind: "CiliumEndpoint", version: "v2", scope: "Namespaced" },
+  { kind: "CiliumEndpointSlice", version: "v2alpha1", scope: "Cluster" },
+];
+
+/** Creates the custom resources that Cilium's synchronization watches, open to any content. */
+export async function createCiliumCrds(api: ApiServer): Promise<void> {
+  await Promise.all(
+    CRDS.map(async ({ kind, version, scope }) => {
+      const singular = kind.toLowerCase();
+      const plural = `${singular}s`.replace(/ys$/, "ies");
+      const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+      const crd = {
+        apiVersion: "apiextensions.k8s.io/v1",
+        kind: "CustomResourceDefinition",
+        metadata: { name: `${plural}.cilium.io` },
+        spec: {
+          group: "cilium.io",
+          scope,
+          names: { kind, singular, plural },
+          versions: [
+            {
+              name: version,
+              served: true,
+              storage: true,
+              schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+            },
+          ],
+        },
+      };
+      const answer = await api.request("POST", path, crd);
+      if (answer.status >= 400 && answer.status !== 409) throw new Error(`CRD ${plural}: ${answer.body?.message}`);
+      await waitFor(`the CRD ${plural}`, async () => {
+        return (await api.request("GET", `/apis/cilium.io/${version}/${plural}?limit=1`)).status === 200;
+      });
+    }),
+  );
+}
+
+/** An identity, as an agent makes one for pods with these labels; synchronized to `cilium/state/identities/v1/id/<id>`. */
+export async function createIdentity(api: ApiServer, id: number, labels: Record<string, string> = {}): Promise<void> {
+  const all = { "io.kubernetes.pod.namespace": "default", "io.cilium.k8s.policy.cluster": api.name, ...labels };
+  const identity: KubernetesObject = {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumIdentity",
+    metadata: { name: String(id), labels: { "io.kubernetes.pod.namespace": "default" } },
+    "security-labels": Object.fromEntries(Object.entries(all).map(([key, value]) => [`k8s:${key}`, value])),
+  };
+  await api.create([identity]);
+}
+
+/** A node, as an agent registers itself; synchronized to `cilium/state/nodes/v1/<cluster>/<name>`. */
+export async function createCiliumNode(api: ApiServer, name: string, address: string): Promise<void> {
+  const spec = { addresses: [{ type: "InternalIP", ip: address }] };
+  await api.create([{ apiVersion: "cilium.io/v2", kind: "CiliumNode", metadata: { name }, spec }]);
+}
