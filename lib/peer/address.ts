@@ -54,11 +54,15 @@ export function parseEndpoint(url: string): HostPort | undefined {
   return match?.[1] === undefined ? undefined : parseHostPort(match[1]);
 }
 
-/** Orders IPv4 before IPv6, and each numerically. */
+/** Orders IPv4 before IPv6, and each numerically; what is no address comes last. Only equal texts are equal. */
 export function compareAddresses(a: string, b: string): number {
   const [x, y] = [toBits(a), toBits(b)];
-  if (!x || !y) return a < b ? -1 : a > b ? 1 : 0;
-  return x.width - y.width || (x.value < y.value ? -1 : x.value > y.value ? 1 : 0);
+  const byNumber = x && y ? x.width - y.width || compare(x.value, y.value) : Number(!x) - Number(!y);
+  return byNumber || compare(a, b);
+}
+
+function compare<T extends string | bigint>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 interface Bits {
@@ -108,6 +112,11 @@ function truncate(prefix: Prefix, length: number): Prefix {
   return { value: (prefix.value >> host) << host, width: prefix.width, length };
 }
 
+/** Those that hold others before those that they hold. */
+function comparePrefixes(a: Prefix, b: Prefix): number {
+  return a.width - b.width || compare(a.value, b.value) || a.length - b.length;
+}
+
 function contains(outer: Prefix, inner: Prefix): boolean {
   return (
     outer.width === inner.width && outer.length <= inner.length && truncate(inner, outer.length).value === outer.value
@@ -142,9 +151,7 @@ export function coveringPrefixes(cidrs: Iterable<string>): string[] {
     (prefix, i) =>
       !rounded.some((other, j) => i !== j && contains(other, prefix) && (!contains(prefix, other) || j < i)),
   );
-  return kept
-    .sort((a, b) => a.width - b.width || (a.value < b.value ? -1 : a.value > b.value ? 1 : a.length - b.length))
-    .map(format);
+  return kept.sort(comparePrefixes).map(format);
 }
 
 function common(a: Prefix, b: Prefix): Prefix {
@@ -170,22 +177,21 @@ export function findOverlaps(
       cidrs.map((cidr) => ({ name, order, cidr, prefix: parsePrefix(cidr) as Prefix })),
     )
     .filter(({ prefix }) => prefix !== undefined)
-    .sort(
-      ({ prefix: a }, { prefix: b }) =>
-        a.width - b.width || (a.value < b.value ? -1 : a.value > b.value ? 1 : a.length - b.length),
-    );
-  const found = new Map<string, { a: string; b: string; cidrs: [string, string] }>();
+    .sort((a, b) => comparePrefixes(a.prefix, b.prefix));
+  const found = new Map<number, [(typeof prefixes)[number], (typeof prefixes)[number]]>();
   // Prefixes nest or are apart, so those that hold the one at hand are on a stack.
   const open: typeof prefixes = [];
   for (const entry of prefixes) {
     while (open.length > 0 && !contains((open.at(-1) as typeof entry).prefix, entry.prefix)) open.pop();
-    const other = open.find(({ name }) => name !== entry.name);
-    if (other) {
+    for (const other of open) {
+      if (other.order === entry.order) continue;
       const [first, second] = other.order < entry.order ? [other, entry] : [entry, other];
-      const key = `${first.name} ${second.name}`;
-      if (!found.has(key)) found.set(key, { a: first.name, b: second.name, cidrs: [first.cidr, second.cidr] });
+      const known = found.get(second.order);
+      if (!known || first.order < known[0].order) found.set(second.order, [first, second]);
     }
     open.push(entry);
   }
-  return [...found.values()];
+  return [...found.values()]
+    .sort(([, a], [, b]) => a.order - b.order)
+    .map(([a, b]) => ({ a: a.name, b: b.name, cidrs: [a.cidr, b.cidr] }));
 }

@@ -1,0 +1,232 @@
+/** Which addresses reach a cluster, and by which name its server certificate knows them. */
+import type { V1Pod, V1Service } from "@kubernetes/client-node";
+import { compareAddresses, formatHostPort, isAddress, parseHostPort } from "../peer/address.ts";
+import { covers } from "../peer/certificate.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
+import { type HostAlias, MESH_DOMAIN, meshName } from "../peer/peer.ts";
+
+/** The types of a node's addresses, as Kubernetes names them. */
+export const ADDRESS_TYPES = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"] as const;
+export type AddressType = (typeof ADDRESS_TYPES)[number];
+
+/** What is asked of a node. */
+export interface NodeInfo {
+  name: string;
+  /** When it was created, RFC 3339. */
+  created: string;
+  /** Ready, not cordoned, and not excluded from load balancing. */
+  eligible: boolean;
+  addresses: { type: string; address: string }[];
+  podCidrs: string[];
+}
+
+export interface EndpointSource {
+  cluster: string;
+  /** What the server certificate covers. */
+  serverNames: readonly string[];
+  service: V1Service | undefined;
+  /** Asked for only where the Service wants nodes; throws where they may not be listed. */
+  nodes(): readonly NodeInfo[];
+  /** The clustermesh-apiserver's. */
+  pods: readonly V1Pod[];
+}
+
+export interface EndpointOptions {
+  /** `--endpoint`: what stands before the cluster, instead of what its Service says. */
+  endpoints: readonly string[];
+  /** How many addresses at the most. */
+  addresses: number;
+  /** In the order of preference. */
+  addressTypes: readonly AddressType[];
+  /** Take the Service's cluster IP, in flat networks. */
+  clusterIp: boolean;
+  /** The addresses of a name. Throws where there are none. */
+  resolve(name: string): Promise<string[]>;
+  warn(line: string): void;
+}
+
+export interface Endpoint {
+  endpoints: string[];
+  hostAliases: HostAlias[];
+}
+
+/** A load balancer has no address yet: it may be waited for. */
+export class NoAddressYet extends UserError {
+  constructor(message: string) {
+    super(message, EXIT.failed);
+  }
+}
+
+/**
+ * The endpoint that a peer is to use: one URL with a name that the server certificate covers, and the addresses that
+ * the name stands for. Each replica of the clustermesh-apiserver is an etcd of its own, so there is one URL however
+ * many addresses there are. The same cluster gives the same endpoint, in whatever order its objects come.
+ *
+ * @throws UserError, with exit code 2 where the options contradict, and 1 where nothing reaches the cluster.
+ */
+export async function chooseEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
+  if (options.endpoints.length > 0) return given(source, options);
+  const { service } = source;
+  if (!service) {
+    throw new UserError(
+      "there is no Service clustermesh-apiserver; name yours with --service, or say --endpoint HOST:PORT",
+      EXIT.failed,
+    );
+  }
+  if (options.clusterIp) return named(source, clusterIps(service), portOf(service).port);
+  switch (service.spec?.type) {
+    case "NodePort":
+      return fromNodes(source, options, service);
+    case "LoadBalancer":
+      return fromLoadBalancer(source, options, service);
+    default:
+      throw new UserError(
+        `Service ${service.metadata?.name} has type ${service.spec?.type ?? "ClusterIP"}, which other clusters do not ` +
+          "reach; say --endpoint HOST:PORT, or --cluster-ip in a flat network",
+        EXIT.failed,
+      );
+  }
+}
+
+/** What the user says stands before the cluster. */
+async function given(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
+  const parsed = options.endpoints.map((text) => {
+    const endpoint = parseHostPort(text);
+    if (!endpoint) throw new UserError(`--endpoint ${JSON.stringify(text)} is not of the form host:port`, EXIT.refused);
+    return endpoint;
+  });
+  const ports = new Set(parsed.map(({ port }) => port));
+  const names = [...new Set(parsed.map(({ host }) => host).filter((host) => !isAddress(host)))];
+  const ips = parsed.map(({ host }) => host).filter(isAddress);
+  const port = parsed[0]?.port ?? 0;
+  if (ports.size > 1) throw new UserError("--endpoint was given with several ports; a peer has one", EXIT.refused);
+  if (names.length > 1) throw new UserError("--endpoint was given with several names; a peer has one", EXIT.refused);
+  const [name] = names;
+  if (name === undefined) return named(source, ips, port);
+  if (!covers(source.serverNames, name)) return named(source, [...ips, ...(await pin(name, options))], port);
+  if (ips.length === 0 && name.endsWith(`.${MESH_DOMAIN}`)) {
+    throw new UserError(`${name} is in no DNS: add --endpoint IP:${port} for each of its addresses`, EXIT.refused);
+  }
+  return { endpoints: [`https://${formatHostPort({ host: name, port })}`], hostAliases: aliases(name, ips) };
+}
+
+async function fromNodes(source: EndpointSource, options: EndpointOptions, service: V1Service): Promise<Endpoint> {
+  const { nodePort } = portOf(service);
+  if (nodePort === undefined) {
+    throw new UserError(`Service ${service.metadata?.name} has no node port`, EXIT.failed);
+  }
+  const eligible = [...source.nodes()]
+    .filter((node) => node.eligible)
+    .sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
+  const nodes = service.spec?.externalTrafficPolicy === "Local" ? withPods(source, eligible, options) : eligible;
+  const found: string[] = [];
+  for (const node of nodes) {
+    if (found.length >= options.addresses) break;
+    for (const address of await addressesOf(node, options)) if (!found.includes(address)) found.push(address);
+  }
+  if (found.length === 0) {
+    throw new UserError(
+      nodes.length === 0
+        ? "no node to name: none is ready, schedulable and open to load balancing; say --endpoint HOST:PORT"
+        : `no node has an address of type ${options.addressTypes.join(" or ")}; see --address-type`,
+      EXIT.failed,
+    );
+  }
+  return named(source, found.slice(0, options.addresses), nodePort);
+}
+
+/** With externalTrafficPolicy Local only the nodes of ready pods answer. */
+function withPods({ pods }: EndpointSource, nodes: NodeInfo[], { warn }: EndpointOptions): NodeInfo[] {
+  const isReady = ({ status }: V1Pod) =>
+    status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+  const ready = pods.filter(isReady);
+  const places = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
+  warn("externalTrafficPolicy is Local: only the nodes of clustermesh-apiserver pods answer, and pods move");
+  return nodes.filter(({ name }) => places.has(name));
+}
+
+/** All addresses of the first type that a node has any of. */
+async function addressesOf(node: NodeInfo, options: EndpointOptions): Promise<string[]> {
+  for (const wanted of options.addressTypes) {
+    const values = node.addresses.filter(({ type }) => type === wanted).map(({ address }) => address);
+    const ips = values.filter(isAddress).sort(compareAddresses);
+    const names = values.filter((value) => !isAddress(value));
+    for (const name of names) ips.push(...(await pin(name, options)));
+    if (ips.length > 0) return ips;
+  }
+  return [];
+}
+
+async function fromLoadBalancer(
+  source: EndpointSource,
+  options: EndpointOptions,
+  service: V1Service,
+): Promise<Endpoint> {
+  const { port } = portOf(service);
+  const ingress = service.status?.loadBalancer?.ingress ?? [];
+  const names = ingress.flatMap(({ hostname }) => (hostname ? [hostname] : [])).sort();
+  const ips = ingress.flatMap(({ ip }) => (ip ? [ip] : []));
+  if (names.length + ips.length === 0) {
+    throw new NoAddressYet(
+      `the load balancer of Service ${service.metadata?.name} has no address yet; --wait waits for it`,
+    );
+  }
+  const covered = names.find((name) => covers(source.serverNames, name));
+  if (covered !== undefined) return { endpoints: [`https://${covered}:${port}`], hostAliases: aliases(covered, ips) };
+  const pinned = ips.length > 0 ? [] : (await Promise.all(names.map((name) => pin(name, options)))).flat();
+  const all = [...new Set([...ips, ...pinned])].sort(compareAddresses);
+  return named(source, all.slice(0, options.addresses), port);
+}
+
+/** The addresses of a name that the certificate does not cover, as they are now. */
+async function pin(name: string, { resolve, warn }: EndpointOptions): Promise<string[]> {
+  let ips: string[];
+  try {
+    ips = await resolve(name);
+  } catch {
+    throw new UserError(`${name} does not resolve here; say --endpoint IP:PORT for each of its addresses`, EXIT.failed);
+  }
+  const sorted = [...new Set(ips)].sort(compareAddresses);
+  warn(
+    `${name} is not covered by the server certificate; its addresses of now are taken, and may change: ${sorted.join(", ")}`,
+  );
+  return sorted;
+}
+
+/** The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. */
+function named({ cluster, serverNames }: EndpointSource, addresses: readonly string[], port: number): Endpoint {
+  const ips = [...new Set(addresses)].sort(compareAddresses);
+  const url = (host: string) => [`https://${formatHostPort({ host, port })}`];
+  const [first] = ips;
+  if (ips.length === 1 && first !== undefined && covers(serverNames, first))
+    return { endpoints: url(first), hostAliases: [] };
+  const name = meshName(cluster);
+  if (covers(serverNames, name)) return { endpoints: url(name), hostAliases: aliases(name, ips) };
+  const covered = ips.find((ip) => covers(serverNames, ip));
+  if (covered !== undefined) return { endpoints: url(covered), hostAliases: [] };
+  throw new UserError(
+    `the server certificate covers neither ${name} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
+      "  say --endpoint with a name that it covers, or add one by clustermesh.apiserver.tls.server.extraDnsNames",
+    EXIT.failed,
+  );
+}
+
+function aliases(hostname: string, ips: readonly string[]): HostAlias[] {
+  return ips.length === 0 ? [] : [{ hostname, ips: [...new Set(ips)].sort(compareAddresses) }];
+}
+
+function clusterIps({ metadata, spec }: V1Service): string[] {
+  const ips = (spec?.clusterIPs ?? [spec?.clusterIP ?? ""]).filter(isAddress);
+  if (ips.length === 0) throw new UserError(`Service ${metadata?.name} has no cluster IP`, EXIT.failed);
+  return ips;
+}
+
+function portOf({ metadata, spec }: V1Service): { port: number; nodePort: number | undefined } {
+  const port = spec?.ports?.find((one) => one.port === 2379) ?? spec?.ports?.[0];
+  if (!port) throw new UserError(`Service ${metadata?.name} has no port`, EXIT.failed);
+  return { port: port.port, nodePort: port.nodePort };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

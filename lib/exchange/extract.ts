@@ -1,0 +1,117 @@
+/** Extraction: a cluster as the peer of others. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KubernetesApi } from "../cluster/api.ts";
+import { chooseEndpoint, type EndpointOptions, NoAddressYet } from "../cluster/endpoint.ts";
+import { type Installation, readInstallation } from "../cluster/installation.ts";
+import { hasPem, normalizeCa, PemError } from "../peer/certificate.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
+import { APISERVER, isClusterName, type Peer } from "../peer/peer.ts";
+
+export interface ExtractOptions extends EndpointOptions {
+  namespace?: string | undefined;
+  service?: string | undefined;
+  /** How long to wait for a load balancer's address, in milliseconds; 0 for not at all. */
+  waitTimeout: number;
+}
+
+/**
+ * Reads a cluster and makes of it the peer that others need. In authMode cluster others come with their own
+ * certificate, so the peer has none, and its public CA is among its facts.
+ *
+ * @throws UserError where the cluster is not set up for a mesh, or cannot be reached by others; ApiError and
+ *   ConnectionError.
+ */
+export async function extract(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
+  const deadline = Date.now() + options.waitTimeout;
+  const warned = new Set<string>();
+  const warn = (line: string) => {
+    if (!warned.has(line)) options.warn(line);
+    warned.add(line);
+  };
+  for (let told = false; ; told = true) {
+    try {
+      return await extractOnce(api, { ...options, warn });
+    } catch (error) {
+      if (!(error instanceof NoAddressYet) || options.waitTimeout === 0) throw error;
+      if (Date.now() >= deadline) {
+        throw new UserError(
+          `${error.message.replace(/;.*/, "")}; waited for ${options.waitTimeout / 1000} s`,
+          EXIT.failed,
+        );
+      }
+      if (!told) warn(`${error.message.replace(/;.*/, "")}; waiting`);
+      await sleep(Math.min(2_000, Math.max(0, deadline - Date.now())));
+    }
+  }
+}
+
+async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
+  const { namespace, service, warn } = options;
+  const installation = await readInstallation(api, { namespace, service, forExtract: true, warn });
+  const { facts, waiting } = installation;
+  const name = checkName(installation);
+  const { ca, client } = certificates(installation);
+  const endpoint = await chooseEndpoint(
+    {
+      cluster: name,
+      serverNames: installation.serverNames,
+      service: installation.service,
+      nodes: installation.nodes,
+      pods: installation.pods,
+    },
+    options,
+  );
+  if (waiting !== undefined) warn(`the ${APISERVER} of ${name} is not running yet: it waits ${waiting}`);
+  const keyless = facts.authMode === "cluster";
+  return {
+    name,
+    ...endpoint,
+    ca: keyless ? "importer" : { pem: ca },
+    client: keyless ? "importer" : client,
+    facts: { ...facts, serverNames: installation.serverNames, ...(keyless && { ca }) },
+  };
+}
+
+function checkName({ facts: { name = "default", id = 0 } }: Installation): string {
+  if (name === "default" || id === 0) {
+    throw new UserError(
+      `Cilium is not set up for a mesh: cluster-name is ${name} and cluster-id ${id}; set cluster.name and cluster.id ` +
+        "of the Helm chart, each of its own in the mesh",
+      EXIT.failed,
+    );
+  }
+  if (!isClusterName(name)) {
+    throw new UserError(
+      `cluster-name ${JSON.stringify(name)} is none that others take: at most 32 of a-z, 0-9 and -`,
+      EXIT.failed,
+    );
+  }
+  return name;
+}
+
+function certificates(installation: Installation): { ca: string; client: { cert: string; key: string } } {
+  const { remoteCertificate: client, remoteCertificateError: error, namespace, ca } = installation;
+  if (!client) {
+    throw (
+      error ??
+      new UserError(
+        `there is no certificate for peers in namespace ${namespace}: Secret clustermesh-apiserver-remote-cert with ` +
+          "tls.crt and tls.key; is clustermesh.apiserver.tls set up?",
+        EXIT.failed,
+      )
+    );
+  }
+  if (ca === undefined || !hasPem(ca)) {
+    throw new UserError(
+      `the CA certificate was not found in namespace ${namespace}: neither where the agents' volume takes it from, ` +
+        "nor in ca.crt of Secret clustermesh-apiserver-remote-cert",
+      EXIT.failed,
+    );
+  }
+  try {
+    return { ca: normalizeCa(ca), client };
+  } catch (cause) {
+    if (!(cause instanceof PemError)) throw cause;
+    throw new UserError(`the CA certificate of the cluster ${cause.message}`, EXIT.failed);
+  }
+}

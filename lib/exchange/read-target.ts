@@ -1,0 +1,65 @@
+/** Reading the target of an import. */
+import type { V1Deployment } from "@kubernetes/client-node";
+import type { KubernetesApi } from "../cluster/api.ts";
+import { type Installation, readInstallation } from "../cluster/installation.ts";
+import type { MountedFolder } from "../cluster/volumes.ts";
+import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
+import type { Target, Workload } from "./target.ts";
+
+/**
+ * Reads a cluster as the target of an import.
+ *
+ * @param source its context.
+ * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
+ */
+export async function readTarget(
+  api: KubernetesApi,
+  source: string,
+  options: { namespace?: string | undefined; warn(line: string): void },
+): Promise<Target> {
+  const installation = await readInstallation(api, {
+    ...options,
+    forExtract: false,
+    secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET],
+  });
+  const { namespace, facts, folders, secrets, users, takesUsers, remoteCertificate } = installation;
+  const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
+  return {
+    source,
+    namespace,
+    facts,
+    agentsSecret: secrets.get(AGENTS_SECRET),
+    kvstoremeshSecret: secrets.get(KVSTOREMESH_SECRET),
+    users,
+    takesUsers,
+    common: commonOf(reader, installation),
+    localMounted: folders.agents?.files.has("local-etcd-client.crt") ?? false,
+    clientCertificate: remoteCertificate?.cert,
+    resolvers: resolvers(installation),
+  };
+}
+
+function commonOf(folder: MountedFolder | undefined, { contentOf }: Installation): Target["common"] {
+  if (!folder?.files.has("common-etcd-client.crt")) return undefined;
+  const ca = folder.files.get("common-etcd-client-ca.crt");
+  return { ca: ca && contentOf(ca) };
+}
+
+/** The workloads that read the peers' configs; Deployments first, for they may be patched without a question. */
+function resolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
+  if (facts.kvstoreMesh) return [workload("Deployment", deployment)];
+  const readsPeers = operator && folders.operator?.secrets.has(AGENTS_SECRET);
+  return [
+    ...(readsPeers ? [workload("Deployment", operator)] : []),
+    ...(agents ? [workload("DaemonSet", agents)] : []),
+  ];
+}
+
+function workload(
+  kind: Workload["kind"],
+  { metadata, spec }: Pick<V1Deployment, "metadata"> & { spec?: Template },
+): Workload {
+  return { kind, name: metadata?.name ?? "", hostAliases: spec?.template.spec?.hostAliases };
+}
+
+type Template = Pick<NonNullable<V1Deployment["spec"]>, "template">;

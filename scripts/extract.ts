@@ -1,0 +1,96 @@
+/** `extract-secret`: cluster -> file. */
+
+import { lookup } from "node:dns/promises";
+import { fstatSync } from "node:fs";
+import { ADDRESS_TYPES, type AddressType } from "../lib/cluster/endpoint.ts";
+import { extract } from "../lib/exchange/extract.ts";
+import { writePrivately } from "../lib/exchange/private-file.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { writePeerFile } from "../lib/peer/secret.ts";
+import { type Arguments, type Command, clusterOptions, duration, warn } from "./cli.ts";
+import { connectFor, contextsOf } from "./targets.ts";
+
+const options = {
+  context: { type: "string", describe: "context of the cluster; else the current one" },
+  output: { type: "string", alias: "o", choices: ["json", "yaml"], default: "json", describe: "form of the file" },
+  "output-file": { type: "string", describe: "write this file, of mode 0600, instead of stdout" },
+  endpoint: {
+    type: "array",
+    string: true,
+    describe: "host:port or ip:port before the cluster (repeatable), instead of what its Service says",
+  },
+  service: { type: "string", describe: "the Service, if it is your own (Cilium 1.19+)" },
+  "cluster-ip": { type: "boolean", default: false, describe: "take the Service's cluster IP, in a flat network" },
+  addresses: { type: "number", default: 3, describe: "how many addresses at the most" },
+  "address-type": {
+    type: "array",
+    string: true,
+    choices: ADDRESS_TYPES,
+    describe: "types of node addresses in the order of preference (repeatable); else InternalIP, ExternalIP",
+  },
+  wait: { type: "boolean", default: false, describe: "wait for the load balancer's address" },
+  timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
+  ...clusterOptions,
+} as const;
+
+export const extractCommand: Command<typeof options> = {
+  usage: "Usage: $0 [--context CONTEXT] > FILE",
+  description:
+    "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and\n" +
+    "client certificate with its private key (none in authMode cluster). Keep the file as you keep keys.",
+  examples: [
+    ["$0 > cluster1-secret.json", "of the current context"],
+    ["$0 --context c2 --output-file c2-secret.json", "a file that only you can read"],
+    ["$0 --endpoint lb.example.com:2379 > c1.json", "behind a proxy or a static address"],
+  ],
+  options,
+  run: runExtract,
+};
+
+async function runExtract(args: Arguments<typeof options>): Promise<number> {
+  if (!Number.isInteger(args.addresses) || args.addresses < 1) {
+    throw new UserError("--addresses is a whole number from 1 on", EXIT.refused);
+  }
+  const waitTimeout = duration(args.timeout, "timeout");
+  const types = args["address-type"] as AddressType[];
+  const [context] = await contextsOf(args, args.context === undefined ? [] : [args.context]);
+  if (!context) throw new UserError("no context", EXIT.refused);
+  const api = connectFor(args, context);
+  try {
+    const peer = await extract(api, {
+      namespace: args.namespace,
+      service: args.service,
+      waitTimeout: args.wait ? waitTimeout : 0,
+      endpoints: args.endpoint,
+      addresses: args.addresses,
+      addressTypes: types.length > 0 ? types : ["InternalIP", "ExternalIP"],
+      clusterIp: args["cluster-ip"],
+      resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+      warn,
+    });
+    const secret = writePeerFile(peer);
+    const text =
+      args.output === "yaml"
+        ? (await import("yaml")).stringify(secret, { lineWidth: 0 })
+        : `${JSON.stringify(secret, null, 2)}\n`;
+    if (args["output-file"] !== undefined) {
+      await writePrivately(args["output-file"], text);
+    } else {
+      if (peer.client !== "importer") warnOfKey();
+      process.stdout.write(text);
+    }
+    return EXIT.done;
+  } finally {
+    api.close();
+  }
+}
+
+/** The output holds a private key: that is said where others may see it. */
+function warnOfKey(): void {
+  const { isTTY } = process.stdout;
+  const stat = isTTY ? undefined : fstatSync(1);
+  if (isTTY || (stat?.isFile() && (stat.mode & 0o044) !== 0)) {
+    const where = isTTY ? "stands on your terminal" : "stands in a file that others may read";
+    warn(`a private key ${where}; --output-file FILE writes one that only you can read`);
+  }
+}

@@ -1,0 +1,57 @@
+/** The clusters that a program's arguments name. */
+import type { KubernetesApi } from "../lib/cluster/api.ts";
+import {
+  type Context,
+  type Impersonation,
+  loadKubeconfig,
+  selectContext,
+  targetKey,
+} from "../lib/cluster/kubeconfig.ts";
+import { connectTo } from "../lib/cluster/open.ts";
+import type { TargetSource } from "../lib/exchange/import.ts";
+import { readTarget } from "../lib/exchange/read-target.ts";
+import { harmless } from "../lib/show/style.ts";
+import { type Arguments, type clusterOptions, duration, style, tell, warn } from "./cli.ts";
+
+type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
+
+/** The contexts of these names, or the current one; all are there before any is connected to. */
+export async function contextsOf(args: ClusterArguments, names: readonly string[]): Promise<Context[]> {
+  const kubeconfig = await loadKubeconfig({ env: process.env, path: args.kubeconfig });
+  const wanted = names.length > 0 ? [...new Set(names)] : [undefined];
+  return Promise.all(wanted.map((name) => selectContext(kubeconfig, name, impersonation(args))));
+}
+
+function impersonation(args: ClusterArguments): Impersonation {
+  return { user: args.as, groups: args["as-group"], uid: args["as-uid"] };
+}
+
+/** Starts to connect to the cluster of a context. */
+export function connectFor(args: ClusterArguments, context: Context): KubernetesApi {
+  return connectTo(context, {
+    requestTimeout: duration(args["request-timeout"], "request-timeout"),
+    impersonate: impersonation(args),
+    trace: args.debug ? (line) => tell(style.dim(harmless(`${context.name}: ${line}`))) : undefined,
+    warn,
+  });
+}
+
+/** The targets of an import. Two contexts for one server are one target. */
+export async function targetsOf(args: ClusterArguments & { context: string[] }): Promise<TargetSource[]> {
+  const contexts = await contextsOf(args, args.context);
+  const targets = new Map<string, Context>();
+  for (const context of contexts) {
+    const same = targets.get(targetKey(context));
+    if (same) warn(`contexts ${same.name} and ${context.name} reach the same cluster, which is written once`);
+    else targets.set(targetKey(context), context);
+  }
+  return [...targets.values()].map((context) => ({
+    source: context.name,
+    open: async () => connectFor(args, context),
+    read: (api) =>
+      readTarget(api, context.name, {
+        namespace: args.namespace,
+        warn: (line) => warn(`${context.name}: ${line}`),
+      }),
+  }));
+}
