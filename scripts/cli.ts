@@ -2,9 +2,8 @@
 import type { Options } from "yargs";
 import yargs from "yargs/yargs";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { harmless, type Style, styleFor } from "../lib/show/style.ts";
-
-declare const __VERSION__: string | undefined;
+import { harmless } from "../lib/show/style.ts";
+import { nearestOf, showVersion, style, tell } from "./terminal.ts";
 
 /** One program or command: its help, its options, and what it does. It answers with its exit code. */
 export interface Command<O extends Record<string, Options>> {
@@ -16,10 +15,6 @@ export interface Command<O extends Record<string, Options>> {
   positionals?: string;
   run(args: Arguments<O>): Promise<number>;
 }
-
-/** A command whose options do not matter, as a dispatcher knows it. */
-// biome-ignore lint/suspicious/noExplicitAny: options are checked where the command is defined
-export type AnyCommand = Command<any>;
 
 type Value<T extends Options> = T extends { type: "boolean" }
   ? boolean
@@ -43,19 +38,6 @@ export const clusterOptions = {
   "request-timeout": { type: "string", default: "30s", describe: "how long one request may take; 0 for no limit" },
   debug: { type: "boolean", default: false, describe: "tell each request, and a stack where one goes wrong" },
 } as const satisfies Record<string, Options>;
-
-/** Where a person is talked to; data alone goes to stdout. */
-export const style: Style = styleFor(process.stderr, process.env);
-
-/** Tells a person a line that has been made harmless where it holds what others wrote. */
-export function tell(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-/** Tells a person of something that is not as it should be, and goes on. */
-export function warn(line: string): void {
-  tell(`${style.yellow("warning")}: ${harmless(line)}`);
-}
 
 /**
  * Reads a duration as kubectl does: `30s`, `1m30s`, `500ms`, or a plain number of seconds.
@@ -115,7 +97,7 @@ async function parse<O extends Record<string, Options>>(
   const parser = yargs(argv)
     .scriptName(program)
     .usage(`${usage.replaceAll("$0", program)}\n\n${description}`)
-    .options(options)
+    .options(Object.fromEntries(Object.entries(options).map(withChoicesInText)))
     .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
     .parserConfiguration({
       "greedy-arrays": false,
@@ -155,8 +137,9 @@ async function parse<O extends Record<string, Options>>(
   return { ...args, ...Object.fromEntries(lists), files } as Arguments<O>;
 }
 
-export function showVersion(): void {
-  process.stdout.write(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
+/** Values are checked here, for yargs says it in three lines; its help still shows them. */
+function withChoicesInText([name, { choices, ...option }]: [string, Options]): [string, Options] {
+  return [name, choices ? { ...option, describe: `${option.describe} [${choices.join(", ")}]` } : option];
 }
 
 /** yargs suggests commands but not flags, so an unknown flag is answered here. */
@@ -187,27 +170,6 @@ function checkValue(name: string, option: Options, value: unknown, program: stri
   const choices = option.choices as string[] | undefined;
   const wrong = choices && values.find((one) => !choices.includes(String(one)));
   if (wrong !== undefined) throw new UserError(`--${name} is one of ${choices?.join(", ")}, not ${String(wrong)}`, 2);
-}
-
-/** The nearest of some names by edit distance, if it is near. */
-export function nearestOf(name: string, names: readonly string[]): string | undefined {
-  const near = names
-    .map((other) => ({ other, distance: editDistance(name, other) }))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return near && near.distance <= Math.max(1, Math.floor(name.length / 3)) ? near.other : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 /** A reader that has read enough (`| head -1`) ends the program without a word. */

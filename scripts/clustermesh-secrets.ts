@@ -1,24 +1,26 @@
 /** `clustermesh-secrets`, and `kubectl clustermesh-secrets`: all commands in one program. */
 import { basename } from "node:path";
 import { EXIT } from "../lib/peer/errors.ts";
-import { type AnyCommand, main, nearestOf, showVersion, style, tell } from "./cli.ts";
+import { nearestOf, showVersion, style, tell } from "./terminal.ts";
 
-const commands: Record<string, { description: string; load(): Promise<AnyCommand> }> = {
+type Main = (program: string, argv: string[]) => Promise<void>;
+
+const commands: Record<string, { description: string; load(): Promise<Main> }> = {
   extract: {
     description: "a cluster's secret for its peers, as a file (extract-secret)",
-    load: async () => (await import("./extract.ts")).extractCommand,
+    load: async () => (await import("./extract.ts")).extractMain,
   },
   import: {
     description: "other clusters' files into clusters (import-secrets)",
-    load: async () => (await import("./import.ts")).importCommand,
+    load: async () => (await import("./import.ts")).importMain,
   },
   demo: {
     description: "three embedded clusters, connected end to end",
-    load: async () => (await import("./demo.ts")).demoCommand,
+    load: async () => (await import("./demo.ts")).demoMain,
   },
   sandbox: {
     description: "keeps three embedded clusters up, to try things on",
-    load: async () => (await import("./sandbox.ts")).sandboxCommand,
+    load: async () => (await import("./sandbox.ts")).sandboxMain,
   },
 };
 
@@ -28,7 +30,7 @@ const [name, ...rest] = process.argv.slice(2);
 const command = name === undefined ? undefined : commands[name];
 
 if (command && Object.hasOwn(commands, name ?? "")) {
-  await main(`${program} ${name}`, await command.load(), rest);
+  void command.load().then((main) => main(`${program} ${name}`, rest));
 } else if (name === "--version") {
   showVersion();
 } else if (name === "--help" || name === "-h" || name === "help") {

@@ -11,12 +11,12 @@ import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "
 import { startSandbox } from "../lib/sandbox/sandbox.ts";
 import { showSecret, showUsers } from "../lib/show/objects.ts";
 import { styleFor } from "../lib/show/style.ts";
-import type { Command } from "./cli.ts";
+import { type Command, main } from "./cli.ts";
 
 const options = {} as const;
 const NAMESPACE = "kube-system";
 
-export const demoCommand: Command<typeof options> = {
+const command: Command<typeof options> = {
   usage: "Usage: $0",
   description: "Starts three embedded clusters, extracts from each, imports into each, and shows what stands where.",
   examples: [],
@@ -26,6 +26,9 @@ export const demoCommand: Command<typeof options> = {
 
 const style = styleFor(process.stdout, process.env);
 const print = (...lines: string[]) => void process.stdout.write(`${lines.join("\n")}\n`);
+
+/** Runs it as `program`, with these arguments. */
+export const demoMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
 async function runDemo(): Promise<number> {
   const sandbox = await startSandbox();

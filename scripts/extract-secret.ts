@@ -1,4 +1,3 @@
-import { main } from "./cli.ts";
-import { extractCommand } from "./extract.ts";
+import { extractMain } from "./extract.ts";
 
-await main("extract-secret", extractCommand, process.argv.slice(2));
+void extractMain("extract-secret", process.argv.slice(2));

@@ -7,8 +7,9 @@ import { extract } from "../lib/exchange/extract.ts";
 import { writePrivately } from "../lib/exchange/private-file.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
-import { type Arguments, type Command, clusterOptions, duration, warn } from "./cli.ts";
+import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
 import { connectFor, contextsOf } from "./targets.ts";
+import { warn } from "./terminal.ts";
 
 const options = {
   context: { type: "string", describe: "context of the cluster; else the current one" },
@@ -33,7 +34,7 @@ const options = {
   ...clusterOptions,
 } as const;
 
-export const extractCommand: Command<typeof options> = {
+const command: Command<typeof options> = {
   usage: "Usage: $0 [--context CONTEXT] > FILE",
   description:
     "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and\n" +
@@ -46,6 +47,9 @@ export const extractCommand: Command<typeof options> = {
   options,
   run: runExtract,
 };
+
+/** Runs it as `program`, with these arguments. */
+export const extractMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
 async function runExtract(args: Arguments<typeof options>): Promise<number> {
   if (!Number.isInteger(args.addresses) || args.addresses < 1) {

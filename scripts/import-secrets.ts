@@ -1,4 +1,3 @@
-import { main } from "./cli.ts";
-import { importCommand } from "./import.ts";
+import { importMain } from "./import.ts";
 
-await main("import-secrets", importCommand, process.argv.slice(2));
+void importMain("import-secrets", process.argv.slice(2));

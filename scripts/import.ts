@@ -5,8 +5,9 @@ import type { TlsMode } from "../lib/exchange/tls.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { showFindings } from "../lib/show/findings.ts";
 import { announceChange, showReports } from "../lib/show/import.ts";
-import { type Arguments, type Command, clusterOptions, style, tell } from "./cli.ts";
+import { type Arguments, type Command, clusterOptions, main } from "./cli.ts";
 import { targetsOf } from "./targets.ts";
+import { style, tell } from "./terminal.ts";
 
 const options = {
   context: { type: "array", string: true, describe: "context of a target (repeatable); else the current one" },
@@ -27,7 +28,7 @@ const options = {
   ...clusterOptions,
 } as const;
 
-export const importCommand: Command<typeof options> = {
+const command: Command<typeof options> = {
   usage: "Usage: $0 [--context CONTEXT]... FILE...",
   description:
     "Merges other clusters' secrets into the target clusters, so that these connect to them. All targets are checked\n" +
@@ -41,6 +42,9 @@ export const importCommand: Command<typeof options> = {
   options,
   run: runImport,
 };
+
+/** Runs it as `program`, with these arguments. */
+export const importMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
 async function runImport(args: Arguments<typeof options>): Promise<number> {
   const paths = [...args.files, ...args.filename];

@@ -2,11 +2,12 @@
 import { once } from "node:events";
 import { EXIT } from "../lib/peer/errors.ts";
 import { defaultClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
-import { type Command, style, tell } from "./cli.ts";
+import { type Command, main } from "./cli.ts";
+import { style, tell } from "./terminal.ts";
 
 const options = {} as const;
 
-export const sandboxCommand: Command<typeof options> = {
+const command: Command<typeof options> = {
   usage: "Usage: $0",
   description:
     "Starts three embedded clusters on loopback, of Cilium 1.14, 1.18 and 1.20, prints the KUBECONFIG to export, and\n" +
@@ -15,6 +16,9 @@ export const sandboxCommand: Command<typeof options> = {
   options,
   run: runSandbox,
 };
+
+/** Runs it as `program`, with these arguments. */
+export const sandboxMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
 async function runSandbox(): Promise<number> {
   const sandbox = await startSandbox({ clusters: defaultClusters() });

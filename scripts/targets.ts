@@ -11,7 +11,8 @@ import { connectTo } from "../lib/cluster/open.ts";
 import type { TargetSource } from "../lib/exchange/import.ts";
 import { readTarget } from "../lib/exchange/read-target.ts";
 import { harmless } from "../lib/show/style.ts";
-import { type Arguments, type clusterOptions, duration, style, tell, warn } from "./cli.ts";
+import { type Arguments, type clusterOptions, duration } from "./cli.ts";
+import { style, tell, warn } from "./terminal.ts";
 
 type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
 

@@ -1,9 +1,10 @@
 /** Which addresses reach a cluster, and by which name its server certificate knows them. */
-import type { V1Pod, V1Service } from "@kubernetes/client-node";
+import type { V1Pod, V1Service, V1ServicePort } from "@kubernetes/client-node";
 import { compareAddresses, formatHostPort, isAddress, parseHostPort } from "../peer/address.ts";
 import { covers } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { type HostAlias, MESH_DOMAIN, meshName } from "../peer/peer.ts";
+import { isReady } from "./waiting.ts";
 
 /** The types of a node's addresses, as Kubernetes names them. */
 export const ADDRESS_TYPES = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"] as const;
@@ -14,6 +15,7 @@ export interface NodeInfo {
   name: string;
   /** When it was created, RFC 3339. */
   created: string;
+  ready: boolean;
   /** Ready, not cordoned, and not excluded from load balancing. */
   eligible: boolean;
   addresses: { type: string; address: string }[];
@@ -24,11 +26,11 @@ export interface EndpointSource {
   cluster: string;
   /** What the server certificate covers. */
   serverNames: readonly string[];
-  service: V1Service | undefined;
-  /** Asked for only where the Service wants nodes; throws where they may not be listed. */
+  // What follows is asked for only where it is needed, and throws where it may not be read.
+  service(): V1Service | undefined;
   nodes(): readonly NodeInfo[];
   /** The clustermesh-apiserver's. */
-  pods: readonly V1Pod[];
+  pods(): readonly V1Pod[];
 }
 
 export interface EndpointOptions {
@@ -40,7 +42,7 @@ export interface EndpointOptions {
   addressTypes: readonly AddressType[];
   /** Take the Service's cluster IP, in flat networks. */
   clusterIp: boolean;
-  /** The addresses of a name. Throws where there are none. */
+  /** The addresses of a name. What it throws counts as none. */
   resolve(name: string): Promise<string[]>;
   warn(line: string): void;
 }
@@ -66,7 +68,7 @@ export class NoAddressYet extends UserError {
  */
 export async function chooseEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
   if (options.endpoints.length > 0) return given(source, options);
-  const { service } = source;
+  const service = source.service();
   if (!service) {
     throw new UserError(
       "there is no Service clustermesh-apiserver; name yours with --service, or say --endpoint HOST:PORT",
@@ -115,10 +117,11 @@ async function fromNodes(source: EndpointSource, options: EndpointOptions, servi
   if (nodePort === undefined) {
     throw new UserError(`Service ${service.metadata?.name} has no node port`, EXIT.failed);
   }
-  const eligible = [...source.nodes()]
-    .filter((node) => node.eligible)
-    .sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
-  const nodes = service.spec?.externalTrafficPolicy === "Local" ? withPods(source, eligible, options) : eligible;
+  const oldest = [...source.nodes()].sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
+  const nodes =
+    service.spec?.externalTrafficPolicy === "Local"
+      ? withPods(source, oldest, options)
+      : oldest.filter((node) => node.eligible);
   const found: string[] = [];
   for (const node of nodes) {
     if (found.length >= options.addresses) break;
@@ -135,14 +138,16 @@ async function fromNodes(source: EndpointSource, options: EndpointOptions, servi
   return named(source, found.slice(0, options.addresses), nodePort);
 }
 
-/** With externalTrafficPolicy Local only the nodes of ready pods answer. */
-function withPods({ pods }: EndpointSource, nodes: NodeInfo[], { warn }: EndpointOptions): NodeInfo[] {
-  const isReady = ({ status }: V1Pod) =>
-    status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+/**
+ * With externalTrafficPolicy Local only the nodes of ready pods answer, cordoned or not; while none is ready, those of
+ * the pods that are to be.
+ */
+function withPods(source: EndpointSource, nodes: NodeInfo[], { warn }: EndpointOptions): NodeInfo[] {
+  const pods = source.pods();
   const ready = pods.filter(isReady);
   const places = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
   warn("externalTrafficPolicy is Local: only the nodes of clustermesh-apiserver pods answer, and pods move");
-  return nodes.filter(({ name }) => places.has(name));
+  return nodes.filter(({ name, ready }) => ready && places.has(name));
 }
 
 /** All addresses of the first type that a node has any of. */
@@ -178,19 +183,15 @@ async function fromLoadBalancer(
   return named(source, all.slice(0, options.addresses), port);
 }
 
-/** The addresses of a name that the certificate does not cover, as they are now. */
+/** The addresses of a name, as they are now. */
 async function pin(name: string, { resolve, warn }: EndpointOptions): Promise<string[]> {
-  let ips: string[];
-  try {
-    ips = await resolve(name);
-  } catch {
+  const found = await resolve(name).catch(() => []);
+  const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
+  if (ips.length === 0) {
     throw new UserError(`${name} does not resolve here; say --endpoint IP:PORT for each of its addresses`, EXIT.failed);
   }
-  const sorted = [...new Set(ips)].sort(compareAddresses);
-  warn(
-    `${name} is not covered by the server certificate; its addresses of now are taken, and may change: ${sorted.join(", ")}`,
-  );
-  return sorted;
+  warn(`the addresses of ${name} are taken as they are now, and may change: ${ips.join(", ")}`);
+  return ips;
 }
 
 /** The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. */
@@ -221,10 +222,18 @@ function clusterIps({ metadata, spec }: V1Service): string[] {
   return ips;
 }
 
-function portOf({ metadata, spec }: V1Service): { port: number; nodePort: number | undefined } {
-  const port = spec?.ports?.find((one) => one.port === 2379) ?? spec?.ports?.[0];
-  if (!port) throw new UserError(`Service ${metadata?.name} has no port`, EXIT.failed);
-  return { port: port.port, nodePort: port.nodePort };
+function portOf(service: V1Service): V1ServicePort {
+  const port = etcdPort(service);
+  if (!port) throw new UserError(`Service ${service.metadata?.name} has no port`, EXIT.failed);
+  return port;
+}
+
+/** The port of a Service that leads to the etcd: a user's own may have others. */
+export function etcdPort({ spec }: V1Service): V1ServicePort | undefined {
+  const ports = spec?.ports ?? [];
+  const leads = ({ port, targetPort, name }: V1ServicePort) =>
+    port === 2379 || Number(targetPort) === 2379 || targetPort === "etcd" || name === "etcd";
+  return ports.find(leads) ?? ports[0];
 }
 
 function compare(a: string, b: string): number {

@@ -3,7 +3,7 @@ import type { V1DaemonSet, V1Deployment, V1Service } from "@kubernetes/client-no
 import { coveringPrefixes } from "../peer/address.ts";
 import { commonName, PemError, readCertificates } from "../peer/certificate.ts";
 import { type ClusterFacts, USERS_CONFIG_MAP, versionAtLeast } from "../peer/peer.ts";
-import type { NodeInfo } from "./endpoint.ts";
+import { etcdPort, type NodeInfo } from "./endpoint.ts";
 import { volumeObjects } from "./volumes.ts";
 
 export interface FactSources {
@@ -34,10 +34,10 @@ export function readFactsOf(sources: FactSources): ClusterFacts {
     authMode: authMode(config["cluster-name"] ?? "", version, deployment, clientCertificate),
     ...routing(config),
     encryption: encryption(config),
-    kubeProxyReplacement: kubeProxyReplacement(config["kube-proxy-replacement"]),
+    kubeProxyReplacement: kubeProxyReplacement(config),
     ipFamilies: families(config),
     podCidrs: podCidrs(config, nodes),
-    nodePort: service?.spec?.ports?.find(({ nodePort }) => nodePort)?.nodePort,
+    nodePort: (service && etcdPort(service)?.nodePort) || undefined,
   };
   return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as ClusterFacts;
 }
@@ -61,17 +61,17 @@ function ciliumVersion(deployment: V1Deployment, agents: V1DaemonSet | undefined
   return texts.map((text) => /^v?(\d+\.\d+(?:\.\d+)?)/.exec(text ?? "")?.[1]).find((found) => found !== undefined);
 }
 
-/** Read off what stands: a server that manages users mounts their list, and the certificate's CN tells the rest. */
+/** Read off what stands: the certificate's CN tells of `cluster`, and a server that manages users mounts their list. */
 function authMode(
   name: string,
   version: string | undefined,
   deployment: V1Deployment,
   clientCertificate: string | undefined,
 ): ClusterFacts["authMode"] {
-  if (versionAtLeast(version, "1.14") === false || !takesUsers(deployment)) return "legacy";
   const user = clientCertificate === undefined ? undefined : userOf(clientCertificate);
-  if (user === "remote") return "migration";
-  return user === `remote-${name}` ? "cluster" : undefined;
+  if (user === `remote-${name}`) return "cluster";
+  if (versionAtLeast(version, "1.14") === false || !takesUsers(deployment)) return "legacy";
+  return user === "remote" ? "migration" : undefined;
 }
 
 /** The common name of a certificate in PEM; undefined where it cannot be read. */
@@ -106,9 +106,10 @@ function encryption(config: Readonly<Record<string, string>>): ClusterFacts["enc
   return config["enable-ipsec"] === "true" ? "ipsec" : "none";
 }
 
-/** `strict` and `disabled` are the forms before 1.14; `partial` and `probe` say too little. */
-function kubeProxyReplacement(value: string | undefined): boolean | undefined {
-  if (value === "true" || value === "strict") return true;
+/** Whether Cilium serves node ports. `strict` and `disabled` are the forms before 1.14; `partial` and `probe` say too little. */
+function kubeProxyReplacement(config: Readonly<Record<string, string>>): boolean | undefined {
+  const value = config["kube-proxy-replacement"];
+  if (value === "true" || value === "strict" || config["enable-node-port"] === "true") return true;
   return value === "false" || value === "disabled" ? false : undefined;
 }
 
@@ -124,8 +125,15 @@ function podCidrs(
   const pools = ["cluster-pool-ipv4-cidr", "cluster-pool-ipv6-cidr"].flatMap((key) =>
     (config[key] ?? "").split(/[\s,]+/).filter((cidr) => cidr !== ""),
   );
-  const usesPools = config.ipam === "cluster-pool" || config.ipam === "cluster-pool-v2beta";
-  const cidrs =
-    usesPools && pools.length > 0 ? pools.sort() : coveringPrefixes((nodes ?? []).flatMap((node) => node.podCidrs));
+  const cidrs = cidrsOnNodes(config)
+    ? coveringPrefixes((nodes ?? []).flatMap((node) => node.podCidrs))
+    : config.ipam?.startsWith("cluster-pool")
+      ? [...new Set(pools)].sort()
+      : [];
   return cidrs.length > 0 ? cidrs : undefined;
+}
+
+/** Whether pods have their addresses from the CIDRs that stand on the nodes; else these mean nothing. */
+export function cidrsOnNodes({ ipam = "kubernetes" }: Readonly<Record<string, string>>): boolean {
+  return ipam === "kubernetes";
 }

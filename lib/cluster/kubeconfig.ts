@@ -60,8 +60,8 @@ export interface KubeconfigSource {
  * @throws KubeconfigError
  */
 export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSource): Promise<Kubeconfig> {
-  const home = join(env.HOME || homedir(), ".kube", "config");
-  const list = path === undefined ? (env.KUBECONFIG || home).split(delimiter) : [path];
+  const listed = env.KUBECONFIG ? env.KUBECONFIG.split(delimiter) : [join(env.HOME || homedir(), ".kube", "config")];
+  const list = path === undefined ? listed : [path];
   const files = [...new Set(list)].filter((file) => file !== "");
   const read = await Promise.all(files.map(readKubeconfigFile));
   if (path !== undefined && read[0] === undefined) {
@@ -269,7 +269,7 @@ function some(names: string[]): string {
 
 /** How many letters two names differ by (Levenshtein). */
 function distance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  let row = Array.from({ length: [...other].length + 1 }, (_, index) => index);
   for (const [i, letter] of [...one].entries()) {
     const next = [i + 1];
     for (const [j, against] of [...other].entries()) {

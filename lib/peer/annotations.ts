@@ -30,7 +30,10 @@ const integer: Codec<number> = {
   write: String,
   read: (value) => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
 };
-const flag: Codec<boolean> = { write: String, read: (value) => ({ true: true, false: false })[value] };
+const flag: Codec<boolean> = {
+  write: String,
+  read: (value) => (value === "true" ? true : value === "false" ? false : undefined),
+};
 const texts: Codec<string[]> = {
   write: (value) => value.join(","),
   read: (value) => value.split(",").filter((part) => part !== ""),

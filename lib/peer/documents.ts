@@ -14,14 +14,14 @@ export const MAX_FILE_BYTES = 64 * 1_048_576;
  */
 export function parseSecrets(text: string, source: string): { secrets: V1Secret[]; findings: Finding[] } {
   const place = { source };
-  if (text.trim() === "") return refuse("the file is empty", "was the extraction stopped by an error?");
   if (text.includes("\0")) return refuse("is no text in UTF-8", "save it as UTF-8");
   let documents: unknown[];
   try {
-    documents = /^\s*[{[]/.test(text) ? [JSON.parse(text)] : parseYaml(text);
+    documents = parseJson(text) ?? parseYaml(text);
   } catch (error) {
     return refuse(`is neither JSON nor YAML: ${firstLine(error)}`, "is it whole?");
   }
+  if (documents.length === 0) return refuse("the file is empty", "was the extraction stopped by an error?");
   const secrets: V1Secret[] = [];
   const findings: Finding[] = [];
   for (const object of documents.flatMap(itemsOf)) {
@@ -29,13 +29,24 @@ export function parseSecrets(text: string, source: string): { secrets: V1Secret[
     if (problem === undefined) secrets.push(object as V1Secret);
     else findings.push(finding("not-a-secret", place, problem));
   }
-  if (documents.length > 0 && secrets.length === 0 && findings.length === 0) {
+  if (secrets.length === 0 && findings.length === 0) {
     findings.push(finding("not-a-secret", place, "the list holds no object"));
   }
   return { secrets, findings };
 
   function refuse(message: string, remedy: string) {
     return { secrets: [], findings: [finding("unreadable", place, message, remedy)] };
+  }
+}
+
+/** One JSON text, or several behind each other, as `cat` makes them; undefined for what is none. */
+function parseJson(text: string): unknown[] | undefined {
+  if (!/^\s*[{[]/.test(text)) return undefined;
+  try {
+    // Within a JSON text there is no line break in a string, and no } before a { elsewhere.
+    return text.split(/(?<=\})[ \t\r]*\n\s*(?=\{)/).map((part): unknown => JSON.parse(part));
+  } catch {
+    return undefined;
   }
 }
 
@@ -60,18 +71,23 @@ function notASecret(object: unknown): string | undefined {
   if (!isRecord(object)) return "holds no Kubernetes object";
   const { apiVersion, kind, data, stringData, metadata } = object;
   // Items of a SecretList have no kind of their own.
-  if (kind !== undefined && kind !== "Secret") return `holds a ${String(kind).slice(0, 40)}, not a Secret`;
+  if (kind !== undefined && kind !== "Secret") return `holds a ${nameOf(kind)}, not a Secret`;
   if (kind === undefined && data === undefined) return "holds an object that is no Secret";
-  if (apiVersion !== undefined && apiVersion !== "v1")
-    return `holds a Secret of ${String(apiVersion).slice(0, 40)}, not v1`;
+  if (apiVersion !== undefined && apiVersion !== "v1") return `holds a Secret of ${nameOf(apiVersion)}, not v1`;
   for (const [name, value] of Object.entries({ data, stringData, metadata })) {
     if (value !== undefined && value !== null && !isRecord(value)) return `holds a Secret whose ${name} is no mapping`;
   }
   const annotations = isRecord(metadata) ? metadata.annotations : undefined;
-  if (annotations !== undefined && annotations !== null && !isRecord(annotations)) {
-    return "holds a Secret whose annotations are no mapping";
+  if (annotations !== undefined && annotations !== null) {
+    if (!isRecord(annotations) || Object.values(annotations).some((value) => typeof value !== "string")) {
+      return "holds a Secret whose annotations are no mapping of texts";
+    }
   }
   return undefined;
+}
+
+function nameOf(value: unknown): string {
+  return typeof value === "string" ? value.slice(0, 40) : "thing without a name";
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

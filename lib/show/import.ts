@@ -13,7 +13,9 @@ export function announceChange(source: string, change: Change, style: Style): st
 /** A line for each target, and what is to be known of it below; last, when what was written takes effect. */
 export function showReports(reports: readonly TargetReport[], style: Style): string[] {
   const lines = reports.flatMap((report) => showReport(report, style));
-  if (reports.some(({ writes }) => writes > 0)) {
+  const wroteSecrets = (report: TargetReport) =>
+    report.state === "done" && report.writes > 0 && report.plan.changes.some(({ kind }) => kind === "Secret");
+  if (reports.some(wroteSecrets)) {
     lines.push(style.dim("kubelet brings the Secrets into the pods within a minute or two; Cilium then connects"));
   }
   return lines;

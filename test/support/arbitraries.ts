@@ -35,7 +35,7 @@ const endpoints = fc.oneof(
 );
 
 const hostAliases = fc.uniqueArray(
-  fc.record({ hostname, ips: fc.uniqueArray(ipAddress, { minLength: 1, maxLength: 3 }) }),
+  fc.record({ hostname, ips: fc.uniqueArray(ipAddress, { minLength: 1, maxLength: 3 }) }, { noNullPrototype: true }),
   { maxLength: 3, selector: (alias) => alias.hostname },
 );
 
@@ -76,12 +76,12 @@ const facts: fc.Arbitrary<ClusterFacts> = fc.record(
     serverNames: fc.array(word, { maxLength: 3 }),
     ca: fc.constantFrom(caOf("a").cert, caOf("a").cert + caOf("b").cert),
   },
-  { requiredKeys: [] },
+  { requiredKeys: [], noNullPrototype: true },
 );
 
 /** A peer as it comes out of a file: endpoints, addresses and CA in their canonical order. */
 export const peer: fc.Arbitrary<Peer> = fc
-  .record({ name: clusterName, endpoints, hostAliases, tls, facts })
+  .record({ name: clusterName, endpoints, hostAliases, tls, facts }, { noNullPrototype: true })
   .map(({ name, tls, facts, ...config }) => ({
     name,
     endpoints: canonicalEndpoints(config.endpoints),

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { stringify } from "yaml";
+import { parseSecrets } from "../../lib/peer/documents.ts";
+import { writePeerFile } from "../../lib/peer/secret.ts";
+import { peerOf } from "../support/targets.ts";
+
+const c2 = writePeerFile(peerOf("c2").peer);
+const c3 = writePeerFile(peerOf("c3", 3).peer);
+const json = (object: unknown) => `${JSON.stringify(object, null, 2)}\n`;
+const item = ({ metadata, data }: typeof c2) => ({ metadata, data });
+
+test("Secrets come alone, as a List or as several documents, in JSON and YAML", () => {
+  const table: [string, string, unknown[]][] = [
+    ["JSON", json(c2), [c2]],
+    ["YAML", stringify(c2), [c2]],
+    ["YAML with a mark and comments", `# c2\n---\n${stringify(c2)}...\n`, [c2]],
+    ["YAML documents", `---\n${stringify(c2)}---\n${stringify(c3)}---\n`, [c2, c3]],
+    ["a List in JSON", json({ apiVersion: "v1", kind: "List", items: [c2, c3] }), [c2, c3]],
+    ["a List in YAML", stringify({ apiVersion: "v1", kind: "List", items: [c2, c3] }), [c2, c3]],
+    [
+      "a SecretList, whose items have no kind",
+      json({ kind: "SecretList", apiVersion: "v1", items: [item(c2)] }),
+      [item(c2)],
+    ],
+    ["JSON behind JSON, as cat makes it", json(c2) + json(c3), [c2, c3]],
+    ["JSON documents with marks", `---\n${json(c2)}---\n${json(c3)}`, [c2, c3]],
+    ["JSON with a mark between", `${json(c2)}---\n${json(c3)}`, [c2, c3]],
+    ["JSON in front of YAML", `${json(c2)}---\n${stringify(c3)}`, [c2, c3]],
+    ["in one line", JSON.stringify(c2), [c2]],
+    ["with white space around", `\n\n  ${JSON.stringify(c2)}\n\n`, [c2]],
+    ["CRLF", json(c2).replaceAll("\n", "\r\n"), [c2]],
+    ["without data", json({ apiVersion: "v1", kind: "Secret" }), [{ apiVersion: "v1", kind: "Secret" }]],
+  ];
+  for (const [what, text, secrets] of table) assert.deepEqual(parseSecrets(text, "f"), { secrets, findings: [] }, what);
+});
+
+test("what is no Secret is said", () => {
+  const secret = { apiVersion: "v1", kind: "Secret" };
+  const table: [string, string, string, RegExp][] = [
+    ["empty", "", "unreadable", /file is empty/],
+    ["white space", " \n\t\n", "unreadable", /file is empty/],
+    ["only comments", "# nothing here\n", "unreadable", /file is empty/],
+    ["only marks", "---\n---\n", "unreadable", /file is empty/],
+    ["null", "null\n", "unreadable", /file is empty/],
+    ["UTF-16", Buffer.from(json(c2), "utf16le").toString(), "unreadable", /no text in UTF-8/],
+    ["JSON cut off", json(c2).slice(0, 100), "unreadable", /neither JSON nor YAML/],
+    ["YAML cut off", "a: [1,\n", "unreadable", /neither JSON nor YAML/],
+    ["the same key twice", "kind: Secret\nkind: Secret\n", "unreadable", /neither JSON nor YAML/],
+    ["an alias bomb", `kind: Secret\na: &a [x]\nb: [${"*a, ".repeat(50)}]\n`, "unreadable", /neither JSON nor YAML/],
+    ["an alias of nothing", "kind: *a\n", "unreadable", /neither JSON nor YAML/],
+    ["a text", "hello\n", "not-a-secret", /holds no Kubernetes object/],
+    ["a list", "[1, 2]", "not-a-secret", /holds no Kubernetes object/],
+    [
+      "a ConfigMap",
+      json({ apiVersion: "v1", kind: "ConfigMap", data: {} }),
+      "not-a-secret",
+      /holds a ConfigMap, not a Secret/,
+    ],
+    ["a Secret of another group", json({ apiVersion: "v2", kind: "Secret" }), "not-a-secret", /holds a Secret of v2/],
+    ["an empty List", json({ kind: "List", items: [] }), "not-a-secret", /list holds no object/],
+    ["a kubeconfig", "apiVersion: v1\nkind: Config\nclusters: []\n", "not-a-secret", /holds a Config/],
+    ["no kind", json({ a: 1 }), "not-a-secret", /no Secret/],
+    ["a kind that is none", '{"kind": {"toString": 1, "valueOf": 1}}', "not-a-secret", /not a Secret/],
+    [
+      "a version that is none",
+      '{"kind": "Secret", "apiVersion": {"toString": 1, "valueOf": 1}}',
+      "not-a-secret",
+      /not v1/,
+    ],
+    ["data that is a list", json({ ...secret, data: [] }), "not-a-secret", /whose data is no mapping/],
+    ["data that is a text", json({ ...secret, data: "x" }), "not-a-secret", /whose data is no mapping/],
+    [
+      "stringData that is a text",
+      json({ ...secret, stringData: "x" }),
+      "not-a-secret",
+      /whose stringData is no mapping/,
+    ],
+    ["metadata that is a text", json({ ...secret, metadata: "x" }), "not-a-secret", /whose metadata is no mapping/],
+    ...[[], "x", { a: 1 }, { a: { toString: 1 } }].map((annotations): [string, string, string, RegExp] => [
+      `annotations ${JSON.stringify(annotations)}`,
+      json({ ...secret, metadata: { annotations } }),
+      "not-a-secret",
+      /annotations are no mapping of texts/,
+    ]),
+  ];
+  for (const [what, text, code, message] of table) {
+    const { secrets, findings } = parseSecrets(text, "f.json");
+    assert.deepEqual(secrets, [], what);
+    assert.deepEqual(
+      findings.map((one) => [one.code, one.source, one.severity]),
+      [[code, "f.json", "error"]],
+      what,
+    );
+    assert.match(findings[0]?.message ?? "", message, what);
+    assert.doesNotMatch(findings[0]?.message ?? "", /\n/, what);
+  }
+});
+
+test("a Secret beside something else is read, and the other is said", () => {
+  const { secrets, findings } = parseSecrets(json({ kind: "List", items: [c2, { kind: "Pod" }, null, c3] }), "f");
+  assert.deepEqual(secrets, [c2, c3]);
+  assert.deepEqual(
+    findings.map(({ code }) => code),
+    ["not-a-secret", "not-a-secret"],
+  );
+});
+
+test("what a broken file holds stays out of the messages", () => {
+  const key = "c2VjcmV0LWtleQ";
+  for (const text of [
+    `{"data": {"c2.key": "${key}", }x}`,
+    `data:\n  k: "${key}\n`,
+    `{"data": ${key}}`,
+    `${key}: : :\n- x`,
+  ]) {
+    const { findings } = parseSecrets(text, "f");
+    assert.ok(findings.length > 0, text);
+    assert.ok(!JSON.stringify(findings).includes(key), text);
+  }
+});
+
+test("no text crashes the reader of files", () => {
+  const good = fc.constantFrom(
+    json(c2),
+    stringify(c2),
+    json({ kind: "List", items: [c2, c3] }),
+    `${stringify(c2)}---\n${json(c3)}`,
+  );
+  const mutated = fc
+    .tuple(
+      good,
+      fc.nat(),
+      fc.nat(40),
+      fc.oneof(fc.string(), fc.constantFrom("{", "}", "[", "\n", "- ", "null", '"', ": ")),
+    )
+    .map(([text, at, cut, junk]) => text.slice(0, at % text.length) + junk + text.slice((at % text.length) + cut));
+  const object = fc.record(
+    {
+      apiVersion: fc.constantFrom("v1", 1),
+      kind: fc.oneof(fc.constantFrom("Secret", "List"), fc.jsonValue()),
+      metadata: fc.jsonValue(),
+      data: fc.jsonValue(),
+      items: fc.jsonValue(),
+    },
+    { requiredKeys: [] },
+  );
+  const text = fc.oneof(
+    mutated,
+    fc.string(),
+    object.map(json),
+    object.map((one) => stringify(one)),
+  );
+  fc.assert(
+    fc.property(text, (given) => {
+      const { secrets, findings } = parseSecrets(given, "f");
+      assert.ok(secrets.length + findings.length > 0);
+      assert.ok(findings.every(({ code }) => code === "unreadable" || code === "not-a-secret"));
+    }),
+    { numRuns: 200 },
+  );
+});

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { parse } from "yaml";
+import {
+  aliasProblem,
+  EtcdConfigError,
+  endpointHostnames,
+  formatEtcdConfig,
+  isEtcdConfig,
+  isOwnCache,
+  parseEtcdConfig,
+} from "../../lib/peer/etcd-config.ts";
+import type { HostAlias } from "../../lib/peer/peer.ts";
+import { peer } from "../support/arbitraries.ts";
+
+test("a config has one canonical form", () => {
+  const text = formatEtcdConfig({
+    endpoints: ["https://c2.mesh.cilium.io:32379"],
+    hostAliases: [
+      { hostname: "c2.mesh.cilium.io", ips: ["fd00::2", "10.0.0.10", "10.0.0.9", "10.0.0.10"] },
+      { hostname: "a", ips: ["::1"] },
+    ],
+    trustedCaFile: "/var/lib/cilium/clustermesh/ca.crt",
+    certFile: "/var/lib/cilium/clustermesh/c2.crt",
+    keyFile: "/var/lib/cilium/clustermesh/c2.key",
+  });
+  assert.equal(
+    text,
+    `endpoints:
+- https://c2.mesh.cilium.io:32379
+trusted-ca-file: /var/lib/cilium/clustermesh/ca.crt
+cert-file: /var/lib/cilium/clustermesh/c2.crt
+key-file: /var/lib/cilium/clustermesh/c2.key
+cilium-host-aliases:
+- hostname: a
+  ips:
+  - ::1
+- hostname: c2.mesh.cilium.io
+  ips:
+  - 10.0.0.9
+  - 10.0.0.10
+  - fd00::2
+`,
+  );
+  assert.equal(isEtcdConfig(text), true);
+});
+
+test("a config is read as it was written, in YAML 1.1 and 1.2 alike", () => {
+  fc.assert(
+    fc.property(peer, fc.option(fc.string(), { nil: undefined }), ({ endpoints, hostAliases }, path) => {
+      const files = { trustedCaFile: path || undefined, certFile: "/c", keyFile: "/k" };
+      const text = formatEtcdConfig({
+        endpoints: [...endpoints].reverse(),
+        hostAliases: [...hostAliases].reverse(),
+        ...files,
+      });
+      assert.deepEqual(parseEtcdConfig(text), { endpoints, hostAliases, ...files, otherFields: [] });
+      assert.deepEqual(parse(text, { version: "1.1" }), parse(text));
+      assert.ok(isEtcdConfig(text));
+    }),
+  );
+});
+
+test("what Cilium does not know is passed over, and what it refuses is refused", () => {
+  const config = parseEtcdConfig(
+    "# made by hand\nendpoints: [https://c2:2379]\nca-file: /x\ndial-timeout: 5s\ntrusted-ca-file: ''\ncilium-host-aliases:\n",
+  );
+  assert.deepEqual(config, {
+    endpoints: ["https://c2:2379"],
+    hostAliases: [],
+    trustedCaFile: undefined,
+    certFile: undefined,
+    keyFile: undefined,
+    otherFields: ["ca-file", "dial-timeout"],
+  });
+  assert.deepEqual(parseEtcdConfig('{"endpoints": []}').endpoints, []);
+  assert.deepEqual(parseEtcdConfig("endpoints:").endpoints, []);
+  // Go reads the first document only.
+  assert.deepEqual(parseEtcdConfig("endpoints: [a]\n---\nendpoints: [b]").endpoints, ["a"]);
+  const refused: [string, RegExp][] = [
+    ["", /not a mapping/],
+    ["- endpoints: x", /not a mapping/],
+    ["endpoints: https://c2:2379", /endpoints that is not a list/],
+    ["endpoints: [1]", /entry of endpoints that is not a text/],
+    ["endpoints: [[a]]", /not a text/],
+    ["endpoints: [a]\ncert-file: 5", /cert-file that is not a text/],
+    ["endpoints: [a]\ncilium-host-aliases: x", /cilium-host-aliases that is not a list/],
+    ["endpoints: [a]\ncilium-host-aliases: [x]", /not a mapping/],
+    ["endpoints: [a]\ncilium-host-aliases: [{hostname: [a], ips: [10.0.0.1]}]", /hostname that is not a text/],
+    ["endpoints: [a]\ncilium-host-aliases: [{hostname: a, ips: 10.0.0.1}]", /ips that is not a list/],
+    ["endpoints: [a]\nendpoints: [b]", /not YAML/],
+    ["endpoints: [a", /not YAML/],
+    ["endpoints: *a", /not YAML/],
+    [`endpoints: &a [x, x, x]\n${Array.from({ length: 30 }, (_, i) => `b${i}: [*a, *a, *a]`).join("\n")}`, /not YAML/],
+  ];
+  for (const [text, message] of refused) {
+    assert.throws(
+      () => parseEtcdConfig(text),
+      (error) => error instanceof EtcdConfigError && message.test(error.message),
+      text,
+    );
+  }
+});
+
+test("no text crashes the reader of configs", () => {
+  const piece = fc.constantFrom(
+    ...[
+      "endpoints:",
+      "- https://c2:2379",
+      "cilium-host-aliases:",
+      "  ips: [",
+      "]",
+      "{",
+      "}",
+      "? ",
+      ": ",
+      "&a ",
+      "*a",
+      "!!binary ",
+      "<<: ",
+    ],
+    ...["\n", "  ", "- ", "null", "'", '"', "|", "%YAML 1.1\n---\n", "__proto__: ", "cert-file: "],
+  );
+  const text = fc.array(fc.oneof(piece, fc.string()), { maxLength: 12 }).map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(text, (given) => {
+      try {
+        const { endpoints, hostAliases } = parseEtcdConfig(given);
+        assert.ok(endpoints.every((url) => typeof url === "string"));
+        assert.ok(hostAliases.every(({ hostname, ips }) => typeof hostname === "string" && Array.isArray(ips)));
+      } catch (error) {
+        assert.ok(error instanceof EtcdConfigError, String(error));
+        assert.ok(!error.message.includes("\n"));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("aliases that Cilium refuses", () => {
+  const alias = (hostname: string, ...ips: string[]): HostAlias => ({ hostname, ips });
+  const table: [HostAlias[], RegExp | undefined][] = [
+    [[], undefined],
+    [[alias("a", "10.0.0.1", "fd00::1"), alias("A", "10.0.0.1")], undefined],
+    [[alias("", "10.0.0.1")], /without a hostname/],
+    [[alias("a")], /a without addresses/],
+    [[alias("a", "10.0.0.1"), alias("b", "10.0.0.1"), alias("a", "10.0.0.2")], /two host aliases for a/],
+    ...["b.example", "10.0.0.0/24", "[::1]", "010.0.0.1", "", "fe80::1%eth0"].map((ip): [HostAlias[], RegExp] => [
+      [alias("a", "10.0.0.1", ip)],
+      /no address/,
+    ]),
+  ];
+  for (const [aliases, expected] of table) {
+    const problem = aliasProblem(aliases);
+    if (expected) assert.match(problem ?? "", expected);
+    else assert.equal(problem, undefined);
+  }
+});
+
+test("host names of endpoints, and whether they are the cluster's own cache", () => {
+  const endpoints = ["https://b.c:1", "https://10.0.0.1:1", "https://[::1]:1", "x", "https://b.c:2", "https://a:1"];
+  assert.deepEqual(endpointHostnames(endpoints), ["b.c", "a"]);
+  const own = ["clustermesh-apiserver.kube-system.svc:2379", "clustermesh-apiserver.cilium.svc.cluster.local:2379"];
+  for (const host of own) assert.equal(isOwnCache([`https://${host}`]), true, host);
+  const others = [
+    "clustermesh-apiserver.c2.example:2379",
+    "clustermesh-apiserver.cilium.io:2379",
+    "x.kube-system.svc:2379",
+    "clustermesh-apiserver.a.svcs:1",
+  ];
+  for (const host of others) assert.equal(isOwnCache([`https://${host}`]), false, host);
+  assert.equal(isOwnCache([]), false);
+});

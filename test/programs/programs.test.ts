@@ -1,0 +1,276 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
+import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
+import { parse } from "yaml";
+import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { node, programPath, type RunOptions, run } from "../support/programs.ts";
+
+const NAMESPACE = "kube-system";
+
+describe("the built programs", () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  const extract = (args: string[], options: RunOptions = {}) =>
+    run("extract-secret", args, { kubeconfig: sandbox.kubeconfig, ...options });
+  const imports = (args: string[], options: RunOptions = {}) =>
+    run("import-secrets", args, { kubeconfig: sandbox.kubeconfig, cwd: dir, ...options });
+  const storeOf = (name: string) => {
+    const cluster = sandbox.clusters.find(({ description }) => description.name === name);
+    assert.ok(cluster);
+    return cluster.api.store;
+  };
+  const writesTo = (name: string) => {
+    const cluster = sandbox.clusters.find(({ description }) => description.name === name);
+    return cluster?.api.requests.filter(({ method }) => method !== "GET") ?? [];
+  };
+
+  before(async () => {
+    const base = { id: 4, version: "1.20.2", nodes: [{ name: "n", internalIPs: ["172.18.4.2"] }] };
+    sandbox = await startSandbox({
+      clusters: [
+        ...defaultClusters(),
+        { description: { ...base, name: "default", id: 0 } },
+        { description: { ...base, name: "external", kvstoreMode: "external", etcdEndpoints: ["https://etcd:2379"] } },
+        { description: { ...base, name: "no-nodes", nodes: [] } },
+        {
+          description: { ...base, name: "narrow", id: 5 },
+          users: [{ name: "narrow", token: "narrow", forbid: [{ verb: "get", resource: "secrets" }] }],
+        },
+      ],
+    });
+    dir = await mkdtemp(join(tmpdir(), "programs-"));
+    for (const context of ["cluster1", "cluster2", "cluster3"]) {
+      const { code, stderr } = await extract(["--context", context, "--output-file", join(dir, `${context}.json`)]);
+      assert.equal(code, 0, stderr);
+    }
+  });
+  after(async () => {
+    await sandbox?.stop();
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+
+  test("extract-secret prints the drop-in form, the same bytes each time, and as YAML the same object", async () => {
+    const [first, second, yaml] = await Promise.all([
+      extract(["--context", "cluster2"]),
+      extract(["--context", "cluster2"]),
+      extract(["--context", "cluster2", "-o", "yaml"]),
+    ]);
+    assert.equal(first.code, 0, first.stderr);
+    assert.equal(first.stderr, "");
+    assert.equal(first.stdout, second.stdout);
+    assert.deepEqual(parse(yaml.stdout), JSON.parse(first.stdout));
+    const secret = JSON.parse(first.stdout) as V1Secret;
+    assert.equal(secret.metadata?.name, "cilium-clustermesh");
+    assert.deepEqual(Object.keys(secret.data ?? {}), ["cluster2", "cluster2-ca.crt", "cluster2.crt", "cluster2.key"]);
+  });
+
+  test("--output-file writes a file that only its owner can read", async () => {
+    const { mode } = await stat(join(dir, "cluster1.json"));
+    assert.equal(mode & 0o777, 0o600);
+  });
+
+  test("a file that others may read gets a warning, once, and a pipe none", async () => {
+    const file = join(dir, "shared.json");
+    const script = `umask 022; "${node}" "${programPath("extract-secret")}" --context cluster2 > "${file}"`;
+    const { stderr } = await promisify(execFile)("bash", ["-c", script], {
+      env: { ...process.env, KUBECONFIG: sandbox.kubeconfig },
+    });
+    assert.match(stderr, /private key/);
+    assert.equal(stderr.split("\n").filter((line) => line !== "").length, 1);
+    assert.equal((await extract(["--context", "cluster2"])).stderr, "");
+    await rm(file);
+  });
+
+  test("stdout closed early ends quietly", async () => {
+    const script = `"${node}" "${programPath("extract-secret")}" --context cluster2 | head -1; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script], {
+      env: { ...process.env, KUBECONFIG: sandbox.kubeconfig },
+    });
+    assert.match(stdout, /^\{\n/);
+    assert.equal(stderr, "");
+  });
+
+  test("a default install of 1.20 is extracted while its pod waits, and the first import starts it", async () => {
+    const { stderr } = await extract(["--context", "cluster3"]);
+    assert.match(stderr, /waits for ConfigMap clustermesh-remote-users/);
+    const { code, stderr: said } = await imports(["--context", "cluster3", "cluster1.json", "cluster3.json"]);
+    assert.equal(code, 0, said);
+    assert.match(said, /added cluster1/);
+    assert.match(said, /its own file \(cluster3\) is passed over/);
+    assert.match(said, /let in: remote-cluster1/);
+    const users = storeOf("cluster3").read(
+      "ConfigMap",
+      NAMESPACE,
+      "clustermesh-remote-users",
+    ) as unknown as V1ConfigMap;
+    assert.deepEqual(parse(users.data?.["users.yaml"] ?? ""), { users: [{ name: "remote-cluster1", role: "remote" }] });
+    assert.equal((await extract(["--context", "cluster3"])).stderr, "");
+  });
+
+  test("importing again writes nothing, and says unchanged", async () => {
+    const args = ["--context", "cluster2", "cluster1.json", "cluster3.json"];
+    assert.equal((await imports(args)).code, 0);
+    const before = writesTo("cluster2").length;
+    const { code, stderr } = await imports(args);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /unchanged cluster1 and cluster3/);
+    assert.equal(writesTo("cluster2").length, before);
+  });
+
+  test("without --restart-agents the agents' host aliases are missing: exit 3, and the command that adds them", async () => {
+    const first = await imports(["--context", "cluster1", "cluster2.json"]);
+    assert.equal(first.code, 3, first.stderr);
+    assert.match(first.stderr, /DaemonSet cilium has no host alias for cluster2\.mesh\.cilium\.io.*--restart-agents/);
+    const second = await imports(["--context", "cluster1", "--restart-agents", "cluster2.json"]);
+    assert.equal(second.code, 0, second.stderr);
+    assert.match(second.stderr, /DaemonSet cilium is patched, which restarts its pods/);
+  });
+
+  test("what stands in a cluster is a file too, from standard input and as YAML", async () => {
+    const secret = storeOf("cluster2").read("Secret", NAMESPACE, "cilium-kvstoremesh");
+    const { code, stderr } = await imports(["--context", "cluster3", "-"], { stdin: JSON.stringify(secret) });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /unchanged cluster1/);
+  });
+
+  test("a target that does not answer fails for itself, exit 1, and the others are written", async () => {
+    const kubeconfig = join(dir, "kubeconfig");
+    const config = parse(await readFile(sandbox.kubeconfig, "utf8"));
+    const server = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as { port: number };
+    await new Promise((resolve) => server.close(resolve));
+    config.clusters[0].cluster.server = `https://127.0.0.1:${port}`;
+    await writeFile(kubeconfig, JSON.stringify(config));
+    const args = ["--context", "cluster1", "--context", "cluster2", "cluster3.json"];
+    const { code, stderr } = await imports(args, { kubeconfig });
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /^cluster1: failed: .*refused/m);
+    assert.match(stderr, /^cluster2 .*cluster3/m);
+  });
+
+  const wrong: [string, string[], number, RegExp][] = [
+    ["no such context", ["--context", "nope"], 2, /no context "nope".*cluster1/],
+    ["an unknown flag", ["--contxt", "cluster1"], 2, /no flag --contxt; did you mean --context\?/],
+    ["a flag without its value", ["--context"], 2, /--context wants a value/],
+    ["two contexts", ["--context", "cluster1", "--context", "cluster2"], 2, /takes one/],
+    ["a value that is none of its choices", ["-o", "xml"], 2, /--output is one of json, yaml, not xml/],
+    ["an argument", ["cluster1"], 2, /takes no files/],
+    ["a timeout that is none", ["--request-timeout", "soon"], 2, /no duration/],
+    ["two ports", ["--endpoint", "1.2.3.4:1", "--endpoint", "1.2.3.4:2"], 2, /several ports/],
+    ["two names", ["--endpoint", "a.example:1", "--endpoint", "b.example:1"], 2, /several names/],
+    ["an endpoint without a port", ["--endpoint", "a.example"], 2, /host:port/],
+    ["no addresses", ["--addresses", "0"], 2, /--addresses/],
+    ["another namespace", ["-n", "elsewhere"], 1, /no Cilium was found.*elsewhere/],
+    ["name default and id 0", ["--context", "default"], 1, /not set up for a mesh/],
+    ["an external kvstore", ["--context", "external"], 1, /external kvstore/],
+    ["no node", ["--context", "no-nodes"], 1, /no node to name/],
+    ["no right to the Secret", ["--context", "narrow"], 1, /auth can-i get secrets\/clustermesh-apiserver-remote-cert/],
+    ["a folder that is none", ["--output-file", "/nonexistent/x.json"], 1, /cannot be written/],
+  ];
+  for (const [what, args, code, said] of wrong) {
+    test(`extract-secret with ${what}: exit ${code}, nothing on stdout`, async () => {
+      const ended = await extract(args);
+      assert.equal(ended.code, code, ended.stderr);
+      assert.match(ended.stderr, said);
+      assert.equal(ended.stdout, "");
+      assert.ok(ended.stderr.trimEnd().split("\n").length <= 4, ended.stderr);
+      assert.doesNotMatch(ended.stderr, /\n\s+at /);
+    });
+  }
+
+  const broken: [string, string | Record<string, unknown>, RegExp][] = [
+    ["nothing", "", /is empty/],
+    ["no JSON", '{"kind": "Secret", ', /neither JSON nor YAML/],
+    ["a ConfigMap", { apiVersion: "v1", kind: "ConfigMap", data: {} }, /holds a ConfigMap, not a Secret/],
+    ["no config", { apiVersion: "v1", kind: "Secret", data: {} }, /no etcd config/],
+    ["truncated base64", { apiVersion: "v1", kind: "Secret", data: { cluster9: "ZW5kcG9pbnRzOg" } }, /not base64/],
+    [
+      "a config that names no files",
+      { apiVersion: "v1", kind: "Secret", stringData: { cluster9: "endpoints:\n- https://1.2.3.4:2379\n" } },
+      /no certificate and key/,
+    ],
+  ];
+  for (const [what, content, said] of broken) {
+    test(`import-secrets of a file with ${what}: exit 2, nothing written`, async () => {
+      const file = join(dir, "broken.json");
+      await writeFile(file, typeof content === "string" ? content : JSON.stringify(content));
+      const before = writesTo("cluster2").length;
+      const ended = await imports(["--context", "cluster2", file, "cluster1.json"]);
+      assert.equal(ended.code, 2, ended.stderr);
+      assert.match(ended.stderr, said);
+      assert.match(ended.stderr, /nothing was written/);
+      assert.equal(writesTo("cluster2").length, before);
+    });
+  }
+
+  test("files that are not there, folders, and no file at all", async () => {
+    const missing = await imports(["--context", "cluster2", "nope.json"]);
+    assert.equal(missing.code, 2);
+    assert.match(missing.stderr, /nope\.json: there is no such file/);
+    await mkdir(join(dir, "empty"));
+    const empty = await imports(["--context", "cluster2", "empty"]);
+    assert.equal(empty.code, 2);
+    assert.match(empty.stderr, /no \.json/);
+    const none = await imports([]);
+    assert.equal(none.code, 2);
+  });
+
+  test("no kubeconfig: exit 2", async () => {
+    const { code, stderr } = await run("extract-secret", []);
+    assert.equal(code, 2);
+    assert.match(stderr, /kubeconfig/);
+  });
+
+  test("no private key on stderr, --debug included, and no colours where there is no terminal", async () => {
+    const key = (JSON.parse(await readFile(join(dir, "cluster2.json"), "utf8")) as V1Secret).data?.["cluster2.key"];
+    assert.ok(key);
+    const pem = Buffer.from(key, "base64").toString().split("\n")[1] ?? "";
+    const ended = await imports(["--debug", "--context", "cluster3", "cluster2.json"]);
+    assert.match(ended.stderr, /GET \/api\/v1\/namespaces/);
+    for (const secret of [key.slice(0, 60), pem.slice(0, 40)]) {
+      assert.ok(!`${ended.stdout}${ended.stderr}`.includes(secret));
+    }
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is looked for
+    assert.doesNotMatch(ended.stderr, /\u001b/);
+  });
+
+  test("clustermesh-secrets has the same programs as commands", async () => {
+    const options = { kubeconfig: sandbox.kubeconfig };
+    const [extracted, help, typo, nothing] = await Promise.all([
+      run("clustermesh-secrets", ["extract", "--context", "cluster2"], options),
+      run("clustermesh-secrets", ["--help"]),
+      run("clustermesh-secrets", ["improt"]),
+      run("clustermesh-secrets", []),
+    ]);
+    assert.equal(extracted.stdout, await readFile(join(dir, "cluster2.json"), "utf8"));
+    assert.equal(help.code, 0);
+    assert.match(help.stdout, /extract .*\n.*import /);
+    assert.equal(typo.code, 2);
+    assert.match(typo.stderr, /did you mean import\?/);
+    assert.equal(nothing.code, 2);
+  });
+
+  test("--help has examples and --version the version", async () => {
+    const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+    for (const program of ["extract-secret", "import-secrets"]) {
+      const help = await run(program, ["--help"]);
+      assert.equal(help.code, 0);
+      assert.match(help.stdout, /Examples:/);
+      assert.equal((await run(program, ["--version"])).stdout, `${version}\n`);
+    }
+  });
+
+  test("the demo runs to its end", async () => {
+    const { code, stdout, stderr } = await run("clustermesh-secrets", ["demo"]);
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /cluster3: id 3, Cilium 1\.20\.2, KVStoreMesh, clustermesh-apiserver Running/);
+    assert.match(stdout, /unchanged cluster1 and cluster2/);
+  });
+});

@@ -1,0 +1,25 @@
+// Runs the tests of the built programs on the current LTS of Node, which npm's platform packages of Node ship. It is
+// kept beside the other assets; without a registry the tests are not run, which is said in one line.
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+const LTS = "26.10.0";
+
+const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+const folder = join(cache, "clustermesh-secrets", `node-${LTS}`);
+const platform = `node-${process.platform === "win32" ? "win" : process.platform}-${process.arch}`;
+const node = join(folder, "node_modules", platform, "bin", "node");
+if (!existsSync(node)) {
+  mkdirSync(folder, { recursive: true });
+  const args = ["install", "--prefix", folder, "--no-save", "--no-fund", "--no-audit", "--ignore-scripts"];
+  const { status } = spawnSync("npm", [...args, `${platform}@${LTS}`], { stdio: ["ignore", "ignore", "inherit"] });
+  if (status !== 0) {
+    console.log(`not run: the built programs' tests on Node ${LTS} (${platform} cannot be had)`);
+    process.exit(process.env.REQUIRE_REAL_SERVERS === "1" ? 1 : 0);
+  }
+}
+console.log(`the built programs on Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
+const tests = ["--import", "tsx", "--test", "--test-reporter=spec", "test/programs/programs.test.ts"];
+process.exit(spawnSync(process.execPath, tests, { stdio: "inherit", env: { ...process.env, TEST_NODE: node } }).status ?? 1);
