@@ -3,7 +3,7 @@ import type { Options } from "yargs";
 import yargs from "yargs/yargs";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { harmless } from "../lib/show/style.ts";
-import { nearestOf, showVersion, style, tell } from "./terminal.ts";
+import { nearestOf, showVersion, style, tell, traced } from "./terminal.ts";
 
 /** One program or command: its help, its options, and what it does. It answers with its exit code. */
 export interface Command<O extends Record<string, Options>> {
@@ -77,6 +77,7 @@ async function run<O extends Record<string, Options>>(
 ): Promise<number> {
   try {
     const args = await parse(program, command, argv);
+    if (args?.debug) traced("loaded");
     return args === undefined ? EXIT.done : await command.run(args);
   } catch (error) {
     const known = error instanceof UserError;

@@ -10,9 +10,8 @@ import {
 import { connectTo } from "../lib/cluster/open.ts";
 import type { TargetSource } from "../lib/exchange/import.ts";
 import { readTarget } from "../lib/exchange/read-target.ts";
-import { harmless } from "../lib/show/style.ts";
 import { type Arguments, type clusterOptions, duration } from "./cli.ts";
-import { style, tell, warn } from "./terminal.ts";
+import { traced, warn } from "./terminal.ts";
 
 type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
 
@@ -32,7 +31,7 @@ export function connectFor(args: ClusterArguments, context: Context): Kubernetes
   return connectTo(context, {
     requestTimeout: duration(args["request-timeout"], "request-timeout"),
     impersonate: impersonation(args),
-    trace: args.debug ? (line) => tell(style.dim(harmless(`${context.name}: ${line}`))) : undefined,
+    trace: args.debug ? (line) => traced(`${context.name}: ${line}`) : undefined,
     warn,
   });
 }

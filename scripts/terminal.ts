@@ -16,6 +16,11 @@ export function warn(line: string): void {
   tell(`${style.yellow("warning")}: ${harmless(line)}`);
 }
 
+/** Tells what `--debug` shows, with the milliseconds since the process started. */
+export function traced(line: string): void {
+  tell(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${harmless(line)}`));
+}
+
 /** Prints the version of the programs. */
 export function showVersion(): void {
   process.stdout.write(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);

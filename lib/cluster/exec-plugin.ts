@@ -1,5 +1,6 @@
 /** Exec plugins: programs that a kubeconfig names to get credentials from (client.authentication.k8s.io). */
 import { spawn } from "node:child_process";
+import { isatty } from "node:tty";
 import { parse } from "yaml";
 import { CredentialsError } from "./credentials.ts";
 import type { Context, ExecConfig } from "./kubeconfig.ts";
@@ -28,7 +29,7 @@ let terminal: Promise<unknown> = Promise.resolve();
  */
 export function runPlugin(exec: ExecConfig, context: Context, env: NodeJS.ProcessEnv): Promise<ExecStatus> {
   const fail = (message: string) => new CredentialsError(context.name, `exec plugin ${exec.command}: ${message}`);
-  const interactive = exec.interactiveMode !== "Never" && process.stdin.isTTY === true;
+  const interactive = exec.interactiveMode !== "Never" && isatty(0);
   const spec = { interactive, ...(exec.provideClusterInfo && { cluster: clusterInfo(context) }) };
   const info = JSON.stringify({ kind: "ExecCredential", apiVersion: exec.apiVersion, spec });
   const id = JSON.stringify([exec, info]);

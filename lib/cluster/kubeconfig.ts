@@ -152,7 +152,7 @@ export async function selectContext(
 
 function findContext({ contexts, files }: Kubeconfig, wanted: string | undefined): ContextEntry {
   if (contexts.size === 0) {
-    const where = files.length > 0 ? `${files.join(", ")} names no context` : "KUBECONFIG names no file";
+    const where = files.length > 0 ? `there is no context in ${files.join(", ")}` : "KUBECONFIG names no file";
     throw new KubeconfigError(`no kubeconfig: ${where}; say --kubeconfig FILE, or set KUBECONFIG`);
   }
   const known = some([...contexts.keys()]);

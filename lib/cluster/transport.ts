@@ -74,7 +74,7 @@ export function connect(context: Context, obtain: () => Promise<Credentials>, op
   let closed = false;
 
   function open(): Promise<Channel> {
-    const opened = openChannel(context, base, credentials, connectTimeout, env);
+    const opened = openChannel(context, base, credentials, { connectTimeout, trace, env });
     opened.catch(() => {});
     return opened;
   }
@@ -160,8 +160,7 @@ async function openChannel(
   context: Context,
   base: URL,
   credentials: Promise<Credentials>,
-  timeout: number,
-  env: NodeJS.ProcessEnv,
+  { connectTimeout: timeout, trace, env }: Required<Pick<ConnectOptions, "connectTimeout" | "env">> & ConnectOptions,
 ): Promise<Channel> {
   const port = Number(base.port || (base.protocol === "http:" ? 80 : 443));
   const host = base.hostname.replace(/^\[|\]$/g, "");
@@ -208,6 +207,7 @@ async function openChannel(
       socket.once("error", reject);
       socket.once("close", () => reject(Object.assign(new Error("closed"), { code: "ECONNRESET" })));
     });
+    trace?.(`connected, ${socket.alpnProtocol || "http/1.1"}`);
     if (socket.alpnProtocol === "h2") return http2Channel(base, socket);
     let first: TLSSocket | undefined = socket;
     return http1Channel(

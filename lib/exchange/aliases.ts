@@ -22,11 +22,14 @@ export function mergeHostAliases(
   }
   const changed = new Set<string>();
   const entries = new Map<string, string[]>();
+  const emptied = new Set<string>();
   for (const { ip, hostnames } of standing ?? []) {
     const names = entries.get(ip) ?? [];
     for (const name of hostnames ?? []) {
-      if (addresses.get(name)?.has(ip) === false) changed.add(name);
-      else if (!names.includes(name)) names.push(name);
+      if (addresses.get(name)?.has(ip) === false) {
+        changed.add(name);
+        emptied.add(ip);
+      } else if (!names.includes(name)) names.push(name);
     }
     entries.set(ip, names);
   }
@@ -40,8 +43,8 @@ export function mergeHostAliases(
   }
   if (changed.size === 0) return undefined;
   const hostAliases = [...entries]
-    .filter(([, names]) => names.length > 0)
-    .map(([ip, hostnames]) => ({ ip, hostnames }));
+    .filter(([ip, names]) => names.length > 0 || !emptied.has(ip))
+    .map(([ip, hostnames]) => (hostnames.length > 0 ? { ip, hostnames } : { ip }));
   return { hostAliases, hostnames: [...changed].sort() };
 }
 

@@ -1,6 +1,6 @@
 /** The users ConfigMap: whom a cluster's etcd lets in. Pure. */
 import type { V1ConfigMap } from "@kubernetes/client-node";
-import { isMap, isSeq, parseDocument, stringify, type YAMLSeq } from "yaml";
+import { isMap, isSeq, parseDocument } from "yaml";
 import { USERS } from "../peer/annotations.ts";
 import { USERS_KEY } from "../peer/peer.ts";
 
@@ -29,9 +29,16 @@ export class UsersError extends Error {}
  */
 export function mergeUsers(standing: V1ConfigMap | undefined, clusters: readonly string[]): UsersMerge {
   const text = standing?.data?.[USERS_KEY];
-  const document = parseDocument(text ?? "users: []\n", { logLevel: "silent" });
+  // Silent would also be silent about a second document, which would be lost.
+  const document = parseDocument(text ?? "", { logLevel: "error" });
   if (document.errors.length > 0) throw new UsersError("is not YAML");
-  const value: unknown = document.toJS({ maxAliasCount: 10 });
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 10 });
+  } catch {
+    throw new UsersError("is not YAML that can be resolved");
+  }
+  if (value !== null && !isMap(document.contents)) throw new UsersError("is not a mapping");
   const list = (value as { users?: unknown } | null)?.users ?? [];
   if (!Array.isArray(list)) throw new UsersError("has no list of users");
   const known = new Set(list.map((user: unknown) => (user as { name?: unknown } | null)?.name));
@@ -40,14 +47,13 @@ export function mergeUsers(standing: V1ConfigMap | undefined, clusters: readonly
   if (granted.length === 0 && text !== undefined) return { content: undefined, annotation: noted, granted };
 
   const users = granted.map((cluster) => ({ name: userOf(cluster), role: "remote" }));
-  const seq = isMap(document.contents) ? document.contents.get("users") : undefined;
-  let content: string;
-  if (isSeq(seq) && list.length > 0) {
-    for (const user of users) (seq as YAMLSeq).add(document.createNode(user));
-    content = document.toString({ lineWidth: 0 });
-  } else {
-    content = stringify({ ...(value as object | null), users });
-  }
+  if (!isMap(document.contents)) document.contents = null;
+  const seq = document.get("users");
+  if (isSeq(seq)) {
+    if (list.length === 0) seq.flow = false;
+    for (const user of users) seq.add(document.createNode(user));
+  } else document.set("users", document.createNode([...list, ...users]));
+  const content = document.toString({ lineWidth: 0 });
   const ours = new Set([...(noted?.split(",") ?? []), ...granted].filter((name) => name !== ""));
   return { content, annotation: [...ours].sort().join(","), granted };
 }

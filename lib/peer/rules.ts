@@ -1,6 +1,6 @@
 /** The rules that a peer is judged by, alone, among others, and against a target. Pure: the clock is an argument. */
 import type { KeyObject, X509Certificate } from "node:crypto";
-import { findOverlaps, formatHostPort, isAddress, parseEndpoint } from "./address.ts";
+import { findOverlaps, formatHostPort, parseEndpoint } from "./address.ts";
 import {
   covers,
   hasPem,
@@ -11,7 +11,7 @@ import {
   readPrivateKey,
   validity,
 } from "./certificate.ts";
-import { aliasProblem, endpointHostnames, isOwnCache } from "./etcd-config.ts";
+import { aliasProblem, canonicalAliases, canonicalEndpoints, endpointHostnames, isOwnCache } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
 import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
 
@@ -174,11 +174,14 @@ function checkValidity(leaf: X509Certificate, place: Place, now: Date): Finding[
     : [];
 }
 
-/** Whether two peers are the same, whatever their files told besides. */
+/** Whether two peers are the same, whatever their files told besides. An id or maximum that one lacks is no difference. */
 export function samePeer(a: Peer, b: Peer): boolean {
   const essence = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
-    JSON.stringify([name, [...endpoints].sort(), hostAliases, ca, client]);
-  return essence(a) === essence(b);
+    JSON.stringify([name, canonicalEndpoints(endpoints), canonicalAliases(hostAliases), ca, client]);
+  const { id = b.facts.id, maxConnectedClusters: maximum = b.facts.maxConnectedClusters } = a.facts;
+  return (
+    essence(a) === essence(b) && id === (b.facts.id ?? id) && maximum === (b.facts.maxConnectedClusters ?? maximum)
+  );
 }
 
 /** A peer that already stands in the target and is not among the files: what is kept of it. */
@@ -211,6 +214,8 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
     ...target.standing.map((peer) => ({ ...peer, source: target.source })),
     ...peers.map(({ peer, source }) => ({ ...peer.facts, name: peer.name, source })),
   ];
+  let reference =
+    facts.maxConnectedClusters === undefined ? undefined : { whose: "the target", maximum: facts.maxConnectedClusters };
   for (const { name, id, maxConnectedClusters: maximum, source } of members) {
     const at = { source, key: name };
     if (id === undefined) {
@@ -232,12 +237,14 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
         ids.set(id, name);
       }
     }
-    if (maximum !== undefined && facts.maxConnectedClusters !== undefined && maximum !== facts.maxConnectedClusters) {
+    if (maximum === undefined) continue;
+    reference ??= { whose: name, maximum };
+    if (maximum !== reference.maximum) {
       findings.push(
         finding(
           "maximum-differs",
           at,
-          `${name} has max-connected-clusters ${maximum}, the target ${facts.maxConnectedClusters}`,
+          `${name} has max-connected-clusters ${maximum}, ${reference.whose} ${reference.maximum}`,
           "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
         ),
       );
@@ -328,7 +335,6 @@ export function checkAddresses({ peer, source }: SourcedPeer, resolved: Readonly
   const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));
   return endpointHostnames(peer.endpoints)
     .filter((host) => host.toLowerCase().endsWith(`.${MESH_DOMAIN}`) && !aliased.has(host) && !resolved.has(host))
-    .filter((host) => !isAddress(host))
     .map((host) =>
       finding(
         "no-addresses",

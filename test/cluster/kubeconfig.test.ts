@@ -177,7 +177,7 @@ test("a context that is not there: those that are, and the nearest", async () =>
   await refuses(select({ ...config(), contexts, "current-context": "" }), /no current context; say --context, one of/);
   const many = Array.from({ length: 30 }, (_, index) => ({ name: `c${index}`, context: {} }));
   await refuses(select({ ...config(), contexts: many }, "zzzzz"), /c9 and 20 more/);
-  await refuses(select(""), /no kubeconfig: .*config names no context; say --kubeconfig FILE, or set KUBECONFIG/);
+  await refuses(select(""), /no kubeconfig: there is no context in .*config; say --kubeconfig FILE, or set KUBECONFIG/);
 });
 
 test("a context that cannot be used is refused, naming it; the others can", async () => {

@@ -1,0 +1,151 @@
+/**
+ * `make bench`: wall times of the programs as built, as whole processes, in one run and interleaved: against bare
+ * node, and against kubectl where it is there. On a real API server where the binaries are there, else on the sandbox.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import { startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { programPath, run } from "../support/programs.ts";
+import { findAssets, startApiServers } from "../support/real.ts";
+
+const RUNS = Number(process.env.RUNS ?? 21);
+const NAMES = ["cluster1", "cluster2", "cluster3"];
+
+const descriptions = NAMES.map((name, i) => ({
+  name,
+  id: i + 1,
+  version: "1.20.2",
+  nodes: [{ name: `${name}-node`, internalIPs: [`172.18.${i}.2`] }],
+}));
+
+interface Subject {
+  what: string;
+  command: string[];
+  /** Done before each run, and not measured. */
+  before?: () => Promise<void>;
+}
+
+const dir = mkdtempSync(join(tmpdir(), "clustermesh-bench-"));
+const { kubeconfig, where, forget, stop } = await start();
+try {
+  const files = await Promise.all(
+    NAMES.map(async (context) => {
+      const file = join(dir, `${context}.json`);
+      const { code, stderr } = await run("extract-secret", ["--context", context, "--output-file", file], {
+        kubeconfig,
+      });
+      if (code !== 0) throw new Error(stderr);
+      return file;
+    }),
+  );
+  const importing = ["import-secrets", "--context", "cluster1", ...files.slice(1)];
+  const program = ([name = "", ...args]: string[]) => [process.execPath, programPath(name), ...args];
+  const subjects: Subject[] = [
+    { what: "node -e 0", command: [process.execPath, "-e", "0"] },
+    { what: "extract-secret", command: program(["extract-secret", "--context", "cluster2"]) },
+    { what: "import-secrets, 2 new files", command: program(importing), before: forget },
+    { what: "import-secrets, 2 files, unchanged", command: program(importing) },
+    { what: "extract-secret --help", command: program(["extract-secret", "--help"]) },
+  ];
+  const kubectl = ["kubectl", "--context", "cluster2", "-n", "kube-system", "get", "secret", "cilium-ca", "-o", "json"];
+  if (has("kubectl")) subjects.push({ what: "kubectl get secret", command: kubectl });
+
+  const times = new Map<string, number[]>(subjects.map(({ what }) => [what, []]));
+  for (let i = -1; i < RUNS; i++) {
+    for (const { what, command, before } of subjects) {
+      await before?.();
+      const taken = await measure(command, kubeconfig);
+      if (i >= 0) times.get(what)?.push(taken);
+    }
+  }
+  const results = [...times].map(([what, all]) => ({ what, ...summary(all) }));
+  const base = results[0]?.median ?? 1;
+  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${RUNS} runs, ${where}`;
+  console.log(`${machine}\n`);
+  console.log("| whole process | median | min–max | × bare node |\n| --- | ---: | ---: | ---: |");
+  for (const { what, median, min, max } of results) {
+    console.log(`| ${what} | ${ms(median)} | ${ms(min)}–${ms(max)} | ${(median / base).toFixed(2)} |`);
+  }
+  console.log("\nWhere the time goes (one run, milliseconds since the process started):");
+  const traces = await Promise.all([
+    trace(["extract-secret", "--context", "cluster2"]),
+    forget().then(() => trace(importing)),
+  ]);
+  for (const lines of traces) console.log(`\n${lines.join("\n")}`);
+  mkdirSync("dist", { recursive: true });
+  writeFileSync("dist/bench.json", `${JSON.stringify({ machine, results }, null, 2)}\n`);
+
+  async function trace([name = "", ...args]: string[]): Promise<string[]> {
+    const { stderr } = await run(name, [...args, "--debug"], { kubeconfig });
+    return [`$ ${name}`, ...stderr.split("\n").filter((line) => / ms {2}/.test(line))];
+  }
+} finally {
+  await stop();
+  rmSync(dir, { recursive: true, force: true });
+}
+
+async function start() {
+  const secrets = ["cilium-clustermesh", "cilium-kvstoremesh"];
+  if (!findAssets()) {
+    const sandbox = await startSandbox({
+      clusters: descriptions.map((description) => ({ description, pki: { key: "rsa" } })),
+    });
+    const store = sandbox.clusters[0]?.api.store;
+    return {
+      kubeconfig: sandbox.kubeconfig,
+      where: "the embedded sandbox",
+      forget: async () => {
+        for (const name of secrets) store?.remove("Secret", "kube-system", name);
+      },
+      stop: () => sandbox.stop(),
+    };
+  }
+  const servers = await startApiServers(NAMES);
+  for (const description of descriptions) {
+    const objects = clusterObjects(description, clusterPki(description));
+    await servers.get(description.name).create(objects);
+  }
+  const target = servers.get("cluster1");
+  const { gitVersion } = (await target.ask("GET", "/version")) as { gitVersion: string };
+  return {
+    kubeconfig: servers.kubeconfig,
+    where: `a real kube-apiserver ${gitVersion}`,
+    forget: async () => {
+      for (const name of secrets) await target.request("DELETE", `/api/v1/namespaces/kube-system/secrets/${name}`);
+    },
+    stop: () => servers.stop(),
+  };
+}
+
+function measure([command = "", ...args]: string[], kubeconfig: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(command, args, { stdio: "ignore", env: { ...process.env, KUBECONFIG: kubeconfig } });
+    child.on("error", reject);
+    child.on("exit", (code) =>
+      code === 0 ? resolve(performance.now() - started) : reject(new Error(`${command} ${args[0]}: exit ${code}`)),
+    );
+  });
+}
+
+function summary(times: number[]): { median: number; min: number; max: number } {
+  const sorted = [...times].sort((a, b) => a - b);
+  const at = (i: number) => sorted[i] ?? 0;
+  return { median: at(sorted.length >> 1), min: at(0), max: at(sorted.length - 1) };
+}
+
+function ms(time: number): string {
+  return `${time.toFixed(0)} ms`;
+}
+
+function has(program: string): boolean {
+  try {
+    execFileSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}

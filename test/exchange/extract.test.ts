@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import fc from "fast-check";
+import { type ExtractOptions, extract } from "../../lib/exchange/extract.ts";
+import { normalizeCa } from "../../lib/peer/certificate.ts";
+import { UserError } from "../../lib/peer/errors.ts";
+import type { Peer } from "../../lib/peer/peer.ts";
+import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
+import { encode } from "../../lib/sandbox/object.ts";
+import { describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { textsOf, VERSIONS } from "../support/targets.ts";
+
+const REMOTE = "clustermesh-apiserver-remote-cert";
+
+async function run(
+  { api }: SandboxedCluster,
+  options: Partial<ExtractOptions> = {},
+): Promise<{ peer: Peer; text: string; warnings: string[] }> {
+  const warnings: string[] = [];
+  const peer = await extract(api, {
+    waitTimeout: 0,
+    endpoints: [],
+    addresses: 3,
+    addressTypes: ["InternalIP", "ExternalIP"],
+    clusterIp: false,
+    resolve: async () => [],
+    warn: (line) => warnings.push(line),
+    ...options,
+  });
+  return { peer, text: JSON.stringify(writePeerFile(peer)), warnings };
+}
+
+async function fails(cluster: SandboxedCluster, patterns: RegExp[], options: Partial<ExtractOptions> = {}) {
+  await assert.rejects(run(cluster, options), (error) => {
+    assert.ok(error instanceof UserError, String(error));
+    assert.equal(error.exitCode, 1);
+    for (const pattern of patterns) assert.match(error.message, pattern);
+    assert.ok(error.message.split("\n").length <= 2, error.message);
+    return true;
+  });
+}
+
+for (const version of VERSIONS) {
+  test(`${version}: the file is the old drop-in form, and reads back as the same peer`, async (t) => {
+    const cluster = await startCluster(t, describe({ version }));
+    const { peer } = await run(cluster);
+    const secret = writePeerFile(peer);
+    const texts = textsOf(secret);
+    assert.equal(secret.metadata?.name, "cilium-clustermesh");
+    assert.deepEqual(Object.keys(texts).sort(), ["cluster2", "cluster2-ca.crt", "cluster2.crt", "cluster2.key"]);
+    assert.equal(texts["cluster2.crt"], cluster.pki.remote.cert);
+    assert.equal(texts["cluster2.key"], cluster.pki.remote.key);
+    assert.equal(texts["cluster2-ca.crt"], normalizeCa(cluster.pki.ca.cert));
+    assert.match(texts.cluster2 ?? "", /^endpoints:\n- https:\/\/cluster2\.mesh\.cilium\.io:32379\n/);
+    assert.match(texts.cluster2 ?? "", /172\.18\.2\.1/);
+    const back = readPeerFile(secret, "cluster2-secret.json");
+    assert.deepEqual(back.findings, []);
+    assert.deepEqual(back.peers, [peer]);
+    assert.equal(peer.facts.ca, undefined, "the CA stands in the file itself");
+  });
+}
+
+test("authMode cluster: no private key and no certificate, but the public CA among the facts", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.20", authMode: "cluster" }));
+  const { peer, text } = await run(cluster);
+  assert.equal(peer.client, "importer");
+  assert.equal(peer.ca, "importer");
+  assert.equal(peer.facts.ca, normalizeCa(cluster.pki.ca.cert));
+  assert.deepEqual(Object.keys(textsOf(writePeerFile(peer))), ["cluster2"]);
+  assert.doesNotMatch(text, /PRIVATE KEY/);
+  assert.ok(!text.includes(Buffer.from(cluster.pki.remote.key).toString("base64")));
+});
+
+test("a cluster that is not set up for a mesh", async (t) => {
+  const cases = [
+    [{ name: "default" }, /cluster-name is default/],
+    [{ id: 0 }, /cluster-id 0/],
+    [{ name: "Cluster_2" }, /Cluster_2/],
+  ] as const;
+  for (const [overrides, pattern] of cases) {
+    await fails(await startCluster(t, describe(overrides)), [pattern]);
+  }
+  const cluster = await startCluster(t, describe({ id: 0 }));
+  await fails(cluster, [/cluster\.id/, /cluster\.name/]);
+});
+
+test("certificates that are missing, incomplete or forbidden", async (t) => {
+  const cluster = await startCluster(t, describe());
+  cluster.change("Secret", REMOTE, ({ data }) => delete data["tls.key"]);
+  await fails(cluster, [/no certificate for peers/, new RegExp(REMOTE)]);
+  cluster.change("Secret", REMOTE, (secret) => {
+    secret.data = encode({ "tls.crt": cluster.pki.remote.cert, "tls.key": cluster.pki.remote.key });
+  });
+  await fails(cluster, [/CA certificate was not found/]);
+  cluster.change("Secret", REMOTE, ({ data }) =>
+    Object.assign(data, encode({ "ca.crt": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" })),
+  );
+  await fails(cluster, [/CA certificate of the cluster/]);
+  cluster.remove("Secret", REMOTE);
+  await fails(cluster, [/no certificate for peers/]);
+  const forbidden = await startCluster(t, describe(), { forbid: [{ name: REMOTE }] });
+  await fails(forbidden, [/not allowed to get Secret/, /auth can-i get secrets/]);
+});
+
+test("what may not be read is an error only where the endpoint needs it", async (t) => {
+  const without = (resource: string) => startCluster(t, describe(), { forbid: [{ resource }] });
+  for (const [resource, pattern] of [
+    ["nodes", /not allowed to list Nodes/],
+    ["services", /not allowed to get Service/],
+  ] as const) {
+    const cluster = await without(resource);
+    await fails(cluster, [pattern]);
+    const { peer } = await run(cluster, { endpoints: ["10.9.9.9:2379"] });
+    assert.deepEqual(peer.hostAliases[0]?.ips, ["10.9.9.9"]);
+  }
+  const local = describe({ service: { externalTrafficPolicy: "Local" } });
+  const cluster = await startCluster(t, local, { forbid: [{ resource: "pods" }] });
+  await fails(cluster, [/not allowed to list Pods/]);
+});
+
+test("a default install whose pod waits is extracted, and what it waits for is said once", async (t) => {
+  const { peer, warnings } = await run(await startCluster(t, describe({ version: "1.20" })));
+  assert.equal(peer.name, "cluster2");
+  assert.deepEqual(
+    warnings.filter((line) => /waits/.test(line)),
+    [
+      "the clustermesh-apiserver of cluster2 is not running yet: it waits for ConfigMap clustermesh-remote-users, which the first import into this cluster creates",
+    ],
+  );
+});
+
+test("a load balancer's address is waited for, and not for ever", async (t) => {
+  const service = { type: "LoadBalancer" } as const;
+  const cluster = await startCluster(t, describe({ service }));
+  await fails(cluster, [/no address yet/, /--wait/]);
+  await fails(cluster, [/no address yet/, /waited for 0\.1 s/], { waitTimeout: 100 });
+  let asked = 0;
+  cluster.server.onRequest = ({ path }) => {
+    if (path.endsWith("/services/clustermesh-apiserver") && ++asked === 2) {
+      cluster.change("Service", "clustermesh-apiserver", (object) => {
+        object.status = { loadBalancer: { ingress: [{ ip: "203.0.113.7" }] } };
+      });
+    }
+    return undefined;
+  };
+  const { peer, warnings } = await run(cluster, { waitTimeout: 30_000 });
+  assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["203.0.113.7"] }]);
+  assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:2379"]);
+  assert.equal(warnings.filter((line) => /waiting/.test(line)).length, 1);
+});
+
+test("a pod that moves, a node more and another status leave the bytes as they are", async (t) => {
+  const cluster = await startCluster(t, describe({ ipam: "kubernetes", nodes: nodes(5) }));
+  const first = await run(cluster);
+  const [pod] = cluster.server.store.all("Pod");
+  cluster.change("Pod", pod?.metadata.name ?? "", ({ spec }) => Object.assign(spec, { nodeName: "node5" }));
+  cluster.server.store.put({
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name: "node6", creationTimestamp: "2026-02-01T00:00:00Z" },
+    spec: { podCIDRs: ["10.2.9.0/24"] },
+    status: {
+      addresses: [{ type: "InternalIP", address: "172.18.2.9" }],
+      conditions: [{ type: "Ready", status: "True" }],
+    },
+  });
+  cluster.change("Node", "node5", ({ status }) => Object.assign(status, { conditions: [] }));
+  assert.equal((await run(cluster)).text, first.text);
+  // The oldest node that goes is another matter.
+  cluster.remove("Node", "node1");
+  assert.notEqual((await run(cluster)).text, first.text);
+});
+
+const nodes = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({
+    name: `node${i + 1}`,
+    internalIPs: [`172.18.2.${i + 1}`],
+    podCIDRs: [`10.2.${i + 1}.0/24`],
+    created: new Date(Date.UTC(2026, 0, i + 1)),
+  }));
+
+test("property: the same cluster gives the same bytes, in whatever order lists come", async (t: TestContext) => {
+  const cluster = await startCluster(t, describe({ ipam: "kubernetes", nodes: nodes(7), replicas: 3 }));
+  const first = await run(cluster);
+  const all = cluster.server.store.all("Node");
+  const ask = (order: typeof all) => {
+    cluster.server.onRequest = ({ path }) =>
+      path.startsWith("/api/v1/nodes")
+        ? { status: 200, body: { kind: "NodeList", apiVersion: "v1", metadata: {}, items: order } }
+        : undefined;
+    return run(cluster);
+  };
+  await fc.assert(
+    fc.asyncProperty(fc.shuffledSubarray(all, { minLength: all.length }), async (order) => {
+      assert.equal((await ask(order)).text, first.text);
+    }),
+    { numRuns: 25 },
+  );
+});

@@ -1,0 +1,426 @@
+import assert from "node:assert/strict";
+import { createPrivateKey } from "node:crypto";
+import { test } from "node:test";
+import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
+import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
+import { checkAddresses, checkMesh, checkPeer, type Judge, type StandingPeer, samePeer } from "../../lib/peer/rules.ts";
+import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
+import { peerOf } from "../support/targets.ts";
+
+const codes = (findings: readonly Finding[]) => findings.map(({ code }) => code);
+const judged = (overrides: Partial<Peer>, now = NOW) => checkPeer(peerOf("c2", 2, overrides), now);
+const c2 = caOf("c2");
+const client = clientOf(c2);
+
+test("the severity of a finding follows from its code", () => {
+  const place = { source: "f", key: "c2" };
+  assert.deepEqual(finding("id-twice", place, "m", "r"), {
+    code: "id-twice",
+    severity: "error",
+    ...place,
+    message: "m",
+    remedy: "r",
+  });
+  assert.equal(finding("system-roots", place, "m").severity, "warning");
+  assert.equal(hasErrors([finding("system-roots", place, "m")]), false);
+  assert.equal(hasErrors([finding("system-roots", place, "m"), finding("id-twice", place, "m")]), true);
+  assert.equal(hasErrors([]), false);
+});
+
+test("what the issue calls a warning is one", () => {
+  const warnings: FindingCode[] = [
+    "pod-cidrs-overlap",
+    "tunnel-differs",
+    "encryption-differs",
+    "same-node-port",
+    "certificate-expires",
+    "id-unknown",
+  ];
+  for (const code of warnings) assert.equal(FINDING_CODES[code], "warning", code);
+  const errors: FindingCode[] = [
+    "id-twice",
+    "name-twice",
+    "maximum-differs",
+    "too-many-peers",
+    "certificate-expired",
+    "no-addresses",
+    "own-cache",
+    "secret-too-large",
+  ];
+  for (const code of errors) assert.equal(FINDING_CODES[code], "error", code);
+});
+
+test("a good peer has no findings, of any kind of key and chain", () => {
+  const rsa = rsaCaOf("r");
+  const table: Partial<Peer>[] = [
+    {},
+    { ca: { pem: rsa.cert }, client: clientOf(rsa) },
+    { ca: { pem: rsa.cert }, client: freshClient(rsa, { key: "rsa", keyFormat: "traditional" }) },
+    { client: freshClient(c2, { keyFormat: "traditional" }) },
+    { client: clientOf(intermediateOf("c2")) },
+    { ca: { pem: caOf("a").cert + c2.cert } },
+    { ca: { pem: intermediateOf("c2").cert + c2.cert }, client: clientOf(intermediateOf("c2")) },
+    {
+      ca: { pem: c2.cert.replaceAll("\n", "\r\n") },
+      client: { cert: client.cert.replaceAll("\n", "\r\n"), key: client.key },
+    },
+    { ca: "importer" },
+    { ca: "importer", client: "importer" },
+    { endpoints: ["https://10.0.0.2:2379", "https://[fd00::2]:2379"], hostAliases: [] },
+  ];
+  for (const overrides of table) assert.deepEqual(judged(overrides), [], JSON.stringify(overrides).slice(0, 80));
+});
+
+test("certificates and keys that will not do", () => {
+  const pem = (pem: string): Partial<Peer> => ({ ca: { pem } });
+  const cert = (cert: string): Partial<Peer> => ({ client: { cert, key: client.key } });
+  const key = (key: string): Partial<Peer> => ({ client: { cert: client.cert, key } });
+  const encrypted = createPrivateKey(client.key).export({
+    type: "pkcs8",
+    format: "pem",
+    cipher: "aes-256-cbc",
+    passphrase: "x",
+  });
+  const dead = { notBefore: new Date(NOW.getTime() - 9 * DAY), notAfter: new Date(NOW.getTime() - DAY) };
+  const table: [what: string, overrides: Partial<Peer>, codes: FindingCode[]][] = [
+    ["no CA at all", { ca: "system" }, ["system-roots"]],
+    ["an empty CA file", pem(""), ["ca-empty"]],
+    ["a CA file without PEM", pem("-"), ["ca-empty"]],
+    ["a key in the CA file", pem(c2.key), ["ca-invalid"]],
+    ["a key behind the CA", pem(c2.cert + c2.key), ["ca-invalid"]],
+    ["a CA cut off", pem(c2.cert + c2.cert.slice(0, 200)), ["ca-invalid"]],
+    ["another CA", pem(caOf("other").cert), ["certificate-not-signed"]],
+    ["an empty certificate", cert(""), ["certificate-invalid"]],
+    ["junk for a certificate", cert("x"), ["certificate-invalid"]],
+    ["a key for a certificate", cert(client.key), ["certificate-invalid"]],
+    ["another's certificate", cert(clientOf(c2, "remote", 1).cert), ["key-mismatch"]],
+    ["a certificate of another CA and its key", { client: clientOf(caOf("other")) }, ["certificate-not-signed"]],
+    [
+      "a chain without its intermediate",
+      { client: freshClient({ ...intermediateOf("c2"), chain: "" }) },
+      ["certificate-not-signed"],
+    ],
+    ["an empty key", key(""), ["key-invalid"]],
+    ["a certificate for a key", key(client.cert), ["key-invalid"]],
+    ["an encrypted key", key(encrypted.toString()), ["key-invalid"]],
+    ["a key cut off", key(client.key.slice(0, 80)), ["key-invalid"]],
+    ["an RSA key", key(rsaCaOf("r").key), ["key-mismatch"]],
+    [
+      "everything wrong at once",
+      { ...pem(""), client: { cert: "", key: "" } },
+      ["ca-empty", "certificate-invalid", "key-invalid"],
+    ],
+    ["expired", { client: freshClient(c2, dead) }, ["certificate-expired"]],
+    [
+      "expired and without its key",
+      { client: { cert: freshClient(c2, dead).cert, key: client.key } },
+      ["certificate-expired", "key-mismatch"],
+    ],
+  ];
+  for (const [what, overrides, expected] of table) {
+    const findings = judged(overrides);
+    assert.deepEqual(codes(findings), expected, what);
+    for (const one of findings) {
+      assert.deepEqual([one.source, one.key], ["c2-secret.json", "c2"], what);
+      assert.doesNotMatch(one.message, /PRIVATE KEY-|\n/, what);
+    }
+  }
+});
+
+test("when a certificate is valid", () => {
+  const at = (days: number, ms = 0) => new Date(Math.floor(NOW.getTime() / 1000) * 1000 + days * DAY + ms);
+  const year = (text: string) => new Date(`${text}-06-01T00:00:00Z`);
+  const table: [what: string, from: Date, until: Date, code: FindingCode | undefined, message: RegExp][] = [
+    ["for long", at(-1), at(365), undefined, /^$/],
+    ["for thirty days", at(-1), at(30, 5_000), undefined, /^$/],
+    ["for a little less", at(-1), at(30, -5_000), "certificate-expires", /expires in 29 days, on \d{4}-\d\d-\d\d$/],
+    ["for an hour", at(-1), at(0, 3_600_000), "certificate-expires", /in 0 days/],
+    ["until now", at(-1), at(0, -2_000), "certificate-expired", /expired on/],
+    ["from tomorrow on", at(1), at(365), "certificate-not-yet-valid", /valid only from/],
+    ["until the year 0050", year("0040"), year("0050"), "certificate-expired", /expired on 0050-06-01/],
+    ["until 1950", year("1940"), year("1950"), "certificate-expired", /expired on 1950-06-01/],
+    ["until 9999", at(-1), year("9999"), undefined, /^$/],
+  ];
+  for (const [what, notBefore, notAfter, code, message] of table) {
+    const [one, ...others] = judged({ client: freshClient(c2, { notBefore, notAfter }) }, NOW);
+    assert.equal(one?.code, code, what);
+    assert.match(one?.message ?? "", message, what);
+    assert.deepEqual(others, [], what);
+  }
+});
+
+test("the clock is the argument, not the machine's", () => {
+  const later = new Date(NOW.getTime() + 4 * 365 * DAY);
+  assert.deepEqual(codes(judged({}, later)), ["ca-expired", "certificate-expired"]);
+  assert.deepEqual(codes(judged({}, new Date(0))), ["certificate-not-yet-valid"]);
+});
+
+test("names and ids", () => {
+  const table: [string, ClusterFacts, FindingCode[]][] = [
+    ["c2", {}, []],
+    ["c2", { id: 1 }, []],
+    ["c2", { id: 255, maxConnectedClusters: 255 }, []],
+    ["c2", { id: 511, maxConnectedClusters: 511 }, []],
+    ["c2", { id: 511 }, []],
+    ["c2", { id: 0 }, ["id-illegal"]],
+    ["c2", { id: 256, maxConnectedClusters: 255 }, ["id-illegal"]],
+    ["c2", { id: 512 }, ["id-illegal"]],
+    ["default", { id: 0 }, ["name-illegal", "id-illegal"]],
+    ["c2.example", {}, ["name-illegal"]],
+    ["common-etcd-client", {}, ["name-illegal"]],
+    ["C2", {}, ["name-illegal"]],
+  ];
+  for (const [name, facts, expected] of table) {
+    const peer: Peer = { ...peerOf("c2").peer, name, facts };
+    assert.deepEqual(codes(checkPeer({ peer, source: "f" }, NOW)), expected, `${name} ${JSON.stringify(facts)}`);
+  }
+});
+
+test("endpoints and aliases", () => {
+  const alias = (hostname: string, ...ips: string[]) => ({ hostname, ips });
+  const table: [what: string, overrides: Partial<Peer>, codes: FindingCode[]][] = [
+    ["none", { endpoints: [] }, ["endpoint-invalid"]],
+    ["http", { endpoints: ["http://c2:2379"] }, ["endpoint-invalid"]],
+    ["no port", { endpoints: ["https://c2"] }, ["endpoint-invalid"]],
+    [
+      "each is said",
+      { endpoints: ["c2:1", "https://c2:2379", "https://c2:0"] },
+      ["endpoint-invalid", "endpoint-invalid"],
+    ],
+    ["the cluster's own cache", { endpoints: ["https://clustermesh-apiserver.kube-system.svc:2379"] }, ["own-cache"]],
+    ["an alias without addresses", { hostAliases: [alias("a")] }, ["alias-invalid"]],
+    ["an alias twice", { hostAliases: [alias("a", "10.0.0.1"), alias("a", "10.0.0.1")] }, ["alias-invalid"]],
+    ["an alias of a prefix", { hostAliases: [alias("a", "10.0.0.0/24")] }, ["alias-invalid"]],
+    ["not covered", { facts: { serverNames: ["127.0.0.1", "*.other.io"] } }, ["endpoint-not-covered"]],
+    ["covered", { facts: { serverNames: ["*.mesh.cilium.io"] } }, []],
+    [
+      "an address not covered",
+      { endpoints: ["https://10.0.0.2:2379"], facts: { serverNames: ["*.mesh.cilium.io", "127.0.0.1"] } },
+      ["endpoint-not-covered"],
+    ],
+    ["an address covered", { endpoints: ["https://[fd00:0::2]:2379"], facts: { serverNames: ["fd00::2"] } }, []],
+  ];
+  for (const [what, overrides, expected] of table) assert.deepEqual(codes(judged(overrides)), expected, what);
+  assert.match(
+    judged({ endpoints: ["https://clustermesh-apiserver.cilium.svc:2379"] })[0]?.remedy ?? "",
+    /cilium-kvstoremesh/,
+  );
+});
+
+test("the same peer, however its files are written, and whatever they tell besides", () => {
+  const one = peerOf("c2").peer;
+  const aliases = [
+    { hostname: "a", ips: ["10.0.0.1", "10.0.0.2"] },
+    { hostname: "b", ips: ["10.0.0.3"] },
+  ];
+  const same: [Partial<Peer>, Partial<Peer>][] = [
+    [{}, {}],
+    [{}, { facts: {} }],
+    [{ endpoints: ["https://a:1", "https://b:1"] }, { endpoints: ["https://b:1", "https://a:1", "https://a:1"] }],
+    [
+      { hostAliases: aliases },
+      { hostAliases: aliases.toReversed().map((alias) => ({ ...alias, ips: alias.ips.toReversed() })) },
+    ],
+    [{ facts: { id: 2, version: "1.18" } }, { facts: { id: 2, version: "1.19" } }],
+  ];
+  for (const [a, b] of same) assert.equal(samePeer({ ...one, ...a }, { ...one, ...b }), true, JSON.stringify(b));
+  const others: Partial<Peer>[] = [
+    { name: "c3" },
+    { endpoints: ["https://c2.mesh.cilium.io:32380"] },
+    { hostAliases: [] },
+    { hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.0.0.9"] }] },
+    { ca: "importer" },
+    { ca: { pem: caOf("other").cert } },
+    { client: "importer" },
+    { client: clientOf(c2, "remote", 1) },
+    { facts: { id: 3 } },
+    { facts: { id: 2, maxConnectedClusters: 511 } },
+  ];
+  for (const other of others) assert.equal(samePeer(one, { ...one, ...other }), false, JSON.stringify(other));
+});
+
+function judge(facts: ClusterFacts = {}, standing: StandingPeer[] = []): Judge {
+  return {
+    source: "own",
+    facts: { name: "own", id: 1, maxConnectedClusters: 255, version: "1.18.5", ...facts },
+    standing,
+  };
+}
+
+test("ids and maxima are compared, also with what stands in the target", () => {
+  const [two, three] = [peerOf("c2", 2), peerOf("c3", 3)];
+  const legacy = peerOf("c4", 4, { facts: {} });
+  const stands = (name: string, id?: number, maxConnectedClusters?: number): StandingPeer => ({
+    name,
+    id,
+    maxConnectedClusters,
+  });
+  const table: [
+    what: string,
+    peers: (typeof two)[],
+    target: Judge,
+    expected: [FindingCode, source: string, key?: string][],
+  ][] = [
+    ["all well", [two, three], judge({}, [stands("c9", 9, 255)]), []],
+    ["the same id twice", [two, peerOf("c3", 2)], judge(), [["id-twice", "c3-secret.json", "c3"]]],
+    ["an id that stands there", [two], judge({}, [stands("c9", 2, 255)]), [["id-twice", "c2-secret.json", "c2"]]],
+    ["the target's own id", [peerOf("c2", 1)], judge(), [["id-of-target", "c2-secret.json", "c2"]]],
+    ["the target's own id stands there", [two], judge({}, [stands("c9", 1)]), [["id-of-target", "own", "c9"]]],
+    ["no id in the file", [legacy], judge(), [["id-unknown", "c4-secret.json", "c4"]]],
+    ["no id of what stands there", [two], judge({}, [stands("c9")]), [["id-unknown", "own", "c9"]]],
+    [
+      "another maximum",
+      [peerOf("c2", 2, { facts: { id: 2, maxConnectedClusters: 511 } })],
+      judge(),
+      [["maximum-differs", "c2-secret.json", "c2"]],
+    ],
+    ["another maximum stands there", [two], judge({}, [stands("c9", 9, 511)]), [["maximum-differs", "own", "c9"]]],
+    [
+      "maximum 511 everywhere",
+      [peerOf("c2", 300, { facts: { id: 300, maxConnectedClusters: 511 } })],
+      judge({ maxConnectedClusters: 511 }),
+      [],
+    ],
+    [
+      "all at once",
+      [peerOf("c2", 1), peerOf("c3", 9), legacy],
+      judge({}, [stands("c9", 9, 511)]),
+      [
+        ["maximum-differs", "own", "c9"],
+        ["id-of-target", "c2-secret.json", "c2"],
+        ["id-twice", "c3-secret.json", "c3"],
+        ["id-unknown", "c4-secret.json", "c4"],
+      ],
+    ],
+  ];
+  for (const [what, peers, target, expected] of table) {
+    assert.deepEqual(
+      checkMesh(peers, target).map(({ code, source, key }) => [code, source, key]),
+      expected,
+      what,
+    );
+  }
+  const message = (peers: (typeof two)[], target: Judge) => checkMesh(peers, target)[0]?.message ?? "";
+  assert.match(message([two, peerOf("c3", 2)], judge()), /c3 has id 2, and so has c2/);
+  assert.match(message([peerOf("c2", 1)], judge()), /id 1.*own/);
+});
+
+test("of different maxima among the files something is said even where the target's is not known", () => {
+  const { maxConnectedClusters: _, ...facts } = judge().facts;
+  const peers = [peerOf("c2", 2), peerOf("c3", 3, { facts: { id: 3, maxConnectedClusters: 511 } })];
+  assert.deepEqual(codes(checkMesh(peers, { ...judge(), facts })), ["maximum-differs"]);
+});
+
+test("no more peers than the maximum allows, with those that stand there", () => {
+  const peers = (count: number, maximum: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      peer: { ...peerOf("c2").peer, name: `p${i}`, facts: { id: i + 2, maxConnectedClusters: maximum } },
+      source: "f",
+    }));
+  const standing: StandingPeer[] = [{ name: "s", id: 255 }];
+  assert.deepEqual(codes(checkMesh(peers(253, 255), judge({}, standing))), []);
+  assert.deepEqual(codes(checkMesh(peers(254, 255), judge({}, []))), []);
+  const [one] = checkMesh(peers(253, 255), judge({}, [...standing, { name: "t", id: 300 }]));
+  assert.deepEqual([one?.code, one?.source], ["too-many-peers", "own"]);
+  assert.match(one?.message ?? "", /255 peers, but max-connected-clusters 255 allows 254/);
+  assert.match(one?.remedy ?? "", /511/);
+  assert.deepEqual(codes(checkMesh(peers(510, 511), judge({ maxConnectedClusters: 511 }))), []);
+  assert.deepEqual(codes(checkMesh(peers(511, 511), judge({ maxConnectedClusters: 511, id: 600 }))), [
+    "too-many-peers",
+  ]);
+});
+
+test("what must fit between clusters", () => {
+  const of = (facts: ClusterFacts, overrides: Partial<Peer> = {}) => [
+    peerOf("c2", 2, { ...overrides, facts: { id: 2, ...facts } }),
+  ];
+  const kpr = { kubeProxyReplacement: true, nodePort: 32379 };
+  const table: [
+    what: string,
+    target: ClusterFacts,
+    peer: ClusterFacts,
+    codes: FindingCode[],
+    overrides?: Partial<Peer>,
+  ][] = [
+    ["nothing known", {}, {}, []],
+    ["pod CIDRs apart", { podCidrs: ["10.1.0.0/16"] }, { podCidrs: ["10.2.0.0/16"] }, []],
+    [
+      "pod CIDRs overlap",
+      { podCidrs: ["10.1.0.0/16"] },
+      { podCidrs: ["fd00::/48", "10.1.2.0/24"] },
+      ["pod-cidrs-overlap"],
+    ],
+    [
+      "one tunnel",
+      { routingMode: "tunnel", tunnelProtocol: "vxlan" },
+      { routingMode: "tunnel", tunnelProtocol: "vxlan" },
+      [],
+    ],
+    [
+      "another tunnel",
+      { routingMode: "tunnel", tunnelProtocol: "vxlan" },
+      { routingMode: "tunnel", tunnelProtocol: "geneve" },
+      ["tunnel-differs"],
+    ],
+    [
+      "native and a tunnel",
+      { routingMode: "native" },
+      { routingMode: "tunnel", tunnelProtocol: "geneve" },
+      ["tunnel-differs"],
+    ],
+    [
+      "native both, whatever the protocol",
+      { routingMode: "native", tunnelProtocol: "vxlan" },
+      { routingMode: "native" },
+      [],
+    ],
+    ["one of the two not known", { tunnelProtocol: "vxlan" }, {}, []],
+    ["encryption here only", { encryption: "wireguard" }, { encryption: "none" }, ["encryption-differs"]],
+    ["another encryption", { encryption: "wireguard" }, { encryption: "ipsec" }, ["encryption-differs"]],
+    ["encryption not known", { encryption: "wireguard" }, {}, []],
+    ["the same node port", kpr, {}, ["same-node-port"]],
+    ["the same node port by address", kpr, {}, ["same-node-port"], { endpoints: ["https://10.0.0.2:32379"] }],
+    ["another node port", { ...kpr, nodePort: 32380 }, {}, []],
+    ["the same node port, no kube-proxy replacement", { ...kpr, kubeProxyReplacement: false }, {}, []],
+    ["the same node port, kube-proxy replacement not known", { nodePort: 32379 }, {}, []],
+    ["the same node port on 1.19", { ...kpr, version: "1.19.0" }, {}, []],
+    ["no node port", { kubeProxyReplacement: true }, {}, []],
+  ];
+  for (const [what, target, peer, expected, overrides] of table) {
+    const findings = checkMesh(of(peer, overrides), judge(target));
+    assert.deepEqual(codes(findings), expected, what);
+    for (const one of findings)
+      assert.deepEqual([one.severity, one.source, one.key], ["warning", "c2-secret.json", "c2"], what);
+  }
+  const two = [
+    peerOf("c2", 2, { facts: { id: 2, podCidrs: ["10.2.0.0/16"] } }),
+    peerOf("c3", 3, { facts: { id: 3, podCidrs: ["10.0.0.0/8"] } }),
+  ];
+  assert.deepEqual(
+    checkMesh(two, judge()).map(({ code, source }) => [code, source]),
+    [["pod-cidrs-overlap", "c3-secret.json"]],
+  );
+});
+
+test("a name without addresses is a finding unless it is resolved, or DNS may know it", () => {
+  const table: [endpoint: string, aliased: string[], resolved: string[], found: boolean][] = [
+    ["c2.mesh.cilium.io:1", [], [], true],
+    ["C2.Mesh.Cilium.IO:1", [], [], true],
+    ["c2.mesh.cilium.io:1", ["c2.mesh.cilium.io"], [], false],
+    ["c2.mesh.cilium.io:1", ["C2.mesh.cilium.io"], [], true],
+    ["c2.mesh.cilium.io:1", ["c3.mesh.cilium.io"], ["c3.mesh.cilium.io"], true],
+    ["c2.mesh.cilium.io:1", [], ["c2.mesh.cilium.io"], false],
+    ["c2.example:1", [], [], false],
+    ["mesh.cilium.io.example:1", [], [], false],
+    ["10.0.0.2:1", [], [], false],
+    ["[fd00::2]:1", [], [], false],
+  ];
+  for (const [endpoint, aliased, resolved, found] of table) {
+    const hostAliases = aliased.map((hostname) => ({ hostname, ips: ["10.0.0.2"] }));
+    const findings = checkAddresses(
+      peerOf("c2", 2, { endpoints: [`https://${endpoint}`], hostAliases }),
+      new Set(resolved),
+    );
+    assert.deepEqual(codes(findings), found ? ["no-addresses"] : [], `${endpoint} ${aliased} ${resolved}`);
+  }
+});
