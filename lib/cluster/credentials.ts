@@ -1,7 +1,7 @@
 /** What a request is authenticated by, obtained as kubectl does it. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { UserError } from "../peer/errors.ts";
+import { CredentialsError } from "./credentials-error.ts";
 import { type Context, type Impersonation, KubeconfigError, readPem, type User } from "./kubeconfig.ts";
 
 export interface Credentials {
@@ -10,14 +10,6 @@ export interface Credentials {
   /** A client certificate and its key, PEM; both or none. */
   cert?: string;
   key?: string;
-}
-
-/** The credentials of a context cannot be had. */
-export class CredentialsError extends UserError {
-  constructor(context: string, message: string, options?: ErrorOptions) {
-    super(`context ${context}: ${message}`, 1, options);
-    this.name = "CredentialsError";
-  }
 }
 
 /**

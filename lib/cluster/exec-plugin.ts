@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { isatty } from "node:tty";
 import { parse } from "yaml";
-import { CredentialsError } from "./credentials.ts";
+import { CredentialsError } from "./credentials-error.ts";
 import type { Context, ExecConfig } from "./kubeconfig.ts";
 
 /** What a plugin gives: a token, a client certificate with its key (PEM), or both. */

@@ -6,7 +6,7 @@ import { request as httpsRequest } from "node:https";
 import { connect as tlsConnect } from "node:tls";
 import { isMap, isSeq, parseDocument } from "yaml";
 import { UserError } from "../peer/errors.ts";
-import { CredentialsError } from "./credentials.ts";
+import { CredentialsError } from "./credentials-error.ts";
 import { type AuthProvider, type Context, parseUrl } from "./kubeconfig.ts";
 import { proxyFor, tunnel } from "./proxy.ts";
 

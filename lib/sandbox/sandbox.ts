@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type ClusterDescription, type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "./chart.ts";
+import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "./chart.ts";
+import type { ClusterDescription } from "./description.ts";
 import { type Api, startApi, type User } from "./server.ts";
 
 /** A cluster of the sandbox: what stands in it, and who may come. */

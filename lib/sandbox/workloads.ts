@@ -1,5 +1,5 @@
 /** Cilium's workloads, as far as they mount what a mesh is made of. */
-import type { Values } from "./chart.ts";
+import type { Values } from "./description.ts";
 import type { KubernetesObject } from "./object.ts";
 
 type Fields = Record<string, unknown>;

@@ -15,7 +15,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
-import { CredentialsError, obtainCredentials } from "../../lib/cluster/credentials.ts";
+import { obtainCredentials } from "../../lib/cluster/credentials.ts";
+import { CredentialsError } from "../../lib/cluster/credentials-error.ts";
 import {
   type Context,
   type ExecConfig,

@@ -4,8 +4,8 @@ import { type Installation, type InstallationOptions, readInstallation } from ".
 import { normalizeCa } from "../../lib/peer/certificate.ts";
 import { UserError } from "../../lib/peer/errors.ts";
 import { versionAtLeast } from "../../lib/peer/peer.ts";
-import type { ClusterDescription } from "../../lib/sandbox/chart.ts";
 import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { encode } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 import { countRounds, describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";

@@ -13,7 +13,7 @@ const of = (text: string | undefined, noted?: string): V1ConfigMap => ({
   },
   ...(text !== undefined && { data: { "users.yaml": text } }),
 });
-const usersIn = (text: string | undefined) => (parse(text ?? "") as { users: unknown[] }).users;
+const usersIn = (text: string | undefined) => (parse(text ?? "", { logLevel: "error" }) as { users: unknown[] }).users;
 
 test("users are added in the form that Cilium reads, in block style", () => {
   const fresh = "users:\n  - name: remote-c2\n    role: remote\n  - name: remote-c3\n    role: remote\n";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { describe, test } from "node:test";
-import { type ClusterDescription, clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
+import { clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 

@@ -1,6 +1,7 @@
 import { request as httpsRequest } from "node:https";
 import { after, before, describe, test } from "node:test";
-import { type ClusterDescription, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type Api, startApi } from "../../lib/sandbox/server.ts";
 import { type ApiServers, startApiServers, withoutRealServers } from "../support/real.ts";
 import { type Answer, CASES, DESCRIPTION, prepare, type Server } from "./contract.ts";

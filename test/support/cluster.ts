@@ -2,7 +2,8 @@
 import type { TestContext } from "node:test";
 import type { KubernetesApi } from "../../lib/cluster/api.ts";
 import { openCluster } from "../../lib/cluster/open.ts";
-import type { ClusterDescription, ClusterPki, PkiOptions } from "../../lib/sandbox/chart.ts";
+import type { ClusterPki, PkiOptions } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { startSandbox } from "../../lib/sandbox/sandbox.ts";
 import type { Api, Rule } from "../../lib/sandbox/server.ts";

@@ -22,4 +22,6 @@ if (!existsSync(node)) {
 }
 console.log(`the built programs on Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
 const tests = ["--import", "tsx", "--test", "--test-reporter=spec", "test/programs/programs.test.ts"];
-process.exit(spawnSync(process.execPath, tests, { stdio: "inherit", env: { ...process.env, TEST_NODE: node } }).status ?? 1);
+process.exit(
+  spawnSync(process.execPath, tests, { stdio: "inherit", env: { ...process.env, TEST_NODE: node } }).status ?? 1,
+);
