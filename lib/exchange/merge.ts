@@ -24,18 +24,23 @@ export function mergeEntries(standing: SecretFiles, wanted: readonly LaidOut[]):
   const files = new Map(standing);
   const outcomes = new Map<string, Outcome>();
   const replaced = new Set<string>();
-  const rewritten = new Set(wanted.map(({ name }) => name));
-  /** The keys that configs name which are not among the wanted: never to be overwritten. */
-  const kept = new Set([...before.values()].filter(({ name }) => !rewritten.has(name)).flatMap(keysOf));
+  /** How often configs name a key. */
   const users = new Map<string, number>();
   for (const key of [...before.values()].flatMap(keysOf)) users.set(key, (users.get(key) ?? 0) + 1);
+  const claimed = new Set<string>();
 
   for (const entry of wanted) {
     const old = before.get(entry.name);
-    const writes =
-      old && saysTheSame(old, entry, standing) && ownFilesOnly(old, users) ? renewal(old, entry) : relayed(entry, kept);
+    // Only what nothing but the entry's own config names may be written over.
+    const own = (key: string) => old !== undefined && keysOf(old).includes(key) && users.get(key) === 1;
+    const mayWrite = (key: string) => !files.has(key) || (own(key) && !before.has(key) && !claimed.has(key));
+    const inPlace = old && saysTheSame(old, entry, standing) ? renewal(old, entry) : undefined;
+    const writes = inPlace?.every(([key, content]) => mayWrite(key) || sameFile(files.get(key), content))
+      ? inPlace
+      : relayed(entry, mayWrite, files);
     let changed = false;
     for (const [key, content] of writes) {
+      claimed.add(key);
       if (sameFile(files.get(key), content)) continue;
       files.set(key, Buffer.from(content));
       changed = true;
@@ -59,11 +64,6 @@ export function mergeEntries(standing: SecretFiles, wanted: readonly LaidOut[]):
 
 function keysOf({ keys: { ca, cert, key } }: Entry): string[] {
   return [ca, cert, key].filter((name) => name !== undefined);
-}
-
-/** Whether certificate and key can be renewed in place, without touching what another config names. */
-function ownFilesOnly({ keys }: Entry, users: ReadonlyMap<string, number>): boolean {
-  return [keys.cert, keys.key].every((key) => key === undefined || users.get(key) === 1);
 }
 
 function saysTheSame(old: Entry, entry: LaidOut, files: SecretFiles): boolean {
@@ -113,19 +113,28 @@ function renewal(old: Entry, { cert, key }: LaidOut): [string, string][] {
   return writes;
 }
 
-/** The config in its canonical form and its files, under names that no config which stays has taken. */
-function relayed({ name, config, ca, cert, key }: LaidOut, kept: ReadonlySet<string>): [string, string][] {
+/**
+ * The config in its canonical form and its files, under names that are free. A CA is named by its content, so one that
+ * stands there already is shared.
+ */
+function relayed(
+  { name, config, ca, cert, key }: LaidOut,
+  mayWrite: (key: string) => boolean,
+  files: SecretFiles,
+): [string, string][] {
   const writes: [string, string][] = [];
   const place = (file: LaidOutFile | undefined, path: string | undefined) => {
     if (!file) return path;
-    const free = kept.has(file.key) ? file.key.replace(/(\.\w+)$/, ".own$1") : file.key;
+    let free = file.key;
+    for (let n = 2; !mayWrite(free) && !(file === ca && sameFile(files.get(free), file.content)); n++) {
+      free = file.key.replace(/(\.\w+)$/, `.${n}$1`);
+    }
     writes.push([free, file.content]);
     return MOUNT_PATH + free;
   };
-  // A CA is named by its content, so whoever named it means the same.
-  if (ca) writes.push([ca.key, ca.content]);
   const text = formatEtcdConfig({
     ...config,
+    trustedCaFile: place(ca, config.trustedCaFile),
     certFile: place(cert, config.certFile),
     keyFile: place(key, config.keyFile),
   });

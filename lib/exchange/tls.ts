@@ -32,6 +32,8 @@ export function chooseTls(
   if (mode === "peer" && keyless) {
     return refuse("peer-without-key", "--tls=peer, but the file brings no key for this peer", "import with --tls=auto");
   }
+  // The mixture of own certificate and common CA: the CA has to be mounted, whatever the mode.
+  if (peer.ca === "importer" && !target.common && obstacle) return refuse(...obstacle);
   if (mode === "peer" || (mode === "auto" && obstacle !== undefined && !keyless && !notForOthers)) return { peer };
   if (obstacle === undefined) return { peer: { ...peer, ca: commonCa(peer), client: "importer" } };
   const [code, why, remedy] = obstacle;
