@@ -37,7 +37,7 @@ const options = {
 const command: Command<typeof options> = {
   usage: "Usage: $0 [--context CONTEXT] > FILE",
   description:
-    "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and\n" +
+    "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and " +
     "client certificate with its private key (none in authMode cluster). Keep the file as you keep keys.",
   examples: [
     ["$0 > cluster1-secret.json", "of the current context"],

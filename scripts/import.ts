@@ -31,7 +31,7 @@ const options = {
 const command: Command<typeof options> = {
   usage: "Usage: $0 [--context CONTEXT]... FILE...",
   description:
-    "Merges other clusters' secrets into the target clusters, so that these connect to them. All targets are checked\n" +
+    "Merges other clusters' secrets into the target clusters, so that these connect to them. All targets are checked " +
     "before anything is written; peers that are not among the files stay. FILE may be a folder, or - for standard input.",
   positionals: "FILE",
   examples: [

@@ -10,7 +10,7 @@ const options = {} as const;
 const command: Command<typeof options> = {
   usage: "Usage: $0",
   description:
-    "Starts three embedded clusters on loopback, of Cilium 1.14, 1.18 and 1.20, prints the KUBECONFIG to export, and\n" +
+    "Starts three embedded clusters on loopback, of Cilium 1.14, 1.18 and 1.20, prints the KUBECONFIG to export, and " +
     "keeps them up until Ctrl-C. Their nodes do not exist: secrets can be exchanged, but nothing connects.",
   examples: [["$0", "then, in another terminal: export KUBECONFIG=… and extract-secret --context cluster1"]],
   options,

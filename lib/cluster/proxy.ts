@@ -1,81 +1,122 @@
 /** Proxies before an API server: which one, by Go's rules, and the tunnel through it. */
 import { request } from "node:http";
 import { request as secureRequest } from "node:https";
-import { isIP, type Socket } from "node:net";
-import { UserError } from "../peer/errors.ts";
+import { BlockList, isIP, type Socket } from "node:net";
+import { rootCertificates } from "node:tls";
+import { ConnectionError } from "./connection-error.ts";
 import { type Context, KubeconfigError, parseUrl } from "./kubeconfig.ts";
+import { socksTunnel } from "./socks.ts";
 
 /**
  * The proxy for a server: `proxy-url` of the kubeconfig, else `HTTPS_PROXY` or `HTTP_PROXY` unless `NO_PROXY` names the
  * server. The environment never sends loopback through a proxy.
  *
- * @throws KubeconfigError where it is no http or https URL.
+ * @throws KubeconfigError where it is no http, https or socks5 URL.
  */
 export function proxyFor(context: Context, server: URL, env: NodeJS.ProcessEnv): URL | undefined {
   const of = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
   let proxy = context.proxyUrl;
   if (proxy === undefined) {
-    const host = server.hostname.replace(/^\[|\]$/g, "");
-    if (host === "localhost" || host === "::1" || /^127\./.test(host)) return undefined;
+    const host = bare(server);
+    if (host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."))) return undefined;
     proxy = server.protocol === "https:" ? of("HTTPS_PROXY") : of("HTTP_PROXY");
-    if (proxy === undefined || isExempt(host, server.port, of("NO_PROXY") ?? "")) return undefined;
+    if (proxy === undefined || isExempt(host, portOf(server), of("NO_PROXY") ?? "")) return undefined;
   }
   const url = parseUrl(proxy.includes("://") ? proxy : `http://${proxy}`);
-  if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new KubeconfigError(
-      `context ${context.name}: proxy ${url?.protocol ?? ""}// is not supported; only http:// and https:// are`,
-    );
+  if (!url || !/^(https?|socks5h?):$/.test(url.protocol)) {
+    const what = url ? `proxy ${url.protocol}// is not supported` : "the proxy is no URL";
+    throw new KubeconfigError(`context ${context.name}: ${what}; only http://, https:// and socks5:// are`);
   }
   return url;
 }
 
-function isExempt(host: string, port: string, list: string): boolean {
-  return list.split(",").some((entry) => {
-    const [name = "", wantedPort] = entry
-      .trim()
-      .toLowerCase()
-      .split(/:(?=\d+$)/);
-    if (name === "*") return true;
-    if (name === "" || (wantedPort !== undefined && wantedPort !== port)) return false;
-    if (isIP(host)) return name === host || inCidr(host, name);
-    const bare = name.replace(/^\*?\./, "");
-    return host === bare ? !name.startsWith(".") : host.endsWith(`.${bare}`);
+/** The host of a URL, an IPv6 address without its brackets. */
+export function bare({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, "");
+}
+
+export function portOf({ port, protocol }: URL): number {
+  return Number(port) || ({ "https:": 443, "http:": 80 }[protocol] ?? 1080);
+}
+
+/** What `NO_PROXY` exempts: `*`, addresses, CIDRs, names with all below them, `.name` for only what is below. */
+function isExempt(host: string, port: number, list: string): boolean {
+  return list.split(",").some((one) => {
+    const entry = one.trim().toLowerCase();
+    if (entry === "*") return true;
+    if (entry.includes("/")) return inCidr(host, entry);
+    const [, name = "", wanted] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(isIP(entry) ? `[${entry}]` : entry) ?? [];
+    if (name === "" || (wanted !== undefined && Number(wanted) !== port)) return false;
+    if (isIP(host)) return isIP(name) !== 0 && contains(name, isIP(name) === 4 ? 32 : 128, host);
+    const below = name.replace(/^\*?(?=\.)/, "");
+    return below.startsWith(".") ? host.endsWith(below) : host === name || host.endsWith(`.${name}`);
   });
 }
 
 function inCidr(host: string, cidr: string): boolean {
-  const [base, length] = cidr.split("/");
-  if (length === undefined || isIP(host) !== 4 || isIP(base ?? "") !== 4) return false;
-  const bits = (ip: string) => ip.split(".").reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
-  const shift = BigInt(32 - Number(length));
-  return bits(host) >> shift === bits(base ?? "") >> shift;
+  const [, base = "", length = ""] = /^(.*)\/(\d{1,3})$/.exec(cidr) ?? [];
+  const bits = { 4: 32, 6: 128 }[isIP(base)] ?? -1;
+  return isIP(host) !== 0 && Number(length) <= bits && contains(base, Number(length), host);
+}
+
+function contains(base: string, length: number, host: string): boolean {
+  const family = (ip: string) => (isIP(ip) === 4 ? "ipv4" : "ipv6");
+  const list = new BlockList();
+  list.addSubnet(base, length, family(base));
+  return list.check(host, family(host));
+}
+
+/** What a proxy that wants a password gets from its URL. */
+export function proxyAuthorization(proxy: URL): { "proxy-authorization"?: string } {
+  if (proxy.username === "") return {};
+  const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  return { "proxy-authorization": `Basic ${Buffer.from(credentials).toString("base64")}` };
+}
+
+export interface TunnelOptions {
+  /** Whom an https proxy is verified by beside the known roots, as by kubectl; `insecure` verifies no proxy. */
+  tls?: Context["tls"];
+  signal?: AbortSignal;
 }
 
 /**
- * Opens a tunnel by CONNECT.
+ * Opens a tunnel: by CONNECT, or by SOCKS 5 where the proxy speaks that.
  *
- * @throws UserError (exit code 1) where the proxy refuses.
+ * @throws ConnectionError where the proxy cannot be reached, or refuses.
  */
-export function tunnel(proxy: URL, host: string, port: number): Promise<Socket> {
-  const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-  const authorization = proxy.username ? `Basic ${Buffer.from(credentials).toString("base64")}` : undefined;
+export async function tunnel(proxy: URL, host: string, port: number, options: TunnelOptions = {}): Promise<Socket> {
+  if (proxy.protocol.startsWith("socks")) return socksTunnel(proxy, host, port, options.signal);
+  const target = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  const { tls: { ca, insecure = false } = {}, signal } = options;
+  const connecting = (proxy.protocol === "https:" ? secureRequest : request)({
+    host: bare(proxy),
+    port: portOf(proxy),
+    method: "CONNECT",
+    path: target,
+    agent: false,
+    headers: { host: target, ...proxyAuthorization(proxy) },
+    rejectUnauthorized: !insecure,
+    ...(ca !== undefined && { ca: [...rootCertificates, ca] }),
+    ...(signal && { signal }),
+  });
   return new Promise((resolve, reject) => {
-    const connecting = (proxy.protocol === "https:" ? secureRequest : request)({
-      host: proxy.hostname.replace(/^\[|\]$/g, ""),
-      port: proxy.port || (proxy.protocol === "https:" ? 443 : 80),
-      method: "CONNECT",
-      path: target,
-      agent: false,
-      headers: { host: target, ...(authorization && { "proxy-authorization": authorization }) },
-    });
+    const refuse = (statusCode: number | undefined) => {
+      const why =
+        statusCode === 407 ? "it wants a name and a password, which its URL can hold" : `it said ${statusCode}`;
+      reject(new ConnectionError(`proxy ${proxy.host} does not connect to ${target}: ${why}`));
+    };
     connecting.once("connect", ({ statusCode }, socket) => {
       if (statusCode === 200) return resolve(socket);
       socket.destroy();
-      reject(new UserError(`proxy ${proxy.host} refuses a connection to ${target} (${statusCode})`, 1));
+      refuse(statusCode);
+    });
+    // Some proxies answer a CONNECT they do not like as if it were any request.
+    connecting.once("response", ({ statusCode }) => {
+      connecting.destroy();
+      refuse(statusCode);
     });
     connecting.once("error", (error: NodeJS.ErrnoException) =>
-      reject(new UserError(`proxy ${proxy.host} cannot be reached (${error.code ?? error.message})`, 1)),
+      reject(new ConnectionError(`proxy ${proxy.host} cannot be reached (${error.code || error.message})`)),
     );
     connecting.end();
   });

@@ -33,14 +33,15 @@ export async function readPeers(
   for (const candidate of found) {
     const { peer, source } = candidate;
     const other = byName.get(peer.name);
-    if (!other) {
-      byName.set(peer.name, candidate);
-      findings.push(...checkPeer(candidate, now));
-    } else if (!samePeer(other.peer, peer)) {
+    if (other && !samePeer(other.peer, peer)) {
       const message = `${peer.name} stands in ${other.source} too, with other content`;
       findings.push(finding("name-twice", { source, key: peer.name }, message, "leave one of the two files out"));
+    } else if (!other || other.peer.facts.id === undefined) {
+      // Of files that say the same, one that tells its cluster's id is the better.
+      byName.set(peer.name, candidate);
     }
   }
+  for (const candidate of byName.values()) findings.push(...checkPeer(candidate, now));
   return { peers: [...byName.values()], findings };
 }
 

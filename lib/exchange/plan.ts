@@ -78,6 +78,16 @@ export const MAX_ANNOTATIONS = 262_144;
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const findings: Finding[] = [];
   const { own, peers } = withoutSelf(target, candidates, findings);
+  if (target.facts.name === "default" || target.facts.id === 0) {
+    findings.push(
+      finding(
+        "target-not-set-up",
+        { source: target.source },
+        `cluster-name is ${target.facts.name} and cluster-id ${target.facts.id}: agents ignore all peers`,
+        "set cluster.name and cluster.id of the Helm chart, each of its own in the mesh",
+      ),
+    );
+  }
   const kvstoreMesh = target.facts.kvstoreMesh === true;
   const remote = openSecret(kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret, target, findings);
   const agents = kvstoreMesh ? openSecret(target.agentsSecret, target, findings) : remote;
@@ -125,7 +135,9 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
       agents.files,
       chosen.map(({ name }) => ({ name, config: cache })),
     );
-    planSecret(AGENTS_SECRET, target, agents, agentsMerge, new Map(), result);
+    // What an upgrade left behind here is still a peer, and its id still worth knowing.
+    const leftBehind = new Map([...agents.records].filter(([name]) => !remoteMerge.files.has(name)));
+    planSecret(AGENTS_SECRET, target, agents, agentsMerge, leftBehind, result);
     merges.push(agentsMerge);
   }
   for (const { name } of chosen) {
@@ -189,7 +201,10 @@ function resolvedNames({ resolvers }: Target): Set<string> {
   return new Set([...(first ?? [])].filter((name) => others.every((names) => names.has(name))));
 }
 
-/** Where a file tells no addresses of a name, those that the standing config of the same peer has are kept. */
+/**
+ * Where a file tells no addresses of a name, those that the standing config of the same peer has are kept. A file of
+ * extract-secret tells all there is: its names without addresses are for DNS.
+ */
 function keepStandingAliases({ peer, source }: SourcedPeer, target: Target, standing: Entry | undefined): SourcedPeer {
   if (versionAtLeast(target.facts.version, "1.20") !== true) return { peer, source };
   const told = new Set(peer.hostAliases.map(({ hostname }) => hostname));

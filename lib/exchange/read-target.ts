@@ -39,8 +39,10 @@ export async function readTarget(
   };
 }
 
-function commonOf(folder: MountedFolder | undefined, { contentOf }: Installation): Target["common"] {
-  if (!folder?.files.has("common-etcd-client.crt")) return undefined;
+/** The volume takes the files as optional, so the Secret has to be there too. */
+function commonOf(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
+  const { contentOf, remoteCertificate, remoteCertificateError } = installation;
+  if (!folder?.files.has("common-etcd-client.crt") || !(remoteCertificate ?? remoteCertificateError)) return undefined;
   const ca = folder.files.get("common-etcd-client-ca.crt");
   return { ca: ca && contentOf(ca) };
 }

@@ -44,6 +44,7 @@ export const FINDING_CODES = {
   "maximum-differs": "error",
   "too-many-peers": "error",
   // Whether it fits the target.
+  "target-not-set-up": "error",
   "common-not-mounted": "error",
   "ca-differs": "error",
   "peer-without-key": "error",

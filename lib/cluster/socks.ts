@@ -1,0 +1,67 @@
+/** A tunnel through a SOCKS 5 proxy (RFC 1928, and 1929 for a name and a password), such as `ssh -D` opens. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { ConnectionError } from "./connection-error.ts";
+
+/** What a proxy answers to a request, by RFC 1928, section 6. */
+const REPLIES = [
+  "granted",
+  "the proxy failed",
+  "its rules do not allow it",
+  "the network is unreachable",
+  "the host is unreachable",
+  "the connection was refused",
+  "the time to live ran out",
+  "it does not connect for others",
+  "it does not know that type of address",
+];
+
+/**
+ * The host's name is resolved by the proxy, as Go has it for `socks5://` and `socks5h://`.
+ *
+ * @throws ConnectionError
+ */
+export async function socksTunnel(proxy: URL, host: string, port: number, signal?: AbortSignal): Promise<Socket> {
+  const fail = (why: string) =>
+    new ConnectionError(`proxy ${proxy.host} does not connect to ${host}, port ${port}: ${why}`);
+  const socket = connect({ host: proxy.hostname.replace(/^\[|\]$/g, ""), port: Number(proxy.port) || 1080 });
+  const abort = () => socket.destroy(new Error("aborted"));
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    await once(socket, "connect");
+    const [name, password] = [proxy.username, proxy.password].map((text) => Buffer.from(decodeURIComponent(text)));
+    const known = name !== undefined && name.length > 0;
+    socket.write(Buffer.from(known ? [5, 2, 0, 2] : [5, 1, 0]));
+    const [version, method] = await take(2);
+    if (version !== 5) throw fail("it does not speak SOCKS 5");
+    if (method === 2 && known && password) {
+      socket.write(Buffer.concat([Buffer.from([1, name.length]), name, Buffer.from([password.length]), password]));
+      if ((await take(2))[1] !== 0) throw fail("it refused the name and the password");
+    } else if (method !== 0) throw fail("it wants a name and a password, which its URL can hold");
+    const target = Buffer.from(host);
+    const length = target.length;
+    // As a name, also where it is an address: proxies take both, and it is the proxy that looks it up.
+    socket.write(Buffer.concat([Buffer.from([5, 1, 0, 3, length]), target, Buffer.from([port >> 8, port & 0xff])]));
+    const [, reply = 1, , kind = 1] = await take(4);
+    if (reply !== 0) throw fail(REPLIES[reply] ?? `it answered ${reply}`);
+    const bound = { 1: 4, 3: -1, 4: 16 }[kind] ?? 4;
+    await take((bound < 0 ? ((await take(1))[0] ?? 0) : bound) + 2);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    if (error instanceof ConnectionError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConnectionError(`proxy ${proxy.host} cannot be reached (${code ?? message})`, { cause: error });
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+
+  async function take(length: number): Promise<Buffer> {
+    for (;;) {
+      const bytes: Buffer | null = socket.read(length);
+      if (bytes?.length === length) return bytes;
+      if (bytes || socket.readableEnded || socket.destroyed) throw fail("it ended the connection");
+      await Promise.race([once(socket, "readable"), once(socket, "close")]);
+    }
+  }
+}
