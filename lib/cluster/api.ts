@@ -21,6 +21,8 @@ export interface Resource<T extends KubernetesObject> {
   group: "" | "apps";
   plural: string;
   kind: string;
+  /** Whether its objects are in no namespace. */
+  clusterWide?: boolean;
   /** Never set: it carries the type. */
   object?: T;
 }
@@ -29,7 +31,7 @@ export const secrets: Resource<V1Secret> = { group: "", plural: "secrets", kind:
 export const configMaps: Resource<V1ConfigMap> = { group: "", plural: "configmaps", kind: "ConfigMap" };
 export const services: Resource<V1Service> = { group: "", plural: "services", kind: "Service" };
 export const pods: Resource<V1Pod> = { group: "", plural: "pods", kind: "Pod" };
-export const nodes: Resource<V1Node> = { group: "", plural: "nodes", kind: "Node" };
+export const nodes: Resource<V1Node> = { group: "", plural: "nodes", kind: "Node", clusterWide: true };
 export const deployments: Resource<V1Deployment> = { group: "apps", plural: "deployments", kind: "Deployment" };
 export const daemonSets: Resource<V1DaemonSet> = { group: "apps", plural: "daemonsets", kind: "DaemonSet" };
 
@@ -38,7 +40,7 @@ type Verb = "get" | "list" | "create" | "patch";
 /** What a call was about, for messages. */
 export interface Subject {
   verb: Verb;
-  resource: Pick<Resource<KubernetesObject>, "group" | "plural" | "kind">;
+  resource: Pick<Resource<KubernetesObject>, "group" | "plural" | "kind" | "clusterWide">;
   namespace?: string | undefined;
   name?: string | undefined;
 }
@@ -98,7 +100,7 @@ export class KubernetesApi {
     try {
       return (await this.#send(subject, request)) as T;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 404) return undefined;
+      if (error instanceof ApiError && error.status === 404 && error.reason === "NotFound") return undefined;
       throw error;
     }
   }
@@ -110,6 +112,7 @@ export class KubernetesApi {
   ): AsyncGenerator<T[]> {
     const subject: Subject = { verb: "list", resource, namespace };
     let token: string | undefined;
+    let expired = false;
     do {
       const query = new URLSearchParams({ limit: String(PAGE) });
       if (labelSelector) query.set("labelSelector", labelSelector);
@@ -122,9 +125,12 @@ export class KubernetesApi {
         };
         yield page.items ?? [];
         token = page.metadata?.continue;
+        expired = false;
       } catch (error) {
-        if (!(error instanceof ApiError) || error.status !== 410 || error.continue === undefined) throw error;
-        token = error.continue;
+        const resume = error instanceof ApiError && error.status === 410 ? error.continue : undefined;
+        if (resume === undefined || expired) throw error;
+        token = resume;
+        expired = true;
       }
     } while (token);
   }
@@ -192,46 +198,82 @@ export class KubernetesApi {
 
   async #send(subject: Subject, request: Request): Promise<unknown> {
     const { status, body } = await this.#transport.request(request);
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(body);
-    } catch {
-      throw this.#error(subject, status, "", "it answered with something that is not JSON; is it a Kubernetes API?");
+    const parsed = parse(body);
+    if (parsed === undefined) {
+      throw this.#error(subject, status, {
+        message: "it answered with something that is not JSON; is it a Kubernetes API?",
+      });
     }
     if (status >= 200 && status < 300) return parsed;
-    const {
-      reason = "",
-      message = "",
-      metadata,
-    } = (parsed ?? {}) as {
-      reason?: string;
-      message?: string;
-      metadata?: { continue?: string };
-    };
-    throw this.#error(subject, status, reason, message, metadata?.continue);
+    throw this.#error(subject, status, parsed as Status);
   }
 
-  #error(subject: Subject, status: number, reason: string, message: string, resume?: string): ApiError {
+  #error(subject: Subject, status: number, answer: Status): ApiError {
+    const text = `context ${this.#context}: ${this.#explain(subject, status, answer)}`;
+    const resume = answer.metadata?.continue;
+    return new ApiError(text, status, typeof answer.reason === "string" ? answer.reason : "", subject, resume);
+  }
+
+  #explain(subject: Subject, status: number, { message, details }: Status): string {
     const { verb, resource, namespace, name } = subject;
     const object = `${resource.kind}${name === undefined ? "s" : ` ${name}`}`;
-    const where = namespace === undefined ? "in all namespaces" : `in namespace ${namespace}`;
-    const at = `context ${this.#context}`;
-    const explain = () => {
-      if (status === 401) return `${at}: the API server refused the credentials (401)`;
-      if (status === 403) {
-        const check = `${resource.plural}${resource.group && `.${resource.group}`}${name && verb !== "create" ? `/${name}` : ""}`;
-        const scope = namespace === undefined ? "-A" : `-n ${namespace}`;
-        return (
-          `${at}: not allowed to ${verb} ${object} ${where}\n` +
-          `  check with: kubectl auth can-i ${verb} ${check} ${scope} ${this.#flags}`
-        );
-      }
-      // The text of a 422 may repeat the whole object, private keys included.
-      const detail = status === 422 ? "the server finds the object invalid" : firstLine(message);
-      return `${at}: cannot ${verb} ${object} ${where}: ${detail || "no reason given"} (${status})`;
-    };
-    return new ApiError(explain(), status, reason, subject, resume);
+    const everywhere = resource.clusterWide ? "" : " in all namespaces";
+    const what = `${verb} ${object}${namespace === undefined ? everywhere : ` in namespace ${namespace}`}`;
+    const said = typeof message === "string" ? message : "";
+    if (status === 401) return "the API server refused the credentials (401)";
+    // A rule of RBAC always names the user; what else forbids (admission, quotas) can-i knows nothing of.
+    const user = /User "([^"]*)" cannot /.exec(said)?.[1];
+    if (status === 403 && (user !== undefined || verb === "get" || verb === "list")) {
+      const kinds = `${resource.plural}${resource.group && `.${resource.group}`}`;
+      const one = name === undefined || verb === "create" ? "" : `/${name}`;
+      const scope = namespace === undefined ? (resource.clusterWide ? "" : " -A") : ` -n ${namespace}`;
+      return (
+        `not allowed to ${what}${user === undefined ? "" : ` as ${user}`}\n` +
+        `  check with: kubectl auth can-i ${verb} ${kinds}${one}${scope} ${this.#flags}`
+      );
+    }
+    return `cannot ${what}: ${isPrivate(subject, status) ? publicPart(status, said, details) : firstLine(said)} (${status})`;
   }
+}
+
+/** What an API server answers where it fails; of its fields none need be there, or be what it should. */
+interface Status {
+  reason?: unknown;
+  message?: unknown;
+  metadata?: { continue?: string };
+  details?: { causes?: { field?: unknown; reason?: unknown; message?: unknown }[] } | undefined;
+}
+
+/** An object; undefined for anything else. */
+function parse(body: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the text of an answer may repeat what was sent, private keys included, or what stands in the object. */
+function isPrivate({ verb, resource }: Subject, status: number): boolean {
+  return status === 422 || (resource.plural === "secrets" && verb !== "get" && [400, 403].includes(status));
+}
+
+/** Causes whose messages never hold the value that is wrong. */
+const VALUELESS = ["FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"];
+
+/** What of such an answer can be told: who objects, and to which fields. */
+function publicPart(status: number, message: string, details: Status["details"]): string {
+  const webhook = /admission webhook "([^"]{1,200})"/.exec(message)?.[1];
+  if (webhook !== undefined) return `admission webhook ${webhook} refuses it`;
+  if (status === 403) return "a rule of admission refuses it";
+  const causes = Array.isArray(details?.causes) ? details.causes : [];
+  const wrong = causes.flatMap(({ field, reason, message }) => {
+    if (typeof field !== "string" || field === "") return [];
+    return [VALUELESS.includes(String(reason)) ? `${field}: ${firstLine(String(message))}` : field];
+  });
+  const where = wrong.length > 0 ? ` (${[...new Set(wrong)].slice(0, 3).join("; ")})` : "";
+  return `the server finds the object invalid${where}`;
 }
 
 function pathOf({ resource: { group, plural }, namespace, name }: Subject): string {
@@ -241,5 +283,5 @@ function pathOf({ resource: { group, plural }, namespace, name }: Subject): stri
 }
 
 function firstLine(text: string): string {
-  return text.split("\n")[0]?.slice(0, 300) ?? "";
+  return text.split("\n")[0]?.slice(0, 300) || "no reason given";
 }

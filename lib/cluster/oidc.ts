@@ -8,7 +8,7 @@ import { isMap, isSeq, parseDocument } from "yaml";
 import { UserError } from "../peer/errors.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import { type AuthProvider, type Context, parseUrl } from "./kubeconfig.ts";
-import { proxyFor, tunnel } from "./proxy.ts";
+import { bare, portOf, proxyFor, tunnel } from "./proxy.ts";
 
 /** What replaced the providers that Kubernetes no longer has. */
 const REPLACED: Record<string, string> = {
@@ -106,8 +106,8 @@ async function asker({ config }: AuthProvider, context: Context, env: NodeJS.Pro
     if (!url || !/^https?:$/.test(url.protocol)) throw new Error(`${JSON.stringify(address)} is no http or https URL`);
     const proxy = proxyFor({ ...context, proxyUrl: undefined }, url, env);
     const secure = url.protocol === "https:";
-    const host = url.hostname.replace(/^\[|\]$/g, "");
-    const under = proxy && (await tunnel(proxy, host, Number(url.port) || (secure ? 443 : 80)));
+    const host = bare(url);
+    const under = proxy && (await tunnel(proxy, host, portOf(url), { signal: AbortSignal.timeout(TIMEOUT) }));
     const body = form && new URLSearchParams(form).toString();
     const options = {
       method: body === undefined ? "GET" : "POST",

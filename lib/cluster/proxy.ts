@@ -95,6 +95,8 @@ export async function tunnel(proxy: URL, host: string, port: number, options: Tu
     path: target,
     agent: false,
     headers: { host: target, ...proxyAuthorization(proxy) },
+    // Else Node takes the one in the host header.
+    servername: isIP(bare(proxy)) ? "" : bare(proxy),
     rejectUnauthorized: !insecure,
     ...(ca !== undefined && { ca: [...rootCertificates, ca] }),
     ...(signal && { signal }),

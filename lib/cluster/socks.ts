@@ -1,6 +1,6 @@
 /** A tunnel through a SOCKS 5 proxy (RFC 1928, and 1929 for a name and a password), such as `ssh -D` opens. */
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect, isIPv4, isIPv6, type Socket } from "node:net";
 import { ConnectionError } from "./connection-error.ts";
 
 /** What a proxy answers to a request, by RFC 1928, section 6. */
@@ -38,10 +38,7 @@ export async function socksTunnel(proxy: URL, host: string, port: number, signal
       socket.write(Buffer.concat([Buffer.from([1, name.length]), name, Buffer.from([password.length]), password]));
       if ((await take(2))[1] !== 0) throw fail("it refused the name and the password");
     } else if (method !== 0) throw fail("it wants a name and a password, which its URL can hold");
-    const target = Buffer.from(host);
-    const length = target.length;
-    // As a name, also where it is an address: proxies take both, and it is the proxy that looks it up.
-    socket.write(Buffer.concat([Buffer.from([5, 1, 0, 3, length]), target, Buffer.from([port >> 8, port & 0xff])]));
+    socket.write(Buffer.concat([Buffer.from([5, 1, 0]), addressOf(host), Buffer.from([port >> 8, port & 0xff])]));
     const [, reply = 1, , kind = 1] = await take(4);
     if (reply !== 0) throw fail(REPLIES[reply] ?? `it answered ${reply}`);
     const bound = { 1: 4, 3: -1, 4: 16 }[kind] ?? 4;
@@ -64,4 +61,15 @@ export async function socksTunnel(proxy: URL, host: string, port: number, signal
       await Promise.race([once(socket, "readable"), once(socket, "close")]);
     }
   }
+}
+
+/** A host as RFC 1928 has it: its type, and its bytes. */
+function addressOf(host: string): Buffer {
+  if (isIPv4(host)) return Buffer.from([1, ...host.split(".").map(Number)]);
+  if (!isIPv6(host)) return Buffer.concat([Buffer.from([3, Buffer.byteLength(host)]), Buffer.from(host)]);
+  const groups = (text = "") => (text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16)));
+  const [head, tail] = host.split("::");
+  const [above, below] = [groups(head), groups(tail)];
+  const all = [...above, ...new Array<number>(8 - above.length - below.length).fill(0), ...below];
+  return Buffer.from([4, ...all.flatMap((group) => [group >> 8, group & 0xff])]);
 }

@@ -77,7 +77,7 @@ export const MAX_ANNOTATIONS = 262_144;
  */
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const findings: Finding[] = [];
-  const { own, peers } = withoutSelf(target, candidates, findings);
+  const { own, peers: told } = withoutSelf(target, candidates, findings);
   if (target.facts.name === "default" || target.facts.id === 0) {
     findings.push(
       finding(
@@ -92,8 +92,13 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   const remote = openSecret(kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret, target, findings);
   const agents = kvstoreMesh ? openSecret(target.agentsSecret, target, findings) : remote;
 
-  const wantedNames = new Set(peers.map(({ peer }) => peer.name));
   const records = new Map([...agents.records, ...remote.records]);
+  // What a file does not tell may be known from an earlier one.
+  const peers = told.map(({ peer, source }) => ({
+    peer: { ...peer, facts: { ...records.get(peer.name), ...peer.facts } },
+    source,
+  }));
+  const wantedNames = new Set(peers.map(({ peer }) => peer.name));
   const standing = [...new Set([...remote.entries.keys(), ...agents.entries.keys()])]
     .filter((name) => !wantedNames.has(name) && name !== target.facts.name)
     .map((name) => ({ name, ...records.get(name) }));
@@ -101,7 +106,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
 
   const chosen: Peer[] = [];
   for (const candidate of peers) {
-    const withNames = keepStandingAliases(candidate, target, remote.entries.get(candidate.peer.name));
+    const withNames = keepStandingAliases(candidate, remote.entries.get(candidate.peer.name));
     findings.push(...checkAddresses(withNames, resolvedNames(target)));
     const choice = chooseTls(withNames, target, options.tls);
     if ("peer" in choice) chosen.push(choice.peer);
@@ -123,6 +128,8 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ...records,
     ...chosen.map((peer): [string, PeerRecord] => [peer.name, peer.facts]),
   ]);
+  // First, for a config that names what does not resolve yet would cut a peer that worked.
+  planAliases(target, chosen, new Set(told.flatMap(({ peer }) => hostnamesOf(peer))), options, result);
   const remoteMerge = mergeEntries(
     remote.files,
     chosen.map((peer) => layOut(peer, "target")),
@@ -146,7 +153,6 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     result.outcomes.set(name, !known ? "added" : changed ? "changed" : "unchanged");
   }
   if (options.users && target.takesUsers) planUsers(target, chosen, result);
-  planAliases(target, chosen, options, result);
   return result;
 }
 
@@ -195,19 +201,25 @@ function openSecret(secret: V1Secret | undefined, { source }: Target, findings: 
 
 /** Names that the target's workloads resolve already. */
 function resolvedNames({ resolvers }: Target): Set<string> {
-  const [first, ...others] = resolvers.map(
-    ({ hostAliases }) => new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? [])),
-  );
+  const [first, ...others] = resolvers.map(resolvedBy);
   return new Set([...(first ?? [])].filter((name) => others.every((names) => names.has(name))));
+}
+
+function resolvedBy({ hostAliases }: Workload): Set<string> {
+  return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
+}
+
+function hostnamesOf({ hostAliases }: Peer): string[] {
+  return hostAliases.map(({ hostname }) => hostname);
 }
 
 /**
  * Where a file tells no addresses of a name, those that the standing config of the same peer has are kept. A file of
  * extract-secret tells all there is: its names without addresses are for DNS.
  */
-function keepStandingAliases({ peer, source }: SourcedPeer, target: Target, standing: Entry | undefined): SourcedPeer {
-  if (versionAtLeast(target.facts.version, "1.20") !== true) return { peer, source };
-  const told = new Set(peer.hostAliases.map(({ hostname }) => hostname));
+function keepStandingAliases({ peer, source }: SourcedPeer, standing: Entry | undefined): SourcedPeer {
+  if (peer.facts.name !== undefined) return { peer, source };
+  const told = new Set(hostnamesOf(peer));
   const lacking = endpointHostnames(peer.endpoints).filter((host) => !told.has(host));
   const kept = standing?.config?.hostAliases.filter(({ hostname }) => lacking.includes(hostname)) ?? [];
   return kept.length === 0
@@ -330,7 +342,9 @@ function planUsers(target: Target, peers: readonly Peer[], result: Plan): void {
   const { facts, namespace, users } = target;
   const name = USERS_CONFIG_MAP;
   const ownUser =
-    !users && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false ? facts.name : undefined;
+    !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
+      ? facts.name
+      : undefined;
   const clusters = [...peers.map((peer) => peer.name), ...(ownUser !== undefined ? [ownUser] : [])].sort();
   let merged: ReturnType<typeof mergeUsers>;
   try {
@@ -360,12 +374,25 @@ function planUsers(target: Target, peers: readonly Peer[], result: Plan): void {
   result.changes.push({ verb: "create", kind: "ConfigMap", name, object });
 }
 
-/** Before 1.20 the names in configs are resolved by the workloads' host aliases. */
-function planAliases(target: Target, peers: readonly Peer[], { restarts }: PlanOptions, result: Plan): void {
+/**
+ * Before 1.20 the names in configs are resolved by the workloads' host aliases. Names that the files tell no addresses
+ * of are left as a workload has them.
+ */
+function planAliases(
+  target: Target,
+  peers: readonly Peer[],
+  told: ReadonlySet<string>,
+  { restarts }: PlanOptions,
+  result: Plan,
+): void {
   if (versionAtLeast(target.facts.version, "1.20") === true) return;
   const wanted = peers.flatMap(({ hostAliases }) => hostAliases);
   for (const workload of target.resolvers) {
-    const merged = mergeHostAliases(workload.hostAliases, wanted);
+    const names = resolvedBy(workload);
+    const merged = mergeHostAliases(
+      workload.hostAliases,
+      wanted.filter(({ hostname }) => told.has(hostname) || !names.has(hostname)),
+    );
     if (!merged) continue;
     const allowed = restarts === "all" || (restarts === "deployments" && workload.kind === "Deployment");
     if (!allowed) {

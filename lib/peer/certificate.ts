@@ -13,13 +13,18 @@ export function hasPem(text: string): boolean {
   return text.search(BLOCK) !== -1;
 }
 
+/** The same texts are read again for every peer, Secret and target, and reading one takes half a millisecond. */
+const parsed = new Map<string, readonly X509Certificate[]>();
+
 /**
  * All certificates of a PEM text, in its order.
  *
  * @throws PemError where there is none, or where a block is something else (Cilium refuses a config whose CA file
  *   holds such a block) or cannot be read.
  */
-export function readCertificates(pem: string): X509Certificate[] {
+export function readCertificates(pem: string): readonly X509Certificate[] {
+  const known = parsed.get(pem);
+  if (known) return known;
   const certificates: X509Certificate[] = [];
   for (const [block, label] of pem.matchAll(BLOCK)) {
     if (label !== "CERTIFICATE") throw new PemError(`holds a ${label} where a certificate is expected`);
@@ -35,6 +40,7 @@ export function readCertificates(pem: string): X509Certificate[] {
   }
   if (certificates.length === 0) throw new PemError("holds no certificate in PEM form");
   if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("is cut off within a PEM block");
+  parsed.set(pem, certificates);
   return certificates;
 }
 

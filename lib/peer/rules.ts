@@ -97,7 +97,7 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
 
 function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
   const findings: Finding[] = [];
-  let authorities: X509Certificate[] | undefined;
+  let authorities: readonly X509Certificate[] | undefined;
   if (peer.ca === "system") {
     findings.push(finding("system-roots", place, "the config names no CA: Cilium takes the system's roots"));
   } else if (peer.ca !== "importer") {

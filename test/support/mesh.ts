@@ -1,0 +1,268 @@
+/** A real mesh: API servers with Cilium's objects, an etcd for each cluster, our programs, and Cilium's own as the judge. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
+import { mountedFolder } from "../../lib/cluster/volumes.ts";
+import { type ClusterPki, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
+import { type KeyType, makeCa } from "../../lib/sandbox/pki.ts";
+import { type Ended, run } from "./programs.ts";
+import {
+  type ApiServer,
+  type ApiServers,
+  type ClusterEtcd,
+  type ClusterSync,
+  createIdentity,
+  freeAddress,
+  freePort,
+  type MountedFiles,
+  runClusterSync,
+  runKvstoremesh,
+  startApiServers,
+  startClusterEtcd,
+  troubleshoot,
+  waitFor,
+} from "./real.ts";
+
+const NAMESPACE = "kube-system";
+const SERVICE = `clustermesh-apiserver.${NAMESPACE}.svc`;
+
+/** What the clusters of a mesh have in common. */
+export interface MeshSpec {
+  clusters: number;
+  version: "1.20" | "1.18";
+  kvstoremesh: boolean;
+  ca: "own" | "shared";
+  authMode: "legacy" | "migration" | "cluster";
+  service: "NodePort" | "LoadBalancer";
+  /** Whether one of the addresses of each cluster does not answer. */
+  deadAddress: boolean;
+  key: KeyType;
+}
+
+interface Member {
+  name: string;
+  id: number;
+  description: ClusterDescription;
+  pki: ClusterPki;
+  api: ApiServer;
+  etcd: ClusterEtcd;
+  sync: ClusterSync;
+  /** Where `clustermesh-apiserver.<ns>.svc` leads in this cluster. */
+  serviceAddress: string;
+  /** Where others find its etcd. */
+  address: string;
+  port: number;
+}
+
+export interface Verdict {
+  /** For each cluster the peers that were ready. */
+  ready: Map<string, string[]>;
+  /** For each cluster with KVStoreMesh the agents' entries that connect. */
+  agents: Map<string, string[]>;
+}
+
+export interface Mesh {
+  members: Member[];
+  kubeconfig: string;
+  /** Extracts from each cluster into a file; gives their paths. */
+  extract(): Promise<string[]>;
+  /** Imports all files into all clusters by one call. */
+  import(files: string[], ...args: string[]): Promise<Ended>;
+  /** What Cilium's own programs say of what stands in the clusters. Throws where a peer is not ready. */
+  judge(): Promise<Verdict>;
+  stop(): Promise<void>;
+}
+
+/** Starts a mesh whose clusters do not know each other yet. */
+export async function startMesh(spec: MeshSpec): Promise<Mesh> {
+  const stops: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const one of stops.splice(0).reverse()) await one();
+  };
+  try {
+    const names = Array.from({ length: spec.clusters }, (_, i) => `cluster${i + 1}`);
+    const servers = await startApiServers(names);
+    stops.push(servers.stop);
+    const folder = await mkdtemp(join(tmpdir(), "mesh-"));
+    stops.push(() => rm(folder, { recursive: true, force: true }));
+    const ca = spec.ca === "shared" ? makeCa({ cn: "Cilium CA", key: spec.key }) : undefined;
+    const members = await Promise.all(names.map((name, i) => startMember(spec, name, i + 1, servers, ca, stops)));
+    return {
+      members,
+      kubeconfig: servers.kubeconfig,
+      extract: () => Promise.all(names.map((name) => extract(name, folder, servers.kubeconfig))),
+      import: (files, ...args) => {
+        const contexts = names.flatMap((name) => ["--context", name]);
+        return run("import-secrets", [...contexts, ...args, ...files], { kubeconfig: servers.kubeconfig });
+      },
+      judge: () => judge(spec, members),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startMember(
+  spec: MeshSpec,
+  name: string,
+  id: number,
+  servers: ApiServers,
+  ca: ReturnType<typeof makeCa> | undefined,
+  stops: (() => Promise<unknown>)[],
+): Promise<Member> {
+  const loadBalancer = spec.service === "LoadBalancer";
+  const address = await freeAddress(loadBalancer ? 2379 : undefined);
+  const port = loadBalancer ? 2379 : await freePort(address, "node");
+  const serviceAddress = await freeAddress(2379);
+  const addresses = spec.deadAddress ? [await freeAddress(), address] : [address];
+  const description: ClusterDescription = {
+    name,
+    id,
+    version: spec.version,
+    kvstoremesh: spec.kvstoremesh,
+    authMode: spec.authMode,
+    nodes: addresses.map((ip, i) => ({ name: `${name}-node${i}`, internalIPs: [ip] })),
+    service: loadBalancer
+      ? { type: "LoadBalancer", ingress: addresses.map((ip) => ({ ip })) }
+      : { type: "NodePort", nodePort: port },
+    tunnelProtocol: "vxlan",
+  };
+  const pki = clusterPki(description, { key: spec.key, ...(ca && { ca }) });
+  const api = servers.get(name);
+  await api.create(clusterObjects(description, pki));
+  const etcd = await startClusterEtcd({
+    cluster: name,
+    pki,
+    listen: [
+      { address, port },
+      { address: serviceAddress, port: 2379 },
+    ],
+  });
+  stops.push(etcd.stop);
+  const managed = spec.authMode !== "legacy";
+  const sync = await runClusterSync({ cluster: { name, id }, api, etcd, ...(managed && { users: "users: []\n" }) });
+  stops.push(sync.stop);
+  await createIdentity(api, 0x10000 * id + 1, { from: name });
+  return { name, id, description, pki, api, etcd, sync, serviceAddress, address, port };
+}
+
+async function extract(context: string, folder: string, kubeconfig: string): Promise<string> {
+  const file = join(folder, `${context}-secret.json`);
+  const { code, stderr } = await run("extract-secret", ["--context", context, "--output-file", file], { kubeconfig });
+  assert.equal(code, 0, stderr);
+  return file;
+}
+
+async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdict> {
+  const verdict: Verdict = { ready: new Map(), agents: new Map() };
+  // Kubelet would bring the list of users into the pods.
+  for (const { api, sync } of members) {
+    const users = await api.request("GET", `/api/v1/namespaces/${NAMESPACE}/configmaps/clustermesh-remote-users`);
+    if (users.status === 200) sync.users(users.body.data["users.yaml"]);
+  }
+  for (const member of members) {
+    const peers = members.filter((other) => other !== member);
+    const kvstoremesh = await runKvstoremesh({
+      cluster: member,
+      etcd: member.etcd,
+      files: await mounted(member, spec.kvstoremesh ? "kvstoremesh" : "agents"),
+      // 1.19 does not know host aliases in a config: there the workload's serve.
+      ...(spec.version === "1.18" && { version: "1.19", hosts: await workloadHosts(member, spec.kvstoremesh) }),
+    });
+    try {
+      await kvstoremesh.ready(
+        peers.map(({ name }) => name),
+        45_000,
+      );
+      for (const { name, id } of peers) {
+        const key = `cilium/cache/identities/v1/${name}/id/${0x10000 * id + 1}`;
+        await waitFor(
+          `${name}'s identity in ${member.name}'s etcd`,
+          async () => (await member.etcd.keys(key)).length > 0,
+        );
+      }
+      verdict.ready.set(
+        member.name,
+        peers.map(({ name }) => name),
+      );
+    } finally {
+      await kvstoremesh.stop();
+    }
+    if (spec.kvstoremesh) verdict.agents.set(member.name, await judgeAgents(member, peers));
+  }
+  return verdict;
+}
+
+/** With KVStoreMesh the agents read their own cluster's copy. */
+async function judgeAgents(member: Member, peers: readonly Member[]): Promise<string[]> {
+  const said = await troubleshoot(await mounted(member, "agents"), { hosts: { [SERVICE]: [member.serviceAddress] } });
+  for (const { name } of peers) {
+    const entry = said.get(name);
+    assert.deepEqual(
+      [entry?.connects, entry?.faults],
+      [true, []],
+      `${member.name}'s agents to ${name}: ${entry?.text}`,
+    );
+  }
+  return [...said.keys()].sort();
+}
+
+const CONTAINERS = {
+  agents: ["daemonsets/cilium", "cilium-agent", "cilium-clustermesh"],
+  kvstoremesh: ["deployments/clustermesh-apiserver", "kvstoremesh", "cilium-kvstoremesh"],
+} as const;
+
+/** What a workload mounts: the Secret that was written, and beside it the cluster's own files, by its volumes. */
+async function mounted({ api }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
+  const [workload, container, secretName] = CONTAINERS[who];
+  const path = `/namespaces/${NAMESPACE}`;
+  const { spec }: V1DaemonSet | V1Deployment = await api.ask("GET", `/apis/apps/v1${path}/${workload}`);
+  const secret: V1Secret = await api.ask("GET", `/api/v1${path}/secrets/${secretName}`);
+  const folder = mountedFolder(spec?.template.spec, container);
+  assert.ok(folder, `${workload} mounts the folder`);
+  assert.ok(folder.secrets.has(secretName), `${workload} mounts ${secretName}`);
+  const beside: Record<string, string> = {};
+  for (const [file, source] of folder.files) {
+    const kind = source.kind === "Secret" ? "secrets" : "configmaps";
+    const { status, body } = await api.request("GET", `/api/v1${path}/${kind}/${source.object}`);
+    const value: string | undefined = status === 200 ? body.data?.[source.key] : undefined;
+    if (value === undefined) continue;
+    beside[file] = source.kind === "Secret" ? Buffer.from(value, "base64").toString() : value;
+  }
+  return { data: secret.data ?? {}, beside };
+}
+
+/** The names that the pods of the workload resolve by its host aliases. */
+async function workloadHosts({ api }: Member, kvstoremesh: boolean): Promise<Record<string, string[]>> {
+  const [workload] = CONTAINERS[kvstoremesh ? "kvstoremesh" : "agents"];
+  const { spec }: V1Deployment = await api.ask("GET", `/apis/apps/v1/namespaces/${NAMESPACE}/${workload}`);
+  const hosts: Record<string, string[]> = {};
+  for (const { ip, hostnames } of spec?.template.spec?.hostAliases ?? []) {
+    for (const name of hostnames ?? []) hosts[name] = [...(hosts[name] ?? []), ip];
+  }
+  return hosts;
+}
+
+/** The files that the old scripts would have written for a peer: the node's address in the URL. */
+export function oldScriptFiles({ name, address, port, pki }: Member): MountedFiles {
+  const mount = "/var/lib/cilium/clustermesh";
+  const config = [
+    "endpoints:",
+    `- https://${address}:${port}`,
+    `trusted-ca-file: '${mount}/${name}-ca.crt'`,
+    `key-file: '${mount}/${name}.key'`,
+    `cert-file: '${mount}/${name}.crt'`,
+  ].join("\n");
+  const files = {
+    [name]: `${config}\n`,
+    [`${name}-ca.crt`]: pki.ca.cert,
+    [`${name}.crt`]: pki.remote.cert,
+    [`${name}.key`]: pki.remote.key,
+  };
+  return { data: Object.fromEntries(Object.entries(files).map(([key, text]) => [key, Buffer.from(text)])) };
+}
