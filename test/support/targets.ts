@@ -50,13 +50,12 @@ interface TargetChoices {
 
 /** A peer as extract-secret writes it, of its own CA, with id `id`; `overrides` lie over it. */
 export function peerOf(name: string, id = 2, overrides: Partial<Peer> = {}): SourcedPeer {
-  const ca = caOf(name);
   const peer: Peer = {
     name,
     endpoints: [`https://${name}.mesh.cilium.io:32379`],
     hostAliases: [{ hostname: `${name}.mesh.cilium.io`, ips: [`10.0.${id >> 8}.${id & 255}`] }],
-    ca: { pem: ca.cert },
-    client: clientOf(ca),
+    ca: overrides.ca ?? { pem: caOf(name).cert },
+    client: overrides.client ?? clientOf(caOf(name)),
     facts: { name, id, maxConnectedClusters: 255 },
     ...overrides,
   };
