@@ -54,7 +54,7 @@ assets: install ## the real servers that judge us, built once into the cache
 	@node test/servers/assets.mjs
 
 test: build ## units, properties, contracts, and one small real mesh
-	@$(NODE_TEST) $$($(FIND_TESTS)) test/e2e/smoke.test.ts
+	@$(NODE_TEST) --test-concurrency=2 $$($(FIND_TESTS)) test/e2e/smoke.test.ts
 
 test-all: check test test-node ## everything
 	@$(NODE_TEST) --test-concurrency=1 $$(find test/e2e -name '*.test.ts' -not -name 'smoke.test.ts' | sort)

@@ -1,6 +1,6 @@
 /** What all programs share: arguments as kubectl's users know them, streams, and exit codes. */
 import type { Options } from "yargs";
-import yargs from "yargs/yargs";
+import parseArguments from "yargs-parser";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { harmless } from "../lib/show/style.ts";
 import { nearestOf, showVersion, style, tell, traced } from "./terminal.ts";
@@ -89,38 +89,43 @@ async function run<O extends Record<string, Options>>(
   }
 }
 
+const common = {
+  help: { alias: "h", type: "boolean", describe: "show this" },
+  version: { type: "boolean", describe: "show the version" },
+} as const satisfies Record<string, Options>;
+
+/**
+ * Reads the arguments by yargs' parser. yargs itself takes as long to load as all the rest, so it is loaded for the help
+ * alone; what it would check is checked here.
+ */
 async function parse<O extends Record<string, Options>>(
   program: string,
-  { usage, description, examples, options, positionals }: Command<O>,
+  command: Command<O>,
   argv: string[],
 ): Promise<Arguments<O> | undefined> {
-  const width = Math.min(process.stderr.columns ?? 100, 100);
-  const parser = yargs(argv)
-    .scriptName(program)
-    .usage(`${usage.replaceAll("$0", program)}\n\n${description}`)
-    .options(Object.fromEntries(Object.entries(options).map(withChoicesInText)))
-    .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
-    .parserConfiguration({
+  const { options, positionals } = command;
+  const all = Object.entries<Options>({ ...options, ...common });
+  const aliases = Object.fromEntries(all.map(([name, { alias }]) => [name, [alias ?? []].flat()]));
+  checkFlags(argv, Object.entries(aliases).flat(2), program);
+  const ofType = (wanted: Options["type"]) => all.filter(([, { type }]) => type === wanted).map(([name]) => name);
+  const args = parseArguments(argv, {
+    alias: aliases,
+    string: ofType("string"),
+    boolean: ofType("boolean"),
+    number: ofType("number"),
+    array: ofType("array").map((key) => ({ key, string: true })),
+    default: Object.fromEntries(
+      all.flatMap(([name, { default: value }]) => (value === undefined ? [] : [[name, value]])),
+    ),
+    configuration: {
       "greedy-arrays": false,
       "camel-case-expansion": false,
       "dot-notation": false,
       "parse-positional-numbers": false,
-      "duplicate-arguments-array": true,
-    })
-    .locale("en")
-    .version(false)
-    .help(false)
-    .wrap(width)
-    .exitProcess(false)
-    .fail(false);
-  parser.option("help", { alias: "h", type: "boolean", describe: "show this" });
-  parser.option("version", { type: "boolean", describe: "show the version" });
-
-  const allowed = ["help", "h", "version", ...Object.entries(options).flatMap(([name, { alias }]) => [name, alias])];
-  checkFlags(argv, allowed.filter((name) => typeof name === "string") as string[], program);
-  const args = await parser.parseAsync();
+    },
+  });
   if (args.help) {
-    process.stdout.write(`${await parser.getHelp()}\n`);
+    process.stdout.write(`${await helpOf(program, command)}\n`);
     return undefined;
   }
   if (args.version) {
@@ -132,10 +137,25 @@ async function parse<O extends Record<string, Options>>(
   if (positionals === undefined && files.length > 0) {
     throw new UserError(`${files[0]} is not understood: ${program} takes no files; see ${program} --help`, 2);
   }
-  const lists = Object.entries(options)
-    .filter(([, { type }]) => type === "array")
-    .map(([name]) => [name, args[name] ?? []]);
+  const lists = ofType("array").map((name) => [name, args[name] ?? []]);
   return { ...args, ...Object.fromEntries(lists), files } as Arguments<O>;
+}
+
+async function helpOf<O extends Record<string, Options>>(
+  program: string,
+  { usage, description, examples, options }: Command<O>,
+): Promise<string> {
+  const { default: yargs } = await import("yargs/yargs");
+  return yargs([])
+    .version(false)
+    .help(false)
+    .scriptName(program)
+    .usage(`${usage.replaceAll("$0", program)}\n\n${description}`)
+    .options(Object.fromEntries(Object.entries<Options>({ ...options, ...common }).map(withChoicesInText)))
+    .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
+    .locale("en")
+    .wrap(Math.min(process.stderr.columns ?? 100, 100))
+    .getHelp();
 }
 
 /** Values are checked here, for yargs says it in three lines; its help still shows them. */

@@ -80,8 +80,8 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
     if (args["output-file"] !== undefined) {
       await writePrivately(args["output-file"], text);
     } else {
-      if (peer.client !== "importer") warnOfKey();
       process.stdout.write(text);
+      if (peer.client !== "importer") warnOfKey();
     }
     return EXIT.done;
   } finally {

@@ -47,7 +47,8 @@ function reason(error: unknown): string | undefined {
   if (/SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_SIGNATURE|ISSUER_CERT/.test(code)) {
     return "its certificate is not signed by a known CA; certificate-authority in the kubeconfig has to name it";
   }
-  // In TLS 1.3 that comes after the handshake, with the first read.
+  // In TLS 1.3 these come after the handshake, with the first read.
+  if (code.endsWith("_ALERT_CERTIFICATE_REQUIRED")) return "it wants a client certificate";
   if (/_ALERT_(.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code)) return "it refused the client certificate";
   return REASONS[code];
 }

@@ -56,14 +56,14 @@ function isExempt(host: string, port: number, list: string): boolean {
 function inCidr(host: string, cidr: string): boolean {
   const [, base = "", length = ""] = /^(.*)\/(\d{1,3})$/.exec(cidr) ?? [];
   const bits = { 4: 32, 6: 128 }[isIP(base)] ?? -1;
-  return isIP(host) !== 0 && Number(length) <= bits && contains(base, Number(length), host);
+  return Number(length) <= bits && contains(base, Number(length), host);
 }
 
 function contains(base: string, length: number, host: string): boolean {
-  const family = (ip: string) => (isIP(ip) === 4 ? "ipv4" : "ipv6");
+  const family = isIP(base) === 4 ? "ipv4" : "ipv6";
   const list = new BlockList();
-  list.addSubnet(base, length, family(base));
-  return list.check(host, family(host));
+  list.addSubnet(base, length, family);
+  return isIP(host) === isIP(base) && list.check(host, family);
 }
 
 /** What a proxy that wants a password gets from its URL. */

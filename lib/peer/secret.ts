@@ -177,6 +177,13 @@ export function readPeerFile(secret: V1Secret, source: string): { peers: Peer[];
     );
   }
   findings.push(...entries.flatMap((entry) => entry.findings));
+  for (const { name, config } of entries) {
+    if (!config || config.otherFields.length === 0) continue;
+    const fields = config.otherFields.join(", ");
+    findings.push(
+      finding("config-fields-ignored", { source, key: name }, `the config has ${fields}, which is left out`),
+    );
+  }
   return { peers: entries.map(({ peer }) => peer).filter((peer) => peer !== undefined), findings };
 }
 

@@ -67,6 +67,11 @@ test("each wanted name stands for exactly its addresses, one entry an address", 
   }
 });
 
+test("a name that two peers tell of has the addresses of both", () => {
+  const merged = mergeHostAliases(undefined, [alias("lb.example", "10.0.0.1"), alias("lb.example", "10.0.0.2")]);
+  assert.deepEqual(merged?.hostAliases, [entry("10.0.0.1", "lb.example"), entry("10.0.0.2", "lb.example")]);
+});
+
 test("others' names keep their addresses, wanted ones have theirs, and again nothing changes", () => {
   const ip = fc.oneof(fc.constantFrom("10.0.0.1", "10.0.0.2", "fd00::1"), ipAddress);
   const name = fc.oneof(fc.constantFrom("c2", "c3"), hostname);

@@ -191,6 +191,7 @@ test("a file of somebody's where ours would stand is not written over", () => {
         c3: configText("https://c3:1", [cert, cert, "x"]),
       },
     ],
+    ["with the same content", { [cert]: clientOf(caOf("c2")).cert }],
     ["a config itself", { [cert]: "endpoints: []\n", [ca]: "endpoints: []\n" }],
     ["all taken", { [cert]: "1", "c2.etcd-client.2.crt": "2", "c2.etcd-client.3.crt": "3" }],
   ];
@@ -203,6 +204,7 @@ test("a file of somebody's where ours would stand is not written over", () => {
     const renewed = merge(files, { ...c2, client: clientOf(caOf("c2"), "remote", 1) });
     assert.equal(renewed.changes.size, 2, what);
     assert.equal(renewed.changes.has("c2"), false, what);
+    for (const name of Object.keys(standing)) assert.equal(renewed.changes.has(name), false, `${what}: ${name}`);
   }
 });
 
@@ -216,6 +218,23 @@ test("two peers of one import do not write over each other's files, in whatever 
     const files = after(merge(standing, ...wanted));
     for (const peer of wanted) assert.deepEqual(read(files, peer.name), { ...peer, facts: {} }, peer.name);
     assert.equal(files.c3, standing.c3);
+  }
+});
+
+test("a file that serves two purposes is not written over for one of them", () => {
+  const key = caKey(c3);
+  // c2's certificate stands under the name that c3's CA will have, with its content; or is a config besides.
+  const asCa = { ...inLayout(c2, ["x", key, "y"]), [key]: caOf("c3").cert };
+  const asConfig = { ...inLayout(c2, ["x", "z", "y"]), z: "endpoints: []\n" };
+  for (const standing of [asCa, asConfig]) {
+    for (const wanted of [
+      [c2, c3],
+      [c3, c2],
+    ]) {
+      const files = after(merge(standing, ...wanted));
+      for (const peer of wanted) assert.deepEqual(read(files, peer.name), { ...peer, facts: {} }, peer.name);
+      if (standing === asConfig) assert.equal(files.z, asConfig.z);
+    }
   }
 });
 

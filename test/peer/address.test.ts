@@ -167,6 +167,7 @@ test("covering prefixes are few, and stay when a node comes", () => {
   const nodes = (count: number) => Array.from({ length: count }, (_, i) => `10.1.${i}.0/24`);
   assert.deepEqual(coveringPrefixes(nodes(3)), ["10.1.0.0/20"]);
   assert.deepEqual(coveringPrefixes(nodes(4)), ["10.1.0.0/20"]);
+  assert.deepEqual(coveringPrefixes(nodes(17)), ["10.1.0.0/16"]);
   assert.deepEqual(coveringPrefixes(nodes(200)), ["10.1.0.0/16"]);
   assert.deepEqual(coveringPrefixes(nodes(256)), ["10.1.0.0/16"]);
   assert.deepEqual(coveringPrefixes(["10.1.0.0/24", "fd00:0:0:1::/64", "10.2.0.0/24", "x", "10.0.0.1"]), [

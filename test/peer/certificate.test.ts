@@ -287,5 +287,6 @@ test("no text crashes the readers: they throw PemError or nothing", () => {
         }
       }
     }),
+    { numRuns: 60 },
   );
 });

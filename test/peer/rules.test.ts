@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type Judge, type StandingPeer, samePeer } from "../../lib/peer/rules.ts";
+import { makeCa } from "../../lib/sandbox/pki.ts";
 import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
 
@@ -147,6 +148,13 @@ test("when a certificate is valid", () => {
     assert.match(one?.message ?? "", message, what);
     assert.deepEqual(others, [], what);
   }
+});
+
+test("a bundle in which one CA has expired is as good as the others are", () => {
+  const dates = { notBefore: new Date(NOW.getTime() - 9 * DAY), notAfter: new Date(NOW.getTime() - DAY) };
+  const dead = makeCa({ cn: "dead", ...dates });
+  assert.deepEqual(judged({ ca: { pem: dead.cert + c2.cert } }), []);
+  assert.deepEqual(codes(judged({ ca: { pem: dead.cert }, client: clientOf(dead) })), ["ca-expired"]);
 });
 
 test("the clock is the argument, not the machine's", () => {
@@ -384,6 +392,7 @@ test("what must fit between clusters", () => {
     ["the same node port, no kube-proxy replacement", { ...kpr, kubeProxyReplacement: false }, {}, []],
     ["the same node port, kube-proxy replacement not known", { nodePort: 32379 }, {}, []],
     ["the same node port on 1.19", { ...kpr, version: "1.19.0" }, {}, []],
+    ["the same node port, version not known", { ...kpr, version: "" }, {}, []],
     ["no node port", { kubeProxyReplacement: true }, {}, []],
   ];
   for (const [what, target, peer, expected, overrides] of table) {

@@ -239,6 +239,17 @@ test("all findings of a Secret come at once, and its good peers too", () => {
   );
 });
 
+test("fields that are not carried over are warned of", () => {
+  const config = `${configText("https://c2:1", ["ca", "crt", "key"])}dial-timeout: 5s\nca-file: /x\n`;
+  const { peers, findings } = readPeerFile(
+    secretOf({ ca: a.cert, crt: client.cert, key: client.key, c2: config }),
+    "f",
+  );
+  assert.equal(peers.length, 1);
+  const message = "the config has ca-file, dial-timeout, which is left out";
+  assert.deepEqual(findings, [finding("config-fields-ignored", { source: "f", key: "c2" }, message)]);
+});
+
 test("a cluster's own cache is read as an entry, by either kind of its own files", () => {
   for (const own of [COMMON, LOCAL]) {
     const { peers, findings } = readPeerFile(

@@ -1,0 +1,97 @@
+/** API servers of any protocol for one test, and transports to them. */
+import assert from "node:assert/strict";
+import { createServer as createHttpServer } from "node:http";
+import {
+  createSecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
+import { createServer as createHttpsServer } from "node:https";
+import type { AddressInfo, Server, Socket } from "node:net";
+import type { TestContext } from "node:test";
+import type { Credentials } from "../../lib/cluster/credentials.ts";
+import type { Context } from "../../lib/cluster/kubeconfig.ts";
+import { ConnectionError, type ConnectOptions, connect, type Transport } from "../../lib/cluster/transport.ts";
+import { issue, makeCa } from "../../lib/sandbox/pki.ts";
+
+export const ca = makeCa({ cn: "ca" });
+export const certificate = issue(ca, { cn: "api", usage: "server", ips: ["127.0.0.1"], dns: ["api.test"] });
+
+export type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+export type Kind = "h2" | "h1" | "http";
+
+export interface Served {
+  url: string;
+  sockets: Set<Socket>;
+  /** How many connections there have been. */
+  connections(): number;
+  sessions: ServerHttp2Session[];
+  requests: string[];
+}
+
+/** An API server of one protocol, stopped after the test; `tls` goes over its certificate. */
+export async function serve(t: TestContext, kind: Kind, handle: Handler, tls: object = {}): Promise<Served> {
+  const requests: string[] = [];
+  const sessions: ServerHttp2Session[] = [];
+  const listener = (request: Http2ServerRequest, response: Http2ServerResponse) => {
+    requests.push(`${request.method} ${request.url}`);
+    handle(request, response);
+  };
+  const options = { ...certificate, ...tls };
+  const server =
+    kind === "h2"
+      ? createSecureServer(options, listener)
+          .on("session", (session) => sessions.push(session.on("error", () => {})))
+          .on("sessionError", () => {})
+      : kind === "h1"
+        ? createHttpsServer(options, listener as never)
+        : createHttpServer(listener as never);
+  server.on("tlsClientError", () => {});
+  return { ...(await listen(t, server, kind === "http" ? "http" : "https")), requests, sessions };
+}
+
+/** Has a server listen on a free port, and stops it after the test. */
+export async function listen(t: TestContext, server: Server, scheme = "https") {
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  server.on("connection", (socket: Socket) => {
+    connections++;
+    sockets.add(socket.on("error", () => {}));
+    socket.once("close", () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  const url = `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { url, sockets, connections: () => connections };
+}
+
+export function contextOf(server: string, others: Partial<Context> = {}): Context {
+  return { name: "a", server, tls: { ca: ca.cert, insecure: false }, user: {}, presentsCertificate: false, ...others };
+}
+
+export interface Opening extends ConnectOptions {
+  context?: Partial<Context>;
+  obtain?: () => Promise<Credentials>;
+}
+
+/** A transport that is closed after the test. */
+export function open(t: TestContext, server: string, { context, obtain, ...options }: Opening = {}): Transport {
+  const nobody = async () => ({ headers: {} });
+  const transport = connect(contextOf(server, context), obtain ?? nobody, { env: {}, ...options });
+  t.after(() => transport.close());
+  return transport;
+}
+
+/** It fails with a ConnectionError of one line. */
+export const fails = (result: Promise<unknown>, message: RegExp) =>
+  assert.rejects(result, (error: unknown) => {
+    assert.ok(error instanceof ConnectionError, String(error));
+    assert.equal(error.exitCode, 1);
+    assert.match(error.message, message);
+    assert.equal(error.message.split("\n").length, 1);
+    return true;
+  });
