@@ -2,8 +2,9 @@
 import type { Options } from "yargs";
 import parseArguments from "yargs-parser";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { nearestOf } from "../lib/peer/nearest.ts";
 import { harmless } from "../lib/show/style.ts";
-import { nearestOf, showVersion, style, tell, traced } from "./terminal.ts";
+import { showVersion, style, tell, traced } from "./terminal.ts";
 
 /** One program or command: its help, its options, and what it does. It answers with its exit code. */
 export interface Command<O extends Record<string, Options>> {

@@ -1,7 +1,8 @@
 /** `clustermesh-secrets`, and `kubectl clustermesh-secrets`: all commands in one program. */
 import { basename } from "node:path";
 import { EXIT } from "../lib/peer/errors.ts";
-import { nearestOf, showVersion, style, tell } from "./terminal.ts";
+import { nearestOf } from "../lib/peer/nearest.ts";
+import { showVersion, style, tell } from "./terminal.ts";
 
 type Main = (program: string, argv: string[]) => Promise<void>;
 

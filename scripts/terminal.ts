@@ -25,24 +25,3 @@ export function traced(line: string): void {
 export function showVersion(): void {
   process.stdout.write(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
 }
-
-/** The nearest of some names by edit distance, if it is near. */
-export function nearestOf(name: string, names: readonly string[]): string | undefined {
-  const near = names
-    .map((other) => ({ other, distance: editDistance(name, other) }))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return near && near.distance <= Math.max(1, Math.floor(name.length / 3)) ? near.other : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}

@@ -195,14 +195,19 @@ function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channe
           // A stream that ends with its session says why in its cause.
           failure = error.cause instanceof Error ? error.cause : error;
         });
+        stream.on("end", () => {
+          if (!answered || failure || stream.rstCode) return;
+          resolve({ ...answered, body: body.toString() });
+          // A server that has said all need not have read all.
+          if (!stream.writableFinished) stream.close(constants.NGHTTP2_CANCEL);
+        });
         stream.on("close", () => {
-          if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) {
-            reject(Object.assign(new Error("the server took no more requests"), { code: NOT_TAKEN }));
-          } else if (answered && !failure && stream.rstCode === constants.NGHTTP2_NO_ERROR) {
-            resolve({ ...answered, body: body.toString() });
-          } else {
-            reject(failure ?? cut());
-          }
+          const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+          reject(
+            refused
+              ? Object.assign(new Error("the server took no more requests"), { code: NOT_TAKEN })
+              : (failure ?? cut()),
+          );
         });
         if (sent !== undefined) stream.end(sent);
       }),

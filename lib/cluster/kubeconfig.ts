@@ -1,8 +1,10 @@
 /** Kubeconfigs, loaded and merged by client-go's rules, and the context that is taken from them. */
+
 import { X509Certificate } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { nearestOf } from "../peer/nearest.ts";
 import {
   type ContextEntry,
   type Impersonation,
@@ -161,11 +163,8 @@ function findContext({ contexts, files }: Kubeconfig, wanted: string | undefined
   }
   const found = contexts.get(wanted);
   if (found) return found;
-  const [nearest] = [...contexts.keys()]
-    .map((name) => ({ name, distance: distance(name, wanted) }))
-    .filter((other) => other.distance <= Math.max(2, wanted.length / 3))
-    .sort((one, other) => one.distance - other.distance);
-  const hint = nearest ? `; did you mean ${JSON.stringify(nearest.name)}?` : "";
+  const nearest = nearestOf(wanted, contexts.keys());
+  const hint = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
   throw new KubeconfigError(`the kubeconfig has no context ${JSON.stringify(wanted)}${hint} (it has ${known})`);
 }
 
@@ -265,18 +264,4 @@ export function targetKey({ server, tls, proxyUrl }: Context): string {
 
 function some(names: string[]): string {
   return names.length > 10 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
-}
-
-/** How many letters two names differ by (Levenshtein). */
-function distance(one: string, other: string): number {
-  let row = Array.from({ length: [...other].length + 1 }, (_, index) => index);
-  for (const [i, letter] of [...one].entries()) {
-    const next = [i + 1];
-    for (const [j, against] of [...other].entries()) {
-      const change = (row[j] ?? 0) + (letter === against ? 0 : 1);
-      next.push(Math.min(change, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }

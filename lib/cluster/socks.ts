@@ -25,7 +25,18 @@ export async function socksTunnel(proxy: URL, host: string, port: number, signal
   const fail = (why: string) =>
     new ConnectionError(`proxy ${proxy.host} does not connect to ${host}, port ${port}: ${why}`);
   const socket = connect({ host: proxy.hostname.replace(/^\[|\]$/g, ""), port: Number(proxy.port) || 1080 });
-  const abort = () => socket.destroy(new Error("aborted"));
+  let received = Buffer.alloc(0);
+  let failure: Error | undefined;
+  let wake = () => {};
+  const onData = (bytes: Buffer) => {
+    received = Buffer.concat([received, bytes]);
+    wake();
+  };
+  socket.on("data", onData).on("close", () => wake());
+  socket.on("error", (error) => {
+    failure = error;
+  });
+  const abort = () => socket.destroy(new Error("given up"));
   signal?.addEventListener("abort", abort, { once: true });
   try {
     await once(socket, "connect");
@@ -43,6 +54,8 @@ export async function socksTunnel(proxy: URL, host: string, port: number, signal
     if (reply !== 0) throw fail(REPLIES[reply] ?? `it answered ${reply}`);
     const bound = { 1: 4, 3: -1, 4: 16 }[kind] ?? 4;
     await take((bound < 0 ? ((await take(1))[0] ?? 0) : bound) + 2);
+    // Nothing is lost before the next listens: a server does not speak first.
+    socket.off("data", onData);
     return socket;
   } catch (error) {
     socket.destroy();
@@ -54,12 +67,15 @@ export async function socksTunnel(proxy: URL, host: string, port: number, signal
   }
 
   async function take(length: number): Promise<Buffer> {
-    for (;;) {
-      const bytes: Buffer | null = socket.read(length);
-      if (bytes?.length === length) return bytes;
-      if (bytes || socket.readableEnded || socket.destroyed) throw fail("it ended the connection");
-      await Promise.race([once(socket, "readable"), once(socket, "close")]);
+    while (received.length < length) {
+      if (socket.destroyed || socket.readableEnded) throw failure ?? fail("it ended the connection");
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
     }
+    const taken = received.subarray(0, length);
+    received = received.subarray(length);
+    return taken;
   }
 }
 

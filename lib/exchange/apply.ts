@@ -12,8 +12,9 @@ import {
 } from "../cluster/api.ts";
 import { UserError } from "../peer/errors.ts";
 import { hasErrors } from "../peer/findings.ts";
+import type { Change } from "./change.ts";
 import type { Outcome } from "./merge.ts";
-import type { Change, Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import type { Target } from "./target.ts";
 
 /** How long conflicts are answered by reading and planning again, in milliseconds. */

@@ -4,7 +4,8 @@ import { UserError } from "../peer/errors.ts";
 import { type Finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
 import { applyPlan } from "./apply.ts";
-import { type Change, type Plan, type PlanOptions, plan } from "./plan.ts";
+import type { Change } from "./change.ts";
+import { type Plan, type PlanOptions, plan } from "./plan.ts";
 import type { Target } from "./target.ts";
 
 /** How many targets are read, and written, at a time. */

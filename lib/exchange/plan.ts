@@ -1,6 +1,6 @@
 /** Planning an import: what stands in the target, and peers, give the changes to make. Pure. */
-import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
-import { LAST_APPLIED, PEERS, type PeerRecord, readPeerRecords, USERS, writePeerRecords } from "../peer/annotations.ts";
+import type { V1ConfigMap } from "@kubernetes/client-node";
+import { type PeerRecord, USERS } from "../peer/annotations.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import {
@@ -13,17 +13,11 @@ import {
   versionAtLeast,
 } from "../peer/peer.ts";
 import { checkAddresses, checkMesh, type SourcedPeer } from "../peer/rules.ts";
-import {
-  COMMON_FILES,
-  decodeFiles,
-  type Entry,
-  type LaidOut,
-  LOCAL_FILES,
-  layOut,
-  readEntries,
-} from "../peer/secret.ts";
-import { hostAliasPatch, type JsonPatch, mergeHostAliases } from "./aliases.ts";
+import { COMMON_FILES, type Entry, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
+import { hostAliasPatch, mergeHostAliases } from "./aliases.ts";
+import { type Change, versioned } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
+import { type OpenSecret, openSecret, planSecret } from "./secret-change.ts";
 import type { Target, Workload } from "./target.ts";
 import { chooseTls, type TlsMode } from "./tls.ts";
 import { mergeUsers, UsersError, userOf } from "./users.ts";
@@ -34,19 +28,6 @@ export interface PlanOptions {
   users: boolean;
   /** Which workloads may be patched, and so restarted, for their host aliases. */
   restarts: "none" | "deployments" | "all";
-}
-
-/** One object to write. Each is old or new, whole; every prefix of a plan's changes leaves what worked working. */
-export type Change =
-  | { verb: "create"; kind: "Secret"; name: string; object: V1Secret }
-  | { verb: "create"; kind: "ConfigMap"; name: string; object: V1ConfigMap }
-  | { verb: "merge-patch"; kind: "Secret" | "ConfigMap"; name: string; patch: MergePatch }
-  | { verb: "json-patch"; kind: Workload["kind"]; name: string; patch: JsonPatch; reason: string };
-
-/** A merge patch under the `resourceVersion` that was read; null removes. */
-export interface MergePatch {
-  metadata: { resourceVersion?: string; annotations?: Record<string, string | null> };
-  data?: Record<string, string | null>;
 }
 
 export interface Plan {
@@ -64,10 +45,6 @@ export interface Plan {
   missing: { workload: Workload; hostnames: string[] }[];
   findings: Finding[];
 }
-
-/** Limits of a Secret, in bytes: its decoded data, and all annotations of an object together. */
-export const MAX_DATA = 1_048_576;
-export const MAX_ANNOTATIONS = 262_144;
 
 /**
  * Plans the import of peers into a target: merged into what stands there, in the layout that the contract names for
@@ -134,7 +111,13 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     remote.files,
     chosen.map((peer) => layOut(peer, "target")),
   );
-  planSecret(kvstoreMesh ? KVSTOREMESH_SECRET : AGENTS_SECRET, target, remote, remoteMerge, facts, result);
+  const write = (name: string, ...args: [OpenSecret, Merged, ReadonlyMap<string, PeerRecord>]) => {
+    const { change, cleaned, findings } = planSecret(name, target, ...args);
+    if (change) result.changes.push(change);
+    if (cleaned) result.cleaned.push(name);
+    result.findings.push(...findings);
+  };
+  write(kvstoreMesh ? KVSTOREMESH_SECRET : AGENTS_SECRET, remote, remoteMerge, facts);
   const merges = [remoteMerge];
   if (kvstoreMesh) {
     const cache = cacheConfig(target, findings);
@@ -144,7 +127,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     );
     // What an upgrade left behind here is still a peer, and its id still worth knowing.
     const leftBehind = new Map([...agents.records].filter(([name]) => !remoteMerge.files.has(name)));
-    planSecret(AGENTS_SECRET, target, agents, agentsMerge, leftBehind, result);
+    write(AGENTS_SECRET, agents, agentsMerge, leftBehind);
     merges.push(agentsMerge);
   }
   for (const { name } of chosen) {
@@ -178,25 +161,6 @@ function withoutSelf({ facts, source }: Target, candidates: readonly SourcedPeer
     }
   }
   return { own, peers };
-}
-
-interface OpenSecret {
-  secret: V1Secret | undefined;
-  files: Map<string, Buffer>;
-  entries: Map<string, Entry>;
-  records: ReturnType<typeof readPeerRecords>;
-}
-
-function openSecret(secret: V1Secret | undefined, { source }: Target, findings: Finding[]): OpenSecret {
-  const decoded = secret ? decodeFiles(secret, { source }) : { files: new Map<string, Buffer>(), findings: [] };
-  findings.push(...decoded.findings);
-  const annotations = secret?.metadata?.annotations ?? {};
-  return {
-    secret,
-    files: decoded.files,
-    entries: new Map(readEntries(decoded.files, annotations, source).map((entry) => [entry.name, entry])),
-    records: readPeerRecords(annotations[PEERS]),
-  };
 }
 
 /** Names that the target's workloads resolve already. */
@@ -248,93 +212,6 @@ function cacheConfig(target: Target, findings: Finding[]): LaidOut["config"] {
     hostAliases: [],
     ...((local ?? target.localMounted) ? LOCAL_FILES : COMMON_FILES),
   };
-}
-
-/** Adds the change of one of the two config Secrets, if there is any. */
-function planSecret(
-  name: string,
-  target: Target,
-  { secret }: OpenSecret,
-  { changes, files }: Merged,
-  records: ReadonlyMap<string, PeerRecord>,
-  result: Plan,
-): void {
-  const old = secret?.metadata?.annotations ?? {};
-  const kept = new Map([...records].filter(([peer]) => files.has(peer)));
-  const annotations: Record<string, string | null> = {};
-  const peers = writePeerRecords(kept);
-  if (peers !== old[PEERS]) annotations[PEERS] = peers ?? null;
-  if (old[LAST_APPLIED] !== undefined) {
-    annotations[LAST_APPLIED] = null;
-    result.cleaned.push(name);
-  }
-  result.findings.push(...checkSize(name, target.source, files, { ...old, ...annotations }));
-  if (changes.size === 0 && Object.keys(annotations).length === 0) return;
-  const data = Object.fromEntries([...changes].map(([key, content]) => [key, content?.toString("base64") ?? null]));
-  if (secret) {
-    const patch = { metadata: versioned(secret, annotations), ...(changes.size > 0 && { data }) };
-    result.changes.push({ verb: "merge-patch", kind: "Secret", name, patch });
-    return;
-  }
-  const metadata = { name, namespace: target.namespace, ...withoutNulls(annotations) };
-  const object: V1Secret = {
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata,
-    type: "Opaque",
-    data: data as Record<string, string>,
-  };
-  result.changes.push({ verb: "create", kind: "Secret", name, object });
-}
-
-function checkSize(
-  name: string,
-  source: string,
-  files: ReadonlyMap<string, Buffer>,
-  annotations: Record<string, string | null>,
-): Finding[] {
-  const data = [...files.values()].reduce((sum, { length }) => sum + length, 0);
-  const noted = Object.entries(annotations).reduce(
-    (sum, [key, value]) => sum + (value === null ? 0 : Buffer.byteLength(key) + Buffer.byteLength(value)),
-    0,
-  );
-  const tooLarge = (what: string, bytes: number, limit: number, remedy: string) =>
-    finding(
-      "secret-too-large",
-      { source, key: name },
-      `${what} would be ${bytes.toLocaleString("en")} bytes, ${(bytes - limit).toLocaleString("en")} more than fit`,
-      remedy,
-    );
-  const findings: Finding[] = [];
-  if (data > MAX_DATA) {
-    findings.push(
-      tooLarge(
-        "its data",
-        data,
-        MAX_DATA,
-        "let the clusters share a CA and import with --tls=common, or use ECDSA keys, which are smaller",
-      ),
-    );
-  }
-  if (noted > MAX_ANNOTATIONS) {
-    findings.push(tooLarge("its annotations", noted, MAX_ANNOTATIONS, "remove annotations that others left there"));
-  }
-  return findings;
-}
-
-function versioned(
-  { metadata }: V1Secret | V1ConfigMap,
-  annotations: Record<string, string | null>,
-): MergePatch["metadata"] {
-  return {
-    ...(metadata?.resourceVersion !== undefined && { resourceVersion: metadata.resourceVersion }),
-    ...(Object.keys(annotations).length > 0 && { annotations }),
-  };
-}
-
-function withoutNulls(annotations: Record<string, string | null>): { annotations?: Record<string, string> } {
-  const present = Object.entries(annotations).filter((entry): entry is [string, string] => entry[1] !== null);
-  return present.length > 0 ? { annotations: Object.fromEntries(present) } : {};
 }
 
 /** Grants each peer its user. Charts 1.14 to 1.16 with KVStoreMesh let the agents in by `remote-<own name>`. */

@@ -1,6 +1,7 @@
 /** What an import did, as lines for a person. Pure. */
+
+import type { Change } from "../exchange/change.ts";
 import type { TargetReport } from "../exchange/import.ts";
-import type { Change } from "../exchange/plan.ts";
 import { enumerate, harmless, type Style } from "./style.ts";
 
 /** A change that restarts pods, announced before it is made; undefined for one that does not. */

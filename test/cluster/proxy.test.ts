@@ -178,12 +178,22 @@ async function socksProxy(t: TestContext, to: string, { password = "", reply = 0
   const asked: string[] = [];
   const server = createServer(async (socket) => {
     socket.on("error", () => {});
+    let received = Buffer.alloc(0);
+    let wake = () => {};
+    const onData = (bytes: Buffer) => {
+      received = Buffer.concat([received, bytes]);
+      wake();
+    };
+    socket.on("data", onData);
     const take = async (length: number): Promise<Buffer> => {
-      for (;;) {
-        const bytes: Buffer | null = socket.read(length);
-        if (bytes) return bytes;
-        await new Promise((resolve) => socket.once("readable", resolve));
+      while (received.length < length) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
       }
+      const taken = received.subarray(0, length);
+      received = received.subarray(length);
+      return taken;
     };
     const [, methods = 0] = await take(2);
     const offered = [...(await take(methods))];
@@ -199,6 +209,7 @@ async function socksProxy(t: TestContext, to: string, { password = "", reply = 0
     const [, , , kind] = await take(4);
     const host = kind === 1 ? await take(4) : kind === 4 ? await take(16) : await take((await take(1))[0] ?? 0);
     asked.push(`${kind} ${kind === 3 ? host : host.toString("hex")} ${(await take(2)).readUInt16BE()}`);
+    socket.off("data", onData).pause();
     const answer = Buffer.from([5, reply, 0, ...bound, 0, 0]);
     // In two pieces, as a network may bring it.
     socket.write(answer.subarray(0, 3));
@@ -211,23 +222,24 @@ async function socksProxy(t: TestContext, to: string, { password = "", reply = 0
   return { url, asked };
 }
 
-test("SOCKS 5: names are resolved by the proxy, with and without a password, over h2 and HTTP/1.1", async (t) => {
-  for (const kind of ["h2", "h1"] as const) {
+test("SOCKS 5: names are resolved by the proxy, with and without a password, for servers of every kind", async (t) => {
+  for (const kind of ["h2", "h1", "http"] as const) {
     const { url } = await serve(t, kind, echo);
     const get = (proxyUrl: string, server = SERVER) => {
       const tls = { ca: ca.cert, insecure: false, serverName: "api.test" };
-      return open(t, server, { context: { proxyUrl, tls } }).request({ method: "GET", path: "/x" });
+      const target = kind === "http" ? server.replace("https", "http") : server;
+      return open(t, target, { context: { proxyUrl, tls } }).request({ method: "GET", path: "/x" });
     };
     const free = await socksProxy(t, url);
     assert.equal((await get(free.url)).body, "/x");
     assert.equal((await get(free.url.replace("socks5:", "socks5h:"))).body, "/x");
     assert.equal((await get(free.url, "https://10.1.2.3:6443")).body, "/x");
-    assert.equal((await get(free.url, "https://[fd00::1:2]")).body, "/x");
+    assert.equal((await get(free.url, "https://[fd00::1:2]:6443")).body, "/x");
     assert.deepEqual(free.asked, [
       "3 api.test 6443",
       "3 api.test 6443",
       "1 0a010203 6443",
-      "4 fd000000000000000000000000010002 443",
+      "4 fd000000000000000000000000010002 6443",
     ]);
     const guarded = await socksProxy(t, url, { password: "me:p@ss", bound: [3, 2, 104, 105] });
     const withPassword = (word: string) => guarded.url.replace("://", `://me:${word}@`);
@@ -241,7 +253,14 @@ test("SOCKS 5: names are resolved by the proxy, with and without a password, ove
     assert.equal((await get(v6.url)).body, "/x");
     const strict = await socksProxy(t, url, { reply: 2 });
     await fails(get(strict.url), /does not connect to api\.test, port 6443: its rules do not allow it/);
-    await fails(get(url.replace("https", "socks5")), /does not speak SOCKS 5|it ended the connection/);
+    const other = await serve(t, "http", echo);
+    await fails(get(other.url.replace("http", "socks5")), /api\.test, port 6443: it does not speak SOCKS 5/);
+    const mute = await listen(
+      t,
+      createServer((socket) => socket.end()),
+      "socks5",
+    );
+    await fails(get(mute.url), /api\.test, port 6443: it ended the connection/);
     const { host } = new URL(url.replace("127.0.0.1", "127.0.0.7"));
     await fails(get(`socks5://${host}`), /proxy 127\.0\.0\.7:\d+ cannot be reached \(ECONNREFUSED\)/);
   }

@@ -91,6 +91,18 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.equal(requests.length, 6);
   });
 
+  test(`${kind}: an answer that comes before all is sent is taken`, async (t) => {
+    const { url } = await serve(t, kind, (_, response) => {
+      response.writeHead(413, kind === "h2" ? {} : { connection: "close" });
+      response.end("too large");
+    });
+    const transport = open(t, url);
+    const request = { method: "POST", path: "/x", body: "x".repeat(8 * 1_048_576) } as const;
+    const { status, body } = await transport.request(request);
+    assert.deepEqual({ status, body }, { status: 413, body: "too large" });
+    assert.equal((await get(transport)).status, 413);
+  });
+
   test(`${kind}: half an answer is none`, async (t) => {
     const { url, requests, sockets } = await serve(t, kind, (_, response) => {
       response.writeHead(200, { "content-length": "100" });

@@ -1,6 +1,7 @@
 /** Applies a plan to a target as an API server would, so that plans can be chained without one. Pure. */
 import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
-import type { Change, MergePatch, Plan } from "../../lib/exchange/plan.ts";
+import type { Change, MergePatch } from "../../lib/exchange/change.ts";
+import type { Plan } from "../../lib/exchange/plan.ts";
 import type { Target } from "../../lib/exchange/target.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
 
