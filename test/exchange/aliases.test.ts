@@ -107,7 +107,7 @@ test("others' names keep their addresses, wanted ones have theirs, and again not
       );
       if (!merged) return;
       assert.equal(new Set(merged.hostAliases.map(({ ip }) => ip)).size, merged.hostAliases.length);
-      assert.ok(merged.hostnames.length > 0 && merged.hostnames.every((one) => isWanted.has(one)));
+      assert.equal(merged.hostnames.length > 0 && merged.hostnames.every((one) => isWanted.has(one)), true);
       assert.equal(mergeHostAliases(merged.hostAliases, names), undefined);
     }),
   );

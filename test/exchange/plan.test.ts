@@ -285,7 +285,7 @@ test("a peer that moves from the agents to KVStoreMesh is written there first an
   assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
   const after = textsOf(applied(target, planned).agentsSecret);
   const old = textsOf(before.agentsSecret);
-  assert.ok(isOwnCache([/- (.*)/.exec(after.c2 ?? "")?.[1] ?? ""]));
+  assert.equal(isOwnCache([/- (.*)/.exec(after.c2 ?? "")?.[1] ?? ""]), true);
   assert.equal(after.c3, old.c3);
   assert.equal("c2.etcd-client.key" in after, false, "no key stays behind");
   assert.equal(after["c3.etcd-client.key"], old["c3.etcd-client.key"]);
@@ -332,7 +332,7 @@ test("a patch is made under the version that was read, and names only what chang
   const first = imported(targetOf("1.20"), [c2]);
   const [change, ...others] = run(first, [c3]).changes.filter(({ kind }) => kind === "Secret");
   assert.equal(others.length, 0);
-  assert.ok(change?.verb === "merge-patch");
+  assert.ok(change?.verb === "merge-patch", "a change of the Secret");
   assert.equal(change.patch.metadata.resourceVersion, first.agentsSecret?.metadata?.resourceVersion);
   assert.deepEqual(
     Object.keys(change.patch.data ?? {}).filter((key) => key in (first.agentsSecret?.data ?? {})),
@@ -476,7 +476,7 @@ test("one CA for all: no private key in the Secret, unless it is asked for", () 
   const peers = [ofOneCa("c2", 2), ofOneCa("c3", 3)];
   const auto = textsOf(imported(targetOf("1.18"), peers).agentsSecret);
   assert.deepEqual(Object.keys(auto).sort(), ["c2", "c3"]);
-  for (const path of COMMON) assert.ok(auto.c2?.includes(MOUNT + path));
+  for (const path of COMMON) assert.equal(auto.c2?.includes(MOUNT + path), true);
   const own = textsOf(imported(targetOf("1.18"), peers, { tls: "peer" }).agentsSecret);
   assert.deepEqual(Object.values(own).filter((text) => text === shared.cert).length, 1, "the CA is stored once");
   assert.equal(own["c3.etcd-client.key"], clientOf(shared).key);
@@ -581,13 +581,13 @@ test("254 RSA peers with CAs of their own are refused with the bytes, before any
     Number(text.replaceAll(",", "")),
   );
   const [change] = planned.changes;
-  assert.ok(change?.verb === "create");
+  assert.ok(change?.verb === "create", "a change of the Secret");
   const bytes = Object.values(change.object.data ?? {}).reduce(
     (sum, value) => sum + Buffer.byteLength(value, change.kind === "Secret" ? "base64" : "utf8"),
     0,
   );
   assert.deepEqual([total, over], [bytes, bytes - MAX_DATA]);
-  assert.ok(over > 0);
+  assert.equal(over > 0, true);
   assert.match(one?.remedy ?? "", /--tls=common/);
 });
 
@@ -749,7 +749,10 @@ test("importing again changes nothing, whatever stood there", () => {
       assert.deepEqual(again.changes.map(brief), []);
       assert.deepEqual([again.granted, again.cleaned], [[], []]);
       assert.deepEqual([...again.outcomes.keys()], [...first.outcomes.keys()]);
-      assert.ok([...again.outcomes.values()].every((outcome) => outcome === "unchanged"));
+      assert.equal(
+        [...again.outcomes.values()].every((outcome) => outcome === "unchanged"),
+        true,
+      );
     }),
     { numRuns: 80 },
   );
@@ -826,20 +829,22 @@ function working(target: Target): Set<string> {
 }
 
 test("after every change what worked before works, and no config's key is ever gone", () => {
-  let carriedOut = 0;
+  let replaced = 0;
   fc.assert(
-    fc.property(anyTarget, anyPeers, fc.constantFrom("auto", "peer", "common"), (target, peers, tls) => {
-      const planned = plan(target, peers, { tls, users: true, restarts: "all" });
+    fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
+      const options: PlanOptions = { tls: "auto", users: true, restarts: "all" };
+      const target = applied(empty, plan(empty, before, options));
+      const planned = plan(target, peers, options);
       if (hasErrors(planned.findings)) return;
-      carriedOut++;
-      const before = working(target);
+      const worked = working(target);
+      if ([...planned.outcomes].some(([name, outcome]) => outcome === "changed" && worked.has(name))) replaced++;
       const keys = [target.agentsSecret, target.kvstoremeshSecret].map((secret) =>
         entriesOf(secret).map(({ name }) => name),
       );
       for (let count = 1; count <= planned.changes.length; count++) {
         const then = applied(target, planned, count);
         const now = working(then);
-        for (const name of before)
+        for (const name of worked)
           assert.ok(now.has(name), `${name} after ${brief(planned.changes[count - 1] as Change)}`);
         for (const [i, secret] of [then.agentsSecret, then.kvstoremeshSecret].entries()) {
           for (const name of keys[i] ?? []) assert.ok(secret?.data?.[name] !== undefined, name);
@@ -849,9 +854,9 @@ test("after every change what worked before works, and no config's key is ever g
       const end = working(applied(target, planned));
       for (const name of planned.outcomes.keys()) assert.ok(end.has(name), name);
     }),
-    { numRuns: 250 },
+    { numRuns: 200 },
   );
-  assert.ok(carriedOut > 30, `only ${carriedOut} plans were without errors`);
+  assert.ok(replaced > 10, `only ${replaced} plans replaced a peer that worked`);
 });
 
 test("no plan passes the limits of a Secret without saying so", () => {

@@ -125,7 +125,10 @@ test("only remote-<cluster> with the role remote is ever added; all else stays; 
       const { content, annotation, granted } = mergeUsers(of(text), clusters);
       const before = standing.users ?? [];
       if (content === undefined)
-        return assert.ok(clusters.every((name) => before.some((one) => one.name === userOf(name))));
+        return assert.equal(
+          clusters.every((name) => before.some((one) => one.name === userOf(name))),
+          true,
+        );
       const added = granted.map((name) => ({ name: userOf(name), role: "remote" }));
       assert.deepEqual(parse(content), { ...parse(text), users: [...before, ...added] });
       assert.deepEqual(
@@ -168,7 +171,10 @@ test("no content crashes the reader", () => {
       (text) => {
         try {
           const { content } = mergeUsers(of(text), ["c2"]);
-          assert.ok(usersIn(content ?? text).some((one) => (one as { name?: unknown })?.name === "remote-c2"));
+          assert.equal(
+            usersIn(content ?? text).some((one) => (one as { name?: unknown })?.name === "remote-c2"),
+            true,
+          );
         } catch (error) {
           assert.ok(error instanceof UsersError, String(error));
         }

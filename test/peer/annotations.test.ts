@@ -100,7 +100,7 @@ test("records of peers are read as they were written, in an order of their own, 
       const known = entries.filter(([, one]) => Object.keys(one).length > 0);
       if (known.length === 0) assert.equal(text, undefined);
       assert.deepEqual(readPeerRecords(text), new Map([...known].sort(([a], [b]) => (a < b ? -1 : 1))));
-      assert.ok((text ?? "").length <= 200 * known.length);
+      assert.equal((text ?? "").length <= 200 * known.length, true);
     }),
   );
 });
@@ -114,8 +114,8 @@ test("no annotation crashes the reader of records, and what it reads are numbers
   fc.assert(
     fc.property(value, (text) => {
       for (const { id, maxConnectedClusters } of readPeerRecords(text).values()) {
-        assert.ok(id === undefined || typeof id === "number");
-        assert.ok(maxConnectedClusters === undefined || typeof maxConnectedClusters === "number");
+        assert.equal(id === undefined || typeof id === "number", true);
+        assert.equal(maxConnectedClusters === undefined || typeof maxConnectedClusters === "number", true);
       }
     }),
   );

@@ -84,7 +84,7 @@ test("a megabyte of begun blocks is read in no time", () => {
   const start = performance.now();
   assert.equal(hasPem(pem), false);
   assert.throws(() => readCertificates(pem), PemError);
-  assert.ok(performance.now() - start < 500);
+  assert.equal(performance.now() - start < 500, true);
 });
 
 test("private keys of every kind, and what is none", () => {

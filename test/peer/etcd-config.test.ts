@@ -57,7 +57,7 @@ test("a config is read as it was written, in YAML 1.1 and 1.2 alike", () => {
       });
       assert.deepEqual(parseEtcdConfig(text), { endpoints, hostAliases, ...files, otherFields: [] });
       assert.deepEqual(parse(text, { version: "1.1" }), parse(text));
-      assert.ok(isEtcdConfig(text));
+      assert.equal(isEtcdConfig(text), true);
     }),
   );
 });
@@ -127,11 +127,17 @@ test("no text crashes the reader of configs", () => {
     fc.property(text, (given) => {
       try {
         const { endpoints, hostAliases } = parseEtcdConfig(given);
-        assert.ok(endpoints.every((url) => typeof url === "string"));
-        assert.ok(hostAliases.every(({ hostname, ips }) => typeof hostname === "string" && Array.isArray(ips)));
+        assert.equal(
+          endpoints.every((url) => typeof url === "string"),
+          true,
+        );
+        assert.equal(
+          hostAliases.every(({ hostname, ips }) => typeof hostname === "string" && Array.isArray(ips)),
+          true,
+        );
       } catch (error) {
         assert.ok(error instanceof EtcdConfigError, String(error));
-        assert.ok(!error.message.includes("\n"));
+        assert.equal(!error.message.includes("\n"), true);
       }
     }),
     { numRuns: 300 },

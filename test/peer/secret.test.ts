@@ -142,7 +142,7 @@ test("the file of a keyless peer holds no key, and its CA in an annotation", () 
   const facts = { name: "c2", id: 2, authMode: "cluster" as const, ca: a.cert };
   const file = writePeerFile({ ...peerOf("c2").peer, ca: "importer", client: "importer", facts });
   assert.deepEqual(Object.keys(file.data ?? {}), ["c2"]);
-  for (const path of COMMON) assert.ok(textsOf(file).c2?.includes(MOUNT + path));
+  for (const path of COMMON) assert.equal(textsOf(file).c2?.includes(MOUNT + path), true);
   assert.doesNotMatch(JSON.stringify(file) + JSON.stringify(textsOf(file)), /PRIVATE KEY/);
   assert.equal(file.metadata?.annotations?.["clustermesh-secrets/ca"], a.cert);
 });
@@ -352,7 +352,7 @@ test("no Secret that comes in crashes the reader", () => {
       const read = secrets.map((one) => readPeerFile(one, "f"));
       const peers = read.flatMap((one) => one.peers);
       const all = [...findings, ...read.flatMap((one) => one.findings)];
-      assert.ok(peers.length + all.length > 0);
+      assert.equal(peers.length + all.length > 0, true);
       for (const one of all) assert.doesNotMatch(one.message, /PRIVATE KEY-/);
       for (const peer of peers) assert.deepEqual(readPeerFile(writePeerFile(peer), "f").peers[0]?.client, peer.client);
     }),

@@ -312,7 +312,13 @@ export const CASES: Case[] = [
     async run({ request }) {
       const metadata = { name: "labelled", labels: { "a b": "c", d: "e f" }, annotations: { "g/h/i": "j" } };
       const answer = await request("POST", SECRETS, secret("labelled", { metadata }));
-      refused(answer, 422, "Invalid", /^Secret "labelled" is invalid: \[metadata\.labels: Invalid value: "a b": /);
+      // The real one goes through labels in any order.
+      refused(
+        answer,
+        422,
+        "Invalid",
+        /^Secret "labelled" is invalid: \[metadata\.labels: Invalid value: "(a b|e f)": /,
+      );
       const fields = answer.body.details.causes.map(({ field }: { field: string }) => field);
       assert.deepEqual(fields, ["metadata.labels", "metadata.labels", "metadata.annotations"]);
       const right = { name: "", labels: { "x.example/A_b.c": "" }, annotations: { "x.example/a": "any thing, 😀" } };
