@@ -211,12 +211,13 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
   const ids = new Map<number, string>();
   if (facts.id !== undefined) ids.set(facts.id, facts.name ?? "the target");
   const members = [
-    ...target.standing.map((peer) => ({ ...peer, source: target.source })),
-    ...peers.map(({ peer, source }) => ({ ...peer.facts, name: peer.name, source })),
+    ...target.standing.map((peer) => ({ ...peer, source: target.source, stands: true })),
+    ...peers.map(({ peer, source }) => ({ ...peer.facts, name: peer.name, source, stands: false })),
   ];
+
   let reference =
     facts.maxConnectedClusters === undefined ? undefined : { whose: "the target", maximum: facts.maxConnectedClusters };
-  for (const { name, id, maxConnectedClusters: maximum, source } of members) {
+  for (const { name, id, maxConnectedClusters: maximum, source, stands } of members) {
     const at = { source, key: name };
     if (id === undefined) {
       findings.push(
@@ -245,7 +246,9 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
           "maximum-differs",
           at,
           `${name} has max-connected-clusters ${maximum}, ${reference.whose} ${reference.maximum}`,
-          "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
+          stands
+            ? `if that is no longer so, import the present file of ${name} in the same call`
+            : "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
         ),
       );
     }

@@ -155,7 +155,8 @@ for (const kind of ["h2", "h1", "http"] as const) {
     setTimeout(() => transport.close(), 100);
     await Promise.all(pending.map((one) => fails(one, /the connection was closed/)));
     await fails(get(transport), /closed/);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const deadline = Date.now() + 10_000;
+    while (sockets.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(sockets.size, 0);
   });
 }
