@@ -53,8 +53,7 @@ async function runImport(args: Arguments<typeof options>): Promise<number> {
     throw new UserError("--restart-agents and --no-restarts exclude each other", EXIT.refused);
   }
   const targets = await targetsOf(args);
-  const { peers, findings } = await readPeers(paths, new Date());
-  const result = await importPeers(targets, peers, findings, {
+  const result = await importPeers(targets, readPeers(paths, new Date()), {
     plan: {
       tls: args.tls as TlsMode,
       users: args.users,

@@ -47,7 +47,7 @@ export async function targetsOf(args: ClusterArguments & { context: string[] }):
   }
   return [...targets.values()].map((context) => ({
     source: context.name,
-    open: async () => connectFor(args, context),
+    open: () => connectFor(args, context),
     read: (api) =>
       readTarget(api, context.name, {
         namespace: args.namespace,

@@ -1,7 +1,7 @@
 /** What a cluster's ConfigMap, workloads and certificate tell of it. Pure. */
 import type { V1DaemonSet, V1Deployment, V1Service } from "@kubernetes/client-node";
 import { coveringPrefixes } from "../peer/address.ts";
-import { commonName, PemError, readCertificates } from "../peer/certificate.ts";
+import { certificateUser } from "../peer/certificate.ts";
 import { type ClusterFacts, USERS_CONFIG_MAP, versionAtLeast } from "../peer/peer.ts";
 import { etcdPort, type NodeInfo } from "./endpoint.ts";
 import { volumeObjects } from "./volumes.ts";
@@ -68,21 +68,10 @@ function authMode(
   deployment: V1Deployment,
   clientCertificate: string | undefined,
 ): ClusterFacts["authMode"] {
-  const user = clientCertificate === undefined ? undefined : userOf(clientCertificate);
+  const user = clientCertificate === undefined ? undefined : certificateUser(clientCertificate);
   if (user === `remote-${name}`) return "cluster";
   if (versionAtLeast(version, "1.14") === false || !takesUsers(deployment)) return "legacy";
   return user === "remote" ? "migration" : undefined;
-}
-
-/** The common name of a certificate in PEM; undefined where it cannot be read. */
-function userOf(pem: string): string | undefined {
-  try {
-    const [leaf] = readCertificates(pem);
-    return leaf && commonName(leaf);
-  } catch (error) {
-    if (error instanceof PemError) return undefined;
-    throw error;
-  }
 }
 
 /** Whether a volume of the Deployment takes the users ConfigMap. */

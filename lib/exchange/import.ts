@@ -15,7 +15,8 @@ const PARALLEL = 8;
 export interface TargetSource {
   /** Its context. */
   source: string;
-  open(): Promise<KubernetesApi>;
+  /** Starts to connect. */
+  open(): KubernetesApi;
   read(api: KubernetesApi): Promise<Target>;
 }
 
@@ -38,17 +39,16 @@ export interface ImportOptions {
  * Imports peers into targets. A target that does not answer fails for itself; a finding of severity error anywhere
  * stops all.
  *
- * @param found what was found in the files themselves.
+ * @param reading the peers, and what was found in their files: these are read while the targets are.
  * @returns the findings that stopped the import, or a report for each target in the order given.
  */
 export async function importPeers(
   sources: readonly TargetSource[],
-  peers: readonly SourcedPeer[],
-  found: readonly Finding[],
+  reading: Promise<{ peers: SourcedPeer[]; findings: Finding[] }>,
   options: ImportOptions,
 ): Promise<{ refused: Finding[] } | { reports: TargetReport[] }> {
-  const readings = await inParallel(sources, async (source) => {
-    const api = await source.open();
+  const opening = inParallel(sources, async (source) => {
+    const api = source.open();
     try {
       return { source, api, target: await source.read(api) };
     } catch (error) {
@@ -56,8 +56,9 @@ export async function importPeers(
       throw error;
     }
   });
-  const ready = readings.filter(succeeded);
   try {
+    const [readings, { peers, findings: found }] = await Promise.all([opening, reading]);
+    const ready = readings.filter(succeeded);
     let planOptions = options.plan;
     let plans = ready.map(({ target }) => plan(target, peers, planOptions));
     const findings = unique([...found, ...plans.flatMap((one) => one.findings)]);
@@ -74,7 +75,7 @@ export async function importPeers(
 
     const writes = new Map<string, number>();
     const written = await inParallel(
-      ready.map((reading, i) => ({ ...reading, first: plans[i] as Plan })),
+      ready.map((one, i) => ({ ...one, first: plans[i] as Plan })),
       async ({ source: { source, read }, api, target, first }) => {
         const done = await applyPlan(api, target, first, {
           reread: () => read(api),
@@ -86,17 +87,17 @@ export async function importPeers(
       },
     );
     const results = written.values();
-    const reports = readings.map((reading, i): TargetReport => {
+    const reports = readings.map((one, i): TargetReport => {
       const { source } = sources[i] as TargetSource;
       const count = writes.get(source) ?? 0;
-      const result = succeeded(reading) ? (results.next().value as (typeof written)[number]) : reading;
+      const result = succeeded(one) ? (results.next().value as (typeof written)[number]) : one;
       return succeeded(result)
         ? { source, state: "done", ...result, writes: count }
         : { source, state: "failed", error: result, writes: count };
     });
     return { reports };
   } finally {
-    for (const { api } of ready) api.close();
+    for (const { api } of (await opening).filter(succeeded)) api.close();
   }
 }
 

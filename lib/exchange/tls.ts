@@ -1,5 +1,5 @@
 /** By which CA and client certificate a target is to reach a peer. Pure. */
-import { commonName, isSignedBy, PemError, readCertificates } from "../peer/certificate.ts";
+import { certificateUser, isSignedBy, PemError, readCertificates } from "../peer/certificate.ts";
 import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
@@ -24,7 +24,7 @@ export function chooseTls(
     findings: [finding(code, place, message, remedy)],
   });
   const obstacle = commonObstacle(peer, target);
-  const identity = peer.client === "importer" ? undefined : userOfCertificate(peer.client.cert);
+  const identity = peer.client === "importer" ? undefined : certificateUser(peer.client.cert);
   const keyless = identity === undefined && peer.client === "importer";
   // In authMode cluster a file holds the peer's own identity, which its own etcd does not let in.
   const notForOthers = identity === `remote-${peer.name}`;
@@ -76,7 +76,7 @@ function commonObstacle(peer: Peer, target: Target): [FindingCode, string, strin
   if (!signedBy(clientCertificate, theirs)) {
     return ["ca-differs", `the target's own certificate is not signed by the CA of ${peer.name}`];
   }
-  const user = userOfCertificate(clientCertificate);
+  const user = certificateUser(clientCertificate);
   if (user === "remote") return undefined;
   const accepted = user === `remote-${facts.name}` && peer.facts.authMode !== "legacy";
   // Where the file has a key, its certificate is the safer one unless the peer is known to take ours.
@@ -105,16 +105,6 @@ function attempt(judge: () => boolean): boolean {
     return judge();
   } catch (error) {
     if (error instanceof PemError) return false;
-    throw error;
-  }
-}
-
-function userOfCertificate(cert: string): string | undefined {
-  try {
-    const [leaf] = readCertificates(cert);
-    return leaf && commonName(leaf);
-  } catch (error) {
-    if (error instanceof PemError) return undefined;
     throw error;
   }
 }

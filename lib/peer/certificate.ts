@@ -91,6 +91,17 @@ export function commonName(certificate: X509Certificate): string | undefined {
   return /^CN=(.*)$/m.exec(certificate.subject)?.[1];
 }
 
+/** The etcd user that a client certificate (PEM) comes as; undefined where it has none, or cannot be read. */
+export function certificateUser(pem: string): string | undefined {
+  try {
+    const [leaf] = readCertificates(pem);
+    return leaf && commonName(leaf);
+  } catch (error) {
+    if (error instanceof PemError) return undefined;
+    throw error;
+  }
+}
+
 /** The DNS names and addresses that a certificate covers; addresses in their short form. */
 export function subjectAltNames(certificate: X509Certificate): string[] {
   const text = certificate.subjectAltName ?? "";

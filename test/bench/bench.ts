@@ -3,7 +3,7 @@
  * node, and against kubectl where it is there. On a real API server where the binaries are there, else on the sandbox.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
@@ -75,8 +75,7 @@ try {
     forget().then(() => trace(importing)),
   ]);
   for (const lines of traces) console.log(`\n${lines.join("\n")}`);
-  mkdirSync("dist", { recursive: true });
-  writeFileSync("dist/bench.json", `${JSON.stringify({ machine, results }, null, 2)}\n`);
+  writeFileSync("bench-results.json", `${JSON.stringify({ machine, results }, null, 2)}\n`);
 
   async function trace([name = "", ...args]: string[]): Promise<string[]> {
     const { stderr } = await run(name, [...args, "--debug"], { kubeconfig });
