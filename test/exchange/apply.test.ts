@@ -1,0 +1,187 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { V1DaemonSet, V1Secret } from "@kubernetes/client-node";
+import { ApiError, daemonSets, secrets } from "../../lib/cluster/api.ts";
+import { importPeers } from "../../lib/exchange/import.ts";
+import { readTarget } from "../../lib/exchange/read-target.ts";
+import { UserError } from "../../lib/peer/errors.ts";
+import type { Finding } from "../../lib/peer/findings.ts";
+import type { SourcedPeer } from "../../lib/peer/rules.ts";
+import { encode, type KubernetesObject } from "../../lib/sandbox/object.ts";
+import { describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { OPTIONS, peerOf } from "../support/targets.ts";
+
+const NAMESPACE = "kube-system";
+const NAME = "cilium-clustermesh";
+
+/** Imports, and gives what became of it; every warning fails. */
+async function importInto(
+  cluster: SandboxedCluster,
+  peers: SourcedPeer[],
+  options: { restarts?: "none" | "deployments" | "all"; may?: boolean; findings?: Finding[] } = {},
+) {
+  const asked: string[][] = [];
+  const announced: string[] = [];
+  const { restarts = "all", may, findings = [] } = options;
+  const result = await importPeers(
+    [
+      {
+        source: "target",
+        open: () => cluster.api,
+        read: (api) => readTarget(api, "target", { warn: (line) => assert.fail(line) }),
+      },
+    ],
+    Promise.resolve({ peers, findings }),
+    {
+      plan: { ...OPTIONS, restarts },
+      warn: () => {},
+      announce: (_, { verb, kind, name }) => announced.push(`${verb} ${kind} ${name}`),
+      ...(may !== undefined && {
+        mayRestartAgents: async (sources) => {
+          asked.push(sources);
+          return may;
+        },
+      }),
+    },
+  );
+  return { result, asked, announced };
+}
+
+function start(t: Parameters<typeof startCluster>[0], version = "1.20") {
+  return startCluster(t, describe({ version, kvstoremesh: false, authMode: "legacy" }));
+}
+
+function stored(cluster: SandboxedCluster): V1Secret {
+  return cluster.server.store.read("Secret", NAMESPACE, NAME) as unknown as V1Secret;
+}
+
+/** Lets somebody else act just before the first request of this method. */
+function justBefore(cluster: SandboxedCluster, method: string, act: () => void): void {
+  let done = false;
+  cluster.server.onRequest = (request) => {
+    if (!done && request.method === method) {
+      done = true;
+      act();
+    }
+    return undefined;
+  };
+}
+
+function foreignSecret(): KubernetesObject {
+  return {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: NAME, namespace: NAMESPACE },
+    type: "Opaque",
+    data: encode({ theirs: "stays" }),
+  } as KubernetesObject;
+}
+
+test("what another writer did between reading and writing stays: the target is read and planned again", async (t) => {
+  const cluster = await start(t);
+  cluster.server.store.put(foreignSecret());
+  justBefore(cluster, "PATCH", () =>
+    cluster.change("Secret", NAME, (object) => {
+      (object as { data?: Record<string, string> }).data = encode({ theirs: "changed" });
+    }),
+  );
+  const { result, announced } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.ok("reports" in result);
+  const [report] = result.reports;
+  assert.equal(report?.state, "done", report?.state === "failed" ? report.error.message : "");
+  assert.equal(report?.writes, 1);
+  assert.equal(report?.state === "done" && report.plan.outcomes.get("c9"), "added");
+  assert.deepEqual(announced, [`merge-patch Secret ${NAME}`, `merge-patch Secret ${NAME}`]);
+  assert.equal(Buffer.from(stored(cluster).data?.theirs ?? "", "base64").toString(), "changed");
+  assert.equal(stored(cluster).data?.c9 !== undefined, true);
+});
+
+test("a race of two creates ends in a merge", async (t) => {
+  const cluster = await start(t);
+  justBefore(cluster, "POST", () => cluster.server.store.put(foreignSecret()));
+  const { result, announced } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.equal("reports" in result && result.reports[0]?.state, "done");
+  assert.deepEqual(announced, [`create Secret ${NAME}`, `merge-patch Secret ${NAME}`]);
+  assert.deepEqual(Object.keys(stored(cluster).data ?? {}).includes("theirs"), true);
+});
+
+test("a workload whose aliases were changed meanwhile is read again, and both changes stand", async (t) => {
+  const cluster = await start(t, "1.18");
+  justBefore(cluster, "PATCH", () =>
+    cluster.change("DaemonSet", "cilium", (object) => {
+      const { spec } = object as unknown as V1DaemonSet;
+      if (spec?.template.spec) spec.template.spec.hostAliases = [{ ip: "192.0.2.1", hostnames: ["theirs.example"] }];
+    }),
+  );
+  const { result } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.equal("reports" in result && result.reports[0]?.state, "done");
+  const names = (cluster.server.store.read("DaemonSet", NAMESPACE, "cilium") as unknown as V1DaemonSet).spec?.template
+    .spec?.hostAliases;
+  assert.deepEqual(
+    names?.map(({ hostnames }) => hostnames),
+    [["theirs.example"], ["c9.mesh.cilium.io"]],
+  );
+});
+
+test("a write that is refused ends that target, and says what was written before", async (t) => {
+  const cluster = await start(t, "1.18");
+  cluster.server.onRequest = ({ method, path }) =>
+    method === "POST" && path.includes("/secrets")
+      ? { status: 422, body: { kind: "Status", code: 422, reason: "Invalid", message: "no" } }
+      : undefined;
+  const { result } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.ok("reports" in result);
+  const [report] = result.reports;
+  assert.equal(report?.state, "failed");
+  assert.equal(report?.state === "failed" && report.error instanceof ApiError, true);
+  assert.equal(report?.writes, 1, "the workload's aliases come before the Secret");
+});
+
+test("a finding of severity error in the files or in the plan writes nothing", async (t) => {
+  const cluster = await start(t);
+  const bad: Finding = { code: "unreadable", severity: "error", source: "a.json", message: "no such file" };
+  for (const [peers, findings] of [
+    [[peerOf("c9", 9)], [bad]],
+    [[peerOf("c9", 2)], []],
+  ] as [SourcedPeer[], Finding[]][]) {
+    const { result, announced } = await importInto(await start(t), peers, { findings });
+    assert.equal("refused" in result, true);
+    assert.deepEqual(announced, []);
+  }
+  assert.deepEqual(
+    cluster.server.requests.filter(({ method }) => method !== "GET"),
+    [],
+  );
+});
+
+test("agents are restarted only where that was said or is answered", async (t) => {
+  for (const [may, patched] of [
+    [false, false],
+    [true, true],
+  ] as const) {
+    const cluster = await start(t, "1.18");
+    const { result, asked, announced } = await importInto(cluster, [peerOf("c9", 9)], { restarts: "deployments", may });
+    assert.deepEqual(asked, [["target"]]);
+    assert.equal(announced.includes("json-patch DaemonSet cilium"), patched);
+    const [report] = "reports" in result ? result.reports : [];
+    assert.equal(report?.state === "done" && report.plan.missing.length, patched ? 0 : 1);
+  }
+});
+
+test("a target that cannot be read fails for itself", async (t) => {
+  const cluster = await start(t);
+  cluster.remove("Deployment", "clustermesh-apiserver");
+  const { result } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.ok("reports" in result);
+  const [report] = result.reports;
+  assert.equal(report?.state === "failed" && report.error instanceof UserError, true);
+});
+
+test("the API's typed writes carry our field manager", async (t) => {
+  const cluster = await start(t);
+  await cluster.api.create(secrets, NAMESPACE, { metadata: { name: "x" } }, { dryRun: true });
+  await cluster.api.jsonPatch(daemonSets, NAMESPACE, "cilium", [], { dryRun: true });
+  const queries = cluster.server.requests.filter(({ method }) => method !== "GET").map(({ path }) => path);
+  for (const path of queries) assert.match(path, /fieldManager=clustermesh-secrets&dryRun=All/);
+  assert.equal(queries.length, 2);
+});
