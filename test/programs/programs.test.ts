@@ -87,6 +87,13 @@ describe("the built programs", () => {
     await rm(file);
   });
 
+  test("an answer that ends the work while others are under way ends the program cleanly, each time", async () => {
+    for (let i = 0; i < 12; i++) {
+      const ended = await Promise.all([1, 2].map(() => extract(["--context", "cluster2", "-n", "elsewhere"])));
+      for (const { code, stderr } of ended) assert.equal(code, 1, stderr);
+    }
+  });
+
   test("stdout closed early ends quietly", async () => {
     const script = `"${node}" "${programPath("extract-secret")}" --context cluster2 | head -1; echo "\${PIPESTATUS[0]}"`;
     const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script], {
