@@ -201,7 +201,7 @@ export interface Judge {
 
 /**
  * What is wrong with peers together, and with them in this target: names, ids, maxima, their number, and what has to
- * fit between clusters (contract: "What must fit between clusters").
+ * fit between clusters.
  */
 export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding[] {
   const place = { source: target.source };

@@ -1,4 +1,4 @@
-/** The meshes in which every pair of values that the contract allows occurs, each judged by Cilium's own programs. */
+/** The meshes in which every pair of values that Cilium allows occurs, each judged by Cilium's own programs. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { type MeshSpec, startMesh } from "../support/mesh.ts";

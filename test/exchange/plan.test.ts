@@ -58,7 +58,7 @@ const usersOf = (target: Target) =>
   ).map(({ name, role }) => `${name}: ${role}`);
 const recordsOf = (secret: Target["agentsSecret"]) => secret?.metadata?.annotations?.[PEERS];
 
-test("what is written follows the contract's table, version by version, with and without KVStoreMesh and users", () => {
+test("what is written is what each version reads, with and without KVStoreMesh and users", () => {
   for (const version of VERSIONS) {
     const at = (minimum: string) => versionAtLeast(version, minimum) === true;
     for (const kvstoreMesh of at("1.14") ? [false, true] : [false]) {

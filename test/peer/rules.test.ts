@@ -28,7 +28,7 @@ test("the severity of a finding follows from its code", () => {
   assert.equal(hasErrors([]), false);
 });
 
-test("what the issue calls a warning is one", () => {
+test("what does not stop a connection is a warning", () => {
   const warnings: FindingCode[] = [
     "pod-cidrs-overlap",
     "tunnel-differs",

@@ -59,7 +59,7 @@ describe("by version", () => {
   for (const version of VERSIONS) {
     const minor = Number(version.split(".")[1]);
     const objects = new Objects(version);
-    test(`${version}: the CA stands where the contract says`, () => {
+    test(`${version}: the CA stands where that chart puts it`, () => {
       assert.equal(objects.find("Secret", "clustermesh-apiserver-ca-cert") !== undefined, minor <= 14);
       assert.equal(objects.find("Secret", "cilium-ca") !== undefined, minor >= 12);
       assert.equal(objects.text("clustermesh-apiserver-remote-cert", "ca.crt"), CA.cert);

@@ -1,4 +1,4 @@
-/** Targets and peers for tests of what is pure, as the contract's table has them for each version. */
+/** Targets and peers for tests of what is pure, as each version's chart makes them. */
 import type { V1Secret } from "@kubernetes/client-node";
 import type { PlanOptions } from "../../lib/exchange/plan.ts";
 import type { Target, Workload } from "../../lib/exchange/target.ts";
