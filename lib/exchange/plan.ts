@@ -47,8 +47,8 @@ export interface Plan {
 }
 
 /**
- * Plans the import of peers into a target: merged into what stands there, in the layout that Cilium reads in
- * the target's version, with users and host aliases where these are needed.
+ * Plans the import of peers into a target: merged into what stands there, in the layout that Cilium of
+ * the target's version reads, with users and host aliases where these are needed.
  *
  * A plan with a finding of severity error is not to be carried out.
  */
