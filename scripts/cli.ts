@@ -198,7 +198,8 @@ function checkValue(name: string, option: Options, value: unknown, program: stri
 function endQuietlyOnClosedPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
+      // EIO: the terminal is gone.
+      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
       process.exit(process.exitCode ?? EXIT.done);
     });
   }

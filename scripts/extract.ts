@@ -1,6 +1,4 @@
 /** `extract-secret`: cluster -> file. */
-
-import { lookup } from "node:dns/promises";
 import { fstatSync } from "node:fs";
 import { ADDRESS_TYPES, type AddressType } from "../lib/cluster/endpoint.ts";
 import { extract } from "../lib/exchange/extract.ts";
@@ -8,7 +6,7 @@ import { writePrivately } from "../lib/exchange/private-file.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
-import { connectFor, contextsOf } from "./targets.ts";
+import { addressesOf, connectFor, contextsOf } from "./targets.ts";
 import { warn } from "./terminal.ts";
 
 const options = {
@@ -69,7 +67,7 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
       addresses: args.addresses,
       addressTypes: types.length > 0 ? types : ["InternalIP", "ExternalIP"],
       clusterIp: args["cluster-ip"],
-      resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+      resolve: addressesOf,
       warn,
     });
     const secret = writePeerFile(peer);

@@ -1,4 +1,5 @@
 /** The clusters that a program's arguments name. */
+import { lookup } from "node:dns/promises";
 import type { KubernetesApi } from "../lib/cluster/api.ts";
 import {
   type Context,
@@ -24,6 +25,11 @@ export async function contextsOf(args: ClusterArguments, names: readonly string[
 
 function impersonation(args: ClusterArguments): Impersonation {
   return { user: args.as, groups: args["as-group"], uid: args["as-uid"] };
+}
+
+/** The addresses of a name, as this machine resolves it. */
+export async function addressesOf(name: string): Promise<string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address);
 }
 
 /** Starts to connect to the cluster of a context. */

@@ -1,4 +1,5 @@
 /** Talking to a person: data alone goes to stdout, everything else to stderr. */
+import { EXIT } from "../lib/peer/errors.ts";
 import { harmless, type Style, styleFor } from "../lib/show/style.ts";
 
 declare const __VERSION__: string | undefined;
@@ -24,4 +25,44 @@ export function traced(line: string): void {
 /** Prints the version of the programs. */
 export function showVersion(): void {
   process.stdout.write(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
+}
+
+/** Asks a question that is answered with y or yes; a closed terminal is a no. */
+export async function agreed(question: string): Promise<boolean> {
+  const { createInterface } = await import("node:readline");
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await new Promise<string>((resolve) => {
+    terminal.once("close", () => resolve(""));
+    // The terminal is in raw mode: a Ctrl-C comes as a key.
+    terminal.once("SIGINT", () => process.kill(process.pid, "SIGINT"));
+    terminal.question(`${harmless(question)} [y/N] `, resolve);
+  });
+  terminal.close();
+  return /^y(es)?$/i.test(answer.trim());
+}
+
+/**
+ * Lets Ctrl-C, SIGTERM and a closed terminal end the work between two writes: before the first one at once, and at the
+ * second signal too.
+ */
+export function interruptible(): { signal: AbortSignal; begun(): void } {
+  const controller = new AbortController();
+  let writing = false;
+  const interrupt = () => {
+    if (!writing || controller.signal.aborted) {
+      tell(
+        writing ? "interrupted in the middle of a write; run again to complete" : "interrupted; nothing was written",
+      );
+      process.exit(EXIT.failed);
+    }
+    controller.abort();
+    tell("interrupted: stopping after the write under way; once more stops at once");
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
+  return {
+    signal: controller.signal,
+    begun: () => {
+      writing = true;
+    },
+  };
 }

@@ -67,7 +67,7 @@ export class NoAddressYet extends UserError {
  * @throws UserError, with exit code 2 where the options contradict, and 1 where nothing reaches the cluster.
  */
 export async function chooseEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
-  if (options.endpoints.length > 0) return given(source, options);
+  if (options.endpoints.length > 0) return givenEndpoint(source, options);
   const service = source.service();
   if (!service) {
     throw new UserError(
@@ -90,8 +90,16 @@ export async function chooseEndpoint(source: EndpointSource, options: EndpointOp
   }
 }
 
-/** What the user says stands before the cluster. */
-async function given(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
+/**
+ * The endpoint for what the user says stands before the cluster: `host:port`, or `ip:port` several times.
+ *
+ * @throws UserError, with exit code 2 where it contradicts itself, and 1 where the certificate covers nothing of it or
+ *   a name does not resolve.
+ */
+export async function givenEndpoint(
+  source: Pick<EndpointSource, "cluster" | "serverNames">,
+  options: Pick<EndpointOptions, "endpoints" | "resolve" | "warn">,
+): Promise<Endpoint> {
   const parsed = options.endpoints.map((text) => {
     const endpoint = parseHostPort(text);
     if (!endpoint) throw new UserError(`--endpoint ${JSON.stringify(text)} is not of the form host:port`, EXIT.refused);
@@ -184,7 +192,7 @@ async function fromLoadBalancer(
 }
 
 /** The addresses of a name, as they are now. */
-async function pin(name: string, { resolve, warn }: EndpointOptions): Promise<string[]> {
+async function pin(name: string, { resolve, warn }: Pick<EndpointOptions, "resolve" | "warn">): Promise<string[]> {
   const found = await resolve(name).catch(() => []);
   const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
   if (ips.length === 0) {
@@ -195,7 +203,11 @@ async function pin(name: string, { resolve, warn }: EndpointOptions): Promise<st
 }
 
 /** The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. */
-function named({ cluster, serverNames }: EndpointSource, addresses: readonly string[], port: number): Endpoint {
+function named(
+  { cluster, serverNames }: Pick<EndpointSource, "cluster" | "serverNames">,
+  addresses: readonly string[],
+  port: number,
+): Endpoint {
   const ips = [...new Set(addresses)].sort(compareAddresses);
   const url = (host: string) => [`https://${formatHostPort({ host, port })}`];
   const [first] = ips;

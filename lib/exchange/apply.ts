@@ -20,15 +20,22 @@ import type { Target } from "./target.ts";
 /** How long conflicts are answered by reading and planning again, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
 
+/** An object as it was written, or would have been. */
+export type Stored = V1Secret | V1ConfigMap | V1Deployment | V1DaemonSet;
+
 export interface ApplyOptions {
+  /** Have the API server check and answer, and store nothing. */
+  dryRun?: boolean;
+  /** Ends the work before the next write. */
+  signal?: AbortSignal;
   /** Reads the target anew after a conflict. */
   reread(): Promise<Target>;
   /** Plans anew after a conflict. */
   replan(target: Target): Plan;
   /** Told of each change before it is made. */
   announce(change: Change): void;
-  /** Told of each change after it was made. */
-  wrote(change: Change): void;
+  /** Told of each change after it was made, with the object as it is then stored. */
+  wrote(change: Change, stored: Stored): void;
 }
 
 /**
@@ -37,7 +44,8 @@ export interface ApplyOptions {
  *
  * @returns the last plan, with the outcomes, users and cleaned Secrets of all attempts.
  * @throws ApiError and ConnectionError as the API server or the way to it gives them; UserError (exit code 1) where
- *   conflicts do not end, or (2) where the target changed so that the peers may not be written any more.
+ *   conflicts do not end or the work is ended, or (2) where the target changed so that the peers may not be written any
+ *   more.
  */
 export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, options: ApplyOptions): Promise<Plan> {
   const deadline = Date.now() + CONFLICT_TIMEOUT;
@@ -53,6 +61,7 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
       );
     }
     await sleep(Math.random() * Math.min(50 * 2 ** attempt, 2_000));
+    if (options.signal?.aborted) throw new Interrupted();
     const next = options.replan(await options.reread());
     if (hasErrors(next.findings)) {
       const first = next.findings.find(({ severity }) => severity === "error");
@@ -66,11 +75,14 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
 
   /** Makes the changes up to the first that conflicts. */
   async function makeChanges({ changes }: Plan): Promise<{ change: Change; error: ApiError } | undefined> {
-    for (const change of changes) {
+    const versions = new Map<string, string | undefined>();
+    for (const change of options.dryRun ? combined(changes) : changes) {
+      if (options.signal?.aborted) throw new Interrupted();
       options.announce(change);
       try {
-        await make(api, target.namespace, change);
-        options.wrote(change);
+        const stored = await make(api, target.namespace, following(change, versions), options.dryRun ?? false);
+        versions.set(change.name, stored.metadata?.resourceVersion);
+        options.wrote(change, stored);
       } catch (error) {
         // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
         const conflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
@@ -82,6 +94,39 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
   }
 }
 
+/** The work was ended from outside. */
+export class Interrupted extends UserError {
+  constructor() {
+    super("interrupted", 1);
+  }
+}
+
+/** A change that follows another one of the same object is made under the version which that one gave. */
+function following(change: Change, versions: ReadonlyMap<string, string | undefined>): Change {
+  const resourceVersion = versions.get(change.name);
+  if (change.verb !== "merge-patch" || !change.follows || resourceVersion === undefined) return change;
+  return { ...change, patch: { ...change.patch, metadata: { ...change.patch.metadata, resourceVersion } } };
+}
+
+/** Where nothing is stored, a change that follows another one of the same object is made together with it. */
+export function combined(changes: readonly Change[]): Change[] {
+  const result: Change[] = [];
+  for (const change of changes) {
+    const first = result.findIndex(({ kind, name }) => kind === change.kind && name === change.name);
+    const before = result[first];
+    if (before && change.verb === "merge-patch") result[first] = together(before, change);
+    else result.push(change);
+  }
+  return result;
+}
+
+function together(first: Change, second: Change & { verb: "merge-patch" }): Change {
+  if (first.verb !== "merge-patch") return first;
+  const { metadata, data } = first.patch;
+  const annotations = { ...metadata.annotations, ...second.patch.metadata.annotations };
+  return { ...first, patch: { metadata: { ...metadata, annotations }, data: { ...data, ...second.patch.data } } };
+}
+
 function isFailedTest({ status }: ApiError, { verb }: Change): boolean {
   return verb === "json-patch" && status === 422;
 }
@@ -90,27 +135,27 @@ function sameChange(a: Change, b: Change): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-async function make(api: KubernetesApi, namespace: string, change: Change): Promise<void> {
+function make(api: KubernetesApi, namespace: string, change: Change, dryRun: boolean): Promise<Stored> {
+  const options = { dryRun };
   switch (change.verb) {
     case "create":
-      if (change.kind === "Secret") await api.create(secrets, namespace, change.object);
-      else await api.create(configMaps, namespace, change.object);
-      return;
+      return change.kind === "Secret"
+        ? api.create(secrets, namespace, change.object, options)
+        : api.create(configMaps, namespace, change.object, options);
     case "merge-patch": {
       const resource: Resource<V1Secret | V1ConfigMap> = change.kind === "Secret" ? secrets : configMaps;
-      await api.mergePatch(resource, namespace, change.name, change.patch);
-      return;
+      return api.mergePatch(resource, namespace, change.name, change.patch, options);
     }
     case "json-patch": {
       const resource: Resource<V1Deployment | V1DaemonSet> = change.kind === "Deployment" ? deployments : daemonSets;
-      await api.jsonPatch(resource, namespace, change.name, change.patch);
+      return api.jsonPatch(resource, namespace, change.name, change.patch, options);
     }
   }
 }
 
 /** The next plan, with what earlier attempts may have done already. */
 function combine(earlier: Plan, next: Plan): Plan {
-  const rank: Record<Outcome, number> = { unchanged: 0, changed: 1, added: 2 };
+  const rank: Record<Outcome, number> = { unchanged: 0, held: 1, changed: 2, moved: 3, added: 4, dropped: 5 };
   const outcomes = new Map(next.outcomes);
   for (const [name, outcome] of earlier.outcomes) {
     if (rank[outcome] > rank[outcomes.get(name) ?? "unchanged"]) outcomes.set(name, outcome);
@@ -119,6 +164,7 @@ function combine(earlier: Plan, next: Plan): Plan {
     ...next,
     outcomes,
     granted: [...new Set([...earlier.granted, ...next.granted])],
+    revoked: [...new Set([...earlier.revoked, ...next.revoked])],
     cleaned: [...new Set([...earlier.cleaned, ...next.cleaned])],
   };
 }

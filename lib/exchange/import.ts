@@ -1,11 +1,14 @@
 /** Importing peers into several targets: all are checked before anything is written anywhere. */
 import type { KubernetesApi } from "../cluster/api.ts";
 import { UserError } from "../peer/errors.ts";
-import { type Finding, hasErrors } from "../peer/findings.ts";
+import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
-import { applyPlan } from "./apply.ts";
+import { applyPlan, type Stored } from "./apply.ts";
 import type { Change } from "./change.ts";
 import { type Plan, type PlanOptions, plan } from "./plan.ts";
+import { keyOf, type Preview, preview } from "./preview.ts";
+import { type GivenEndpoint, makeOut } from "./reach.ts";
+import { readStanding, standingPeer } from "./standing.ts";
 import type { Target } from "./target.ts";
 
 /** How many targets are read, and written, at a time. */
@@ -23,14 +26,26 @@ export interface TargetSource {
 /** What became of one target. */
 export type TargetReport =
   | { source: string; state: "failed"; error: UserError; writes: number }
-  | { source: string; state: "done"; target: Target; plan: Plan; writes: number };
+  | { source: string; state: "done"; target: Target; plan: Plan; writes: number; previews: Preview[] };
 
 export interface ImportOptions {
-  plan: PlanOptions;
+  plan: Omit<PlanOptions, "endpoints">;
+  /** What `--endpoint` says of peers: `host:port` or several `ip:port`; none takes back what it said before. */
+  endpoints: ReadonlyMap<string, readonly string[]>;
+  /** The addresses of a name, for endpoints. */
+  resolve(name: string): Promise<string[]>;
+  /** Whether to write, to have the API server check and store nothing, or to work out here what would be written. */
+  dryRun: "none" | "server" | "client";
+  /** Ends the work before the next write. */
+  signal?: AbortSignal;
   /** Asked, where agents would have to be restarted and the options do not say so, whether they may be. */
   mayRestartAgents?(sources: string[]): Promise<boolean>;
+  /** Asked before the first write, where peers are dropped, whether they may be. */
+  mayDrop?(drops: { source: string; peers: string[] }[]): Promise<boolean>;
   /** Told of findings that do not stop the import, before the first write. */
   warn(findings: Finding[]): void;
+  /** Told of each target's plan before the first write. */
+  intend?(source: string, plan: Plan): void;
   /** Told of each change before it is made. */
   announce(source: string, change: Change): void;
 }
@@ -40,7 +55,8 @@ export interface ImportOptions {
  * stops all.
  *
  * @param reading the peers, and what was found in their files: these are read while the targets are.
- * @returns the findings that stopped the import, or a report for each target in the order given.
+ * @returns the findings that stopped the import, or none of them where it was declined, or a report for each target in
+ *   the order given.
  */
 export async function importPeers(
   sources: readonly TargetSource[],
@@ -58,10 +74,20 @@ export async function importPeers(
   });
   try {
     const [readings, { peers, findings: found }] = await Promise.all([opening, reading]);
-    const ready = readings.filter(succeeded);
+    const ready = await Promise.all(
+      readings.filter(succeeded).map(async (one) => {
+        const endpoints = await madeOut(one.target, peers, options);
+        return { ...one, endpoints };
+      }),
+    );
     let planOptions = options.plan;
-    let plans = ready.map(({ target }) => plan(target, peers, planOptions));
-    const findings = unique([...found, ...plans.flatMap((one) => one.findings)]);
+    const planFor = (target: Target, endpoints: PlanOptions["endpoints"]) =>
+      plan(target, peers, { ...planOptions, ...(endpoints && { endpoints }) });
+    let plans = ready.map(({ target, endpoints }) => planFor(target, endpoints));
+    const findings = unique([
+      ...found.filter((one) => !isReplaced(one, options.endpoints)),
+      ...plans.flatMap((one) => one.findings),
+    ]);
     if (hasErrors(findings)) return { refused: findings };
     options.warn(findings);
 
@@ -69,21 +95,36 @@ export async function importPeers(
     if (waiting.length > 0 && planOptions.restarts === "deployments" && options.mayRestartAgents) {
       if (await options.mayRestartAgents(waiting.map(({ source }) => source.source))) {
         planOptions = { ...planOptions, restarts: "all" };
-        plans = ready.map(({ target }) => plan(target, peers, planOptions));
+        plans = ready.map(({ target, endpoints }) => planFor(target, endpoints));
       }
     }
+    for (const [i, { source }] of ready.entries()) options.intend?.(source.source, plans[i] as Plan);
+    const drops = ready.map(({ source }, i) => ({ source: source.source, peers: droppedBy(plans[i] as Plan) }));
+    const dropping = drops.filter(({ peers }) => peers.length > 0);
+    if (dropping.length > 0 && options.mayDrop && !(await options.mayDrop(dropping))) return { refused: [] };
 
     const writes = new Map<string, number>();
     const written = await inParallel(
-      ready.map((one, i) => ({ ...one, first: plans[i] as Plan })),
-      async ({ source: { source, read }, api, target, first }) => {
+      ready.map((one, i) => ({ ...one, first: plans[i] as Plan, agreed: new Set(drops[i]?.peers) })),
+      async ({ source: { source, read }, api, target, endpoints, first, agreed }) => {
+        if (options.dryRun === "client") return { target, plan: first, previews: preview(target, first) };
+        let current = target;
+        const stored = new Map<string, Stored>();
         const done = await applyPlan(api, target, first, {
-          reread: () => read(api),
-          replan: (next) => plan(next, peers, planOptions),
+          dryRun: options.dryRun === "server",
+          ...(options.signal && { signal: options.signal }),
+          reread: async () => {
+            current = await read(api);
+            return current;
+          },
+          replan: (next) => agreeing(planFor(next, endpoints), agreed),
           announce: (change) => options.announce(source, change),
-          wrote: () => writes.set(source, (writes.get(source) ?? 0) + 1),
+          wrote: (change, object) => {
+            stored.set(keyOf(change), object);
+            if (options.dryRun === "none") writes.set(source, (writes.get(source) ?? 0) + 1);
+          },
         });
-        return { target, plan: done };
+        return { target: current, plan: done, previews: preview(current, done, stored) };
       },
     );
     const results = written.values();
@@ -99,6 +140,41 @@ export async function importPeers(
   } finally {
     for (const { api } of (await opening).filter(succeeded)) api.close();
   }
+}
+
+/** What `--endpoint` says of each peer, made out for this target. */
+async function madeOut(
+  target: Target,
+  peers: readonly SourcedPeer[],
+  { endpoints, resolve, warn }: ImportOptions,
+): Promise<PlanOptions["endpoints"]> {
+  if (endpoints.size === 0) return undefined;
+  const standing = readStanding(target, []);
+  const result = new Map<string, GivenEndpoint | null>();
+  for (const [name, given] of endpoints) {
+    const candidate = peers.find(({ peer }) => peer.name === name) ?? standingPeer(target, standing, name);
+    const noted = (line: string) => warn([finding("addresses-pinned", { source: target.source, key: name }, line)]);
+    if (given.length === 0 || !("peer" in candidate)) result.set(name, null);
+    else result.set(name, await makeOut(candidate.peer, given, { resolve, warn: noted }));
+  }
+  return result;
+}
+
+/** Whether a finding is about an endpoint in a file that `--endpoint` replaces. */
+function isReplaced({ code, key }: Finding, endpoints: ImportOptions["endpoints"]): boolean {
+  const replaced = key !== undefined && (endpoints.get(key)?.length ?? 0) > 0;
+  return replaced && (["endpoint-invalid", "endpoint-not-covered", "alias-invalid"] as FindingCode[]).includes(code);
+}
+
+function droppedBy({ outcomes }: Plan): string[] {
+  return [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name);
+}
+
+/** A plan made again after a conflict drops no peer that was not agreed to. */
+function agreeing(next: Plan, agreed: ReadonlySet<string>): Plan {
+  const more = droppedBy(next).filter((name) => !agreed.has(name));
+  if (more.length === 0) return next;
+  throw new UserError(`the target changed meanwhile: ${more.join(", ")} came, and would be dropped; run again`, 2);
 }
 
 function succeeded<R>(result: R | UserError): result is R {

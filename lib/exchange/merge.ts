@@ -4,7 +4,11 @@ import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../peer/
 import { MOUNT_PATH } from "../peer/peer.ts";
 import { type Entry, type LaidOut, type LaidOutFile, readEntries, type SecretFiles } from "../peer/secret.ts";
 
-export type Outcome = "added" | "changed" | "unchanged";
+/**
+ * What becomes of a peer. `moved`: from the Secret where a switch of KVStoreMesh left it; `held`: not written yet, for
+ * its new name would not resolve.
+ */
+export type Outcome = "added" | "changed" | "moved" | "unchanged" | "dropped" | "held";
 
 export interface Merged {
   /** The keys that change: their new content, or null where they go. */
@@ -14,27 +18,53 @@ export interface Merged {
   files: Map<string, Buffer>;
 }
 
+export interface MergeOptions {
+  /** Names of configs that go. */
+  drop?: ReadonlySet<string>;
+  /** Lay out in our form what says the same in another one too. */
+  anew?: boolean;
+}
+
 /**
  * Merges entries into the files of a Secret. An entry that already says the same keeps its bytes, whatever its layout:
- * Cilium compares bytes, and a changed one makes every agent reconnect. Files that an entry which was replaced had
- * named, and that no config names any more, go. Everything else stays.
+ * Cilium compares bytes, and a changed one makes every agent reconnect. Files that an entry which was replaced or
+ * dropped had named, and that no config names any more, go. Everything else stays.
  */
-export function mergeEntries(standing: SecretFiles, wanted: readonly LaidOut[]): Merged {
+export function mergeEntries(
+  standing: SecretFiles,
+  wanted: readonly LaidOut[],
+  { drop = new Set(), anew = false }: MergeOptions = {},
+): Merged {
   const before = new Map(readEntries(standing, {}, "").map((entry) => [entry.name, entry]));
   const files = new Map(standing);
   const outcomes = new Map<string, Outcome>();
   const replaced = new Set<string>();
-  /** How often configs name a key. */
-  const users = new Map<string, number>();
-  for (const key of [...before.values()].flatMap(keysOf)) users.set(key, (users.get(key) ?? 0) + 1);
+  /** The configs that name a key, whether it stands there or not. */
+  const users = new Map<string, string[]>();
+  for (const entry of before.values()) {
+    for (const key of pathsOf(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
+  }
   const claimed = new Set<string>();
+  /** The configs that leave the keys that they name. */
+  const leaving = new Set([...drop, ...(anew ? wanted.map(({ name }) => name) : [])]);
+  for (const name of drop) {
+    const old = before.get(name);
+    if (!old) continue;
+    files.delete(name);
+    outcomes.set(name, "dropped");
+    for (const key of keysOf(old)) replaced.add(key);
+  }
 
   for (const entry of wanted) {
     const old = before.get(entry.name);
-    // Only what nothing but the entry's own config names may be written over.
-    const own = (key: string) => old !== undefined && keysOf(old).includes(key) && users.get(key) === 1;
-    const mayWrite = (key: string) => !files.has(key) || (own(key) && !before.has(key) && !claimed.has(key));
-    const inPlace = old && saysTheSame(old, entry, standing) ? renewal(old, entry) : undefined;
+    // Only what no other config names may be written, or what all that name it leave.
+    const mayWrite = (key: string) =>
+      (users.has(key) || !files.has(key)) &&
+      (users.get(key) ?? []).every((name) => name === entry.name || leaving.has(name)) &&
+      (!before.has(key) || drop.has(key)) &&
+      !claimed.has(key);
+    const stays = old && (!anew || sameNames(old, entry)) && saysTheSame(old, entry, standing);
+    const inPlace = stays ? renewal(old, entry) : undefined;
     const writes = inPlace?.every(([key, content]) => mayWrite(key) || sameFile(files.get(key), content))
       ? inPlace
       : relayed(entry, mayWrite, files);
@@ -62,8 +92,19 @@ export function mergeEntries(standing: SecretFiles, wanted: readonly LaidOut[]):
   return { changes, outcomes, files };
 }
 
+/** The keys that a config names in its own Secret, also those that are not there. */
+function pathsOf({ config }: Entry): string[] {
+  const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
+  return [...new Set(paths.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length)))];
+}
+
 function keysOf({ keys: { ca, cert, key } }: Entry): string[] {
   return [ca, cert, key].filter((name) => name !== undefined);
+}
+
+/** Whether the files have the names that we give them. */
+function sameNames({ keys }: Entry, { ca, cert, key }: LaidOut): boolean {
+  return keys.ca === ca?.key && keys.cert === cert?.key && keys.key === key?.key;
 }
 
 function saysTheSame(old: Entry, entry: LaidOut, files: SecretFiles): boolean {

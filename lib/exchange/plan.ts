@@ -1,8 +1,8 @@
 /** Planning an import: what stands in the target, and peers, give the changes to make. Pure. */
 import type { V1ConfigMap } from "@kubernetes/client-node";
-import { type PeerRecord, USERS } from "../peer/annotations.ts";
-import { endpointHostnames } from "../peer/etcd-config.ts";
-import { type Finding, finding } from "../peer/findings.ts";
+import { type PeerRecord, recordedFacts, USERS } from "../peer/annotations.ts";
+import { endpointHostnames, isOwnCache } from "../peer/etcd-config.ts";
+import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
 import {
   AGENTS_SECRET,
   APISERVER,
@@ -12,15 +12,18 @@ import {
   USERS_KEY,
   versionAtLeast,
 } from "../peer/peer.ts";
-import { checkAddresses, checkMesh, type SourcedPeer } from "../peer/rules.ts";
-import { COMMON_FILES, type Entry, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
+import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { COMMON_FILES, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
 import { hostAliasPatch, mergeHostAliases } from "./aliases.ts";
 import { type Change, versioned } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
-import { type OpenSecret, openSecret, planSecret } from "./secret-change.ts";
+import { ownerOf } from "./owner.ts";
+import { type GivenEndpoint, reach } from "./reach.ts";
+import { type OpenSecret, planSecret } from "./secret-change.ts";
+import { homeOf, readStanding, type Standing, standingPeer } from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
-import { chooseTls, type TlsMode } from "./tls.ts";
-import { mergeUsers, UsersError, userOf } from "./users.ts";
+import { asItStands, chooseTls, type TlsMode } from "./tls.ts";
+import { addedUsers, mergeUsers, UsersError, userOf } from "./users.ts";
 
 export interface PlanOptions {
   tls: TlsMode;
@@ -28,6 +31,16 @@ export interface PlanOptions {
   users: boolean;
   /** Which workloads may be patched, and so restarted, for their host aliases. */
   restarts: "none" | "deployments" | "all";
+  /** The peers are the whole truth: what else stands there goes. */
+  prune?: boolean;
+  /** What stands there is laid out anew, in the form for the version that runs now. */
+  migrate?: boolean;
+  /** Write the config Secrets even where somebody else owns them. */
+  takeOwnership?: boolean;
+  /** What `--endpoint` says of peers, by name; null takes back what it said before. */
+  endpoints?: ReadonlyMap<string, GivenEndpoint | null>;
+  /** The time to judge standing peers' certificates by. */
+  now: Date;
 }
 
 export interface Plan {
@@ -37,8 +50,9 @@ export interface Plan {
   outcomes: Map<string, Outcome>;
   /** Whether the target's own file was among the peers, and so was passed over. */
   skippedSelf: boolean;
-  /** Etcd users that are added (`remote-<peer>`). */
+  /** Etcd users that are added, and that are taken back (`remote-<peer>`). */
   granted: string[];
+  revoked: string[];
   /** Secrets from which an annotation with their whole content goes. */
   cleaned: string[];
   /** Host aliases that workloads lack and that these options do not let us add. */
@@ -55,39 +69,45 @@ export interface Plan {
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const findings: Finding[] = [];
   const { own, peers: told } = withoutSelf(target, candidates, findings);
-  if (target.facts.name === "default" || target.facts.id === 0) {
+  checkTarget(target, findings);
+  const standing = readStanding(target, findings);
+  const { records } = standing;
+  const inFiles = new Set(told.map(({ peer }) => peer.name));
+  const dropped = new Set(options.prune ? allNames(standing).filter((name) => !inFiles.has(name)) : []);
+  if (options.prune && inFiles.size === 0) {
+    const message = "no file is that of a peer, so pruning would drop everything";
     findings.push(
-      finding(
-        "target-not-set-up",
-        { source: target.source },
-        `cluster-name is ${target.facts.name} and cluster-id ${target.facts.id}: agents ignore all peers`,
-        "set cluster.name and cluster.id of the Helm chart, each of its own in the mesh",
-      ),
+      finding("prune-everything", { source: target.source }, message, "name the files of the peers to keep"),
     );
   }
-  const kvstoreMesh = target.facts.kvstoreMesh === true;
-  const remote = openSecret(kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret, target, findings);
-  const agents = kvstoreMesh ? openSecret(target.agentsSecret, target, findings) : remote;
+  const rest = [...standing.names].filter((name) => !inFiles.has(name) && !dropped.has(name)).sort();
+  const again = standingAgain(target, standing, rest, inFiles, options, findings);
 
-  const records = new Map([...agents.records, ...remote.records]);
   // What a file does not tell may be known from an earlier one.
   const peers = told.map(({ peer, source }) => ({
-    peer: { ...peer, facts: { ...records.get(peer.name), ...peer.facts } },
+    peer: { ...peer, facts: { ...recordedFacts(records.get(peer.name)), ...peer.facts } },
     source,
   }));
-  const wantedNames = new Set(peers.map(({ peer }) => peer.name));
-  const standing = [...new Set([...remote.entries.keys(), ...agents.entries.keys()])]
-    .filter((name) => !wantedNames.has(name) && name !== target.facts.name)
-    .map((name) => ({ name, ...records.get(name) }));
-  findings.push(...checkMesh(peers, { source: target.source, facts: target.facts, standing }));
+  if (peers.length > 0) {
+    const stay = rest.map((name) => ({ name, ...recordedFacts(records.get(name)) }));
+    findings.push(...checkMesh(peers, { source: target.source, facts: target.facts, standing: stay }));
+  }
 
   const chosen: Peer[] = [];
-  for (const candidate of peers) {
-    const withNames = keepStandingAliases(candidate, remote.entries.get(candidate.peer.name));
-    findings.push(...checkAddresses(withNames, resolvedNames(target)));
-    const choice = chooseTls(withNames, target, options.tls);
+  const said = new Map<string, string>();
+  const resolved = resolvedNames(target);
+  for (const candidate of [...peers, ...again]) {
+    const { name } = candidate.peer;
+    const stands = !inFiles.has(name);
+    const reached = reach(candidate.peer, target, standing, options.endpoints?.get(name));
+    if (reached.said !== undefined) said.set(name, reached.said);
+    const located = { ...candidate, peer: reached.peer };
+    const wrong = checkAddresses(located, resolved);
+    const choice =
+      stands && options.tls === "auto" ? asItStands(located, target) : chooseTls(located, target, options.tls);
     if ("peer" in choice) chosen.push(choice.peer);
-    else findings.push(...choice.findings);
+    else wrong.push(...choice.findings);
+    findings.push(...(stands ? asUnusable([...checkPeer(located, options.now), ...wrong]) : wrong));
   }
 
   const result: Plan = {
@@ -95,48 +115,91 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     outcomes: new Map(),
     skippedSelf: own,
     granted: [],
+    revoked: [],
     cleaned: [],
     missing: [],
     findings,
   };
-  if (chosen.length === 0) return result;
-
+  // First, for a config that names what does not resolve yet would cut a peer that worked.
+  const unresolved = planAliases(
+    target,
+    chosen,
+    new Set(told.flatMap(({ peer }) => hostnamesOf(peer))),
+    options,
+    result,
+  );
+  const written = chosen.filter((peer) => !wouldBeCut(peer, standing, unresolved));
+  for (const peer of chosen) if (!written.includes(peer)) result.outcomes.set(peer.name, "held");
   const facts = new Map<string, PeerRecord>([
     ...records,
-    ...chosen.map((peer): [string, PeerRecord] => [peer.name, peer.facts]),
+    ...written.map(({ name, facts }): [string, PeerRecord] => {
+      const endpoint = said.get(name);
+      return [name, { ...recordedFacts(facts), ...(endpoint !== undefined && { endpoint }) }];
+    }),
   ]);
-  // First, for a config that names what does not resolve yet would cut a peer that worked.
-  planAliases(target, chosen, new Set(told.flatMap(({ peer }) => hostnamesOf(peer))), options, result);
-  const remoteMerge = mergeEntries(
-    remote.files,
-    chosen.map((peer) => layOut(peer, "target")),
-  );
-  const write = (name: string, ...args: [OpenSecret, Merged, ReadonlyMap<string, PeerRecord>]) => {
-    const { change, cleaned, findings } = planSecret(name, target, ...args);
-    if (change) result.changes.push(change);
-    if (cleaned) result.cleaned.push(name);
-    result.findings.push(...findings);
-  };
-  write(kvstoreMesh ? KVSTOREMESH_SECRET : AGENTS_SECRET, remote, remoteMerge, facts);
-  const merges = [remoteMerge];
-  if (kvstoreMesh) {
-    const cache = cacheConfig(target, findings);
-    const agentsMerge = mergeEntries(
-      agents.files,
-      chosen.map(({ name }) => ({ name, config: cache })),
-    );
-    // What an upgrade left behind here is still a peer, and its id still worth knowing.
-    const leftBehind = new Map([...agents.records].filter(([name]) => !remoteMerge.files.has(name)));
-    write(AGENTS_SECRET, agents, agentsMerge, leftBehind);
-    merges.push(agentsMerge);
-  }
-  for (const { name } of chosen) {
-    const known = remote.entries.has(name) || agents.entries.has(name);
-    const changed = merges.some(({ outcomes }) => outcomes.get(name) !== "unchanged");
-    result.outcomes.set(name, !known ? "added" : changed ? "changed" : "unchanged");
-  }
-  if (options.users && target.takesUsers) planUsers(target, chosen, result);
+  planSecrets(target, standing, written, dropped, facts, options, result);
+  if (options.users && target.takesUsers) planUsers(target, written, inFiles, options, result);
   return result;
+}
+
+function checkTarget({ facts, source }: Target, findings: Finding[]): void {
+  if (facts.name !== "default" && facts.id !== 0) return;
+  findings.push(
+    finding(
+      "target-not-set-up",
+      { source },
+      `cluster-name is ${facts.name} and cluster-id ${facts.id}: agents ignore all peers`,
+      "set cluster.name and cluster.id of the Helm chart, each of its own in the mesh",
+    ),
+  );
+}
+
+/** Names of all configs in both Secrets, whoever reads them. */
+function allNames({ agents, kvstoremesh }: Standing): string[] {
+  return [...new Set([...agents.entries.keys(), ...kvstoremesh.entries.keys()])].sort();
+}
+
+/** The standing peers that are to be written again: all for a migration, else those that `--endpoint` names. */
+function standingAgain(
+  target: Target,
+  standing: Standing,
+  rest: readonly string[],
+  inFiles: ReadonlySet<string>,
+  { migrate = false, endpoints = new Map() }: PlanOptions,
+  findings: Finding[],
+): SourcedPeer[] {
+  const { source, facts } = target;
+  const refuse = (code: FindingCode, key: string, message: string, remedy: string) =>
+    findings.push(finding(code, { source, key }, message, remedy));
+  for (const [name, given] of endpoints) {
+    if (name === facts.name || inFiles.has(name)) continue;
+    if (!rest.includes(name)) {
+      refuse(
+        "endpoint-for-nobody",
+        name,
+        `--endpoint names ${name}, which is not among the peers`,
+        "import its file with it",
+      );
+    } else if (given === null) {
+      refuse("endpoint-needs-file", name, `only the file of ${name} tells its own endpoint`, "import it with it");
+    }
+  }
+  return rest.flatMap((name) => {
+    if (!migrate && !endpoints.get(name)) return [];
+    const found = standingPeer(target, standing, name);
+    if ("peer" in found) return [found];
+    findings.push(found);
+    return [];
+  });
+}
+
+/** What is wrong with a peer that stands there stops nobody: it is said. */
+function asUnusable(findings: readonly Finding[]): Finding[] {
+  return findings.map((one) =>
+    one.severity === "error"
+      ? finding("standing-unusable", one, `${one.key} cannot connect as it stands: ${one.message}`, one.remedy)
+      : one,
+  );
 }
 
 /** The target's own file among the peers is passed over; only one of name and id equal is an error. */
@@ -163,32 +226,86 @@ function withoutSelf({ facts, source }: Target, candidates: readonly SourcedPeer
   return { own, peers };
 }
 
-/** Names that the target's workloads resolve already. */
-function resolvedNames({ resolvers }: Target): Set<string> {
+/** Names that the target's workloads resolve already, or can be given. */
+function resolvedNames({ resolvers, aliases }: Target): Set<string> {
   const [first, ...others] = resolvers.map(resolvedBy);
-  return new Set([...(first ?? [])].filter((name) => others.every((names) => names.has(name))));
+  const byAll = [...(first ?? [])].filter((name) => others.every((names) => names.has(name)));
+  return new Set([...byAll, ...hostnamesOf({ hostAliases: aliases })]);
 }
 
 function resolvedBy({ hostAliases }: Workload): Set<string> {
   return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
 }
 
-function hostnamesOf({ hostAliases }: Peer): string[] {
+function hostnamesOf({ hostAliases }: Pick<Peer, "hostAliases">): string[] {
   return hostAliases.map(({ hostname }) => hostname);
 }
 
+/** Whether a peer that stands would get a name in its config that its reader cannot resolve yet. */
+function wouldBeCut({ name, endpoints }: Peer, standing: Standing, unresolved: ReadonlySet<string>): boolean {
+  const config = standing.remote.entries.get(name)?.config;
+  if (!config || isOwnCache(config.endpoints)) return false;
+  const stood = endpointHostnames(config.endpoints);
+  return endpointHostnames(endpoints).some((host) => unresolved.has(host) && !stood.includes(host));
+}
+
 /**
- * Where a file tells no addresses of a name, those that the standing config of the same peer has are kept. A file of
- * extract-secret tells all there is: its names without addresses are for DNS.
+ * The changes of the two config Secrets. What is to lead to a peer stands before anything points to its copy, and what
+ * goes goes in the other order: agents forget a peer before its copy does.
  */
-function keepStandingAliases({ peer, source }: SourcedPeer, standing: Entry | undefined): SourcedPeer {
-  if (peer.facts.name !== undefined) return { peer, source };
-  const told = new Set(hostnamesOf(peer));
-  const lacking = endpointHostnames(peer.endpoints).filter((host) => !told.has(host));
-  const kept = standing?.config?.hostAliases.filter(({ hostname }) => lacking.includes(hostname)) ?? [];
-  return kept.length === 0
-    ? { peer, source }
-    : { peer: { ...peer, hostAliases: [...peer.hostAliases, ...kept] }, source };
+function planSecrets(
+  target: Target,
+  standing: Standing,
+  peers: readonly Peer[],
+  drop: ReadonlySet<string>,
+  facts: ReadonlyMap<string, PeerRecord>,
+  { migrate: anew = false, takeOwnership = false }: PlanOptions,
+  result: Plan,
+): void {
+  const { agents, kvstoremesh, remote } = standing;
+  const laid = peers.map((peer) => layOut(peer, "target"));
+  const merges: Merged[] = [];
+  const write = (
+    name: string,
+    secret: Pick<OpenSecret, "secret" | "annotations">,
+    merged: Merged,
+    records: ReadonlyMap<string, PeerRecord>,
+    follows = false,
+  ) => {
+    merges.push(merged);
+    const done = planSecret(name, target, secret, merged, records, { follows, takeOwnership });
+    if (done.change) result.changes.push(done.change);
+    if (done.cleaned) result.cleaned.push(name);
+    result.findings.push(...done.findings);
+    return { ...secret, annotations: done.annotations, changed: done.change !== undefined };
+  };
+  if (target.facts.kvstoreMesh) {
+    const entering = mergeEntries(kvstoremesh.files, laid, { anew });
+    const leaving = mergeEntries(entering.files, [], { drop });
+    const cache = peers.length > 0 ? cacheConfig(target, result.findings) : undefined;
+    const copies = cache ? peers.map(({ name }) => ({ name, config: cache })) : [];
+    const entered = write(KVSTOREMESH_SECRET, kvstoremesh, entering, facts);
+    // What an upgrade left behind here is still a peer, and its id still worth knowing.
+    const leftBehind = new Map([...facts].filter(([name]) => !entering.files.has(name)));
+    write(AGENTS_SECRET, agents, mergeEntries(agents.files, copies, { anew, drop }), leftBehind);
+    write(KVSTOREMESH_SECRET, entered, leaving, facts, entered.changed);
+  } else {
+    const merged = mergeEntries(agents.files, laid, { anew, drop });
+    write(AGENTS_SECRET, agents, merged, facts);
+    // Nobody reads this one any more, and a later KVStoreMesh must not find what is out of date.
+    const gone = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || drop.has(name));
+    const leaving = mergeEntries(kvstoremesh.files, [], { drop: new Set(gone) });
+    write(KVSTOREMESH_SECRET, kvstoremesh, leaving, kvstoremesh.records);
+  }
+  for (const { name } of peers) {
+    const home = homeOf(standing, name);
+    const known = remote.entries.has(name) || agents.entries.has(name) || home !== undefined;
+    const outcomes = new Set(merges.map((merged) => merged.outcomes.get(name)));
+    const changed = outcomes.has("added") || outcomes.has("changed");
+    const outcome = !known ? "added" : !changed ? "unchanged" : home && home !== remote ? "moved" : "changed";
+    result.outcomes.set(name, outcome);
+  }
+  for (const name of drop) result.outcomes.set(name, "dropped");
 }
 
 /**
@@ -214,38 +331,55 @@ function cacheConfig(target: Target, findings: Finding[]): LaidOut["config"] {
   };
 }
 
-/** Grants each peer its user. Charts 1.14 to 1.16 with KVStoreMesh let the agents in by `remote-<own name>`. */
-function planUsers(target: Target, peers: readonly Peer[], result: Plan): void {
-  const { facts, namespace, users } = target;
+/**
+ * Grants each peer its user, and with pruning takes back what we had granted to others. Charts 1.14 to 1.16 with
+ * KVStoreMesh let the agents in by `remote-<own name>`.
+ */
+function planUsers(
+  target: Target,
+  peers: readonly Peer[],
+  inFiles: ReadonlySet<string>,
+  { prune }: PlanOptions,
+  result: Plan,
+): void {
+  const { facts, namespace, users, source } = target;
   const name = USERS_CONFIG_MAP;
   const ownUser =
     !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
       ? facts.name
       : undefined;
+  const revoke = prune ? addedUsers(users).filter((peer) => !inFiles.has(peer) && peer !== facts.name) : [];
+  if (peers.length + revoke.length === 0) return;
   const clusters = [...peers.map((peer) => peer.name), ...(ownUser !== undefined ? [ownUser] : [])].sort();
+  const place = { source, key: name };
   let merged: ReturnType<typeof mergeUsers>;
   try {
-    merged = mergeUsers(users, clusters);
+    merged = mergeUsers(users, clusters, revoke);
   } catch (error) {
     if (!(error instanceof UsersError)) throw error;
     const message = `${USERS_KEY} of ConfigMap ${name} ${error.message}, so Cilium reads nothing of it`;
-    const place = { source: target.source, key: name };
     result.findings.push(finding("users-invalid", place, message, "mend or delete it, or import with --no-users"));
     return;
   }
   const { content, annotation } = merged;
   if (content === undefined) return;
   result.granted = merged.granted.map(userOf);
-  const annotations: Record<string, string> = annotation === undefined ? {} : { [USERS]: annotation };
+  result.revoked = merged.revoked.map(userOf);
+  const owner = ownerOf(users?.metadata);
+  if (owner) {
+    const message = `ConfigMap ${name} belongs to ${owner.what}, whose next upgrade takes back what is added here`;
+    result.findings.push(finding("owner-resets", place, message, "import again after each upgrade"));
+  }
   if (users) {
-    const patch = { metadata: versioned(users, annotations), data: { [USERS_KEY]: content } };
+    const annotations = annotation === undefined ? {} : { [USERS]: annotation || null };
+    const patch = { metadata: versioned(users, { annotations }), data: { [USERS_KEY]: content } };
     result.changes.push({ verb: "merge-patch", kind: "ConfigMap", name, patch });
     return;
   }
   const object: V1ConfigMap = {
     apiVersion: "v1",
     kind: "ConfigMap",
-    metadata: { name, namespace, annotations },
+    metadata: { name, namespace, annotations: annotation ? { [USERS]: annotation } : {} },
     data: { [USERS_KEY]: content },
   };
   result.changes.push({ verb: "create", kind: "ConfigMap", name, object });
@@ -253,7 +387,9 @@ function planUsers(target: Target, peers: readonly Peer[], result: Plan): void {
 
 /**
  * Before 1.20 the names in configs are resolved by the workloads' host aliases. Names that the files tell no addresses
- * of are left as a workload has them.
+ * of are left as a workload has them, or given to it as another one has them.
+ *
+ * @returns the names that a workload lacks altogether and that these options do not let us add.
  */
 function planAliases(
   target: Target,
@@ -261,9 +397,14 @@ function planAliases(
   told: ReadonlySet<string>,
   { restarts }: PlanOptions,
   result: Plan,
-): void {
-  if (versionAtLeast(target.facts.version, "1.20") === true) return;
-  const wanted = peers.flatMap(({ hostAliases }) => hostAliases);
+): Set<string> {
+  const unresolved = new Set<string>();
+  if (versionAtLeast(target.facts.version, "1.20") === true) return unresolved;
+  const wanted = peers.flatMap(({ endpoints, hostAliases }) => {
+    const known = hostnamesOf({ hostAliases });
+    const lacking = endpointHostnames(endpoints).filter((host) => !known.includes(host));
+    return [...hostAliases, ...target.aliases.filter(({ hostname }) => lacking.includes(hostname))];
+  });
   for (const workload of target.resolvers) {
     const names = resolvedBy(workload);
     const merged = mergeHostAliases(
@@ -274,10 +415,20 @@ function planAliases(
     const allowed = restarts === "all" || (restarts === "deployments" && workload.kind === "Deployment");
     if (!allowed) {
       result.missing.push({ workload, hostnames: merged.hostnames });
+      for (const name of merged.hostnames) if (!names.has(name)) unresolved.add(name);
       continue;
+    }
+    const owner = ownerOf(workload.object.metadata);
+    if (owner) {
+      const message = `${workload.kind} ${workload.name} belongs to ${owner.what}: an upgrade keeps the host aliases added here only where it renders none itself`;
+      const place = { source: target.source, key: workload.name };
+      result.findings.push(
+        finding("owner-resets", place, message, "import again after each upgrade, until Cilium 1.20"),
+      );
     }
     const patch = hostAliasPatch(workload.hostAliases, merged.hostAliases);
     const reason = `it has to resolve ${merged.hostnames.join(", ")}`;
     result.changes.push({ verb: "json-patch", kind: workload.kind, name: workload.name, patch, reason });
   }
+  return unresolved;
 }

@@ -1,9 +1,10 @@
 /** Reading the target of an import. */
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1DaemonSet, V1Deployment } from "@kubernetes/client-node";
 import type { KubernetesApi } from "../cluster/api.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
 import type { MountedFolder } from "../cluster/volumes.ts";
-import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
+import { canonicalAliases } from "../peer/etcd-config.ts";
+import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import type { Target, Workload } from "./target.ts";
 
 /**
@@ -36,6 +37,7 @@ export async function readTarget(
     localMounted: folders.agents?.files.has("local-etcd-client.crt") ?? false,
     clientCertificate: remoteCertificate?.cert,
     resolvers: resolvers(installation),
+    aliases: aliases(installation),
   };
 }
 
@@ -57,11 +59,21 @@ function resolvers({ facts, folders, deployment, operator, agents }: Installatio
   ];
 }
 
-function workload(
-  kind: Workload["kind"],
-  { metadata, spec }: Pick<V1Deployment, "metadata"> & { spec?: Template },
-): Workload {
-  return { kind, name: metadata?.name ?? "", hostAliases: spec?.template.spec?.hostAliases };
+function workload(kind: Workload["kind"], object: V1Deployment | V1DaemonSet): Workload {
+  return { kind, name: object.metadata?.name ?? "", hostAliases: aliasesOf(object), object };
 }
 
-type Template = Pick<NonNullable<V1Deployment["spec"]>, "template">;
+function aliasesOf({ spec }: V1Deployment | V1DaemonSet) {
+  return spec?.template.spec?.hostAliases;
+}
+
+/** What the workloads resolve, by name. */
+function aliases({ deployment, agents, operator }: Installation): HostAlias[] {
+  const addresses = new Map<string, Set<string>>();
+  for (const workload of [deployment, agents, operator]) {
+    for (const { ip, hostnames } of (workload && aliasesOf(workload)) ?? []) {
+      for (const name of hostnames ?? []) addresses.set(name, (addresses.get(name) ?? new Set()).add(ip));
+    }
+  }
+  return canonicalAliases([...addresses].map(([hostname, ips]) => ({ hostname, ips: [...ips] })));
+}

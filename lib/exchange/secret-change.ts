@@ -5,6 +5,7 @@ import { type Finding, finding } from "../peer/findings.ts";
 import { decodeFiles, type Entry, readEntries } from "../peer/secret.ts";
 import { type Change, versioned } from "./change.ts";
 import type { Merged } from "./merge.ts";
+import { type MetadataPatch, type Owner, ownerOf, withoutOwners } from "./owner.ts";
 import type { Target } from "./target.ts";
 
 /** Limits of a Secret, in bytes: its decoded data, and all annotations of an object together. */
@@ -16,6 +17,7 @@ export interface OpenSecret {
   secret: V1Secret | undefined;
   files: Map<string, Buffer>;
   entries: Map<string, Entry>;
+  annotations: Readonly<Record<string, string>>;
   records: ReturnType<typeof readPeerRecords>;
 }
 
@@ -32,6 +34,7 @@ export function openSecret(
     secret,
     files: decoded.files,
     entries: new Map(readEntries(decoded.files, annotations, source).map((entry) => [entry.name, entry])),
+    annotations,
     records: readPeerRecords(annotations[PEERS]),
   };
 }
@@ -40,6 +43,8 @@ export function openSecret(
 export interface SecretPlan {
   /** Undefined where nothing changes. */
   change: Change | undefined;
+  /** The annotations after it. */
+  annotations: Record<string, string>;
   /** Whether an annotation with the whole content goes. */
   cleaned: boolean;
   findings: Finding[];
@@ -49,48 +54,70 @@ export interface SecretPlan {
  * The change that brings a Secret to what was merged.
  *
  * @param records what is known of the peers in it.
+ * @param follows whether the plan has changed the Secret before.
  */
 export function planSecret(
   name: string,
   { source, namespace }: Pick<Target, "source" | "namespace">,
-  { secret }: OpenSecret,
+  { secret, annotations: old }: Pick<OpenSecret, "secret" | "annotations">,
   { changes, files }: Merged,
   records: ReadonlyMap<string, PeerRecord>,
+  { follows = false, takeOwnership = false }: { follows?: boolean; takeOwnership?: boolean },
 ): SecretPlan {
-  const old = secret?.metadata?.annotations ?? {};
   const kept = new Map([...records].filter(([peer]) => files.has(peer)));
-  const annotations: Record<string, string | null> = {};
+  const ours: Record<string, string | null> = {};
   const peers = writePeerRecords(kept);
-  if (peers !== old[PEERS]) annotations[PEERS] = peers ?? null;
+  if (peers !== old[PEERS]) ours[PEERS] = peers ?? null;
   const cleaned = old[LAST_APPLIED] !== undefined;
-  if (cleaned) annotations[LAST_APPLIED] = null;
-  const findings = checkSize(name, source, files, { ...old, ...annotations });
-  if (changes.size === 0 && Object.keys(annotations).length === 0) return { change: undefined, cleaned, findings };
+  if (cleaned) ours[LAST_APPLIED] = null;
+  if (changes.size === 0 && Object.keys(ours).length === 0) {
+    return { change: undefined, annotations: { ...old }, cleaned, findings: [] };
+  }
+
+  const findings: Finding[] = [];
+  const owner = follows ? undefined : ownerOf(secret?.metadata);
+  const taken = owner && takeOwnership ? withoutOwners(secret?.metadata ?? {}) : {};
+  if (owner) findings.push(ownedByOther(name, source, owner, takeOwnership));
+  const metadata: MetadataPatch = { ...taken, annotations: { ...taken.annotations, ...ours } };
+  const annotations = patched(old, metadata.annotations);
+  findings.push(...checkSize(name, source, files, annotations));
   const data = Object.fromEntries([...changes].map(([key, content]) => [key, content?.toString("base64") ?? null]));
   if (secret) {
-    const patch = { metadata: versioned(secret, annotations), ...(changes.size > 0 && { data }) };
-    return { change: { verb: "merge-patch", kind: "Secret", name, patch }, cleaned, findings };
+    const patch = { metadata: versioned(follows ? {} : secret, metadata), ...(changes.size > 0 && { data }) };
+    const change: Change = { verb: "merge-patch", kind: "Secret", name, patch, ...(follows && { follows }) };
+    return { change, annotations, cleaned, findings };
   }
-  const metadata = { name, namespace, ...withoutNulls(annotations) };
   const object: V1Secret = {
     apiVersion: "v1",
     kind: "Secret",
-    metadata,
+    metadata: { name, namespace, ...(Object.keys(annotations).length > 0 && { annotations }) },
     type: "Opaque",
     data: data as Record<string, string>,
   };
-  return { change: { verb: "create", kind: "Secret", name, object }, cleaned, findings };
+  return { change: { verb: "create", kind: "Secret", name, object }, annotations, cleaned, findings };
+}
+
+function ownedByOther(name: string, source: string, { what, wayOut }: Owner, take: boolean): Finding {
+  const place = { source, key: name };
+  return take
+    ? finding("owner-resets", place, `Secret ${name} is taken from ${what}, which may write it again`, wayOut)
+    : finding(
+        "owned-by-other",
+        place,
+        `Secret ${name} belongs to ${what}, which would undo what is written`,
+        `${wayOut}, or take the Secret from it with --take-ownership`,
+      );
 }
 
 function checkSize(
   name: string,
   source: string,
   files: ReadonlyMap<string, Buffer>,
-  annotations: Record<string, string | null>,
+  annotations: Record<string, string>,
 ): Finding[] {
   const data = [...files.values()].reduce((sum, { length }) => sum + length, 0);
   const noted = Object.entries(annotations).reduce(
-    (sum, [key, value]) => sum + (value === null ? 0 : Buffer.byteLength(key) + Buffer.byteLength(value)),
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
     0,
   );
   const tooLarge = (what: string, bytes: number, limit: number, remedy: string) =>
@@ -117,7 +144,8 @@ function checkSize(
   return findings;
 }
 
-function withoutNulls(annotations: Record<string, string | null>): { annotations?: Record<string, string> } {
-  const present = Object.entries(annotations).filter((entry): entry is [string, string] => entry[1] !== null);
-  return present.length > 0 ? { annotations: Object.fromEntries(present) } : {};
+function patched(old: Readonly<Record<string, string>>, patch: MetadataPatch["annotations"]): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries({ ...old, ...patch }).filter((entry): entry is [string, string] => entry[1] !== null),
+  );
 }

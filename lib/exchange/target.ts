@@ -1,6 +1,6 @@
 /** A target: what is known of a cluster that peers are imported into. Plain data, so that planning needs no server. */
-import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
-import type { ClusterFacts } from "../peer/peer.ts";
+import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1HostAlias, V1Secret } from "@kubernetes/client-node";
+import type { ClusterFacts, HostAlias } from "../peer/peer.ts";
 
 /** A workload whose pods resolve the names of remote control planes. */
 export interface Workload {
@@ -8,6 +8,8 @@ export interface Workload {
   name: string;
   /** `spec.template.spec.hostAliases` as it stands; undefined where there is none. */
   hostAliases: V1HostAlias[] | undefined;
+  /** As it stands. */
+  object: V1Deployment | V1DaemonSet;
 }
 
 export interface Target {
@@ -34,4 +36,6 @@ export interface Target {
   clientCertificate: string | undefined;
   /** The workloads that read the peers' configs, in the order in which they are to be patched. */
   resolvers: Workload[];
+  /** What any of the workloads resolves, also those that no longer read the configs. */
+  aliases: HostAlias[];
 }

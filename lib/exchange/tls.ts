@@ -45,6 +45,17 @@ export function chooseTls(
   );
 }
 
+/** A peer of the target with the TLS material that it stands with. */
+export function asItStands(
+  { peer, source }: SourcedPeer,
+  { common }: Target,
+): { peer: Peer } | { findings: Finding[] } {
+  const needsOwn = peer.client === "importer" || peer.ca === "importer";
+  if (common || !needsOwn) return { peer };
+  const message = `${peer.name} is to be reached by the target's own certificate, which its workloads do not mount`;
+  return { findings: [finding("common-not-mounted", { source, key: peer.name }, message, "import its file")] };
+}
+
 /** Where a file brings a CA and no certificate, its CA stays; else both are the target's own. */
 function commonCa({ ca, client }: Peer): Peer["ca"] {
   return client === "importer" && ca !== "importer" ? ca : "importer";

@@ -16,18 +16,31 @@ export interface UsersMerge {
   annotation: string | undefined;
   /** The clusters whose users were not listed before. */
   granted: string[];
+  /** The clusters whose users are taken back. */
+  revoked: string[];
 }
 
 /** Thrown where what stands there does not parse: Cilium only logs that, and we do not write over it. */
 export class UsersError extends Error {}
 
+/** The clusters whose users we added, by the ConfigMap's annotation. */
+export function addedUsers(standing: V1ConfigMap | undefined): string[] {
+  return (standing?.metadata?.annotations?.[USERS] ?? "").split(",").filter((name) => name !== "");
+}
+
 /**
- * Adds the users of these clusters to what stands in the ConfigMap. What stands there is kept, comments and all. Only
- * the role `remote` is ever given, and only to users named `remote-<cluster>`.
+ * Adds the users of these clusters to what stands in the ConfigMap, and takes back those of others that we had added.
+ * What else stands there is kept, comments and all. Only the role `remote` is ever given, and only to users named
+ * `remote-<cluster>`.
  *
+ * @param revoke clusters whose users are taken back; of those that we did not add nothing is.
  * @throws UsersError
  */
-export function mergeUsers(standing: V1ConfigMap | undefined, clusters: readonly string[]): UsersMerge {
+export function mergeUsers(
+  standing: V1ConfigMap | undefined,
+  clusters: readonly string[],
+  revoke: readonly string[] = [],
+): UsersMerge {
   const text = standing?.data?.[USERS_KEY];
   // Silent would also be silent about a second document, which would be lost.
   const document = parseDocument(text ?? "", { logLevel: "error" });
@@ -43,17 +56,30 @@ export function mergeUsers(standing: V1ConfigMap | undefined, clusters: readonly
   if (!Array.isArray(list)) throw new UsersError("has no list of users");
   const known = new Set(list.map((user: unknown) => (user as { name?: unknown } | null)?.name));
   const granted = clusters.filter((cluster) => !known.has(userOf(cluster)));
-  const noted = standing?.metadata?.annotations?.[USERS];
-  if (granted.length === 0 && text !== undefined) return { content: undefined, annotation: noted, granted };
+  const ours = new Set(addedUsers(standing));
+  const revoked = revoke.filter((cluster) => ours.has(cluster));
+  if (granted.length + revoked.length === 0 && text !== undefined) {
+    return { content: undefined, annotation: standing?.metadata?.annotations?.[USERS], granted, revoked };
+  }
 
   const users = granted.map((cluster) => ({ name: userOf(cluster), role: "remote" }));
   if (!isMap(document.contents)) document.contents = null;
   const seq = document.get("users");
   if (isSeq(seq)) {
     if (list.length === 0) seq.flow = false;
+    const gone = new Set<unknown>(revoked.map(userOf));
+    for (let i = list.length - 1; i >= 0; i--)
+      if (gone.has((list[i] as { name?: unknown } | null)?.name)) seq.delete(i);
     for (const user of users) seq.add(document.createNode(user));
+    if (seq.items.length === 0) seq.flow = true;
   } else document.set("users", document.createNode([...list, ...users]));
-  const content = document.toString({ lineWidth: 0 });
-  const ours = new Set([...(noted?.split(",") ?? []), ...granted].filter((name) => name !== ""));
-  return { content, annotation: [...ours].sort().join(","), granted };
+  let content: string;
+  try {
+    content = document.toString({ lineWidth: 0 });
+  } catch {
+    throw new UsersError("refers by an alias to a user that is to go");
+  }
+  for (const cluster of revoked) ours.delete(cluster);
+  for (const cluster of granted) ours.add(cluster);
+  return { content, annotation: [...ours].sort().join(","), granted, revoked };
 }

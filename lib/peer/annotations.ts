@@ -6,7 +6,7 @@
  * not known has no annotation. Lists are comma-separated.
  *
  * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer in it, so that
- * the next import can compare. At most 200 bytes a peer, for all annotations of an object share 256 KiB.
+ * the next import can compare, and with the endpoint that `--endpoint` gave it. At most 200 bytes a peer, for all annotations of an object share 256 KiB.
  */
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
@@ -14,6 +14,8 @@ export const PREFIX = "clustermesh-secrets/";
 export const SCHEMA = `${PREFIX}schema`;
 export const SCHEMA_VERSION = 1;
 export const PEERS = `${PREFIX}peers`;
+/** On objects that are shown, not written: the context that they belong to. */
+export const CONTEXT = `${PREFIX}context`;
 /** On the users ConfigMap: the names of the peers whose users we added, comma-separated. */
 export const USERS = `${PREFIX}users`;
 /** Where `kubectl apply` leaves the whole object, private keys included. */
@@ -91,17 +93,20 @@ export function readFacts(annotations: Readonly<Record<string, string>>): Cluste
   return facts;
 }
 
-/** Id and maximum of a peer, as a target's Secret keeps them. */
-export type PeerRecord = Pick<ClusterFacts, "id" | "maxConnectedClusters">;
+/** What a target's Secret keeps of a peer beside its config. */
+export interface PeerRecord extends Pick<ClusterFacts, "id" | "maxConnectedClusters"> {
+  /** What `--endpoint` said for this importer, comma-separated: the endpoint that stands holds until it is taken back. */
+  endpoint?: string;
+}
 
 /** The value of {@link PEERS}; undefined where nothing is known of any. */
 export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): string | undefined {
-  const known = [...records].filter(([, { id, maxConnectedClusters: max }]) => id !== undefined || max !== undefined);
+  const known = [...records]
+    .map(([name, { id, maxConnectedClusters: max, endpoint }]) => [name, { id, max, endpoint }] as const)
+    .filter(([, record]) => Object.values(record).some((value) => value !== undefined));
   if (known.length === 0) return undefined;
   known.sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify(
-    Object.fromEntries(known.map(([name, { id, maxConnectedClusters: max }]) => [name, { id, max }])),
-  );
+  return JSON.stringify(Object.fromEntries(known));
 }
 
 /** What {@link PEERS} says; nothing where it cannot be read: it is an aid, not the truth. */
@@ -114,11 +119,17 @@ export function readPeerRecords(value: string | undefined): Map<string, PeerReco
   }
   const records = new Map<string, PeerRecord>();
   for (const [name, entry] of Object.entries(typeof parsed === "object" && parsed !== null ? parsed : {})) {
-    const { id, max } = (entry ?? {}) as { id?: unknown; max?: unknown };
+    const { id, max, endpoint } = (entry ?? {}) as { id?: unknown; max?: unknown; endpoint?: unknown };
     records.set(name, {
       ...(typeof id === "number" && { id }),
       ...(typeof max === "number" && { maxConnectedClusters: max }),
+      ...(typeof endpoint === "string" && { endpoint }),
     });
   }
   return records;
+}
+
+/** What a record tells of the cluster itself. */
+export function recordedFacts({ id, maxConnectedClusters }: PeerRecord = {}): ClusterFacts {
+  return { ...(id !== undefined && { id }), ...(maxConnectedClusters !== undefined && { maxConnectedClusters }) };
 }

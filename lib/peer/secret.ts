@@ -1,6 +1,6 @@
 /** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
-import { PEERS, readFacts, readPeerRecords, SCHEMA, SCHEMA_VERSION, writeFacts } from "./annotations.ts";
+import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, SCHEMA_VERSION, writeFacts } from "./annotations.ts";
 import { contentHash, normalizeCa, PemError } from "./certificate.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
@@ -76,7 +76,7 @@ export function readEntries(
   return [...files]
     .filter(([, content]) => isEtcdConfig(content.toString("latin1")))
     .map(([name, content]) => {
-      const own: ClusterFacts = facts.name === name ? facts : (records.get(name) ?? {});
+      const own: ClusterFacts = facts.name === name ? facts : recordedFacts(records.get(name));
       return readEntry(name, content.toString(), files, own, source);
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));

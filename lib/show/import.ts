@@ -1,7 +1,9 @@
 /** What an import did, as lines for a person. Pure. */
-
+import { Interrupted } from "../exchange/apply.ts";
 import type { Change } from "../exchange/change.ts";
 import type { TargetReport } from "../exchange/import.ts";
+import type { Outcome } from "../exchange/merge.ts";
+import type { Plan } from "../exchange/plan.ts";
 import { enumerate, harmless, type Style } from "./style.ts";
 
 /** A change that restarts pods, announced before it is made; undefined for one that does not. */
@@ -11,9 +13,31 @@ export function announceChange(source: string, change: Change, style: Style): st
   return `${style.bold(harmless(source))}: ${what}: ${harmless(change.reason)}`;
 }
 
-/** A line for each target, and what is to be known of it below; last, when what was written takes effect. */
-export function showReports(reports: readonly TargetReport[], style: Style): string[] {
-  const lines = reports.flatMap((report) => showReport(report, style));
+/** What is about to be done to a target, said where it is more than adding; undefined where nothing is. */
+export function announcePlan(source: string, plan: Plan, style: Style): string | undefined {
+  const parts = (["moved", "changed", "added", "dropped"] as const).flatMap((outcome) => {
+    const names = namesOf(plan, outcome);
+    return names.length > 0 ? [`${INTENTIONS[outcome]} ${enumerate(names)}`] : [];
+  });
+  if (plan.granted.length > 0) parts.push(`lets in ${enumerate(plan.granted)}`);
+  if (plan.revoked.length > 0) parts.push(`no longer lets in ${enumerate(plan.revoked)}`);
+  return parts.length > 0 ? `${style.bold(harmless(source))}: ${harmless(parts.join("; "))}` : undefined;
+}
+
+const DONE: Outcome[] = ["added", "moved", "changed", "dropped"];
+const INTENTIONS = { moved: "moves", changed: "lays out anew", added: "adds", dropped: "drops" };
+
+function namesOf(plan: Plan, outcome: Outcome): string[] {
+  return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
+}
+
+/**
+ * A line for each target, and what is to be known of it below; last, when what was written takes effect.
+ *
+ * @param dryRun whether nothing was to be written.
+ */
+export function showReports(reports: readonly TargetReport[], dryRun: boolean, style: Style): string[] {
+  const lines = reports.flatMap((report) => showReport(report, dryRun, style));
   const wroteSecrets = (report: TargetReport) =>
     report.state === "done" && report.writes > 0 && report.plan.changes.some(({ kind }) => kind === "Secret");
   if (reports.some(wroteSecrets)) {
@@ -22,25 +46,28 @@ export function showReports(reports: readonly TargetReport[], style: Style): str
   return lines;
 }
 
-function showReport(report: TargetReport, style: Style): string[] {
+function showReport(report: TargetReport, dryRun: boolean, style: Style): string[] {
   const source = style.bold(harmless(report.source));
   if (report.state === "failed") {
     const undone = report.writes > 0 ? " (some of it is written; run again to complete)" : "";
-    return [`${source}: ${style.red("failed")}: ${harmless(report.error.message)}${undone}`];
+    const state = report.error instanceof Interrupted ? "" : `${style.red("failed")}: `;
+    return [`${source}: ${state}${harmless(report.error.message)}${undone}`];
   }
   const { plan, target, writes } = report;
   const { facts } = target;
   const about = [facts.version ? `Cilium ${facts.version}` : "Cilium", ...(facts.kvstoreMesh ? ["KVStoreMesh"] : [])];
-  const of = (outcome: string) => [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
-  const parts = (["added", "changed", "unchanged"] as const)
-    .map((outcome) => [outcome, of(outcome)] as const)
+  const parts = (["added", "moved", "changed", "dropped", "held", "unchanged"] as const)
+    .map((outcome) => [outcome, namesOf(plan, outcome)] as const)
     .filter(([, names]) => names.length > 0)
-    .map(([outcome, names]) => `${outcome === "unchanged" ? outcome : style.green(outcome)} ${enumerate(names)}`);
+    .map(
+      ([outcome, names]) => `${DONE.includes(outcome) ? style.green(outcome) : outcome} ${harmless(enumerate(names))}`,
+    );
   const head = parts.length > 0 ? parts.join("; ") : plan.skippedSelf ? "nothing but its own file" : "no peers";
-  const lines = [`${source} ${style.dim(`(${about.join(", ")})`)}: ${head}`];
+  const lines = [`${source} ${style.dim(`(${about.join(", ")})`)}: ${head}${dryRun ? " (dry run)" : ""}`];
   const note = (text: string) => lines.push(`  ${text}`);
   if (plan.skippedSelf && parts.length > 0) note(`its own file (${facts.name}) is passed over`);
   if (plan.granted.length > 0) note(`let in: ${enumerate(plan.granted)}`);
+  if (plan.revoked.length > 0) note(`no longer let in: ${enumerate(plan.revoked)}`);
   for (const name of plan.cleaned) {
     note(`removed from Secret ${name}: the annotation of kubectl apply, with private keys in it`);
   }
@@ -51,6 +78,11 @@ function showReport(report: TargetReport, style: Style): string[] {
         `${harmless(enumerate(hostnames))}; import ${flag} to add it, which restarts its pods`,
     );
   }
-  if (writes === 0 && plan.outcomes.size > 0 && plan.missing.length === 0) note(style.dim("nothing written"));
+  const held = namesOf(plan, "held");
+  if (held.length > 0) {
+    note(`${harmless(enumerate(held))} stays as it was until then, for the new name would cut what works`);
+  }
+  if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0)
+    note(style.dim("nothing written"));
   return lines;
 }

@@ -42,7 +42,8 @@ function tlsLine({ trustedCaFile, certFile }: { trustedCaFile?: string | undefin
   return `CA ${base(trustedCaFile)}, client certificate ${base(certFile)}`;
 }
 
-function describe(content: string): string {
+/** What a file is: a certificate and until when, a private key, or so many bytes. */
+export function describe(content: string): string {
   if (/PRIVATE KEY-----/.test(content)) return "private key";
   try {
     const [certificate, ...others] = readCertificates(content);

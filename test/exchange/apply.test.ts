@@ -34,6 +34,9 @@ async function importInto(
     Promise.resolve({ peers, findings }),
     {
       plan: { ...OPTIONS, restarts },
+      endpoints: new Map(),
+      resolve: async () => [],
+      dryRun: "none",
       warn: () => {},
       announce: (_, { verb, kind, name }) => announced.push(`${verb} ${kind} ${name}`),
       ...(may !== undefined && {

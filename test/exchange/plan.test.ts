@@ -1,22 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1HostAlias } from "@kubernetes/client-node";
-import fc from "fast-check";
-import { parse } from "yaml";
 import type { Change } from "../../lib/exchange/change.ts";
 import { type Plan, type PlanOptions, plan } from "../../lib/exchange/plan.ts";
 import { MAX_ANNOTATIONS, MAX_DATA } from "../../lib/exchange/secret-change.ts";
 import type { Target, Workload } from "../../lib/exchange/target.ts";
-import { readPeerRecords } from "../../lib/peer/annotations.ts";
 import { normalizeCa } from "../../lib/peer/certificate.ts";
-import { endpointHostnames, isOwnCache } from "../../lib/peer/etcd-config.ts";
+import { isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { type FindingCode, hasErrors } from "../../lib/peer/findings.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
 import type { SourcedPeer } from "../../lib/peer/rules.ts";
-import { decodeFiles, readEntries, readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
+import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { applied } from "../support/apply-plan.ts";
-import { peer as anyPeer, standingSecret } from "../support/arbitraries.ts";
 import { caOf, clientOf, rsaCaOf, withSerial } from "../support/material.ts";
+import { recordsOf, usersMap, usersOf } from "../support/plans.ts";
 import {
   COMMON,
   configText,
@@ -51,12 +48,6 @@ function imported(target: Target, peers: SourcedPeer[], options: Partial<PlanOpt
   assert.deepEqual(errors(planned), []);
   return applied(target, planned);
 }
-const usersOf = (target: Target) =>
-  (
-    (parse(target.users?.data?.["users.yaml"] ?? "users: []") as { users: { name: string; role: string }[] }).users ??
-    []
-  ).map(({ name, role }) => `${name}: ${role}`);
-const recordsOf = (secret: Target["agentsSecret"]) => secret?.metadata?.annotations?.[PEERS];
 
 test("what is written is what each version reads, with and without KVStoreMesh and users", () => {
   for (const version of VERSIONS) {
@@ -158,11 +149,6 @@ test("the users ConfigMap is written where a volume takes it, whatever the versi
   assert.equal(none.users, undefined);
   const some = imported(targetOf("1.13", { takesUsers: true }), [c2]);
   assert.deepEqual(usersOf(some), ["remote-c2: remote"]);
-});
-
-const usersMap = (content: string | undefined) => ({
-  metadata: { name: "clustermesh-remote-users", resourceVersion: "9" },
-  ...(content !== undefined && { data: { "users.yaml": content } }),
 });
 
 test("users that stand there are kept, and are not granted again", () => {
@@ -282,7 +268,7 @@ test("a peer that moves from the agents to KVStoreMesh is written there first an
   const planned = run(target, [c2]);
   const secrets = planned.changes.filter(({ kind }) => kind === "Secret").map(brief);
   assert.deepEqual(secrets, ["create Secret cilium-kvstoremesh", "merge-patch Secret cilium-clustermesh"]);
-  assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
+  assert.deepEqual([...planned.outcomes], [["c2", "moved"]]);
   const after = textsOf(applied(target, planned).agentsSecret);
   const old = textsOf(before.agentsSecret);
   assert.equal(isOwnCache([/- (.*)/.exec(after.c2 ?? "")?.[1] ?? ""]), true);
@@ -341,8 +327,18 @@ test("a patch is made under the version that was read, and names only what chang
 });
 
 const ALIAS: V1HostAlias = { ip: "10.0.0.2", hostnames: ["c2.mesh.cilium.io"] };
-const deployment = (name: string, hostAliases?: V1HostAlias[]): Workload => ({ kind: "Deployment", name, hostAliases });
-const daemonSet = (hostAliases?: V1HostAlias[]): Workload => ({ kind: "DaemonSet", name: "cilium", hostAliases });
+const deployment = (name: string, hostAliases?: V1HostAlias[]): Workload => ({
+  kind: "Deployment",
+  name,
+  hostAliases,
+  object: {},
+});
+const daemonSet = (hostAliases?: V1HostAlias[]): Workload => ({
+  kind: "DaemonSet",
+  name: "cilium",
+  hostAliases,
+  object: {},
+});
 
 test("workloads get the aliases that they lack before 1.20, as far as the options let us restart them", () => {
   const [agents, operator, apiserver] = [
@@ -648,249 +644,6 @@ test("annotations may be as large as the limit, with what stands there", () => {
   }
   const huge = secretOf({}, { [LAST_APPLIED]: "x".repeat(MAX_ANNOTATIONS - 100) });
   assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: huge }), [c2])), []);
-});
-
-// Random targets and peers. Findings are judged elsewhere: here every plan is applied, also one that is not to be.
-const NAMES = ["c2", "c3", "c4"];
-const anyWorkload = fc.record(
-  {
-    kind: fc.constantFrom("Deployment" as const, "DaemonSet" as const),
-    hostAliases: fc.option(
-      fc.uniqueArray(
-        fc.record(
-          {
-            ip: fc.constantFrom("10.0.0.1", "10.0.0.2", "fd00::1"),
-            hostnames: fc.subarray(["a.b", "c2.mesh.cilium.io", "c3.mesh.cilium.io"], { minLength: 1 }),
-          },
-          { noNullPrototype: true },
-        ),
-        { selector: ({ ip }) => ip, maxLength: 3 },
-      ),
-      { nil: undefined },
-    ),
-  },
-  { noNullPrototype: true },
-);
-const anyTarget: fc.Arbitrary<Target> = fc
-  .record({
-    version: fc.constantFrom(...VERSIONS),
-    kvstoreMesh: fc.boolean(),
-    agentsSecret: standingSecret(NAMES, AGENTS_SECRET),
-    kvstoremeshSecret: standingSecret(NAMES, KVSTOREMESH_SECRET),
-    users: fc.option(
-      fc
-        .constantFrom(
-          "users:\n- name: remote-own\n  role: remote\n",
-          "# x\nusers: []\n",
-          "users: [{name: remote-c3, role: x}]\n",
-        )
-        .map(usersMap),
-      { nil: undefined },
-    ),
-    workload: anyWorkload,
-  })
-  .map(({ version, kvstoreMesh, workload, ...standing }) =>
-    targetOf(version, {
-      kvstoreMesh: kvstoreMesh && versionAtLeast(version, "1.14") === true,
-      ...standing,
-      resolvers: [{ name: "w", ...workload }],
-    }),
-  );
-/** Peers of distinct names; half of them by their mesh name, with addresses or without. */
-const anyPeers: fc.Arbitrary<SourcedPeer[]> = fc
-  .tuple(fc.subarray(NAMES, { minLength: 1 }), fc.array(fc.tuple(anyPeer, fc.nat(3)), { minLength: 3, maxLength: 3 }))
-  .map(([names, made]) =>
-    names.map((name, i) => {
-      const [one, form] = made[i] as [Peer, number];
-      const hostname = `${name}.mesh.cilium.io`;
-      const config =
-        form > 1
-          ? {}
-          : {
-              endpoints: [`https://${hostname}:2379`],
-              hostAliases: form === 1 ? [{ hostname, ips: [`10.1.0.${i}`] }] : [],
-            };
-      const facts = [{}, { name, id: i + 2 }, { name }, { ...one.facts, name }][form] ?? {};
-      return { peer: { ...one, name, ...config, facts }, source: `${name}.json` };
-    }),
-  );
-const anyOptions: fc.Arbitrary<PlanOptions> = fc.record({
-  tls: fc.constantFrom("auto", "peer", "common"),
-  users: fc.boolean(),
-  restarts: fc.constantFrom("none", "deployments", "all"),
-});
-const filesOf = (secret: Target["agentsSecret"]) => decodeFiles(secret ?? {}, { source: "t" }).files;
-const entriesOf = (secret: Target["agentsSecret"]) => readEntries(filesOf(secret), {}, "t");
-/** The Secret that the target's remote configs stand in. */
-const remoteOf = (target: Target) => (target.facts.kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret);
-
-/** What a target means, whatever its bytes. */
-function meaning(target: Target) {
-  const pairs = target.resolvers
-    .flatMap(({ hostAliases }) => hostAliases ?? [])
-    .flatMap(({ ip, hostnames }) => (hostnames ?? []).map((name) => `${name} ${ip}`));
-  return {
-    agents: entriesOf(target.agentsSecret).map(({ name, peer }) => [name, peer]),
-    kvstoremesh: entriesOf(target.kvstoremeshSecret).map(({ name, peer }) => [name, peer]),
-    records: [recordsOf(target.agentsSecret), recordsOf(target.kvstoremeshSecret)].map((text) =>
-      [...readPeerRecords(text)].sort(),
-    ),
-    users: usersOf(target).sort(),
-    noted: target.users?.metadata?.annotations?.["clustermesh-secrets/users"],
-    aliases: pairs.sort(),
-  };
-}
-
-test("importing again changes nothing, whatever stood there", () => {
-  fc.assert(
-    fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
-      const first = plan(target, peers, options);
-      const again = plan(applied(target, first), peers, options);
-      assert.deepEqual(again.changes.map(brief), []);
-      assert.deepEqual([again.granted, again.cleaned], [[], []]);
-      assert.deepEqual([...again.outcomes.keys()], [...first.outcomes.keys()]);
-      assert.equal(
-        [...again.outcomes.values()].every((outcome) => outcome === "unchanged"),
-        true,
-      );
-    }),
-    { numRuns: 80 },
-  );
-});
-
-test("importing one file and then another equals importing both", () => {
-  fc.assert(
-    fc.property(anyTarget, anyPeers, anyOptions, fc.nat(), (target, peers, options, at) => {
-      const cut = at % (peers.length + 1);
-      const one = applied(target, plan(target, peers.slice(0, cut), options));
-      const second = applied(one, plan(one, peers.slice(cut), options));
-      const both = applied(target, plan(target, peers, options));
-      assert.deepEqual(meaning(second), meaning(both));
-    }),
-    { numRuns: 80 },
-  );
-});
-
-test("no plan touches what isn't ours, whatever stands there", () => {
-  fc.assert(
-    fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
-      const names = new Set(peers.map(({ peer }) => peer.name));
-      const after = applied(target, plan(target, peers, options));
-      for (const [before, now] of [
-        [target.agentsSecret, after.agentsSecret],
-        [target.kvstoremeshSecret, after.kvstoremeshSecret],
-      ]) {
-        const named = (keep: (name: string) => boolean) =>
-          new Set(
-            readEntries(filesOf(before), {}, "")
-              .filter(({ name }) => keep(name))
-              .flatMap(({ name, keys }) => [name, keys.ca, keys.cert, keys.key]),
-          );
-        const [theirs, others] = [named((name) => names.has(name)), named((name) => !names.has(name))];
-        for (const [key, value] of Object.entries(before?.data ?? {})) {
-          if (others.has(key) || !theirs.has(key)) assert.equal(now?.data?.[key], value, key);
-        }
-        for (const [key, value] of Object.entries(before?.metadata?.annotations ?? {})) {
-          if (key !== PEERS && key !== LAST_APPLIED) assert.equal(now?.metadata?.annotations?.[key], value, key);
-        }
-        assert.deepEqual(
-          { ...now?.metadata, annotations: 0, resourceVersion: 0 },
-          { ...(before ?? now)?.metadata, annotations: 0, resourceVersion: 0 },
-        );
-      }
-      for (const user of usersOf(target)) assert.ok(usersOf(after).includes(user), user);
-      for (const user of usersOf(after))
-        assert.ok(usersOf(target).includes(user) || /^remote-(c\d|own): remote$/.test(user), user);
-      assert.deepEqual(
-        { ...after, agentsSecret: 0, kvstoremeshSecret: 0, users: 0, resolvers: 0 },
-        { ...target, agentsSecret: 0, kvstoremeshSecret: 0, users: 0, resolvers: 0 },
-      );
-    }),
-    { numRuns: 80 },
-  );
-});
-
-/** The peers that a target reaches, as far as its objects tell: config and files are there, and names resolve. */
-function working(target: Target): Set<string> {
-  const late = versionAtLeast(target.facts.version, "1.20") === true;
-  const [{ hostAliases = [] } = {}] = target.resolvers;
-  const resolved = new Set(hostAliases.flatMap(({ hostnames }) => hostnames ?? []));
-  const reached = entriesOf(remoteOf(target)).filter(({ peer }) => {
-    const own = new Set(late ? peer?.hostAliases.map(({ hostname }) => hostname) : []);
-    return (
-      peer &&
-      endpointHostnames(peer.endpoints).every(
-        (name) => !name.endsWith(".mesh.cilium.io") || own.has(name) || resolved.has(name),
-      )
-    );
-  });
-  const agents = new Map(entriesOf(target.agentsSecret).map(({ name, peer }) => [name, peer]));
-  return new Set(reached.map(({ name }) => name).filter((name) => agents.get(name) !== undefined));
-}
-
-test("after every change what worked before works, and no config's key is ever gone", () => {
-  let replaced = 0;
-  fc.assert(
-    fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
-      const options: PlanOptions = { tls: "auto", users: true, restarts: "all" };
-      const target = applied(empty, plan(empty, before, options));
-      const planned = plan(target, peers, options);
-      if (hasErrors(planned.findings)) return;
-      const worked = working(target);
-      if ([...planned.outcomes].some(([name, outcome]) => outcome === "changed" && worked.has(name))) replaced++;
-      const keys = [target.agentsSecret, target.kvstoremeshSecret].map((secret) =>
-        entriesOf(secret).map(({ name }) => name),
-      );
-      for (let count = 1; count <= planned.changes.length; count++) {
-        const then = applied(target, planned, count);
-        const now = working(then);
-        for (const name of worked)
-          assert.ok(now.has(name), `${name} after ${brief(planned.changes[count - 1] as Change)}`);
-        for (const [i, secret] of [then.agentsSecret, then.kvstoremeshSecret].entries()) {
-          for (const name of keys[i] ?? []) assert.ok(secret?.data?.[name] !== undefined, name);
-        }
-      }
-      // And in the end the peers imported do.
-      const end = working(applied(target, planned));
-      for (const name of planned.outcomes.keys()) assert.ok(end.has(name), name);
-    }),
-    { numRuns: 200 },
-  );
-  assert.ok(replaced > 10, `only ${replaced} plans replaced a peer that worked`);
-});
-
-test("no plan passes the limits of a Secret without saying so", () => {
-  const filler = fc.tuple(
-    fc.constantFrom(MAX_DATA, MAX_DATA - 3_000, 100),
-    fc.constantFrom(MAX_ANNOTATIONS, MAX_ANNOTATIONS - 90, 100),
-    fc.nat(60),
-  );
-  fc.assert(
-    fc.property(filler, fc.boolean(), anyPeers, anyOptions, ([data, noted, less], kvstoreMesh, peers, options) => {
-      const full = (name: typeof AGENTS_SECRET | typeof KVSTOREMESH_SECRET) =>
-        secretOf({ filler: Buffer.alloc(data - less) }, { filler: "x".repeat(noted - "filler".length - less) }, name);
-      const target = targetOf("1.20", {
-        kvstoreMesh,
-        agentsSecret: full(AGENTS_SECRET),
-        kvstoremeshSecret: full(KVSTOREMESH_SECRET),
-      });
-      const planned = plan(target, peers, options);
-      const after = applied(target, planned);
-      const over = [after.agentsSecret, after.kvstoremeshSecret].some((secret) => {
-        const bytes = [...filesOf(secret).values()].reduce((sum, { length }) => sum + length, 0);
-        const annotations = Object.entries(secret?.metadata?.annotations ?? {}).reduce(
-          (sum, [key, value]) => sum + Buffer.byteLength(key + value),
-          0,
-        );
-        return bytes > MAX_DATA || annotations > MAX_ANNOTATIONS;
-      });
-      assert.equal(
-        planned.findings.some(({ code }) => code === "secret-too-large"),
-        over,
-      );
-    }),
-    { numRuns: 60 },
-  );
 });
 
 test("CA bundles are compared by their certificates", () => {

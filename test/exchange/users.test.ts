@@ -29,7 +29,7 @@ test("users are added in the form that Cilium reads, in block style", () => {
     const merged = mergeUsers(standing, ["c2", "c3"]);
     assert.deepEqual(
       merged,
-      { content: fresh, annotation: "c2,c3", granted: ["c2", "c3"] },
+      { content: fresh, annotation: "c2,c3", granted: ["c2", "c3"], revoked: [] },
       JSON.stringify(standing?.data),
     );
   }
@@ -83,7 +83,7 @@ test("a list that stands elsewhere in the file is kept too", () => {
 
 test("whoever is listed is not listed again, with whatever role", () => {
   const standing = of("users:\n- name: remote-c2\n  role: \n- name: remote-own\n  role: remote\n", "c9");
-  assert.deepEqual(mergeUsers(standing, ["c2"]), { content: undefined, annotation: "c9", granted: [] });
+  assert.deepEqual(mergeUsers(standing, ["c2"]), { content: undefined, annotation: "c9", granted: [], revoked: [] });
   const { content, annotation, granted } = mergeUsers(standing, ["c2", "c3"]);
   assert.deepEqual([granted, annotation], [["c3"], "c3,c9"]);
   assert.deepEqual(usersIn(content), [
@@ -136,7 +136,7 @@ test("only remote-<cluster> with the role remote is ever added; all else stays; 
         clusters.filter((name) => !before.some((one) => one.name === userOf(name))),
       );
       const again = mergeUsers(of(content, annotation), clusters);
-      assert.deepEqual(again, { content: undefined, annotation, granted: [] });
+      assert.deepEqual(again, { content: undefined, annotation, granted: [], revoked: [] });
     }),
   );
 });

@@ -2,8 +2,8 @@
 import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
 import type { Change, MergePatch } from "../../lib/exchange/change.ts";
 import type { Plan } from "../../lib/exchange/plan.ts";
-import type { Target } from "../../lib/exchange/target.ts";
-import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
+import type { Target, Workload } from "../../lib/exchange/target.ts";
+import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
 
 /** The target after the first `count` changes of a plan, by default all. Throws where an API server would refuse. */
 export function applied(target: Target, plan: Plan, count = plan.changes.length): Target {
@@ -23,7 +23,10 @@ function apply(target: Target, change: Change): Target {
     }
     const ips = (hostAliases ?? []).map(({ ip }) => ip);
     if (new Set(ips).size < ips.length) throw new Error("two entries for one ip, the list's merge key");
-    return { ...target, resolvers: target.resolvers.map((one) => (one === workload ? { ...one, hostAliases } : one)) };
+    const resolvers = target.resolvers.map((one) => (one === workload ? { ...one, hostAliases } : one));
+    const aliases = aliasesOf(resolvers);
+    const elsewhere = target.aliases.filter(({ hostname }) => !aliases.some((one) => one.hostname === hostname));
+    return { ...target, resolvers, aliases: [...aliases, ...elsewhere] };
   }
   const field = FIELDS[change.name];
   if (!field) throw new Error(`an object ${change.name}`);
@@ -34,7 +37,10 @@ function apply(target: Target, change: Change): Target {
     return { ...target, [field]: withVersion(change.object, "1") };
   }
   if (!standing) throw new Error(`404: ${change.name}`);
-  if (change.patch.metadata.resourceVersion !== standing.metadata?.resourceVersion) throw new Error("409: stale");
+  const { resourceVersion } = change.patch.metadata;
+  if (change.follows ? resourceVersion !== undefined : resourceVersion !== standing.metadata?.resourceVersion) {
+    throw new Error("409: stale");
+  }
   const version = String(Number(standing.metadata?.resourceVersion ?? 0) + 1);
   return { ...target, [field]: withVersion(mergePatched(standing, change.patch), version) };
 }
@@ -55,7 +61,22 @@ function mergePatched<T extends V1Secret | V1ConfigMap>(object: T, { metadata, d
     Object.fromEntries(Object.entries({ ...old, ...patch }).filter((entry) => entry[1] !== null));
   return {
     ...object,
-    metadata: { ...object.metadata, annotations: merge(object.metadata?.annotations, metadata.annotations) },
+    metadata: {
+      ...object.metadata,
+      ...(metadata.labels && { labels: merge(object.metadata?.labels, metadata.labels) }),
+      annotations: merge(object.metadata?.annotations, metadata.annotations),
+      ...(metadata.ownerReferences !== undefined && { ownerReferences: metadata.ownerReferences ?? [] }),
+    },
     data: merge(object.data, data),
   };
+}
+
+/** What any of the workloads resolves. */
+export function aliasesOf(workloads: readonly Pick<Workload, "hostAliases">[]): HostAlias[] {
+  const aliases = workloads.flatMap(({ hostAliases }) => hostAliases ?? []);
+  const names = [...new Set(aliases.flatMap(({ hostnames }) => hostnames ?? []))];
+  return names.map((hostname) => ({
+    hostname,
+    ips: aliases.filter(({ hostnames }) => hostnames?.includes(hostname)).map(({ ip }) => ip),
+  }));
 }

@@ -159,7 +159,7 @@ export function standingSecret(
   name: Parameters<typeof secretOf>[2],
 ): fc.Arbitrary<V1Secret | undefined> {
   const annotations = fc.dictionary(
-    fc.constantFrom("a.example/b", "clustermesh-secrets/peers", "meta.helm.sh/release-name"),
+    fc.constantFrom("a.example/b", "clustermesh-secrets/peers", "b.example/release-name"),
     fc.constantFrom("", "x", '{"other":{"id":9,"max":255}}', '{"c2":{"id":"2"},"c3":7}', "[1", "null"),
   );
   return fc.option(

@@ -14,7 +14,7 @@ import { caOf, clientOf } from "./material.ts";
 
 export const VERSIONS = ["1.10", "1.11", "1.12", "1.13", "1.14", "1.15", "1.16", "1.17", "1.18", "1.19", "1.20"];
 
-export const OPTIONS: PlanOptions = { tls: "auto", users: true, restarts: "deployments" };
+export const OPTIONS: PlanOptions = { tls: "auto", users: true, restarts: "deployments", now: new Date() };
 
 /** A target as the chart of this version makes it, empty of peers, with a CA of its own; `overrides` lie over it. */
 export function targetOf(
@@ -24,8 +24,8 @@ export function targetOf(
   const atLeast = (minimum: string) => versionAtLeast(version, minimum) === true;
   const ca = caOf("own");
   const resolver: Workload = kvstoreMesh
-    ? { kind: "Deployment", name: "clustermesh-apiserver", hostAliases: undefined }
-    : { kind: "DaemonSet", name: "cilium", hostAliases: undefined };
+    ? { kind: "Deployment", name: "clustermesh-apiserver", hostAliases: undefined, object: {} }
+    : { kind: "DaemonSet", name: "cilium", hostAliases: undefined, object: {} };
   return {
     source: "own",
     namespace: "kube-system",
@@ -38,6 +38,7 @@ export function targetOf(
     localMounted: kvstoreMesh && atLeast("1.16"),
     clientCertificate: clientOf(ca).cert,
     resolvers: atLeast("1.20") ? [] : [resolver],
+    aliases: [],
     ...overrides,
   };
 }

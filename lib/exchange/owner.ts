@@ -1,0 +1,124 @@
+/** Who else writes an object, and would undo what we write: told by the marks that it left there. Pure. */
+import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
+import { FIELD_MANAGER } from "../cluster/api.ts";
+
+export interface Owner {
+  /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
+  what: string;
+  /** How the object is left to us for good. */
+  wayOut: string;
+}
+
+interface Kind extends Owner {
+  /** Its labels and annotations, as `name=value`; the group `name` is what the owner is called. */
+  marks?: RegExp;
+  /** Kinds that it names in owner references. */
+  references?: RegExp;
+  /** Field managers. */
+  managers?: RegExp;
+  /** Annotations that tell it to leave the object in place when it lets go of it. */
+  keep?: Record<string, string>;
+}
+
+// Argo CD and Flux render charts, whose objects may bear Helm's marks too, so these come first.
+const KINDS: Kind[] = [
+  {
+    what: "Argo CD application",
+    wayOut: "take it out of the application's sources",
+    marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
+    managers: /^argocd-/,
+  },
+  {
+    what: "Flux object",
+    wayOut: "take it out of what Flux applies",
+    marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
+    managers: /^(?:kustomize|helm)-controller$/,
+  },
+  {
+    what: "ExternalSecret",
+    wayOut: "delete the ExternalSecret",
+    marks: /^reconcile\.external-secrets\.io\//,
+    references: /^(?:Cluster)?ExternalSecret$/,
+    managers: /^external-?secrets\b/,
+  },
+  {
+    what: "SealedSecret",
+    wayOut: "delete the SealedSecret",
+    references: /^SealedSecret$/,
+  },
+  {
+    what: "Helm release",
+    wayOut: "set clustermesh.config.enabled=false in its values",
+    marks: /^(?:app\.kubernetes\.io\/managed-by=Helm$|meta\.helm\.sh\/release-(?:namespace=|name=(?<name>.*)))/,
+    managers: /^[Hh]elm$/,
+    // Else an upgrade that no longer renders the object deletes it.
+    keep: { "helm.sh/resource-policy": "keep" },
+  },
+];
+
+/**
+ * The owner of an object: by labels and annotations, by owner references, and by the field managers that wrote data
+ * after we did. What `kubectl apply` and `kubectl edit` leave there is no owner.
+ */
+export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
+  for (const kind of KINDS) {
+    const marks = marksOf(metadata, kind);
+    const reference = metadata.ownerReferences?.find((one) => kind.references?.test(one.kind));
+    if (marks.length === 0 && !reference && !wroteLast(metadata, kind)) continue;
+    const name = reference?.name ?? marks.find((mark) => mark.owner !== undefined)?.owner;
+    return { what: name ? `${kind.what} ${name}` : kind.what, wayOut: kind.wayOut };
+  }
+  const controller = metadata.ownerReferences?.find((one) => one.controller);
+  return controller && { what: `${controller.kind} ${controller.name}`, wayOut: `delete that ${controller.kind}` };
+}
+
+/** A change of metadata; null removes. */
+export interface MetadataPatch {
+  labels?: Record<string, null>;
+  annotations?: Record<string, string | null>;
+  ownerReferences?: V1OwnerReference[] | null;
+}
+
+/** The change that takes an object from its owners: their marks go, and they are told not to delete the object. */
+export function withoutOwners(metadata: V1ObjectMeta): MetadataPatch {
+  const owning = KINDS.map((kind) => ({ kind, marks: marksOf(metadata, kind) }));
+  const namesIn = (place: "labels" | "annotations") =>
+    owning.flatMap(({ marks }) => marks.filter((mark) => mark.place === place).map(({ name }) => [name, null]));
+  const keep = owning.filter(({ marks }) => marks.length > 0).map(({ kind }) => kind.keep ?? {});
+  const references = metadata.ownerReferences ?? [];
+  const kept = references.filter(
+    ({ kind, controller }) => !controller && !KINDS.some(({ references }) => references?.test(kind)),
+  );
+  return {
+    labels: Object.fromEntries(namesIn("labels")),
+    annotations: Object.assign(Object.fromEntries(namesIn("annotations")), ...keep),
+    ...(kept.length < references.length && { ownerReferences: kept.length > 0 ? kept : null }),
+  };
+}
+
+interface Mark {
+  place: "labels" | "annotations";
+  name: string;
+  /** What the owner is called, where the mark tells. */
+  owner: string | undefined;
+}
+
+function marksOf(metadata: V1ObjectMeta, { marks }: Kind): Mark[] {
+  return (["labels", "annotations"] as const).flatMap((place) =>
+    Object.entries(metadata[place] ?? {}).flatMap(([name, value]) => {
+      const match = marks?.exec(`${name}=${value}`);
+      return match ? [{ place, name, owner: match.groups?.name }] : [];
+    }),
+  );
+}
+
+/** Whether the owner wrote data, and we have not since. */
+function wroteLast({ managedFields = [] }: V1ObjectMeta, { managers }: Kind): boolean {
+  const last = (wrote: (manager: string) => boolean) =>
+    Math.max(
+      ...managedFields
+        .filter(({ manager = "", fieldsV1 = {} }) => wrote(manager) && "f:data" in fieldsV1)
+        .map(({ time }) => new Date(time ?? 0).getTime()),
+    );
+  return last((manager) => managers?.test(manager) ?? false) > last((manager) => manager === FIELD_MANAGER);
+}

@@ -1,0 +1,76 @@
+/** By which endpoint a target reaches a peer: what the file says, what `--endpoint` says, and what stands there. */
+import { type EndpointOptions, givenEndpoint } from "../cluster/endpoint.ts";
+import { chartNames } from "../cluster/server-certificate.ts";
+import { endpointHostnames } from "../peer/etcd-config.ts";
+import { type HostAlias, type Peer, versionAtLeast } from "../peer/peer.ts";
+import { homeOf, type Standing } from "./standing.ts";
+import type { Target } from "./target.ts";
+
+/** What `--endpoint NAME=…` says of a peer, made out. */
+export interface GivenEndpoint {
+  /** As it was typed; several are separated by commas. */
+  text: string;
+  endpoints: string[];
+  hostAliases: HostAlias[];
+}
+
+/**
+ * Makes out what `--endpoint` says of a peer, by the rules of an extraction. Where it is not known what the peer's
+ * certificate covers, the names in its own endpoints serve, and what the chart puts there.
+ *
+ * @throws UserError as {@link givenEndpoint}.
+ */
+export async function makeOut(
+  { name, endpoints, facts }: Peer,
+  given: readonly string[],
+  options: Pick<EndpointOptions, "resolve" | "warn">,
+): Promise<GivenEndpoint> {
+  const usual = () => [...endpointHostnames(endpoints), ...chartNames({ namespace: "kube-system", ...facts })];
+  const source = { cluster: name, serverNames: facts.serverNames ?? usual() };
+  return { text: given.join(","), ...(await givenEndpoint(source, { ...options, endpoints: given })) };
+}
+
+/** A peer as it is reached from here, and what is to be remembered of how that was said. */
+export interface Reached {
+  peer: Peer;
+  /** What `--endpoint` said, now or before. */
+  said: string | undefined;
+}
+
+/**
+ * @param given what `--endpoint` says now; null takes back what it said before, undefined says nothing.
+ */
+export function reach(
+  peer: Peer,
+  target: Target,
+  standing: Standing,
+  given: GivenEndpoint | null | undefined,
+): Reached {
+  const config = homeOf(standing, peer.name)?.entries.get(peer.name)?.config;
+  const said = given?.text ?? (given === null || !config ? undefined : standing.records.get(peer.name)?.endpoint);
+  const from = given ?? (said === undefined ? undefined : config);
+  const { endpoints, hostAliases } = from ?? peer;
+  const known = new Set(hostAliases.map(({ hostname }) => hostname));
+  const lacking = endpointHostnames(endpoints).filter((host) => !known.has(host));
+  const more = from ? [] : standingAliases(peer, target, config?.hostAliases ?? [], lacking);
+  return { peer: { ...peer, endpoints, hostAliases: [...hostAliases, ...more] }, said };
+}
+
+/**
+ * Where a file tells no addresses of a name, those that the standing config has are kept, and from 1.20 on, when
+ * Cilium reads them there, those that the workloads have are taken into it. A file of extract-secret tells all there
+ * is: its names without addresses are for DNS.
+ */
+function standingAliases(
+  { facts }: Peer,
+  target: Target,
+  standing: readonly HostAlias[],
+  lacking: readonly string[],
+): HostAlias[] {
+  if (facts.name !== undefined) return [];
+  const inWorkloads = versionAtLeast(target.facts.version, "1.20") === true ? target.aliases : [];
+  return lacking.flatMap((name) => {
+    const found = [...standing, ...inWorkloads].find(({ hostname }) => hostname === name);
+    return found ? [found] : [];
+  });
+}

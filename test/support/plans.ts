@@ -1,0 +1,128 @@
+import fc from "fast-check";
+import { parse } from "yaml";
+import type { PlanOptions } from "../../lib/exchange/plan.ts";
+import type { Target } from "../../lib/exchange/target.ts";
+import { readPeerRecords } from "../../lib/peer/annotations.ts";
+import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
+import type { SourcedPeer } from "../../lib/peer/rules.ts";
+import { decodeFiles, readEntries } from "../../lib/peer/secret.ts";
+import { aliasesOf } from "./apply-plan.ts";
+import { peer as anyPeer, standingSecret } from "./arbitraries.ts";
+import { OPTIONS, targetOf, VERSIONS } from "./targets.ts";
+
+/** A users ConfigMap. */
+export const usersMap = (content: string | undefined) => ({
+  metadata: { name: "clustermesh-remote-users", resourceVersion: "9" },
+  ...(content !== undefined && { data: { "users.yaml": content } }),
+});
+
+// Random targets and peers. Findings are judged elsewhere: here every plan is applied, also one that is not to be.
+export const NAMES = ["c2", "c3", "c4"];
+const anyWorkload = fc.record(
+  {
+    kind: fc.constantFrom("Deployment" as const, "DaemonSet" as const),
+    hostAliases: fc.option(
+      fc.uniqueArray(
+        fc.record(
+          {
+            ip: fc.constantFrom("10.0.0.1", "10.0.0.2", "fd00::1"),
+            hostnames: fc.subarray(["a.b", "c2.mesh.cilium.io", "c3.mesh.cilium.io"], { minLength: 1 }),
+          },
+          { noNullPrototype: true },
+        ),
+        { selector: ({ ip }) => ip, maxLength: 3 },
+      ),
+      { nil: undefined },
+    ),
+  },
+  { noNullPrototype: true },
+);
+export const anyTarget: fc.Arbitrary<Target> = fc
+  .record({
+    version: fc.constantFrom(...VERSIONS),
+    kvstoreMesh: fc.boolean(),
+    agentsSecret: standingSecret(NAMES, AGENTS_SECRET),
+    kvstoremeshSecret: standingSecret(NAMES, KVSTOREMESH_SECRET),
+    users: fc.option(
+      fc
+        .constantFrom(
+          "users:\n- name: remote-own\n  role: remote\n",
+          "# x\nusers: []\n",
+          "users: [{name: remote-c3, role: x}]\n",
+        )
+        .map(usersMap),
+      { nil: undefined },
+    ),
+    workload: anyWorkload,
+  })
+  .map(({ version, kvstoreMesh, workload, ...standing }) =>
+    targetOf(version, {
+      kvstoreMesh: kvstoreMesh && versionAtLeast(version, "1.14") === true,
+      ...standing,
+      resolvers: [{ name: "w", object: {}, ...workload }],
+      aliases: aliasesOf([workload]),
+    }),
+  );
+/** Peers of distinct names; half of them by their mesh name, with addresses or without. */
+export const anyPeers: fc.Arbitrary<SourcedPeer[]> = fc
+  .tuple(fc.subarray(NAMES, { minLength: 1 }), fc.array(fc.tuple(anyPeer, fc.nat(3)), { minLength: 3, maxLength: 3 }))
+  .map(([names, made]) =>
+    names.map((name, i) => {
+      const [one, form] = made[i] as [Peer, number];
+      const hostname = `${name}.mesh.cilium.io`;
+      const config =
+        form > 1
+          ? {}
+          : {
+              endpoints: [`https://${hostname}:2379`],
+              hostAliases: form === 1 ? [{ hostname, ips: [`10.1.0.${i}`] }] : [],
+            };
+      const facts = [{}, { name, id: i + 2 }, { name }, { ...one.facts, name }][form] ?? {};
+      return { peer: { ...one, name, ...config, facts }, source: `${name}.json` };
+    }),
+  );
+export const anyOptions: fc.Arbitrary<PlanOptions> = fc
+  .record({
+    tls: fc.constantFrom("auto", "peer", "common"),
+    users: fc.boolean(),
+    restarts: fc.constantFrom("none", "deployments", "all"),
+    // One or the other, as the program has it.
+    mode: fc.constantFrom("merge", "prune", "migrate"),
+  })
+  .map(({ mode, ...options }) => ({
+    ...options,
+    prune: mode === "prune",
+    migrate: mode === "migrate",
+    now: OPTIONS.now,
+  }));
+/** Its users, as `name: role`. */
+export const usersOf = (target: Target) =>
+  (
+    (parse(target.users?.data?.["users.yaml"] ?? "users: []") as { users: { name: string; role: string }[] }).users ??
+    []
+  ).map(({ name, role }) => `${name}: ${role}`);
+/** What a Secret notes of its peers. */
+export const recordsOf = (secret: Target["agentsSecret"]) =>
+  secret?.metadata?.annotations?.["clustermesh-secrets/peers"];
+
+export const filesOf = (secret: Target["agentsSecret"]) => decodeFiles(secret ?? {}, { source: "t" }).files;
+export const entriesOf = (secret: Target["agentsSecret"]) => readEntries(filesOf(secret), {}, "t");
+/** The Secret that the target's remote configs stand in. */
+export const remoteOf = (target: Target) => (target.facts.kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret);
+
+/** What a target means, whatever its bytes. */
+export function meaning(target: Target) {
+  const pairs = target.resolvers
+    .flatMap(({ hostAliases }) => hostAliases ?? [])
+    .flatMap(({ ip, hostnames }) => (hostnames ?? []).map((name) => `${name} ${ip}`));
+  return {
+    agents: entriesOf(target.agentsSecret).map(({ name, peer }) => [name, peer]),
+    kvstoremesh: entriesOf(target.kvstoremeshSecret).map(({ name, peer }) => [name, peer]),
+    records: [recordsOf(target.agentsSecret), recordsOf(target.kvstoremeshSecret)].map((text) =>
+      [...readPeerRecords(text)].sort(),
+    ),
+    users: usersOf(target).sort(),
+    noted: target.users?.metadata?.annotations?.["clustermesh-secrets/users"],
+    aliases: pairs.sort(),
+  };
+}
