@@ -7,7 +7,7 @@ import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { showFindings } from "../lib/show/findings.ts";
 import { announceChange, announcePlan, showReports } from "../lib/show/import.ts";
-import { enumerate, harmless, styleFor } from "../lib/show/style.ts";
+import { styleFor } from "../lib/show/style.ts";
 import { type Arguments, type Command, clusterOptions, main } from "./cli.ts";
 import { addressesOf, targetsOf } from "./targets.ts";
 import { agreed, interruptible, style, tell } from "./terminal.ts";
@@ -196,22 +196,13 @@ function mayRestartAgents(sources: string[]): Promise<boolean> {
   );
 }
 
-async function mayDrop(drops: Drops): Promise<boolean> {
-  tellDrops(drops);
-  return agreed("These peers are dropped: what was known of them is forgotten at once. Do it?");
+function mayDrop(): Promise<boolean> {
+  return agreed("What was known of the peers that are dropped is forgotten at once. Do it?");
 }
 
-async function dropUnasked(drops: Drops): Promise<boolean> {
-  tellDrops(drops);
+async function dropUnasked(): Promise<boolean> {
   tell(`${style.red("error")}: dropping peers wants --yes where nobody can be asked`);
   return false;
-}
-
-type Drops = { source: string; peers: string[] }[];
-
-/** All of them: this is what is agreed to. */
-function tellDrops(drops: Drops): void {
-  for (const { source, peers } of drops) tell(harmless(`${source}: would drop ${enumerate(peers, peers.length)}`));
 }
 
 /** As kubectl diff: 0 where nothing differs, 1 where something does, 2 in any trouble. */

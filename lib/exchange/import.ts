@@ -41,7 +41,7 @@ export interface ImportOptions {
   /** Asked, where agents would have to be restarted and the options do not say so, whether they may be. */
   mayRestartAgents?(sources: string[]): Promise<boolean>;
   /** Asked before the first write, where peers are dropped, whether they may be. */
-  mayDrop?(drops: { source: string; peers: string[] }[]): Promise<boolean>;
+  mayDrop?(): Promise<boolean>;
   /** Told of findings that do not stop the import, before the first write. */
   warn(findings: Finding[]): void;
   /** Told of each target's plan before the first write. */
@@ -99,13 +99,12 @@ export async function importPeers(
       }
     }
     for (const [i, { source }] of ready.entries()) options.intend?.(source.source, plans[i] as Plan);
-    const drops = ready.map(({ source }, i) => ({ source: source.source, peers: droppedBy(plans[i] as Plan) }));
-    const dropping = drops.filter(({ peers }) => peers.length > 0);
-    if (dropping.length > 0 && options.mayDrop && !(await options.mayDrop(dropping))) return { refused: [] };
+    const drops = plans.map(droppedBy);
+    if (drops.some(({ length }) => length > 0) && options.mayDrop && !(await options.mayDrop())) return { refused: [] };
 
     const writes = new Map<string, number>();
     const written = await inParallel(
-      ready.map((one, i) => ({ ...one, first: plans[i] as Plan, agreed: new Set(drops[i]?.peers) })),
+      ready.map((one, i) => ({ ...one, first: plans[i] as Plan, agreed: new Set(drops[i]) })),
       async ({ source: { source, read }, api, target, endpoints, first, agreed }) => {
         if (options.dryRun === "client") return { target, plan: first, previews: preview(target, first) };
         let current = target;

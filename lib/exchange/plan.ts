@@ -53,6 +53,8 @@ export interface Plan {
   /** Etcd users that are added, and that are taken back (`remote-<peer>`). */
   granted: string[];
   revoked: string[];
+  /** Peers of the files that are reached where `--endpoint` said before, and not where their file says. */
+  remembered: Map<string, string>;
   /** Secrets from which an annotation with their whole content goes. */
   cleaned: string[];
   /** Host aliases that workloads lack and that these options do not let us add. */
@@ -95,12 +97,14 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
 
   const chosen: Peer[] = [];
   const said = new Map<string, string>();
+  const remembered = new Map<string, string>();
   const resolved = resolvedNames(target);
   for (const candidate of [...peers, ...again]) {
     const { name } = candidate.peer;
     const stands = !inFiles.has(name);
     const reached = reach(candidate.peer, target, standing, options.endpoints?.get(name));
     if (reached.said !== undefined) said.set(name, reached.said);
+    if (reached.said !== undefined && !stands && !options.endpoints?.get(name)) remembered.set(name, reached.said);
     const located = { ...candidate, peer: reached.peer };
     const wrong = checkAddresses(located, resolved);
     const choice =
@@ -116,6 +120,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     skippedSelf: own,
     granted: [],
     revoked: [],
+    remembered,
     cleaned: [],
     missing: [],
     findings,

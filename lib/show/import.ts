@@ -17,7 +17,8 @@ export function announceChange(source: string, change: Change, style: Style): st
 export function announcePlan(source: string, plan: Plan, style: Style): string | undefined {
   const parts = (["moved", "changed", "added", "dropped"] as const).flatMap((outcome) => {
     const names = namesOf(plan, outcome);
-    return names.length > 0 ? [`${INTENTIONS[outcome]} ${enumerate(names)}`] : [];
+    // All that go are named: this is what is agreed to.
+    return names.length > 0 ? [`${INTENTIONS[outcome]} ${enumerate(names, names.length)}`] : [];
   });
   if (plan.granted.length > 0) parts.push(`lets in ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) parts.push(`no longer lets in ${enumerate(plan.revoked)}`);
@@ -25,7 +26,7 @@ export function announcePlan(source: string, plan: Plan, style: Style): string |
 }
 
 const DONE: Outcome[] = ["added", "moved", "changed", "dropped"];
-const INTENTIONS = { moved: "moves", changed: "lays out anew", added: "adds", dropped: "drops" };
+const INTENTIONS = { moved: "moves", changed: "changes", added: "adds", dropped: "drops" };
 
 function namesOf(plan: Plan, outcome: Outcome): string[] {
   return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
@@ -68,6 +69,9 @@ function showReport(report: TargetReport, dryRun: boolean, style: Style): string
   if (plan.skippedSelf && parts.length > 0) note(`its own file (${facts.name}) is passed over`);
   if (plan.granted.length > 0) note(`let in: ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) note(`no longer let in: ${enumerate(plan.revoked)}`);
+  for (const [name, endpoint] of plan.remembered) {
+    note(harmless(`${name} is reached at ${endpoint}, as --endpoint said; --endpoint ${name}= takes its file's`));
+  }
   for (const name of plan.cleaned) {
     note(`removed from Secret ${name}: the annotation of kubectl apply, with private keys in it`);
   }

@@ -43,11 +43,12 @@ function coloured(line: string, style: Style): string {
 function legible(kind: Preview["kind"], object: Preview["after"]): string {
   const { labels, annotations, ownerReferences } = object.metadata ?? {};
   const metadata = {
-    ...(annotations && { annotations: texts(annotations) }),
+    ...(annotations && Object.keys(annotations).length > 0 && { annotations: texts(annotations) }),
     ...(labels && { labels: texts(labels) }),
     ...(ownerReferences && { ownerReferences }),
   };
-  return stringify({ metadata, ...content(kind, object) }, { lineWidth: 0 });
+  const shown = { ...(Object.keys(metadata).length > 0 && { metadata }), ...content(kind, object) };
+  return stringify(shown, { lineWidth: 0 });
 }
 
 function content(kind: Preview["kind"], object: Preview["after"]): object {

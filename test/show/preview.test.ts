@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { V1DaemonSet } from "@kubernetes/client-node";
+import { parseAllDocuments } from "yaml";
+import { type PlanOptions, plan } from "../../lib/exchange/plan.ts";
+import { preview } from "../../lib/exchange/preview.ts";
+import type { Target } from "../../lib/exchange/target.ts";
+import { showDiff, showDocuments } from "../../lib/show/preview.ts";
+import { styleFor } from "../../lib/show/style.ts";
+import { applied } from "../support/apply-plan.ts";
+import { caOf, clientOf } from "../support/material.ts";
+import { configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
+
+const plain = styleFor({}, {});
+const c2 = peerOf("c2", 2);
+const c3 = peerOf("c3", 3);
+const previews = (target: Target, peers: (typeof c2)[], options: Partial<PlanOptions> = {}) =>
+  preview(target, plan(target, peers, { ...OPTIONS, restarts: "all", ...options }));
+const diff = (...args: Parameters<typeof previews>) => showDiff(previews(...args), "c1", plain);
+const standing = applied(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
+const keysOf = (peer: typeof c2) => (peer.peer.client as { key: string }).key.split("\n").slice(1, -2);
+
+test("a diff shows configs as they are, and certificates and keys by their fingerprints", () => {
+  const text = diff(standing, [c2, c3]).join("\n");
+  assert.match(
+    text,
+    /^--- live\/c1\/kube-system\/Secret\/cilium-clustermesh\n\+\+\+ planned\/c1\/kube-system\/Secret\//,
+  );
+  assert.match(text, /^\+ {2}c3: \|\n\+ {4}endpoints:\n\+ {4}- https:\/\/c3\.mesh\.cilium\.io:32379$/m);
+  assert.match(text, /^\+ {2}c3\.etcd-client\.crt: certificate remote, until \d{4}-\d\d-\d\d, SHA-256 [0-9a-f]{32}$/m);
+  assert.match(text, /^\+ {2}c3\.etcd-client\.key: private key, SHA-256 [0-9a-f]{32}$/m);
+  assert.match(text, /^\+ {6}- name: remote-c3$/m);
+  assert.doesNotMatch(text, /^[-+] {2}c2/m);
+  for (const line of keysOf(c3)) assert.ok(!text.includes(line), "no line of a key");
+});
+
+test("nothing to change is nothing to show", () => {
+  assert.deepEqual(diff(standing, [c2]), []);
+});
+
+test("a renewed key is another fingerprint, in the diff too", () => {
+  const renewed = peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 7) });
+  const lines = diff(standing, [renewed], { tls: "peer" });
+  assert.equal(lines.filter((line) => /^[-+] {2}c2\.etcd-client\.(crt|key): /.test(line)).length >= 2, true);
+});
+
+test("what kubectl apply left, and a key where a config should be, are told by their length", () => {
+  const key = (c2.peer.client as { key: string }).key;
+  const files = { "a.cfg": `endpoints:\n- x\n# ${key}`, "b.bin": Buffer.from([0, 255]) };
+  const annotations = {
+    "kubectl.kubernetes.io/last-applied-configuration": JSON.stringify({ x: Buffer.from(key).toString("base64") }),
+    ...Object.fromEntries(
+      ["", "x", "xy"].map((before, i) => [`n.example/${i}`, Buffer.from(before + key).toString("base64")]),
+    ),
+  };
+  const text = diff(targetOf("1.20", { agentsSecret: secretOf(files, annotations) }), [c3], { users: false }).join(
+    "\n",
+  );
+  assert.match(text, /^- {4}kubectl\.kubernetes\.io\/last-applied-configuration: \d+ characters$/m);
+  const lines = key.split("\n").slice(1, -2);
+  for (const line of lines) {
+    for (const shift of ["", "x", "xy"]) {
+      const inner = Buffer.from(shift + line)
+        .toString("base64")
+        .slice(8, 40);
+      assert.ok(!text.includes(line) && !text.includes(inner), "no line of a key, in base64 or not");
+    }
+  }
+});
+
+test("of a workload only its host aliases are shown", () => {
+  const object: V1DaemonSet = {
+    metadata: { name: "cilium", namespace: "kube-system" },
+    spec: { selector: {}, template: { spec: { containers: [{ name: "cilium-agent", image: "x" }] } } },
+  };
+  const base = targetOf("1.18", { takesUsers: false });
+  const target = { ...base, resolvers: base.resolvers.map((one) => ({ ...one, object })) };
+  const text = diff(target, [c2]).join("\n");
+  assert.match(text, /DaemonSet\/cilium\n/);
+  assert.match(text, /^\+ +- ip: 10\.0\.0\.2$/m);
+  assert.doesNotMatch(text, /cilium-agent/);
+});
+
+test("names that could steer a terminal are shown harmless", () => {
+  const annotations = { "x.example/a": "\u001b[2J" };
+  const target = targetOf("1.20", {
+    agentsSecret: secretOf({ a: configText("https://\u001b[2J", ["a", "b", "c"]) }, annotations),
+  });
+  const text = diff(target, [c2], { prune: true }).join("\n");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+});
+
+test("documents: all that Cilium reads, whether it changes or not, each with its context", () => {
+  const shown = previews(standing, [c2]);
+  const yaml = parseAllDocuments(showDocuments(shown, "c1", "yaml")).map((document) => document.toJS());
+  assert.deepEqual(
+    yaml.map(({ apiVersion, kind, metadata }) => [
+      apiVersion,
+      kind,
+      metadata.name,
+      metadata.annotations["clustermesh-secrets/context"],
+    ]),
+    [
+      ["v1", "Secret", "cilium-clustermesh", "c1"],
+      ["v1", "ConfigMap", "clustermesh-remote-users", "c1"],
+    ],
+  );
+  assert.deepEqual(yaml[0].data, standing.agentsSecret?.data);
+  const json = showDocuments(shown, "c1", "json");
+  assert.deepEqual(JSON.parse(`[${json.replaceAll(/^}\n\{$/gm, "},{")}]`), yaml);
+  const managed = shown.map((one) => ({
+    ...one,
+    after: { ...one.after, metadata: { ...one.after.metadata, managedFields: [{ manager: "m" }] } },
+  }));
+  assert.doesNotMatch(showDocuments(managed, "c1", "yaml"), /managedFields/);
+});
