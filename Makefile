@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import mesh assets test test-all test-node bench check format clean
+.PHONY: help install build demo sandbox extract import diff migrate mesh assets test test-all test-node bench check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
@@ -44,6 +44,14 @@ extract: build ## one file for each of CONTEXTS, into DIR
 import: build ## the files of DIR into each of CONTEXTS
 	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
 	@node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$(DIR)"
+
+diff: build ## what importing the files of DIR into each of CONTEXTS would change; nothing is written
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@node dist/import-secrets.js --diff $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$(DIR)" || test $$? -eq 1
+
+migrate: build ## what stands in each of CONTEXTS, laid out for the Cilium that runs there now
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@node dist/import-secrets.js --migrate $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
 mesh: build ## both steps; the files only in a private temporary folder
 	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
