@@ -162,7 +162,10 @@ async function madeOut(
 /** Whether a finding is about an endpoint in a file that `--endpoint` replaces. */
 function isReplaced({ code, key }: Finding, endpoints: ImportOptions["endpoints"]): boolean {
   const replaced = key !== undefined && (endpoints.get(key)?.length ?? 0) > 0;
-  return replaced && (["endpoint-invalid", "endpoint-not-covered", "alias-invalid"] as FindingCode[]).includes(code);
+  return (
+    replaced &&
+    (["endpoint-invalid", "endpoint-not-covered", "endpoint-address", "alias-invalid"] as FindingCode[]).includes(code)
+  );
 }
 
 function droppedBy({ outcomes }: Plan): string[] {

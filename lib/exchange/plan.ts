@@ -70,11 +70,11 @@ export interface Plan {
  */
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const findings: Finding[] = [];
-  const { own, peers: told } = withoutSelf(target, candidates, findings);
+  const { own, peers: others } = withoutSelf(target, candidates, findings);
   checkTarget(target, findings);
   const standing = readStanding(target, findings);
   const { records } = standing;
-  const inFiles = new Set(told.map(({ peer }) => peer.name));
+  const inFiles = new Set(others.map(({ peer }) => peer.name));
   const dropped = new Set(options.prune ? allNames(standing).filter((name) => !inFiles.has(name)) : []);
   if (options.prune && inFiles.size === 0) {
     const message = "no file is that of a peer, so pruning would drop everything";
@@ -86,7 +86,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   const again = standingAgain(target, standing, rest, inFiles, options, findings);
 
   // What a file does not tell may be known from an earlier one.
-  const peers = told.map(({ peer, source }) => ({
+  const peers = others.map(({ peer, source }) => ({
     peer: { ...peer, facts: { ...recordedFacts(records.get(peer.name)), ...peer.facts } },
     source,
   }));
@@ -126,13 +126,9 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     findings,
   };
   // First, for a config that names what does not resolve yet would cut a peer that worked.
-  const unresolved = planAliases(
-    target,
-    chosen,
-    new Set(told.flatMap(({ peer }) => hostnamesOf(peer))),
-    options,
-    result,
-  );
+  const given = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
+  const told = new Set([...candidates.map(({ peer }) => peer), ...given].flatMap(hostnamesOf));
+  const unresolved = planAliases(target, chosen, told, options, result);
   const written = chosen.filter((peer) => !wouldBeCut(peer, standing, unresolved));
   for (const peer of chosen) if (!written.includes(peer)) result.outcomes.set(peer.name, "held");
   const facts = new Map<string, PeerRecord>([

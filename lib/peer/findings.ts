@@ -16,6 +16,7 @@ export const FINDING_CODES = {
   "own-cache": "error",
   "endpoint-invalid": "error",
   "endpoint-not-covered": "error",
+  "endpoint-address": "warning",
   "alias-invalid": "error",
   "no-addresses": "error",
   "file-missing": "error",

@@ -1,6 +1,6 @@
 /** The rules that a peer is judged by, alone, among others, and against a target. Pure: the clock is an argument. */
 import type { KeyObject, X509Certificate } from "node:crypto";
-import { findOverlaps, formatHostPort, parseEndpoint } from "./address.ts";
+import { findOverlaps, formatHostPort, isAddress, parseEndpoint } from "./address.ts";
 import {
   covers,
   hasPem,
@@ -77,19 +77,28 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
   const problem = aliasProblem(peer.hostAliases);
   if (problem) findings.push(finding("alias-invalid", place, `the config has ${problem}; Cilium refuses it`));
   const { serverNames } = peer.facts;
-  if (serverNames) {
-    for (const url of peer.endpoints) {
-      const host = parseEndpoint(url)?.host;
-      if (host !== undefined && !covers(serverNames, host)) {
-        findings.push(
-          finding(
-            "endpoint-not-covered",
-            place,
-            `the server certificate does not cover ${host}, only ${serverNames.join(", ")}`,
-            "extract again, with --endpoint if need be",
-          ),
-        );
-      }
+  for (const url of peer.endpoints) {
+    const endpoint = parseEndpoint(url);
+    if (!endpoint) continue;
+    const { host } = endpoint;
+    if (serverNames && !covers(serverNames, host)) {
+      findings.push(
+        finding(
+          "endpoint-not-covered",
+          place,
+          `the server certificate does not cover ${host}, only ${serverNames.join(", ")}`,
+          "extract again, with --endpoint if need be",
+        ),
+      );
+    } else if (!serverNames && isAddress(host) && host !== "127.0.0.1" && host !== "::1") {
+      findings.push(
+        finding(
+          "endpoint-address",
+          place,
+          `the endpoint is the address ${host}, which the certificates that the chart makes do not cover`,
+          `extract ${peer.name} anew, or import with --endpoint ${peer.name}=${formatHostPort(endpoint)}`,
+        ),
+      );
     }
   }
   return findings;

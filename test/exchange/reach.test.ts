@@ -69,6 +69,15 @@ test("of a peer that stands there an endpoint can be said without its file, but 
   assert.deepEqual(codes(run({ ...target, facts: { ...target.facts, name: "c2" } }, [], GIVEN)), [], "itself");
 });
 
+test("before 1.20 what is said goes over what a workload resolves", () => {
+  const empty = targetOf("1.18", { takesUsers: false });
+  const target = applied(empty, run(empty, [c2], undefined, { restarts: "all" }));
+  const said = applied(target, run(target, [], GIVEN, { restarts: "all" }));
+  assert.deepEqual(said.resolvers[0]?.hostAliases, [{ ip: "10.9.9.9", hostnames: ["c2.mesh.cilium.io"] }]);
+  assert.deepEqual(run(said, [c2]).changes, []);
+  assert.equal(run(said, [c2]).missing.length, 0);
+});
+
 test("it survives a move between the Secrets, and a prune", () => {
   const said = applied(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
   const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: said.agentsSecret, users: said.users });

@@ -67,7 +67,7 @@ test("a good peer has no findings, of any kind of key and chain", () => {
     },
     { ca: "importer" },
     { ca: "importer", client: "importer" },
-    { endpoints: ["https://10.0.0.2:2379", "https://[fd00::2]:2379"], hostAliases: [] },
+    { endpoints: ["https://127.0.0.1:2379", "https://[::1]:2379"], hostAliases: [] },
   ];
   for (const overrides of table) assert.deepEqual(judged(overrides), [], JSON.stringify(overrides).slice(0, 80));
 });
@@ -200,6 +200,11 @@ test("endpoints and aliases", () => {
     ["an alias twice", { hostAliases: [alias("a", "10.0.0.1"), alias("a", "10.0.0.1")] }, ["alias-invalid"]],
     ["an alias of a prefix", { hostAliases: [alias("a", "10.0.0.0/24")] }, ["alias-invalid"]],
     ["not covered", { facts: { serverNames: ["127.0.0.1", "*.other.io"] } }, ["endpoint-not-covered"]],
+    [
+      "an address, and nobody knows what is covered",
+      { endpoints: ["https://10.0.0.2:2379", "https://[fd00::2]:2379"], hostAliases: [] },
+      ["endpoint-address", "endpoint-address"],
+    ],
     ["covered", { facts: { serverNames: ["*.mesh.cilium.io"] } }, []],
     [
       "an address not covered",
