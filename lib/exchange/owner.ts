@@ -5,7 +5,7 @@ import { FIELD_MANAGER } from "../cluster/api.ts";
 export interface Owner {
   /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
   what: string;
-  /** How the object is left to us for good. */
+  /** How it lets go of the object, once that was taken from it: before, it would delete it. */
   wayOut: string;
 }
 

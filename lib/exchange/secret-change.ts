@@ -100,12 +100,12 @@ export function planSecret(
 function ownedByOther(name: string, source: string, { what, wayOut }: Owner, take: boolean): Finding {
   const place = { source, key: name };
   return take
-    ? finding("owner-resets", place, `Secret ${name} is taken from ${what}, which may write it again`, wayOut)
+    ? finding("owner-resets", place, `Secret ${name} is taken from ${what}, which may write it again`, `now ${wayOut}`)
     : finding(
         "owned-by-other",
         place,
         `Secret ${name} belongs to ${what}, which would undo what is written`,
-        `${wayOut}, or take the Secret from it with --take-ownership`,
+        `take it with --take-ownership, and then ${wayOut}: the other way round it is deleted`,
       );
 }
 
