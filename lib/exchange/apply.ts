@@ -17,7 +17,7 @@ import type { Outcome } from "./merge.ts";
 import type { Plan } from "./plan.ts";
 import type { Target } from "./target.ts";
 
-/** How long conflicts are answered by reading and planning again, in milliseconds. */
+/** How long the conflicts over one object are answered by reading and planning again, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
 
 /** An object as it was written, or would have been. */
@@ -40,7 +40,7 @@ export interface ApplyOptions {
 
 /**
  * Makes the changes of a plan, one after the other. On a conflict the target is read and planned anew, until the
- * conflicts end or 30 seconds are over.
+ * conflicts end or 30 seconds are over in which nothing could be written.
  *
  * @returns the last plan, with the outcomes, users and cleaned Secrets of all attempts.
  * @throws ApiError and ConnectionError as the API server or the way to it gives them; UserError (exit code 1) where
@@ -48,19 +48,22 @@ export interface ApplyOptions {
  *   more.
  */
 export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, options: ApplyOptions): Promise<Plan> {
-  const deadline = Date.now() + CONFLICT_TIMEOUT;
+  let deadline = Date.now() + CONFLICT_TIMEOUT;
   let current = plan;
   for (let attempt = 1; ; attempt++) {
-    const failed = await makeChanges(current);
+    const { failed, made } = await makeChanges(current);
     if (!failed) return current;
-    if (Date.now() > deadline) {
+    if (made > 0) {
+      deadline = Date.now() + CONFLICT_TIMEOUT;
+      attempt = 1;
+    } else if (Date.now() > deadline) {
       throw new UserError(
         `${failed.change.kind} ${failed.change.name} is being changed by others all the time: gave up after 30 s`,
         1,
         { cause: failed.error },
       );
     }
-    await sleep(Math.random() * Math.min(50 * 2 ** attempt, 2_000));
+    await sleep(Math.random() * Math.min(50 * 2 ** attempt, 1_000));
     if (options.signal?.aborted) throw new Interrupted();
     const next = options.replan(await options.reread());
     if (hasErrors(next.findings)) {
@@ -73,9 +76,12 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
     current = combine(current, next);
   }
 
-  /** Makes the changes up to the first that conflicts. */
-  async function makeChanges({ changes }: Plan): Promise<{ change: Change; error: ApiError } | undefined> {
+  /** Makes the changes up to the first that conflicts, and counts them. */
+  async function makeChanges({
+    changes,
+  }: Plan): Promise<{ made: number; failed?: { change: Change; error: ApiError } }> {
     const versions = new Map<string, string | undefined>();
+    let made = 0;
     for (const change of options.dryRun ? combined(changes) : changes) {
       if (options.signal?.aborted) throw new Interrupted();
       options.announce(change);
@@ -83,14 +89,15 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
         const stored = await make(api, target.namespace, following(change, versions), options.dryRun ?? false);
         versions.set(change.name, stored.metadata?.resourceVersion);
         options.wrote(change, stored);
+        if (!options.dryRun) made++;
       } catch (error) {
         // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
         const conflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
         if (!conflict) throw error;
-        return { change, error };
+        return { made, failed: { change, error } };
       }
     }
-    return undefined;
+    return { made };
   }
 }
 

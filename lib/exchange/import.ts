@@ -8,6 +8,7 @@ import type { Change } from "./change.ts";
 import { type Plan, type PlanOptions, plan } from "./plan.ts";
 import { keyOf, type Preview, preview } from "./preview.ts";
 import { type GivenEndpoint, makeOut } from "./reach.ts";
+import { rereadTarget } from "./read-target.ts";
 import { readStanding, standingPeer } from "./standing.ts";
 import type { Target } from "./target.ts";
 
@@ -105,7 +106,7 @@ export async function importPeers(
     const writes = new Map<string, number>();
     const written = await inParallel(
       ready.map((one, i) => ({ ...one, first: plans[i] as Plan, agreed: new Set(drops[i]) })),
-      async ({ source: { source, read }, api, target, endpoints, first, agreed }) => {
+      async ({ source: { source }, api, target, endpoints, first, agreed }) => {
         if (options.dryRun === "client") return { target, plan: first, previews: preview(target, first) };
         let current = target;
         const stored = new Map<string, Stored>();
@@ -113,7 +114,7 @@ export async function importPeers(
           dryRun: options.dryRun === "server",
           ...(options.signal && { signal: options.signal }),
           reread: async () => {
-            current = await read(api);
+            current = await rereadTarget(api, current);
             return current;
           },
           replan: (next) => agreeing(planFor(next, endpoints), agreed),

@@ -1,10 +1,10 @@
 /** Reading the target of an import. */
 import type { V1DaemonSet, V1Deployment } from "@kubernetes/client-node";
-import type { KubernetesApi } from "../cluster/api.ts";
+import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../cluster/api.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
 import type { MountedFolder } from "../cluster/volumes.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
-import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET } from "../peer/peer.ts";
+import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import type { Target, Workload } from "./target.ts";
 
 /**
@@ -23,14 +23,14 @@ export async function readTarget(
     forExtract: false,
     secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET],
   });
-  const { namespace, facts, folders, secrets, users, takesUsers, remoteCertificate } = installation;
+  const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
   const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
   return {
     source,
     namespace,
     facts,
-    agentsSecret: secrets.get(AGENTS_SECRET),
-    kvstoremeshSecret: secrets.get(KVSTOREMESH_SECRET),
+    agentsSecret: installation.secrets.get(AGENTS_SECRET),
+    kvstoremeshSecret: installation.secrets.get(KVSTOREMESH_SECRET),
     users,
     takesUsers,
     common: commonOf(reader, installation),
@@ -39,6 +39,21 @@ export async function readTarget(
     resolvers: resolvers(installation),
     aliases: aliases(installation),
   };
+}
+
+/** Reads again what an import writes, after somebody else wrote it: what is installed stays as it was read. */
+export async function rereadTarget(api: KubernetesApi, target: Target): Promise<Target> {
+  const { namespace } = target;
+  const [agentsSecret, kvstoremeshSecret, users, ...resolvers] = await Promise.all([
+    api.get(secrets, namespace, AGENTS_SECRET),
+    api.get(secrets, namespace, KVSTOREMESH_SECRET),
+    target.takesUsers ? api.get(configMaps, namespace, USERS_CONFIG_MAP) : undefined,
+    ...target.resolvers.map(async ({ kind, name, object }) => {
+      const resource: Resource<V1Deployment | V1DaemonSet> = kind === "Deployment" ? deployments : daemonSets;
+      return workload(kind, (await api.get(resource, namespace, name)) ?? object);
+    }),
+  ]);
+  return { ...target, agentsSecret, kvstoremeshSecret, users, resolvers };
 }
 
 /** The volume takes the files as optional, so the Secret has to be there too. */

@@ -1,0 +1,230 @@
+/** import-secrets in tired hands: what it shows first, and what it asks. The same on the sandbox and on real servers. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
+import { parseAllDocuments } from "yaml";
+import { run } from "./programs.ts";
+
+/** The contexts of {@link Clusters}. */
+export const CAREFUL = ["c1", "c2", "c3"];
+
+/** A cluster of that name, with Cilium 1.20. */
+export function carefulCluster(name: string) {
+  const nodes = [{ name: "n", internalIPs: ["172.18.4.2"] }];
+  return { name, id: CAREFUL.indexOf(name) + 1, version: "1.20.2", nodes };
+}
+
+type Kind = "Secret" | "ConfigMap";
+
+/** Three such clusters, behind contexts of their names. */
+export interface Clusters {
+  kubeconfig: string;
+  /** Undefined where it is not there. */
+  read(context: string, kind: Kind, name: string): Promise<object | undefined>;
+  create(context: string, object: object): Promise<void>;
+  /** Whether it is there or not. */
+  remove(context: string, kind: Kind, name: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const OBJECTS = [
+  ["Secret", "cilium-clustermesh"],
+  ["Secret", "cilium-kvstoremesh"],
+  ["ConfigMap", "clustermesh-remote-users"],
+] as const;
+
+/** Declares the tests, on clusters that are started when they run. */
+export function carefulTests(
+  title: string,
+  start: () => Promise<Clusters>,
+  options: { skip?: string | false } = {},
+): void {
+  describe(title, options, () => {
+    let clusters: Clusters;
+    let dir: string;
+    const file = (name: string) => join(dir, `${name}.json`);
+    const imports = (...args: string[]) => run("import-secrets", args, { kubeconfig: clusters.kubeconfig, cwd: dir });
+    const secret = async (name: string) => (await clusters.read("c1", "Secret", name)) as V1Secret | undefined;
+    const peersIn = async () => {
+      const found = await Promise.all(["cilium-clustermesh", "cilium-kvstoremesh"].map(secret));
+      return found.map((one) =>
+        Object.keys(one?.data ?? {})
+          .filter((key) => !key.includes("."))
+          .sort(),
+      );
+    };
+    /** What stands there, by its versions: the same where nothing was written. */
+    const versions = async (context = "c1") => {
+      const found = await Promise.all(OBJECTS.map(([kind, name]) => clusters.read(context, kind, name)));
+      return found.map((one) => (one as V1Secret | undefined)?.metadata?.resourceVersion);
+    };
+
+    before(async () => {
+      clusters = await start();
+      dir = await mkdtemp(join(tmpdir(), "careful-"));
+      for (const context of CAREFUL) {
+        const args = ["--context", context, "--output-file", file(context)];
+        const { code, stderr } = await run("extract-secret", args, { kubeconfig: clusters.kubeconfig });
+        assert.equal(code, 0, stderr);
+      }
+    });
+    after(async () => {
+      await clusters?.stop();
+      if (dir) await rm(dir, { recursive: true, force: true });
+    });
+    beforeEach(async () => {
+      for (const context of ["c1", "c3"]) {
+        for (const [kind, name] of OBJECTS) await clusters.remove(context, kind, name);
+      }
+    });
+
+    test("--diff exits as kubectl diff, and writes nothing", async () => {
+      const args = ["--context", "c1", "--context", "c3", "--diff", file("c2")];
+      const changes = await imports(...args);
+      assert.equal(changes.code, 1, changes.stderr);
+      assert.match(changes.stdout, /^\+\+\+ planned\/c1\/kube-system\/Secret\/cilium-kvstoremesh$/m);
+      assert.match(changes.stdout, /^\+\+\+ planned\/c3\/kube-system\/Secret\/cilium-kvstoremesh$/m);
+      assert.doesNotMatch(changes.stdout, /PRIVATE KEY|LS0tLS1CRUdJ/);
+      assert.deepEqual(await versions(), [undefined, undefined, undefined]);
+      assert.deepEqual(await versions("c3"), [undefined, undefined, undefined]);
+      assert.equal((await imports(...args.filter((arg) => arg !== "--diff"))).code, 0);
+      const none = await imports(...args);
+      assert.deepEqual([none.code, none.stdout, none.stderr], [0, "", ""]);
+      const trouble = await imports("--context", "c1", "--diff", "nowhere.json");
+      assert.deepEqual([trouble.code, trouble.stdout], [2, ""]);
+      assert.equal((await imports("--context", "nowhere", "--diff", file("c2"))).code, 2);
+    });
+
+    test("--dry-run prints the objects, as worked out here and as the server would store them, and stores nothing", async () => {
+      const printed = new Map<string, unknown[]>();
+      for (const mode of ["client", "server"]) {
+        const { code, stdout, stderr } = await imports(
+          "--context",
+          "c1",
+          `--dry-run=${mode}`,
+          "-o",
+          "yaml",
+          file("c2"),
+        );
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /added c2 \(dry run\)/);
+        assert.doesNotMatch(stderr, /kubelet/);
+        printed.set(
+          mode,
+          parseAllDocuments(stdout).map((document) => {
+            const { kind, metadata, data } = document.toJS();
+            assert.equal(metadata.annotations["clustermesh-secrets/context"], "c1");
+            assert.equal("uid" in metadata, mode === "server", metadata.name);
+            return { kind, name: metadata.name, data };
+          }),
+        );
+      }
+      assert.deepEqual(printed.get("client"), printed.get("server"));
+      assert.equal(printed.get("client")?.length, 3);
+      assert.deepEqual(await peersIn(), [[], []]);
+      const real = await imports("--context", "c1", "-o", "json", file("c2"));
+      assert.equal(JSON.parse(`${real.stdout.split(/^}$/m)[0]}}`).metadata.name, "cilium-kvstoremesh");
+      assert.deepEqual(await peersIn(), [["c2"], ["c2"]]);
+    });
+
+    test("--prune wants --yes where nobody can be asked, and then the files are the whole truth", async () => {
+      assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
+      const unasked = await imports("--context", "c1", "--prune", file("c3"));
+      assert.equal(unasked.code, 2);
+      assert.match(unasked.stderr, /^c1: drops c2; no longer lets in remote-c2\nerror: dropping peers wants --yes/);
+      assert.match(unasked.stderr, /nothing was written\n$/);
+      assert.deepEqual(await peersIn(), [
+        ["c2", "c3"],
+        ["c2", "c3"],
+      ]);
+      const agreed = await imports("--context", "c1", "--prune", "--yes", file("c3"));
+      assert.equal(agreed.code, 0, agreed.stderr);
+      assert.deepEqual(await peersIn(), [["c3"], ["c3"]]);
+      assert.equal(
+        ((await clusters.read("c1", "ConfigMap", "clustermesh-remote-users")) as V1ConfigMap).data?.["users.yaml"],
+        "users:\n  - name: remote-c3\n    role: remote\n",
+      );
+      const everything = await imports("--context", "c1", "--prune", "--yes", file("c1"));
+      assert.equal(everything.code, 2);
+      assert.match(everything.stderr, /would drop everything \[prune-everything\]/);
+    });
+
+    test("--migrate needs no files, says what it does first, and finds nothing a second time", async () => {
+      assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
+      // As an upgrade leaves it: the agents' Secret leads to the peers, and the copy is not configured.
+      const remote = (await secret("cilium-kvstoremesh")) as V1Secret;
+      for (const name of ["cilium-kvstoremesh", "cilium-clustermesh"]) await clusters.remove("c1", "Secret", name);
+      const { annotations = {}, namespace = "" } = remote.metadata ?? {};
+      await clusters.create("c1", { ...remote, metadata: { name: "cilium-clustermesh", namespace, annotations } });
+      const first = await imports("--context", "c1", "--migrate");
+      assert.equal(first.code, 0, first.stderr);
+      assert.match(first.stderr, /^c1: moves c2 and c3\nc1 \(Cilium 1\.20\.2, KVStoreMesh\): moved c2 and c3$/m);
+      assert.deepEqual(await peersIn(), [
+        ["c2", "c3"],
+        ["c2", "c3"],
+      ]);
+      const stood = await versions();
+      const second = await imports("--context", "c1", "--migrate");
+      assert.equal(second.code, 0, second.stderr);
+      assert.match(second.stderr, /unchanged c2 and c3\n {2}nothing written/);
+      assert.deepEqual(await versions(), stood);
+    });
+
+    test("--endpoint holds at the next import, which says so, until it is taken back", async () => {
+      assert.equal((await imports("--context", "c1", "--endpoint", "c2=10.1.1.1:2379", file("c2"))).code, 0);
+      const config = async () => Buffer.from((await secret("cilium-kvstoremesh"))?.data?.c2 ?? "", "base64").toString();
+      assert.match(await config(), /- 10\.1\.1\.1$/m);
+      const again = await imports("--context", "c1", file("c2"));
+      assert.match(
+        again.stderr,
+        /unchanged c2\n {2}c2 is reached at 10\.1\.1\.1:2379, as --endpoint said; --endpoint c2= takes/,
+      );
+      assert.equal((await imports("--context", "c1", "--endpoint", "c2=", file("c2"))).code, 0);
+      assert.match(await config(), /- 172\.18\.4\.2$/m);
+      for (const [value, expected] of [
+        ["c2", /is not of the form NAME=HOST:PORT/],
+        ["C2=a:1", /is not of the form NAME=HOST:PORT/],
+        ["c2=a", /is not of the form host:port/],
+        ["c9=10.1.1.1:1", /c9, which is not among the peers/],
+        ["c2=nowhere.invalid:1", /nowhere\.invalid does not resolve/],
+      ] as const) {
+        const { code, stderr } = await imports("--context", "c1", "--endpoint", value, file("c2"));
+        assert.ok(code === 2 || (code === 1 && value.includes("nowhere")), `${value}: ${code}`);
+        assert.match(stderr, expected, value);
+      }
+    });
+
+    for (const [owner, marks] of [
+      ["Helm release cilium", { annotations: { "meta.helm.sh/release-name": "cilium" } }],
+      ["Argo CD application mesh", { labels: { "argocd.argoproj.io/instance": "mesh" } }],
+      [
+        "SealedSecret x",
+        { ownerReferences: [{ apiVersion: "bitnami.com/v1alpha1", kind: "SealedSecret", name: "x", uid: "1" }] },
+      ],
+    ] as const) {
+      test(`a Secret of ${owner} is refused, and taken where that is said`, async () => {
+        const metadata = { name: "cilium-clustermesh", namespace: "kube-system", ...marks };
+        await clusters.create("c1", { apiVersion: "v1", kind: "Secret", metadata, type: "Opaque" });
+        const stood = await versions();
+        const refused = await imports("--context", "c1", file("c3"));
+        assert.equal(refused.code, 2);
+        const told = `Secret cilium-clustermesh belongs to ${owner}, which would undo what is written [owned-by-other]\n`;
+        assert.ok(refused.stderr.includes(told), refused.stderr);
+        assert.deepEqual(await versions(), stood);
+        const taken = await imports("--context", "c1", "--take-ownership", file("c3"));
+        assert.equal(taken.code, 0, taken.stderr);
+        const {
+          labels = {},
+          annotations = {},
+          ownerReferences = [],
+        } = (await secret("cilium-clustermesh"))?.metadata ?? {};
+        assert.deepEqual([labels, ownerReferences], [{}, []]);
+        assert.deepEqual(annotations, owner.startsWith("Helm") ? { "helm.sh/resource-policy": "keep" } : {});
+        assert.equal((await imports("--context", "c1", file("c2"))).code, 0, "it is ours now");
+      });
+    }
+  });
+}
