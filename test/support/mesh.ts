@@ -42,7 +42,7 @@ export interface MeshSpec {
   key: KeyType;
 }
 
-interface Member {
+export interface Member {
   name: string;
   id: number;
   description: ClusterDescription;
@@ -198,8 +198,8 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
   return verdict;
 }
 
-/** With KVStoreMesh the agents read their own cluster's copy. */
-async function judgeAgents(member: Member, peers: readonly Member[]): Promise<string[]> {
+/** With KVStoreMesh the agents read their own cluster's copy: throws where an entry does not connect. */
+export async function judgeAgents(member: Member, peers: readonly Member[]): Promise<string[]> {
   const said = await troubleshoot(await mounted(member, "agents"), { hosts: { [SERVICE]: [member.serviceAddress] } });
   for (const { name } of peers) {
     const entry = said.get(name);
@@ -217,12 +217,13 @@ const CONTAINERS = {
   kvstoremesh: ["deployments/clustermesh-apiserver", "kvstoremesh", "cilium-kvstoremesh"],
 } as const;
 
-/** What a workload mounts: the Secret that was written, and beside it the cluster's own files, by its volumes. */
-async function mounted({ api }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
+/** What a workload mounts: the Secret as it stands, and beside it the cluster's own files, by its volumes. */
+export async function mounted({ api }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
   const [workload, container, secretName] = CONTAINERS[who];
   const path = `/namespaces/${NAMESPACE}`;
   const { spec }: V1DaemonSet | V1Deployment = await api.ask("GET", `/apis/apps/v1${path}/${workload}`);
-  const secret: V1Secret = await api.ask("GET", `/api/v1${path}/secrets/${secretName}`);
+  const { status, body } = await api.request("GET", `/api/v1${path}/secrets/${secretName}`);
+  const secret: V1Secret = status === 200 ? body : {};
   const folder = mountedFolder(spec?.template.spec, container);
   assert.ok(folder, `${workload} mounts the folder`);
   assert.ok(folder.secrets.has(secretName), `${workload} mounts ${secretName}`);
