@@ -35,6 +35,7 @@ export async function addressesOf(name: string): Promise<string[]> {
 /** Starts to connect to the cluster of a context. */
 export function connectFor(args: ClusterArguments, context: Context): KubernetesApi {
   return connectTo(context, {
+    kubeconfig: args.kubeconfig,
     requestTimeout: duration(args["request-timeout"], "request-timeout"),
     impersonate: impersonation(args),
     trace: args.debug ? (line) => traced(`${context.name}: ${line}`) : undefined,

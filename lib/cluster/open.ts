@@ -34,9 +34,17 @@ export async function openContext(
 export function connectTo(context: Context, options: OpenOptions = {}): KubernetesApi {
   if (context.tls.insecure) options.warn?.(`${context.server} is not verified (insecure-skip-tls-verify)`);
   const transport = connect(context, () => obtainCredentials(context, options.env), options);
+  const { user, groups = [] } = options.impersonate ?? {};
   const flags = [
-    `--context ${context.name}`,
-    ...(options.impersonate?.user === undefined ? [] : [`--as ${options.impersonate.user}`]),
+    ...(options.kubeconfig === undefined ? [] : ["--kubeconfig", options.kubeconfig]),
+    ...["--context", context.name],
+    ...(user === undefined ? [] : ["--as", user]),
+    ...groups.flatMap((group) => ["--as-group", group]),
   ];
-  return new KubernetesApi(transport, context.name, flags.join(" "));
+  return new KubernetesApi(transport, context.name, flags.map(quoted).join(" "));
+}
+
+/** For a shell, as it would be typed. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
