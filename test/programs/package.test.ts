@@ -1,0 +1,221 @@
+/** The package, installed as people install it: elsewhere, offline, and with nothing but Node beside it. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { type Ended, node, run } from "../support/programs.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const kubectl = whereIs("kubectl");
+const bash = whereIs("bash");
+
+function whereIs(program: string): string | undefined {
+  const paths = (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, program));
+  return paths.find((path) => existsSync(path));
+}
+
+interface Packed {
+  filename: string;
+  files: { path: string; mode: number }[];
+}
+
+describe("the package, installed globally", () => {
+  let dir: string;
+  let sandbox: Sandbox;
+  let packed: Packed;
+  /** Where npm put the package. */
+  let installed: string;
+  let manifest: Record<string, unknown>;
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "package-"));
+    sandbox = await startSandbox();
+    await mkdir(join(dir, "tools"));
+    await symlink(node, join(dir, "tools", "node"));
+    if (kubectl !== undefined) await symlink(kubectl, join(dir, "tools", "kubectl"));
+    packed = await pack();
+    await npm(["install", "--global", "--prefix", join(dir, "prefix"), join(dir, packed.filename)]);
+    installed = join(dir, "prefix", "lib", "node_modules", "clustermesh-secrets");
+    manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+  });
+  after(async () => {
+    await sandbox?.stop();
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+
+  /** npm in the checkout, without a registry, a cache, or settings of whoever runs the tests. */
+  async function npm(args: string[]): Promise<string> {
+    const env = { PATH: process.env.PATH, HOME: dir, npm_config_cache: join(dir, "cache") };
+    const options = ["--offline", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
+    return (await promisify(execFile)("npm", [...args, ...options], { cwd: root, env })).stdout;
+  }
+
+  async function pack(): Promise<Packed> {
+    const [one] = JSON.parse(await npm(["pack", "--ignore-scripts", "--json", "--pack-destination", dir])) as [Packed];
+    return one;
+  }
+
+  /** Runs a program by its name, where there is nothing but the programs, Node and perhaps kubectl. */
+  function call(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+    const PATH = [join(dir, "prefix", "bin"), join(dir, "tools")].join(delimiter);
+    return new Promise((resolve) => {
+      const child = execFile(program, args, { cwd: dir, env: { PATH, ...env } }, (error, stdout, stderr) =>
+        resolve({ code: error ? child.exitCode : 0, stdout, stderr: error ? stderr || error.message : stderr }),
+      );
+    });
+  }
+
+  test("depends on no other package, and runs nothing when it is installed", async () => {
+    for (const kind of ["dependencies", "optionalDependencies", "peerDependencies", "bundleDependencies"]) {
+      assert.equal(manifest[kind], undefined, kind);
+    }
+    const scripts = Object.keys(manifest.scripts as object);
+    const atInstall = /^(pre|post)?(install|prepare|publish)$|^prepublishOnly$|^dependencies$/;
+    assert.deepEqual(
+      scripts.filter((name) => atInstall.test(name)),
+      [],
+    );
+    assert.ok(scripts.includes("prepack"), "npm pack builds first");
+    assert.deepEqual(await readdir(join(dir, "prefix", "lib", "node_modules")), ["clustermesh-secrets"]);
+    assert.ok(!existsSync(join(installed, "node_modules")), "no packages beneath it");
+  });
+
+  test("holds the programs and what belongs to them, no sources, tests or secrets", () => {
+    const paths = packed.files.map(({ path }) => path);
+    const foreign = paths.filter(
+      (path) => !/^(dist\/[\w.-]+\.(js|txt|json)|docs\/.+|README\.md|LICENSE|package\.json)$/.test(path),
+    );
+    assert.deepEqual(foreign, []);
+    assert.deepEqual(
+      paths.filter((path) => /\.(ts|map|pem|key|tgz)$|(^|\/)tests?\//.test(path)),
+      [],
+    );
+    for (const path of ["LICENSE", "README.md", "dist/THIRD-PARTY-LICENSES.txt"]) {
+      assert.ok(paths.includes(path), `${path} is in it`);
+    }
+    for (const path of Object.values(manifest.bin as Record<string, string>)) {
+      assert.ok(paths.includes(path), `${path} is in it`);
+    }
+  });
+
+  test("can be run by everyone and written by nobody else", async () => {
+    for (const path of Object.values(manifest.bin as Record<string, string>)) {
+      const { mode } = await stat(join(installed, path));
+      assert.equal(mode & 0o777 & ~0o022, 0o755, path);
+    }
+  });
+
+  test("names each package that is bundled, with its version, its licence and the text of it", async () => {
+    const text = await readFile(join(installed, "dist", "THIRD-PARTY-LICENSES.txt"), "utf8");
+    const direct = ["diff", "node-forge", "yaml", "yargs", "yargs-parser", "zx"];
+    const ofYargs = [
+      "ansi-regex",
+      "ansi-styles",
+      "cliui",
+      "escalade",
+      "get-caller-file",
+      "strip-ansi",
+      "wrap-ansi",
+      "y18n",
+    ];
+    const parts = text.split(/^-{80}$/m).slice(1);
+    const named = parts.map((part) => part.trim().split(" ")[0] ?? "");
+    assert.deepEqual(named, [...direct, ...ofYargs].sort());
+    for (const [index, name] of named.entries()) {
+      const { version, license } = JSON.parse(await readFile(join(root, "node_modules", name, "package.json"), "utf8"));
+      const [title = "", ...body] = (parts[index] ?? "").trim().split("\n");
+      assert.equal(title, `${name} ${version} (${license})`);
+      const file = (await readdir(join(root, "node_modules", name))).find((one) => /^licen[cs]e/i.test(one)) ?? "";
+      const own = (await readFile(join(root, "node_modules", name, file), "utf8")).trim();
+      assert.ok(body.join("\n").includes(own), `the licence of ${name}, whole`);
+    }
+    // zx has packages of others in it, whose licences stand deeper in its folder.
+    for (const inner of ["chalk", "isexe", "node-fetch-native", "which", "zurk"]) {
+      assert.match(parts[named.indexOf("zx")] ?? "", new RegExp(`^ *${inner}@\\d`, "m"));
+    }
+  });
+
+  test("is not built where a package that would be bundled has no licence file", async () => {
+    const checkout = join(dir, "checkout");
+    const unlicensed = join(checkout, "node_modules", "unlicensed");
+    await mkdir(unlicensed, { recursive: true });
+    await mkdir(join(checkout, "scripts"));
+    await writeFile(join(checkout, "package.json"), JSON.stringify({ version: "0.0.0" }));
+    await writeFile(join(unlicensed, "index.js"), "export const answer = () => process.pid;\n");
+    const about = { name: "unlicensed", version: "1.2.3", type: "module", license: "MIT" };
+    await writeFile(join(unlicensed, "package.json"), JSON.stringify(about));
+    for (const program of ["clustermesh-secrets", "extract-secret", "import-secrets"]) {
+      const script = 'import { answer } from "unlicensed";\nconsole.log(answer());\n';
+      await writeFile(join(checkout, "scripts", `${program}.ts`), script);
+    }
+    const build = () => promisify(execFile)(process.execPath, [join(root, "build.mjs")], { cwd: checkout });
+    await assert.rejects(build, /unlicensed 1\.2\.3 is bundled, and there is no licence file/);
+    await writeFile(join(unlicensed, "LICENSE"), "Do as you like.\n");
+    await build();
+    const text = await readFile(join(checkout, "dist", "THIRD-PARTY-LICENSES.txt"), "utf8");
+    assert.match(text, /\nunlicensed 1\.2\.3 \(MIT\)\n\nDo as you like\.\n$/);
+  });
+
+  test("answers by each of its names", async () => {
+    const { version } = manifest as { version: string };
+    const names = Object.keys(manifest.bin as object);
+    assert.deepEqual(names.sort(), [
+      "clustermesh-secrets",
+      "extract-secret",
+      "import-secrets",
+      "kubectl-clustermesh_secrets",
+    ]);
+    await Promise.all(
+      names.flatMap((name) => [
+        call(name, ["--version"]).then((ended) => {
+          assert.deepEqual(ended, { code: 0, stdout: `${version}\n`, stderr: "" }, name);
+        }),
+        call(name, ["--help"]).then(({ code, stdout, stderr }) => {
+          assert.equal(code, 0, stderr);
+          assert.match(stdout, new RegExp(name.startsWith("kubectl") ? "^Usage: kubectl clustermesh-secrets" : name));
+        }),
+      ]),
+    );
+  });
+
+  test("kubectl finds it by its name", { skip: kubectl === undefined && "there is no kubectl here" }, async () => {
+    const help = await call("kubectl", ["clustermesh-secrets", "--help"]);
+    assert.equal(help.code, 0, help.stderr);
+    assert.match(help.stdout, /^Usage: kubectl clustermesh-secrets COMMAND/);
+    const extract = await call("kubectl", ["clustermesh-secrets", "extract", "--help"]);
+    assert.equal(extract.code, 0, extract.stderr);
+    assert.match(extract.stdout, /^Usage: kubectl clustermesh-secrets extract /);
+  });
+
+  test("extracts and imports with nothing in its environment but where the kubeconfig is", async () => {
+    const home = join(dir, "home");
+    await mkdir(home);
+    const env = { HOME: home, KUBECONFIG: sandbox.kubeconfig };
+    const extracted = await call("extract-secret", ["--context", "cluster2"], env);
+    assert.deepEqual([extracted.code, extracted.stderr], [0, ""]);
+    const built = await run("extract-secret", ["--context", "cluster2"], { kubeconfig: sandbox.kubeconfig });
+    assert.equal(extracted.stdout, built.stdout);
+    const file = join(dir, "cluster2-secret.json");
+    const written = await call("clustermesh-secrets", ["extract", "--context", "cluster2", "--output-file", file], env);
+    assert.equal(written.code, 0, written.stderr);
+    const imported = await call("import-secrets", ["--context", "cluster3", file], env);
+    assert.equal(imported.code, 0, imported.stderr);
+    assert.match(imported.stderr, /cluster3 \(Cilium 1\.20\.2, KVStoreMesh\): added cluster2/);
+    assert.deepEqual(await readdir(home), []);
+  });
+
+  test("shows its demo, which takes bash besides", {
+    skip: bash === undefined && "there is no bash here",
+  }, async () => {
+    await symlink(bash ?? "", join(dir, "tools", "bash"));
+    const { code, stdout, stderr } = await call("clustermesh-secrets", ["demo"]);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /cluster3 .*: unchanged/);
+  });
+});
