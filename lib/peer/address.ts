@@ -6,7 +6,8 @@ import { isIPv4, isIPv6 } from "node:net";
  * A zone (`fe80::1%eth0`), which netip takes, is refused: it means nothing on another machine.
  */
 export function isAddress(text: string): boolean {
-  return isIPv4(text) || (isIPv6(text) && !text.includes("%"));
+  // node:net's own pattern for IPv6 takes milliseconds to be made, which a name need not wait for.
+  return isIPv4(text) || (text.includes(":") && isIPv6(text) && !text.includes("%"));
 }
 
 /** A host name as a certificate or a resolver takes it: labels of letters, digits, `-` and `_`, 253 characters. */

@@ -1,6 +1,6 @@
 /** Certificates and keys in PEM, of any key type. Reading is node:crypto's; judging names is as Go does it. Pure. */
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { isIPv4, isIPv6 } from "node:net";
+import { isAddress } from "./address.ts";
 
 // As Go finds them: from the start of a line. A body holds no dashes in a row, which keeps the search linear.
 const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----/gm;
@@ -116,7 +116,7 @@ export function subjectAltNames(certificate: X509Certificate): string[] {
 
 /** Whether a certificate with these names is valid for `host`, as Go's `VerifyHostname` judges it. */
 export function covers(names: readonly string[], host: string): boolean {
-  if (isIPv4(host) || isIPv6(host)) return names.includes(shortAddress(host));
+  if (isAddress(host)) return names.includes(shortAddress(host));
   const wanted = host.toLowerCase().replace(/\.$/, "");
   const suffix = wanted.slice(wanted.indexOf("."));
   return names.some((name) => {
@@ -126,7 +126,7 @@ export function covers(names: readonly string[], host: string): boolean {
 }
 
 function shortAddress(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(":")) return address;
   const short = new URL(`http://[${address}]`).hostname.slice(1, -1);
   const mapped = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(short);
   if (!mapped) return short;

@@ -28,6 +28,8 @@ export function isEtcdConfig(content: string): boolean {
  * @throws EtcdConfigError
  */
 export function parseEtcdConfig(text: string): EtcdConfig {
+  const plain = readPlain(text);
+  if (plain) return plain;
   const document = parseDocument(text, { logLevel: "silent", strict: true, uniqueKeys: true });
   const problem = document.errors[0];
   if (problem) throw new EtcdConfigError(`is not YAML: ${problem.message.split("\n")[0]}`);
@@ -65,6 +67,8 @@ export function parseEtcdConfig(text: string): EtcdConfig {
  */
 export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): string {
   const aliases = canonicalAliases(config.hostAliases);
+  const plain = writePlain(config, aliases);
+  if (plain !== undefined) return plain;
   return stringify(
     {
       endpoints: canonicalEndpoints(config.endpoints),
@@ -76,6 +80,63 @@ export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): strin
     // Go reads YAML 1.1, in which more words want quotes.
     { version: "1.1", lineWidth: 0, indentSeq: false },
   );
+}
+
+// Nearly every config is in our own form and needs no quotes. Reading and writing those takes a YAML library longer than
+// all the rest of planning an import does; everything else is left to it.
+
+/** Scalars that need no quotes in any YAML. */
+const PLAIN = {
+  url: /^https:\/\/[a-z0-9.[\]:-]*[a-z0-9]$/i,
+  path: /^\/[\w./-]+$/,
+  hostname: /^[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+$/i,
+  ip: /^(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*::[0-9a-f:]*[0-9a-f])$/,
+};
+
+/** The canonical form; undefined where something in it may need quotes. */
+function writePlain(config: Omit<EtcdConfig, "otherFields">, aliases: readonly HostAlias[]): string | undefined {
+  const { trustedCaFile, certFile, keyFile } = config;
+  const endpoints = canonicalEndpoints(config.endpoints);
+  const files = Object.entries({ "trusted-ca-file": trustedCaFile, "cert-file": certFile, "key-file": keyFile });
+  const paths = files.filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const plain =
+    endpoints.length > 0 &&
+    endpoints.every((url) => PLAIN.url.test(url)) &&
+    paths.every(([, path]) => PLAIN.path.test(path)) &&
+    aliases.every(
+      ({ hostname, ips }) => PLAIN.hostname.test(hostname) && ips.length > 0 && ips.every((ip) => PLAIN.ip.test(ip)),
+    );
+  if (!plain) return undefined;
+  const lines = [
+    "endpoints:",
+    ...endpoints.map((url) => `- ${url}`),
+    ...paths.map(([field, path]) => `${field}: ${path}`),
+  ];
+  if (aliases.length > 0) lines.push("cilium-host-aliases:");
+  for (const { hostname, ips } of aliases)
+    lines.push(`- hostname: ${hostname}`, "  ips:", ...ips.map((ip) => `  - ${ip}`));
+  return `${lines.join("\n")}\n`;
+}
+
+/** What was written by {@link writePlain}; undefined for any other text. */
+function readPlain(text: string): EtcdConfig | undefined {
+  const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(text)?.[1];
+  const [head = "", tail = ""] = text.split("\ncilium-host-aliases:\n");
+  const config = {
+    endpoints: [...head.matchAll(/^- (.*)$/gm)].map(([, url = ""]) => url),
+    hostAliases: tail
+      .split(/^- hostname: /m)
+      .slice(1)
+      .map((entry) => {
+        const [hostname = "", , ...ips] = entry.trimEnd().split("\n");
+        return { hostname, ips: ips.map((line) => line.slice(4)) };
+      }),
+    trustedCaFile: field("trusted-ca-file"),
+    certFile: field("cert-file"),
+    keyFile: field("key-file"),
+    otherFields: [],
+  };
+  return writePlain(config, canonicalAliases(config.hostAliases)) === text ? config : undefined;
 }
 
 /** Endpoints, each once, sorted: etcd's client takes them in any order. */

@@ -4,9 +4,10 @@
  * the binaries are there, else on the sandbox.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { stringify } from "yaml";
 import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
 import { startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { programPath, run } from "../support/programs.ts";
@@ -149,8 +150,11 @@ async function start() {
   }
   const target = servers.get("cluster1");
   const { gitVersion } = (await target.ask("GET", "/version")) as { gitVersion: string };
+  // In YAML, as people have theirs.
+  const kubeconfig = join(dir, "kubeconfig");
+  writeFileSync(kubeconfig, stringify(JSON.parse(readFileSync(servers.kubeconfig, "utf8"))), { mode: 0o600 });
   return {
-    kubeconfig: servers.kubeconfig,
+    kubeconfig,
     where: `a real kube-apiserver ${gitVersion}`,
     forget: async () => {
       for (const [, resource, name] of written) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import {
   aliasProblem,
   EtcdConfigError,
@@ -57,6 +57,7 @@ test("a config is read as it was written, in YAML 1.1 and 1.2 alike", () => {
       });
       assert.deepEqual(parseEtcdConfig(text), { endpoints, hostAliases, ...files, otherFields: [] });
       assert.deepEqual(parse(text, { version: "1.1" }), parse(text));
+      assert.equal(stringify(parse(text), { version: "1.1", lineWidth: 0, indentSeq: false }), text);
       assert.equal(isEtcdConfig(text), true);
     }),
   );
@@ -177,4 +178,41 @@ test("host names of endpoints, and whether they are the cluster's own cache", ()
   ];
   for (const host of others) assert.equal(isOwnCache([`https://${host}`]), false, host);
   assert.equal(isOwnCache([]), false);
+});
+
+test("what looks like our form and is not quite is read by the library", () => {
+  const ours = formatEtcdConfig({
+    endpoints: ["https://c2.mesh.cilium.io:32379"],
+    hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.0.0.9"] }],
+    trustedCaFile: "/ca.crt",
+    certFile: "/c.crt",
+    keyFile: "/k.key",
+  });
+  const edits: [string, string][] = [
+    ["- 10.0.0.9", "- 10.0.0.9 # by hand"],
+    ["/ca.crt", "'/ca.crt'"],
+    ["key-file: /k.key", "key-file: /k.key\ndial-timeout: 5s"],
+    ["- https", "-   https"],
+    ["  ips:\n  - 10.0.0.9", "  ips: [10.0.0.9]"],
+    ["endpoints:\n", "endpoints:\n- https://1:2:3:4\n"],
+    ["endpoints:\n", "endpoints: # ours\n"],
+    ["cilium-host-aliases:\n", "cilium-host-aliases:\n- hostname: a.b\n  ips:\n  - 1:2:3:4:5:6:7:8\n"],
+  ];
+  for (const [from, to] of edits) {
+    const text = ours.replace(from, to);
+    assert.notEqual(text, ours);
+    const { endpoints, "cilium-host-aliases": hostAliases, ...fields } = parse(text);
+    const config = parseEtcdConfig(text);
+    assert.deepEqual([config.endpoints, config.hostAliases], [endpoints, hostAliases], text);
+    assert.deepEqual(
+      [config.trustedCaFile, config.certFile, config.keyFile, config.otherFields],
+      [
+        fields["trusted-ca-file"],
+        fields["cert-file"],
+        fields["key-file"],
+        "dial-timeout" in fields ? ["dial-timeout"] : [],
+      ],
+    );
+  }
+  assert.throws(() => parseEtcdConfig(`${ours}endpoints: []\n`), EtcdConfigError);
 });
