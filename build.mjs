@@ -63,15 +63,22 @@ for (const built = new Set(); built.size < entries.size; ) {
     entryPoints: Object.fromEntries(entryPoints.map((entry) => [basename(entry, ".ts"), entry])),
     outdir: "dist",
     bundle: true,
-    minify: true,
-    keepNames: true,
+    // Names stay as they are, for a stack tells them; to keep them by `keepNames` costs more at each start.
+    minifyWhitespace: true,
+    minifySyntax: true,
     platform: "node",
     format: "cjs",
     target: "node20.19",
+    // What is loaded later is required then: to import it would have Node read the whole file for its exports first.
+    supported: { "dynamic-import": false },
     banner: { js: '#!/usr/bin/env node\nconst __url=require("node:url").pathToFileURL(__filename).href;' },
     define: { __VERSION__: JSON.stringify(version), "import.meta.url": "__url" },
-    // yargs measures help texts with it, which are ASCII here; the real one brings tables of Unicode that take 20 ms.
-    alias: { "string-width": "./scripts/string-width.mjs" },
+    alias: {
+      // yargs measures help texts with it, which are ASCII here; the real one brings tables of Unicode that take 20 ms.
+      "string-width": "./scripts/string-width.mjs",
+      // The same as for Node, but as modules, of which only what is used is taken.
+      yaml: "./node_modules/yaml/browser/index.js",
+    },
     plugins: [builtBeside],
     // THIRD-PARTY-LICENSES.txt has them all, whole.
     legalComments: "none",

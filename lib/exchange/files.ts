@@ -1,6 +1,8 @@
 /** Reading the files that peers come in: files, folders, and standard input. */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
@@ -79,9 +81,42 @@ async function expand(path: string, findings: Finding[]): Promise<string[]> {
 }
 
 async function readOne(path: string): Promise<Buffer> {
-  const { size } = await stat(path);
-  if (size > MAX_FILE_BYTES) throw new TooLarge();
+  const status = await stat(path);
+  if (status.isFIFO()) return readPipe(path);
+  // A device tells no size.
+  if (!status.isFile()) return readStream(createReadStream(path));
+  if (status.size > MAX_FILE_BYTES) throw new TooLarge();
   return readFile(path);
+}
+
+/** How long a named pipe may have nobody who writes to it, in milliseconds. */
+const WRITER_TIMEOUT = 5_000;
+
+/** Opened so that it does not wait: a pipe to which nobody ever writes would keep the program from ending. */
+async function readPipe(path: string): Promise<Buffer> {
+  const pipe = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const deadline = Date.now() + WRITER_TIMEOUT;
+    const chunks: Buffer[] = [];
+    for (let size = 0; size <= MAX_FILE_BYTES; ) {
+      const chunk = Buffer.alloc(65_536);
+      const read = await pipe.read(chunk).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "EAGAIN") return undefined;
+        throw error;
+      });
+      if (read?.bytesRead === 0) {
+        if (size > 0) return Buffer.concat(chunks);
+        if (Date.now() > deadline) throw new NoWriter();
+      }
+      if (read && read.bytesRead > 0) {
+        chunks.push(chunk.subarray(0, read.bytesRead));
+        size += read.bytesRead;
+      } else await sleep(10);
+    }
+    throw new TooLarge();
+  } finally {
+    await pipe.close();
+  }
 }
 
 async function readStream(stream: AsyncIterable<Uint8Array | string>): Promise<Buffer> {
@@ -95,9 +130,12 @@ async function readStream(stream: AsyncIterable<Uint8Array | string>): Promise<B
   return Buffer.concat(chunks);
 }
 
+class NoWriter extends Error {}
+
 class TooLarge extends Error {}
 
 function reason(error: unknown): string {
+  if (error instanceof NoWriter) return "it is a pipe that nobody writes to";
   if (error instanceof TooLarge) return `the file has more than ${MAX_FILE_BYTES / 1_048_576} MiB`;
   const { code, message } = error as NodeJS.ErrnoException;
   const known: Record<string, string> = {
@@ -105,6 +143,7 @@ function reason(error: unknown): string {
     EACCES: "the file may not be read",
     EISDIR: "it is a folder",
     ENOTDIR: "a part of the path is no folder",
+    ENXIO: "it is a socket, no file",
     ELOOP: "the link leads in a circle",
   };
   return known[code ?? ""] ?? `the file cannot be read: ${code ?? message}`;

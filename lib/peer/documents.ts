@@ -14,11 +14,13 @@ export const MAX_FILE_BYTES = 64 * 1_048_576;
  */
 export function parseSecrets(text: string, source: string): { secrets: V1Secret[]; findings: Finding[] } {
   const place = { source };
-  if (text.includes("\0")) return refuse("is no text in UTF-8", "save it as UTF-8");
+  if (text.includes("\0")) return refuse("is no text in UTF-8: it holds NUL bytes, as UTF-16 does", "save it as UTF-8");
   let documents: unknown[];
   try {
     documents = parseJson(text) ?? parseYaml(text);
   } catch (error) {
+    if (error instanceof SameKeyTwice)
+      return refuse("holds a mapping in which a key stands twice", "which of the two holds?");
     return refuse(`is neither JSON nor YAML: ${firstLine(error)}`, "is it whole?");
   }
   if (documents.length === 0) return refuse("the file is empty", "was the extraction stopped by an error?");
@@ -42,12 +44,32 @@ export function parseSecrets(text: string, source: string): { secrets: V1Secret[
 /** One JSON text, or several behind each other, as `cat` makes them; undefined for what is none. */
 function parseJson(text: string): unknown[] | undefined {
   if (!/^\s*[{[]/.test(text)) return undefined;
+  let values: unknown[];
   try {
     // Within a JSON text there is no line break in a string, and no } before a { elsewhere.
-    return text.split(/(?<=\})[ \t\r]*\n\s*(?=\{)/).map((part): unknown => JSON.parse(part));
+    values = text.split(/(?<=\})[ \t\r]*\n\s*(?=\{)/).map((part): unknown => JSON.parse(part));
   } catch {
     return undefined;
   }
+  // JSON.parse takes the last of two equal keys without a word.
+  const written = [...text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter(([, colon]) => colon).length;
+  if (written !== countKeys(values)) throw new SameKeyTwice();
+  return values;
+}
+
+class SameKeyTwice extends Error {}
+
+function countKeys(value: unknown): number {
+  let count = 0;
+  const rest = [value];
+  while (rest.length > 0) {
+    const next = rest.pop();
+    if (typeof next !== "object" || next === null) continue;
+    const inner: unknown[] = Object.values(next);
+    if (!Array.isArray(next)) count += inner.length;
+    for (const one of inner) rest.push(one);
+  }
+  return count;
 }
 
 function parseYaml(text: string): unknown[] {
@@ -56,6 +78,7 @@ function parseYaml(text: string): unknown[] {
   return parsed
     .map((document) => {
       const [error] = document.errors;
+      if (error?.code === "DUPLICATE_KEY") throw new SameKeyTwice();
       if (error) throw error;
       return document.toJS({ maxAliasCount: 10 }) as unknown;
     })

@@ -34,6 +34,7 @@ export const FINDING_CODES = {
   "certificate-not-signed": "error",
   "key-invalid": "error",
   "key-mismatch": "error",
+  "chain-order": "error",
   // Names and ids.
   "name-illegal": "error",
   "id-illegal": "error",

@@ -133,7 +133,15 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
     const leaf = chain?.[0];
     if (chain && leaf) {
       findings.push(...checkValidity(leaf, place, now));
-      if (privateKey && !keyFits(privateKey, leaf)) {
+      if (privateKey && chain.slice(1).some((one) => keyFits(privateKey, one))) {
+        findings.push(
+          finding(
+            "chain-order",
+            place,
+            "the client certificate stands behind others in its file, and has to come first",
+          ),
+        );
+      } else if (privateKey && !keyFits(privateKey, leaf)) {
         findings.push(finding("key-mismatch", place, "the private key is not that of the client certificate"));
       }
       if (authorities && !isSignedBy(chain, authorities)) {

@@ -47,7 +47,7 @@ test("what is no Secret is said", () => {
     ["UTF-16", Buffer.from(json(c2), "utf16le").toString(), "unreadable", /no text in UTF-8/],
     ["JSON cut off", json(c2).slice(0, 100), "unreadable", /neither JSON nor YAML/],
     ["YAML cut off", "a: [1,\n", "unreadable", /neither JSON nor YAML/],
-    ["the same key twice", "kind: Secret\nkind: Secret\n", "unreadable", /neither JSON nor YAML/],
+    ["the same key twice", "kind: Secret\nkind: Secret\n", "unreadable", /a key stands twice/],
     ["an alias bomb", `kind: Secret\na: &a [x]\nb: [${"*a, ".repeat(50)}]\n`, "unreadable", /neither JSON nor YAML/],
     ["an alias of nothing", "kind: *a\n", "unreadable", /neither JSON nor YAML/],
     ["a text", "hello\n", "not-a-secret", /holds no Kubernetes object/],

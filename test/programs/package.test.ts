@@ -104,6 +104,12 @@ describe("the package, installed globally", () => {
     }
   });
 
+  test("requires what it loads later, for Node reads a whole file for its exports before it imports it", async () => {
+    for (const { path } of packed.files.filter(({ path }) => path.endsWith(".js"))) {
+      assert.ok(!/\bimport\(/.test(await readFile(join(installed, path), "utf8")), path);
+    }
+  });
+
   test("can be run by everyone and written by nobody else", async () => {
     for (const path of Object.values(manifest.bin as Record<string, string>)) {
       const { mode } = await stat(join(installed, path));

@@ -1,0 +1,256 @@
+/** What import-secrets says of bad files: a line or two, exit 2, and nothing is written. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createPrivateKey } from "node:crypto";
+import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { V1Secret } from "@kubernetes/client-node";
+import { stringify } from "yaml";
+import { writePeerFile } from "../../lib/peer/secret.ts";
+import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { caOf, clientOf, freshClient, intermediateOf } from "../support/material.ts";
+import { run } from "../support/programs.ts";
+import { peerOf } from "../support/targets.ts";
+
+const DAY = 86_400_000;
+const base64 = (text: string | Buffer) => Buffer.from(text).toString("base64");
+const c2 = peerOf("c2", 2).peer;
+const good = writePeerFile(c2);
+const text = JSON.stringify(good, null, 2);
+const client = clientOf(caOf("c2"));
+/** The file, with other contents of its keys. */
+const withData = (data: Record<string, string | Buffer>): V1Secret => ({
+  ...good,
+  data: { ...good.data, ...Object.fromEntries(Object.entries(data).map(([key, value]) => [key, base64(value)])) },
+});
+const config = Buffer.from(good.data?.c2 ?? "", "base64").toString();
+const renamed = (name: string): V1Secret => {
+  const { c2: standing, ...data } = good.data ?? {};
+  return { ...good, metadata: { name: "cilium-clustermesh" }, data: { ...data, [name]: standing ?? "" } };
+};
+
+/** What stands in a file, and what is said of it. */
+const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][] = [
+  ["nothing", "", /the file is empty/],
+  ["half a file", text.slice(0, 700), /neither JSON nor YAML/],
+  ["UTF-16, little-endian", Buffer.from(`\uFEFF${text}`, "utf16le"), /UTF-16/],
+  ["UTF-16, big-endian", Buffer.from(`\uFEFF${text}`, "utf16le").swap16(), /UTF-16/],
+  ["NUL bytes", text.replace("Opaque", "Opa\0que"), /NUL/],
+  [
+    "what is no UTF-8",
+    Buffer.concat([Buffer.from(text), Buffer.from([0xff, 0xfe, 0xfd])]),
+    /no text in UTF-8|neither JSON nor YAML/,
+  ],
+  ["a YAML bomb", bomb(), /neither JSON nor YAML|cannot be resolved/],
+  ["deep nesting in JSON", `${"[".repeat(200_000)}${"]".repeat(200_000)}`, /no Kubernetes object/],
+  ["deep nesting in YAML", `a: ${"[".repeat(200_000)}`, /neither JSON nor YAML/],
+  [
+    "deep nesting by indentation",
+    Array.from({ length: 3_000 }, (_, i) => `${" ".repeat(i)}a:`).join("\n"),
+    /no Secret|neither JSON/,
+  ],
+  ["a prototype's key as an object", '{"__proto__":{"kind":"Secret","data":{}}}', /no Secret/],
+  [
+    "the same key twice in JSON",
+    text.replace('"data": {', `"data": {"c2": "${base64("endpoints:\n- https://x:1\n")}",`),
+    /twice/,
+  ],
+  ["the same key twice in YAML", `${stringify(good)}kind: Secret\n`, /neither JSON nor YAML|twice/],
+  ["another object", "apiVersion: v1\nkind: ConfigMap\ndata: {}\n", /holds a ConfigMap, not a Secret/],
+  ["a Secret without peers", stringify({ ...good, data: { x: base64("y") } }), /holds no etcd config/],
+  ["a value that is no base64", JSON.stringify({ ...good, data: { ...good.data, "c2.crt": "%%" } }), /not base64/],
+  ["a name with terminal escapes", renamed("\u001b[2Jx"), /"\\u001b\[2Jx" is no name|\\x1b\[2J/],
+  ["a name that is none", renamed("C_2"), /"C_2" is no name of a cluster/],
+  ["a name that is too long", renamed("c".repeat(33)), /no name of a cluster/],
+  ["an encrypted key", withData({ "c2.key": encrypted("pkcs8") }), /encrypted/],
+  ["an encrypted key of the old kind", withData({ "c2.key": encrypted("sec1") }), /encrypted/],
+  [
+    "a key of another pair",
+    withData({ "c2.key": clientOf(caOf("c2"), "remote", 3).key }),
+    /not that of the client certificate/,
+  ],
+  ["a certificate where the key should be", withData({ "c2.key": client.cert }), /key file/],
+  ["no PEM where the key should be", withData({ "c2.key": "-----BEGIN" }), /key file/],
+  ["a certificate that is not valid yet", withData(future()), /valid only from/],
+  ["a certificate that has expired", withData(past()), /expired on/],
+  ["a chain in the wrong order", withData(backwards()), /stands behind others in its file/],
+  [
+    "a certificate of another CA",
+    withData({ "c2.crt": clientOf(caOf("c9")).cert, "c2.key": clientOf(caOf("c9")).key }),
+    /not signed by/,
+  ],
+  ["a CA file without a certificate", withData({ "c2-ca.crt": "" }), /CA file holds no certificate/],
+  ["a CA that is a key", withData({ "c2-ca.crt": client.key }), /the CA file/],
+  ["a config that is no YAML", withData({ c2: `${config}\t: [` }), /the config is not YAML/],
+  ["a config without endpoints", withData({ c2: "endpoints: []\n" }), /no endpoint|certificate and key/],
+  ["an endpoint without TLS", withData({ c2: config.replace("https:", "http:") }), /no URL of the form https/],
+  [
+    "an alias that is no address",
+    withData({ c2: config.replace("10.0.0.2", "10.0.0.02") }),
+    /no address; Cilium refuses it|refuses/,
+  ],
+  [
+    "files that are elsewhere",
+    withData({ c2: config.replaceAll("/var/lib/cilium/clustermesh/", "/etc/") }),
+    /which no Secret brings/,
+  ],
+  ["files that are missing", { ...good, data: { c2: good.data?.c2 ?? "" } }, /not in the Secret/],
+  [
+    "the cluster's own copy",
+    withData({ c2: config.replace("c2.mesh.cilium.io:32379", "clustermesh-apiserver.kube-system.svc:2379") }),
+    /own cache/,
+  ],
+];
+
+function bomb(): string {
+  const levels = ["a: &a [x,x,x,x,x,x,x,x,x]"];
+  for (let i = 1; i < 12; i++) {
+    const [from, to] = [String.fromCharCode(96 + i), String.fromCharCode(97 + i)];
+    levels.push(`${to}: &${to} [${Array(9).fill(`*${from}`).join(",")}]`);
+  }
+  return `${levels.join("\n")}\n`;
+}
+
+function encrypted(type: "pkcs8" | "sec1"): string {
+  const options = { format: "pem", type, cipher: "aes-256-cbc", passphrase: "secret" } as const;
+  return createPrivateKey(client.key).export(options).toString();
+}
+
+function future() {
+  const made = freshClient(caOf("c2"), {
+    notBefore: new Date(Date.now() + 5 * DAY),
+    notAfter: new Date(Date.now() + 9 * DAY),
+  });
+  return { "c2.crt": made.cert, "c2.key": made.key };
+}
+
+function past() {
+  const made = freshClient(caOf("c2"), {
+    notBefore: new Date(Date.now() - 9 * DAY),
+    notAfter: new Date(Date.now() - DAY),
+  });
+  return { "c2.crt": made.cert, "c2.key": made.key };
+}
+
+function backwards() {
+  const { cert, key } = clientOf(intermediateOf("c2"));
+  const blocks = cert.match(/-----BEGIN[\s\S]*?-----END CERTIFICATE-----\n/g) ?? [];
+  assert.ok(blocks.length > 1, "a chain");
+  return { "c2.crt": [...blocks].reverse().join(""), "c2.key": key };
+}
+
+describe("bad files", () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  const imports = (...args: string[]) =>
+    run("import-secrets", ["--context", "c1", ...args], { kubeconfig: sandbox.kubeconfig });
+  const writes = () => sandbox.clusters[0]?.api.requests.filter(({ method }) => method !== "GET");
+
+  before(async () => {
+    const nodes = [{ name: "n", internalIPs: ["172.18.4.2"] }];
+    sandbox = await startSandbox({ clusters: [{ description: { name: "c1", id: 1, version: "1.20.2", nodes } }] });
+    dir = await mkdtemp(join(tmpdir(), "bad-input-"));
+  });
+  after(async () => {
+    await sandbox?.stop();
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+
+  async function refused(paths: string[], said: RegExp): Promise<void> {
+    const { code, stdout, stderr } = await imports(...paths);
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, "");
+    assert.match(stderr, said);
+    assert.match(stderr, /nothing was written\n$/);
+    assert.doesNotMatch(stderr, /^\s+at |fault of the program/m);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    assert.doesNotMatch(stderr, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    const lines = stderr.split("\n").filter((line) => !line.startsWith("warning") && line !== "nothing was written");
+    for (const line of lines) assert.ok(line.length < 400, `a line of ${line.length} characters`);
+    assert.deepEqual(writes(), []);
+  }
+
+  for (const [i, [title, content, said]] of table.entries()) {
+    test(title, async () => {
+      const path = join(dir, `${i}.json`);
+      await writeFile(
+        path,
+        typeof content === "string" || Buffer.isBuffer(content) ? content : JSON.stringify(content),
+      );
+      await refused([path], said);
+    });
+  }
+
+  test("a file of 200 MB", async () => {
+    const path = join(dir, "huge.json");
+    await writeFile(path, "");
+    await truncate(path, 200_000_000);
+    await refused([path], /more than 64 MiB/);
+  });
+
+  test("a folder without files, a link that leads nowhere, and what is not there", async () => {
+    const folder = join(dir, "folder");
+    await mkdir(folder);
+    await refused([folder], /the folder holds no/);
+    await symlink(join(dir, "nowhere"), join(dir, "link.json"));
+    await refused([join(dir, "link.json")], /no such file/);
+    await refused([join(dir, "missing.json")], /no such file/);
+    await refused([join(dir, "missing", "\u001b[2J.json")], /no such file/);
+  });
+
+  test("a pipe that nobody writes to is not waited for", { skip: process.platform === "win32" }, async () => {
+    const fifo = join(dir, "fifo");
+    execFileSync("mkfifo", [fifo]);
+    await refused([fifo], /nobody writes to/);
+  });
+
+  test("a socket and a device are no files", { skip: process.platform === "win32" }, async () => {
+    const path = join(dir, "socket");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    try {
+      await refused([path], /it is a socket, no file/);
+    } finally {
+      server.close();
+    }
+    await refused(["/dev/zero"], /more than 64 MiB/);
+    await refused(["/dev/null"], /empty/);
+  });
+
+  test("a thousand files, of which one is bad, are all said in a few lines", async () => {
+    const folder = join(dir, "thousand");
+    await mkdir(folder);
+    const paths = await Promise.all(
+      Array.from({ length: 1_000 }, async (_, i) => {
+        const path = join(folder, `c${i}.json`);
+        await writeFile(path, i === 500 ? "{" : JSON.stringify(writePeerFile({ ...c2, name: `c${i + 2}` })));
+        return path;
+      }),
+    );
+    const { code, stderr } = await imports(...paths);
+    assert.equal(code, 2);
+    assert.match(stderr, /c500\.json: is neither JSON nor YAML/);
+    assert.match(stderr, /1?,?\d+ peers, but max-connected-clusters 255 allows 254/);
+    assert.ok(stderr.split("\n").length < 80, `${stderr.split("\n").length} lines`);
+    assert.deepEqual(writes(), []);
+  });
+
+  test("what is harmless is taken: CRLF, a byte order mark, the same file twice, a prototype's key", async () => {
+    const crlf = withData({
+      "c2-ca.crt": caOf("c2").cert.replaceAll("\n", "\r\n"),
+      "c2.crt": client.cert.replaceAll("\n", "\r\n"),
+      "c2.key": client.key.replaceAll("\n", "\r\n"),
+    });
+    const path = join(dir, "crlf.json");
+    await writeFile(
+      path,
+      `\uFEFF${JSON.stringify(crlf, null, 2).replace('"data": {', '"data": {"__proto__": "AA==",').replaceAll("\n", "\r\n")}`,
+    );
+    const { code, stderr } = await imports("--dry-run=client", path, path);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /added c2 \(dry run\)/);
+  });
+});
