@@ -4,13 +4,11 @@ import parseArguments from "yargs-parser";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { nearestOf } from "../lib/peer/nearest.ts";
 import { harmless } from "../lib/show/style.ts";
+import type { HelpText } from "./help.ts";
 import { showVersion, style, tell, traced } from "./terminal.ts";
 
 /** One program or command: its help, its options, and what it does. It answers with its exit code. */
-export interface Command<O extends Record<string, Options>> {
-  usage: string;
-  description: string;
-  examples: [command: string, description: string][];
+export interface Command<O extends Record<string, Options>> extends HelpText {
   options: O;
   /** What its positional arguments are called; undefined where it takes none. */
   positionals?: string;
@@ -68,7 +66,10 @@ export async function main<O extends Record<string, Options>>(
   argv: string[],
 ): Promise<void> {
   endQuietlyOnClosedPipe();
-  process.exitCode = await run(program, command, argv);
+  const code = await run(program, command, argv);
+  process.exitCode = code;
+  // To let connections and timers end by themselves takes milliseconds.
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
 }
 
 async function run<O extends Record<string, Options>>(
@@ -96,8 +97,7 @@ const common = {
 } as const satisfies Record<string, Options>;
 
 /**
- * Reads the arguments by yargs' parser. yargs itself takes as long to load as all the rest, so it is loaded for the help
- * alone; what it would check is checked here.
+ * Reads the arguments by yargs' parser. yargs itself is loaded for the help alone; what it would check is checked here.
  */
 async function parse<O extends Record<string, Options>>(
   program: string,
@@ -126,7 +126,8 @@ async function parse<O extends Record<string, Options>>(
     },
   });
   if (args.help) {
-    process.stdout.write(`${await helpOf(program, command)}\n`);
+    const { helpOf } = await import("./help.ts");
+    process.stdout.write(`${await helpOf(program, { ...command, options: { ...options, ...common } })}\n`);
     return undefined;
   }
   if (args.version) {
@@ -140,28 +141,6 @@ async function parse<O extends Record<string, Options>>(
   }
   const lists = ofType("array").map((name) => [name, args[name] ?? []]);
   return { ...args, ...Object.fromEntries(lists), files } as Arguments<O>;
-}
-
-async function helpOf<O extends Record<string, Options>>(
-  program: string,
-  { usage, description, examples, options }: Command<O>,
-): Promise<string> {
-  const { default: yargs } = await import("yargs/yargs");
-  return yargs([])
-    .version(false)
-    .help(false)
-    .scriptName(program)
-    .usage(`${usage.replaceAll("$0", program)}\n\n${description}`)
-    .options(Object.fromEntries(Object.entries<Options>({ ...options, ...common }).map(withChoicesInText)))
-    .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
-    .locale("en")
-    .wrap(Math.min(process.stderr.columns ?? 100, 100))
-    .getHelp();
-}
-
-/** Values are checked here, for yargs says it in three lines; its help still shows them. */
-function withChoicesInText([name, { choices, ...option }]: [string, Options]): [string, Options] {
-  return [name, choices ? { ...option, describe: `${option.describe} [${choices.join(", ")}]` } : option];
 }
 
 /** yargs suggests commands but not flags, so an unknown flag is answered here. */

@@ -1,5 +1,4 @@
 /** The clusters that a program's arguments name. */
-import { lookup } from "node:dns/promises";
 import type { KubernetesApi } from "../lib/cluster/api.ts";
 import {
   type Context,
@@ -29,6 +28,8 @@ function impersonation(args: ClusterArguments): Impersonation {
 
 /** The addresses of a name, as this machine resolves it. */
 export async function addressesOf(name: string): Promise<string[]> {
+  // Loaded only here: most imports and extractions resolve nothing.
+  const { lookup } = await import("node:dns/promises");
   return (await lookup(name, { all: true })).map(({ address }) => address);
 }
 

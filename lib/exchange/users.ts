@@ -42,8 +42,14 @@ export function mergeUsers(
   revoke: readonly string[] = [],
 ): UsersMerge {
   const text = standing?.data?.[USERS_KEY];
+  if (text === undefined) {
+    // Nothing to keep: it is written without the library, which takes longer to load than to use.
+    const users = clusters.map((cluster) => `  - name: ${userOf(cluster)}\n    role: remote\n`);
+    const content = users.length > 0 ? `users:\n${users.join("")}` : "users: []\n";
+    return { content, annotation: [...clusters].sort().join(","), granted: [...clusters], revoked: [] };
+  }
   // Silent would also be silent about a second document, which would be lost.
-  const document = parseDocument(text ?? "", { logLevel: "error" });
+  const document = parseDocument(text, { logLevel: "error" });
   if (document.errors.length > 0) throw new UsersError("is not YAML");
   let value: unknown;
   try {
@@ -58,7 +64,7 @@ export function mergeUsers(
   const granted = clusters.filter((cluster) => !known.has(userOf(cluster)));
   const ours = new Set(addedUsers(standing));
   const revoked = revoke.filter((cluster) => ours.has(cluster));
-  if (granted.length + revoked.length === 0 && text !== undefined) {
+  if (granted.length + revoked.length === 0) {
     return { content: undefined, annotation: standing?.metadata?.annotations?.[USERS], granted, revoked };
   }
 
