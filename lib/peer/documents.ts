@@ -110,7 +110,7 @@ function notASecret(object: unknown): string | undefined {
 }
 
 function nameOf(value: unknown): string {
-  return typeof value === "string" ? value.slice(0, 40) : "thing without a name";
+  return typeof value === "string" ? JSON.stringify(value).slice(1, -1) : "thing without a name";
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -84,9 +84,24 @@ export interface Finding extends Place {
   remedy?: string | undefined;
 }
 
-/** Makes a finding; its severity follows from its code. */
-export function finding(code: FindingCode, place: Place, message: string, remedy?: string): Finding {
-  return { code, severity: FINDING_CODES[code], source: place.source, key: place.key, message, remedy };
+/** Makes a finding; its severity follows from its code. What files say is told in it, but nothing that may be a key. */
+export function finding(code: FindingCode, { source, key }: Place, message: string, remedy?: string): Finding {
+  return {
+    code,
+    severity: FINDING_CODES[code],
+    source,
+    key: key === undefined ? undefined : withoutKeys(key),
+    message: withoutKeys(message),
+    remedy: remedy === undefined ? undefined : withoutKeys(remedy),
+  };
+}
+
+/** A text in which PEM blocks and long runs of base64 are told by their length. */
+function withoutKeys(text: string): string {
+  const length = (run: string) => `(${run.length} characters)`;
+  return text
+    .replace(/-----BEGIN [\s\S]*?(?:-----END [^-]*-----|$)/g, length)
+    .replace(/[A-Za-z0-9+/=]{40,}/g, (run) => (/[A-Z]/.test(run) ? length(run) : run));
 }
 
 /** Whether any of these stops the work. */

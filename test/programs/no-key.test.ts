@@ -1,0 +1,241 @@
+/** No byte of a private key in any stream, argument, annotation, temporary file or error, whatever is run. */
+import assert from "node:assert/strict";
+import { createPrivateKey } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import type { V1Secret } from "@kubernetes/client-node";
+import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import type { ApiRequest } from "../../lib/sandbox/server.ts";
+import { type Ended, run } from "../support/programs.ts";
+
+const WINDOW = 16;
+const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
+
+/** All runs of {@link WINDOW} characters by which the secret numbers of a key show, in base64 once or twice, or in hex. */
+function traces(pem: string): string[] {
+  const key = createPrivateKey(pem);
+  const jwk = key.export({ format: "jwk" });
+  const numbers = [jwk.d, jwk.p, jwk.q].filter((one) => one !== undefined).map((one) => Buffer.from(one, "base64url"));
+  const body = pem.split("\n").filter((line) => line !== "" && !line.startsWith("-----"));
+  const encoded = (bytes: Buffer) =>
+    [0, 1, 2].map((shift) =>
+      Buffer.concat([Buffer.alloc(shift), bytes])
+        .toString("base64")
+        .slice(4, -4),
+    );
+  const forms = [...numbers.flatMap(encoded), ...numbers.map((bytes) => bytes.toString("hex"))];
+  // The lines that hold secret numbers, encoded once more, as a Secret has them.
+  const secretLines = body.filter((line) => forms.some((form) => windows(form).some((one) => line.includes(one))));
+  assert.ok(secretLines.length > 0, "the secret numbers are found in the key itself");
+  return [...forms, ...secretLines.flatMap((line) => encoded(Buffer.from(line)))].flatMap(windows);
+}
+
+function windows(text: string): string[] {
+  return Array.from({ length: Math.max(0, text.length - WINDOW + 1) }, (_, i) => text.slice(i, i + WINDOW));
+}
+
+describe("private keys", () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  let temporary: string;
+  let known: Set<string>;
+  const keys = new Map<string, string>();
+  const file = (name: string) => join(dir, `${name}.json`);
+  const api = (name: string) => {
+    const cluster = sandbox.clusters.find(({ description }) => description.name === name);
+    assert.ok(cluster, name);
+    return cluster.api;
+  };
+  const leaks = (text: string) => windows(text.replaceAll(/\\n|\s/g, "")).filter((one) => known.has(one));
+  const go = (program: string, args: string[], stdin?: string) =>
+    run(program, args, {
+      kubeconfig: sandbox.kubeconfig,
+      env: { TMPDIR: temporary },
+      ...(stdin !== undefined && { stdin }),
+    });
+
+  before(async () => {
+    const nodes = [{ name: "n", internalIPs: ["172.18.4.2"] }];
+    const base = { nodes, version: "1.20.2" };
+    sandbox = await startSandbox({
+      clusters: [
+        { description: { ...base, name: "c1", id: 1 } },
+        { description: { ...base, name: "c2", id: 2 } },
+        { description: { ...base, name: "c3", id: 3, version: "1.18.5", kvstoremesh: false } },
+        {
+          description: { ...base, name: "narrow", id: 4 },
+          users: [{ name: "narrow", token: "narrow", forbid: [{ verb: "get", resource: "secrets" }] }],
+        },
+      ],
+    });
+    dir = await mkdtemp(join(tmpdir(), "no-key-"));
+    temporary = join(dir, "tmp");
+    await mkdir(temporary);
+    known = new Set();
+    for (const name of ["c1", "c2", "c3"]) {
+      const { code, stdout, stderr } = await go("extract-secret", ["--context", name]);
+      assert.equal(code, 0, stderr);
+      await writeFile(file(name), stdout, { mode: 0o600 });
+      const secret = JSON.parse(stdout) as V1Secret;
+      const key = Buffer.from(secret.data?.[`${name}.key`] ?? "", "base64").toString();
+      keys.set(name, key);
+      for (const trace of traces(key)) known.add(trace);
+      // The scan itself sees a key, in a file and in plain sight.
+      assert.ok(leaks(stdout).length > 0 && leaks(key).length > 0, "a key is seen where there is one");
+    }
+  });
+  after(async () => {
+    await sandbox?.stop();
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+  beforeEach(() => {
+    for (const { api } of sandbox.clusters) api.onRequest = undefined;
+  });
+
+  /** Looks everywhere but where keys belong: what was asked for on stdout, and the data of Secrets. */
+  async function scan({ stdout, stderr }: Ended, dataOnStdout: boolean): Promise<void> {
+    assert.deepEqual(leaks(stderr), [], "stderr");
+    if (!dataOnStdout) assert.deepEqual(leaks(stdout), [], "stdout");
+    assert.deepEqual(await readdir(temporary), [], "temporary files");
+    for (const { api } of sandbox.clusters) {
+      for (const object of KINDS.flatMap((kind) => api.store.all(kind))) {
+        const { annotations = {} } = object.metadata;
+        assert.deepEqual(
+          leaks(JSON.stringify(annotations)),
+          [],
+          `annotations of ${object.kind} ${object.metadata.name}`,
+        );
+        if (object.kind === "ConfigMap") assert.deepEqual(leaks(JSON.stringify(object)), [], object.metadata.name);
+      }
+      for (const { path } of api.requests) assert.deepEqual(leaks(path), [], "a request's path");
+    }
+  }
+
+  const extracts: [args: string[], dataOnStdout: boolean][] = [
+    [["--context", "c2"], true],
+    [["--context", "c2", "--debug"], true],
+    [["--context", "c2", "-o", "yaml"], true],
+    [["--context", "c2", "--output-file", "OUT"], false],
+    [["--context", "c2", "--output-file", "/nonexistent/x"], false],
+    [["--context", "c2", "--endpoint", "nonsense", "--debug"], false],
+    [["--context", "narrow", "--debug"], false],
+    [["--help"], false],
+  ];
+  for (const [args, dataOnStdout] of extracts) {
+    test(`extract-secret ${args.join(" ")}`, async () => {
+      await scan(
+        await go(
+          "extract-secret",
+          args.map((arg) => (arg === "OUT" ? join(dir, "out.json") : arg)),
+        ),
+        dataOnStdout,
+      );
+    });
+  }
+
+  const imports: [args: string[], dataOnStdout: boolean][] = [
+    [["--context", "c1", "c2"], false],
+    [["--context", "c1", "--debug", "c2", "c3"], false],
+    [["--context", "c3", "--restart-agents", "--debug", "c1", "c2"], false],
+    [["--context", "c1", "--diff", "--prune", "c3"], false],
+    [["--context", "c1", "--dry-run=client", "--debug", "c3"], false],
+    [["--context", "c1", "--dry-run=server", "--debug", "--tls=common", "c3"], false],
+    [["--context", "c1", "--dry-run=server", "-o", "yaml", "c3"], true],
+    [["--context", "c1", "-o", "json", "c3"], true],
+    [["--context", "c1", "--endpoint", "c2=10.1.1.1:2379", "--debug"], false],
+    [["--context", "c1", "--migrate", "--debug"], false],
+    [["--context", "c1", "--prune", "c3"], false],
+    [["--context", "c1", "--prune", "--yes", "--debug", "c3"], false],
+    [["--context", "narrow", "--debug", "c2"], false],
+    [["--context", "c1", "--tls=peer", "--debug", "c2"], false],
+  ];
+  for (const [args, dataOnStdout] of imports) {
+    test(`import-secrets ${args.join(" ")}`, async () => {
+      await scan(
+        await go(
+          "import-secrets",
+          args.map((arg) => (/^c\d$/.test(arg) && args.indexOf(arg) > 1 ? file(arg) : arg)),
+        ),
+        dataOnStdout,
+      );
+    });
+  }
+
+  test("what kubectl apply left, with keys in it, is shown by no diff", async () => {
+    const text = await readFile(file("c2"), "utf8");
+    const metadata = {
+      name: "cilium-kvstoremesh",
+      namespace: "kube-system",
+      annotations: { "kubectl.kubernetes.io/last-applied-configuration": text },
+    };
+    api("c1").store.remove("Secret", "kube-system", "cilium-kvstoremesh");
+    api("c1").store.put({ apiVersion: "v1", kind: "Secret", metadata, type: "Opaque", data: JSON.parse(text).data });
+    const { stdout, stderr } = await go("import-secrets", ["--context", "c1", "--diff", file("c3")]);
+    assert.deepEqual([leaks(stdout), leaks(stderr)], [[], []]);
+    await scan(await go("import-secrets", ["--context", "c1", "--debug", file("c3")]), false);
+  });
+
+  test("files with a key where none should be", async () => {
+    const key = keys.get("c2") ?? "";
+    const good = JSON.parse(await readFile(file("c2"), "utf8")) as V1Secret;
+    const text = JSON.stringify(good, null, 2);
+    const base64 = (value: string) => Buffer.from(value).toString("base64");
+    const data = (more: Record<string, string>) => JSON.stringify({ ...good, data: { ...good.data, ...more } });
+    const bad: Record<string, string> = {
+      "the key alone": key,
+      "a cut file": text.slice(0, text.indexOf(good.data?.["c2.key"] ?? "") + 90),
+      "a key in the config": data({ c2: base64(`endpoints:\n- ${key}`) }),
+      "a key as a path": data({ c2: base64(`endpoints:\n- https://a:1\ncert-file: ${JSON.stringify(key)}\n`) }),
+      "a key as an endpoint": data({ c2: base64(`endpoints:\n- https://${key.replaceAll("\n", "")}:1\n`) }),
+      "a key as the CA": data({ "c2-ca.crt": base64(key) }),
+      "a key as the certificate": data({ "c2.crt": base64(key) }),
+      "a key that is cut": data({ "c2.key": base64(key.slice(0, 150)) }),
+      "a key as an annotation": JSON.stringify({
+        ...good,
+        metadata: { annotations: { ...good.metadata?.annotations, "clustermesh-secrets/server-names": key } },
+      }),
+      "a key as its kind": JSON.stringify({ ...good, kind: key.split("\n")[1] }),
+      "a key as a key of data": data({ [key.split("\n")[1] ?? ""]: base64("endpoints:\n- https://a:1\n") }),
+      "YAML that breaks in the key": `kind: Secret\ndata:\n  x: [${key}\n`,
+      "the data without its quotes": text.replaceAll('"', ""),
+    };
+    for (const [title, content] of Object.entries(bad)) {
+      const path = join(dir, "bad.json");
+      await writeFile(path, content);
+      const ended = await go("import-secrets", ["--context", "c1", "--debug", path]);
+      assert.equal(ended.code, 2, `${title}: ${ended.stderr}`);
+      assert.deepEqual([leaks(ended.stderr), leaks(ended.stdout)], [[], []], title);
+      await scan(await go("import-secrets", ["--context", "c1", "--debug", "-"], content), false);
+    }
+  });
+
+  test("an API server that repeats what it was sent, whatever it answers", async () => {
+    for (const status of [400, 403, 409, 413, 422, 500, 503]) {
+      api("c1").onRequest = (request: ApiRequest) => {
+        if (request.method === "GET") return undefined;
+        const message = `cannot: ${JSON.stringify(request.body)}`;
+        const causes = [{ field: "data", reason: "FieldValueInvalid", message }];
+        // A conflict that never ends would be answered for half a minute.
+        if (status === 409) api("c1").onRequest = undefined;
+        return {
+          status,
+          body: { kind: "Status", status: "Failure", code: status, reason: "X", message, details: { causes } },
+        };
+      };
+      api("c1").store.remove("Secret", "kube-system", "cilium-kvstoremesh");
+      const ended = await go("import-secrets", ["--context", "c1", "--debug", file("c2"), file("c3")]);
+      assert.equal(ended.code, status === 409 ? 0 : 1, `${status}: ${ended.stderr}`);
+      await scan(ended, false);
+    }
+  });
+
+  test("the demo", async () => {
+    const { code, stdout, stderr } = await run("clustermesh-secrets", ["demo"], { env: { TMPDIR: temporary } });
+    assert.equal(code, 0, stderr);
+    // Its keys are its own: they would show by how each begins.
+    assert.doesNotMatch(stdout + stderr, /PRIVATE KEY-----|LS0tLS1CRUdJTi|MIGHAgEAM|MIIEv/);
+    assert.deepEqual(await readdir(temporary), []);
+  });
+});
