@@ -1,36 +1,25 @@
-/** Planning an import: what stands in the target, and peers, give the changes to make. Pure. */
-import type { V1ConfigMap } from "@kubernetes/client-node";
-import { type PeerRecord, recordedFacts, USERS } from "../peer/annotations.ts";
+import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { endpointHostnames, isOwnCache } from "../peer/etcd-config.ts";
 import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
-import {
-  AGENTS_SECRET,
-  APISERVER,
-  KVSTOREMESH_SECRET,
-  type Peer,
-  USERS_CONFIG_MAP,
-  USERS_KEY,
-  versionAtLeast,
-} from "../peer/peer.ts";
+import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { COMMON_FILES, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
-import { hostAliasPatch, mergeHostAliases } from "./aliases.ts";
-import { type Change, versioned } from "./change.ts";
+import { hostnamesOf, planAliases, type Restarts, resolvedNames } from "./aliases-change.ts";
+import type { Change } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
-import { ownerOf } from "./owner.ts";
 import { type GivenEndpoint, reach } from "./reach.ts";
 import { type OpenSecret, planSecret } from "./secret-change.ts";
 import { homeOf, readStanding, type Standing, standingPeer } from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
 import { asItStands, chooseTls, type TlsMode } from "./tls.ts";
-import { addedUsers, mergeUsers, UsersError, userOf } from "./users.ts";
+import { planUsers } from "./users-change.ts";
 
 export interface PlanOptions {
   tls: TlsMode;
   /** Whether to grant users; false for `--no-users`. */
   users: boolean;
   /** Which workloads may be patched, and so restarted, for their host aliases. */
-  restarts: "none" | "deployments" | "all";
+  restarts: Restarts;
   /** The peers are the whole truth: what else stands there goes. */
   prune?: boolean;
   /** What stands there is laid out anew, in the form for the version that runs now. */
@@ -128,8 +117,11 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   // First, for a config that names what does not resolve yet would cut a peer that worked.
   const given = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
   const told = new Set([...candidates.map(({ peer }) => peer), ...given].flatMap(hostnamesOf));
-  const unresolved = planAliases(target, chosen, told, options, result);
-  const written = chosen.filter((peer) => !wouldBeCut(peer, standing, unresolved));
+  const aliases = planAliases(target, chosen, told, options.restarts);
+  result.changes.push(...aliases.changes);
+  result.missing = aliases.missing;
+  findings.push(...aliases.findings);
+  const written = chosen.filter((peer) => !wouldBeCut(peer, standing, aliases.unresolved));
   for (const peer of chosen) if (!written.includes(peer)) result.outcomes.set(peer.name, "held");
   const facts = new Map<string, PeerRecord>([
     ...records,
@@ -139,7 +131,14 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     }),
   ]);
   planSecrets(target, standing, written, dropped, facts, options, result);
-  if (options.users && target.takesUsers) planUsers(target, written, inFiles, options, result);
+  if (options.users && target.takesUsers) {
+    const names = written.map(({ name }) => name);
+    const users = planUsers(target, names, options.prune ? (name) => !inFiles.has(name) : () => false);
+    if (users.change) result.changes.push(users.change);
+    result.granted = users.granted;
+    result.revoked = users.revoked;
+    findings.push(...users.findings);
+  }
   return result;
 }
 
@@ -225,21 +224,6 @@ function withoutSelf({ facts, source }: Target, candidates: readonly SourcedPeer
     }
   }
   return { own, peers };
-}
-
-/** Names that the target's workloads resolve already, or can be given. */
-function resolvedNames({ resolvers, aliases }: Target): Set<string> {
-  const [first, ...others] = resolvers.map(resolvedBy);
-  const byAll = [...(first ?? [])].filter((name) => others.every((names) => names.has(name)));
-  return new Set([...byAll, ...hostnamesOf({ hostAliases: aliases })]);
-}
-
-function resolvedBy({ hostAliases }: Workload): Set<string> {
-  return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
-}
-
-function hostnamesOf({ hostAliases }: Pick<Peer, "hostAliases">): string[] {
-  return hostAliases.map(({ hostname }) => hostname);
 }
 
 /** Whether a peer that stands would get a name in its config that its reader cannot resolve yet. */
@@ -330,106 +314,4 @@ function cacheConfig(target: Target, findings: Finding[]): LaidOut["config"] {
     hostAliases: [],
     ...((local ?? target.localMounted) ? LOCAL_FILES : COMMON_FILES),
   };
-}
-
-/**
- * Grants each peer its user, and with pruning takes back what we had granted to others. Charts 1.14 to 1.16 with
- * KVStoreMesh let the agents in by `remote-<own name>`.
- */
-function planUsers(
-  target: Target,
-  peers: readonly Peer[],
-  inFiles: ReadonlySet<string>,
-  { prune }: PlanOptions,
-  result: Plan,
-): void {
-  const { facts, namespace, users, source } = target;
-  const name = USERS_CONFIG_MAP;
-  const ownUser =
-    !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
-      ? facts.name
-      : undefined;
-  const revoke = prune ? addedUsers(users).filter((peer) => !inFiles.has(peer) && peer !== facts.name) : [];
-  if (peers.length + revoke.length === 0) return;
-  const clusters = [...peers.map((peer) => peer.name), ...(ownUser !== undefined ? [ownUser] : [])].sort();
-  const place = { source, key: name };
-  let merged: ReturnType<typeof mergeUsers>;
-  try {
-    merged = mergeUsers(users, clusters, revoke);
-  } catch (error) {
-    if (!(error instanceof UsersError)) throw error;
-    const message = `${USERS_KEY} of ConfigMap ${name} ${error.message}, so Cilium reads nothing of it`;
-    result.findings.push(finding("users-invalid", place, message, "mend or delete it, or import with --no-users"));
-    return;
-  }
-  const { content, annotation } = merged;
-  if (content === undefined) return;
-  result.granted = merged.granted.map(userOf);
-  result.revoked = merged.revoked.map(userOf);
-  const owner = ownerOf(users?.metadata);
-  if (owner) {
-    const message = `ConfigMap ${name} belongs to ${owner.what}, whose next upgrade takes back what is added here`;
-    result.findings.push(finding("owner-resets", place, message, "import again after each upgrade"));
-  }
-  if (users) {
-    const annotations = annotation === undefined ? {} : { [USERS]: annotation || null };
-    const patch = { metadata: versioned(users, { annotations }), data: { [USERS_KEY]: content } };
-    result.changes.push({ verb: "merge-patch", kind: "ConfigMap", name, patch });
-    return;
-  }
-  const object: V1ConfigMap = {
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name, namespace, annotations: annotation ? { [USERS]: annotation } : {} },
-    data: { [USERS_KEY]: content },
-  };
-  result.changes.push({ verb: "create", kind: "ConfigMap", name, object });
-}
-
-/**
- * Before 1.20 the names in configs are resolved by the workloads' host aliases. Names that the files tell no addresses
- * of are left as a workload has them, or given to it as another one has them.
- *
- * @returns the names that a workload lacks altogether and that these options do not let us add.
- */
-function planAliases(
-  target: Target,
-  peers: readonly Peer[],
-  told: ReadonlySet<string>,
-  { restarts }: PlanOptions,
-  result: Plan,
-): Set<string> {
-  const unresolved = new Set<string>();
-  if (versionAtLeast(target.facts.version, "1.20") === true) return unresolved;
-  const wanted = peers.flatMap(({ endpoints, hostAliases }) => {
-    const known = hostnamesOf({ hostAliases });
-    const lacking = endpointHostnames(endpoints).filter((host) => !known.includes(host));
-    return [...hostAliases, ...target.aliases.filter(({ hostname }) => lacking.includes(hostname))];
-  });
-  for (const workload of target.resolvers) {
-    const names = resolvedBy(workload);
-    const merged = mergeHostAliases(
-      workload.hostAliases,
-      wanted.filter(({ hostname }) => told.has(hostname) || !names.has(hostname)),
-    );
-    if (!merged) continue;
-    const allowed = restarts === "all" || (restarts === "deployments" && workload.kind === "Deployment");
-    if (!allowed) {
-      result.missing.push({ workload, hostnames: merged.hostnames });
-      for (const name of merged.hostnames) if (!names.has(name)) unresolved.add(name);
-      continue;
-    }
-    const owner = ownerOf(workload.object.metadata);
-    if (owner) {
-      const message = `${workload.kind} ${workload.name} belongs to ${owner.what}: an upgrade keeps the host aliases added here only where it renders none itself`;
-      const place = { source: target.source, key: workload.name };
-      result.findings.push(
-        finding("owner-resets", place, message, "import again after each upgrade, until Cilium 1.20"),
-      );
-    }
-    const patch = hostAliasPatch(workload.hostAliases, merged.hostAliases);
-    const reason = `it has to resolve ${merged.hostnames.join(", ")}`;
-    result.changes.push({ verb: "json-patch", kind: workload.kind, name: workload.name, patch, reason });
-  }
-  return unresolved;
 }
