@@ -15,7 +15,8 @@ export interface Preview {
 }
 
 /**
- * The config Secrets and the users as they are after a plan, and the workloads that it changes.
+ * The config Secrets and the users as they are after a plan, and before them the workloads that it changes: in the
+ * order in which peers come.
  *
  * @param stored objects as the API server answered, by kind and name; what is not among them is worked out here.
  */
@@ -36,7 +37,8 @@ export function preview(target: Target, { changes }: Plan, stored?: ReadonlyMap<
     const before = previews.get(key)?.before ?? workload?.object;
     previews.set(key, { kind, name, before, after: stored?.get(key) ?? changed(before, change) });
   }
-  return [...previews.values()];
+  const order = [KVSTOREMESH_SECRET, AGENTS_SECRET, USERS_CONFIG_MAP];
+  return [...previews.values()].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
 
 /** Kind and name, by which an object is found in a namespace. */

@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1Secret } from "@kubernetes/client-node";
+import { parse, stringify } from "yaml";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { CAREFUL, carefulCluster, carefulTests } from "../support/careful.ts";
@@ -97,6 +98,18 @@ describe("import-secrets, disturbed", () => {
     assert.equal(code, 2);
     assert.match(stderr, /the target changed meanwhile: c9 came, and would be dropped; run again/);
     assert.deepEqual(peersIn()[0], ["c2", "c3", "c9"]);
+  });
+
+  test("two contexts for one cluster are one target", async () => {
+    const { contexts, ...rest } = parse(await readFile(sandbox.kubeconfig, "utf8"));
+    const { context } = contexts.find(({ name }: { name: string }) => name === "c1");
+    const kubeconfig = join(dir, "two");
+    await writeFile(kubeconfig, stringify({ ...rest, contexts: [...contexts, { name: "again", context }] }));
+    const args = ["--kubeconfig", kubeconfig, "--context", "c1", "--context", "again", file("c2")];
+    const { code, stderr } = await imports(...args);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /contexts c1 and again reach the same cluster, which is written once/);
+    assert.equal(stderr.match(/added c2/g)?.length, 1);
   });
 
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
