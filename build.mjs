@@ -1,8 +1,13 @@
 // Builds the programs into dist/: CommonJS, which starts 20 to 30 ms sooner than modules do. A command that
 // clustermesh-secrets loads only when it is asked for is a file of its own, whole: no class stands in two files that
 // are loaded together.
-import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { build } from "esbuild";
 
 const programs = ["clustermesh-secrets", "extract-secret", "import-secrets"];
@@ -92,4 +97,50 @@ const licences = await Promise.all([...bundled].sort().map(licenceOf));
 const head = "The programs of clustermesh-secrets contain parts of these packages, under their own licences.";
 await writeFile("dist/THIRD-PARTY-LICENSES.txt", `${[head, ...licences].join(`\n\n${"-".repeat(80)}\n\n`)}\n`);
 await writeFile("dist/package.json", '{"type":"commonjs"}\n');
+await compileAhead();
 for (const name of programs) await chmod(`dist/${name}.js`, 0o755);
+
+/**
+ * Keeps the code of the two programs that people wait for as V8 compiled it while they did their work, on the sandbox:
+ * compiling it anew takes a sixth of each run. A V8 of another version compiles it itself.
+ */
+async function compileAhead() {
+  const dir = await mkdtemp(join(tmpdir(), "clustermesh-build-"));
+  const sandbox = spawn(process.execPath, ["dist/clustermesh-secrets.js", "sandbox"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  try {
+    const [line] = await once(createInterface({ input: sandbox.stdout }), "line");
+    const env = { PATH: process.env.PATH, HOME: dir, KUBECONFIG: line.replace("export KUBECONFIG=", "") };
+    const file = join(dir, "cluster2.json");
+    for (const [name, ...args] of [
+      ["extract-secret", "--context", "cluster2", "--output-file", file],
+      ["import-secrets", "--context", "cluster3", file],
+    ]) {
+      const code = join("dist", `${name}.code.js`);
+      await rename(join("dist", `${name}.js`), code);
+      await writeFile(join("dist", `${name}.js`), `#!/usr/bin/env node\n${loader(`${name}.code.js`)}`);
+      const keep = `process.on("exit",()=>require("node:fs").writeFileSync(${JSON.stringify(`${code}.cache`)},script.createCachedData()));`;
+      const run = join("dist", "compile.js");
+      await writeFile(run, loader(`${name}.code.js`, keep));
+      await promisify(execFile)(process.execPath, [run, ...args], { env });
+      await rm(run);
+    }
+  } finally {
+    sandbox.kill();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** A script that runs the code of a file beside it, which is ASCII. `before` runs first, and sees it as `script`. */
+function loader(file, before = "") {
+  return [
+    'const{readFileSync}=require("node:fs"),{Script}=require("node:vm");',
+    `const filename=require("node:path").join(__dirname,${JSON.stringify(file)});`,
+    "let cachedData;try{cachedData=readFileSync(`${filename}.cache`)}catch{}",
+    'const code=readFileSync(filename,"latin1").replace("#!","//");',
+    "const script=new Script(`(function(exports,require,module,__filename,__dirname){${code}\\n})`,{filename,cachedData});",
+    before,
+    "script.runInThisContext()(exports,require,module,__filename,__dirname);\n",
+  ].join("");
+}

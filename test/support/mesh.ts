@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { mountedFolder } from "../../lib/cluster/volumes.ts";
 import { type ClusterPki, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
@@ -27,7 +28,8 @@ import {
 } from "./real.ts";
 
 const NAMESPACE = "kube-system";
-const SERVICE = `clustermesh-apiserver.${NAMESPACE}.svc`;
+/** By what name agents reach their own cluster's copy. */
+export const SERVICE = `clustermesh-apiserver.${NAMESPACE}.svc`;
 
 /** What the clusters of a mesh have in common. */
 export interface MeshSpec {
@@ -238,8 +240,46 @@ export async function mounted({ api }: Member, who: keyof typeof CONTAINERS): Pr
   return { data: secret.data ?? {}, beside };
 }
 
+/**
+ * Brings a changed Secret to what mounts it, as kubelet does: some time later, and not at the same time everywhere.
+ *
+ * @returns what ends it; throws what kept it from working.
+ */
+export function kubelet(
+  member: Member,
+  who: keyof typeof CONTAINERS,
+  update: (files: MountedFiles) => void,
+  delayMs: number,
+): () => Promise<void> {
+  const path = `/api/v1/namespaces/${NAMESPACE}/secrets/${CONTAINERS[who][2]}`;
+  const ended = new AbortController();
+  const versionNow = async (): Promise<string> => {
+    const { status, body } = await member.api.request("GET", path);
+    return status === 200 ? body.metadata.resourceVersion : "none";
+  };
+  const sync = async () => {
+    let mountedVersion = "";
+    while (!ended.signal.aborted) {
+      const version = await versionNow();
+      if (version !== mountedVersion) {
+        if (mountedVersion !== "") await sleep(delayMs);
+        update(await mounted(member, who));
+        mountedVersion = version;
+      }
+      await sleep(100);
+    }
+  };
+  const done = sync();
+  // It is waited for in the end, and a failure is told then.
+  done.catch(() => {});
+  return () => {
+    ended.abort();
+    return done;
+  };
+}
+
 /** The names that the pods of the workload resolve by its host aliases. */
-async function workloadHosts({ api }: Member, kvstoremesh: boolean): Promise<Record<string, string[]>> {
+export async function workloadHosts({ api }: Member, kvstoremesh: boolean): Promise<Record<string, string[]>> {
   const [workload] = CONTAINERS[kvstoremesh ? "kvstoremesh" : "agents"];
   const { spec }: V1Deployment = await api.ask("GET", `/apis/apps/v1/namespaces/${NAMESPACE}/${workload}`);
   const hosts: Record<string, string[]> = {};

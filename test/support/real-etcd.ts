@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ClusterPki } from "../../lib/sandbox/chart.ts";
 import { flags } from "./real-apiservers.ts";
 import { realAssets } from "./real-assets.ts";
-import { freePort, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
+import { freePort, type Running, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
 
 export interface Listener {
   address: string;
@@ -39,8 +39,17 @@ export interface ClusterEtcd {
   put(key: string, value: string): Promise<void>;
   /** Names of the etcd users. */
   users(): Promise<string[]>;
+  /** Follows the keys that begin with `prefix`, from this etcd's first revision on. */
+  follow(prefix: string): KeyEvents;
   /** Runs etcdctl as `admin-<cluster>`; gives its stdout. Throws where it fails. */
   etcdctl(...args: string[]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** What has happened to keys, a delete as well as a write that nobody else would see any more. */
+export interface KeyEvents {
+  /** In their order. Throws where more happened than is kept, or where it no longer follows. */
+  seen(): { type: "PUT" | "DELETE"; key: string }[];
   stop(): Promise<void>;
 }
 
@@ -141,6 +150,11 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
     },
     put: async (key, value) => void (await etcdctl("put", "--", key, value)),
     users: async () => lines(await etcdctl("user", "list")),
+    follow: (prefix) => {
+      const args = [...client, "watch", prefix, "--prefix", "--rev=1", "--write-out=json"];
+      const watching = start(`watch of ${cluster}'s etcd`, assets.etcdctl, args, { folder });
+      return { seen: () => keyEvents(watching), stop: () => watching.stop() };
+    },
     etcdctl,
     stop,
   };
@@ -148,4 +162,19 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
 
 function host(address: string): string {
   return address.includes(":") ? `[${address}]` : address;
+}
+
+/** What etcdctl tells of a watch: an answer a line, which may be under way still. */
+function keyEvents(watching: Running): ReturnType<KeyEvents["seen"]> {
+  const output = watching.output();
+  if (watching.ended() || output.length >= 65_536)
+    throw new Error(`${watching.name} missed some: ${output.slice(-300)}`);
+  const answers = output.slice(0, output.lastIndexOf("\n") + 1).split("\n");
+  return answers.flatMap((line) => {
+    const { Events = [] }: { Events?: { type?: number; kv: { key: string } }[] } = line === "" ? {} : JSON.parse(line);
+    return Events.map(({ type, kv }) => ({
+      type: type === 1 ? ("DELETE" as const) : ("PUT" as const),
+      key: Buffer.from(kv.key, "base64").toString(),
+    }));
+  });
 }
