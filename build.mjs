@@ -136,10 +136,12 @@ async function compileAhead() {
 function loader(file, before = "") {
   return [
     'const{readFileSync}=require("node:fs"),{Script}=require("node:vm");',
-    `const filename=require("node:path").join(__dirname,${JSON.stringify(file)});`,
-    "let cachedData;try{cachedData=readFileSync(`${filename}.cache`)}catch{}",
-    'const code=readFileSync(filename,"latin1").replace("#!","//");',
-    "const script=new Script(`(function(exports,require,module,__filename,__dirname){${code}\\n})`,{filename,cachedData});",
+    // What is compiled keeps the name, so that it is no path of the machine that builds.
+    `const filename=${JSON.stringify(file)},path=require("node:path").join(__dirname,filename);`,
+    'let cachedData;try{cachedData=readFileSync(path+".cache")}catch{}',
+    'const code=readFileSync(path,"latin1").replace("#!","//");',
+    'const whole="(function(exports,require,module,__filename,__dirname){"+code+"\\n})";',
+    "const script=new Script(whole,{filename,cachedData});",
     before,
     "script.runInThisContext()(exports,require,module,__filename,__dirname);\n",
   ].join("");

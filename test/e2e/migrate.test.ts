@@ -120,6 +120,17 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
           );
         }
 
+        // The witness: it is the copy that agents read now, and what it withdraws is seen.
+        const [peer] = peers as [Member];
+        await target.etcd.put(cached(peer, 3), (await target.etcd.get(cached(peer, 2))) ?? "");
+        await arrives(known, peer, 3, "what agents know");
+        await target.etcd.etcdctl("del", cached(peer, 3));
+        for (const { seen } of follows) {
+          await waitFor("the withdrawal", () =>
+            seen().some(({ type, key }) => type === "DELETE" && key === cached(peer, 3)),
+          );
+        }
+
         const states = await statesSince(target, listed);
         assert.equal(states.length, 3, "as it was, with the copy's config, and with the agents led to it");
         for (const [i, secrets] of states.entries()) {

@@ -8,6 +8,7 @@ import { delimiter, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Script } from "node:vm";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { type Ended, node, run } from "../support/programs.ts";
 
@@ -89,7 +90,7 @@ describe("the package, installed globally", () => {
   test("holds the programs and what belongs to them, no sources, tests or secrets", () => {
     const paths = packed.files.map(({ path }) => path);
     const foreign = paths.filter(
-      (path) => !/^(dist\/[\w.-]+\.(js|txt|json)|docs\/.+|README\.md|LICENSE|package\.json)$/.test(path),
+      (path) => !/^(dist\/[\w.-]+\.(js|js\.cache|txt|json)|docs\/.+|README\.md|LICENSE|package\.json)$/.test(path),
     );
     assert.deepEqual(foreign, []);
     assert.deepEqual(
@@ -101,6 +102,20 @@ describe("the package, installed globally", () => {
     }
     for (const path of Object.values(manifest.bin as Record<string, string>)) {
       assert.ok(paths.includes(path), `${path} is in it`);
+    }
+  });
+
+  test("brings its code as it was compiled: this V8 takes it, and it holds nothing of where it was built", async () => {
+    const caches = packed.files.map(({ path }) => path).filter((path) => path.endsWith(".cache"));
+    assert.deepEqual(caches, ["dist/extract-secret.code.js.cache", "dist/import-secrets.code.js.cache"]);
+    for (const path of caches) {
+      const cachedData = await readFile(join(installed, path));
+      const code = (await readFile(join(installed, path.replace(/\.cache$/, "")), "latin1")).replace("#!", "//");
+      const whole = `(function(exports,require,module,__filename,__dirname){${code}\n})`;
+      assert.equal(new Script(whole, { cachedData }).cachedDataRejected, false, path);
+      for (const foreign of [process.cwd(), tmpdir(), "MIGHAgEA", "LS0tLS1CRUdJTiBQ"]) {
+        assert.ok(!cachedData.includes(foreign), `${foreign} in ${path}`);
+      }
     }
   });
 
