@@ -12,6 +12,7 @@ import {
 } from "../cluster/api.ts";
 import { UserError } from "../peer/errors.ts";
 import { hasErrors } from "../peer/findings.ts";
+import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import type { Change } from "./change.ts";
 import type { Outcome } from "./merge.ts";
 import type { Plan } from "./plan.ts";
@@ -50,13 +51,14 @@ export interface ApplyOptions {
 export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, options: ApplyOptions): Promise<Plan> {
   let deadline = Date.now() + CONFLICT_TIMEOUT;
   let current = plan;
+  let standing = target;
   for (let attempt = 1; ; attempt++) {
-    const { failed, made } = await makeChanges(current);
-    if (!failed) return current;
+    const { failed, made, versions } = await makeChanges(current);
+    if (!failed && (options.dryRun || !(await otherSecretChanged(current, versions)))) return current;
     if (made > 0) {
       deadline = Date.now() + CONFLICT_TIMEOUT;
       attempt = 1;
-    } else if (Date.now() > deadline) {
+    } else if (failed && Date.now() > deadline) {
       throw new UserError(
         `${failed.change.kind} ${failed.change.name} is being changed by others all the time: gave up after 30 s`,
         1,
@@ -65,21 +67,37 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
     }
     await sleep(Math.random() * Math.min(50 * 2 ** attempt, 1_000));
     if (options.signal?.aborted) throw new Interrupted();
-    const next = options.replan(await options.reread());
+    standing = await options.reread();
+    const next = options.replan(standing);
     if (hasErrors(next.findings)) {
       const first = next.findings.find(({ severity }) => severity === "error");
       throw new UserError(`the target changed meanwhile: ${first?.message}`, 2);
     }
-    if (failed.error.status === 422 && next.changes.some((change) => sameChange(change, failed.change))) {
+    if (failed?.error.status === 422 && next.changes.some((change) => sameChange(change, failed.change))) {
       throw failed.error;
     }
     current = combine(current, next);
   }
 
-  /** Makes the changes up to the first that conflicts, and counts them. */
+  /**
+   * With KVStoreMesh a peer stands in both Secrets. Whoever adds it and whoever drops it meanwhile may each come between
+   * the other's two writes without a conflict, so each looks, after its last, at the Secret that it did not write last.
+   */
+  async function otherSecretChanged({ changes }: Plan, versions: Versions): Promise<boolean> {
+    const last = changes.findLast(({ kind }) => kind === "Secret")?.name;
+    if (last === undefined || !target.facts.kvstoreMesh) return false;
+    const [other, asRead] =
+      last === AGENTS_SECRET
+        ? [KVSTOREMESH_SECRET, standing.kvstoremeshSecret]
+        : [AGENTS_SECRET, standing.agentsSecret];
+    const known = versions.get(other) ?? asRead?.metadata?.resourceVersion;
+    return (await api.get(secrets, target.namespace, other))?.metadata?.resourceVersion !== known;
+  }
+
+  /** Makes the changes up to the first that conflicts, counts them, and tells the versions that they gave. */
   async function makeChanges({
     changes,
-  }: Plan): Promise<{ made: number; failed?: { change: Change; error: ApiError } }> {
+  }: Plan): Promise<{ made: number; versions: Versions; failed?: { change: Change; error: ApiError } }> {
     const versions = new Map<string, string | undefined>();
     let made = 0;
     for (const change of options.dryRun ? combined(changes) : changes) {
@@ -94,12 +112,15 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
         // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
         const conflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
         if (!conflict) throw error;
-        return { made, failed: { change, error } };
+        return { made, versions, failed: { change, error } };
       }
     }
-    return { made };
+    return { made, versions };
   }
 }
+
+/** The `resourceVersion` that a write gave, by the object's name. */
+type Versions = ReadonlyMap<string, string | undefined>;
 
 /** The work was ended from outside. */
 export class Interrupted extends UserError {
@@ -109,7 +130,7 @@ export class Interrupted extends UserError {
 }
 
 /** A change that follows another one of the same object is made under the version which that one gave. */
-function following(change: Change, versions: ReadonlyMap<string, string | undefined>): Change {
+function following(change: Change, versions: Versions): Change {
   const resourceVersion = versions.get(change.name);
   if (change.verb !== "merge-patch" || !change.follows || resourceVersion === undefined) return change;
   return { ...change, patch: { ...change.patch, metadata: { ...change.patch.metadata, resourceVersion } } };

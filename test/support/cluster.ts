@@ -10,6 +10,7 @@ import type { Api, Rule } from "../../lib/sandbox/server.ts";
 
 export interface SandboxedCluster {
   api: KubernetesApi;
+  kubeconfig: string;
   /** The server's side: what is stored, and what was asked. */
   server: Api;
   pki: ClusterPki;
@@ -47,6 +48,7 @@ export async function startCluster(
   const { api: server } = cluster;
   return {
     api,
+    kubeconfig: sandbox.kubeconfig,
     server,
     pki: cluster.pki,
     change: (kind, name, by) => {
