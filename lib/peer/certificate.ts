@@ -44,6 +44,9 @@ export function readCertificates(pem: string): readonly X509Certificate[] {
   return certificates;
 }
 
+/** As for certificates: in a mesh each key is judged once for every cluster that has it. */
+const keys = new Map<string, KeyObject>();
+
 /**
  * The private key of a PEM text.
  *
@@ -53,7 +56,9 @@ export function readPrivateKey(pem: string): KeyObject {
   if (/^Proc-Type:.*ENCRYPTED|BEGIN ENCRYPTED PRIVATE KEY/m.test(pem)) throw new PemError("is encrypted");
   if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new PemError("holds no private key in PEM form");
   try {
-    return createPrivateKey(pem);
+    const key = keys.get(pem) ?? createPrivateKey(pem);
+    keys.set(pem, key);
+    return key;
   } catch {
     // The message of OpenSSL is left out on purpose: nothing of a key may come near a terminal.
     throw new PemError("holds a private key that cannot be read");
@@ -103,7 +108,7 @@ export function certificateUser(pem: string): string | undefined {
 }
 
 /** The DNS names and addresses that a certificate covers; addresses in their short form. */
-export function subjectAltNames(certificate: X509Certificate): string[] {
+export function subjectAltNames(certificate: { subjectAltName?: string | undefined }): string[] {
   const text = certificate.subjectAltName ?? "";
   const names: string[] = [];
   for (const match of text.matchAll(/(DNS|IP Address):("(?:[^"\\]|\\.)*"|[^,]*)/g)) {
@@ -167,9 +172,19 @@ export function isSignedBy(chain: readonly X509Certificate[], trusted: readonly 
   const seen = new Set<string>();
   const climb = (certificate: X509Certificate): boolean => {
     seen.add(certificate.fingerprint256);
-    const signs = (issuer: X509Certificate) => certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+    const signs = (issuer: X509Certificate) => hasSigned(issuer, certificate);
     if (trusted.some((ca) => ca.fingerprint256 === certificate.fingerprint256 || signs(ca))) return true;
     return intermediates.some((issuer) => !seen.has(issuer.fingerprint256) && signs(issuer) && climb(issuer));
   };
   return climb(leaf);
+}
+
+/** Verified signatures, by the fingerprints of both. */
+const signed = new Map<string, boolean>();
+
+function hasSigned(issuer: X509Certificate, certificate: X509Certificate): boolean {
+  const pair = issuer.fingerprint256 + certificate.fingerprint256;
+  const known = signed.get(pair) ?? (certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey));
+  signed.set(pair, known);
+  return known;
 }

@@ -13,6 +13,7 @@ import {
 } from "./certificate.ts";
 import { aliasProblem, canonicalAliases, canonicalEndpoints, endpointHostnames, isOwnCache } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
+import type { Layout } from "./layout.ts";
 import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
 
 const DAY = 86_400_000;
@@ -23,6 +24,8 @@ const EXPIRES_SOON_DAYS = 30;
 export interface SourcedPeer {
   peer: Peer;
   source: string;
+  /** How it stood in its file. */
+  layout?: Layout | undefined;
 }
 
 /**
@@ -169,7 +172,8 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
   }
 }
 
-function checkValidity(leaf: X509Certificate, place: Place, now: Date): Finding[] {
+/** What is wrong with the time for which a client certificate is valid. */
+export function checkValidity(leaf: X509Certificate, place: Place, now: Date): Finding[] {
   const { from, until } = validity(leaf);
   const day = (date: Date) => date.toISOString().slice(0, 10);
   if (from > now) {
@@ -301,40 +305,112 @@ function checkFit(peers: readonly SourcedPeer[], { source, facts }: Judge): Find
       ),
     );
   }
+  for (const sourced of peers) {
+    findings.push(
+      ...checkTraffic({ whose: "the target", facts }, sourced),
+      ...checkNodePort({ whose: "the target", facts }, sourced),
+    );
+  }
+  return findings;
+}
+
+/** One side of a pair, as it is called in findings. */
+interface Side {
+  whose: string;
+  facts: ClusterFacts;
+}
+
+/** What has to be equal for traffic between two clusters. */
+function checkTraffic({ whose, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
+  const findings: Finding[] = [];
+  const place = { source, key: peer.name };
   const differs = <T>(a: T | undefined, b: T | undefined) => a !== undefined && b !== undefined && a !== b;
-  // Fixed by cilium#41337 in 1.19.
-  const stolen = facts.kubeProxyReplacement === true && versionAtLeast(facts.version, "1.19") === false;
-  for (const { peer, source } of peers) {
-    const place = { source, key: peer.name };
-    if (differs(tunnel(facts), tunnel(peer.facts))) {
+  if (differs(tunnel(facts), tunnel(peer.facts))) {
+    findings.push(
+      finding(
+        "tunnel-differs",
+        place,
+        `${peer.name} routes by ${tunnel(peer.facts)}, ${whose} by ${tunnel(facts)}`,
+        "give all clusters one routing mode and tunnel protocol",
+      ),
+    );
+  }
+  if (differs(facts.encryption, peer.facts.encryption)) {
+    findings.push(
+      finding(
+        "encryption-differs",
+        place,
+        `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in ${whose}`,
+        "encryption is on everywhere in a mesh or nowhere",
+      ),
+    );
+  }
+  return findings;
+}
+
+/** Before cilium#41337 (1.19) kube-proxy replacement takes a remote node port for its own, where they are equal. */
+function checkNodePort({ whose, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
+  const { nodePort, kubeProxyReplacement, version } = facts;
+  if (nodePort === undefined || kubeProxyReplacement !== true || versionAtLeast(version, "1.19") !== false) return [];
+  const same = peer.endpoints.map(parseEndpoint).find((endpoint) => endpoint && endpoint.port === nodePort);
+  if (!same) return [];
+  return [
+    finding(
+      "same-node-port",
+      { source, key: peer.name },
+      `${formatHostPort(same)} has ${whose === "the target" ? "the target's own" : `${whose}'s own`} node port ${nodePort}, ` +
+        `and Cilium ${version} with kube-proxy replacement sends such traffic to the local etcd`,
+      "give one of them another clustermesh.apiserver.service.nodePort, or a LoadBalancer",
+    ),
+  ];
+}
+
+/**
+ * What is wrong with the peers of several files together, wherever they are imported: by the rules of {@link checkMesh},
+ * with the first that knows a thing in the place of the target.
+ */
+export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
+  if (peers.length < 2) return [];
+  const source = "these files";
+  const findings = checkMesh(peers, { source, facts: {}, standing: [] }).filter(
+    ({ code }) => code !== "too-many-peers",
+  );
+  const first = (knows: (facts: ClusterFacts) => unknown) => peers.find(({ peer }) => knows(peer.facts) !== undefined);
+  const routed = first(tunnel)?.peer;
+  const encrypted = first(({ encryption }) => encryption)?.peer;
+  const identified = peers.filter(({ peer: { facts } }) => facts.authMode === "cluster" && facts.ca !== undefined);
+  const shared = identified[0]?.peer;
+  const importers = peers.filter(({ peer: { facts } }) => facts.kubeProxyReplacement === true && facts.nodePort);
+  for (const sourced of peers) {
+    const { name, facts } = sourced.peer;
+    if (routed) {
+      const { routingMode, tunnelProtocol } = routed.facts;
       findings.push(
-        finding(
-          "tunnel-differs",
-          place,
-          `${peer.name} routes by ${tunnel(peer.facts)}, the target by ${tunnel(facts)}`,
-          "give all clusters one routing mode and tunnel protocol",
+        ...checkTraffic(
+          {
+            whose: routed.name,
+            facts: { ...(routingMode && { routingMode }), ...(tunnelProtocol && { tunnelProtocol }) },
+          },
+          sourced,
         ),
       );
     }
-    if (differs(facts.encryption, peer.facts.encryption)) {
+    if (encrypted?.facts.encryption) {
       findings.push(
-        finding(
-          "encryption-differs",
-          place,
-          `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in the target`,
-          "encryption is on everywhere in a mesh or nowhere",
-        ),
+        ...checkTraffic({ whose: encrypted.name, facts: { encryption: encrypted.facts.encryption } }, sourced),
       );
     }
-    const same = peer.endpoints.map(parseEndpoint).find((endpoint) => endpoint && endpoint.port === facts.nodePort);
-    if (stolen && same && facts.nodePort !== undefined) {
+    for (const importer of importers) {
+      if (importer.peer.name === name) continue;
+      findings.push(...checkNodePort({ whose: importer.peer.name, facts: importer.peer.facts }, sourced));
+    }
+    if (shared && facts.authMode === "cluster" && facts.ca !== undefined && facts.ca !== shared.facts.ca) {
       findings.push(
         finding(
-          "same-node-port",
-          place,
-          `${formatHostPort(same)} has the target's own node port ${facts.nodePort}, and Cilium ${facts.version} with ` +
-            "kube-proxy replacement sends such traffic to the local etcd",
-          "give one of them another clustermesh.apiserver.service.nodePort, or a LoadBalancer",
+          "ca-differs",
+          { source: sourced.source, key: name },
+          `${name} and ${shared.name} have authMode cluster, and not the same CA`,
+          "authMode cluster wants one CA for all clusters",
         ),
       );
     }

@@ -4,6 +4,7 @@ import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, SCHEMA_VERSIO
 import { contentHash, normalizeCa, PemError } from "./certificate.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
+import { type Layout, layoutOf } from "./layout.ts";
 import { AGENTS_SECRET, type ClusterFacts, MOUNT_PATH, type Peer } from "./peer.ts";
 
 /** The decoded files of a Secret by their keys. */
@@ -156,7 +157,10 @@ function canonicalCa(pem: string): string {
  *
  * @param source how the file is called in findings.
  */
-export function readPeerFile(secret: V1Secret, source: string): { peers: Peer[]; findings: Finding[] } {
+export function readPeerFile(
+  secret: V1Secret,
+  source: string,
+): { peers: Peer[]; layouts: Map<string, Layout>; findings: Finding[] } {
   const place = { source };
   const { files, findings } = decodeFiles(secret, place);
   const annotations = secret.metadata?.annotations ?? {};
@@ -184,7 +188,12 @@ export function readPeerFile(secret: V1Secret, source: string): { peers: Peer[];
       finding("config-fields-ignored", { source, key: name }, `the config has ${fields}, which is left out`),
     );
   }
-  return { peers: entries.map(({ peer }) => peer).filter((peer) => peer !== undefined), findings };
+  const ours = annotations[SCHEMA] !== undefined;
+  return {
+    peers: entries.map(({ peer }) => peer).filter((peer) => peer !== undefined),
+    layouts: new Map(entries.map(({ name, keys }) => [name, layoutOf(name, keys, ours)])),
+    findings,
+  };
 }
 
 /** A config, and those of its TLS files that stand beside it in the Secret. */

@@ -21,7 +21,9 @@ test("any peer comes back from its file as it went in", () => {
   fc.assert(
     fc.property(anyPeer, (peer) => {
       const file = writePeerFile(peer);
-      assert.deepEqual(readPeerFile(file, "f"), { peers: [peer], findings: [] });
+      const { peers, findings, layouts } = readPeerFile(file, "f");
+      assert.deepEqual([peers, findings], [[peer], []]);
+      assert.equal(layouts.get(peer.name), "clustermesh-secrets");
       assert.equal(JSON.stringify(writePeerFile(peer)), JSON.stringify(file));
     }),
   );

@@ -1,0 +1,168 @@
+/** What a file says of its peers, for a person who asks whether it would connect. Pure: the clock is an argument. */
+import type { X509Certificate } from "node:crypto";
+import { parseEndpoint } from "./address.ts";
+import {
+  commonName,
+  covers,
+  keyFits,
+  PemError,
+  readCertificates,
+  readPrivateKey,
+  subjectAltNames,
+  validity,
+} from "./certificate.ts";
+import type { Finding } from "./findings.ts";
+import type { Layout } from "./layout.ts";
+import type { Peer } from "./peer.ts";
+import { checkTogether, type SourcedPeer } from "./rules.ts";
+
+const DAY = 86_400_000;
+
+/** What is public of a certificate. */
+export interface CertificateReport {
+  subject: string;
+  issuer: string;
+  /** Names and addresses that it covers. */
+  names: string[];
+  /** "RSA 2048", "EC prime256v1", … */
+  key: string;
+  /** RFC 3339. */
+  from: string;
+  until: string;
+  /** Whole days until it ends; negative where it has. */
+  days: number;
+}
+
+export interface EndpointReport {
+  url: string;
+  /** What its name stands for, by the host aliases. */
+  addresses: string[];
+  /** Whether the server certificate covers it; undefined where the file does not tell. */
+  covered: boolean | undefined;
+}
+
+/** `default-certificates`: it connects only to certificates that cover an address, which those of the chart do not. */
+export type Verdict = "connects" | "warnings" | "default-certificates" | "fails";
+
+export interface PeerReport {
+  name: string;
+  source: string;
+  layout: Layout;
+  id?: number | undefined;
+  version?: string | undefined;
+  verdict: Verdict;
+  endpoints: EndpointReport[];
+  /** `importer`: its own serves; `system`: the system's roots. */
+  ca: CertificateReport[] | "importer" | "system";
+  client: CertificateReport | "importer" | undefined;
+  /** Whether the key is that of the client certificate; undefined where one of them is not there or cannot be read. */
+  keyFits?: boolean | undefined;
+  /** The etcd user it comes as: the certificate's common name. */
+  user?: string | undefined;
+  findings: Finding[];
+}
+
+export interface Inspection {
+  peers: PeerReport[];
+  /** What is about no one peer: files that cannot be read, and what does not fit together. */
+  findings: Finding[];
+}
+
+/**
+ * Judges peers as an import would, without a target.
+ *
+ * @param found what was found when they were read and checked one by one.
+ * @param now the time to judge certificates by.
+ */
+export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Finding[], now: Date): Inspection {
+  const all = unique([...found, ...checkTogether(peers)]);
+  const byPeer = new Map<string, Finding[]>();
+  const others: Finding[] = [];
+  const names = new Set(peers.map(({ peer }) => peer.name));
+  for (const one of all) {
+    if (one.key === undefined || !names.has(one.key)) others.push(one);
+    else byPeer.set(one.key, [...(byPeer.get(one.key) ?? []), one]);
+  }
+  const reports = peers.map((sourced) => reportOf(sourced, byPeer.get(sourced.peer.name) ?? [], now));
+  return { peers: reports, findings: others };
+}
+
+function reportOf({ peer, source, layout = "other" }: SourcedPeer, findings: Finding[], now: Date): PeerReport {
+  const { name, ca, client, facts } = peer;
+  const chain = client === "importer" ? undefined : certificatesOf(client.cert);
+  const leaf = chain?.[0];
+  return {
+    name,
+    source,
+    layout,
+    id: facts.id,
+    version: facts.version,
+    verdict: verdictOf(findings),
+    endpoints: endpointsOf(peer),
+    ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem) ?? []).map((one) => describe(one, now)),
+    client: client === "importer" ? client : leaf && describe(leaf, now),
+    keyFits: client === "importer" || !leaf ? undefined : fits(client.key, leaf),
+    user: leaf && commonName(leaf),
+    findings,
+  };
+}
+
+function verdictOf(findings: readonly Finding[]): Verdict {
+  if (findings.some(({ severity }) => severity === "error")) return "fails";
+  if (findings.some(({ code }) => code === "endpoint-address")) return "default-certificates";
+  return findings.length > 0 ? "warnings" : "connects";
+}
+
+function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): EndpointReport[] {
+  return endpoints.map((url) => {
+    const host = parseEndpoint(url)?.host;
+    return {
+      url,
+      addresses: hostAliases.find(({ hostname }) => hostname === host)?.ips ?? [],
+      covered: serverNames && host !== undefined ? covers(serverNames, host) : undefined,
+    };
+  });
+}
+
+/** Undefined where the text holds none that can be read: the findings say why. */
+function certificatesOf(pem: string): readonly X509Certificate[] | undefined {
+  try {
+    return readCertificates(pem);
+  } catch (error) {
+    if (error instanceof PemError) return undefined;
+    throw error;
+  }
+}
+
+function describe(certificate: X509Certificate, now: Date): CertificateReport {
+  const { from, until } = validity(certificate);
+  const oneLine = (name: string) => name.split("\n").join(", ");
+  return {
+    subject: oneLine(certificate.subject),
+    issuer: oneLine(certificate.issuer),
+    names: subjectAltNames(certificate),
+    key: keyOf(certificate),
+    from: from.toISOString(),
+    until: until.toISOString(),
+    days: Math.floor((until.getTime() - now.getTime()) / DAY),
+  };
+}
+
+function keyOf({ publicKey }: X509Certificate): string {
+  const { asymmetricKeyType: type = "unknown", asymmetricKeyDetails: details = {} } = publicKey;
+  const size = details.modulusLength ?? details.namedCurve;
+  return [type.toUpperCase(), ...(size === undefined ? [] : [size])].join(" ");
+}
+
+function fits(key: string, leaf: X509Certificate): boolean | undefined {
+  try {
+    return keyFits(readPrivateKey(key), leaf);
+  } catch (error) {
+    if (error instanceof PemError) return undefined;
+    throw error;
+  }
+}
+
+function unique(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((one) => [JSON.stringify(one), one])).values()];
+}

@@ -1,0 +1,27 @@
+/** The ways in which peers stand in Secrets in the field. Pure. */
+
+/**
+ * `clustermesh-secrets`: with our annotations; `old-scripts`; `chart`: the Helm chart with certificates of its own;
+ * `chart-shared-ca`: the chart with one CA, in which nobody's key stands; `chart-mixture`: own certificate, common CA.
+ */
+export type Layout = "clustermesh-secrets" | "old-scripts" | "chart" | "chart-shared-ca" | "chart-mixture" | "other";
+
+/**
+ * The layout of a peer, by the keys of the files that its config leads to.
+ *
+ * @param ours whether the Secret has our annotations.
+ */
+export function layoutOf(
+  name: string,
+  { ca, cert, key }: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined },
+  ours: boolean,
+): Layout {
+  if (ours) return "clustermesh-secrets";
+  if (cert === undefined && key === undefined) return ca === undefined ? "chart-shared-ca" : "other";
+  if (cert === `${name}.crt` && key === `${name}.key` && ca === `${name}-ca.crt`) return "old-scripts";
+  if (cert === `${name}.etcd-client.crt` && key === `${name}.etcd-client.key`) {
+    if (ca === undefined) return "chart-mixture";
+    return ca === `${name}.etcd-client-ca.crt` ? "chart" : "other";
+  }
+  return "other";
+}
