@@ -1,7 +1,7 @@
 /** `extract-secret`: cluster -> file. */
 import { fstatSync } from "node:fs";
 import { ADDRESS_TYPES, type AddressType } from "../lib/cluster/endpoint.ts";
-import { extract } from "../lib/exchange/extract.ts";
+import { EXTRACT_DEFAULTS, extract } from "../lib/exchange/extract.ts";
 import { writePrivately } from "../lib/exchange/private-file.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
@@ -20,12 +20,17 @@ const options = {
   },
   service: { type: "string", describe: "the Service, if it is your own (Cilium 1.19+)" },
   "cluster-ip": { type: "boolean", default: false, describe: "take the Service's cluster IP, in a flat network" },
-  addresses: { type: "number", default: 3, describe: "how many addresses at the most" },
+  addresses: { type: "number", default: EXTRACT_DEFAULTS.addresses, describe: "how many addresses at the most" },
   "address-type": {
     type: "array",
     string: true,
     choices: ADDRESS_TYPES,
     describe: "types of node addresses in the order of preference (repeatable); else InternalIP, ExternalIP",
+  },
+  "external-workload": {
+    type: "boolean",
+    default: false,
+    describe: "for the agent of a virtual machine, with the certificate of external workloads (Cilium up to 1.17)",
   },
   wait: { type: "boolean", default: false, describe: "wait for the load balancer's address" },
   timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
@@ -62,10 +67,11 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
     const peer = await extract(api, {
       namespace: args.namespace,
       service: args.service,
+      externalWorkload: args["external-workload"],
       waitTimeout: args.wait ? waitTimeout : 0,
       endpoints: args.endpoint,
       addresses: args.addresses,
-      addressTypes: types.length > 0 ? types : ["InternalIP", "ExternalIP"],
+      addressTypes: types.length > 0 ? types : EXTRACT_DEFAULTS.addressTypes,
       clusterIp: args["cluster-ip"],
       resolve: addressesOf,
       warn,

@@ -1,17 +1,22 @@
 /** `clustermesh-secrets sandbox`: keeps the embedded clusters up. */
 import { once } from "node:events";
-import { EXIT } from "../lib/peer/errors.ts";
-import { defaultClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
-import { type Command, main } from "./cli.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
+import { enumerate } from "../lib/show/style.ts";
+import { type Arguments, type Command, main } from "./cli.ts";
 import { style, tell } from "./terminal.ts";
 
-const options = {} as const;
+const options = {
+  clusters: { type: "number", default: 3, describe: "how many; other than three: all of Cilium 1.20" },
+  "shared-ca": { type: "boolean", default: false, describe: "one CA for all, instead of one each" },
+} as const;
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0",
+  usage: "Usage: $0 [--clusters N]",
   description:
-    "Starts three embedded clusters on loopback, of Cilium 1.14, 1.18 and 1.20, prints the KUBECONFIG to export, and " +
-    "keeps them up until Ctrl-C. Their nodes do not exist: secrets can be exchanged, but nothing connects.",
+    "Starts embedded clusters on loopback, by default of Cilium 1.14, 1.18 and 1.20, prints the KUBECONFIG to export, and " +
+    "keeps them up until Ctrl-C. Their clustermesh-apiservers answer at addresses of this machine, so that verify and " +
+    "status --probe are real.",
   examples: [["$0", "then, in another terminal: export KUBECONFIG=… and extract-secret --context cluster1"]],
   options,
   run: runSandbox,
@@ -20,12 +25,15 @@ const command: Command<typeof options> = {
 /** Runs it as `program`, with these arguments. */
 export const sandboxMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
-async function runSandbox(): Promise<number> {
-  const sandbox = await startSandbox({ clusters: defaultClusters() });
+async function runSandbox({ clusters: count, "shared-ca": sharedCa }: Arguments<typeof options>): Promise<number> {
+  if (!Number.isInteger(count) || count < 1 || count > 511) {
+    throw new UserError("--clusters is a whole number from 1 to 511", EXIT.refused);
+  }
+  const sandbox = await startSandbox({ clusters: await servingClusters({ count, sharedCa }) });
   const stopped = Promise.race(["SIGINT", "SIGTERM", "SIGHUP"].map((signal) => once(process, signal)));
   process.stdout.write(`export KUBECONFIG=${sandbox.kubeconfig}\n`);
   const contexts = sandbox.clusters.map(({ description: { name, version } }) => `${name} (Cilium ${version})`);
-  tell(`${style.bold("contexts")}: ${contexts.join(", ")}`);
+  tell(`${style.bold("contexts")}: ${enumerate(contexts)}`);
   tell(style.dim("up until Ctrl-C"));
   await stopped;
   await sandbox.stop();

@@ -168,6 +168,35 @@ export class KubernetesApi {
     return this.#patch(resource, namespace, name, "application/json-patch+json", patch, options);
   }
 
+  /**
+   * Asks whether the user may do something (SelfSubjectAccessReview), before it is tried.
+   *
+   * @returns the command that checks it, where it is not allowed; undefined where it is, or where that cannot be asked.
+   */
+  async missingRight(subject: Subject): Promise<string | undefined> {
+    const { verb, resource, namespace, name } = subject;
+    const attributes = {
+      verb,
+      group: resource.group,
+      resource: resource.plural,
+      namespace,
+      ...(verb !== "create" && { name }),
+    };
+    const request: Request = {
+      method: "POST",
+      path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+      contentType: "application/json",
+      body: JSON.stringify({
+        apiVersion: "authorization.k8s.io/v1",
+        kind: "SelfSubjectAccessReview",
+        spec: { resourceAttributes: attributes },
+      }),
+    };
+    const { status, body } = await this.#transport.request(request);
+    const review = parse(body) as { status?: { allowed?: boolean } } | undefined;
+    return status === 201 && review?.status?.allowed === false ? this.#canI(subject) : undefined;
+  }
+
   close(): void {
     this.#transport.close();
   }
@@ -224,15 +253,16 @@ export class KubernetesApi {
     // A rule of RBAC always names the user; what else forbids (admission, quotas) can-i knows nothing of.
     const user = /User "([^"]*)" cannot /.exec(said)?.[1];
     if (status === 403 && (user !== undefined || verb === "get" || verb === "list")) {
-      const kinds = `${resource.plural}${resource.group && `.${resource.group}`}`;
-      const one = name === undefined || verb === "create" ? "" : `/${name}`;
-      const scope = namespace === undefined ? (resource.clusterWide ? "" : " -A") : ` -n ${namespace}`;
-      return (
-        `not allowed to ${what}${user === undefined ? "" : ` as ${user}`}\n` +
-        `  check with: kubectl auth can-i ${verb} ${kinds}${one}${scope} ${this.#flags}`
-      );
+      return `not allowed to ${what}${user === undefined ? "" : ` as ${user}`}\n  check with: ${this.#canI(subject)}`;
     }
     return `cannot ${what}: ${isPrivate(subject, status) ? publicPart(status, said, details) : firstLine(said)} (${status})`;
+  }
+
+  #canI({ verb, resource, namespace, name }: Subject): string {
+    const kinds = `${resource.plural}${resource.group && `.${resource.group}`}`;
+    const one = name === undefined || verb === "create" ? "" : `/${name}`;
+    const scope = namespace === undefined ? (resource.clusterWide ? "" : " -A") : ` -n ${namespace}`;
+    return `kubectl auth can-i ${verb} ${kinds}${one}${scope} ${this.#flags}`;
   }
 }
 

@@ -7,6 +7,7 @@ import { checkServerIdentity, type TLSSocket, connect as tlsConnect } from "node
 import { ConnectionError, cannotReach, explain } from "./connection-error.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Context } from "./kubeconfig.ts";
+import { limited } from "./limited.ts";
 import { bare, portOf, proxyAuthorization, proxyFor, tunnel } from "./proxy.ts";
 
 /** Larger answers are refused: a page of 500 nodes is a few megabytes. */
@@ -278,29 +279,6 @@ function http1Channel(
   return {
     protocol: "http/1.1",
     isUsable: () => true,
-    async send(request, headers, signal) {
-      const leave = await enter();
-      try {
-        return await exchange(request, headers, signal);
-      } finally {
-        leave();
-      }
-    },
-  };
-}
-
-/** Lets so many in at a time; whoever was let in has to leave. */
-function limited(most: number): () => Promise<() => void> {
-  let inside = 0;
-  const waiting: (() => void)[] = [];
-  const leave = () => {
-    const next = waiting.shift();
-    if (next) next();
-    else inside--;
-  };
-  return async () => {
-    if (inside < most) inside++;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    return leave;
+    send: (request, headers, signal) => enter(() => exchange(request, headers, signal)),
   };
 }

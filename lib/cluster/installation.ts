@@ -39,6 +39,8 @@ export interface InstallationOptions {
    * indispensable; for an import it is the workloads and the Secrets that were asked for.
    */
   forExtract: boolean;
+  /** With `forExtract`: what an import needs is indispensable too. */
+  forImport?: boolean;
   /** Further Secrets to read in the same round. */
   secrets?: readonly string[];
   /** Told what is not as it should be, but does not stop the work. */
@@ -101,7 +103,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     throw new UserError(`there is no ConfigMap ${CONFIG} beside ${APISERVER} in namespace ${namespace}`, EXIT.failed);
   }
   // An import that took what it may not read for what is not there would write the wrong thing.
-  const weighed: <T>(result: Attempt<T>) => T | undefined = forExtract ? permitted : need;
+  const weighed: <T>(result: Attempt<T>) => T | undefined = forExtract && !options.forImport ? permitted : need;
   const agents = weighed(named.agents);
   const meshed = containers.some(({ name }) => name === "kvstoremesh");
   const operator = meshed ? permitted(named.operator) : weighed(named.operator);

@@ -6,12 +6,15 @@ import { type Installation, readInstallation } from "../cluster/installation.ts"
 import { hasPem, normalizeCa, PemError } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { APISERVER, isClusterName, type Peer } from "../peer/peer.ts";
+import { hasExternalWorkloads, workloadCertificate } from "./external-workload.ts";
 
 export interface ExtractOptions extends EndpointOptions {
   namespace?: string | undefined;
   service?: string | undefined;
   /** How long to wait for a load balancer's address, in milliseconds; 0 for not at all. */
   waitTimeout: number;
+  /** With the certificate of external workloads instead of the one for peers. */
+  externalWorkload?: boolean;
 }
 
 /**
@@ -48,7 +51,52 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
 async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
   const { namespace, service, warn } = options;
   const installation = await readInstallation(api, { namespace, service, forExtract: true, warn });
-  const { facts, waiting } = installation;
+  const { waiting, facts } = installation;
+  const peer = options.externalWorkload
+    ? await forExternalWorkload(api, installation, options)
+    : await peerOf(installation, options);
+  if (waiting !== undefined) warn(`the ${APISERVER} of ${facts.name} is not running yet: it waits ${waiting}`);
+  return peer;
+}
+
+/** What a virtual machine's agent needs to join: the cluster as a peer, and the certificate of external workloads. */
+async function forExternalWorkload(
+  api: KubernetesApi,
+  installation: Installation,
+  options: EndpointOptions,
+): Promise<Peer> {
+  const { facts, namespace } = installation;
+  if (!hasExternalWorkloads(facts)) {
+    throw new UserError(`Cilium removed external workloads in 1.18, and this is ${facts.version}`, EXIT.failed);
+  }
+  const found = await workloadCertificate(api, namespace);
+  if (!found) {
+    throw new UserError(
+      `there is no certificate for external workloads in namespace ${namespace}; enable them by ` +
+        "externalWorkloads.enabled=true of the Helm chart",
+      EXIT.failed,
+    );
+  }
+  const { cert, key } = found;
+  const { ca } = certificates(installation);
+  return { ...(await peerOf(installation, options)), ca: { pem: ca }, client: { cert, key } };
+}
+
+/** What `extract-secret` takes where nothing else is said. */
+export const EXTRACT_DEFAULTS = {
+  endpoints: [],
+  addresses: 3,
+  addressTypes: ["InternalIP", "ExternalIP"],
+  clusterIp: false,
+} as const satisfies Partial<EndpointOptions>;
+
+/**
+ * The peer that others need of an installation that was read for an extraction.
+ *
+ * @throws UserError where it is not set up for a mesh, or cannot be reached by others; ApiError for what may not be read.
+ */
+export async function peerOf(installation: Installation, options: EndpointOptions): Promise<Peer> {
+  const { facts } = installation;
   const name = checkName(installation);
   const { ca, client } = certificates(installation);
   const endpoint = await chooseEndpoint(
@@ -61,7 +109,6 @@ async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise
     },
     options,
   );
-  if (waiting !== undefined) warn(`the ${APISERVER} of ${name} is not running yet: it waits ${waiting}`);
   const keyless = facts.authMode === "cluster";
   return {
     name,

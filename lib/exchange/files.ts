@@ -28,7 +28,7 @@ export async function readPeers(
     for (const secret of secrets) {
       const read = readPeerFile(secret, source);
       findings.push(...read.findings);
-      found.push(...read.peers.map((peer) => ({ peer, source })));
+      found.push(...read.peers.map((peer) => ({ peer, source, layout: read.layouts.get(peer.name) })));
     }
   }
   const byName = new Map<string, SourcedPeer>();

@@ -12,8 +12,8 @@ import { rereadTarget } from "./read-target.ts";
 import { readStanding, standingPeer } from "./standing.ts";
 import type { Target } from "./target.ts";
 
-/** How many targets are read, and written, at a time. */
-const PARALLEL = 8;
+/** How many targets are read, and written, at a time, unless something else is said. */
+export const PARALLEL = 8;
 
 /** A cluster to import into. */
 export interface TargetSource {
@@ -31,12 +31,24 @@ export type TargetReport =
 
 export interface ImportOptions {
   plan: Omit<PlanOptions, "endpoints">;
+  /** How many targets are written at a time. */
+  parallel?: number;
+  /** The peers for one target, where not all are for each. */
+  peersFor?(target: Target, peers: readonly SourcedPeer[]): readonly SourcedPeer[];
+  /** Findings about what the user may not write there, to be known before the first write. */
+  forbidden?(api: KubernetesApi, target: Target, plan: Plan): Promise<Finding[]>;
+  /** Asked before the first write, where there is one, whether it may be. */
+  mayWrite?(): Promise<boolean>;
+  /** Told of each target when it is done. */
+  finished?(report: TargetReport): void;
   /** What `--endpoint` says of peers: `host:port` or several `ip:port`; none takes back what it said before. */
   endpoints: ReadonlyMap<string, readonly string[]>;
   /** The addresses of a name, for endpoints. */
   resolve(name: string): Promise<string[]>;
   /** Whether to write, to have the API server check and store nothing, or to work out here what would be written. */
   dryRun: "none" | "server" | "client";
+  /** Work out each object before and after, for who shows them. */
+  previews?: boolean;
   /** Ends the work before the next write. */
   signal?: AbortSignal;
   /** Asked, where agents would have to be restarted and the options do not say so, whether they may be. */
@@ -83,9 +95,13 @@ export async function importPeers(
     );
     let planOptions = options.plan;
     const planFor = (target: Target, endpoints: PlanOptions["endpoints"]) =>
-      plan(target, peers, { ...planOptions, ...(endpoints && { endpoints }) });
+      plan(target, options.peersFor?.(target, peers) ?? peers, { ...planOptions, ...(endpoints && { endpoints }) });
     let plans = ready.map(({ target, endpoints }) => planFor(target, endpoints));
+    const forbidden = await inParallel(ready, async ({ api, target }, i) =>
+      options.forbidden?.(api, target, plans[i] as Plan),
+    );
     const findings = unique([
+      ...forbidden.filter(succeeded).flatMap((found = []) => found),
       ...found.filter((one) => !isReplaced(one, options.endpoints)),
       ...plans.flatMap((one) => one.findings),
     ]);
@@ -102,12 +118,22 @@ export async function importPeers(
     for (const [i, { source }] of ready.entries()) options.intend?.(source.source, plans[i] as Plan);
     const drops = plans.map(droppedBy);
     if (drops.some(({ length }) => length > 0) && options.mayDrop && !(await options.mayDrop())) return { refused: [] };
+    const changing = plans.some(({ changes }) => changes.length > 0);
+    if (changing && options.mayWrite && !(await options.mayWrite())) return { refused: [] };
 
     const writes = new Map<string, number>();
+    const reportOf = (source: string, result: Done | UserError): TargetReport => {
+      const count = writes.get(source) ?? 0;
+      return succeeded(result)
+        ? { source, state: "done", ...result, writes: count }
+        : { source, state: "failed", error: result, writes: count };
+    };
     const written = await inParallel(
       ready.map((one, i) => ({ ...one, first: plans[i] as Plan, agreed: new Set(drops[i]) })),
-      async ({ source: { source }, api, target, endpoints, first, agreed }) => {
-        if (options.dryRun === "client") return { target, plan: first, previews: preview(target, first) };
+      async ({ source: { source }, api, target, endpoints, first, agreed }): Promise<Done> => {
+        const previewed = (of: Target, planned: Plan, stored?: Map<string, Stored>) =>
+          options.previews ? preview(of, planned, stored) : [];
+        if (options.dryRun === "client") return { target, plan: first, previews: previewed(target, first) };
         let current = target;
         const stored = new Map<string, Stored>();
         const done = await applyPlan(api, target, first, {
@@ -120,27 +146,26 @@ export async function importPeers(
           replan: (next) => agreeing(planFor(next, endpoints), agreed),
           announce: (change) => options.announce(source, change),
           wrote: (change, object) => {
-            stored.set(keyOf(change), object);
+            if (options.previews) stored.set(keyOf(change), object);
             if (options.dryRun === "none") writes.set(source, (writes.get(source) ?? 0) + 1);
           },
         });
-        return { target: current, plan: done, previews: preview(current, done, stored) };
+        return { target: current, plan: done, previews: previewed(current, done, stored) };
       },
+      options.parallel,
+      (result, i) => options.finished?.(reportOf(ready[i]?.source.source ?? "", result)),
     );
     const results = written.values();
-    const reports = readings.map((one, i): TargetReport => {
-      const { source } = sources[i] as TargetSource;
-      const count = writes.get(source) ?? 0;
-      const result = succeeded(one) ? (results.next().value as (typeof written)[number]) : one;
-      return succeeded(result)
-        ? { source, state: "done", ...result, writes: count }
-        : { source, state: "failed", error: result, writes: count };
-    });
+    const reports = readings.map((one, i) =>
+      reportOf((sources[i] as TargetSource).source, succeeded(one) ? (results.next().value as Done | UserError) : one),
+    );
     return { reports };
   } finally {
     for (const { api } of (await opening).filter(succeeded)) api.close();
   }
 }
+
+type Done = { target: Target; plan: Plan; previews: Preview[] };
 
 /** What `--endpoint` says of each peer, made out for this target. */
 async function madeOut(
@@ -185,21 +210,27 @@ function succeeded<R>(result: R | UserError): result is R {
 }
 
 /** Does the work for each item, a few at a time; what fails with a UserError is that error in the answer. */
-async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<(R | UserError)[]> {
+async function inParallel<T, R>(
+  items: readonly T[],
+  work: (item: T, index: number) => Promise<R>,
+  most = PARALLEL,
+  told?: (result: R | UserError, index: number) => void,
+): Promise<(R | UserError)[]> {
   const results: (R | UserError)[] = [];
   let next = 0;
   const worker = async () => {
     while (next < items.length) {
       const i = next++;
       try {
-        results[i] = await work(items[i] as T);
+        results[i] = await work(items[i] as T, i);
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
         results[i] = error;
       }
+      told?.(results[i] as R | UserError, i);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, worker));
+  await Promise.all(Array.from({ length: Math.min(most, items.length) }, worker));
   return results;
 }
 

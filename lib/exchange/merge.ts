@@ -1,8 +1,10 @@
 /** Merging configs and their TLS files into a Secret: what changes, and nothing else. Pure. */
+
 import { normalizeCa, PemError } from "../peer/certificate.ts";
 import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../peer/etcd-config.ts";
 import { MOUNT_PATH } from "../peer/peer.ts";
 import { type Entry, type LaidOut, type LaidOutFile, readEntries, type SecretFiles } from "../peer/secret.ts";
+import { bytesOf } from "./content.ts";
 
 /**
  * What becomes of a peer. `moved`: from the Secret where a switch of KVStoreMesh left it; `held`: not written yet, for
@@ -72,7 +74,7 @@ export function mergeEntries(
     for (const [key, content] of writes) {
       claimed.add(key);
       if (sameFile(files.get(key), content)) continue;
-      files.set(key, Buffer.from(content));
+      files.set(key, bytesOf(content));
       changed = true;
     }
     outcomes.set(entry.name, !standing.has(entry.name) ? "added" : changed ? "changed" : "unchanged");
@@ -143,7 +145,7 @@ function sameCa(a: string, b: string): boolean {
 }
 
 function sameFile(standing: Buffer | undefined, content: string): boolean {
-  return standing?.equals(Buffer.from(content)) ?? false;
+  return standing?.equals(bytesOf(content)) ?? false;
 }
 
 /** New certificate and key under the names that the config which stays gives them. */

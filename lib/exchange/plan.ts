@@ -22,6 +22,8 @@ export interface PlanOptions {
   restarts: Restarts;
   /** The peers are the whole truth: what else stands there goes. */
   prune?: boolean;
+  /** Peers that go, by name; unlike with `prune` they may be all. */
+  drop?: ReadonlySet<string>;
   /** What stands there is laid out anew, in the form for the version that runs now. */
   migrate?: boolean;
   /** Write the config Secrets even where somebody else owns them. */
@@ -64,7 +66,8 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   const standing = readStanding(target, findings);
   const { records } = standing;
   const inFiles = new Set(others.map(({ peer }) => peer.name));
-  const dropped = new Set(options.prune ? allNames(standing).filter((name) => !inFiles.has(name)) : []);
+  const goes = (name: string) => !inFiles.has(name) && (options.prune || options.drop?.has(name)) === true;
+  const dropped = new Set(allNames(standing).filter(goes));
   if (options.prune && inFiles.size === 0) {
     const message = "no file is that of a peer, so pruning would drop everything";
     findings.push(
@@ -133,7 +136,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   planSecrets(target, standing, written, dropped, facts, options, result);
   if (options.users && target.takesUsers) {
     const names = written.map(({ name }) => name);
-    const users = planUsers(target, names, options.prune ? (name) => !inFiles.has(name) : () => false);
+    const users = planUsers(target, names, goes);
     if (users.change) result.changes.push(users.change);
     result.granted = users.granted;
     result.revoked = users.revoked;

@@ -18,11 +18,14 @@ export async function readTarget(
   source: string,
   options: { namespace?: string | undefined; warn(line: string): void },
 ): Promise<Target> {
-  const installation = await readInstallation(api, {
-    ...options,
-    forExtract: false,
-    secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET],
-  });
+  return targetOf(
+    await readInstallation(api, { ...options, forExtract: false, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] }),
+    source,
+  );
+}
+
+/** An installation as a target, where its two config Secrets were read with it. */
+export function targetOf(installation: Installation, source: string): Target {
   const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
   const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
   return {

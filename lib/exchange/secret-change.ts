@@ -1,9 +1,11 @@
 /** The two config Secrets: what stands in them, and the change that brings them to what was merged. Pure. */
+
 import type { V1Secret } from "@kubernetes/client-node";
 import { LAST_APPLIED, PEERS, type PeerRecord, readPeerRecords, writePeerRecords } from "../peer/annotations.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { decodeFiles, type Entry, readEntries } from "../peer/secret.ts";
 import { type Change, versioned } from "./change.ts";
+import { encoded } from "./content.ts";
 import type { Merged } from "./merge.ts";
 import { type MetadataPatch, type Owner, ownerOf, withoutOwners } from "./owner.ts";
 import type { Target } from "./target.ts";
@@ -81,7 +83,7 @@ export function planSecret(
   const metadata: MetadataPatch = { ...taken, annotations: { ...taken.annotations, ...ours } };
   const annotations = patched(old, metadata.annotations);
   findings.push(...checkSize(name, source, files, annotations));
-  const data = Object.fromEntries([...changes].map(([key, content]) => [key, content?.toString("base64") ?? null]));
+  const data = Object.fromEntries([...changes].map(([key, content]) => [key, content ? encoded(content) : null]));
   if (secret) {
     const patch = { metadata: versioned(follows ? {} : secret, metadata), ...(changes.size > 0 && { data }) };
     const change: Change = { verb: "merge-patch", kind: "Secret", name, patch, ...(follows && { follows }) };

@@ -63,6 +63,8 @@ export interface ApiAnswer {
   status: number;
   body?: unknown;
   headers?: Record<string, string>;
+  /** Ends the connection: instead of doing what was asked, after doing it, or within the answer to it. */
+  cut?: "before" | "after" | "within";
 }
 
 export interface ApiOptions {
@@ -167,16 +169,31 @@ async function serve(
     answer = { status: failure.status.code, body: failure.status };
   }
   api.requests.push({ ...entry, status: answer.status });
+  if (answer.cut === "before" || answer.cut === "after") return void request.stream?.session?.destroy();
   const text = typeof answer.body === "string" ? answer.body : `${JSON.stringify(answer.body ?? {})}\n`;
   response.writeHead(answer.status, {
     "content-type": typeof answer.body === "string" ? "text/plain; charset=utf-8" : "application/json",
     "content-length": Buffer.byteLength(text),
     ...answer.headers,
   });
-  response.end(text);
+  if (answer.cut === undefined) return void response.end(text);
+  response.write(text.slice(0, text.length / 2));
+  setImmediate(() => request.stream?.session?.destroy());
 }
 
 async function handle(api: Api, users: User[], request: Http2ServerRequest, entry: ApiRequest): Promise<ApiAnswer> {
+  const fault: Pick<ApiAnswer, "cut"> = {};
+  return { ...(await answerTo(api, users, request, entry, fault)), ...fault };
+}
+
+/** @param fault told how the answer is to be cut, where it is worked out all the same. */
+async function answerTo(
+  api: Api,
+  users: User[],
+  request: Http2ServerRequest,
+  entry: ApiRequest,
+  fault: Pick<ApiAnswer, "cut">,
+): Promise<ApiAnswer> {
   const url = new URL(request.url, api.url);
   const target = parsePath(url.pathname);
   const verb = verbOf(request.method, target?.name, url.searchParams);
@@ -203,7 +220,9 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
     entry.body = parseJson(text, patching);
   }
   const instead = await api.onRequest?.(entry);
-  if (instead) return instead;
+  if (instead?.cut === "after" || instead?.cut === "within") fault.cut = instead.cut;
+  else if (instead) return instead;
+  if (request.method === "POST" && url.pathname === ACCESS_REVIEWS) return accessReview(user, entry.body);
   if (!target?.resource) {
     if (request.method !== "GET")
       throw new ApiError(
@@ -355,6 +374,17 @@ const USERS: Resource = {
   shortNames: [],
   status: false,
 };
+
+const ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+/** Whether the user may do what is asked. */
+function accessReview(user: User, body: unknown): ApiAnswer {
+  const review = body as { spec?: { resourceAttributes?: Record<string, string> } };
+  const { verb = "", resource = "", namespace, name } = review.spec?.resourceAttributes ?? {};
+  const kind = RESOURCES.find(({ plural }) => plural === resource);
+  const granted = kind !== undefined && allowed(user, verb, kind, namespace, name);
+  return { status: 201, body: { ...review, status: { allowed: granted } } };
+}
 
 function impersonated(users: User[], user: User, request: Http2ServerRequest): User {
   const name = request.headers["impersonate-user"];

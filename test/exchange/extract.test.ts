@@ -197,3 +197,25 @@ test("property: the same cluster gives the same bytes, in whatever order lists c
     { numRuns: 25 },
   );
 });
+
+test("for an external workload: its own certificate, where Cilium still has external workloads", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.16" }));
+  await fails(cluster, [/no certificate for external workloads/], { externalWorkload: true });
+  const { cert, key } = cluster.server.clientCertificate("externalworkload");
+  const put = (name: string) =>
+    cluster.server.store.put({
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name, namespace: "kube-system" },
+      data: encode({ "tls.crt": cert, "tls.key": key }),
+    });
+  // As older installs by CLI called it.
+  put("clustermesh-apiserver-client-certs");
+  const { peer } = await run(cluster, { externalWorkload: true });
+  assert.deepEqual(peer.client, { cert, key });
+  assert.deepEqual(peer.endpoints, (await run(cluster)).peer.endpoints);
+  assert.equal(typeof peer.ca, "object");
+
+  const newer = await startCluster(t, describe({ version: "1.18" }));
+  await fails(newer, [/removed external workloads in 1\.18/], { externalWorkload: true });
+});

@@ -46,7 +46,7 @@ test("files, folders and standard input", async () => {
   const read = async (paths: string[], from = stdin()) => {
     const { peers, findings } = await readPeers(paths, NOW, from);
     assert.deepEqual(findings, []);
-    return peers;
+    return peers.map(({ peer, source }) => ({ peer, source }));
   };
   assert.deepEqual(await read([one, two]), [
     { peer: peer2, source: one },
@@ -187,7 +187,7 @@ test("the same peer twice counts once; of two that differ it is said", async () 
     assert.deepEqual(findings, []);
     assert.deepEqual(
       peers,
-      [{ peer: readPeerFile(writePeerFile(peer), "").peers[0], source: one }],
+      [{ peer: readPeerFile(writePeerFile(peer), "").peers[0], source: one, layout: "clustermesh-secrets" }],
       "the one that tells more",
     );
   }

@@ -41,6 +41,11 @@ export interface ClusterEtcd {
   users(): Promise<string[]>;
   /** Follows the keys that begin with `prefix`, from this etcd's first revision on. */
   follow(prefix: string): KeyEvents;
+  /**
+   * Starts it anew, with other CAs for its clients and another certificate (PEM); what it keeps stays. `admin` is the
+   * certificate by which its own programs come from then on.
+   */
+  serveWith(material: { ca: string; cert: string; key: string; admin: { cert: string; key: string } }): Promise<void>;
   /** Runs etcdctl as `admin-<cluster>`; gives its stdout. Throws where it fails. */
   etcdctl(...args: string[]): Promise<string>;
   stop(): Promise<void>;
@@ -102,7 +107,8 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
     "unsafe-no-fsync": "true",
     "log-level": "warn",
   };
-  const etcd = start(`etcd of ${cluster}`, assets.etcd, flags(etcdFlags), { folder });
+  const launch = () => start(`etcd of ${cluster}`, assets.etcd, flags(etcdFlags), { folder });
+  let etcd = launch();
   const stop = async () => {
     await etcd.stop();
     removeFolder(folder);
@@ -156,6 +162,18 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
       return { seen: () => keyEvents(watching), stop: () => watching.stop() };
     },
     etcdctl,
+    serveWith: async ({ ca: bundle, cert, key, admin }) => {
+      file("ca.crt", bundle);
+      file("server.crt", cert);
+      file("server.key", key);
+      file("admin.crt", admin.cert);
+      file("admin.key", admin.key);
+      await etcd.stop();
+      etcd = launch();
+      await waitFor(`the etcd of ${cluster}`, async () => (await etcdctl("endpoint", "health")) !== "", {
+        running: [etcd],
+      });
+    },
     stop,
   };
 }

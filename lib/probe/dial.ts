@@ -1,0 +1,185 @@
+/** One address of an endpoint, up to where a server has taken our certificate. */
+import { connect as http2Connect } from "node:http2";
+import { isIP, connect as netConnect, type Socket } from "node:net";
+import { type TLSSocket, connect as tlsConnect } from "node:tls";
+import { covers, subjectAltNames, validity } from "../peer/certificate.ts";
+import type { FindingCode } from "../peer/findings.ts";
+import { type Attempt, Failed, type Steps } from "./steps.ts";
+
+/** What a client comes with: PEM. */
+export interface Credentials {
+  /** Undefined for the system's roots. */
+  ca: string | undefined;
+  cert: string;
+  key: string;
+}
+
+/** What a server showed of itself. */
+export interface ServerCertificate {
+  subject: string;
+  issuer: string;
+  names: string[];
+  until: string;
+}
+
+/**
+ * Connects to one address as Cilium's client does, and ends the connection once it is known that the server takes the
+ * client certificate: in TLS 1.3 that shows only at the first thing it says.
+ *
+ * @param shown told the server's certificate, also where it is not accepted.
+ * @throws Failed with the reason.
+ */
+export async function dial(
+  { host, ip, port }: Attempt,
+  credentials: Credentials,
+  steps: Steps,
+  shown: (certificate: ServerCertificate) => void,
+): Promise<void> {
+  const socket = await steps.run("tcp", "connection-timeout", (signal) => openTcp(ip, port, signal));
+  try {
+    const secure = await steps.run("tls", "not-tls", (signal) => openTls(socket, host, credentials, signal, shown));
+    await steps.run("client", "etcd-unavailable", (signal) => firstWord(secure, signal));
+  } finally {
+    socket.destroy();
+  }
+}
+
+function openTcp(ip: string, port: number, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = netConnect({ host: ip, port });
+    signal.addEventListener("abort", () => socket.destroy(), { once: true });
+    socket.once("connect", () => resolve(socket));
+    socket.once("error", ({ code = "failed" }: NodeJS.ErrnoException) => {
+      if (code === "ECONNREFUSED") {
+        reject(
+          new Failed(
+            "connection-refused",
+            "refuses the connection",
+            "is the clustermesh-apiserver running there, and is this the Service's port?",
+          ),
+        );
+      } else if (code === "ETIMEDOUT") {
+        reject(new Failed("connection-timeout", "does not answer", FIREWALL));
+      } else {
+        reject(new Failed("connection-failed", `cannot be reached: ${code}`, "is there a route to it from here?"));
+      }
+    });
+  });
+}
+
+const FIREWALL = "a firewall that drops, or no such host: is there a way from here to that address and port?";
+
+async function openTls(
+  socket: Socket,
+  host: string,
+  { ca, cert, key }: Credentials,
+  signal: AbortSignal,
+  shown: (certificate: ServerCertificate) => void,
+): Promise<TLSSocket> {
+  const secure = tlsConnect({
+    socket,
+    ...(!isIP(host) && { servername: host }),
+    ...(ca !== undefined && { ca }),
+    cert,
+    key,
+    // As in Go, whatever stands in the CA file is trusted, intermediate CAs too.
+    allowPartialTrustChain: true,
+    ALPNProtocols: ["h2"],
+    // Judged below, so that a certificate that is not accepted can be shown; nothing is said to such a server.
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  });
+  await new Promise<void>((resolve, reject) => {
+    signal.addEventListener("abort", () => secure.destroy(), { once: true });
+    secure.once("secureConnect", resolve);
+    secure.once("error", (error: NodeJS.ErrnoException) => reject(refusal(error) ?? notTls(error)));
+    secure.once("close", () => reject(notTls({ code: "closed" })));
+  });
+  const certificate = secure.getPeerX509Certificate();
+  if (!certificate) throw new Failed("not-tls", "shows no certificate", NOT_THE_PORT);
+  const names = subjectAltNames(certificate);
+  const { from, until } = validity(certificate);
+  const day = (date: Date) => date.toISOString().slice(0, 10);
+  const oneLine = (name: string) => name.split("\n").join(", ");
+  const issuer = oneLine(certificate.issuer);
+  shown({ subject: oneLine(certificate.subject), issuer, names, until: day(until) });
+  // In Go's order.
+  const now = new Date();
+  if (until < now || from > now) {
+    const when = until < now ? `expired on ${day(until)}` : `is valid only from ${day(from)} on`;
+    throw new Failed(
+      "server-certificate-expired",
+      `shows a server certificate that ${when}`,
+      "renew clustermesh-apiserver-server-cert there, and restart its pods",
+    );
+  }
+  if (!covers(names, host)) {
+    throw new Failed(
+      "endpoint-not-covered",
+      `shows a server certificate that does not cover ${host}, only ${names.join(", ") || "no name at all"}`,
+      "extract the peer anew: the endpoint has to be a name that the certificate covers",
+    );
+  }
+  if (!secure.authorized) {
+    throw new Failed(
+      "server-ca-unknown",
+      `shows a server certificate of ${issuer}, which the peer's CA did not sign (${secure.authorizationError})`,
+      "the CA was changed there, or this is another server: extract the peer anew",
+    );
+  }
+  if (secure.alpnProtocol !== "h2") throw new Failed("not-etcd", "speaks TLS, but not gRPC", NOT_THE_PORT);
+  return secure;
+}
+
+const NOT_THE_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";
+
+function notTls({ code = "failed" }: { code?: string | undefined }): Failed {
+  return code === "closed" || code === "ECONNRESET"
+    ? new Failed("not-tls", "ends the connection before TLS stands", NOT_THE_PORT)
+    : new Failed("not-tls", `does not speak TLS (${code})`, NOT_THE_PORT);
+}
+
+/** An alert about the client certificate, as a server may send it within the handshake or after it. */
+function refusal({ code = "" }: NodeJS.ErrnoException): Failed | undefined {
+  const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.*)$/.exec(code)?.[1];
+  if (alert === undefined) return undefined;
+  const words: Partial<Record<string, [FindingCode, string]>> = {
+    PROTOCOL_VERSION: ["not-tls", "wants another version of TLS"],
+    UNRECOGNIZED_NAME: ["endpoint-not-covered", "does not know this name"],
+    HANDSHAKE_FAILURE: ["not-tls", "has no TLS parameters in common"],
+    INTERNAL_ERROR: ["not-tls", "has an internal error in TLS"],
+  };
+  const [finding, what] = words[alert] ?? [
+    "client-refused",
+    `refuses the client certificate (TLS alert ${alert.toLowerCase().replaceAll("_", " ")})`,
+  ];
+  return new Failed(finding, what, finding === "client-refused" ? REFUSED : NOT_THE_PORT);
+}
+
+const REFUSED =
+  "its etcd does not trust the CA that signed the certificate: extract the peer anew, or restart its pods after a change of CA";
+
+/** Waits until the server has said something over HTTP/2, for only then it has taken the certificate. */
+function firstWord(secure: TLSSocket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const session = http2Connect("https://etcd", { createConnection: () => secure });
+    const fail = (error: NodeJS.ErrnoException) => {
+      const garbage = error.code?.startsWith("ERR_HTTP2") || error.code === "EPROTO";
+      reject(
+        refusal(error) ??
+          (garbage
+            ? new Failed("not-etcd", "answers, but not as etcd does", NOT_THE_PORT)
+            : new Failed("client-refused", "ends the connection when it has seen the client certificate", REFUSED)),
+      );
+      session.destroy();
+    };
+    signal.addEventListener("abort", () => session.destroy(), { once: true });
+    session.once("remoteSettings", () => {
+      resolve();
+      session.destroy();
+    });
+    session.on("error", fail);
+    secure.on("error", fail);
+    session.once("close", () => fail({ name: "", message: "", code: "closed" }));
+  });
+}

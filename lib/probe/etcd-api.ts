@@ -1,0 +1,109 @@
+/**
+ * The part of etcd's gRPC API that a peer uses, as etcd's public proto (`rpc.proto`, `kv.proto`, `auth.proto`) numbers
+ * its fields. The embedded etcd of the sandbox serves the same.
+ */
+import type { MethodDefinition } from "@grpc/grpc-js";
+import protobuf from "protobufjs/light.js";
+
+export interface RangeRequest {
+  key: Buffer;
+  /** Empty for the one key; see {@link prefixEnd} for a prefix. */
+  range_end?: Buffer;
+  limit?: number;
+  /** Answered by this member as it knows it, without asking the others. */
+  serializable?: boolean;
+  keys_only?: boolean;
+  count_only?: boolean;
+}
+
+export interface RangeResponse {
+  kvs: { key: Buffer; value: Buffer; mod_revision: number }[];
+  more: boolean;
+  /** How many keys there are in the range, whatever the limit. */
+  count: number;
+}
+
+export interface UserResponse {
+  roles: string[];
+}
+
+export interface RoleResponse {
+  /** `permType`: READ, WRITE or READWRITE; `range_end` as in a request. */
+  perm: { permType: string; key: Buffer; range_end: Buffer }[];
+}
+
+export interface StatusResponse {
+  version: string;
+  /** Id of the leader; 0 where there is none. */
+  leader: number;
+}
+
+const field = (type: string, id: number, rule?: "repeated") => ({ type, id, ...(rule && { rule }) });
+
+const root = protobuf.Root.fromJSON({
+  nested: {
+    RangeRequest: {
+      fields: {
+        key: field("bytes", 1),
+        range_end: field("bytes", 2),
+        limit: field("int64", 3),
+        serializable: field("bool", 7),
+        keys_only: field("bool", 8),
+        count_only: field("bool", 9),
+      },
+    },
+    KeyValue: { fields: { key: field("bytes", 1), mod_revision: field("int64", 3), value: field("bytes", 5) } },
+    RangeResponse: {
+      fields: { kvs: field("KeyValue", 2, "repeated"), more: field("bool", 3), count: field("int64", 4) },
+    },
+    AuthUserGetRequest: { fields: { name: field("string", 1) } },
+    AuthUserGetResponse: { fields: { roles: field("string", 2, "repeated") } },
+    AuthRoleGetRequest: { fields: { role: field("string", 1) } },
+    PermissionType: { values: { READ: 0, WRITE: 1, READWRITE: 2 } },
+    Permission: {
+      fields: { permType: field("PermissionType", 1), key: field("bytes", 2), range_end: field("bytes", 3) },
+    },
+    AuthRoleGetResponse: { fields: { perm: field("Permission", 2, "repeated") } },
+    StatusRequest: { fields: {} },
+    StatusResponse: { fields: { version: field("string", 2), leader: field("uint64", 4) } },
+  },
+});
+
+function method<Q, A>(path: string, request: string, response: string): MethodDefinition<Q, A> {
+  const [asked, answered] = [root.lookupType(request), root.lookupType(response)];
+  const encoded = (type: protobuf.Type, value: object) => Buffer.from(type.encode(type.create(value)).finish());
+  const decoded = (type: protobuf.Type, bytes: Buffer) =>
+    type.toObject(type.decode(bytes), { longs: Number, enums: String, bytes: Buffer, defaults: true });
+  return {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: (value) => encoded(asked, value as object),
+    requestDeserialize: (bytes) => decoded(asked, bytes) as Q,
+    responseSerialize: (value) => encoded(answered, value as object),
+    responseDeserialize: (bytes) => decoded(answered, bytes) as A,
+  };
+}
+
+/** The calls, each with how its messages are written and read. */
+export const ETCD = {
+  range: method<RangeRequest, RangeResponse>("/etcdserverpb.KV/Range", "RangeRequest", "RangeResponse"),
+  userGet: method<{ name: string }, UserResponse>(
+    "/etcdserverpb.Auth/UserGet",
+    "AuthUserGetRequest",
+    "AuthUserGetResponse",
+  ),
+  roleGet: method<{ role: string }, RoleResponse>(
+    "/etcdserverpb.Auth/RoleGet",
+    "AuthRoleGetRequest",
+    "AuthRoleGetResponse",
+  ),
+  status: method<object, StatusResponse>("/etcdserverpb.Maintenance/Status", "StatusRequest", "StatusResponse"),
+};
+
+/** The end of the range of all keys that begin with `prefix`: the prefix with its last byte one higher. */
+export function prefixEnd(prefix: string): Buffer {
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
+  return end;
+}

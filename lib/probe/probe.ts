@@ -1,0 +1,385 @@
+/** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
+import { limited } from "../cluster/limited.ts";
+import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
+import { certificateUser } from "../peer/certificate.ts";
+import { type Finding, type FindingCode, finding, type Place } from "../peer/findings.ts";
+import type { ClientCertificate, Peer } from "../peer/peer.ts";
+import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { type Credentials, dial, type ServerCertificate } from "./dial.ts";
+import { type EtcdClient, etcdClient } from "./etcd-client.ts";
+import { type Attempt, Failed, type StepName, type StepResult, Steps } from "./steps.ts";
+
+/** A heartbeat older than this many milliseconds means that nobody writes it: Cilium does so every minute. */
+const HEARTBEAT_LIMIT = 120_000;
+/** How many addresses are tried at a time: with more, this machine's own slowness would look like theirs. */
+export const PARALLEL = 64;
+
+/** The kinds that every cluster exports, and under which prefix. */
+const KINDS = {
+  nodes: "cilium/state/nodes/v1",
+  identities: "cilium/state/identities/v1",
+  endpoints: "cilium/state/ip/v1",
+  services: "cilium/state/services/v1",
+} as const;
+export type Kind = keyof typeof KINDS;
+
+export interface ProbeOptions {
+  /** Milliseconds that one step may take. */
+  stepTimeout: number;
+  /** Now, by which certificates and heartbeats are judged. */
+  now: Date;
+  /** The addresses of a name, as this machine resolves it. */
+  resolve(name: string): Promise<string[]>;
+  /** What an importer has of its own, for peers that come without: its CA (PEM) and its client certificate. */
+  own?: { ca?: string | undefined; client?: ClientCertificate | undefined };
+}
+
+/** What one address answered. */
+export interface AddressProbe extends Attempt {
+  steps: StepResult[];
+  /** The step that failed; undefined where all is well. */
+  failed?: StepName | undefined;
+  server?: ServerCertificate | undefined;
+  /** The etcd user that was come as, and its roles. */
+  user?: string | undefined;
+  roles?: string[] | undefined;
+  /** Seconds since the last heartbeat. */
+  heartbeatAge?: number | undefined;
+  id?: number | undefined;
+  maxConnectedClusters?: number | undefined;
+  /** How many there are of each kind. */
+  counts?: Record<Kind, number> | undefined;
+}
+
+export interface PeerProbe {
+  name: string;
+  source: string;
+  addresses: AddressProbe[];
+  /** What keeps this peer from connecting, or will; those of its file too. */
+  findings: Finding[];
+}
+
+/**
+ * Checks peers live, each address behind each endpoint by itself. Nothing is trusted that Cilium would not: a host alias
+ * stands for its addresses alone, and names and certificates are verified.
+ *
+ * @param enter lets so many addresses be tried at a time; shared where several calls run.
+ */
+export async function probePeers(
+  peers: readonly SourcedPeer[],
+  options: ProbeOptions,
+  enter: <T>(work: () => Promise<T>) => Promise<T> = limited(PARALLEL),
+): Promise<PeerProbe[]> {
+  return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, enter))));
+}
+
+/** What makes it senseless to try: there is nothing to connect to or to come with. */
+const UNUSABLE: FindingCode[] = [
+  "endpoint-invalid",
+  "alias-invalid",
+  "own-cache",
+  "ca-empty",
+  "ca-invalid",
+  "certificate-invalid",
+  "key-invalid",
+  "key-mismatch",
+  "chain-order",
+];
+
+async function probePeer(
+  { peer: given, source }: SourcedPeer,
+  options: ProbeOptions,
+  enter: <T>(work: () => Promise<T>) => Promise<T>,
+): Promise<PeerProbe> {
+  const peer = completed(given, options.own);
+  const place = { source, key: peer.name };
+  // Of an address in the URL it will be seen whether the certificate covers it.
+  const said = checkPeer({ peer, source }, options.now).filter(({ code }) => code !== "endpoint-address");
+  const result: PeerProbe = { name: peer.name, source, addresses: [], findings: said };
+  const { ca, client } = peer;
+  if (client === "importer" || ca === "importer") {
+    const lacks = client === "importer" ? "without a client certificate, for its importer has one" : "without a CA";
+    const remedy = "say whose: --cert, --key and --ca, or --context of an importer";
+    return { ...result, findings: [...said, finding("peer-without-key", place, `it comes ${lacks}`, remedy)] };
+  }
+  if (said.some(({ code }) => UNUSABLE.includes(code))) return result;
+  const credentials = { ...client, ca: ca === "system" ? undefined : ca.pem };
+  const answers: Answer[] = [];
+  await Promise.all(
+    peer.endpoints.map(async (endpoint) => {
+      const attempts = await attemptsOf(endpoint, peer, options);
+      if (attempts instanceof Failed) result.findings.push(asFinding(attempts, place));
+      else {
+        const work = attempts.map((one) => enter(() => probeAddress(one, peer, credentials, options)));
+        answers.push(...(await Promise.all(work)));
+      }
+    }),
+  );
+  answers.sort((a, b) => (a.address.endpoint < b.address.endpoint ? -1 : 1));
+  result.addresses = answers.map(({ address }) => address);
+  const serves = result.addresses.some(({ failed }) => failed === undefined);
+  // What an etcd has taken is good, whatever one would expect of the file.
+  if (serves) result.findings = result.findings.filter(({ code }) => !DISPROVED.includes(code));
+  result.findings.push(...weighed(answers, serves, place));
+  return result;
+}
+
+const DISPROVED: FindingCode[] = ["certificate-not-signed", "endpoint-not-covered"];
+
+/** A peer with what its importer has of its own, where it comes without. */
+function completed(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
+  const ca = peer.ca === "importer" ? (own.ca ?? peer.facts.ca) : undefined;
+  return {
+    ...peer,
+    ...(ca !== undefined && { ca: { pem: ca } }),
+    ...(peer.client === "importer" && own.client && { client: own.client }),
+  };
+}
+
+/** What an endpoint stands for: the addresses of its host alias, or of its name. */
+async function attemptsOf(
+  endpoint: string,
+  { hostAliases }: Peer,
+  { resolve, stepTimeout }: ProbeOptions,
+): Promise<Attempt[] | Failed> {
+  const parsed = parseEndpoint(endpoint);
+  if (!parsed) return [];
+  const { host, port } = parsed;
+  const aliased = hostAliases.find(({ hostname }) => hostname === host)?.ips;
+  try {
+    const ips =
+      aliased ??
+      (isAddress(host)
+        ? [host]
+        : await new Steps(stepTimeout).run("resolve", "name-not-resolved", () => resolved(host, resolve)));
+    return ips.map((ip) => ({ endpoint, host, port, ip }));
+  } catch (error) {
+    if (error instanceof Failed) return error;
+    throw error;
+  }
+}
+
+async function resolved(host: string, resolve: ProbeOptions["resolve"]): Promise<string[]> {
+  try {
+    return await resolve(host);
+  } catch (error) {
+    const { code = "failed" } = error as NodeJS.ErrnoException;
+    throw new Failed(
+      "name-not-resolved",
+      `${host} has no host alias, and DNS does not know it here (${code})`,
+      "extract the peer anew, so that its file tells the addresses",
+    );
+  }
+}
+
+interface Answer {
+  address: AddressProbe;
+  /** Why it is not as it should be; the first ended the steps, others did not. */
+  failures: Failed[];
+}
+
+async function probeAddress(
+  attempt: Attempt,
+  peer: Peer,
+  credentials: Credentials,
+  { stepTimeout, now }: ProbeOptions,
+): Promise<Answer> {
+  const steps = new Steps(stepTimeout);
+  const address: AddressProbe = { ...attempt, steps: steps.results, user: certificateUser(credentials.cert) };
+  const failures: Failed[] = [];
+  let client: EtcdClient | undefined;
+  try {
+    await dial(attempt, credentials, steps, (certificate) => {
+      address.server = certificate;
+    });
+    const etcd = etcdClient(attempt, credentials, stepTimeout);
+    client = etcd;
+    address.roles = await steps.run("user", "etcd-unavailable", () => rolesOf(etcd, address.user ?? ""));
+    address.heartbeatAge = await steps.run("heartbeat", "etcd-unavailable", () => heartbeat(etcd, now));
+    const config = await steps.run("config", "etcd-unavailable", () => clusterConfig(etcd, peer, address.roles ?? []));
+    address.id = config.id;
+    address.maxConnectedClusters = config.maxConnectedClusters;
+    const [missing, counts] = await steps.run("synced", "etcd-unavailable", () =>
+      Promise.all([config.canaries ? unsynchronized(etcd, peer.name) : [], countAll(etcd)]),
+    );
+    address.counts = counts;
+    if (missing.length > 0) {
+      failures.push(
+        new Failed(
+          "not-synchronized",
+          `has not written all of its ${missing.join(", ")} yet`,
+          "right after a start this passes; else look at the logs of its apiserver container",
+        ),
+      );
+    }
+  } catch (error) {
+    if (!(error instanceof Failed)) throw error;
+    failures.push(error);
+    address.failed = steps.results.at(-1)?.step;
+  } finally {
+    client?.close();
+  }
+  return { address, failures };
+}
+
+async function rolesOf(etcd: EtcdClient, user: string): Promise<string[]> {
+  try {
+    return (await etcd.user(user)).roles;
+  } catch (error) {
+    // An etcd without a leader answers nothing, but says that it has none.
+    const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
+    if (leader === 0) throw withoutLeader();
+    throw error;
+  }
+}
+
+function withoutLeader(): Failed {
+  return new Failed(
+    "etcd-unavailable",
+    "has an etcd without a leader",
+    "look at the pods of the clustermesh-apiserver there",
+  );
+}
+
+/** @returns the seconds since the last one. */
+async function heartbeat(etcd: EtcdClient, now: Date): Promise<number> {
+  const text = await etcd.get("cilium/.heartbeat").catch(async (error) => {
+    const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
+    throw leader === 0 ? withoutLeader() : error;
+  });
+  const stopped = "its apiserver container does not write: look at its logs, and whether it reaches its API server";
+  if (text === undefined)
+    throw new Failed("heartbeat-missing", "has an etcd without a heartbeat: nobody writes to it", stopped);
+  const age = now.getTime() - Date.parse(text);
+  if (!(age <= HEARTBEAT_LIMIT)) {
+    const since = Number.isNaN(age)
+      ? `${JSON.stringify(text.slice(0, 40))} is no time`
+      : `${Math.round(age / 1000)} s old`;
+    throw new Failed("heartbeat-stale", `has an old heartbeat (${since})`, stopped);
+  }
+  return Math.max(0, Math.round(age / 1000));
+}
+
+interface ClusterConfig {
+  id: number;
+  maxConnectedClusters: number | undefined;
+  canaries: boolean;
+}
+
+/** What the cluster says of itself, judged against what its file says. */
+async function clusterConfig(etcd: EtcdClient, { name, facts }: Peer, roles: string[]): Promise<ClusterConfig> {
+  const prefix = "cilium/cluster-config/";
+  let text: string | undefined;
+  try {
+    text = await etcd.get(prefix + name);
+  } catch (error) {
+    const other = error instanceof Failed && error.code === "not-permitted" ? await servedBy(etcd, roles) : undefined;
+    throw other === undefined ? error : otherCluster(other, name);
+  }
+  if (text === undefined) {
+    const [other] = (await etcd.list(prefix, 1).catch(() => ({ keys: [] as string[] }))).keys;
+    if (other !== undefined) throw otherCluster(other.slice(prefix.length), name);
+    throw new Failed(
+      "cluster-config-missing",
+      `has an etcd that does not say which cluster it is (${prefix}${name})`,
+      "look at the logs of its apiserver container",
+    );
+  }
+  const config = parsed(text);
+  if (config === undefined) {
+    throw new Failed("cluster-config-missing", `says of itself what is no JSON (${prefix}${name})`, "is it Cilium's?");
+  }
+  if (facts.id !== undefined && config.id !== facts.id) {
+    throw new Failed(
+      "id-differs",
+      `is ${name} with id ${config.id}, its file says ${facts.id}`,
+      "extract the peer anew",
+    );
+  }
+  return config;
+}
+
+function parsed(text: string): ClusterConfig | undefined {
+  try {
+    const { id, capabilities = {} } = JSON.parse(text);
+    if (typeof id !== "number") return undefined;
+    return {
+      id,
+      maxConnectedClusters: capabilities.maxConnectedClusters,
+      canaries: capabilities.syncedCanaries === true,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The name of the cluster by what its role may read: from Cilium 1.18 on its own config alone. */
+async function servedBy(etcd: EtcdClient, roles: string[]): Promise<string | undefined> {
+  const prefix = "cilium/cluster-config/";
+  for (const role of roles) {
+    const { perm } = await etcd.role(role).catch(() => ({ perm: [] }));
+    const keys = perm.map(({ key }) => key.toString()).filter((key) => key.startsWith(prefix) && key !== prefix);
+    if (keys[0] !== undefined) return keys[0].slice(prefix.length);
+  }
+  return undefined;
+}
+
+function otherCluster(other: string, name: string): Failed {
+  return new Failed(
+    "other-cluster",
+    `is ${other}, not ${name}`,
+    "the address has gone to another cluster: extract the peer anew, and mind equal node ports with kube-proxy replacement",
+  );
+}
+
+/** The kinds that are not complete yet. */
+async function unsynchronized(etcd: EtcdClient, name: string): Promise<Kind[]> {
+  const prefix = `cilium/synced/${name}/`;
+  const { keys } = await etcd.list(prefix, 100);
+  const synced = new Set(keys.map((key) => key.slice(prefix.length)));
+  return (Object.keys(KINDS) as Kind[]).filter((kind) => !synced.has(KINDS[kind]));
+}
+
+async function countAll(etcd: EtcdClient): Promise<Record<Kind, number>> {
+  const kinds = Object.keys(KINDS) as Kind[];
+  const counts = await Promise.all(kinds.map(async (kind) => (await etcd.list(`${KINDS[kind]}/`)).count));
+  return Object.fromEntries(kinds.map((kind, i) => [kind, counts[i] ?? 0])) as Record<Kind, number>;
+}
+
+/**
+ * The findings of all addresses. Where one of them serves, another that takes no connection costs Cilium some seconds
+ * and no more; one that takes it and is wrong would be tried first again for ever.
+ */
+function weighed(answers: readonly Answer[], serves: boolean, place: Place): Finding[] {
+  return answers.flatMap(({ address: { host, ip, port, failed }, failures }) =>
+    failures.map(({ code, message, remedy }) => {
+      const where = formatHostPort({ host: ip, port }) + (host === ip ? "" : ` (${host})`);
+      return serves && failed === "tcp"
+        ? asFinding(new Failed("address-unreachable", message, `others serve; ${remedy}`), place, where)
+        : asFinding(new Failed(code, message, remedy), place, where);
+    }),
+  );
+}
+
+function asFinding({ code, message, remedy }: Failed, place: Place, where?: string): Finding {
+  return finding(
+    code,
+    place,
+    where === undefined ? message : `${where} ${message}`,
+    remedy === "" ? undefined : remedy,
+  );
+}
+
+/** All clusters of a mesh have one maximum, and only the clusters themselves say it for sure. */
+function withMaxima(probes: PeerProbe[]): PeerProbe[] {
+  const of = ({ addresses }: PeerProbe) => addresses.find(({ id }) => id !== undefined)?.maxConnectedClusters;
+  const first = probes.find((probe) => of(probe) !== undefined);
+  return probes.map((probe) => {
+    const maximum = of(probe);
+    if (first === undefined || maximum === undefined || maximum === of(first)) return probe;
+    const message = `${probe.name} has max-connected-clusters ${maximum}, ${first.name} ${of(first)}`;
+    const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
+    const place = { source: probe.source, key: probe.name };
+    return { ...probe, findings: [...probe.findings, finding("maximum-differs", place, message, remedy)] };
+  });
+}

@@ -1,0 +1,223 @@
+/**
+ * The etcd of a cluster's clustermesh-apiserver, in process: gRPC over mutual TLS, Cilium's users and roles, and what
+ * its programs would write. Enough for whoever reads as a peer does; nothing can be written to it.
+ */
+import {
+  type handleUnaryCall,
+  type Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
+import { parse } from "yaml";
+import { ETCD, type RangeRequest, type RangeResponse } from "../probe/etcd-api.ts";
+import type { ClusterPki } from "./chart.ts";
+import { type ClusterDescription, values } from "./description.ts";
+
+/** What a test may change while it runs. */
+export interface EtcdState {
+  /** The last heartbeat, RFC 3339; `now` for one that is always of now, undefined for none. */
+  heartbeat: string | undefined;
+  /** What stands under `cilium/cluster-config/<name>`; undefined for nothing. */
+  clusterConfig: string | undefined;
+  /** The kinds that are complete. */
+  synced: string[];
+  /** Whether it has a leader: without one nothing is read. */
+  leader: boolean;
+  /** Text of `users.yaml`; undefined where no list is read. */
+  users(): string | undefined;
+}
+
+export interface Etcd {
+  /** On 127.0.0.1. */
+  port: number;
+  state: EtcdState;
+  stop(): Promise<void>;
+}
+
+const KINDS = ["nodes", "identities", "ip", "services"] as const;
+
+/** Starts it on a free port of 127.0.0.1. */
+export async function startEtcd(
+  description: ClusterDescription,
+  pki: ClusterPki,
+  users: () => string | undefined,
+): Promise<Etcd> {
+  const { name, id, since, kvstoremesh } = values(description);
+  const state: EtcdState = {
+    heartbeat: "now",
+    clusterConfig: JSON.stringify({
+      id,
+      capabilities: {
+        ...(since("1.14") && { syncedCanaries: true }),
+        ...(since("1.15") && { maxConnectedClusters: description.maxConnectedClusters ?? 255 }),
+      },
+    }),
+    synced: since("1.14") ? KINDS.map((kind) => `cilium/state/${kind}/v1`) : [],
+    leader: true,
+    users,
+  };
+  const exported = stateOf(description);
+  const keys = (): [string, string][] => [
+    ...exported,
+    ...(state.heartbeat === undefined
+      ? []
+      : [
+          ["cilium/.heartbeat", state.heartbeat === "now" ? new Date().toISOString() : state.heartbeat] as [
+            string,
+            string,
+          ],
+        ]),
+    ...(state.clusterConfig === undefined
+      ? []
+      : [[`cilium/cluster-config/${name}`, state.clusterConfig] as [string, string]]),
+    ...state.synced.map((kind): [string, string] => [`cilium/synced/${name}/${kind}`, new Date().toISOString()]),
+  ];
+  const roles = rolesOf(name, since);
+  const roleOf = (user: string): string | undefined => {
+    if (user === "root" || user === `admin-${name}`) return "root";
+    if (user === `local-${name}`) return kvstoremesh ? "local" : undefined;
+    return user === "remote" ? "remote" : listed(state.users()).get(user);
+  };
+
+  const server = new Server();
+  const handle =
+    <Q, A>(answer: (request: Q, user: string, role: string) => A): handleUnaryCall<Q, A> =>
+    (call, callback) => {
+      const user = userOf(call);
+      const role = roleOf(user);
+      // As real etcd says it, to whatever is asked.
+      if (role === undefined) return callback(failure(status.FAILED_PRECONDITION, "etcdserver: user name not found"));
+      try {
+        callback(null, answer(call.request, user, role));
+      } catch (error) {
+        callback(error as ServiceError);
+      }
+    };
+  server.addService(
+    { range: ETCD.range, userGet: ETCD.userGet, roleGet: ETCD.roleGet, status: ETCD.status },
+    {
+      range: handle<RangeRequest, RangeResponse>((request, _, role) => {
+        if (!state.leader) throw failure(status.UNAVAILABLE, "etcdserver: no leader");
+        const [from, to] = rangeOf(request);
+        if (role !== "root" && !(roles[role] ?? []).some(([start, end]) => start <= from && to <= end)) {
+          throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
+        }
+        const found = keys()
+          .filter(([key]) => from <= key && key < to)
+          .sort(([a], [b]) => (a < b ? -1 : 1));
+        const { limit = 0, keys_only = false, count_only = false } = request;
+        const page = count_only ? [] : limit > 0 ? found.slice(0, limit) : found;
+        const kvs = page.map(([key, value]) => ({
+          key: Buffer.from(key),
+          value: Buffer.from(keys_only ? "" : value),
+          mod_revision: 1,
+        }));
+        return { kvs, more: !count_only && page.length < found.length, count: found.length };
+      }),
+      userGet: handle<{ name: string }, { roles: string[] }>((request, user, role) => {
+        if (request.name !== user && role !== "root") {
+          throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
+        }
+        const asked = roleOf(request.name);
+        if (asked === undefined) throw failure(status.FAILED_PRECONDITION, "etcdserver: user name not found");
+        return { roles: [asked] };
+      }),
+      roleGet: handle<{ role: string }, object>((request, _, role) => {
+        if (request.role !== role && role !== "root") {
+          throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
+        }
+        return {
+          perm: (roles[request.role] ?? []).map(([start, end]) => ({
+            permType: "READ",
+            key: Buffer.from(start),
+            range_end: Buffer.from(end === `${start}\0` ? "" : end),
+          })),
+        };
+      }),
+      status: handle<object, { version: string; leader: number }>(() => ({
+        version: "3.6.16",
+        leader: state.leader ? 1 : 0,
+      })),
+    },
+  );
+  const credentials = ServerCredentials.createSsl(
+    Buffer.from(pki.ca.cert),
+    [{ cert_chain: Buffer.from(pki.server.cert), private_key: Buffer.from(pki.server.key) }],
+    true,
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
+  });
+  return {
+    port,
+    state,
+    stop: async () => server.forceShutdown(),
+  };
+}
+
+function failure(code: status, details: string): ServiceError {
+  return Object.assign(new Error(details), { code, details, metadata: undefined as unknown as Metadata });
+}
+
+function userOf<Q, A>(call: ServerUnaryCall<Q, A>): string {
+  const name: string | string[] = call.getAuthContext()?.sslPeerCertificate?.subject.CN ?? "";
+  return String(name);
+}
+
+/** The first key of a range, and the one after its last. */
+function rangeOf({ key, range_end = Buffer.alloc(0) }: RangeRequest): [string, string] {
+  const from = key.toString();
+  return [from, range_end.length === 0 ? `${from}\0` : range_end.toString()];
+}
+
+type Range = [string, string];
+const prefix = (start: string): Range => [
+  start,
+  `${start.slice(0, -1)}${String.fromCharCode(start.charCodeAt(start.length - 1) + 1)}`,
+];
+const single = (key: string): Range => [key, `${key}\0`];
+
+/** What each role may read: up to 1.15 peers read all, and since 1.18 what is the cluster's own alone. */
+function rolesOf(name: string, since: (version: string) => boolean): Record<string, Range[]> {
+  const cached = [prefix("cilium/cache/"), prefix("cilium/cluster-config/"), prefix("cilium/synced/")];
+  const remote: Range[] = !since("1.16")
+    ? [["", "\uffff"]]
+    : [
+        prefix("cilium/.heartbeat"),
+        prefix("cilium/state/"),
+        ...(since("1.18") ? [single(`cilium/cluster-config/${name}`), prefix(`cilium/synced/${name}/`)] : cached),
+      ];
+  return { remote, local: [prefix("cilium/.heartbeat"), ...cached] };
+}
+
+/** The users of `users.yaml`, with their roles. */
+function listed(text: string | undefined): Map<string, string> {
+  const { users = [] }: { users?: { name: string; role: string }[] } = (text && parse(text)) || {};
+  return new Map(users.map(({ name, role }) => [name, role]));
+}
+
+/** What the synchronization would have written of a small cluster. */
+function stateOf({ name, id, nodes }: ClusterDescription): [string, string][] {
+  const identity = id * 65_536 + 1;
+  const node = nodes.map(({ name: node, internalIPs = [] }): [string, string] => [
+    `cilium/state/nodes/v1/${name}/${node}`,
+    JSON.stringify({
+      Name: node,
+      Cluster: name,
+      ClusterID: id,
+      IPAddresses: internalIPs.map((IP) => ({ Type: "InternalIP", IP })),
+    }),
+  ]);
+  return [
+    ...node,
+    [`cilium/state/identities/v1/id/${identity}`, "k8s:io.kubernetes.pod.namespace=default;"],
+    [`cilium/state/ip/v1/default/10.${id % 256}.0.17`, JSON.stringify({ IP: `10.${id % 256}.0.17`, ID: identity })],
+    [
+      `cilium/state/services/v1/${name}/default/echo`,
+      JSON.stringify({ cluster: name, namespace: "default", name: "echo" }),
+    ],
+  ];
+}

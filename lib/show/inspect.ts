@@ -1,0 +1,89 @@
+/** What files say of their peers, as lines for a person. Pure. */
+import type { CertificateReport, Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
+import type { Layout } from "../peer/layout.ts";
+import { showFindings } from "./findings.ts";
+import { enumerate, harmless, type Style } from "./style.ts";
+
+/** More peers than this have a line each, unless more is asked for. */
+const MOST_BLOCKS = 20;
+
+const LAYOUTS: Record<Layout, string> = {
+  "clustermesh-secrets": "of clustermesh-secrets",
+  "old-scripts": "of the old scripts",
+  chart: "of the Helm chart",
+  "chart-shared-ca": "of the Helm chart with a shared CA",
+  "chart-mixture": "of the Helm chart, own certificate and shared CA",
+  other: "of a layout of its own",
+};
+
+const VERDICTS: Record<Verdict, string> = {
+  connects: "would connect",
+  warnings: "would connect, with warnings",
+  "default-certificates": "would not connect to a cluster with the certificates that the chart makes",
+  fails: "would not connect",
+};
+
+/** The whole report. `details` shows every peer in full, however many there are. */
+export function showInspection({ peers, findings }: Inspection, style: Style, details = false): string[] {
+  const full = details || peers.length <= MOST_BLOCKS;
+  const lines = peers.flatMap((peer) => (full ? [...block(peer, style), ""] : [line(peer, style)]));
+  if (!full) {
+    const all = peers.flatMap((peer) => peer.findings);
+    lines.push("", ...showFindings(all, style), style.dim("--details shows each peer in full"), "");
+  }
+  lines.push(...showFindings(findings, style));
+  if (findings.length > 0) lines.push("");
+  const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
+  const sum = `${good} of ${peers.length} would connect`;
+  lines.push(good === peers.length && peers.length > 0 ? style.green(sum) : style.red(sum));
+  return lines;
+}
+
+function title({ name, source, verdict }: PeerReport, style: Style): string {
+  const colour = { connects: style.green, warnings: style.yellow, "default-certificates": style.red, fails: style.red };
+  return `${style.bold(harmless(name))} ${style.dim(`(${harmless(source)})`)}: ${colour[verdict](VERDICTS[verdict])}`;
+}
+
+function line(peer: PeerReport, style: Style): string {
+  const { client } = peer;
+  const until = typeof client === "object" ? `, until ${day(client.until)}` : "";
+  return `${title(peer, style)}${style.dim(until)}`;
+}
+
+function block(peer: PeerReport, style: Style): string[] {
+  const { id, version, layout, endpoints, ca, client, user } = peer;
+  const about = [...(id === undefined ? [] : [`id ${id}`]), ...(version ? [`Cilium ${version}`] : []), LAYOUTS[layout]];
+  const rows: [string, string][] = [["cluster", about.join(", ")]];
+  for (const { url, addresses, covered } of endpoints) {
+    rows.push(["endpoint", url]);
+    if (addresses.length > 0) rows.push(["", `which is ${enumerate(addresses)}`]);
+    if (covered !== undefined)
+      rows.push(["", covered ? "which the server certificate covers" : "which the server certificate does not cover"]);
+  }
+  if (ca === "importer") rows.push(["CA", "the importer's own"]);
+  else if (ca === "system") rows.push(["CA", "none: the system's roots"]);
+  else for (const one of ca) rows.push(["CA", certificate(one)]);
+  if (client === "importer") rows.push(["client", "the importer's own certificate: no key in this file"]);
+  else if (client) {
+    rows.push(["client", certificate(client)]);
+    rows.push(["", `issued by ${client.issuer}`]);
+    if (client.names.length > 0) rows.push(["", `names ${enumerate(client.names, 6)}`]);
+    const key = peer.keyFits === undefined ? "" : peer.keyFits ? ", with its key" : ", with a key that is not its own";
+    rows.push(["", `comes as user ${user ?? "(none)"}${key}`]);
+  }
+  return [
+    title(peer, style),
+    ...rows.map(([what, text]) => `  ${style.dim(what.padEnd(9))}${harmless(text)}`),
+    ...showFindings(peer.findings, style).map((text) => `  ${text}`),
+  ];
+}
+
+function certificate({ subject, key, until, days }: CertificateReport): string {
+  const left = days < 0 ? `${-days} days ago` : `${days} days`;
+  return `${subject}, ${key}, until ${day(until)} (${left})`;
+}
+
+/** Without the time. Years before 1000 and after 9999 have other lengths. */
+function day(time: string): string {
+  return time.slice(0, time.indexOf("T"));
+}

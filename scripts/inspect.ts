@@ -1,0 +1,63 @@
+/** `clustermesh-secrets inspect`: would it connect, where to, and until when? Offline. */
+import { readPeers } from "../lib/exchange/files.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import type { FindingCode } from "../lib/peer/findings.ts";
+import { inspectPeers } from "../lib/peer/inspect.ts";
+import { showInspection } from "../lib/show/inspect.ts";
+import { styleFor } from "../lib/show/style.ts";
+import { type Arguments, type Command, main } from "./cli.ts";
+import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
+
+const options = {
+  filename: { type: "array", string: true, alias: "f", describe: "file, folder or - (repeatable), besides arguments" },
+  details: { type: "boolean", default: false, describe: "every peer in full, however many there are" },
+  "fail-on": failOnOption,
+  output: outputOption,
+} as const;
+
+const command: Command<typeof options> = {
+  usage: "Usage: $0 FILE...",
+  description:
+    "Reads files as an import would, and tells of each peer whether it would connect, where to, as whom and until when; of " +
+    "several also whether they fit together. Offline: no cluster is asked. Private keys are never shown.",
+  positionals: "FILE",
+  examples: [
+    ["$0 *-secret.json", "each, and all together"],
+    ["extract-secret | $0 -", "what was just extracted"],
+    ["$0 --fail-on=warning secrets/", "in CI"],
+  ],
+  options,
+  run: runInspect,
+};
+
+/** Runs it as `program`, with these arguments. */
+export const inspectMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+
+/** What keeps a peer from being made out at all, so that nothing can be said of it. */
+const UNREADABLE: FindingCode[] = [
+  "unreadable",
+  "not-a-secret",
+  "data-invalid",
+  "no-peer",
+  "config-invalid",
+  "file-missing",
+  "file-elsewhere",
+  "no-client-certificate",
+];
+
+async function runInspect(args: Arguments<typeof options>): Promise<number> {
+  const paths = [...args.files, ...args.filename];
+  if (paths.length === 0) throw new UserError("no file was named; see --help", EXIT.refused);
+  const now = new Date();
+  const { peers, findings } = await readPeers(paths, now);
+  const inspection = inspectPeers(peers, findings, now);
+  if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
+  else {
+    const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);
+    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  }
+  if (inspection.findings.some(({ code }) => UNREADABLE.includes(code))) return EXIT.refused;
+  const all = [...inspection.findings, ...inspection.peers.flatMap((peer) => peer.findings)];
+  const poor = inspection.peers.some(({ verdict }) => verdict === "default-certificates");
+  return poor || fails(all, args["fail-on"]) ? EXIT.findings : EXIT.done;
+}

@@ -1,0 +1,29 @@
+/** What the commands that look have in common: when they fail, and how they print for programs. */
+
+import { stringify } from "yaml";
+import { type Finding, hasErrors } from "../lib/peer/findings.ts";
+
+export const failOnOption = {
+  type: "string",
+  choices: ["error", "warning"],
+  default: "error",
+  describe: "which findings make the exit code 3",
+} as const;
+
+export const outputOption = {
+  type: "string",
+  alias: "o",
+  choices: ["json", "yaml"],
+  describe: "print all of it, for programs; without private keys",
+} as const;
+
+/** Whether these findings are the ones that `--fail-on` means. */
+export function fails(findings: readonly Finding[], failOn: string): boolean {
+  return failOn === "warning" ? findings.length > 0 : hasErrors(findings);
+}
+
+/** Prints a document on stdout; fields without a value are left out. */
+export function printDocument(value: object, output: "json" | "yaml"): void {
+  const plain: unknown = JSON.parse(JSON.stringify(value));
+  process.stdout.write(output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0 }));
+}

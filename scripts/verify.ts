@@ -1,0 +1,159 @@
+/** `clustermesh-secrets verify`: is it true, seen from here? */
+import { readFile } from "node:fs/promises";
+import { readPeers } from "../lib/exchange/files.ts";
+import { ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import type { Finding } from "../lib/peer/findings.ts";
+import type { ClientCertificate } from "../lib/peer/peer.ts";
+import type { SourcedPeer } from "../lib/peer/rules.ts";
+import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/probe.ts";
+import { showFindings } from "../lib/show/findings.ts";
+import { styleFor } from "../lib/show/style.ts";
+import { showProbe, showSum } from "../lib/show/verify.ts";
+import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
+import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
+import { addressesOf, connectFor, contextsOf } from "./targets.ts";
+import { style, tell, warn } from "./terminal.ts";
+
+const options = {
+  context: {
+    type: "array",
+    string: true,
+    describe: "context (repeatable): every peer that it is configured for, or FILE as it would come to them",
+  },
+  filename: { type: "array", string: true, alias: "f", describe: "file, folder or - (repeatable), besides arguments" },
+  cert: { type: "string", describe: "client certificate (PEM file) for peers that come without one" },
+  key: { type: "string", describe: "its private key (PEM file)" },
+  ca: { type: "string", describe: "CA (PEM file) for peers that come without one" },
+  "step-timeout": { type: "string", default: "5s", describe: "how long each step may take" },
+  "fail-on": failOnOption,
+  output: outputOption,
+  ...clusterOptions,
+} as const;
+
+const command: Command<typeof options> = {
+  usage: "Usage: $0 FILE... | --context CONTEXT...",
+  description:
+    "Connects to peers as Cilium would, from here, and tells the first step that fails: TCP, TLS, the client certificate, " +
+    "the etcd user, the heartbeat, the cluster's config, the synchronization. Each address is tried by itself; nothing is " +
+    "trusted that Cilium would not trust, and nothing is written.",
+  positionals: "FILE",
+  examples: [
+    ["$0 cluster2-secret.json", "would this connect, from here?"],
+    ["$0 --context cluster1", "every peer that cluster1 is configured for"],
+    ["$0 --context cluster1 cluster2-secret.json", "a file without a key, as cluster1 would come"],
+  ],
+  options,
+  run: runVerify,
+};
+
+/** Runs it as `program`, with these arguments. */
+export const verifyMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+
+interface Group {
+  peers: SourcedPeer[];
+  findings: Finding[];
+  own?: ProbeOptions["own"];
+}
+
+async function runVerify(args: Arguments<typeof options>): Promise<number> {
+  const paths = [...args.files, ...args.filename];
+  if (paths.length === 0 && args.context.length === 0) {
+    throw new UserError("neither a file nor a context was named; see --help", EXIT.refused);
+  }
+  if ((args.cert === undefined) !== (args.key === undefined)) {
+    throw new UserError("--cert and --key belong together", EXIT.refused);
+  }
+  if (paths.length > 0 && args.context.length > 1) {
+    throw new UserError("with files, --context says whose certificate to come with: give one", EXIT.refused);
+  }
+  const stepTimeout = duration(args["step-timeout"], "step-timeout");
+  if (stepTimeout === 0) throw new UserError("--step-timeout has to be longer than 0", EXIT.refused);
+  const { groups, unreadable, failed } = await groupsOf(args, paths);
+  const structured = args.output !== undefined;
+  const onStdout = styleFor(process.stdout, process.env);
+  const probes: PeerProbe[] = [];
+  for (const { peers, own } of groups) {
+    const found = await probePeers(peers, {
+      stepTimeout,
+      now: new Date(),
+      resolve: addressesOf,
+      ...(own && { own }),
+    });
+    probes.push(...found);
+  }
+  const findings = groups.flatMap((group) => group.findings);
+  if (structured) printDocument({ peers: probes, findings }, args.output as "json" | "yaml");
+  else {
+    const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout), ""]);
+    if (probes.length > 0) lines.push(showSum(probes, onStdout));
+    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+    showFindings(findings, style).forEach(tell);
+  }
+  if (unreadable) return EXIT.refused;
+  if (failed) return EXIT.failed;
+  return fails([...findings, ...probes.flatMap((probe) => probe.findings)], args["fail-on"])
+    ? EXIT.findings
+    : EXIT.done;
+}
+
+async function groupsOf(args: Arguments<typeof options>, paths: string[]) {
+  const contexts = args.context.length > 0 ? await contextsOf(args, args.context) : [];
+  const given = await givenOwn(args);
+  let failed = false;
+  const read = await Promise.all(
+    contexts.map(async (context) => {
+      const api = connectFor(args, context);
+      try {
+        const member = await readMember(api, context.name, {
+          namespace: args.namespace,
+          forExtract: false,
+          warn: (line) => warn(`${context.name}: ${line}`),
+        });
+        return [member];
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        tell(`${style.red("error")}: ${context.name}: ${error.message}`);
+        failed = true;
+        return [];
+      } finally {
+        api.close();
+      }
+    }),
+  );
+  const members = read.flat();
+  if (paths.length === 0) {
+    const groups: Group[] = members.map((member) => ({ ...peersOf(member), own: { ...ownOf(member), ...given } }));
+    for (const [i, { peers, findings }] of groups.entries()) {
+      if (peers.length + findings.length === 0) warn(`${members[i]?.source} is not configured for any peer`);
+    }
+    return { groups, unreadable: false, failed };
+  }
+  const [member] = members;
+  const { peers, findings } = await readPeers(paths, new Date());
+  // What checkPeer says of a peer is said again with its answers.
+  const names = new Set(peers.map(({ peer }) => peer.name));
+  const others = findings.filter(({ key }) => key === undefined || !names.has(key));
+  const unreadable = others.some(({ severity }) => severity === "error");
+  const group: Group = { peers, findings: others, own: { ...(member && ownOf(member)), ...given } };
+  return { groups: [group], unreadable, failed };
+}
+
+/** What `--cert`, `--key` and `--ca` name. */
+async function givenOwn({
+  cert,
+  key,
+  ca,
+}: Arguments<typeof options>): Promise<{ ca?: string; client?: ClientCertificate }> {
+  const read = async (path: string) => {
+    try {
+      return await readFile(path, "utf8");
+    } catch (error) {
+      throw new UserError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`, EXIT.refused);
+    }
+  };
+  return {
+    ...(ca !== undefined && { ca: await read(ca) }),
+    ...(cert !== undefined && key !== undefined && { client: { cert: await read(cert), key: await read(key) } }),
+  };
+}

@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
+import { type TestContext, test } from "node:test";
+import type { Peer } from "../../lib/peer/peer.ts";
+import { type PeerProbe, type ProbeOptions, probePeers } from "../../lib/probe/probe.ts";
+import { issue, makeCa } from "../../lib/sandbox/pki.ts";
+import type { Sandbox } from "../../lib/sandbox/sandbox.ts";
+import { peerIn, serving } from "../support/etcds.ts";
+
+async function probe(peer: Peer, options: Partial<ProbeOptions> = {}): Promise<PeerProbe> {
+  const resolve = async () => Promise.reject(Object.assign(new Error(), { code: "ENOTFOUND" }));
+  const all = { stepTimeout: 2_000, now: new Date(), resolve, ...options };
+  const [found] = await probePeers([{ peer, source: "a.json" }], all);
+  assert.ok(found);
+  return found;
+}
+
+const codes = ({ findings }: PeerProbe) => findings.map(({ code }) => code);
+
+async function start(t: TestContext): Promise<{ sandbox: Sandbox; peer: Peer; second: Sandbox["clusters"][number] }> {
+  const sandbox = await serving(t);
+  const second = sandbox.clusters[1];
+  assert.ok(second);
+  return { sandbox, peer: await peerIn(sandbox, "cluster2"), second };
+}
+
+test("three addresses that answer: every step, and what the cluster says of itself", async (t) => {
+  const { peer } = await start(t);
+  const { addresses, findings } = await probe(peer);
+  assert.deepEqual(findings, []);
+  for (const one of addresses) {
+    assert.deepEqual(
+      one.steps.map(({ step, ok }) => [step, ok]),
+      ["tcp", "tls", "client", "user", "heartbeat", "config", "synced"].map((step) => [step, true]),
+    );
+    assert.deepEqual([one.id, one.user, one.roles], [2, "remote", ["remote"]]);
+    assert.deepEqual(one.counts, { nodes: addresses.length, identities: 1, endpoints: 1, services: 1 });
+  }
+});
+
+test("what an etcd may say of its cluster", async (t) => {
+  const { peer, second } = await start(t);
+  const state = second.etcd?.state;
+  assert.ok(state);
+  const good = { ...state };
+  const cases: [Partial<typeof state>, string][] = [
+    [{ heartbeat: undefined }, "heartbeat-missing"],
+    [{ heartbeat: new Date(Date.now() - 121_000).toISOString() }, "heartbeat-stale"],
+    [{ heartbeat: "yesterday" }, "heartbeat-stale"],
+    [{ clusterConfig: undefined }, "cluster-config-missing"],
+    [{ clusterConfig: "{" }, "cluster-config-missing"],
+    [{ clusterConfig: '{"id":9}' }, "id-differs"],
+    [{ leader: false }, "etcd-unavailable"],
+    [{ synced: ["cilium/state/nodes/v1"] }, "not-synchronized"],
+  ];
+  for (const [change, code] of cases) {
+    Object.assign(state, good, change);
+    assert.deepEqual([...new Set(codes(await probe(peer)))], [code], JSON.stringify(change));
+  }
+  Object.assign(state, good, { heartbeat: new Date(Date.now() - 100_000).toISOString() });
+  assert.deepEqual(codes(await probe(peer)), [], "a heartbeat of a minute and a half ago is fine");
+});
+
+test("certificates, users, and another cluster behind the address", async (t) => {
+  const { sandbox, peer, second } = await start(t);
+  const own = (cn: string) => issue(second.pki.ca, { cn, usage: "client", key: "ec" });
+  const foreign = makeCa({ cn: "Cilium CA", key: "ec" });
+  const other = await peerIn(sandbox, "cluster3");
+  const at = (endpoint: string): Partial<Peer> => ({ endpoints: [endpoint], hostAliases: peer.hostAliases });
+  const { port } = new URL(peer.endpoints[0] ?? "");
+  const ip = peer.hostAliases[0]?.ips[0] ?? "127.0.0.1";
+  const cases: [Peer, string][] = [
+    [{ ...peer, ca: { pem: foreign.cert } }, "server-ca-unknown"],
+    [{ ...peer, client: issue(foreign, { cn: "remote", usage: "client", key: "ec" }) }, "client-refused"],
+    [{ ...peer, client: own("remote-nobody") }, "user-unknown"],
+    [{ ...peer, ...at(`https://nowhere.invalid:${port}`) }, "name-not-resolved"],
+    [{ ...peer, endpoints: [`https://${ip}:${port}`], facts: {} }, "endpoint-not-covered"],
+    // The CA of the third is in the bundle, but the second's etcd stands behind the address.
+    [{ ...other, ...at(peer.endpoints[0] ?? ""), ca: peer.ca, client: peer.client }, "other-cluster"],
+  ];
+  for (const [changed, code] of cases) {
+    const found = codes(await probe(changed));
+    assert.ok(found.includes(code as (typeof found)[number]), `${code}: ${found.join(", ")}`);
+  }
+});
+
+test("a peer without a key: as its importer would come, and else a word", async (t) => {
+  const { peer } = await start(t);
+  const keyless: Peer = { ...peer, ca: "importer", client: "importer" };
+  assert.deepEqual(codes(await probe(keyless)), ["peer-without-key"]);
+  const own = { ca: (peer.ca as { pem: string }).pem, client: peer.client as Exclude<Peer["client"], "importer"> };
+  assert.deepEqual(codes(await probe(keyless, { own })), []);
+});
+
+test("what speaks no TLS, closes, hangs, or answers garbage over TLS", async (t) => {
+  const { peer } = await start(t);
+  const behaviours: [(socket: Socket) => void, string][] = [
+    [(socket) => socket.end("220 mail.example ESMTP\r\n"), "not-tls"],
+    [(socket) => socket.destroy(), "not-tls"],
+    [() => {}, "not-tls"],
+  ];
+  for (const [behave, code] of behaviours) {
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket.on("error", () => {}));
+      behave(socket);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as { port: number };
+    const changed: Peer = { ...peer, endpoints: [`https://127.0.0.1:${port}`], hostAliases: [] };
+    assert.deepEqual(codes(await probe(changed, { stepTimeout: 300 })), [code]);
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+});
+
+test("one dead address of several is a warning, all of them an error", async (t) => {
+  const { peer, second } = await start(t);
+  const dead = "127.0.0.1";
+  const [alias] = peer.hostAliases;
+  if (!alias || alias.ips.includes(dead)) return t.skip("this machine has one loopback address");
+  const both = { ...peer, hostAliases: [{ ...alias, ips: [dead, ...alias.ips] }] };
+  const partly = await probe(both);
+  assert.deepEqual(codes(partly), ["address-unreachable"]);
+  assert.equal(partly.addresses.length, alias.ips.length + 1);
+  await second.nodePorts?.stop();
+  assert.deepEqual([...new Set(codes(await probe(both)))], ["connection-refused"]);
+});
+
+test("254 peers of which 20 do not answer take about one timeout, not twenty", async (t) => {
+  const { peer } = await start(t);
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => void sockets.add(socket.on("error", () => {})));
+  silent.listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+  const { port } = silent.address() as { port: number };
+  const [alias] = peer.hostAliases;
+  const one = alias ? { ...peer, hostAliases: [{ ...alias, ips: alias.ips.slice(0, 1) }] } : peer;
+  const peers = Array.from({ length: 254 }, (_, i) => ({
+    peer: i % 13 === 0 ? { ...peer, endpoints: [`https://127.0.0.1:${port}`], hostAliases: [] } : one,
+    source: `${i}.json`,
+  }));
+  const options = { stepTimeout: 4_000, now: new Date(), resolve: async () => [] };
+  const started = performance.now();
+  await probePeers(
+    peers.filter((_, i) => i % 13 !== 0),
+    options,
+  );
+  const without = performance.now() - started;
+  const probes = await probePeers(peers, options);
+  const together = performance.now() - started - without;
+  assert.equal(probes.filter((probe) => codes(probe).includes("not-tls")).length, 20);
+  // Twenty timeouts behind each other would be 80 s more.
+  assert.ok(together < without + 3 * options.stepTimeout, `${together} ms, without the dead ones ${without} ms`);
+});

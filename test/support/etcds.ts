@@ -1,0 +1,31 @@
+/** A cluster of the sandbox whose etcd answers, and its peer as extracted. */
+import type { TestContext } from "node:test";
+import { openCluster } from "../../lib/cluster/open.ts";
+import { EXTRACT_DEFAULTS, extract } from "../../lib/exchange/extract.ts";
+import type { Peer } from "../../lib/peer/peer.ts";
+import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
+
+/** Starts `count` clusters that serve, with the users ConfigMap that a first import would make. */
+export async function serving(t: TestContext, options: { count?: number; sharedCa?: boolean } = {}): Promise<Sandbox> {
+  const sandbox = await startSandbox({ clusters: await servingClusters(options) });
+  t.after(() => sandbox.stop());
+  for (const { api } of sandbox.clusters) {
+    api.store.put({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "clustermesh-remote-users", namespace: "kube-system" },
+      data: { "users.yaml": "users: []\n" },
+    });
+  }
+  return sandbox;
+}
+
+/** A cluster as its importers get it. */
+export async function peerIn(sandbox: Sandbox, context: string): Promise<Peer> {
+  const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context });
+  try {
+    return await extract(api, { ...EXTRACT_DEFAULTS, waitTimeout: 0, resolve: async () => [], warn: () => {} });
+  } finally {
+    api.close();
+  }
+}

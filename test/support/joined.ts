@@ -1,0 +1,112 @@
+/** A mesh of the sandbox's clusters, joined by this product, to be broken by a test. */
+import type { TestContext } from "node:test";
+import { openCluster } from "../../lib/cluster/open.ts";
+import { EXTRACT_DEFAULTS, extract } from "../../lib/exchange/extract.ts";
+import { importPeers } from "../../lib/exchange/import.ts";
+import { readTarget } from "../../lib/exchange/read-target.ts";
+import { type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
+import type { Peer } from "../../lib/peer/peer.ts";
+import { clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { OPTIONS } from "./targets.ts";
+
+export interface Joined {
+  sandbox: Sandbox;
+  status(options?: Partial<StatusOptions>): Promise<MeshStatus>;
+  /** Extracts a cluster, and imports it into another. */
+  exchange(from: string, to: string): Promise<void>;
+  /** Changes a stored object behind everybody's back. */
+  change<T extends KubernetesObject>(cluster: string, kind: string, name: string, by: (object: T) => void): void;
+  remove(cluster: string, kind: string, name: string): void;
+  /** Gives a cluster the certificates of another PKI, as a rotation does. */
+  rotate(cluster: string, options?: PkiOptions): void;
+}
+
+export type Part = Partial<ClusterDescription> & { pki?: PkiOptions };
+
+/** Starts clusters `c1`, `c2`, … and connects each with each, unless `apart`. */
+export async function joined(t: TestContext, parts: readonly Part[], { apart = false } = {}): Promise<Joined> {
+  const clusters = parts.map(({ pki, ...part }, i) => {
+    const n = i + 1;
+    const nodes = [1, 2].map((node) => ({
+      name: `c${n}-node${node}`,
+      internalIPs: [`172.18.${n}.${node}`],
+      podCIDRs: [`10.${n}.${node}.0/24`],
+      created: new Date(Date.UTC(2026, 0, node)),
+    }));
+    const description: ClusterDescription = { name: `c${n}`, id: n, version: "1.20.2", nodes, ...part };
+    return { description, ...(pki && { pki }) };
+  });
+  const sandbox = await startSandbox({ clusters });
+  t.after(() => sandbox.stop());
+  const open = async (context: string) => (await openCluster({ kubeconfig: sandbox.kubeconfig, context })).api;
+  const find = (name: string) => {
+    const found = sandbox.clusters.find(({ description }) => description.name === name);
+    if (!found) throw new Error(`no ${name}`);
+    return found;
+  };
+  const extractPeer = async (name: string): Promise<Peer> => {
+    const api = await open(name);
+    try {
+      return await extract(api, { ...EXTRACT_DEFAULTS, waitTimeout: 0, resolve: async () => [], warn: () => {} });
+    } finally {
+      api.close();
+    }
+  };
+  const exchange = async (from: string, to: string) => {
+    const api = await open(to);
+    const read = () => readTarget(api, to, { warn: () => {} });
+    const peers = [{ peer: await extractPeer(from), source: from }];
+    const result = await importPeers(
+      [{ source: to, open: () => api, read }],
+      Promise.resolve({ peers, findings: [] }),
+      {
+        plan: { ...OPTIONS, restarts: "all" },
+        endpoints: new Map(),
+        resolve: async () => [],
+        dryRun: "none",
+        warn: () => {},
+        announce: () => {},
+      },
+    );
+    const [report] = "reports" in result ? result.reports : [];
+    if (report?.state !== "done") throw new Error(JSON.stringify(result));
+  };
+  const names = sandbox.clusters.map(({ description: { name } }) => name);
+  if (!apart) {
+    for (const to of names) for (const from of names) if (from !== to) await exchange(from, to);
+  }
+  const scope = "kube-system";
+  return {
+    sandbox,
+    status: async (options = {}) => {
+      const sources = await Promise.all(
+        names.map(async (source) => {
+          const api = await open(source);
+          return { source, open: () => api };
+        }),
+      );
+      return meshStatus(sources, { now: new Date(), resolve: async () => [], ...options });
+    },
+    exchange,
+    change: (cluster, kind, name, by) => {
+      const { store } = find(cluster).api;
+      const object = store.read(kind, kind === "Node" ? undefined : scope, name);
+      if (!object) throw new Error(`no ${kind} ${name}`);
+      by(object as Parameters<typeof by>[0]);
+      store.put(object);
+    },
+    remove: (cluster, kind, name) =>
+      void find(cluster).api.store.remove(kind, kind === "Node" ? undefined : scope, name),
+    rotate: (cluster, options = {}) => {
+      const { description, api } = find(cluster);
+      const renewed = clusterObjects(description, clusterPki(description, { key: "ec", ...options }));
+      const ours = /^(cilium-clustermesh|cilium-kvstoremesh)$/;
+      for (const object of renewed) {
+        if (object.kind === "Secret" && !ours.test(object.metadata.name)) api.store.put(object);
+      }
+    },
+  };
+}
