@@ -1,0 +1,264 @@
+/**
+ * Pairs of clusters, an importer and its peer each: whether what stands in the importer is what an import of the peer
+ * would write now. The import's own plan is asked, so that the two cannot differ. Pure.
+ */
+import type { Outcome } from "../exchange/merge.ts";
+import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
+import { homeOf, readStanding } from "../exchange/standing.ts";
+import { parseEndpoint } from "../peer/address.ts";
+import { certificateUser, PemError, readCertificates } from "../peer/certificate.ts";
+import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
+import type { Peer } from "../peer/peer.ts";
+import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { ownOf, peersOf, type Seen } from "./member.ts";
+
+/** `missing`: the importer is not configured for this peer. */
+export type PairState = "ok" | "warning" | "error" | "missing";
+
+export interface Pair {
+  /** Context of the importer. */
+  importer: string;
+  /** The peer's cluster name. */
+  peer: string;
+  /** The peer's context, where one of those that were named leads to it. */
+  context?: string | undefined;
+  configured: boolean;
+  findings: Finding[];
+}
+
+export function stateOf({ configured, findings }: Pair): PairState {
+  if (findings.some(({ severity }) => severity === "error")) return "error";
+  if (!configured) return "missing";
+  return findings.length > 0 ? "warning" : "ok";
+}
+
+/** What is said of a pair by the plan of an import, where it would matter to what stands. */
+const OF_INTEREST: FindingCode[] = [
+  "name-of-target",
+  "id-of-target",
+  "id-twice",
+  "maximum-differs",
+  "too-many-peers",
+  "ca-differs",
+  "common-not-mounted",
+  "peer-without-key",
+  "user-not-accepted",
+  "users-invalid",
+  "no-addresses",
+  "standing-unusable",
+  "pod-cidrs-overlap",
+  "tunnel-differs",
+  "encryption-differs",
+  "same-node-port",
+];
+
+const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
+
+export function judgePairs(members: readonly Seen[], now: Date): Pair[] {
+  const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
+  const has = new Map(members.map((member) => [member, namesIn(member)]));
+  const lacked = usersLacked(members, now);
+  return members.flatMap((importer) => {
+    const own = importer.target.facts.name ?? importer.source;
+    const names = new Set([...byName.keys(), ...(has.get(importer) ?? [])]);
+    names.delete(own);
+    const judge = judgeOf(importer, byName, lacked, now);
+    return [...names].map((peer): Pair => {
+      const other = byName.get(peer);
+      const configured = has.get(importer)?.has(peer) === true;
+      const pair: Pair = { importer: importer.source, peer, context: other?.source, configured, findings: [] };
+      if (configured) pair.findings.push(...judge(peer));
+      else if (other) pair.findings.push(...lacking(importer, own, peer, other, has.get(other)?.has(own) === true));
+      return pair;
+    });
+  });
+}
+
+function namesIn({ target }: Seen): Set<string> {
+  return readStanding(target, []).names;
+}
+
+function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse: boolean): Finding[] {
+  const place = { source: importer.source, key: peer };
+  const remedy = importCommand(other.source, importer.source);
+  if (reverse) {
+    return [finding("one-sided", place, `${peer} is configured for ${own}, but not the other way round`, remedy)];
+  }
+  // Once for the two of them.
+  return own < peer
+    ? [finding("not-connected", place, `${own} and ${peer} are not configured for each other`, remedy)]
+    : [];
+}
+
+function importCommand(from: string, to: string): string {
+  return `extract-secret --context ${from} | import-secrets --context ${to} -`;
+}
+
+/** Judges the peers that one importer is configured for. */
+function judgeOf(
+  importer: Seen,
+  byName: ReadonlyMap<string, Seen>,
+  lacked: (member: Seen) => ReadonlySet<string>,
+  now: Date,
+): (peer: string) => Finding[] {
+  const { source, target } = importer;
+  const standing = readStanding(target, []);
+  const current: SourcedPeer[] = [];
+  for (const name of standing.names) {
+    const other = byName.get(name);
+    if (other?.peer && other !== importer) current.push({ peer: other.peer, source: other.source });
+  }
+  const planned = plan(target, current, { ...OPTIONS, now });
+  const migrated = plan(target, [], { ...OPTIONS, now, migrate: true });
+  const { peers, findings: unusable } = peersOf(importer);
+  return (name) => {
+    const place = { source, key: name };
+    const findings = [...unusable, ...planned.findings].filter(
+      ({ key, code }) => key === name && OF_INTEREST.includes(code),
+    );
+    const stands = peers.find(({ peer }) => peer.name === name);
+    if (stands) findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now));
+    const other = byName.get(name);
+    if (!other) {
+      findings.push(
+        finding("peer-uncovered", place, `no context leads to ${name}, so it is not compared`, "name its context too"),
+      );
+    } else if (!other.peer || !stands) {
+      // That it cannot be extracted is said of the cluster.
+    } else {
+      const before = homeOf(standing, name)?.entries.get(name)?.peer;
+      const outcome = planned.outcomes.get(name);
+      if (before && isNew(outcome)) findings.push(...stale(before, other, importer, place));
+      const asked = clientOf(importer, other.peer);
+      if (asked !== undefined && lacked(other).has(asked)) {
+        findings.push(
+          finding(
+            "user-missing",
+            place,
+            `${name} does not let in user ${asked}, as which ${target.facts.name} comes`,
+            importCommand(source, other.source),
+          ),
+        );
+      }
+    }
+    findings.push(...aliasesMissing(migrated, stands?.peer, place));
+    if (migrated.outcomes.has(name) && isNew(migrated.outcomes.get(name)) && !isNew(planned.outcomes.get(name))) {
+      findings.push(leftByUpgrade(importer, name));
+    } else if (migrated.outcomes.get(name) === "moved") findings.push(leftByUpgrade(importer, name));
+    return unique(findings);
+  };
+}
+
+const isNew = (outcome: Outcome | undefined) => outcome !== undefined && outcome !== "unchanged" && outcome !== "held";
+
+function leftByUpgrade({ source, target }: Seen, name: string): Finding {
+  return finding(
+    "upgrade-left",
+    { source, key: name },
+    `${name} is laid out for another Cilium than the ${target.facts.version ?? "one"} that runs now`,
+    `import-secrets --context ${source} --migrate`,
+  );
+}
+
+/** In what way what stands is not what would be imported now. */
+function stale(before: Peer, { peer: now, source: from, installation }: Seen, importer: Seen, place: Place): Finding[] {
+  if (!now) return [];
+  const findings: Finding[] = [];
+  const remedy = importCommand(from, importer.source);
+  const urls = (peer: Peer) => [...peer.endpoints].sort().join(", ");
+  const port = (peer: Peer) => parseEndpoint(peer.endpoints[0] ?? "")?.port;
+  const ips = (peer: Peer) => peer.hostAliases.flatMap((alias) => alias.ips);
+  const serving = new Set([
+    ...ips(now),
+    ...installation.nodes().flatMap((node) => node.addresses.map((one) => one.address)),
+  ]);
+  const gone = ips(before).filter((ip) => !serving.has(ip));
+  const lost = ips(before).length > 0 && gone.length === ips(before).length;
+  if (port(before) !== port(now) || (urls(before) !== urls(now) && ips(before).length === 0) || lost) {
+    const where = (peer: Peer) => [urls(peer), ...(ips(peer).length > 0 ? [ips(peer).join(", ")] : [])].join(" at ");
+    findings.push(
+      finding(
+        "endpoint-stale",
+        place,
+        `${now.name} is at ${where(now)} now, and is looked for at ${where(before)}`,
+        remedy,
+      ),
+    );
+  } else if (gone.length > 0) {
+    findings.push(
+      finding("addresses-stale", place, `${gone.join(", ")} is no address of ${now.name} any more`, remedy),
+    );
+  }
+  if (!trusts(withOwn(before, importer), withOwn(now, importer))) {
+    findings.push(
+      finding("ca-stale", place, `the CA of ${now.name} has changed, and the new one is not trusted`, remedy),
+    );
+  }
+  if (before.client !== "importer" && now.client !== "importer" && before.client.cert !== now.client.cert) {
+    const message = `${now.name} has a new client certificate for its peers; an older one is in use`;
+    findings.push(finding("client-stale", place, message, remedy));
+  }
+  return findings;
+}
+
+interface Place {
+  source: string;
+  key: string;
+}
+
+function trusts(before: Peer, now: Peer): boolean {
+  if (typeof before.ca !== "object" || typeof now.ca !== "object") return true;
+  try {
+    const trusted = new Set(readCertificates(before.ca.pem).map(({ fingerprint256 }) => fingerprint256));
+    return readCertificates(now.ca.pem).some(({ fingerprint256 }) => trusted.has(fingerprint256));
+  } catch (error) {
+    if (error instanceof PemError) return false;
+    throw error;
+  }
+}
+
+function withOwn(peer: Peer, importer: Seen): Peer {
+  const { ca, client } = ownOf(importer);
+  return {
+    ...peer,
+    ...(peer.ca === "importer" && ca !== undefined && { ca: { pem: ca } }),
+    ...(peer.client === "importer" && client && { client }),
+  };
+}
+
+/** The listed user (`remote-<name>`) as which an importer comes to a peer; undefined where it comes as `remote`. */
+function clientOf(importer: Seen, peer: Peer): string | undefined {
+  const { client } = withOwn(peer, importer);
+  const user = client === "importer" ? undefined : certificateUser(client.cert);
+  return user?.startsWith("remote-") ? user : undefined;
+}
+
+/** The users that a member would let in by an import of all others, and does not yet. */
+function usersLacked(members: readonly Seen[], now: Date): (member: Seen) => ReadonlySet<string> {
+  const all = members.flatMap(({ peer, source }) => (peer ? [{ peer, source }] : []));
+  const known = new Map<Seen, ReadonlySet<string>>();
+  return (member) => {
+    const found = known.get(member) ?? new Set(plan(member.target, all, { ...OPTIONS, now }).granted);
+    known.set(member, found);
+    return found;
+  };
+}
+
+function aliasesMissing({ missing }: Plan, peer: Peer | undefined, place: Place): Finding[] {
+  const hosts = new Set(peer?.endpoints.map((url) => parseEndpoint(url)?.host));
+  return missing
+    .map(({ workload, hostnames }) => ({ workload, lacks: hostnames.filter((name) => hosts.has(name)) }))
+    .filter(({ lacks }) => lacks.length > 0)
+    .map(({ workload: { kind, name }, lacks }) =>
+      finding(
+        "host-alias-missing",
+        place,
+        `${kind} ${name} has no host alias for ${lacks.join(", ")}`,
+        `import-secrets --context ${place.source} --migrate --restart-agents`,
+      ),
+    );
+}
+
+function unique(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((one) => [JSON.stringify(one), one])).values()];
+}

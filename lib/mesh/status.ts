@@ -1,0 +1,189 @@
+/** The state of a mesh: what each cluster tells of itself and of its peers, put together. */
+import type { V1Pod } from "@kubernetes/client-node";
+import type { KubernetesApi } from "../cluster/api.ts";
+import { limited } from "../cluster/limited.ts";
+import { isReady, waitingFor } from "../cluster/waiting.ts";
+import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
+import { UserError } from "../peer/errors.ts";
+import { type Finding, finding } from "../peer/findings.ts";
+import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
+import { type PeerProbe, PARALLEL as PROBES, type ProbeOptions, probePeers } from "../probe/probe.ts";
+import { externalWorkloads } from "./external-workloads.ts";
+import { ownOf, peersOf, readMember, type Seen } from "./member.ts";
+import { judgePairs, type Pair } from "./pairs.ts";
+
+/** How many clusters are read at a time. */
+const PARALLEL = 16;
+
+/** A cluster to look at. */
+export interface MemberSource {
+  /** Its context. */
+  source: string;
+  /** Starts to connect. */
+  open(): KubernetesApi;
+}
+
+export interface StatusOptions {
+  namespace?: string | undefined;
+  now: Date;
+  resolve(name: string): Promise<string[]>;
+  /** Ask each peer's etcd too, from here: milliseconds for each step. */
+  probe?: { stepTimeout: number } | undefined;
+}
+
+export interface ContainerState {
+  name: string;
+  image: string;
+  ready: boolean;
+  /** Why it does not run. */
+  waiting?: string | undefined;
+}
+
+export interface ClusterStatus {
+  /** Its context. */
+  source: string;
+  /** Why nothing else is known of it. */
+  error?: string | undefined;
+  name?: string | undefined;
+  id?: number | undefined;
+  version?: string | undefined;
+  namespace?: string | undefined;
+  kvstoreMesh?: boolean | undefined;
+  authMode?: AuthMode | undefined;
+  maxConnectedClusters?: number | undefined;
+  /** Where others reach it now, and by which addresses. */
+  endpoints?: string[] | undefined;
+  addresses?: string[] | undefined;
+  pods: { name: string; ready: boolean; containers: ContainerState[] }[];
+  /** What its clustermesh-apiserver waits for ("for …", "to …"). */
+  waits?: string | undefined;
+  findings: Finding[];
+}
+
+export interface MeshStatus {
+  /** In the order in which they were named. */
+  clusters: ClusterStatus[];
+  /** Each importer and each peer that it has or lacks. */
+  pairs: Pair[];
+  probes?: PeerProbe[];
+}
+
+/**
+ * Reads every cluster once, at the same time, and judges the mesh. A cluster that cannot be read is told as such.
+ *
+ * @throws what is no UserError.
+ */
+export async function meshStatus(sources: readonly MemberSource[], options: StatusOptions): Promise<MeshStatus> {
+  const enter = limited(PARALLEL);
+  const read = await Promise.all(sources.map((source) => enter(() => look(source, options))));
+  const seen = read.flatMap(({ member }) => member ?? []);
+  const clusters = read.map(({ status }) => status);
+  clash(clusters);
+  const pairs = judgePairs(seen, options.now);
+  if (!options.probe) return { clusters, pairs };
+  const probes = await probeAll(seen, { ...options, ...options.probe });
+  for (const [member, found] of probes) {
+    for (const probe of found) {
+      const pair = pairs.find(({ importer, peer }) => importer === member.source && peer === probe.name);
+      const known = new Set(pair?.findings.map(({ code }) => code));
+      pair?.findings.push(...probe.findings.filter(({ code }) => !known.has(code)));
+    }
+  }
+  return { clusters, pairs, probes: probes.flatMap(([, found]) => found) };
+}
+
+async function look(
+  { source, open }: MemberSource,
+  options: StatusOptions,
+): Promise<{ status: ClusterStatus; member?: Seen }> {
+  const findings: Finding[] = [];
+  const place = { source };
+  // What is not as it should be is told by findings here.
+  const warn = () => {};
+  const api = open();
+  try {
+    const member = await readMember(api, source, { namespace: options.namespace, forExtract: true, warn });
+    const { installation } = member;
+    const { facts, namespace } = installation;
+    findings.push(...(await externalWorkloads(api, member, options.now)));
+    let peer: Peer | undefined;
+    try {
+      peer = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve, warn });
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.message}`));
+    }
+    const pods = installation.pods();
+    if (installation.waiting !== undefined) {
+      const message = `its ${APISERVER} does not run: it waits ${installation.waiting}`;
+      const creates = /clustermesh-remote-users/.test(installation.waiting);
+      const remedy = creates ? `import a peer's file: import-secrets --context ${source} FILE` : "look at its pods";
+      findings.push(finding("pod-not-ready", place, message, remedy));
+    }
+    const status: ClusterStatus = {
+      source,
+      name: facts.name,
+      id: facts.id,
+      version: facts.version,
+      namespace,
+      kvstoreMesh: facts.kvstoreMesh,
+      authMode: facts.authMode,
+      maxConnectedClusters: facts.maxConnectedClusters,
+      endpoints: peer?.endpoints,
+      addresses: peer?.hostAliases.flatMap(({ ips }) => ips),
+      pods: pods.map((pod) => ({ name: pod.metadata?.name ?? "", ready: isReady(pod), containers: containersOf(pod) })),
+      waits: installation.waiting ?? (pods.some(isReady) ? undefined : waitingFor(pods, undefined)),
+      findings,
+    };
+    return { status, member: { ...member, peer } };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    const message = error.message.replace(/\n\s*/g, "; ");
+    findings.push(finding("cluster-unreadable", place, message));
+    return { status: { source, error: message, pods: [], findings } };
+  } finally {
+    api.close();
+  }
+}
+
+function containersOf({ spec, status }: V1Pod): ContainerState[] {
+  return (spec?.containers ?? []).map(({ name, image = "" }) => {
+    const state = status?.containerStatuses?.find((one) => one.name === name);
+    return { name, image, ready: state?.ready ?? false, waiting: state?.state?.waiting?.reason };
+  });
+}
+
+/** Names and ids are each cluster's own, and the maximum is that of all. */
+function clash(clusters: readonly ClusterStatus[]): void {
+  const names = new Map<string, string>();
+  const ids = new Map<number, string>();
+  const first = clusters.find(({ maxConnectedClusters }) => maxConnectedClusters !== undefined);
+  for (const { source, name, id, maxConnectedClusters: maximum, findings } of clusters) {
+    const place = { source };
+    const same = name === undefined ? undefined : names.get(name);
+    if (same !== undefined) {
+      findings.push(
+        finding("name-twice", place, `cluster-name is ${name}, as in ${same}`, "give each a name of its own"),
+      );
+    } else if (name !== undefined) names.set(name, source);
+    const other = id === undefined ? undefined : ids.get(id);
+    if (other !== undefined) {
+      findings.push(finding("id-twice", place, `cluster-id is ${id}, as in ${other}`, "give each an id of its own"));
+    } else if (id !== undefined) ids.set(id, source);
+    if (maximum !== undefined && maximum !== first?.maxConnectedClusters) {
+      const message = `max-connected-clusters is ${maximum}, in ${first?.source} ${first?.maxConnectedClusters}`;
+      const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
+      findings.push(finding("maximum-differs", place, message, remedy));
+    }
+  }
+}
+
+async function probeAll(members: readonly Seen[], options: Omit<ProbeOptions, "own">): Promise<[Seen, PeerProbe[]][]> {
+  const enter = limited(PROBES);
+  return Promise.all(
+    members.map(async (member): Promise<[Seen, PeerProbe[]]> => {
+      const own: { ca?: string | undefined; client?: ClientCertificate | undefined } = ownOf(member);
+      return [member, await probePeers(peersOf(member).peers, { ...options, own }, enter)];
+    }),
+  );
+}

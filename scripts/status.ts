@@ -1,0 +1,125 @@
+/** `clustermesh-secrets status`: every pair of clusters. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { targetKey } from "../lib/cluster/kubeconfig.ts";
+import { stateOf } from "../lib/mesh/pairs.ts";
+import { type MemberSource, type MeshStatus, meshStatus } from "../lib/mesh/status.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { findingsOf, showMermaid, showStatus } from "../lib/show/status.ts";
+import { styleFor } from "../lib/show/style.ts";
+import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
+import { failOnOption, fails, printDocument } from "./report.ts";
+import { addressesOf, connectFor, contextsNamed } from "./targets.ts";
+import { style, tell, warn } from "./terminal.ts";
+
+/** How long until it looks again, with --wait and --watch, in milliseconds. */
+const INTERVAL = 2_000;
+
+const options = {
+  context: { type: "array", string: true, describe: "context of a cluster (repeatable); else the current one" },
+  "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
+  probe: { type: "boolean", default: false, describe: "ask each peer's etcd too, from here" },
+  "step-timeout": { type: "string", default: "5s", describe: "how long each step of --probe may take" },
+  wait: { type: "boolean", default: false, describe: "return when all is as it should be" },
+  timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
+  watch: { type: "boolean", alias: "w", default: false, describe: "look again every two seconds, until Ctrl-C" },
+  "fail-on": failOnOption,
+  output: {
+    type: "string",
+    alias: "o",
+    choices: ["json", "yaml", "wide", "mermaid"],
+    describe: "print all of it, for programs; with more for people; or as a graph",
+  },
+  ...clusterOptions,
+} as const;
+
+const command: Command<typeof options> = {
+  usage: "Usage: $0 [CONTEXT]... [--all-contexts]",
+  description:
+    "Reads each cluster's API once and tells the state of every pair: configured in both directions, as the peer is now, " +
+    "with certificates that hold; and of each clustermesh-apiserver. Nothing is written.",
+  positionals: "CONTEXT",
+  examples: [
+    ["$0 --context c1 --context c2 --context c3", "three clusters"],
+    ["$0 c1 c2 c3 --wait --timeout=5m", "until all is as it should be"],
+    ["$0 --all-contexts -o mermaid", "a picture for the docs"],
+  ],
+  options,
+  run: runStatus,
+};
+
+/** Runs it as `program`, with these arguments. */
+export const statusMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+
+async function runStatus(args: Arguments<typeof options>): Promise<number> {
+  if (args.wait && args.watch) throw new UserError("--wait and --watch exclude each other", EXIT.refused);
+  const deadline = Date.now() + duration(args.timeout, "timeout");
+  const stepTimeout = duration(args["step-timeout"], "step-timeout");
+  const sources = await membersOf(args, [...args.context, ...args.files]);
+  const look = () =>
+    meshStatus(sources, {
+      namespace: args.namespace,
+      now: new Date(),
+      resolve: addressesOf,
+      ...(args.probe && { probe: { stepTimeout } }),
+    });
+  let status = await look();
+  let told = "";
+  while (args.watch || (args.wait && !isGood(status, args) && Date.now() < deadline)) {
+    if (args.watch) {
+      if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
+      print(status, args);
+    } else {
+      const line = progress(status);
+      if (line !== told) tell(style.dim(line));
+      told = line;
+    }
+    await sleep(INTERVAL);
+    status = await look();
+  }
+  print(status, args);
+  const unread = status.clusters.some(({ error }) => error !== undefined);
+  if (unread) return EXIT.failed;
+  if (isGood(status, args)) return EXIT.done;
+  if (!args.wait) return EXIT.findings;
+  tell(`${style.red("error")}: not as it should be within ${args.timeout}`);
+  return EXIT.failed;
+}
+
+/** The clusters of these contexts. Two contexts for one server are one cluster. */
+async function membersOf(args: Arguments<typeof options>, names: string[]): Promise<MemberSource[]> {
+  if (args["all-contexts"] && names.length > 0) {
+    throw new UserError("--all-contexts takes no other contexts", EXIT.refused);
+  }
+  const seen = new Map<string, string>();
+  const contexts = await contextsNamed(args, args["all-contexts"] ? "all" : names);
+  return contexts.flatMap((context) => {
+    const same = seen.get(targetKey(context));
+    if (same !== undefined) {
+      warn(`contexts ${same} and ${context.name} reach the same cluster, which is read once`);
+      return [];
+    }
+    seen.set(targetKey(context), context.name);
+    return [{ source: context.name, open: () => connectFor(args, context) }];
+  });
+}
+
+function isGood(status: MeshStatus, args: Arguments<typeof options>): boolean {
+  return !status.clusters.some(({ error }) => error !== undefined) && !fails(findingsOf(status), args["fail-on"]);
+}
+
+function progress(status: MeshStatus): string {
+  const [first, ...others] = findingsOf(status).filter(({ severity }) => severity === "error");
+  if (!first) return "waiting for warnings to go";
+  const more = others.length > 0 ? `, and ${others.length} more` : "";
+  return `waiting: ${first.source}: ${first.message}${more}`;
+}
+
+function print(status: MeshStatus, { output }: Arguments<typeof options>): void {
+  if (output === "json" || output === "yaml") {
+    printDocument({ ...status, pairs: status.pairs.map((pair) => ({ ...pair, state: stateOf(pair) })) }, output);
+  } else if (output === "mermaid") process.stdout.write(showMermaid(status));
+  else {
+    const lines = showStatus(status, styleFor(process.stdout, process.env), output === "wide");
+    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  }
+}

@@ -1,0 +1,131 @@
+/** `status --probe` of a real mesh, and Cilium's own `kvstoremesh-dbg status`: they have to say the same. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { Pair } from "../../lib/mesh/pairs.ts";
+import type { PeerProbe } from "../../lib/probe/probe.ts";
+import { type Member, type Mesh, mounted, startMesh } from "../support/mesh.ts";
+import { run } from "../support/programs.ts";
+import { runKvstoremesh, waitFor, withoutRealServers } from "../support/real.ts";
+
+const CONTEXTS = ["cluster1", "cluster2", "cluster3"];
+
+interface Report {
+  pairs: (Pair & { state: string })[];
+  probes: PeerProbe[];
+}
+
+describe("status of a real mesh of three", { skip: withoutRealServers() }, () => {
+  let mesh: Mesh;
+  before(async () => {
+    mesh = await startMesh({
+      clusters: 3,
+      version: "1.20",
+      kvstoremesh: true,
+      ca: "own",
+      authMode: "migration",
+      service: "NodePort",
+      deadAddress: false,
+      key: "rsa",
+    });
+    const { code, stderr } = await mesh.import(await mesh.extract());
+    assert.equal(code, 0, stderr);
+    // Cilium writes the first one after a minute.
+    await waitFor(
+      "the heartbeats",
+      async () => {
+        for (const { etcd } of mesh.members) if (!(await etcd.get("cilium/.heartbeat"))) throw new Error("not yet");
+        return true;
+      },
+      { timeoutMs: 90_000 },
+    );
+  });
+  after(() => mesh?.stop());
+
+  const status = async (...args: string[]) => {
+    const { code, stdout, stderr } = await run("clustermesh-secrets", ["status", ...CONTEXTS, "-o", "json", ...args], {
+      kubeconfig: mesh.kubeconfig,
+    });
+    return { code, stderr, report: JSON.parse(stdout) as Report };
+  };
+  /** What kvstoremesh says once these peers are ready for it. */
+  const kvstoremesh = async (member: Member, ready: string[]) => {
+    const running = await runKvstoremesh({
+      cluster: member,
+      etcd: member.etcd,
+      files: await mounted(member, "kvstoremesh"),
+    });
+    try {
+      await running.ready(ready, 45_000);
+      return await running.status();
+    } finally {
+      await running.stop();
+    }
+  };
+  const others = (member: Member) => CONTEXTS.filter((name) => name !== member.name);
+
+  test("all is well: every pair, with the counts that Cilium has", async () => {
+    const { code, report, stderr } = await status("--probe");
+    // Pods that nobody runs are not ready here, and that is all.
+    const found = report.pairs.flatMap(({ findings }) => findings);
+    assert.deepEqual(found, [], stderr);
+    assert.ok(code === 0 || code === 3, stderr);
+    for (const member of mesh.members) {
+      const theirs = await kvstoremesh(member, others(member));
+      for (const probe of report.probes.filter(({ source }) => source === member.name)) {
+        const peer = theirs.get(probe.name);
+        const [address] = probe.addresses;
+        assert.equal(peer?.ready, address?.failed === undefined, `${member.name} to ${probe.name}`);
+        const { nodes, identities, endpoints } = address?.counts ?? {};
+        assert.deepEqual([nodes, identities, endpoints], [peer?.nodes, peer?.identities, peer?.endpoints]);
+      }
+    }
+  });
+
+  test("one etcd is gone: the same pairs fail for both", async () => {
+    const [first, , third] = mesh.members as [Member, Member, Member];
+    await third.etcd.stop();
+    const { code, report } = await status("--probe", "--step-timeout", "2s");
+    assert.equal(code, 3);
+    const failing = report.pairs
+      .filter(({ state }) => state === "error")
+      .map(({ importer, peer }) => `${importer} ${peer}`);
+    assert.deepEqual(failing.sort(), ["cluster1 cluster3", "cluster2 cluster3"]);
+    const theirs = await kvstoremesh(first, ["cluster2"]);
+    assert.deepEqual([theirs.get("cluster2")?.ready, theirs.get("cluster3")?.ready], [true, false]);
+    const without = await status();
+    assert.deepEqual(
+      without.report.pairs.flatMap(({ findings }) => findings),
+      [],
+      "without --probe only the API servers are asked",
+    );
+  });
+
+  test("a node port that changed is told, and the remedy that is named mends it", async () => {
+    const [first] = mesh.members as [Member];
+    const path = "/api/v1/namespaces/kube-system/services/clustermesh-apiserver";
+    const service = await first.api.ask("GET", path);
+    const [port] = service.spec.ports;
+    const other = port.nodePort === 32_000 ? 32_001 : 32_000;
+    await first.api.ask("PUT", path, { ...service, spec: { ...service.spec, ports: [{ ...port, nodePort: other }] } });
+    const stale = (await status()).report.pairs.filter(({ state }) => state === "error");
+    assert.deepEqual(stale.map(({ importer, findings }) => [importer, findings[0]?.code]).sort(), [
+      ["cluster2", "endpoint-stale"],
+      ["cluster3", "endpoint-stale"],
+    ]);
+    for (const { importer, findings } of stale) {
+      const [, from] =
+        /^extract-secret --context (\S+) \| import-secrets --context /.exec(findings[0]?.remedy ?? "") ?? [];
+      const options = { kubeconfig: mesh.kubeconfig };
+      const extracted = await run("extract-secret", ["--context", from ?? ""], options);
+      const imported = await run("import-secrets", ["--context", importer, "-"], {
+        ...options,
+        stdin: extracted.stdout,
+      });
+      assert.equal(imported.code, 0, imported.stderr);
+    }
+    assert.deepEqual(
+      (await status()).report.pairs.filter(({ state }) => state === "error"),
+      [],
+    );
+  });
+});

@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Node, V1Secret, V1Service } from "@kubernetes/client-node";
+import { stateOf } from "../../lib/mesh/pairs.ts";
+import type { MeshStatus } from "../../lib/mesh/status.ts";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { makeCa } from "../../lib/sandbox/pki.ts";
+import { showStatus } from "../../lib/show/status.ts";
+import { styleFor } from "../../lib/show/style.ts";
+import { joined, type Part } from "../support/joined.ts";
+
+type Stored<T> = T & KubernetesObject;
+
+/** Each finding as `context (peer): code`, sorted. */
+function said({ clusters, pairs }: MeshStatus): string[] {
+  const all = [...clusters, ...pairs].flatMap(({ findings }) => findings);
+  return all.map(({ source, key, code }) => `${source}${key === undefined ? "" : ` (${key})`}: ${code}`).sort();
+}
+
+const THREE: Part[] = [{ version: "1.20.2" }, { version: "1.18.5" }, { version: "1.14.12" }];
+
+test("three clusters of three versions that know each other: nothing to say", async (t) => {
+  const mesh = await joined(t, THREE);
+  const status = await mesh.status();
+  assert.deepEqual(said(status), []);
+  assert.deepEqual(status.pairs.map(stateOf), Array(6).fill("ok"));
+  const [first] = status.clusters;
+  assert.equal(first?.version, "1.20.2");
+  assert.deepEqual(first?.addresses, ["172.18.1.1", "172.18.1.2"]);
+  assert.deepEqual(
+    first?.pods[0]?.containers.map(({ name, ready }) => [name, ready]),
+    [
+      ["etcd", true],
+      ["apiserver", true],
+      ["kvstoremesh", true],
+    ],
+  );
+});
+
+test("clusters that do not know each other: warned of once a pair; a pod that waits says for what", async (t) => {
+  const mesh = await joined(t, THREE, { apart: true });
+  const status = await mesh.status();
+  assert.deepEqual(said(status), [
+    "c1 (c2): not-connected",
+    "c1 (c3): not-connected",
+    "c1: pod-not-ready",
+    "c2 (c3): not-connected",
+  ]);
+  assert.match(status.clusters[0]?.waits ?? "", /clustermesh-remote-users/);
+});
+
+test("one direction only", async (t) => {
+  const mesh = await joined(t, THREE, { apart: true });
+  await mesh.exchange("c1", "c2");
+  assert.deepEqual(
+    said(await mesh.status()).filter((line) => line.startsWith("c1 (c2)")),
+    ["c1 (c2): one-sided"],
+  );
+});
+
+test("another node port: where the peer is looked for, and where it is", async (t) => {
+  const mesh = await joined(t, THREE);
+  mesh.change<Stored<V1Service>>("c2", "Service", "clustermesh-apiserver", ({ spec }) => {
+    for (const port of spec?.ports ?? []) port.nodePort = 31_000;
+  });
+  const status = await mesh.status();
+  assert.deepEqual(said(status), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
+  const [finding] = status.pairs.flatMap(({ findings }) => findings);
+  assert.match(finding?.message ?? "", /c2 is at https:\/\/c2\.mesh\.cilium\.io:31000 at 172/);
+  await mesh.exchange("c2", "c1");
+  assert.deepEqual(said(await mesh.status()), ["c3 (c2): endpoint-stale"], "the remedy mends it");
+});
+
+test("a node replaced is a warning while another serves, all of them an error", async (t) => {
+  const mesh = await joined(t, THREE);
+  const move = (node: string, address: string) =>
+    mesh.change<Stored<V1Node>>("c2", "Node", node, ({ status }) => {
+      for (const one of status?.addresses ?? []) if (one.type === "InternalIP") one.address = address;
+    });
+  move("c2-node1", "172.18.2.101");
+  assert.deepEqual(said(await mesh.status()), ["c1 (c2): addresses-stale", "c3 (c2): addresses-stale"]);
+  move("c2-node2", "172.18.2.102");
+  assert.deepEqual(said(await mesh.status()), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
+});
+
+test("a node that came is no reason for a word", async (t) => {
+  const mesh = await joined(t, THREE);
+  mesh.sandbox.clusters[1]?.api.store.put({
+    ...structuredClone(mesh.sandbox.clusters[1].api.store.read("Node", undefined, "c2-node1")),
+    metadata: { name: "c2-node3", creationTimestamp: "2026-05-01T00:00:00Z" },
+  } as KubernetesObject);
+  assert.deepEqual(said(await mesh.status()), []);
+});
+
+test("another CA: importers that have the old one are told so", async (t) => {
+  const mesh = await joined(t, THREE);
+  mesh.rotate("c2");
+  const lines = said(await mesh.status());
+  assert.ok(lines.includes("c1 (c2): ca-stale"), lines.join("; "));
+  assert.ok(lines.includes("c3 (c2): ca-stale"), lines.join("; "));
+});
+
+test("a client certificate renewed under the same CA is a warning", async (t) => {
+  const ca = makeCa({ cn: "Cilium CA", key: "ec" });
+  const mesh = await joined(t, [THREE[0] ?? {}, { version: "1.18.5", pki: { ca } }]);
+  mesh.rotate("c2", { ca });
+  assert.deepEqual(said(await mesh.status()), ["c1 (c2): client-stale"]);
+});
+
+test("a certificate that expires soon", async (t) => {
+  const soon = new Date(Date.now() + 10 * 86_400_000);
+  const mesh = await joined(t, [{}, { pki: { notAfter: soon } }]);
+  assert.deepEqual(said(await mesh.status()), ["c1 (c2): certificate-expires"]);
+});
+
+test("ids, names and maxima that clash", async (t) => {
+  const mesh = await joined(t, [{}, {}, {}]);
+  const config = (cluster: string, data: Record<string, string>) =>
+    mesh.change<Stored<V1ConfigMap>>(cluster, "ConfigMap", "cilium-config", (object) => {
+      Object.assign(object.data ?? {}, data);
+    });
+  config("c2", { "cluster-id": "1" });
+  config("c3", { "max-connected-clusters": "511" });
+  const lines = said(await mesh.status());
+  assert.ok(lines.includes("c2: id-twice"), lines.join("; "));
+  assert.ok(lines.includes("c3: maximum-differs"), lines.join("; "));
+});
+
+test("a cluster that does not answer is a row that says so", async (t) => {
+  const mesh = await joined(t, THREE);
+  await mesh.sandbox.clusters[2]?.api.stop();
+  const status = await mesh.status();
+  assert.match(status.clusters[2]?.error ?? "", /refused/);
+  assert.deepEqual(said(status), ["c1 (c3): peer-uncovered", "c2 (c3): peer-uncovered", "c3: cluster-unreadable"]);
+  const text = showStatus(status, styleFor({}, {})).join("\n");
+  assert.match(text, /^c3: not read: /m);
+  assert.match(text, /^3 clusters, 1 of them not read: not as it should be/m);
+});
+
+test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
+  const mesh = await joined(t, [{}, { version: "1.15.0", kvstoremesh: false }]);
+  const upgraded = await joined(t, [{}, { version: "1.18.5", kvstoremesh: true }], { apart: true });
+  const { store } = (mesh.sandbox.clusters[1] as (typeof mesh.sandbox.clusters)[0]).api;
+  for (const [kind, name] of [
+    ["Deployment", "clustermesh-apiserver"],
+    ["DaemonSet", "cilium"],
+  ] as const) {
+    const object = upgraded.sandbox.clusters[1]?.api.store.read(kind, "kube-system", name);
+    if (object) store.put(object);
+  }
+  const lines = said(await mesh.status());
+  assert.ok(lines.includes("c2 (c1): upgrade-left"), lines.join("; "));
+});
+
+test("authMode cluster: a peer that no longer lets the importer in", async (t) => {
+  const ca = makeCa({ cn: "Cilium CA", key: "ec" });
+  const mesh = await joined(
+    t,
+    [1, 2].map(() => ({ authMode: "cluster" as const, pki: { ca } })),
+  );
+  assert.deepEqual(said(await mesh.status()), []);
+  mesh.change<Stored<V1ConfigMap>>("c2", "ConfigMap", "clustermesh-remote-users", (object) => {
+    object.data = { "users.yaml": "users: []\n" };
+  });
+  assert.deepEqual(said(await mesh.status()), ["c1 (c2): user-missing"]);
+});
+
+test("before 1.20: host aliases that a workload lost", async (t) => {
+  const mesh = await joined(t, [{}, { version: "1.18.5", kvstoremesh: false }, { version: "1.18.5" }]);
+  mesh.change<Stored<V1DaemonSet>>("c2", "DaemonSet", "cilium", ({ spec }) => {
+    delete spec?.template.spec?.hostAliases;
+  });
+  mesh.change<Stored<V1Deployment>>("c3", "Deployment", "clustermesh-apiserver", ({ spec }) => {
+    delete spec?.template.spec?.hostAliases;
+  });
+  const lines = said(await mesh.status());
+  for (const pair of ["c2 (c1)", "c2 (c3)", "c3 (c1)", "c3 (c2)"]) {
+    assert.ok(lines.includes(`${pair}: host-alias-missing`), lines.join("; "));
+  }
+});
+
+test("external workloads' certificate is looked at up to 1.17", async (t) => {
+  const mesh = await joined(t, [{ version: "1.16.0" }, { version: "1.18.5" }]);
+  for (const cluster of mesh.sandbox.clusters) {
+    const { cert, key } = cluster.pki.remote;
+    const secret: V1Secret = { data: { "tls.crt": cert, "tls.key": key } };
+    const data = Object.fromEntries(
+      Object.entries(secret.data ?? {}).map(([k, v]) => [k, Buffer.from(v).toString("base64")]),
+    );
+    cluster.api.store.put({
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "clustermesh-apiserver-client-cert", namespace: "kube-system" },
+      data,
+    } as KubernetesObject);
+  }
+  const later = new Date(Date.now() + 2 * 365 * 86_400_000 + 360 * 86_400_000);
+  const lines = said(await mesh.status({ now: later }));
+  const own = lines.filter((line) => line.includes("clustermesh-apiserver-client-cert"));
+  assert.deepEqual(own, ["c1 (clustermesh-apiserver-client-cert): certificate-expires"]);
+});
+
+test("each cluster's API is read once, in a number of requests that does not grow with the peers", async (t) => {
+  const counts: number[] = [];
+  for (const size of [2, 5]) {
+    const mesh = await joined(
+      t,
+      Array.from({ length: size }, () => ({ version: "1.20.2" })),
+    );
+    const before = mesh.sandbox.clusters[0]?.api.requests.length ?? 0;
+    await mesh.status();
+    counts.push((mesh.sandbox.clusters[0]?.api.requests.length ?? 0) - before);
+  }
+  assert.equal(counts[0], counts[1]);
+  assert.ok((counts[0] ?? 99) <= 16, String(counts[0]));
+});
