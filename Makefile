@@ -1,15 +1,17 @@
 # Everything that a person does with the programs, and that the people who change them do.
 #   CONTEXTS="cluster1 cluster2"   which contexts of the kubeconfig
 #   DIR=secrets                    where files go and come from (ignored by Git)
-#   ARGS="--tls=common"            further arguments of extract-secret or import-secrets
+#   CLUSTER=cluster3               the one that is taken out, or whose certificates changed
+#   ARGS="--tls=common"            further arguments of the program
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import diff migrate mesh assets test test-all test-node bench check format clean
+.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node bench check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
+CLUSTER ?=
 ARGS ?=
 FIND_TESTS = find test -name '*.test.ts' -not -path 'test/e2e/*' | sort
 NODE_TEST = node --import tsx --test --test-reporter=spec
@@ -52,6 +54,29 @@ diff: build ## what importing the files of DIR into each of CONTEXTS would chang
 migrate: build ## what stands in each of CONTEXTS, laid out for the Cilium that runs there now
 	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
 	@node dist/import-secrets.js --migrate $(addprefix --context ,$(CONTEXTS)) $(ARGS)
+
+inspect: build ## the files of DIR, offline: would they connect, where to, until when?
+	@node dist/clustermesh-secrets.js inspect $(ARGS) "$(DIR)"
+
+verify: build ## the peers of DIR, live; with CONTEXTS instead, the peers that each is configured for
+	@if test -n "$(CONTEXTS)"; then node dist/clustermesh-secrets.js verify $(addprefix --context ,$(CONTEXTS)) $(ARGS); \
+	else node dist/clustermesh-secrets.js verify $(ARGS) "$(DIR)"; fi
+
+status: build ## the state of the mesh of CONTEXTS
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@node dist/clustermesh-secrets.js status $(CONTEXTS) $(ARGS)
+
+connect: build ## CONTEXTS with each other, without files
+	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@node dist/clustermesh-secrets.js connect $(CONTEXTS) $(ARGS)
+
+disconnect: build ## CLUSTER out of each of CONTEXTS
+	@test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { echo 'error: say CLUSTER=cluster3 CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+	@node dist/clustermesh-secrets.js disconnect $(CLUSTER) $(addprefix --context ,$(CONTEXTS)) $(ARGS)
+
+rotate: build ## the new certificates of context CLUSTER to CONTEXTS
+	@test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { echo 'error: say CLUSTER=cluster2 CONTEXTS="cluster1 cluster3"' >&2; exit 2; }
+	@node dist/clustermesh-secrets.js rotate $(CLUSTER) $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
 mesh: build ## both steps; the files only in a private temporary folder
 	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }

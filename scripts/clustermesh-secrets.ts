@@ -15,6 +15,30 @@ const commands: Record<string, { description: string; load(): Promise<Main> }> =
     description: "other clusters' files into clusters (import-secrets)",
     load: async () => (await import("./import.ts")).importMain,
   },
+  inspect: {
+    description: "offline: would these files connect, where to, and until when?",
+    load: async () => (await import("./inspect.ts")).inspectMain,
+  },
+  verify: {
+    description: "live: does a peer's etcd take these certificates, and is it alive?",
+    load: async () => (await import("./verify.ts")).verifyMain,
+  },
+  status: {
+    description: "the state of a mesh: every pair of clusters, from their API servers",
+    load: async () => (await import("./status.ts")).statusMain,
+  },
+  connect: {
+    description: "clusters with each other, straight from their contexts",
+    load: async () => (await import("./connect.ts")).connectMain,
+  },
+  disconnect: {
+    description: "clusters out of others",
+    load: async () => (await import("./disconnect.ts")).disconnectMain,
+  },
+  rotate: {
+    description: "a cluster's new certificates to those that are connected with it",
+    load: async () => (await import("./rotate.ts")).rotateMain,
+  },
   demo: {
     description: "three embedded clusters, connected end to end",
     load: async () => (await import("./demo.ts")).demoMain,
@@ -47,6 +71,6 @@ if (command && Object.hasOwn(commands, name ?? "")) {
 }
 
 function usage(): string {
-  const lines = Object.entries(commands).map(([command, { description }]) => `  ${command.padEnd(10)}${description}`);
+  const lines = Object.entries(commands).map(([command, { description }]) => `  ${command.padEnd(12)}${description}`);
   return [`Usage: ${program} COMMAND …`, "", ...lines, "", `${program} COMMAND --help tells more of each.`].join("\n");
 }

@@ -1,14 +1,14 @@
 /** `clustermesh-secrets demo`: three embedded clusters, connected end to end by the programs as they are built. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { $ } from "zx/core";
-import { configMaps, deployments, pods, secrets } from "../lib/cluster/api.ts";
+import { configMaps, secrets } from "../lib/cluster/api.ts";
 import { openCluster } from "../lib/cluster/open.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../lib/peer/peer.ts";
-import { startSandbox } from "../lib/sandbox/sandbox.ts";
+import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../lib/peer/peer.ts";
+import { type Sandbox, servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
 import { showSecret, showUsers } from "../lib/show/objects.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Command, main } from "./cli.ts";
@@ -18,7 +18,9 @@ const NAMESPACE = "kube-system";
 
 const command: Command<typeof options> = {
   usage: "Usage: $0",
-  description: "Starts three embedded clusters, extracts from each, imports into each, and shows what stands where.",
+  description:
+    "Starts three embedded clusters, extracts from each, imports into each, and shows that it is true; then breaks a " +
+    "certificate, and mends it.",
   examples: [],
   options,
   run: runDemo,
@@ -31,37 +33,60 @@ const print = (...lines: string[]) => void process.stdout.write(`${lines.join("\
 export const demoMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
 async function runDemo(): Promise<number> {
-  const sandbox = await startSandbox();
+  const sandbox = await startSandbox({ clusters: await servingClusters() });
   const folder = await mkdtemp(join(tmpdir(), "clustermesh-demo-"));
+  const { kubeconfig } = sandbox;
   try {
     const names = sandbox.clusters.map(({ description }) => description.name);
+    const contexts = names.flatMap((name) => ["--context", name]);
+    const status = ["status", ...names, "--probe"];
     step("Three clusters, each with a Cilium and a CA of its own");
-    for (const name of names) await showCluster(name, sandbox.kubeconfig);
+    await run("clustermesh-secrets", ["status", ...names], kubeconfig, [EXIT.findings]);
 
     step("Extract: what others need to reach a cluster, as a file");
     for (const name of names) {
-      const file = join(folder, `${name}-secret.json`);
-      await run("extract-secret", ["--context", name, "--output-file", file], sandbox.kubeconfig);
-      print(...showSecret(JSON.parse(await readFile(file, "utf8")), style), "");
+      await run(
+        "extract-secret",
+        ["--context", name, "--output-file", join(folder, `${name}-secret.json`)],
+        kubeconfig,
+      );
     }
+    await run("clustermesh-secrets", ["inspect", folder], kubeconfig);
 
     step("Import: all files into each cluster; its own is passed over");
-    const contexts = names.flatMap((name) => ["--context", name]);
-    await run("import-secrets", [...contexts, "--restart-agents", folder], sandbox.kubeconfig);
+    await run("import-secrets", [...contexts, "--restart-agents", folder], kubeconfig);
 
-    step("What stands in the clusters now");
-    for (const name of names) {
-      await showCluster(name, sandbox.kubeconfig);
-      await showObjects(name, sandbox.kubeconfig);
-    }
+    step("What stands in one of them now");
+    await showObjects("cluster3", kubeconfig);
 
     step("Once more: nothing changes, so nothing reconnects");
-    await run("import-secrets", [...contexts, folder], sandbox.kubeconfig);
-    print("", "On your own clusters: extract-secret --context A > a.json; import-secrets --context B a.json");
+    await run("import-secrets", [...contexts, folder], kubeconfig);
+
+    step("Is it true? Every pair, asked as a peer would ask");
+    await run("clustermesh-secrets", status, kubeconfig);
+
+    step("Somebody puts a certificate of another cluster into cluster1");
+    breakCertificate(sandbox);
+    await run("clustermesh-secrets", status, kubeconfig, [EXIT.findings]);
+
+    step("Mended");
+    await run("clustermesh-secrets", ["rotate", "cluster2", "--context", "cluster1", "--yes"], kubeconfig);
+    await run("clustermesh-secrets", status, kubeconfig);
+    print("", "On your own clusters: clustermesh-secrets status --all-contexts; then connect A B C");
     return EXIT.done;
   } finally {
     await Promise.all([sandbox.stop(), rm(folder, { recursive: true, force: true })]);
   }
+}
+
+/** cluster1 comes to cluster2 with what cluster3 gives its peers. */
+function breakCertificate({ clusters: [first, , third] }: Sandbox): void {
+  const secret = first?.api.store.read("Secret", NAMESPACE, AGENTS_SECRET);
+  if (!first || !third || !secret) throw new Error("the demo's clusters are not there");
+  const { cert, key } = third.pki.remote;
+  const texts = { "cluster2.etcd-client.crt": cert, "cluster2.etcd-client.key": key };
+  for (const [name, text] of Object.entries(texts)) secret.data[name] = Buffer.from(text).toString("base64");
+  first.api.store.put(secret);
 }
 
 function step(title: string): void {
@@ -69,7 +94,7 @@ function step(title: string): void {
 }
 
 /** Runs one of the programs as it was built, and shows what a person would have typed and read. */
-async function run(program: string, args: string[], kubeconfig: string): Promise<void> {
+async function run(program: string, args: string[], kubeconfig: string, codes: number[] = [EXIT.done]): Promise<void> {
   print(style.green(`$ ${[program, ...args].join(" ")}`));
   const path = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
   const output = await $({
@@ -78,32 +103,10 @@ async function run(program: string, args: string[], kubeconfig: string): Promise
     quiet: true,
   })`${process.execPath} ${path} ${args}`;
   process.stdout.write(output.stdout + output.stderr);
-  if (output.exitCode !== 0) throw new UserError(`${program} ended with exit code ${output.exitCode}`, EXIT.failed);
-}
-
-async function showCluster(context: string, kubeconfig: string): Promise<void> {
-  const { api } = await openCluster({ kubeconfig, context });
-  try {
-    const config = (await api.get(configMaps, NAMESPACE, "cilium-config"))?.data ?? {};
-    const deployment = await api.get(deployments, NAMESPACE, APISERVER);
-    const containers = deployment?.spec?.template.spec?.containers ?? [];
-    const image = containers.find(({ name }) => name === "apiserver")?.image ?? "";
-    const states: string[] = [];
-    for await (const page of api.list(pods, { namespace: NAMESPACE, labelSelector: `k8s-app=${APISERVER}` })) {
-      states.push(
-        ...page.map(({ status }) => status?.containerStatuses?.[0]?.state?.waiting?.reason ?? status?.phase ?? ""),
-      );
-    }
-    const facts = [
-      `id ${config["cluster-id"]}`,
-      `Cilium ${/:v?([\d.]+)/.exec(image)?.[1]}`,
-      containers.some(({ name }) => name === "kvstoremesh") ? "KVStoreMesh" : "no KVStoreMesh",
-      `${APISERVER} ${states.join(", ")}`,
-    ];
-    print(`${style.bold(context)}: ${facts.join(", ")}`);
-  } finally {
-    api.close();
+  if (!codes.includes(output.exitCode ?? EXIT.failed)) {
+    throw new UserError(`${program} ended with exit code ${output.exitCode}`, EXIT.failed);
   }
+  print("");
 }
 
 async function showObjects(context: string, kubeconfig: string): Promise<void> {

@@ -1,33 +1,18 @@
 /** `import-secrets`: files -> clusters. */
 import { readPeers } from "../lib/exchange/files.ts";
-import { importPeers, type TargetReport } from "../lib/exchange/import.ts";
-import type { Plan } from "../lib/exchange/plan.ts";
-import type { TlsMode } from "../lib/exchange/tls.ts";
+import { importPeers } from "../lib/exchange/import.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
-import { showFindings } from "../lib/show/findings.ts";
-import { announceChange, announcePlan, showReports } from "../lib/show/import.ts";
-import { styleFor } from "../lib/show/style.ts";
+import { announcePlan } from "../lib/show/import.ts";
 import { type Arguments, type Command, clusterOptions, main } from "./cli.ts";
 import { addressesOf, targetsOf } from "./targets.ts";
-import { agreed, interruptible, style, tell } from "./terminal.ts";
+import { agreed, style, tell } from "./terminal.ts";
+import { carryingOut, dryRunOf, print, said, writingOptions } from "./writing.ts";
 
 const options = {
   context: { type: "array", string: true, describe: "context of a target (repeatable); else the current one" },
   filename: { type: "array", string: true, alias: "f", describe: "file, folder or - (repeatable), besides arguments" },
-  tls: {
-    type: "string",
-    choices: ["auto", "peer", "common"],
-    default: "auto",
-    describe: "certificate to come with: the file's (peer), the target's own (common), or its own where it will do",
-  },
-  users: { type: "boolean", default: true, describe: "let the peers' users in where users are managed; --no-users" },
-  "restart-agents": {
-    type: "boolean",
-    default: false,
-    describe: "before Cilium 1.20: patch DaemonSet cilium too where it lacks host aliases",
-  },
-  restarts: { type: "boolean", default: true, describe: "patch Deployments that lack host aliases; --no-restarts" },
+  ...writingOptions,
   endpoint: {
     type: "array",
     string: true,
@@ -39,19 +24,7 @@ const options = {
     default: false,
     describe: "lay out anew what stands in the targets, for the Cilium that runs now; needs no files",
   },
-  "take-ownership": { type: "boolean", default: false, describe: "write Secrets that Helm, Argo CD and others own" },
   yes: { type: "boolean", alias: "y", default: false, describe: "drop peers without asking" },
-  "dry-run": {
-    type: "string",
-    choices: ["none", "client", "server"],
-    default: "none",
-    describe: "write nothing: work it out here (client), or have the API server check it (server)",
-  },
-  diff: {
-    type: "boolean",
-    default: false,
-    describe: "write nothing, and show what would change; exits as kubectl diff",
-  },
   output: {
     type: "string",
     alias: "o",
@@ -97,45 +70,23 @@ async function importInto(args: Arguments<typeof options>): Promise<number> {
   const paths = [...args.files, ...args.filename];
   const endpoints = endpointsOf(args.endpoint);
   check(args, paths, endpoints);
-  const dryRun = args.diff && args["dry-run"] === "none" ? "client" : (args["dry-run"] as "none" | "client" | "server");
+  const dryRun = dryRunOf(args);
   const writing = dryRun === "none";
   const asks = writing && process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
-  const interruption = interruptible();
+  const { hooks, end } = carryingOut(args, dryRun);
   const result = await importPeers(await targetsOf(args), readPeers(paths, new Date()), {
-    plan: {
-      tls: args.tls as TlsMode,
-      users: args.users,
-      restarts: args["restart-agents"] ? "all" : args.restarts ? "deployments" : "none",
-      prune: args.prune,
-      migrate: args.migrate,
-      takeOwnership: args["take-ownership"],
-      now: new Date(),
-    },
+    ...hooks,
+    plan: { ...hooks.plan, prune: args.prune, migrate: args.migrate },
     endpoints,
     resolve: addressesOf,
-    dryRun,
-    signal: interruption.signal,
     ...(asks && { mayRestartAgents }),
     ...(writing && !args.yes && { mayDrop: asks ? mayDrop : dropUnasked }),
-    warn: (found) => showFindings(found, style).forEach(tell),
     ...(writing &&
       (args.migrate || args.prune) && { intend: (source, plan) => said(announcePlan(source, plan, style)) }),
-    announce: (source, change) => {
-      if (!writing) return;
-      interruption.begun();
-      said(announceChange(source, change, style));
-    },
   });
-  if ("refused" in result) {
-    showFindings(result.refused, style).forEach(tell);
-    if (!args.diff) tell("nothing was written");
-    return EXIT.refused;
-  }
-  const { reports } = result;
-  const shown = args.diff ? reports.filter(({ state }) => state === "failed") : reports;
-  showReports(shown, !writing, style).forEach(tell);
-  if (args.diff || args.output !== undefined) await print(reports, args);
-  return args.diff ? exitCodeOfDiff(reports) : exitCode(reports);
+  const code = end(result);
+  if ("reports" in result && (args.diff || args.output !== undefined)) await print(result.reports, args);
+  return code;
 }
 
 function check(
@@ -173,23 +124,6 @@ function endpointsOf(values: readonly string[]): Map<string, string[]> {
   return endpoints;
 }
 
-function said(line: string | undefined): void {
-  if (line !== undefined) tell(line);
-}
-
-/** The objects or what differs, on stdout. Loaded only here. */
-async function print(reports: readonly TargetReport[], { diff, output }: Arguments<typeof options>): Promise<void> {
-  const { showDiff, showDocuments } = await import("../lib/show/preview.ts");
-  const onStdout = styleFor(process.stdout, process.env);
-  for (const report of reports) {
-    if (report.state === "failed") continue;
-    const text = diff
-      ? showDiff(report.previews, report.source, onStdout).map((line) => `${line}\n`)
-      : [showDocuments(report.previews, report.source, output as "json" | "yaml")];
-    process.stdout.write(text.join(""));
-  }
-}
-
 function mayRestartAgents(sources: string[]): Promise<boolean> {
   return agreed(
     `${sources.join(", ")}: the agents need host aliases, which restarts all Cilium agents there. Do it now?`,
@@ -203,23 +137,4 @@ function mayDrop(): Promise<boolean> {
 async function dropUnasked(): Promise<boolean> {
   tell(`${style.red("error")}: dropping peers wants --yes where nobody can be asked`);
   return false;
-}
-
-/** As kubectl diff: 0 where nothing differs, 1 where something does, 2 in any trouble. */
-function exitCodeOfDiff(reports: readonly TargetReport[]): number {
-  if (reports.some(({ state }) => state === "failed")) return EXIT.refused;
-  return reports.some((report) => report.state === "done" && report.plan.changes.length > 0) ? 1 : 0;
-}
-
-function exitCode(reports: readonly TargetReport[]): number {
-  const failed = reports.find((report) => report.state === "failed");
-  if (reports.some((report) => report.state === "failed" && report.error.exitCode === EXIT.refused))
-    return EXIT.refused;
-  if (failed) return EXIT.failed;
-  return reports.some((report) => report.state === "done" && !connects(report.plan)) ? EXIT.findings : EXIT.done;
-}
-
-/** Whether nothing that was looked at keeps a peer from connecting. */
-function connects({ missing, findings }: Plan): boolean {
-  return missing.length === 0 && !findings.some(({ code }) => code === "standing-unusable");
 }

@@ -47,13 +47,27 @@ shift
 jq -s '.[0] + { data: (map(.data) | add) }' "$@" | kubectl --context "$context" -n kube-system apply -f -
 `;
 
-/** Writes the two scripts into a folder, and gives their paths. */
-export function writeScripts(folder: string): { extract: string; import: string } {
+const MESH = `#!/usr/bin/env bash
+# Usage: mesh.sh FOLDER CONTEXT …
+set -euo pipefail
+folder=$1
+shift
+here=$(dirname "$0")
+for context in "$@"; do "$here/extract.sh" "$context" > "$folder/$context-mesh.json"; done
+for context in "$@"; do
+  others=()
+  for other in "$@"; do [[ "$other" == "$context" ]] || others+=("$folder/$other-mesh.json"); done
+  "$here/import.sh" "$context" "\${others[@]}"
+done
+`;
+
+/** Writes the three scripts into a folder, and gives their paths. */
+export function writeScripts(folder: string): { extract: string; import: string; mesh: string } {
   const write = (name: string, text: string) => {
     const file = join(folder, name);
     writeFileSync(file, text);
     chmodSync(file, 0o755);
     return file;
   };
-  return { extract: write("extract.sh", EXTRACT), import: write("import.sh", IMPORT) };
+  return { extract: write("extract.sh", EXTRACT), import: write("import.sh", IMPORT), mesh: write("mesh.sh", MESH) };
 }

@@ -1,0 +1,96 @@
+/** Connecting clusters with each other, all at once. */
+import { importPeers, type TargetReport } from "../exchange/import.ts";
+import { type Finding, finding, hasErrors } from "../peer/findings.ts";
+import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { peersOf } from "./member.ts";
+import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import type { MemberSource } from "./status.ts";
+
+export interface ConnectOptions {
+  read: Omit<ReadOptions, "forExtract">;
+  write: WriteOptions;
+  /** Context of the one that all others are connected with, and with nobody else; else each with each. */
+  hub?: string | undefined;
+  /** Contexts that come new: only pairs with one of them are connected. */
+  joining?: ReadonlySet<string> | undefined;
+  /** Go on without clusters that cannot be read. */
+  skipUnreachable: boolean;
+}
+
+export type MeshResult = { refused: Finding[] } | { reports: TargetReport[]; left: Finding[] };
+
+/**
+ * Connects clusters: each is read once, everything is checked, and then each is written.
+ *
+ * @returns the findings that stopped it, or a report for each cluster and the clusters that were left out.
+ */
+export async function connectMesh(sources: readonly MemberSource[], options: ConnectOptions): Promise<MeshResult> {
+  const { members, unread } = await readMembers(sources, { ...options.read, forExtract: true });
+  try {
+    const { now } = options.write.plan;
+    const peers = members.flatMap(({ peer, source }): SourcedPeer[] => (peer ? [{ peer, source }] : []));
+    const findings = [
+      ...(options.skipUnreachable ? [] : unread),
+      ...peers.flatMap((one) => checkPeer(one, now)),
+      ...clashes(members),
+    ];
+    const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
+    const meets = pairing(options);
+    const result = await importPeers(members.map(asTarget), Promise.resolve({ peers, findings }), {
+      ...options.write,
+      forbidden,
+      peersFor: ({ source, facts }, all) =>
+        all.filter(({ peer }) => peer.name !== facts.name && meets(source, contextOf.get(peer.name) ?? "")),
+    });
+    return "refused" in result ? result : { ...result, left: unread };
+  } finally {
+    for (const { api } of members) api.close();
+  }
+}
+
+/** Whether two contexts are to be connected. */
+function pairing({ hub, joining }: ConnectOptions): (one: string, other: string) => boolean {
+  return (one, other) =>
+    (hub === undefined || one === hub || other === hub) &&
+    (joining === undefined || joining.has(one) || joining.has(other));
+}
+
+/** Two contexts of one cluster name would pass each other over as their own. */
+function clashes(members: readonly OpenMember[]): Finding[] {
+  return members.flatMap(({ source, target: { facts } }, i) => {
+    const other = members.slice(0, i).find(({ target }) => target.facts.name === facts.name);
+    if (other === undefined || facts.name === undefined) return [];
+    const message = `cluster-name is ${facts.name}, as in ${other.source}`;
+    const remedy = "clusters of a mesh have distinct names";
+    return [finding("name-twice", { source }, message, remedy)];
+  });
+}
+
+/**
+ * Those who come with a newcomer: the contexts whose name is that of a peer of the one it comes to, and whose
+ * cluster-name confirms it.
+ *
+ * @param contexts what the kubeconfig leads to, by name.
+ * @returns the names of its peers that no context leads to, too.
+ */
+export async function companions(
+  known: MemberSource,
+  contexts: ReadonlyMap<string, MemberSource>,
+  options: Omit<ReadOptions, "forExtract">,
+): Promise<{ found: MemberSource[]; missing: string[]; unread: Finding[] }> {
+  const first = await readMembers([known], { ...options, forExtract: false });
+  const names = first.members.flatMap((member) => peersOf(member).peers.map(({ peer }) => peer.name));
+  for (const { api } of first.members) api.close();
+  if (hasErrors(first.unread)) return { found: [], missing: [], unread: first.unread };
+  const candidates = names.flatMap((name) => contexts.get(name) ?? []);
+  const { members } = await readMembers(candidates, { ...options, forExtract: false });
+  for (const { api } of members) api.close();
+  const confirmed = new Set(
+    members.filter(({ source, target }) => target.facts.name === source).map((one) => one.source),
+  );
+  return {
+    found: candidates.filter(({ source }) => confirmed.has(source)),
+    missing: names.filter((name) => !confirmed.has(name)),
+    unread: [],
+  };
+}

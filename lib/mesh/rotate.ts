@@ -1,0 +1,127 @@
+/** Bringing a cluster's new certificates to those that are connected with it. */
+import { importPeers } from "../exchange/import.ts";
+import type { Target } from "../exchange/target.ts";
+import { isSignedBy, normalizeCa, PemError, readCertificates } from "../peer/certificate.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
+import type { Peer } from "../peer/peer.ts";
+import { checkPeer } from "../peer/rules.ts";
+import type { MeshResult } from "./connect.ts";
+import { ownOf, peersOf } from "./member.ts";
+import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import type { MemberSource } from "./status.ts";
+
+export interface RotateOptions {
+  read: Omit<ReadOptions, "forExtract">;
+  write: WriteOptions;
+  skipUnreachable: boolean;
+  /** A CA (PEM) to trust besides the ones that are trusted already; the peers are otherwise left as they stand. */
+  trust?: string | undefined;
+  /** Told what happens to each pair, before the question. */
+  tell(line: string): void;
+}
+
+/**
+ * Gives the importers of a cluster its certificates as they are now. With `trust` they get a further CA to trust and
+ * nothing else: that comes before its CA changes, and needs no access to it.
+ *
+ * @param source the cluster whose certificates changed; with `trust`, its name alone is used.
+ * @throws UserError (exit code 2) where the CA cannot be read.
+ */
+export async function rotate(
+  name: string,
+  source: MemberSource | undefined,
+  importers: readonly MemberSource[],
+  options: RotateOptions,
+): Promise<MeshResult> {
+  const { trust } = options;
+  const changed =
+    trust === undefined && source
+      ? await readMembers([source], { ...options.read, forExtract: true })
+      : { members: [], unread: [] };
+  const { members, unread } = await readMembers(importers, { ...options.read, forExtract: false });
+  try {
+    if (changed.unread.length > 0) return { refused: changed.unread };
+    const [rotated] = changed.members;
+    const cluster = rotated?.target.facts.name ?? name;
+    const concerned = members.filter((member) => standingOf(member, cluster) !== undefined);
+    if (rotated?.peer)
+      for (const member of concerned) options.tell(`${member.source}: ${outlook(member, rotated, cluster)}`);
+    const fresh = rotated?.peer;
+    const now = options.write.plan.now;
+    const findings = [
+      ...(options.skipUnreachable ? [] : unread),
+      ...(fresh ? checkPeer({ peer: fresh, source: rotated.source }, now) : []),
+    ];
+    const peers = fresh ? [{ peer: fresh, source: rotated.source }] : [];
+    const result = await importPeers(concerned.map(asTarget), Promise.resolve({ peers, findings }), {
+      ...options.write,
+      forbidden,
+      ...(trust !== undefined && {
+        peersFor: (target: Target) => {
+          const peer = standing(target, cluster);
+          return peer ? [{ peer: { ...peer, ca: { pem: joined(target, peer, trust) } }, source: target.source }] : [];
+        },
+      }),
+    });
+    return "refused" in result ? result : { ...result, left: unread };
+  } finally {
+    for (const { api } of [...members, ...changed.members]) api.close();
+  }
+}
+
+function standingOf({ target }: OpenMember, cluster: string): Peer | undefined {
+  return standing(target, cluster);
+}
+
+function standing(target: Target, cluster: string): Peer | undefined {
+  return peersOf({ target }).peers.find(({ peer }) => peer.name === cluster)?.peer;
+}
+
+/** What is trusted of a peer already, and the new CA. */
+function joined({ common }: Target, { ca, facts }: Peer, trust: string): string {
+  const before = typeof ca === "object" ? ca.pem : ca === "importer" ? (common?.ca ?? facts.ca ?? "") : "";
+  try {
+    return normalizeCa(`${before}\n${trust}`);
+  } catch (error) {
+    if (!(error instanceof PemError)) throw error;
+    throw new UserError(`the CA to trust ${error.message}`, EXIT.refused);
+  }
+}
+
+/** How an importer gets over the change: of both sides, each has to take what the other shows, before and after. */
+function outlook(importer: OpenMember, rotated: OpenMember, cluster: string): string {
+  const before = standing(importer.target, cluster);
+  if (!before || !rotated.peer) return "is not configured for it";
+  const own = ownOf(importer);
+  const client = before.client === "importer" ? own.client?.cert : before.client.cert;
+  const trusted = typeof before.ca === "object" ? before.ca.pem : own.ca;
+  const now = typeof rotated.peer.ca === "object" ? rotated.peer.ca.pem : rotated.peer.facts.ca;
+  const server = rotated.installation.ca;
+  const accepted = client !== undefined && now !== undefined && signs(client, now);
+  const trusts = trusted !== undefined && server !== undefined && overlaps(trusted, server);
+  if (accepted && trusts) return `stays connected with ${cluster}: it reconnects at most once`;
+  const why = trusts
+    ? `${cluster}'s CA did not sign the certificate that it comes with`
+    : `it does not trust ${cluster}'s new CA yet`;
+  return `is cut off from ${cluster} (${why}) until this is written and kubelet has brought it into the pods, a minute or two`;
+}
+
+function signs(cert: string, ca: string): boolean {
+  return attempt(() => isSignedBy(readCertificates(cert), readCertificates(ca)));
+}
+
+function overlaps(a: string, b: string): boolean {
+  return attempt(() => {
+    const known = new Set(readCertificates(a).map(({ fingerprint256 }) => fingerprint256));
+    return readCertificates(b).some(({ fingerprint256 }) => known.has(fingerprint256));
+  });
+}
+
+function attempt(judge: () => boolean): boolean {
+  try {
+    return judge();
+  } catch (error) {
+    if (error instanceof PemError) return false;
+    throw error;
+  }
+}

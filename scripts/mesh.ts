@@ -1,0 +1,160 @@
+/** What the commands over many clusters have in common: which contexts they write, how they ask, and how they end. */
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { targetKey } from "../lib/cluster/kubeconfig.ts";
+import type { ImportOptions } from "../lib/exchange/import.ts";
+import type { MeshResult } from "../lib/mesh/connect.ts";
+import type { ReadOptions, WriteOptions } from "../lib/mesh/members.ts";
+import { type MemberSource, meshStatus } from "../lib/mesh/status.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { hasErrors } from "../lib/peer/findings.ts";
+import { showFindings } from "../lib/show/findings.ts";
+import { announcePlan } from "../lib/show/import.ts";
+import { findingsOf } from "../lib/show/status.ts";
+import { harmless } from "../lib/show/style.ts";
+import { type Arguments, clusterOptions, duration } from "./cli.ts";
+import { addressesOf, connectFor, contextsNamed } from "./targets.ts";
+import { agreed, style, tell, warn } from "./terminal.ts";
+import { carryingOut, dryRunOf, print, said, writingOptions } from "./writing.ts";
+
+/** How long until --wait looks again, in milliseconds. */
+const INTERVAL = 2_000;
+
+export const meshOptions = {
+  context: { type: "array", string: true, describe: "context of a cluster that may be written (repeatable)" },
+  "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
+  "contexts-file": { type: "string", describe: "file with a context a line" },
+  "skip-unreachable": { type: "boolean", default: false, describe: "go on without clusters that cannot be read" },
+  addresses: { type: "number", default: 3, describe: "how many addresses of a cluster at the most" },
+  parallel: { type: "number", default: 8, describe: "how many clusters are written at a time" },
+  yes: { type: "boolean", alias: "y", default: false, describe: "write without asking" },
+  wait: { type: "boolean", default: false, describe: "return when the mesh is as it should be" },
+  timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
+  ...writingOptions,
+  ...clusterOptions,
+} as const;
+
+export type MeshArguments = Arguments<typeof meshOptions>;
+
+/**
+ * The clusters of the contexts that were named, by `names` and by flags. Two contexts for one server are one cluster.
+ *
+ * @throws UserError (exit code 2) where none is named: the current context alone is never meant.
+ */
+export async function sourcesOf(args: MeshArguments, names: readonly string[]): Promise<MemberSource[]> {
+  const listed = args["contexts-file"] === undefined ? [] : await contextsIn(args["contexts-file"]);
+  const named = [...names, ...args.context, ...listed];
+  if (args["all-contexts"] && named.length > names.length) {
+    throw new UserError("--all-contexts takes no other contexts", EXIT.refused);
+  }
+  if (!args["all-contexts"] && named.length === 0) {
+    throw new UserError("no context was named: say --context, --contexts-file or --all-contexts", EXIT.refused);
+  }
+  const seen = new Map<string, string>();
+  const contexts = await contextsNamed(args, args["all-contexts"] ? "all" : named);
+  return contexts.flatMap((context) => {
+    const same = seen.get(targetKey(context));
+    if (same !== undefined) {
+      warn(`contexts ${same} and ${context.name} reach the same cluster, which is taken once`);
+      return [];
+    }
+    seen.set(targetKey(context), context.name);
+    return [{ source: context.name, open: () => connectFor(args, context) }];
+  });
+}
+
+async function contextsIn(path: string): Promise<string[]> {
+  try {
+    const lines = (await readFile(path, "utf8")).split("\n").map((line) => line.trim());
+    return lines.filter((line) => line !== "" && !line.startsWith("#"));
+  } catch (error) {
+    throw new UserError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`, EXIT.refused);
+  }
+}
+
+/** How clusters are read and written by these arguments, and what ends the command. */
+export function working(args: MeshArguments, question: string) {
+  if (!Number.isInteger(args.addresses) || args.addresses < 1) {
+    throw new UserError("--addresses is a whole number from 1 on", EXIT.refused);
+  }
+  if (!Number.isInteger(args.parallel) || args.parallel < 1) {
+    throw new UserError("--parallel is a whole number from 1 on", EXIT.refused);
+  }
+  const timeout = duration(args.timeout, "timeout");
+  const dryRun = dryRunOf(args);
+  const writing = dryRun === "none";
+  const asks = writing && !args.yes && process.stdin.isTTY && process.stderr.isTTY;
+  const { hooks, end } = carryingOut(args, dryRun);
+  const read: Omit<ReadOptions, "forExtract"> = {
+    namespace: args.namespace,
+    addresses: args.addresses,
+    resolve: addressesOf,
+    warn,
+  };
+  const mayWrite = async (): Promise<boolean> => {
+    if (asks) return agreed(question);
+    tell(`${style.red("error")}: writing wants --yes where nobody can be asked`);
+    return false;
+  };
+  const write: WriteOptions = {
+    ...hooks,
+    parallel: args.parallel,
+    endpoints: new Map(),
+    resolve: addressesOf,
+    ...(!args.diff && { intend: (source, plan) => said(announcePlan(source, plan, style)) }),
+    ...(writing && !args.yes && { mayWrite }),
+    ...(writing && process.stderr.isTTY && { finished: progress() }),
+  };
+  const finish = async (result: MeshResult, sources: readonly MemberSource[], again: string): Promise<number> => {
+    if ("refused" in result) {
+      const code = end(result);
+      const unread = result.refused.some((one) => one.code === "cluster-unreadable");
+      const others = result.refused.some((one) => one.severity === "error" && one.code !== "cluster-unreadable");
+      if (unread) tell("--skip-unreachable goes on without clusters that cannot be read");
+      return unread && !others && !args.diff ? EXIT.failed : code;
+    }
+    const code = end(result);
+    if (args.diff) await print(result.reports, args);
+    showFindings(result.left, style).forEach(tell);
+    if (code === EXIT.failed && writing) tell(`run again to complete: ${harmless(again)}`);
+    if (code !== EXIT.done || !writing) return code;
+    if (result.left.length > 0) return EXIT.findings;
+    return args.wait ? waiting(sources, args, timeout) : code;
+  };
+  return { read, write, finish };
+}
+
+/** One line that counts, on a terminal. */
+function progress(): NonNullable<ImportOptions["finished"]> {
+  let done = 0;
+  return () => {
+    done++;
+    process.stderr.write(`\r\x1b[K${style.dim(`${done} done`)}`);
+    // What comes next stands on a line of its own.
+    queueMicrotask(() => process.stderr.write("\r\x1b[K"));
+  };
+}
+
+/** Looks until the mesh of these clusters is as it should be. */
+async function waiting(sources: readonly MemberSource[], args: MeshArguments, timeout: number): Promise<number> {
+  const deadline = Date.now() + timeout;
+  let told = "";
+  for (;;) {
+    const status = await meshStatus(sources, { namespace: args.namespace, now: new Date(), resolve: addressesOf });
+    const findings = findingsOf(status);
+    if (!hasErrors(findings)) {
+      tell(style.green("the mesh is as it should be"));
+      return EXIT.done;
+    }
+    if (Date.now() > deadline) {
+      showFindings(findings, style).forEach(tell);
+      tell(`${style.red("error")}: not as it should be within ${args.timeout}`);
+      return EXIT.failed;
+    }
+    const first = findings.find(({ severity }) => severity === "error");
+    const line = `waiting: ${first?.source}: ${first?.message}`;
+    if (line !== told) tell(style.dim(harmless(line)));
+    told = line;
+    await sleep(Math.min(INTERVAL, Math.max(0, deadline - Date.now())));
+  }
+}

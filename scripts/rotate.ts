@@ -1,0 +1,63 @@
+/** `clustermesh-secrets rotate`: a cluster's new certificates to its importers. */
+import { readFile } from "node:fs/promises";
+import { rotate } from "../lib/mesh/rotate.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { harmless } from "../lib/show/style.ts";
+import { type Arguments, type Command, main } from "./cli.ts";
+import { meshOptions, sourcesOf, working } from "./mesh.ts";
+import { tell } from "./terminal.ts";
+
+const options = {
+  trust: { type: "string", describe: "PEM file of a CA that importers trust from now on too; nothing else changes" },
+  ...meshOptions,
+} as const;
+
+const command: Command<typeof options> = {
+  usage: "Usage: $0 CONTEXT [--trust CA-FILE] --context CONTEXT... | --all-contexts",
+  description:
+    "Brings a cluster's certificates, as they are now, to the clusters that are connected with it. Before its CA changes: " +
+    "--trust, so that importers take the old and the new one; and let its etcd serve with both (etcd reads its CA file at " +
+    "its start only). After it has changed: again, without --trust.",
+  positionals: "CONTEXT",
+  examples: [
+    ["$0 cluster2 --context cluster1 --context cluster3", "cluster2's certificates were renewed"],
+    ["$0 cluster2 --trust new-ca.crt --all-contexts", "before its CA changes"],
+  ],
+  options,
+  run: runRotate,
+};
+
+/** Runs it as `program`, with these arguments. */
+export const rotateMain = (program: string, argv: string[]): Promise<void> =>
+  main(program, { ...command, run: (args) => runRotate(args, [program, ...argv].join(" ")) }, argv);
+
+async function runRotate(args: Arguments<typeof options>, again = ""): Promise<number> {
+  const [name, ...others] = args.files;
+  if (name === undefined || others.length > 0) throw new UserError("name one cluster; see --help", EXIT.refused);
+  const trust = args.trust === undefined ? undefined : await textOf(args.trust);
+  const sources = await sourcesOf(args, []);
+  const own = trust === undefined ? await sourcesOf({ ...args, ...NO_OTHERS }, [name]) : [];
+  const importers = sources.filter(({ source }) => source !== name);
+  const { read, write, finish } = working(args, "Bring them?");
+  const result = await rotate(name, own[0], importers, {
+    read,
+    write,
+    skipUnreachable: args["skip-unreachable"],
+    trust,
+    tell: (line) => tell(harmless(line)),
+  });
+  if ("reports" in result && result.reports.length === 0) {
+    tell(`no cluster that was read is configured for ${harmless(name)}`);
+  }
+  return finish(result, [...own, ...importers], again);
+}
+
+const NO_OTHERS = { context: [], "contexts-file": undefined, "all-contexts": false };
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new UserError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`, EXIT.refused);
+  }
+}

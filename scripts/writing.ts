@@ -1,0 +1,121 @@
+/** What the commands that write have in common: their options, what they tell meanwhile, and how they end. */
+import type { ImportOptions, TargetReport } from "../lib/exchange/import.ts";
+import type { Plan } from "../lib/exchange/plan.ts";
+import type { TlsMode } from "../lib/exchange/tls.ts";
+import { EXIT } from "../lib/peer/errors.ts";
+import type { Finding } from "../lib/peer/findings.ts";
+import { showFindings } from "../lib/show/findings.ts";
+import { announceChange, showReports } from "../lib/show/import.ts";
+import { styleFor } from "../lib/show/style.ts";
+import type { Arguments } from "./cli.ts";
+import { interruptible, style, tell } from "./terminal.ts";
+
+export const writingOptions = {
+  tls: {
+    type: "string",
+    choices: ["auto", "peer", "common"],
+    default: "auto",
+    describe: "certificate to come with: the file's (peer), the target's own (common), or its own where it will do",
+  },
+  users: { type: "boolean", default: true, describe: "let the peers' users in where users are managed; --no-users" },
+  "restart-agents": {
+    type: "boolean",
+    default: false,
+    describe: "before Cilium 1.20: patch DaemonSet cilium too where it lacks host aliases",
+  },
+  restarts: { type: "boolean", default: true, describe: "patch Deployments that lack host aliases; --no-restarts" },
+  "take-ownership": { type: "boolean", default: false, describe: "write Secrets that Helm, Argo CD and others own" },
+  "dry-run": {
+    type: "string",
+    choices: ["none", "client", "server"],
+    default: "none",
+    describe: "write nothing: work it out here (client), or have the API server check it (server)",
+  },
+  diff: {
+    type: "boolean",
+    default: false,
+    describe: "write nothing, and show what would change; exits as kubectl diff",
+  },
+} as const;
+
+type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & { output?: string | undefined };
+
+export function dryRunOf(args: WritingArguments): "none" | "client" | "server" {
+  return args.diff && args["dry-run"] === "none" ? "client" : (args["dry-run"] as "none" | "client" | "server");
+}
+
+/** What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code. */
+export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | "server") {
+  const writing = dryRun === "none";
+  const interruption = interruptible();
+  const hooks = {
+    plan: {
+      tls: args.tls as TlsMode,
+      users: args.users,
+      restarts: args["restart-agents"] ? "all" : args.restarts ? "deployments" : "none",
+      takeOwnership: args["take-ownership"],
+      now: new Date(),
+    },
+    dryRun,
+    previews: args.diff || args.output !== undefined,
+    signal: interruption.signal,
+    warn: (found) => showFindings(found, style).forEach(tell),
+    announce: (source, change) => {
+      if (!writing) return;
+      interruption.begun();
+      said(announceChange(source, change, style));
+    },
+  } satisfies Partial<ImportOptions>;
+  const end = (result: { refused: Finding[] } | { reports: TargetReport[] }): number => {
+    if ("refused" in result) {
+      showFindings(result.refused, style).forEach(tell);
+      if (!args.diff) tell("nothing was written");
+      return EXIT.refused;
+    }
+    const { reports } = result;
+    const shown = args.diff ? reports.filter(({ state }) => state === "failed") : reports;
+    showReports(shown, !writing, style).forEach(tell);
+    return args.diff ? exitCodeOfDiff(reports) : exitCode(reports);
+  };
+  return { hooks, end };
+}
+
+/** Tells a line, where there is one. */
+export function said(line: string | undefined): void {
+  if (line !== undefined) tell(line);
+}
+
+/** The objects or what differs, on stdout. Loaded only here. */
+export async function print(
+  reports: readonly TargetReport[],
+  { diff, output }: { diff: boolean; output?: string | undefined },
+): Promise<void> {
+  const { showDiff, showDocuments } = await import("../lib/show/preview.ts");
+  const onStdout = styleFor(process.stdout, process.env);
+  for (const report of reports) {
+    if (report.state === "failed") continue;
+    const text = diff
+      ? showDiff(report.previews, report.source, onStdout).map((line) => `${line}\n`)
+      : [showDocuments(report.previews, report.source, output as "json" | "yaml")];
+    process.stdout.write(text.join(""));
+  }
+}
+
+/** As kubectl diff: 0 where nothing differs, 1 where something does, 2 in any trouble. */
+function exitCodeOfDiff(reports: readonly TargetReport[]): number {
+  if (reports.some(({ state }) => state === "failed")) return EXIT.refused;
+  return reports.some((report) => report.state === "done" && report.plan.changes.length > 0) ? 1 : 0;
+}
+
+function exitCode(reports: readonly TargetReport[]): number {
+  const failed = reports.find((report) => report.state === "failed");
+  if (reports.some((report) => report.state === "failed" && report.error.exitCode === EXIT.refused))
+    return EXIT.refused;
+  if (failed) return EXIT.failed;
+  return reports.some((report) => report.state === "done" && !connects(report.plan)) ? EXIT.findings : EXIT.done;
+}
+
+/** Whether nothing that was looked at keeps a peer from connecting. */
+function connects({ missing, findings }: Plan): boolean {
+  return missing.length === 0 && !findings.some(({ code }) => code === "standing-unusable");
+}

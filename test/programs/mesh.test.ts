@@ -1,0 +1,233 @@
+/** inspect, verify, status, connect, disconnect and rotate as built, on the sandbox's clusters that serve. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import type { V1Secret } from "@kubernetes/client-node";
+import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { type Ended, run } from "../support/programs.ts";
+
+const NAMES = ["cluster1", "cluster2", "cluster3"];
+const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
+
+describe("the commands over a mesh", () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  const go = (...args: string[]): Promise<Ended> =>
+    run("clustermesh-secrets", args, { kubeconfig: sandbox.kubeconfig });
+  const peersOf = (cluster: string) => {
+    const found = sandbox.clusters.find(({ description }) => description.name === cluster);
+    const secret = found?.api.store.read("Secret", "kube-system", "cilium-clustermesh") as V1Secret | undefined;
+    return NAMES.filter((name) => secret?.data?.[name] !== undefined);
+  };
+  /** What stands in every cluster, so that nothing changed can be told. */
+  const fingerprint = () =>
+    createHash("sha256")
+      .update(JSON.stringify(sandbox.clusters.map(({ api }) => KINDS.map((kind) => api.store.all(kind)))))
+      .digest("hex");
+
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), "mesh-programs-"));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+  beforeEach(async () => {
+    sandbox = await startSandbox({ clusters: await servingClusters() });
+  });
+  afterEach(() => sandbox.stop());
+  const connect = (...args: string[]) => go("connect", ...NAMES, "--yes", "--restart-agents", ...args);
+
+  test("connect, look at it in every way, disconnect", async () => {
+    const asked = await go("connect", ...NAMES);
+    assert.equal(asked.code, 2);
+    assert.match(asked.stderr, /adds cluster2 and cluster3/);
+    assert.match(asked.stderr, /wants --yes/);
+    assert.deepEqual(peersOf("cluster1"), []);
+    const dry = await connect("--dry-run=server");
+    assert.equal(dry.code, 0, dry.stderr);
+    assert.deepEqual(peersOf("cluster1"), []);
+    const diff = await go("connect", ...NAMES, "--diff", "--restart-agents");
+    assert.equal(diff.code, 1, diff.stderr);
+    assert.match(diff.stdout, /^\+\+\+ planned\/cluster3\/kube-system\/Secret\/cilium-kvstoremesh$/m);
+
+    const done = await connect();
+    assert.equal(done.code, 0, done.stderr);
+    assert.doesNotMatch(done.stderr, /its own file/);
+    for (const name of NAMES)
+      assert.deepEqual(
+        peersOf(name),
+        NAMES.filter((other) => other !== name),
+      );
+    const before = fingerprint();
+    const again = await connect("--wait", "--timeout=20s");
+    assert.equal(again.code, 0, again.stderr);
+    assert.match(again.stderr, /the mesh is as it should be/);
+    assert.equal(fingerprint(), before);
+
+    const status = await go("status", "--all-contexts", "--probe");
+    assert.equal(status.code, 0, status.stdout);
+    assert.match(status.stdout, /^1 cluster1 – ✓ ✓$/m);
+    assert.match(status.stdout, /^3 clusters: as it should be$/m);
+    const verified = await go("verify", "--context", "cluster3");
+    assert.equal(verified.code, 0, verified.stdout);
+    assert.match(verified.stdout, /^2 of 2 peers connect$/m);
+    assert.equal(fingerprint(), before, "looking changes nothing");
+
+    const nowhere = await go("disconnect", "cluster3");
+    assert.equal(nowhere.code, 2);
+    assert.match(nowhere.stderr, /no context was named/);
+    const left = await go("disconnect", "cluster3", "--all-contexts", "--yes");
+    assert.equal(left.code, 0, left.stderr);
+    assert.deepEqual(peersOf("cluster1"), ["cluster2"]);
+    assert.deepEqual(peersOf("cluster3"), ["cluster1", "cluster2"], "its own config stays");
+    const last = await go("disconnect", "cluster2", "--from", "cluster1", "--yes");
+    assert.equal(last.code, 0, last.stderr);
+    assert.deepEqual(peersOf("cluster1"), [], "a Secret may be left empty, and is kept");
+    assert.ok(sandbox.clusters[0]?.api.store.read("Secret", "kube-system", "cilium-clustermesh"));
+    const nobody = await go("disconnect", "cluster9", "--all-contexts", "--yes");
+    assert.deepEqual([nobody.code, /configured for cluster9/.test(nobody.stderr)], [0, true]);
+  });
+
+  test("a star, a newcomer, and contexts from a file", async () => {
+    const star = await go("connect", "--hub", "cluster1", "cluster2", "cluster3", "--yes", "--restart-agents");
+    assert.equal(star.code, 0, star.stderr);
+    assert.deepEqual([peersOf("cluster2"), peersOf("cluster3")], [["cluster1"], ["cluster1"]]);
+    await go("disconnect", "cluster3", "--from", "cluster1", "--yes");
+    await go("disconnect", "cluster1", "--from", "cluster3", "--yes");
+
+    const joined = await go("connect", "--with", "cluster1", "cluster3", "--yes", "--restart-agents");
+    assert.equal(joined.code, 0, joined.stderr);
+    assert.match(joined.stderr, /cluster1 knows cluster2/);
+    assert.deepEqual(peersOf("cluster2"), ["cluster1", "cluster3"]);
+    assert.deepEqual(peersOf("cluster3"), ["cluster1", "cluster2"]);
+
+    const file = join(dir, "contexts");
+    writeFileSync(file, "# the mesh\ncluster1\n\ncluster2\ncluster3\n");
+    const listed = await go("connect", "--contexts-file", file, "--yes");
+    assert.equal(listed.code, 0, listed.stderr);
+    assert.match(listed.stderr, /cluster1 .*unchanged cluster2 and cluster3/);
+  });
+
+  test("one cluster is down: nothing is written, or the others are, and it is said", async () => {
+    await sandbox.clusters[2]?.api.stop();
+    const before = fingerprint();
+    const refused = await connect();
+    assert.equal(refused.code, 1, refused.stderr);
+    assert.match(refused.stderr, /cluster3: .*refused.*\[cluster-unreadable\]/s);
+    assert.match(refused.stderr, /--skip-unreachable/);
+    assert.equal(fingerprint(), before);
+    const others = await connect("--skip-unreachable");
+    assert.equal(others.code, 3, others.stderr);
+    assert.deepEqual([peersOf("cluster1"), peersOf("cluster2")], [["cluster2"], ["cluster1"]]);
+    const status = await go("status", ...NAMES);
+    assert.equal(status.code, 1);
+    assert.match(status.stdout, /^cluster3: not read: /m);
+    assert.match(status.stdout, /^1 cluster1 – ✓/m);
+  });
+
+  test("what RBAC does not allow is known before the first write", async () => {
+    const forbid = [
+      { verb: "patch", resource: "daemonsets" },
+      { verb: "create", resource: "secrets", namespace: "kube-system" },
+    ];
+    const clusters = (await servingClusters()).map((cluster, i) => ({
+      ...cluster,
+      serving: false,
+      users: [{ name: "u", token: `u${i}`, ...(i === 0 && { forbid }) }],
+    }));
+    await sandbox.stop();
+    sandbox = await startSandbox({ clusters });
+    const before = fingerprint();
+    const { code, stderr } = await connect();
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /not allowed to patch DaemonSet cilium in namespace kube-system \[not-allowed\]/);
+    assert.match(stderr, /check with: kubectl auth can-i create secrets -n kube-system .*--context cluster1/);
+    assert.equal(fingerprint(), before);
+  });
+
+  test("ids that clash anywhere, and everything else that is wrong, are told at once", async () => {
+    for (const [i, data] of [{ "cluster-id": "2" }, {}, { "max-connected-clusters": "511" }].entries()) {
+      const { store } = (sandbox.clusters[i] as Sandbox["clusters"][number]).api;
+      const config = store.read("ConfigMap", "kube-system", "cilium-config");
+      if (config) store.put({ ...config, data: { ...config.data, ...data } });
+    }
+    const before = fingerprint();
+    const { code, stderr } = await connect();
+    assert.equal(code, 2, stderr);
+    for (const finding of ["id-twice", "maximum-differs"]) assert.ok(stderr.includes(`[${finding}]`), stderr);
+    assert.equal(fingerprint(), before);
+  });
+
+  test("wrong calls: a line or two, exit 2, and nothing is asked", async () => {
+    const none = () => sandbox.clusters.reduce((sum, { api }) => sum + api.requests.length, 0);
+    const calls: string[][] = [
+      ["connect"],
+      ["connect", "cluster1"],
+      ["connect", "cluster1", "nowhere", "--yes"],
+      ["connect", "cluster1", "cluster2", "--hub", "cluster1", "--with", "cluster2"],
+      ["connect", "cluster1", "cluster2", "--parallel", "0"],
+      ["connect", "cluster1", "cluster2", "--timeout", "soon"],
+      ["disconnect", "--all-contexts"],
+      ["disconnect", "No_Name", "--all-contexts"],
+      ["rotate", "--all-contexts"],
+      ["rotate", "cluster1", "--trust", "/nonexistent", "--all-contexts"],
+      ["status", "cluster1", "--all-contexts"],
+      ["status", "cluster1", "--wait", "--watch"],
+      ["status", "--contxt", "cluster1"],
+      ["verify"],
+      ["verify", "--cert", "/nonexistent", "--context", "cluster1"],
+      ["verify", "/nonexistent"],
+      ["inspect"],
+      ["inspect", "/nonexistent"],
+      ["inspect", "-o", "xml", "x"],
+    ];
+    for (const call of calls) {
+      const { code, stdout, stderr } = await go(...call);
+      assert.equal(code, 2, `${call.join(" ")}: ${stderr}${stdout}`);
+      assert.ok(stderr.split("\n").length <= 4, stderr);
+      assert.doesNotMatch(stderr + stdout, /^ {4}at /m);
+    }
+    assert.equal(none(), 0);
+  });
+
+  test("no key in what is shown, no file left behind, and --debug tells the requests", async () => {
+    await connect();
+    const file = join(dir, "cluster2.json");
+    const extracted = await run("extract-secret", ["--context", "cluster2", "--output-file", file], {
+      kubeconfig: sandbox.kubeconfig,
+    });
+    assert.equal(extracted.code, 0, extracted.stderr);
+    const temporary = mkdtempSync(join(tmpdir(), "mesh-left-"));
+    const keys = sandbox.clusters.flatMap(({ pki }) => [pki.remote.key, pki.server.key, pki.ca.key, pki.local.key]);
+    const lines = keys.flatMap((key) =>
+      key.split("\n").filter((line) => line.length > 20 && !line.startsWith("-----")),
+    );
+    const secrets = [...lines, ...lines.map((line) => Buffer.from(line).toString("base64").slice(4, -4))];
+    for (const call of [
+      ["inspect", file],
+      ["inspect", file, "-o", "json"],
+      ["inspect", file, "-o", "yaml"],
+      ["verify", file, "--debug"],
+      ["verify", file, "-o", "json"],
+      ["verify", "--context", "cluster1", "-o", "yaml", "--debug"],
+      ["status", ...NAMES, "--probe", "-o", "json", "--debug"],
+      ["status", ...NAMES, "-o", "wide"],
+      ["status", ...NAMES, "-o", "mermaid"],
+      ["connect", ...NAMES, "--diff", "--debug"],
+      ["rotate", "cluster2", "--all-contexts", "--yes", "--debug"],
+      ["disconnect", "cluster2", "--all-contexts", "--yes", "--debug"],
+    ]) {
+      const { code, stdout, stderr } = await run("clustermesh-secrets", call, {
+        kubeconfig: sandbox.kubeconfig,
+        env: { TMPDIR: temporary },
+      });
+      assert.equal(code, 0, `${call.join(" ")}: ${stderr}`);
+      for (const secret of secrets) assert.ok(!`${stdout}${stderr}`.includes(secret), call.join(" "));
+      if (call.includes("--debug") && call.includes(NAMES[0] as string)) assert.match(stderr, / ms {2}cluster1: GET /);
+    }
+    assert.deepEqual(readdirSync(temporary), []);
+    rmSync(temporary, { recursive: true });
+    assert.ok(readFileSync(sandbox.kubeconfig, "utf8").includes("current-context: cluster1"), "no context is changed");
+  });
+});
