@@ -5,7 +5,7 @@ import { stringify } from "yaml";
 import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "./chart.ts";
 import { type ClusterDescription, values } from "./description.ts";
 import { type Etcd, startEtcd } from "./etcd.ts";
-import { isFree, type NodePorts, startNodePorts } from "./node-ports.ts";
+import { isOwn, type NodePorts, startNodePorts } from "./node-ports.ts";
 import type { KubernetesObject } from "./object.ts";
 import { makeCa } from "./pki.ts";
 import { type Api, startApi, type User } from "./server.ts";
@@ -17,7 +17,10 @@ export interface SandboxCluster {
   pki?: PkiOptions | ClusterPki;
   /** Default: one user `admin` who may do everything. The kubeconfig's context is the first one's. */
   users?: User[];
-  /** Whether its clustermesh-apiserver answers, at the addresses of its nodes: these have to be this machine's. */
+  /**
+   * Whether its clustermesh-apiserver answers, at the addresses of its nodes: these have to be this machine's. Its node
+   * port is the described one, or the next that is free there.
+   */
   serving?: boolean;
 }
 
@@ -65,29 +68,21 @@ export function defaultClusters(): SandboxCluster[] {
  */
 export async function servingClusters(options: { count?: number; sharedCa?: boolean } = {}): Promise<SandboxCluster[]> {
   const { count = 3, sharedCa = false } = options;
-  const own = await isFree("127.18.1.2", 0);
+  const own = await isOwn("127.18.1.2");
   const ca = sharedCa ? makeCa({ cn: "Cilium CA", key: "ec" }) : undefined;
-  const usual = count === 3 ? defaultClusters() : many(count);
-  const taken = new Set<number>();
-  const clusters: SandboxCluster[] = [];
-  for (const { description, pki } of usual) {
+  return (count === 3 ? defaultClusters() : many(count)).map(({ description, pki }) => {
     const { id, nodes } = description;
     const address = (node: number) => (own ? `127.${18 + (id >> 8)}.${id & 255}.${node + 2}` : "127.0.0.1");
-    let port = 30_000 + ((2_378 + id) % 2_768);
-    while (taken.has(port) || !(await isFree(address(0), port))) port = 30_000 + ((port - 29_999) % 2_768);
-    taken.add(port);
-    const served = own ? nodes : nodes.slice(0, 1);
-    clusters.push({
+    return {
       description: {
         ...description,
-        nodes: served.map((node, i) => ({ ...node, internalIPs: [address(i)] })),
-        service: { ...description.service, nodePort: port },
+        nodes: (own ? nodes : nodes.slice(0, 1)).map((node, i) => ({ ...node, internalIPs: [address(i)] })),
+        service: { ...description.service, nodePort: 30_000 + ((2_378 + id) % 2_768) },
       },
       pki: { ...(pki as PkiOptions), ...(ca && { ca }) },
       serving: true,
-    });
-  }
-  return clusters;
+    };
+  });
 }
 
 function many(count: number): SandboxCluster[] {
@@ -119,6 +114,12 @@ function usersOf(description: ClusterDescription, api: Api): string | undefined 
   return mounts ? api.store.read("ConfigMap", namespace, "clustermesh-remote-users")?.data?.["users.yaml"] : undefined;
 }
 
+/** The addresses that a cluster's node port is to answer at, and which port it is to be. */
+function portsOf({ nodes, service }: ClusterDescription): [addresses: string[], preferred: number] {
+  const addresses = nodes.flatMap(({ internalIPs }) => internalIPs);
+  return [[...new Set(addresses)], (service === false ? undefined : service?.nodePort) ?? 32_379];
+}
+
 /**
  * Starts a Kubernetes API for each cluster on loopback, all in this process, and writes a kubeconfig.
  *
@@ -128,25 +129,29 @@ export async function startSandbox(options: { clusters?: SandboxCluster[]; dir?:
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), "clustermesh-sandbox-")));
   const kubeconfig = join(dir, "kubeconfig");
   const clusters: Sandbox["clusters"] = [];
+  const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
-    await Promise.all(clusters.flatMap(({ api, etcd, nodePorts }) => [api.stop(), etcd?.stop(), nodePorts?.stop()]));
+    await Promise.all(started.map((server) => server.stop()));
     await rm(options.dir === undefined ? dir : kubeconfig, { recursive: true, force: true });
   };
   try {
-    for (const { description, pki: given, users, serving } of options.clusters ?? defaultClusters()) {
+    for (const { description: asked, pki: given, users, serving } of options.clusters ?? defaultClusters()) {
+      let route = (): number | undefined => undefined;
+      const nodePorts = serving ? await startNodePorts(...portsOf(asked), () => route()) : undefined;
+      if (nodePorts) started.push(nodePorts);
+      const description: ClusterDescription = nodePorts
+        ? { ...asked, service: { ...asked.service, nodePort: nodePorts.port } }
+        : asked;
       const pki = given && "server" in given ? given : clusterPki(description, { key: "ec", ...given });
       const api = await startApi({
         objects: clusterObjects(description, pki),
         users: users ?? [{ name: "admin", token: `${description.name}-admin` }],
       });
-      const cluster: Sandbox["clusters"][number] = { description, pki, api };
-      clusters.push(cluster);
-      if (serving) {
-        cluster.etcd = await startEtcd(description, pki, () => usersOf(description, api));
-        const addresses = [...new Set(description.nodes.flatMap(({ internalIPs }) => internalIPs))];
-        const port = (description.service === false ? undefined : description.service?.nodePort) ?? 32_379;
-        cluster.nodePorts = await startNodePorts(addresses, port, cluster.etcd.port, () => isRunning(description, api));
-      }
+      started.push(api);
+      const etcd = serving ? await startEtcd(description, pki, () => usersOf(description, api)) : undefined;
+      if (etcd) started.push(etcd);
+      route = () => (isRunning(description, api) ? etcd?.port : undefined);
+      clusters.push({ description, pki, api, ...(etcd && { etcd }), ...(nodePorts && { nodePorts }) });
     }
     await writeFile(kubeconfig, kubeconfigText(clusters), { mode: 0o600 });
   } catch (error) {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
 import { clusterPki } from "../../lib/sandbox/chart.ts";
-import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { defaultClusters, type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 
 interface Kubeconfig {
   "current-context": string;
@@ -113,4 +113,16 @@ test("what had started is stopped again where a cluster cannot start", async () 
     description: { ...first.description, service: { annotations: { a: (() => {}) as unknown as string } } },
   };
   await assert.rejects(startSandbox({ clusters: [first, broken] }), { name: "DataCloneError" });
+});
+
+test("two sandboxes that serve at once do not take each other's node ports", async (t) => {
+  const one = await startSandbox({ clusters: await servingClusters() });
+  t.after(() => one.stop());
+  const second = await startSandbox({ clusters: await servingClusters() });
+  t.after(() => second.stop());
+  for (const [i, { api, nodePorts }] of second.clusters.entries()) {
+    assert.notEqual(nodePorts?.port, one.clusters[i]?.nodePorts?.port);
+    const service = api.store.read("Service", "kube-system", "clustermesh-apiserver");
+    assert.equal(service?.spec.ports[0].nodePort, nodePorts?.port);
+  }
 });
