@@ -8,7 +8,7 @@ import type {
   V1Secret,
   V1Service,
 } from "@kubernetes/client-node";
-import { hasPem, PemError } from "../peer/certificate.ts";
+import { hasPem, PemError, signedBy } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { APISERVER, type ClusterFacts, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets, services } from "./api.ts";
@@ -17,7 +17,7 @@ import type { NodeInfo } from "./endpoint.ts";
 import { cidrsOnNodes, readFactsOf, takesUsers } from "./facts.ts";
 import { externalKvstore, GUESS, locate, notInstalled, readPods } from "./locate.ts";
 import { readNodes } from "./nodes.ts";
-import { chartNames, namesOf, verifies } from "./server-certificate.ts";
+import { chartNames, namesOf } from "./server-certificate.ts";
 import { type FileSource, type MountedFolder, mountedFolder } from "./volumes.ts";
 import { waitingFor } from "./waiting.ts";
 
@@ -158,7 +158,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     const server = serverCertificate(named.server, facts, warn);
     installation.serverNames = server.names;
     installation.ca = await serverCa(server.pem, installation, remoteValue, () => api.get(secrets, namespace, CA_CERT));
-    if (server.pem !== undefined && installation.ca !== undefined && !verifies(installation.ca, server.pem)) {
+    if (server.pem !== undefined && installation.ca !== undefined && !signedBy(server.pem, installation.ca)) {
       warn(
         "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it",
       );
@@ -309,8 +309,8 @@ async function serverCa(
   const candidates = [...caSources(folders).map(contentOf), textOf(remote, "ca.crt")].filter(
     (pem) => pem !== undefined && hasPem(pem),
   );
-  const good = server === undefined ? candidates[0] : candidates.find((pem) => verifies(pem as string, server));
+  const good = server === undefined ? candidates[0] : candidates.find((pem) => signedBy(server, pem as string));
   if (good !== undefined) return good;
   const last = textOf(permitted(await attempt(older())), "ca.crt");
-  return last !== undefined && (server === undefined || verifies(last, server)) ? last : (candidates[0] ?? last);
+  return last !== undefined && (server === undefined || signedBy(server, last)) ? last : (candidates[0] ?? last);
 }

@@ -1,5 +1,5 @@
-/** What the server certificate of a clustermesh-apiserver covers, and which CA others verify it by. Pure. */
-import { isSignedBy, PemError, readCertificates, subjectAltNames } from "../peer/certificate.ts";
+/** Which names the server certificate of a clustermesh-apiserver covers. Pure. */
+import { readCertificates, subjectAltNames } from "../peer/certificate.ts";
 import { APISERVER, type ClusterFacts, MESH_DOMAIN, versionAtLeast } from "../peer/peer.ts";
 
 /** The names that the chart puts into the server certificate, where nobody asked for others. */
@@ -21,14 +21,4 @@ export function chartNames({ version, namespace }: ClusterFacts): string[] {
 export function namesOf(pem: string): string[] {
   const [leaf] = readCertificates(pem);
   return leaf ? subjectAltNames(leaf) : [];
-}
-
-/** Whether a server certificate (with its chain) is signed by a CA of this bundle; false where one cannot be read. */
-export function verifies(ca: string, server: string): boolean {
-  try {
-    return isSignedBy(readCertificates(server), readCertificates(ca));
-  } catch (error) {
-    if (error instanceof PemError) return false;
-    throw error;
-  }
 }

@@ -1,5 +1,5 @@
 /** By which CA and client certificate a target is to reach a peer. Pure. */
-import { certificateUser, isSignedBy, PemError, readCertificates } from "../peer/certificate.ts";
+import { certificateUser, includesAll, signedBy } from "../peer/certificate.ts";
 import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
@@ -76,7 +76,7 @@ function commonObstacle(peer: Peer, target: Target): [FindingCode, string, strin
   const keepsCa = keyless && peer.ca !== "importer";
   const unknown = keyless ? undefined : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
   if (common.ca === undefined && !keepsCa) return unknown ? [...unknown] : undefined;
-  if (!keepsCa && !trusts(common.ca ?? "", theirs)) {
+  if (!keepsCa && !includesAll(common.ca ?? "", theirs)) {
     return [
       "ca-differs",
       `the CA of ${peer.name} is not the target's`,
@@ -97,25 +97,4 @@ function commonObstacle(peer: Peer, target: Target): [FindingCode, string, strin
     `the target comes as ${user}, and ${peer.name} has authMode ${peer.facts.authMode ?? "unknown"}`,
     "a legacy server lets in CN remote only: use authMode migration there",
   ];
-}
-
-function trusts(own: string, theirs: string): boolean {
-  return attempt(() => {
-    const known = new Set(readCertificates(own).map(({ fingerprint256 }) => fingerprint256));
-    return readCertificates(theirs).every(({ fingerprint256 }) => known.has(fingerprint256));
-  });
-}
-
-function signedBy(cert: string, ca: string): boolean {
-  return attempt(() => isSignedBy(readCertificates(cert), readCertificates(ca)));
-}
-
-/** False where a PEM cannot be read: that is said elsewhere. */
-function attempt(judge: () => boolean): boolean {
-  try {
-    return judge();
-  } catch (error) {
-    if (error instanceof PemError) return false;
-    throw error;
-  }
 }

@@ -6,8 +6,8 @@ import type { Outcome } from "../exchange/merge.ts";
 import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
 import { homeOf, readStanding } from "../exchange/standing.ts";
 import { parseEndpoint } from "../peer/address.ts";
-import { certificateUser, PemError, readCertificates } from "../peer/certificate.ts";
-import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
+import { certificateUser, overlap } from "../peer/certificate.ts";
+import { type Finding, type FindingCode, finding, type Place } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { ownOf, peersOf, type Seen } from "./member.ts";
@@ -201,20 +201,8 @@ function stale(before: Peer, { peer: now, source: from, installation }: Seen, im
   return findings;
 }
 
-interface Place {
-  source: string;
-  key: string;
-}
-
 function trusts(before: Peer, now: Peer): boolean {
-  if (typeof before.ca !== "object" || typeof now.ca !== "object") return true;
-  try {
-    const trusted = new Set(readCertificates(before.ca.pem).map(({ fingerprint256 }) => fingerprint256));
-    return readCertificates(now.ca.pem).some(({ fingerprint256 }) => trusted.has(fingerprint256));
-  } catch (error) {
-    if (error instanceof PemError) return false;
-    throw error;
-  }
+  return typeof before.ca !== "object" || typeof now.ca !== "object" || overlap(before.ca.pem, now.ca.pem);
 }
 
 function withOwn(peer: Peer, importer: Seen): Peer {

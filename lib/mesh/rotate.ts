@@ -1,7 +1,7 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
 import { importPeers } from "../exchange/import.ts";
 import type { Target } from "../exchange/target.ts";
-import { isSignedBy, normalizeCa, PemError, readCertificates } from "../peer/certificate.ts";
+import { normalizeCa, overlap, PemError, signedBy } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import type { Peer } from "../peer/peer.ts";
 import { checkPeer } from "../peer/rules.ts";
@@ -97,31 +97,11 @@ function outlook(importer: OpenMember, rotated: OpenMember, cluster: string): st
   const trusted = typeof before.ca === "object" ? before.ca.pem : own.ca;
   const now = typeof rotated.peer.ca === "object" ? rotated.peer.ca.pem : rotated.peer.facts.ca;
   const server = rotated.installation.ca;
-  const accepted = client !== undefined && now !== undefined && signs(client, now);
-  const trusts = trusted !== undefined && server !== undefined && overlaps(trusted, server);
+  const accepted = client !== undefined && now !== undefined && signedBy(client, now);
+  const trusts = trusted !== undefined && server !== undefined && overlap(trusted, server);
   if (accepted && trusts) return `stays connected with ${cluster}: it reconnects at most once`;
   const why = trusts
     ? `${cluster}'s CA did not sign the certificate that it comes with`
     : `it does not trust ${cluster}'s new CA yet`;
   return `is cut off from ${cluster} (${why}) until this is written and kubelet has brought it into the pods, a minute or two`;
-}
-
-function signs(cert: string, ca: string): boolean {
-  return attempt(() => isSignedBy(readCertificates(cert), readCertificates(ca)));
-}
-
-function overlaps(a: string, b: string): boolean {
-  return attempt(() => {
-    const known = new Set(readCertificates(a).map(({ fingerprint256 }) => fingerprint256));
-    return readCertificates(b).some(({ fingerprint256 }) => known.has(fingerprint256));
-  });
-}
-
-function attempt(judge: () => boolean): boolean {
-  try {
-    return judge();
-  } catch (error) {
-    if (error instanceof PemError) return false;
-    throw error;
-  }
 }

@@ -179,6 +179,37 @@ export function isSignedBy(chain: readonly X509Certificate[], trusted: readonly 
   return climb(leaf);
 }
 
+/** Whether a certificate (PEM, with its chain) is signed by a CA of a bundle; false where one cannot be read. */
+export function signedBy(cert: string, ca: string): boolean {
+  return readable(() => isSignedBy(readCertificates(cert), readCertificates(ca)));
+}
+
+/** Whether two bundles (PEM) have a certificate in common; false where one cannot be read. */
+export function overlap(a: string, b: string): boolean {
+  return readable(() => {
+    const known = new Set(readCertificates(a).map(({ fingerprint256 }) => fingerprint256));
+    return readCertificates(b).some(({ fingerprint256 }) => known.has(fingerprint256));
+  });
+}
+
+/** Whether every certificate of `part` stands in `bundle` (both PEM); false where one cannot be read. */
+export function includesAll(bundle: string, part: string): boolean {
+  return readable(() => {
+    const known = new Set(readCertificates(bundle).map(({ fingerprint256 }) => fingerprint256));
+    return readCertificates(part).every(({ fingerprint256 }) => known.has(fingerprint256));
+  });
+}
+
+/** False where a PEM cannot be read: that is said elsewhere. */
+function readable(judge: () => boolean): boolean {
+  try {
+    return judge();
+  } catch (error) {
+    if (error instanceof PemError) return false;
+    throw error;
+  }
+}
+
 /** Verified signatures, by the fingerprints of both. */
 const signed = new Map<string, boolean>();
 
