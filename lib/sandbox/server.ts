@@ -63,8 +63,6 @@ export interface ApiAnswer {
   status: number;
   body?: unknown;
   headers?: Record<string, string>;
-  /** Ends the connection: instead of doing what was asked, after doing it, or within the answer to it. */
-  cut?: "before" | "after" | "within";
 }
 
 export interface ApiOptions {
@@ -169,31 +167,16 @@ async function serve(
     answer = { status: failure.status.code, body: failure.status };
   }
   api.requests.push({ ...entry, status: answer.status });
-  if (answer.cut === "before" || answer.cut === "after") return void request.stream?.session?.destroy();
   const text = typeof answer.body === "string" ? answer.body : `${JSON.stringify(answer.body ?? {})}\n`;
   response.writeHead(answer.status, {
     "content-type": typeof answer.body === "string" ? "text/plain; charset=utf-8" : "application/json",
     "content-length": Buffer.byteLength(text),
     ...answer.headers,
   });
-  if (answer.cut === undefined) return void response.end(text);
-  response.write(text.slice(0, text.length / 2));
-  setImmediate(() => request.stream?.session?.destroy());
+  response.end(text);
 }
 
 async function handle(api: Api, users: User[], request: Http2ServerRequest, entry: ApiRequest): Promise<ApiAnswer> {
-  const fault: Pick<ApiAnswer, "cut"> = {};
-  return { ...(await answerTo(api, users, request, entry, fault)), ...fault };
-}
-
-/** @param fault told how the answer is to be cut, where it is worked out all the same. */
-async function answerTo(
-  api: Api,
-  users: User[],
-  request: Http2ServerRequest,
-  entry: ApiRequest,
-  fault: Pick<ApiAnswer, "cut">,
-): Promise<ApiAnswer> {
   const url = new URL(request.url, api.url);
   const target = parsePath(url.pathname);
   const verb = verbOf(request.method, target?.name, url.searchParams);
@@ -220,8 +203,7 @@ async function answerTo(
     entry.body = parseJson(text, patching);
   }
   const instead = await api.onRequest?.(entry);
-  if (instead?.cut === "after" || instead?.cut === "within") fault.cut = instead.cut;
-  else if (instead) return instead;
+  if (instead) return instead;
   if (request.method === "POST" && url.pathname === ACCESS_REVIEWS) return accessReview(user, entry.body);
   if (!target?.resource) {
     if (request.method !== "GET")

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import { parse } from "yaml";
 import type { Peer } from "../../lib/peer/peer.ts";
@@ -17,23 +18,19 @@ import { type ApiServer, type ApiServers, startApiServers, withoutRealServers } 
 const SECRETS = "/api/v1/namespaces/kube-system/secrets";
 const CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps";
 const TARGETS = ["one-ca", "ecdsa", "rsa", "writers"];
+const TELL_USAGE = fileURLToPath(new URL("../support/tell-usage.cjs", import.meta.url));
 const ROUNDS = 10;
 const WRITERS = 20;
 
 describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }, () => {
   let servers: ApiServers;
   let dir: string;
-  let usage: string;
   const own = makeCa({ cn: "Cilium CA" });
   const nameOf = (id: number) => `cluster-${String(id).padStart(3, "0")}`;
 
   before(async () => {
     servers = await startApiServers(TARGETS);
     dir = await mkdtemp(join(tmpdir(), "scale-"));
-    usage = join(dir, "usage.cjs");
-    const tell =
-      "process.on('exit',()=>require('fs').writeFileSync(process.env.USAGE,String(process.resourceUsage().maxRSS)))";
-    await writeFile(usage, tell);
     for (const name of TARGETS) {
       const description: ClusterDescription = {
         name,
@@ -76,7 +73,7 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
   });
 
   async function measured(context: string, paths: readonly string[], ...args: string[]) {
-    const env = { NODE_OPTIONS: `--require ${usage}`, USAGE: join(dir, "rss") };
+    const env = { NODE_OPTIONS: `--require ${TELL_USAGE}`, USAGE: join(dir, "rss") };
     const started = performance.now();
     const kubeconfig = servers.kubeconfig;
     const ended: Ended = await run("import-secrets", ["--context", context, ...args, ...paths], { kubeconfig, env });

@@ -194,7 +194,8 @@ export function flags(values: Record<string, string>): string[] {
   return Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 }
 
-function apiServer(name: string, url: string, ca: Issuer, caFile: string, agent: Agent): ApiServer {
+/** Asks an API server, real or of the sandbox, whose users' tokens are `<name>-token`. */
+export function apiServer(name: string, url: string, ca: Issuer, caFile: string, agent: Agent): ApiServer {
   const request: ApiServer["request"] = (method, path, body, { user = "admin", contentType } = {}) =>
     new Promise((resolve, reject) => {
       const headers = {
@@ -255,8 +256,8 @@ function collectionPath({ apiVersion, kind, metadata }: KubernetesObject): strin
   return metadata.namespace ? `${root}/namespaces/${metadata.namespace}/${plural}` : `${root}/${plural}`;
 }
 
-/** JSON, which is YAML too. */
-function kubeconfigOf(servers: readonly ApiServer[], user: string): string {
+/** A kubeconfig with a context for each, all as `user`; the first is the current one. JSON, which is YAML too. */
+export function kubeconfigOf(servers: readonly Pick<ApiServer, "name" | "url" | "ca">[], user: string): string {
   const config = {
     apiVersion: "v1",
     kind: "Config",

@@ -1,0 +1,150 @@
+/** Two clusters, of 1.20 and of 1.18, each behind a relay that can go wrong: on the sandbox, or on real API servers. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { V1Secret } from "@kubernetes/client-node";
+import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { type ApiServer, apiServer, kubeconfigOf, startApiServers } from "./real-apiservers.ts";
+import { type Relay, startRelay } from "./relay.ts";
+
+/** What a command may change, a list for each cluster. */
+export type State = KubernetesObject[][];
+
+export interface BehindRelays {
+  dir: string;
+  /** Contexts `c1` and `c2`, through the relays. */
+  kubeconfig: string;
+  relays: Relay[];
+  servers: ApiServer[];
+  state(): Promise<State>;
+  /** Makes all as it was, behind the relays. */
+  restore(state: State): Promise<void>;
+  /** Gives `c2` other certificates, of another CA, as a rotation does. */
+  rotate(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const NAMESPACE = "kube-system";
+const LISTS = ["secrets", "configmaps"].map((plural) => `/api/v1/namespaces/${NAMESPACE}/${plural}`);
+const WORKLOADS = ["daemonsets/cilium", "deployments/clustermesh-apiserver"].map(
+  (path) => `/apis/apps/v1/namespaces/${NAMESPACE}/${path}`,
+);
+/** The Secrets of a mesh, in the order in which peers go through them. */
+const SECRETS = ["cilium-kvstoremesh", "cilium-clustermesh"] as const;
+
+const descriptions = ["1.20.2", "1.18.5"].map(
+  (version, i): ClusterDescription => ({
+    name: `c${i + 1}`,
+    id: i + 1,
+    version,
+    nodes: [{ name: `c${i + 1}-node`, internalIPs: [`172.18.${i}.2`], podCIDRs: [`10.${i}.0.0/24`] }],
+  }),
+);
+
+/** Starts them. */
+export async function behindRelays(on: "sandbox" | "real"): Promise<BehindRelays> {
+  const dir = mkdtempSync(join(tmpdir(), "behind-relays-"));
+  const agent = new Agent({ keepAlive: true });
+  const { servers, stop: stopServers } = on === "real" ? await real() : await embedded();
+  const relays = await Promise.all(servers.map(({ url, ca }) => startRelay({ url, ca: ca.cert })));
+  const kubeconfig = join(dir, "kubeconfig");
+  const named = relays.map(({ url, ca }, i) => ({ name: `c${i + 1}`, url, ca }));
+  writeFileSync(kubeconfig, kubeconfigOf(named, "admin"), { mode: 0o600 });
+
+  async function real() {
+    const started = await startApiServers(descriptions.map(({ name }) => name));
+    for (const [i, server] of started.all.entries()) await server.create(objectsOf(i));
+    return { servers: started.all, stop: started.stop };
+  }
+  async function embedded() {
+    const users = [{ name: "admin", token: "admin-token" }];
+    const sandbox = await startSandbox({ clusters: descriptions.map((description) => ({ description, users })), dir });
+    const all = sandbox.clusters.map(({ description, api }) => apiServer(description.name, api.url, api.ca, "", agent));
+    return { servers: all, stop: sandbox.stop };
+  }
+
+  return {
+    dir,
+    kubeconfig,
+    relays,
+    servers,
+    state: () => Promise.all(servers.map(stateOf)),
+    restore: async (state) => {
+      await Promise.all(relays.map((relay) => relay.mend()));
+      await Promise.all(servers.map((server, i) => restore(server, state[i] ?? [])));
+    },
+    rotate: async () => {
+      const secrets = objectsOf(1).filter(({ kind }) => kind === "Secret");
+      for (const { metadata, ...rest } of secrets) {
+        const { resourceVersion: _, uid: __, ...kept } = metadata;
+        await servers[1]?.ask("PUT", `${LISTS[0]}/${metadata.name}`, { ...rest, metadata: kept });
+      }
+    },
+    stop: async () => {
+      await Promise.all(relays.map((relay) => relay.stop()));
+      await stopServers();
+      agent.destroy();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The two Secrets of a mesh in a state of one cluster; undefined for one that is not there. */
+export function secretsOf(state: readonly KubernetesObject[]): (V1Secret | undefined)[] {
+  return SECRETS.map(
+    (name) => state.find((one) => one.kind === "Secret" && one.metadata.name === name) as unknown as V1Secret,
+  );
+}
+
+/** What the peers' data is, for comparing. */
+export function written(state: State): string {
+  const users = (one: KubernetesObject) => one.kind === "ConfigMap" && one.metadata.name === "clustermesh-remote-users";
+  const sorted = (data: object = {}) => Object.fromEntries(Object.entries(data).sort());
+  return JSON.stringify(
+    state.map((objects) => [...secretsOf(objects), objects.find(users)].map((one) => sorted(one?.data))),
+  );
+}
+
+function objectsOf(index: number): KubernetesObject[] {
+  const description = descriptions[index];
+  if (!description) throw new Error("no such cluster");
+  return clusterObjects(description, clusterPki(description, { key: "ec" }));
+}
+
+async function stateOf({ ask }: ApiServer): Promise<KubernetesObject[]> {
+  const lists = await Promise.all(LISTS.map((path) => ask("GET", path)));
+  const workloads = await Promise.all(WORKLOADS.map((path) => ask("GET", path)));
+  const items = lists.flatMap(({ items }: { items: KubernetesObject[] }, i) =>
+    items.map((item) => ({ ...item, apiVersion: "v1", kind: i === 0 ? "Secret" : "ConfigMap" })),
+  );
+  return [...items, ...workloads];
+}
+
+async function restore(server: ApiServer, wanted: KubernetesObject[]): Promise<void> {
+  const content = ({ data, spec, metadata }: KubernetesObject) =>
+    JSON.stringify([data, spec, metadata.annotations, metadata.labels]);
+  const same = (a: KubernetesObject, b: KubernetesObject) => a.kind === b.kind && a.metadata.name === b.metadata.name;
+  const now = await stateOf(server);
+  for (const object of now.filter((one) => !wanted.some((other) => same(one, other)))) {
+    await server.ask("DELETE", pathOf(object));
+  }
+  for (const object of wanted) {
+    const standing = now.find((one) => same(one, object));
+    if (standing && content(standing) === content(object)) continue;
+    const { resourceVersion: _, uid: __, creationTimestamp: ___, ...metadata } = object.metadata;
+    const path = pathOf(object);
+    await server.ask(standing ? "PUT" : "POST", standing ? path : path.replace(/\/[^/]+$/, ""), {
+      ...object,
+      metadata,
+    });
+  }
+}
+
+function pathOf({ kind, metadata: { name } }: KubernetesObject): string {
+  const index = ["Secret", "ConfigMap"].indexOf(kind);
+  return index === -1 ? (WORKLOADS[kind === "DaemonSet" ? 0 : 1] ?? "") : `${LISTS[index]}/${name}`;
+}
