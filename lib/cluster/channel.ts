@@ -4,7 +4,7 @@ import { constants, connect as http2Connect } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { checkServerIdentity, type TLSSocket, connect as tlsConnect } from "node:tls";
-import { ConnectionError, cannotReach, explain } from "./connection-error.ts";
+import { ConnectionError, cannotReach, closed, explain, NOT_TAKEN } from "./connection-error.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Context } from "./kubeconfig.ts";
 import { limited } from "./limited.ts";
@@ -37,7 +37,7 @@ export interface Channel {
   protocol: "h2" | "http/1.1";
   /** False once it takes no more requests. */
   isUsable(): boolean;
-  /** Fails with whatever Node says; {@link wasNotTaken} tells whether the server surely did nothing. */
+  /** Fails with whatever Node says; `wasNotTaken` tells whether the server surely did nothing. */
   send(request: Request, headers: Credentials["headers"], signal: AbortSignal): Promise<Response>;
 }
 
@@ -116,10 +116,6 @@ export async function openChannel(
   }
 }
 
-export function closed(context: Context): ConnectionError {
-  return cannotReach(context, "the connection was closed");
-}
-
 function connected<T extends Socket>(socket: T, event: "connect" | "secureConnect", signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     signal.addEventListener("abort", () => socket.destroy(), { once: true });
@@ -130,13 +126,6 @@ function connected<T extends Socket>(socket: T, event: "connect" | "secureConnec
 }
 
 const cut = () => Object.assign(new Error("the connection was cut"), { code: "ECONNRESET" });
-
-const NOT_TAKEN = "REFUSED_STREAM";
-
-/** Whether a request that failed was surely not begun by the server, so that even a write may be sent again. */
-export function wasNotTaken({ code }: NodeJS.ErrnoException): boolean {
-  return code === NOT_TAKEN || code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
-}
 
 /** Collects an answer's body. */
 class Body {

@@ -52,3 +52,15 @@ function reason(error: unknown): string | undefined {
   if (/_ALERT_(.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code)) return "it refused the client certificate";
   return REASONS[code];
 }
+
+export function closed(context: Context): ConnectionError {
+  return cannotReach(context, "the connection was closed");
+}
+
+/** The code of a request that the server refused before it began with it. */
+export const NOT_TAKEN = "REFUSED_STREAM";
+
+/** Whether a request that failed was surely not begun by the server, so that even a write may be sent again. */
+export function wasNotTaken({ code }: NodeJS.ErrnoException): boolean {
+  return code === NOT_TAKEN || code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
+}

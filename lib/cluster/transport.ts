@@ -1,7 +1,7 @@
 /** One connection to an API server, with the credentials of a context: what is asked, asked again, and given up. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Channel, closed, openChannel, type Request, type Response, wasNotTaken } from "./channel.ts";
-import { ConnectionError, explain } from "./connection-error.ts";
+import type { Channel, Request, Response } from "./channel.ts";
+import { ConnectionError, closed, explain, wasNotTaken } from "./connection-error.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Context } from "./kubeconfig.ts";
 
@@ -47,7 +47,10 @@ export function connect(context: Context, obtain: () => Promise<Credentials>, op
   const silent = new WeakSet<Channel>();
 
   function open(): Promise<Channel> {
-    const opened = openChannel(context, credentials, { connectTimeout, env, signal: closing.signal });
+    // Loaded only now: a program that connects to nothing, for its help or a wrong call, needs no HTTP.
+    const opened = import("./channel.ts").then(({ openChannel }) =>
+      openChannel(context, credentials, { connectTimeout, env, signal: closing.signal }),
+    );
     opened.then(
       ({ protocol }) => trace?.(`connected, ${protocol}`),
       () => drop(opened),
@@ -72,9 +75,9 @@ export function connect(context: Context, obtain: () => Promise<Credentials>, op
   async function attempt(request: Request): Promise<Response> {
     const { headers } = await credentials;
     const current = await take();
-    const started = performance.now();
+    const started = Date.now();
     const told = (what: string | number) =>
-      trace?.(`${request.method} ${request.path} ${what} ${Math.round(performance.now() - started)} ms`);
+      trace?.(`${request.method} ${request.path} ${what} ${Date.now() - started} ms`);
     const limit = new AbortController();
     const timer = requestTimeout > 0 ? setTimeout(() => limit.abort(), requestTimeout) : undefined;
     const all: Credentials["headers"] = { accept: "application/json", "user-agent": "clustermesh-secrets", ...headers };

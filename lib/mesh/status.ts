@@ -7,7 +7,7 @@ import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
-import { type PeerProbe, PARALLEL as PROBES, type ProbeOptions, probePeers } from "../probe/probe.ts";
+import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
 import { externalWorkloads } from "./external-workloads.ts";
 import { ownOf, peersOf, readMember, type Seen } from "./member.ts";
 import { judgePairs, type Pair } from "./pairs.ts";
@@ -179,6 +179,8 @@ function clash(clusters: readonly ClusterStatus[]): void {
 }
 
 async function probeAll(members: readonly Seen[], options: Omit<ProbeOptions, "own">): Promise<[Seen, PeerProbe[]][]> {
+  // gRPC is loaded only where somebody is asked by it.
+  const { PARALLEL: PROBES, probePeers } = await import("../probe/probe.ts");
   const enter = limited(PROBES);
   return Promise.all(
     members.map(async (member): Promise<[Seen, PeerProbe[]]> => {

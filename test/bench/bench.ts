@@ -1,37 +1,33 @@
 /**
- * `make bench`: wall times of the programs as built, as whole processes, in one run and interleaved: against bare
- * node, and against kubectl and the same exchange by kubectl and jq where they are there. On a real API server where
- * the binaries are there, else on the sandbox.
+ * `make bench`: the programs as built, as whole processes, in one run and interleaved: against bare node, and against
+ * kubectl and the same exchange by kubectl and jq where they are there. On real API servers where the binaries are
+ * there, else on the sandbox.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { stringify } from "yaml";
-import { writePeerFile } from "../../lib/peer/secret.ts";
-import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
-import { issue, makeCa } from "../../lib/sandbox/pki.ts";
-import { startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { programPath, run } from "../support/programs.ts";
-import { findAssets, startApiServers } from "../support/real.ts";
+import { type Clusters, manyFiles, startClusters } from "./clusters.ts";
+import { interleave, measure, measureMemory, ratio, type Subject, summary } from "./measure.ts";
 import { writeScripts } from "./with-kubectl.ts";
 
 const RUNS = Number(process.env.RUNS ?? 21);
-const NAMES = ["cluster1", "cluster2", "cluster3"];
+/** Of what takes longer. */
+const FEW = Math.ceil(RUNS / 4);
+/** How many clusters one `connect` brings together, on the sandbox. */
+const MESHES = [3, 10, 30, 100, 254, 510];
 
-const descriptions = NAMES.map((name, i) => ({
-  name,
-  id: i + 1,
-  version: "1.20.2",
-  nodes: [{ name: `${name}-node`, internalIPs: [`172.18.${i}.2`] }],
-}));
-
-/** What a program may take at the most, as a share of what the same exchange takes by kubectl and jq. */
+/** What a program may take at the most, as a share of something else in the same run. */
 const GOALS = [
-  { what: "extract-secret", against: "eight kubectl get, and jq", most: 0.45 },
-  { what: "import-secrets, 2 new files", against: "jq, and kubectl apply, 2 new files", most: 1 },
+  { what: "--help", against: "node -e 0", most: 1.5 },
+  { what: "extract-secret", against: "eight kubectl get, and jq", most: 0.4 },
+  { what: "import-secrets, 2 new files", against: "jq, and kubectl apply, 2 new files", most: 0.75 },
+  { what: "import-secrets, 46 new files", against: "jq, and kubectl apply, 46 new files", most: 0.3 },
   { what: "connect, 3 clusters", against: "a mesh of 3 by kubectl and jq", most: 0.2 },
   { what: "inspect, 510 files", against: "node:crypto on the certificates of 510 files", most: 3 },
+  { what: "extract-secret, 50 ms away", against: "eight kubectl get, and jq, 50 ms away", most: 0.25 },
 ];
 
 /** Reads every certificate of a folder of files. */
@@ -44,62 +40,49 @@ for (const file of readdirSync(folder)) {
   for (const key in data) if (key.endsWith(".crt")) new X509Certificate(Buffer.from(data[key], "base64"));
 }`;
 
-interface Subject {
-  what: string;
-  command: string[];
-  /** Done before each run, and not measured. */
-  before?: () => Promise<void>;
-}
+/** A request in what --debug tells. */
+const REQUEST = /ms {2}\S+: [A-Z]+ \//g;
 
 const dir = mkdtempSync(join(tmpdir(), "clustermesh-bench-"));
-const { kubeconfig, where, forget, stop } = await start();
+const folder = (name: string) => {
+  mkdirSync(join(dir, name));
+  return join(dir, name);
+};
+const byHand = ["kubectl", "jq", "bash"].every(has) ? writeScripts(dir) : undefined;
+const program = ([name = "", ...args]: string[]) => [process.execPath, programPath(name), ...args];
+const mesh = (...args: string[]) => program(["clustermesh-secrets", ...args]);
 // kubectl remembers what an API server can do: here, so that it is warm after the first round.
-const environment = { ...process.env, KUBECONFIG: kubeconfig, KUBECACHEDIR: join(dir, "kube-cache") };
-try {
-  const files = await Promise.all(
-    NAMES.map(async (context) => {
-      const file = join(dir, `${context}.json`);
-      const { code, stderr } = await run("extract-secret", ["--context", context, "--output-file", file], {
-        kubeconfig,
-      });
-      if (code !== 0) throw new Error(stderr);
-      return file;
-    }),
-  );
-  const importing = ["import-secrets", "--context", "cluster1", ...files.slice(1)];
-  const program = ([name = "", ...args]: string[]) => [process.execPath, programPath(name), ...args];
-  const kubectl = ["kubectl", "--context", "cluster2", "-n", "kube-system", "get", "secret", "cilium-ca", "-o", "json"];
-  const byScripts = has("kubectl") && has("jq") && has("bash") ? scripted() : undefined;
-  const many = manyFiles(join(dir, "many"), 510);
-  const connecting = program(["clustermesh-secrets", "connect", ...NAMES, "--yes"]);
-  // What is compared runs one after the other; an import of what stands there follows the one that brought it there.
-  const subjects: Subject[] = [
-    { what: "node -e 0", command: [process.execPath, "-e", "0"] },
-    { what: "extract-secret --help", command: program(["extract-secret", "--help"]) },
-    { what: "extract-secret", command: program(["extract-secret", "--context", "cluster2"]) },
-    ...(byScripts ? [{ what: "eight kubectl get, and jq", command: byScripts.extract }] : []),
-    ...(byScripts ? [{ what: "jq, and kubectl apply, 2 new files", command: byScripts.import, before: forget }] : []),
-    { what: "import-secrets, 2 new files", command: program(importing), before: forget },
-    { what: "import-secrets, 2 files, unchanged", command: program(importing) },
-    ...(has("kubectl") ? [{ what: "kubectl get secret", command: kubectl }] : []),
-    ...(byScripts ? [{ what: "a mesh of 3 by kubectl and jq", command: byScripts.mesh, before: forget }] : []),
-    { what: "connect, 3 clusters", command: connecting, before: forget },
-    { what: "status, 3 clusters", command: program(["clustermesh-secrets", "status", ...NAMES, "--fail-on=error"]) },
-    { what: "node:crypto on the certificates of 510 files", command: [process.execPath, "-e", READ_ALL, many] },
-    { what: "inspect, 510 files", command: program(["clustermesh-secrets", "inspect", many]) },
-  ];
+const environment = (kubeconfig: string) => ({
+  ...process.env,
+  KUBECONFIG: kubeconfig,
+  KUBECACHEDIR: join(dir, "kube-cache"),
+});
+const times = new Map<string, number[]>();
+const record = async (subjects: readonly Subject[], rounds: number) => {
+  for (const [what, all] of await interleave(subjects, rounds)) times.set(what, all);
+};
 
-  const times = new Map<string, number[]>(subjects.map(({ what }) => [what, []]));
-  for (let i = -1; i < RUNS; i++) {
-    for (const { what, command, before } of subjects) {
-      await before?.();
-      const taken = await measure(command, environment);
-      if (i >= 0) times.get(what)?.push(taken);
-    }
+let where = "";
+try {
+  const three = await startClusters(folder("three"), 3);
+  let usage: string[];
+  try {
+    where = three.where;
+    usage = await measureThree(three);
+  } finally {
+    await three.stop();
   }
-  const results = [...times].map(([what, all]) => ({ what, ...summary(all) }));
+  const ten = await startClusters(folder("ten"), 10);
+  try {
+    await record(connecting(ten, ""), FEW);
+  } finally {
+    await ten.stop();
+  }
+  const meshes = await measureMeshes();
+
+  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${where}`;
+  const results = [...times].map(([what, all]) => ({ what, runs: all.length, ...summary(all) }));
   const base = results[0]?.median ?? 1;
-  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${RUNS} runs, ${where}`;
   console.log(`${machine}\n`);
   console.log("| whole process | median | min–max | × bare node |\n| --- | ---: | ---: | ---: |");
   for (const { what, median, min, max } of results) {
@@ -107,129 +90,193 @@ try {
   }
   const ratios = GOALS.flatMap(({ what, against, most }) => {
     const [ours, theirs] = [times.get(what), times.get(against)];
-    if (!ours || !theirs) return [];
-    // Round by round: what slows the whole machine down for a while slows both.
-    const { median } = summary(ours.map((time, i) => time / (theirs[i] ?? 1)));
-    return [{ what, against, ratio: Number(median.toFixed(2)), most }];
+    return ours && theirs ? [{ what, against, ratio: ratio(ours, theirs), most }] : [];
   });
   console.log("");
   for (const { what, against, ratio, most } of ratios) {
     console.log(`${what} / ${against}: ${ratio} (goal: at most ${most}${ratio > most ? "; MISSED" : ""})`);
   }
-  if (ratios.length === 0) console.log("not compared: the exchange by hand takes kubectl, jq and bash");
-  console.log("\nWhere the time goes (one run, milliseconds since the process started):");
-  console.log(`\n${(await trace(["extract-secret", "--context", "cluster2"])).join("\n")}`);
-  await forget();
-  console.log(`\n${(await trace(importing)).join("\n")}`);
+  if (!byHand) console.log("not compared: the exchange by hand takes kubectl, jq and bash");
+  console.log(`\n${usage.join("\n")}\n\n${meshes.join("\n")}`);
   writeFileSync("bench-results.json", `${JSON.stringify({ machine, results, ratios }, null, 2)}\n`);
-
-  /** The commands of the exchange by kubectl and jq, the import's with files that its extraction made. */
-  function scripted(): { extract: string[]; import: string[]; mesh: string[] } {
-    const scripts = writeScripts(dir);
-    const made = NAMES.slice(1).map((context) => {
-      const file = join(dir, `${context}-by-kubectl.json`);
-      writeFileSync(file, execFileSync(scripts.extract, [context], { env: environment }), { mode: 0o600 });
-      return file;
-    });
-    const mesh = [scripts.mesh, dir, ...NAMES];
-    return { extract: [scripts.extract, "cluster2"], import: [scripts.import, "cluster1", ...made], mesh };
-  }
-
-  async function trace([name = "", ...args]: string[]): Promise<string[]> {
-    const { stderr } = await run(name, [...args, "--debug"], { kubeconfig });
-    return [`$ ${name}`, ...stderr.split("\n").filter((line) => / ms {2}/.test(line))];
-  }
 } finally {
-  await stop();
   rmSync(dir, { recursive: true, force: true });
 }
 
-/** Files of one CA, each with a client certificate of its own. */
-function manyFiles(folder: string, count: number): string {
-  mkdirSync(folder);
-  const ca = makeCa({ cn: "Cilium CA", key: "ec" });
-  for (let id = 1; id <= count; id++) {
-    const name = `peer${id}`;
-    const peer = {
-      name,
-      endpoints: [`https://${name}.mesh.cilium.io:32379`],
-      hostAliases: [{ hostname: `${name}.mesh.cilium.io`, ips: ["172.18.0.2"] }],
-      ca: { pem: ca.cert },
-      client: issue(ca, { cn: "remote", usage: "client", key: "ec" }),
-      facts: { name, id, maxConnectedClusters: 511, version: "1.20.2", serverNames: ["*.mesh.cilium.io"] },
-    };
-    writeFileSync(join(folder, `${name}.json`), JSON.stringify(writePeerFile(peer)));
-  }
-  return folder;
-}
-
-async function start() {
-  const written = [
-    ["Secret", "secrets", "cilium-clustermesh"],
-    ["Secret", "secrets", "cilium-kvstoremesh"],
-    ["ConfigMap", "configmaps", "clustermesh-remote-users"],
-  ] as const;
-  if (!findAssets()) {
-    const sandbox = await startSandbox({
-      clusters: descriptions.map((description) => ({ description, pki: { key: "rsa" } })),
-    });
-    return {
-      kubeconfig: sandbox.kubeconfig,
-      where: "the embedded sandbox",
-      forget: async () => {
-        for (const { api } of sandbox.clusters) {
-          for (const [kind, , name] of written) api.store.remove(kind, "kube-system", name);
-        }
-      },
-      stop: () => sandbox.stop(),
-    };
-  }
-  const servers = await startApiServers(NAMES);
-  for (const description of descriptions) {
-    const objects = clusterObjects(description, clusterPki(description));
-    await servers.get(description.name).create(objects);
-  }
-  const target = servers.get("cluster1");
-  const { gitVersion } = (await target.ask("GET", "/version")) as { gitVersion: string };
-  // In YAML, as people have theirs.
-  const kubeconfig = join(dir, "kubeconfig");
-  writeFileSync(kubeconfig, stringify(JSON.parse(readFileSync(servers.kubeconfig, "utf8"))), { mode: 0o600 });
-  return {
-    kubeconfig,
-    where: `a real kube-apiserver ${gitVersion}`,
-    forget: async () => {
-      for (const context of NAMES) {
-        for (const [, resource, name] of written) {
-          await servers.get(context).request("DELETE", `/api/v1/namespaces/kube-system/${resource}/${name}`);
-        }
-      }
-    },
-    stop: () => servers.stop(),
-  };
-}
-
-function measure([command = "", ...args]: string[], env: NodeJS.ProcessEnv): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const started = performance.now();
-    const child = spawn(command, args, { stdio: "ignore", env });
-    child.on("error", reject);
-    child.on("exit", (code) =>
-      // 3: written or looked at, and clusters are made of objects alone here.
-      code === 0 || code === 3
-        ? resolve(performance.now() - started)
-        : reject(new Error(`${command} ${args[0]}: exit ${code}`)),
-    );
+/** Everything that three clusters are enough for. Gives the tables of requests, bytes, memory, sizes and where time goes. */
+async function measureThree({ names, kubeconfig, counted, far, relays, forget }: Clusters): Promise<string[]> {
+  const env = environment(kubeconfig);
+  const files = await Promise.all(names.map((name) => extracted(name, kubeconfig, join(dir, `${name}.json`))));
+  const old = names.slice(1).map((name) => {
+    const path = join(dir, `${name}-by-kubectl.json`);
+    if (byHand) writeFileSync(path, execFileSync(byHand.extract, [name], { env }), { mode: 0o600 });
+    return path;
   });
+  const all = manyFiles(join(dir, "many"), 510);
+  const importing = (paths: string[]) => program(["import-secrets", "--context", "cluster1", ...paths]);
+  const applying = (paths: string[]) => (byHand ? [byHand.import, "cluster1", ...paths] : []);
+  const two = files.slice(1);
+  const extracting = program(["extract-secret", "--context", "cluster2"]);
+  const hand = (subject: Subject): Subject[] => (byHand ? [subject] : []);
+  const kubectl = ["kubectl", "--context", "cluster2", "-n", "kube-system", "get", "secret", "cilium-ca", "-o", "json"];
+
+  // What is compared runs one after the other; an import of what stands there follows the one that brought it there.
+  await record(
+    [
+      { what: "node -e 0", command: [process.execPath, "-e", "0"], env },
+      { what: "--help", command: program(["extract-secret", "--help"]), env },
+      { what: "extract-secret", command: extracting, env },
+      ...hand({ what: "eight kubectl get, and jq", command: [byHand?.extract ?? "", "cluster2"], env }),
+      ...hand({ what: "jq, and kubectl apply, 2 new files", command: applying(old), env, before: forget }),
+      { what: "import-secrets, 2 new files", command: importing(two), env, before: forget },
+      { what: "import-secrets, 2 files, unchanged", command: importing(two), env },
+      ...(has("kubectl") ? [{ what: "kubectl get secret", command: kubectl, env }] : []),
+      ...connecting({ names, kubeconfig, forget }, ""),
+      { what: "status, 3 clusters", command: mesh("status", ...names, "--fail-on=error"), env },
+      {
+        what: "node:crypto on the certificates of 510 files",
+        command: [process.execPath, "-e", READ_ALL, join(dir, "many")],
+        env,
+      },
+      { what: "inspect, 510 files", command: mesh("inspect", join(dir, "many")), env },
+    ],
+    RUNS,
+  );
+  const most = [46, 100, 254, 510].map((count) => ({ count, paths: all.slice(0, count) }));
+  await record(
+    most.flatMap(({ count, paths }) => [
+      ...(count === 46
+        ? hand({ what: `jq, and kubectl apply, ${count} new files`, command: applying(paths), env, before: forget })
+        : []),
+      { what: `import-secrets, ${count} new files`, command: importing(paths), env, before: forget },
+    ]),
+    FEW,
+  );
+  const away = environment(far);
+  await record(
+    [
+      { what: "extract-secret, 50 ms away", command: extracting, env: away },
+      ...hand({
+        what: "eight kubectl get, and jq, 50 ms away",
+        command: [byHand?.extract ?? "", "cluster2"],
+        env: away,
+      }),
+      ...hand({
+        what: "jq, and kubectl apply, 2 new files, 50 ms away",
+        command: applying(old),
+        env: away,
+        before: forget,
+      }),
+      { what: "import-secrets, 2 new files, 50 ms away", command: importing(two), env: away, before: forget },
+      ...connecting({ names, kubeconfig: far, forget }, ", 50 ms away"),
+    ],
+    FEW,
+  );
+  await forget();
+
+  const usage = [
+    "| command | requests | sent | received | memory at the peak |",
+    "| --- | ---: | ---: | ---: | ---: |",
+  ];
+  const connect = ["clustermesh-secrets", "connect", ...names, "--yes"];
+  for (const [what, args] of [
+    ["extract-secret", ["extract-secret", "--context", "cluster2"]],
+    ["import-secrets, 2 new files", ["import-secrets", "--context", "cluster1", ...two]],
+    ["import-secrets, 2 files, unchanged", ["import-secrets", "--context", "cluster1", ...two]],
+    ["import-secrets, 510 new files", ["import-secrets", "--context", "cluster1", ...all]],
+    ["connect, 3 clusters", connect],
+    ["connect, 3 clusters, unchanged", connect],
+    ["status, 3 clusters", ["clustermesh-secrets", "status", ...names, "--fail-on=error"]],
+    ["rotate, 1 of 3 clusters, unchanged", ["clustermesh-secrets", "rotate", "cluster2", "--all-contexts", "--yes"]],
+    ["disconnect, 1 of 3 clusters", ["clustermesh-secrets", "disconnect", "cluster3", "--all-contexts", "--yes"]],
+  ] as [string, string[]][]) {
+    if (/510|connect, 3 clusters$/.test(what)) await forget();
+    for (const relay of relays) Object.assign(relay, { sent: 0, received: 0 });
+    const [name = "", ...rest] = args;
+    const requests = (await run(name, [...rest, "--debug"], { kubeconfig: counted })).stderr.match(REQUEST)?.length;
+    const sum = (which: "sent" | "received") => kb(relays.reduce((total, relay) => total + relay[which], 0));
+    const bytes = [sum("sent"), sum("received")];
+    if (/new|connect/.test(what)) await forget();
+    const { peak } = await measureMemory({ what, command: program(args), env }, join(dir, "usage"));
+    usage.push(`| ${what} | ${requests} | ${bytes.join(" | ")} | ${peak.toFixed(0)} MiB |`);
+  }
+  usage.push("", "| program | bundle | as V8 compiled it |", "| --- | ---: | ---: |");
+  const dist = programPath("extract-secret").replace(/[^/]+$/, "");
+  const sizes = new Map(readdirSync(dist).map((file) => [file, statSync(join(dist, file)).size]));
+  for (const [file, size] of sizes) {
+    // What is compiled ahead stands in a file of its own beside a program that loads it.
+    if (!file.endsWith(".js") || sizes.has(file.replace(/\.js$/, ".code.js"))) continue;
+    const cache = sizes.get(`${file}.cache`);
+    usage.push(`| ${file.replace(/(\.code)?\.js$/, "")} | ${kb(size)} | ${cache === undefined ? "" : kb(cache)} |`);
+  }
+  await forget();
+  usage.push("", "Where the time goes (one run, milliseconds since the process started):");
+  for (const [name, ...args] of [
+    ["extract-secret", "--context", "cluster2"],
+    ["import-secrets", "--context", "cluster1", ...two],
+  ] as [string, ...string[]][]) {
+    const { stderr } = await run(name, [...args, "--debug"], { kubeconfig });
+    usage.push("", `$ ${name}`, ...stderr.split("\n").filter((line) => / ms {2}/.test(line)));
+  }
+  return usage;
 }
 
-function summary(times: number[]): { median: number; min: number; max: number } {
-  const sorted = [...times].sort((a, b) => a - b);
-  const at = (i: number) => sorted[i] ?? 0;
-  return { median: at(sorted.length >> 1), min: at(0), max: at(sorted.length - 1) };
+/** A mesh of these clusters, by kubectl and by us. */
+function connecting(
+  { names, kubeconfig, forget }: Pick<Clusters, "names" | "kubeconfig" | "forget">,
+  away: string,
+): Subject[] {
+  const env = environment(kubeconfig);
+  const count = names.length;
+  const command = mesh("connect", ...names, "--yes");
+  return [
+    ...(byHand
+      ? [
+          {
+            what: `a mesh of ${count} by kubectl and jq${away}`,
+            command: [byHand.mesh, dir, ...names],
+            env,
+            before: forget,
+          },
+        ]
+      : []),
+    { what: `connect, ${count} clusters${away}`, command, env, before: forget },
+  ];
+}
+
+/** One `connect` of ever more clusters of the sandbox, of one CA. */
+async function measureMeshes(): Promise<string[]> {
+  const lines = ["| connect, embedded clusters of one CA | time | for each cluster | memory at the peak |"];
+  lines.push("| ---: | ---: | ---: | ---: |");
+  for (const count of MESHES) {
+    const sandbox = spawn(process.execPath, mesh("sandbox", "--clusters", String(count), "--shared-ca").slice(1), {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    try {
+      const [line] = (await once(sandbox.stdout, "data")) as [Buffer];
+      const env = environment(String(line).trim().replace("export KUBECONFIG=", ""));
+      const subject = { what: "", command: mesh("connect", "--all-contexts", "--yes"), env };
+      const { took, peak } = await measureMemory(subject, join(dir, "usage"));
+      lines.push(`| ${count} | ${(took / 1000).toFixed(1)} s | ${ms(took / count)} | ${peak.toFixed(0)} MiB |`);
+    } finally {
+      sandbox.kill();
+    }
+  }
+  return lines;
+}
+
+async function extracted(context: string, kubeconfig: string, file: string): Promise<string> {
+  const args = ["--context", context, "--output-file", file];
+  await measure({ command: program(["extract-secret", ...args]), env: environment(kubeconfig) });
+  return file;
 }
 
 function ms(time: number): string {
   return `${time.toFixed(0)} ms`;
+}
+
+function kb(bytes: number): string {
+  return `${(bytes / 1000).toFixed(bytes < 10_000 ? 1 : 0)} kB`;
 }
 
 function has(program: string): boolean {

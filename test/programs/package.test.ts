@@ -107,7 +107,15 @@ describe("the package, installed globally", () => {
 
   test("brings its code as it was compiled: this V8 takes it, and it holds nothing of where it was built", async () => {
     const caches = packed.files.map(({ path }) => path).filter((path) => path.endsWith(".cache"));
-    assert.deepEqual(caches, ["dist/extract-secret.code.js.cache", "dist/import-secrets.code.js.cache"]);
+    assert.deepEqual(caches.map((path) => path.replace(/^dist\/|\.code\.js\.cache$/g, "")).sort(), [
+      "connect",
+      "extract-secret",
+      "help",
+      "import-secrets",
+      "inspect",
+      "status",
+      "verify",
+    ]);
     for (const path of caches) {
       const cachedData = await readFile(join(installed, path));
       const code = (await readFile(join(installed, path.replace(/\.cache$/, "")), "latin1")).replace("#!", "//");
@@ -117,6 +125,23 @@ describe("the package, installed globally", () => {
         assert.ok(!cachedData.includes(foreign), `${foreign} in ${path}`);
       }
     }
+  });
+
+  test("loads no HTTP where nothing is asked: for its help, and to inspect a file", async () => {
+    const file = join(dir, "inspected.json");
+    const env = { KUBECONFIG: sandbox.kubeconfig };
+    assert.equal((await call("extract-secret", ["--context", "cluster1", "--output-file", file], env)).code, 0);
+    const tell = join(dir, "tell.cjs");
+    await writeFile(tell, 'process.on("exit", () => console.error(process.moduleLoadList.join("\\n")));');
+    const loaded = async (program: string, ...args: string[]) => {
+      const { stderr } = await call(program, args, { ...env, NODE_OPTIONS: `--require ${tell}` });
+      return stderr.split("\n").filter((line) => /^NativeModule (http2?|https|tls|child_process|dns)$/.test(line));
+    };
+    assert.notDeepEqual(await loaded("extract-secret", "--context", "cluster1"), []);
+    for (const args of [["--help"], ["inspect", file], ["connect", "--help"]]) {
+      assert.deepEqual(await loaded("clustermesh-secrets", ...args), [], args[0]);
+    }
+    assert.deepEqual(await loaded("extract-secret", "--help"), []);
   });
 
   test("requires what it loads later, for Node reads a whole file for its exports before it imports it", async () => {
