@@ -1,4 +1,5 @@
 /** Importing peers into several targets: all are checked before anything is written anywhere. */
+import { setImmediate as turn } from "node:timers/promises";
 import type { KubernetesApi } from "../cluster/api.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
@@ -96,7 +97,16 @@ export async function importPeers(
     let planOptions = options.plan;
     const planFor = (target: Target, endpoints: PlanOptions["endpoints"]) =>
       plan(target, options.peersFor?.(target, peers) ?? peers, { ...planOptions, ...(endpoints && { endpoints }) });
-    let plans = ready.map(({ target, endpoints }) => planFor(target, endpoints));
+    const planAll = async () => {
+      const all: Plan[] = [];
+      for (const { target, endpoints } of ready) {
+        all.push(planFor(target, endpoints));
+        // Hundreds take seconds: an interruption is to be heard in between.
+        await turn();
+      }
+      return all;
+    };
+    let plans = await planAll();
     const forbidden = await inParallel(ready, async ({ api, target }, i) =>
       options.forbidden?.(api, target, plans[i] as Plan),
     );
@@ -112,7 +122,7 @@ export async function importPeers(
     if (waiting.length > 0 && planOptions.restarts === "deployments" && options.mayRestartAgents) {
       if (await options.mayRestartAgents(waiting.map(({ source }) => source.source))) {
         planOptions = { ...planOptions, restarts: "all" };
-        plans = ready.map(({ target, endpoints }) => planFor(target, endpoints));
+        plans = await planAll();
       }
     }
     for (const [i, { source }] of ready.entries()) options.intend?.(source.source, plans[i] as Plan);

@@ -81,9 +81,11 @@ export function mergeEntries(
     if (old) for (const key of keysOf(old)) replaced.add(key);
   }
 
-  const after = readEntries(files, {}, "");
-  const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry)]));
-  for (const key of replaced) if (!named.has(key)) files.delete(key);
+  if (replaced.size > 0) {
+    const after = readEntries(files, {}, "");
+    const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry)]));
+    for (const key of replaced) if (!named.has(key)) files.delete(key);
+  }
 
   const changes = new Map<string, Buffer | null>();
   for (const key of [...new Set([...standing.keys(), ...files.keys()])].sort()) {
