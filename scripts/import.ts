@@ -7,7 +7,7 @@ import { announcePlan } from "../lib/show/import.ts";
 import { type Arguments, type Command, clusterOptions, main } from "./cli.ts";
 import { addressesOf, targetsOf } from "./targets.ts";
 import { agreed, style, tell } from "./terminal.ts";
-import { carryingOut, dryRunOf, print, said, writingOptions } from "./writing.ts";
+import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
 
 const options = {
   context: { type: "array", string: true, describe: "context of a target (repeatable); else the current one" },
@@ -122,12 +122,6 @@ function endpointsOf(values: readonly string[]): Map<string, string[]> {
     endpoints.set(name, [...(before ?? []), ...(endpoint === "" ? [] : [endpoint])]);
   }
   return endpoints;
-}
-
-function mayRestartAgents(sources: string[]): Promise<boolean> {
-  return agreed(
-    `${sources.join(", ")}: the agents need host aliases, which restarts all Cilium agents there. Do it now?`,
-  );
 }
 
 function mayDrop(): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** What the commands over many clusters have in common: which contexts they write, how they ask, and how they end. */
-import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { targetKey } from "../lib/cluster/kubeconfig.ts";
+import { readText } from "../lib/exchange/files.ts";
 import type { ImportOptions } from "../lib/exchange/import.ts";
 import type { MeshResult } from "../lib/mesh/connect.ts";
 import type { ReadOptions, WriteOptions } from "../lib/mesh/members.ts";
@@ -15,7 +15,7 @@ import { harmless } from "../lib/show/style.ts";
 import { type Arguments, clusterOptions, duration } from "./cli.ts";
 import { addressesOf, connectFor, contextsNamed } from "./targets.ts";
 import { agreed, style, tell, warn } from "./terminal.ts";
-import { carryingOut, dryRunOf, print, said, writingOptions } from "./writing.ts";
+import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
 
 /** How long until --wait looks again, in milliseconds. */
 const INTERVAL = 2_000;
@@ -64,12 +64,8 @@ export async function sourcesOf(args: MeshArguments, names: readonly string[]): 
 }
 
 async function contextsIn(path: string): Promise<string[]> {
-  try {
-    const lines = (await readFile(path, "utf8")).split("\n").map((line) => line.trim());
-    return lines.filter((line) => line !== "" && !line.startsWith("#"));
-  } catch (error) {
-    throw new UserError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`, EXIT.refused);
-  }
+  const lines = (await readText(path)).split("\n").map((line) => line.trim());
+  return lines.filter((line) => line !== "" && !line.startsWith("#"));
 }
 
 /** How clusters are read and written by these arguments, and what ends the command. */
@@ -102,6 +98,7 @@ export function working(args: MeshArguments, question: string) {
     endpoints: new Map(),
     resolve: addressesOf,
     ...(!args.diff && { intend: (source, plan) => said(announcePlan(source, plan, style)) }),
+    ...(asks && { mayRestartAgents }),
     ...(writing && !args.yes && { mayWrite }),
     ...(writing && process.stderr.isTTY && { finished: progress() }),
   };

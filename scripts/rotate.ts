@@ -1,5 +1,5 @@
 /** `clustermesh-secrets rotate`: a cluster's new certificates to its importers. */
-import { readFile } from "node:fs/promises";
+import { readText } from "../lib/exchange/files.ts";
 import { rotate } from "../lib/mesh/rotate.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { harmless } from "../lib/show/style.ts";
@@ -34,7 +34,7 @@ export const rotateMain = (program: string, argv: string[]): Promise<void> =>
 async function runRotate(args: Arguments<typeof options>, again = ""): Promise<number> {
   const [name, ...others] = args.files;
   if (name === undefined || others.length > 0) throw new UserError("name one cluster; see --help", EXIT.refused);
-  const trust = args.trust === undefined ? undefined : await textOf(args.trust);
+  const trust = args.trust === undefined ? undefined : await readText(args.trust);
   const sources = await sourcesOf(args, []);
   const own = trust === undefined ? await sourcesOf({ ...args, ...NO_OTHERS }, [name]) : [];
   const importers = sources.filter(({ source }) => source !== name);
@@ -53,11 +53,3 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
 }
 
 const NO_OTHERS = { context: [], "contexts-file": undefined, "all-contexts": false };
-
-async function textOf(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    throw new UserError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`, EXIT.refused);
-  }
-}

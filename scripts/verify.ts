@@ -1,6 +1,5 @@
 /** `clustermesh-secrets verify`: is it true, seen from here? */
-import { readFile } from "node:fs/promises";
-import { readPeers } from "../lib/exchange/files.ts";
+import { readPeers, readText } from "../lib/exchange/files.ts";
 import { ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import type { Finding } from "../lib/peer/findings.ts";
@@ -145,15 +144,9 @@ async function givenOwn({
   key,
   ca,
 }: Arguments<typeof options>): Promise<{ ca?: string; client?: ClientCertificate }> {
-  const read = async (path: string) => {
-    try {
-      return await readFile(path, "utf8");
-    } catch (error) {
-      throw new UserError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`, EXIT.refused);
-    }
-  };
   return {
-    ...(ca !== undefined && { ca: await read(ca) }),
-    ...(cert !== undefined && key !== undefined && { client: { cert: await read(cert), key: await read(key) } }),
+    ...(ca !== undefined && { ca: await readText(ca) }),
+    ...(cert !== undefined &&
+      key !== undefined && { client: { cert: await readText(cert), key: await readText(key) } }),
   };
 }

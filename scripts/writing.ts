@@ -8,7 +8,7 @@ import { showFindings } from "../lib/show/findings.ts";
 import { announceChange, showReports } from "../lib/show/import.ts";
 import { styleFor } from "../lib/show/style.ts";
 import type { Arguments } from "./cli.ts";
-import { interruptible, style, tell } from "./terminal.ts";
+import { agreed, interruptible, style, tell } from "./terminal.ts";
 
 export const writingOptions = {
   tls: {
@@ -42,6 +42,13 @@ type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & { outp
 
 export function dryRunOf(args: WritingArguments): "none" | "client" | "server" {
   return args.diff && args["dry-run"] === "none" ? "client" : (args["dry-run"] as "none" | "client" | "server");
+}
+
+/** Asks whether the agents of these targets may be restarted. */
+export function mayRestartAgents(sources: string[]): Promise<boolean> {
+  return agreed(
+    `${sources.join(", ")}: the agents need host aliases, which restarts all Cilium agents there. Do it now?`,
+  );
 }
 
 /** What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code. */

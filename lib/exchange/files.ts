@@ -4,6 +4,7 @@ import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { readPeerFile } from "../peer/secret.ts";
@@ -45,6 +46,19 @@ export async function readPeers(
   }
   for (const candidate of byName.values()) findings.push(...checkPeer(candidate, now));
   return { peers: [...byName.values()], findings };
+}
+
+/**
+ * Reads a file that a flag names.
+ *
+ * @throws UserError (exit code 2) where it cannot be read.
+ */
+export async function readText(path: string): Promise<string> {
+  try {
+    return (await readOne(path)).toString();
+  } catch (error) {
+    throw new UserError(`${path}: ${reason(error)}`, EXIT.refused);
+  }
 }
 
 async function readTexts(paths: readonly string[], stdin: AsyncIterable<Uint8Array | string>, findings: Finding[]) {

@@ -79,7 +79,7 @@ function showReport(report: TargetReport, dryRun: boolean, style: Style): string
     const flag = workload.kind === "DaemonSet" ? "again with --restart-agents" : "again without --no-restarts";
     note(
       `${style.yellow("not yet connecting")}: ${workload.kind} ${workload.name} has no host alias for ` +
-        `${harmless(enumerate(hostnames))}; import ${flag} to add it, which restarts its pods`,
+        `${harmless(enumerate(hostnames))}; run ${flag} to add it, which restarts its pods`,
     );
   }
   const held = namesOf(plan, "held");
