@@ -15,6 +15,8 @@ import type { Request, Transport } from "./transport.ts";
 /** The name under which our writes stand in `managedFields`. */
 export const FIELD_MANAGER = "clustermesh-secrets";
 const PAGE = 500;
+/** An object without its content; a server that cannot do that (or a relay before it) gives it whole. */
+const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
 
 /** A kind of object. The type parameter is that of its objects. */
 export interface Resource<T extends KubernetesObject> {
@@ -65,6 +67,8 @@ export class ApiError extends UserError {
 export interface WriteOptions {
   /** The server checks and answers as if, and stores nothing. */
   dryRun?: boolean;
+  /** Have `metadata` alone in the answer: of a Secret with hundreds of peers the rest is a megabyte. */
+  metadataOnly?: boolean;
 }
 
 export interface ListOptions {
@@ -94,9 +98,10 @@ export class KubernetesApi {
     resource: Resource<T>,
     namespace: string,
     name: string,
+    { metadataOnly = false }: Pick<WriteOptions, "metadataOnly"> = {},
   ): Promise<T | undefined> {
     const subject: Subject = { verb: "get", resource, namespace, name };
-    const request: Request = { method: "GET", path: pathOf(subject) };
+    const request: Request = { method: "GET", path: pathOf(subject), ...(metadataOnly && { accept: METADATA_ONLY }) };
     try {
       return (await this.#send(subject, request)) as T;
     } catch (error) {
@@ -219,10 +224,11 @@ export class KubernetesApi {
     path: string,
     contentType: string,
     body: object,
-    { dryRun = false }: WriteOptions,
+    { dryRun = false, metadataOnly = false }: WriteOptions,
   ): Promise<unknown> {
     const query = new URLSearchParams({ fieldManager: FIELD_MANAGER, ...(dryRun && { dryRun: "All" }) });
-    return this.#send(subject, { method, path: `${path}?${query}`, body: JSON.stringify(body), contentType });
+    const request: Request = { method, path: `${path}?${query}`, body: JSON.stringify(body), contentType };
+    return this.#send(subject, { ...request, ...(metadataOnly && { accept: METADATA_ONLY }) });
   }
 
   async #send(subject: Subject, request: Request): Promise<unknown> {

@@ -25,6 +25,8 @@ export interface Request {
   path: string;
   body?: string;
   contentType?: string;
+  /** Default: `application/json`. */
+  accept?: string;
 }
 
 export interface Response {

@@ -80,7 +80,11 @@ export function connect(context: Context, obtain: () => Promise<Credentials>, op
       trace?.(`${request.method} ${request.path} ${what} ${Date.now() - started} ms`);
     const limit = new AbortController();
     const timer = requestTimeout > 0 ? setTimeout(() => limit.abort(), requestTimeout) : undefined;
-    const all: Credentials["headers"] = { accept: "application/json", "user-agent": "clustermesh-secrets", ...headers };
+    const all: Credentials["headers"] = {
+      accept: request.accept ?? "application/json",
+      "user-agent": "clustermesh-secrets",
+      ...headers,
+    };
     if (request.contentType) all["content-type"] = request.contentType;
     try {
       const response = await current.send({ ...request, path: prefix + request.path }, all, limit.signal);

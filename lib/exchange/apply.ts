@@ -27,6 +27,8 @@ export type Stored = V1Secret | V1ConfigMap | V1Deployment | V1DaemonSet;
 export interface ApplyOptions {
   /** Have the API server check and answer, and store nothing. */
   dryRun?: boolean;
+  /** Whether `wrote` needs no more of an object than its metadata. */
+  metadataOnly?: boolean;
   /** Ends the work before the next write. */
   signal?: AbortSignal;
   /** Reads the target anew after a conflict. */
@@ -91,7 +93,8 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
         ? [KVSTOREMESH_SECRET, standing.kvstoremeshSecret]
         : [AGENTS_SECRET, standing.agentsSecret];
     const known = versions.get(other) ?? asRead?.metadata?.resourceVersion;
-    return (await api.get(secrets, target.namespace, other))?.metadata?.resourceVersion !== known;
+    const now = await api.get(secrets, target.namespace, other, { metadataOnly: true });
+    return now?.metadata?.resourceVersion !== known;
   }
 
   /** Makes the changes up to the first that conflicts, counts them, and tells the versions that they gave. */
@@ -104,7 +107,7 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
       if (options.signal?.aborted) throw new Interrupted();
       options.announce(change);
       try {
-        const stored = await make(api, target.namespace, following(change, versions), options.dryRun ?? false);
+        const stored = await make(api, target.namespace, following(change, versions), options);
         versions.set(change.name, stored.metadata?.resourceVersion);
         options.wrote(change, stored);
         if (!options.dryRun) made++;
@@ -163,8 +166,13 @@ function sameChange(a: Change, b: Change): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-function make(api: KubernetesApi, namespace: string, change: Change, dryRun: boolean): Promise<Stored> {
-  const options = { dryRun };
+function make(
+  api: KubernetesApi,
+  namespace: string,
+  change: Change,
+  { dryRun = false, metadataOnly = false }: Pick<ApplyOptions, "dryRun" | "metadataOnly">,
+): Promise<Stored> {
+  const options = { dryRun, metadataOnly };
   switch (change.verb) {
     case "create":
       return change.kind === "Secret"

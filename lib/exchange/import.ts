@@ -148,6 +148,7 @@ export async function importPeers(
         const stored = new Map<string, Stored>();
         const done = await applyPlan(api, target, first, {
           dryRun: options.dryRun === "server",
+          metadataOnly: !options.previews,
           ...(options.signal && { signal: options.signal }),
           reread: async () => {
             current = await rereadTarget(api, current);

@@ -224,11 +224,18 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
   if (subresource) throw notImplemented(`the subresource ${subresource}`);
   if (resource.namespaced && namespace === undefined && verb !== "list" && verb !== "watch") throw noSuchPath();
   const dryRun = isDryRun(url.searchParams, request.method === "DELETE" ? entry.body : undefined);
+  const shown = asksForMetadata(request.headers.accept)
+    ? ({ metadata }: KubernetesObject) => ({
+        kind: "PartialObjectMetadata",
+        apiVersion: "meta.k8s.io/v1",
+        metadata,
+      })
+    : (object: KubernetesObject) => object;
   switch (verb) {
     case "get":
       return {
         status: 200,
-        body: api.store.get(resource, namespace, name as string) ?? fail(notFound(resource, name as string)),
+        body: shown(api.store.get(resource, namespace, name as string) ?? fail(notFound(resource, name as string))),
       };
     case "list": {
       const query = url.searchParams;
@@ -247,19 +254,19 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
       return { status: 200, body: { kind: `${resource.kind}List`, apiVersion: apiVersion(resource), ...page, items } };
     }
     case "create":
-      return { status: 201, body: api.store.create(resource, namespace, entry.body, dryRun) };
+      return { status: 201, body: shown(api.store.create(resource, namespace, entry.body, dryRun)) };
     case "update": {
       const next = decodeBody(resource, entry.body);
       return {
         status: 200,
-        body: api.store.update(resource, namespace, name as string, () => next, wrongUidOfUpdate, dryRun),
+        body: shown(api.store.update(resource, namespace, name as string, () => next, wrongUidOfUpdate, dryRun)),
       };
     }
     case "patch": {
       const patch = (current: KubernetesObject) => patched(resource, current, type as string, entry.body);
       return {
         status: 200,
-        body: api.store.update(resource, namespace, name as string, patch, wrongUidOfPatch, dryRun),
+        body: shown(api.store.update(resource, namespace, name as string, patch, wrongUidOfPatch, dryRun)),
       };
     }
     case "delete": {
@@ -431,6 +438,11 @@ function checkAccept(accept: string | undefined): void {
     return;
   const message = "406: Not Acceptable\n\nAvailable representations: application/json";
   throw new ApiError(406, "NotAcceptable", message, {});
+}
+
+/** Whether the first choice is an object's metadata alone, which is served for single objects. */
+function asksForMetadata(accept = ""): boolean {
+  return /^\s*application\/json;as=PartialObjectMetadata;v=v1;g=meta\.k8s\.io\s*(,|$)/.test(accept);
 }
 
 function parseJson(text: string, patching: boolean): unknown {

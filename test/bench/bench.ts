@@ -248,6 +248,7 @@ function connecting(
 async function measureMeshes(): Promise<string[]> {
   const lines = ["| connect, embedded clusters of one CA | time | for each cluster | memory at the peak |"];
   lines.push("| ---: | ---: | ---: | ---: |");
+  let verified = "";
   for (const count of MESHES) {
     const sandbox = spawn(process.execPath, mesh("sandbox", "--clusters", String(count), "--shared-ca").slice(1), {
       stdio: ["ignore", "pipe", "ignore"],
@@ -258,11 +259,20 @@ async function measureMeshes(): Promise<string[]> {
       const subject = { what: "", command: mesh("connect", "--all-contexts", "--yes"), env };
       const { took, peak } = await measureMemory(subject, join(dir, "usage"));
       lines.push(`| ${count} | ${(took / 1000).toFixed(1)} s | ${ms(took / count)} | ${peak.toFixed(0)} MiB |`);
+      if (count === 100) verified = await verifying(env);
     } finally {
       sandbox.kill();
     }
   }
-  return lines;
+  return [...lines, "", verified];
+}
+
+/** How long all peers of a cluster take to verify, and one of them. */
+async function verifying(env: NodeJS.ProcessEnv): Promise<string> {
+  const one = await extracted("cluster2", String(env.KUBECONFIG), join(dir, "one.json"));
+  const all = await measure({ command: mesh("verify", "--context", "cluster1"), env });
+  const single = await measure({ command: mesh("verify", one), env });
+  return `verify of 99 peers: ${ms(all)}, of one: ${ms(single)}, ${(all / single).toFixed(1)} times as long`;
 }
 
 async function extracted(context: string, kubeconfig: string, file: string): Promise<string> {

@@ -786,6 +786,27 @@ export const CASES: Case[] = [
     },
   },
   {
+    name: "metadata alone, where that is asked for first",
+    async run({ request }) {
+      const accept = { accept: "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json" };
+      const object = secret("partial", { data: { a: "YQ==" } });
+      const created = await request("POST", SECRETS, object, undefined, accept);
+      const patch = { metadata: { labels: { a: "b" } } };
+      const patched = await request("PATCH", `${SECRETS}/partial`, patch, "application/merge-patch+json", accept);
+      const got = await request("GET", `${SECRETS}/partial`, undefined, undefined, accept);
+      for (const { body } of [created, patched, got]) {
+        assert.deepEqual([body.kind, body.apiVersion], ["PartialObjectMetadata", "meta.k8s.io/v1"]);
+        assert.deepEqual(Object.keys(body).sort(), ["apiVersion", "kind", "metadata"]);
+        assert.equal(body.metadata.name, "partial");
+      }
+      assert.deepEqual([created.status, patched.status, got.status], [201, 200, 200]);
+      assert.notEqual(patched.body.metadata.resourceVersion, created.body.metadata.resourceVersion);
+      assert.equal(got.body.metadata.resourceVersion, patched.body.metadata.resourceVersion);
+      assert.deepEqual((await request("GET", `${SECRETS}/partial`)).body.data, { a: "YQ==" });
+      assert.equal((await request("GET", `${SECRETS}/nowhere`, undefined, undefined, accept)).body.kind, "Status");
+    },
+  },
+  {
     name: "who is nobody gets 401, and who may not gets 403 with verb, object and namespace",
     async run({ request }) {
       refused(
