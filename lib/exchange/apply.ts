@@ -55,8 +55,8 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
   let current = plan;
   let standing = target;
   for (let attempt = 1; ; attempt++) {
-    const { failed, made, versions } = await makeChanges(current);
-    if (!failed && (options.dryRun || !(await otherSecretChanged(current, versions)))) return current;
+    const { failed, made, raced } = await makeChanges(current);
+    if (!failed && !(await raced)) return current;
     if (made > 0) {
       deadline = Date.now() + CONFLICT_TIMEOUT;
       attempt = 1;
@@ -85,9 +85,8 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
    * With KVStoreMesh a peer stands in both Secrets. Whoever adds it and whoever drops it meanwhile may each come between
    * the other's two writes without a conflict, so each looks, after its last, at the Secret that it did not write last.
    */
-  async function otherSecretChanged({ changes }: Plan, versions: Versions): Promise<boolean> {
-    const last = changes.findLast(({ kind }) => kind === "Secret")?.name;
-    if (last === undefined || !target.facts.kvstoreMesh) return false;
+  async function otherSecretChanged(last: string, versions: Versions): Promise<boolean> {
+    if (options.dryRun || !target.facts.kvstoreMesh) return false;
     const [other, asRead] =
       last === AGENTS_SECRET
         ? [KVSTOREMESH_SECRET, standing.kvstoremeshSecret]
@@ -97,13 +96,19 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
     return now?.metadata?.resourceVersion !== known;
   }
 
-  /** Makes the changes up to the first that conflicts, counts them, and tells the versions that they gave. */
-  async function makeChanges({
-    changes,
-  }: Plan): Promise<{ made: number; versions: Versions; failed?: { change: Change; error: ApiError } }> {
+  /**
+   * Makes the changes up to the first that conflicts, and counts them. `raced`: whether somebody else changed the Secret
+   * that was not written last, which is asked while what is no Secret is written.
+   */
+  async function makeChanges(
+    plan: Plan,
+  ): Promise<{ made: number; raced?: Promise<boolean>; failed?: { change: Change; error: ApiError } }> {
+    const changes = options.dryRun ? combined(plan.changes) : plan.changes;
+    const last = changes.findLast(({ kind }) => kind === "Secret");
     const versions = new Map<string, string | undefined>();
+    let raced = Promise.resolve(false);
     let made = 0;
-    for (const change of options.dryRun ? combined(changes) : changes) {
+    for (const change of changes) {
       if (options.signal?.aborted) throw new Interrupted();
       options.announce(change);
       try {
@@ -111,14 +116,18 @@ export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, 
         versions.set(change.name, stored.metadata?.resourceVersion);
         options.wrote(change, stored);
         if (!options.dryRun) made++;
+        if (change === last) {
+          raced = otherSecretChanged(change.name, versions);
+          raced.catch(() => {});
+        }
       } catch (error) {
         // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
         const conflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
         if (!conflict) throw error;
-        return { made, versions, failed: { change, error } };
+        return { made, failed: { change, error } };
       }
     }
-    return { made, versions };
+    return { made, raced };
   }
 }
 
