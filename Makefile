@@ -27,7 +27,7 @@ node_modules/.installed: package.json package-lock.json
 
 build: dist/extract-secret.js ## the programs, into dist/
 
-dist/extract-secret.js: node_modules/.installed build.mjs package.json $(shell find lib scripts -name '*.ts')
+dist/extract-secret.js: node_modules/.installed build.mjs package.json $(shell find lib scripts -type f)
 	@node build.mjs
 
 demo: build ## three embedded clusters, connected end to end

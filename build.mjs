@@ -3,7 +3,7 @@
 // are loaded together.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -96,6 +96,8 @@ for (const built = new Set(); built.size < entries.size; ) {
 const licences = await Promise.all([...bundled].sort().map(licenceOf));
 const head = "The programs of clustermesh-secrets contain parts of these packages, under their own licences.";
 await writeFile("dist/THIRD-PARTY-LICENSES.txt", `${[head, ...licences].join(`\n\n${"-".repeat(80)}\n\n`)}\n`);
+const forShells = (await readdir("scripts")).filter((file) => /\.(bash|zsh|fish)$/.test(file));
+for (const file of forShells) await copyFile(join("scripts", file), join("dist", file));
 await writeFile("dist/package.json", '{"type":"commonjs"}\n');
 await compileAhead();
 for (const name of programs) await chmod(`dist/${name}.js`, 0o755);
@@ -119,6 +121,7 @@ async function compileAhead() {
       ["help", "extract-secret", "--help"],
       ["inspect", "clustermesh-secrets", "inspect", file],
       ["connect", "clustermesh-secrets", "connect", "cluster1", "cluster2", "cluster3", "--yes", "--restart-agents"],
+      ["complete", "clustermesh-secrets", "__complete", "status", ""],
       ["status", "clustermesh-secrets", "status", "--all-contexts"],
       ["verify", "clustermesh-secrets", "verify", "--context", "cluster1"],
     ];

@@ -4,14 +4,13 @@ import parseArguments from "yargs-parser";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { nearestOf } from "../lib/peer/nearest.ts";
 import { harmless } from "../lib/show/style.ts";
+import type { Completed, Option } from "./complete.ts";
 import type { HelpText } from "./help.ts";
 import { showVersion, style, tell, traced } from "./terminal.ts";
 
 /** One program or command: its help, its options, and what it does. It answers with its exit code. */
-export interface Command<O extends Record<string, Options>> extends HelpText {
+export interface Command<O extends Record<string, Option>> extends HelpText, Completed {
   options: O;
-  /** What its positional arguments are called; undefined where it takes none. */
-  positionals?: string;
   run(args: Arguments<O>): Promise<number>;
 }
 
@@ -23,20 +22,24 @@ type Value<T extends Options> = T extends { type: "boolean" }
       ? string[]
       : string;
 
-export type Arguments<O extends Record<string, Options>> = {
+export type Arguments<O extends Record<string, Option>> = {
   [K in keyof O]: O[K] extends { default: unknown } | { type: "array" } ? Value<O[K]> : Value<O[K]> | undefined;
 } & { files: string[] };
 
 /** Options by which every program reaches a cluster; their names are kubectl's. */
 export const clusterOptions = {
-  kubeconfig: { type: "string", describe: "path of the kubeconfig; else KUBECONFIG, else ~/.kube/config" },
+  kubeconfig: {
+    type: "string",
+    describe: "path of the kubeconfig; else KUBECONFIG, else ~/.kube/config",
+    completes: "files",
+  },
   namespace: { type: "string", alias: "n", describe: "Cilium's namespace; else it is looked for" },
   as: { type: "string", describe: "user to impersonate" },
   "as-group": { type: "array", string: true, describe: "group to impersonate (repeatable)" },
   "as-uid": { type: "string", describe: "uid to impersonate" },
   "request-timeout": { type: "string", default: "30s", describe: "how long one request may take; 0 for no limit" },
   debug: { type: "boolean", default: false, describe: "tell each request, and a stack where one goes wrong" },
-} as const satisfies Record<string, Options>;
+} as const satisfies Record<string, Option>;
 
 /**
  * Reads a duration as kubectl does: `30s`, `1m30s`, `500ms`, or a plain number of seconds.
@@ -60,7 +63,7 @@ export function duration(text: string, flag: string): number {
  * Runs a command: reads its arguments strictly, and turns what goes wrong into a line or two on stderr and an exit
  * code. Ends the process, as soon as what was written to stdout is out.
  */
-export async function main<O extends Record<string, Options>>(
+export async function main<O extends Record<string, Option>>(
   program: string,
   command: Command<O>,
   argv: string[],
@@ -72,12 +75,17 @@ export async function main<O extends Record<string, Options>>(
   process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
 }
 
-async function run<O extends Record<string, Options>>(
+async function run<O extends Record<string, Option>>(
   program: string,
   command: Command<O>,
   argv: string[],
 ): Promise<number> {
   try {
+    if (argv[0] === "__complete") {
+      const { complete } = await import("./complete.ts");
+      process.stdout.write(await complete({ ...command, options: { ...command.options, ...common } }, argv.slice(1)));
+      return EXIT.done;
+    }
     const args = await parse(program, command, argv);
     if (args?.debug) traced("loaded");
     return args === undefined ? EXIT.done : await command.run(args);
@@ -94,18 +102,18 @@ async function run<O extends Record<string, Options>>(
 const common = {
   help: { alias: "h", type: "boolean", describe: "show this" },
   version: { type: "boolean", describe: "show the version" },
-} as const satisfies Record<string, Options>;
+} as const satisfies Record<string, Option>;
 
 /**
  * Reads the arguments by yargs' parser. yargs itself is loaded for the help alone; what it would check is checked here.
  */
-async function parse<O extends Record<string, Options>>(
+async function parse<O extends Record<string, Option>>(
   program: string,
   command: Command<O>,
   argv: string[],
 ): Promise<Arguments<O> | undefined> {
   const { options, positionals } = command;
-  const all = Object.entries<Options>({ ...options, ...common });
+  const all = Object.entries<Option>({ ...options, ...common });
   const aliases = Object.fromEntries(all.map(([name, { alias }]) => [name, [alias ?? []].flat()]));
   checkFlags(argv, Object.entries(aliases).flat(2), program);
   const ofType = (wanted: Options["type"]) => all.filter(([, { type }]) => type === wanted).map(([name]) => name);

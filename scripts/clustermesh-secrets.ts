@@ -2,7 +2,11 @@
 import { basename } from "node:path";
 import { EXIT } from "../lib/peer/errors.ts";
 import { nearestOf } from "../lib/peer/nearest.ts";
+import type { Offer } from "./complete.ts";
 import { showVersion, style, tell } from "./terminal.ts";
+
+/** Said instead of a command by a shell. */
+const COMPLETE = "__complete";
 
 type Main = (program: string, argv: string[]) => Promise<void>;
 
@@ -47,15 +51,27 @@ const commands: Record<string, { description: string; load(): Promise<Main> }> =
     description: "keeps three embedded clusters up, to try things on",
     load: async () => (await import("./sandbox.ts")).sandboxMain,
   },
+  completion: {
+    description: "what makes bash, zsh or fish complete all this",
+    load: async () => (await import("./completion.ts")).completionMain,
+  },
 };
 
 const called = basename(process.argv[1] ?? "");
 const program = called.startsWith("kubectl-") ? "kubectl clustermesh-secrets" : "clustermesh-secrets";
-const [name, ...rest] = process.argv.slice(2);
-const command = name === undefined ? undefined : commands[name];
+// By the other name kubectl asks for what the words after `kubectl clustermesh-secrets` may go on with.
+const given = [...(called.startsWith("kubectl_complete-") ? [COMPLETE] : []), ...process.argv.slice(2)];
+const completing = given[0] === COMPLETE;
+const [name, ...rest] = completing ? given.slice(1) : given;
+const command = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
 
-if (command && Object.hasOwn(commands, name ?? "")) {
-  void command.load().then((main) => main(`${program} ${name}`, rest));
+if (command && (!completing || rest.length > 0)) {
+  void command.load().then((main) => main(`${program} ${name}`, completing ? [COMPLETE, ...rest] : rest));
+} else if (completing) {
+  const offers = Object.entries(commands).map(([command, { description }]): Offer => [command, description]);
+  void import("./complete.ts").then(({ answer }) => {
+    process.stdout.write(answer(name ?? "", rest.length > 0 ? [] : offers));
+  });
 } else if (name === "--version") {
   showVersion();
 } else if (name === "--help" || name === "-h" || name === "help") {

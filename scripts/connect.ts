@@ -8,8 +8,16 @@ import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { style, tell, warn } from "./terminal.ts";
 
 const options = {
-  hub: { type: "string", describe: "context that all others are connected with, and with nobody else" },
-  with: { type: "string", describe: "context of a cluster that those named join, and all that it knows" },
+  hub: {
+    type: "string",
+    describe: "context that all others are connected with, and with nobody else",
+    completes: "contexts",
+  },
+  with: {
+    type: "string",
+    describe: "context of a cluster that those named join, and all that it knows",
+    completes: "contexts",
+  },
   ...meshOptions,
 } as const;
 

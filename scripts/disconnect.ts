@@ -8,7 +8,12 @@ import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { tell } from "./terminal.ts";
 
 const options = {
-  from: { type: "array", string: true, describe: "context of the only cluster to take it out of (repeatable)" },
+  from: {
+    type: "array",
+    string: true,
+    describe: "context of the only cluster to take it out of (repeatable)",
+    completes: "contexts",
+  },
   ...meshOptions,
 } as const;
 

@@ -10,9 +10,9 @@ import { addressesOf, connectFor, contextsOf } from "./targets.ts";
 import { warn } from "./terminal.ts";
 
 const options = {
-  context: { type: "string", describe: "context of the cluster; else the current one" },
+  context: { type: "string", describe: "context of the cluster; else the current one", completes: "contexts" },
   output: { type: "string", alias: "o", choices: ["json", "yaml"], default: "json", describe: "form of the file" },
-  "output-file": { type: "string", describe: "write this file, of mode 0600, instead of stdout" },
+  "output-file": { type: "string", describe: "write this file, of mode 0600, instead of stdout", completes: "files" },
   endpoint: {
     type: "array",
     string: true,

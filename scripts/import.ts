@@ -10,8 +10,19 @@ import { agreed, style, tell } from "./terminal.ts";
 import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
 
 const options = {
-  context: { type: "array", string: true, describe: "context of a target (repeatable); else the current one" },
-  filename: { type: "array", string: true, alias: "f", describe: "file, folder or - (repeatable), besides arguments" },
+  context: {
+    type: "array",
+    string: true,
+    describe: "context of a target (repeatable); else the current one",
+    completes: "contexts",
+  },
+  filename: {
+    type: "array",
+    string: true,
+    alias: "f",
+    describe: "file, folder or - (repeatable), besides arguments",
+    completes: "files",
+  },
   ...writingOptions,
   endpoint: {
     type: "array",

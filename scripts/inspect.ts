@@ -9,7 +9,13 @@ import { type Arguments, type Command, main } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
 
 const options = {
-  filename: { type: "array", string: true, alias: "f", describe: "file, folder or - (repeatable), besides arguments" },
+  filename: {
+    type: "array",
+    string: true,
+    alias: "f",
+    describe: "file, folder or - (repeatable), besides arguments",
+    completes: "files",
+  },
   details: { type: "boolean", default: false, describe: "every peer in full, however many there are" },
   "fail-on": failOnOption,
   output: outputOption,

@@ -21,9 +21,14 @@ import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } 
 const INTERVAL = 2_000;
 
 export const meshOptions = {
-  context: { type: "array", string: true, describe: "context of a cluster that may be written (repeatable)" },
+  context: {
+    type: "array",
+    string: true,
+    describe: "context of a cluster that may be written (repeatable)",
+    completes: "contexts",
+  },
   "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
-  "contexts-file": { type: "string", describe: "file with a context a line" },
+  "contexts-file": { type: "string", describe: "file with a context a line", completes: "files" },
   "skip-unreachable": { type: "boolean", default: false, describe: "go on without clusters that cannot be read" },
   addresses: { type: "number", default: 3, describe: "how many addresses of a cluster at the most" },
   parallel: { type: "number", default: 8, describe: "how many clusters are written at a time" },

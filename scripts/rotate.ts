@@ -8,7 +8,11 @@ import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { tell } from "./terminal.ts";
 
 const options = {
-  trust: { type: "string", describe: "PEM file of a CA that importers trust from now on too; nothing else changes" },
+  trust: {
+    type: "string",
+    describe: "PEM file of a CA that importers trust from now on too; nothing else changes",
+    completes: "files",
+  },
   ...meshOptions,
 } as const;
 

@@ -15,7 +15,12 @@ import { style, tell, warn } from "./terminal.ts";
 const INTERVAL = 2_000;
 
 const options = {
-  context: { type: "array", string: true, describe: "context of a cluster (repeatable); else the current one" },
+  context: {
+    type: "array",
+    string: true,
+    describe: "context of a cluster (repeatable); else the current one",
+    completes: "contexts",
+  },
   "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
   probe: { type: "boolean", default: false, describe: "ask each peer's etcd too, from here" },
   "step-timeout": { type: "string", default: "5s", describe: "how long each step of --probe may take" },

@@ -22,6 +22,7 @@ const MESHES = [3, 10, 30, 100, 254, 510];
 /** What a program may take at the most, as a share of something else in the same run. */
 const GOALS = [
   { what: "--help", against: "node -e 0", most: 1.5 },
+  { what: "completion of a flag", against: "node -e 0", most: 1.5 },
   { what: "extract-secret", against: "eight kubectl get, and jq", most: 0.4 },
   { what: "import-secrets, 2 new files", against: "jq, and kubectl apply, 2 new files", most: 0.75 },
   { what: "import-secrets, 46 new files", against: "jq, and kubectl apply, 46 new files", most: 0.3 },
@@ -125,6 +126,8 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
     [
       { what: "node -e 0", command: [process.execPath, "-e", "0"], env },
       { what: "--help", command: program(["extract-secret", "--help"]), env },
+      { what: "completion of a flag", command: mesh("__complete", "connect", "--c"), env },
+      { what: "completion of a context", command: mesh("__complete", "connect", "c"), env },
       { what: "extract-secret", command: extracting, env },
       ...hand({ what: "eight kubectl get, and jq", command: [byHand?.extract ?? "", "cluster2"], env }),
       ...hand({ what: "jq, and kubectl apply, 2 new files", command: applying(old), env, before: forget }),

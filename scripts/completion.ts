@@ -1,0 +1,33 @@
+/** `clustermesh-secrets completion`: what makes a shell ask us. */
+import { readFileSync } from "node:fs";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { type Arguments, type Command, main } from "./cli.ts";
+
+/** For each there is a script beside this one, which asks `clustermesh-secrets __complete`, and knows no flag itself. */
+const SHELLS = ["bash", "zsh", "fish"];
+
+const command: Command<Record<never, never>> = {
+  usage: "Usage: $0 bash|zsh|fish",
+  description:
+    "Prints a script by which a shell completes commands, flags, their values and contexts, of all programs. kubectl " +
+    "completes its plugin without it.",
+  positionals: "SHELL",
+  examples: [
+    ["source <($0 bash)", "in ~/.bashrc"],
+    ["source <($0 zsh)", "in ~/.zshrc, after compinit"],
+    ["$0 fish | source", "in ~/.config/fish/config.fish"],
+  ],
+  options: {},
+  run: runCompletion,
+};
+
+/** Runs it as `program`, with these arguments. */
+export const completionMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+
+async function runCompletion({ files: [shell = "", ...others] }: Arguments<Record<never, never>>): Promise<number> {
+  if (!SHELLS.includes(shell) || others.length > 0) {
+    throw new UserError(`name one shell: ${SHELLS.join(", ")}`, EXIT.refused);
+  }
+  process.stdout.write(readFileSync(new URL(`completion.${shell}`, import.meta.url)));
+  return EXIT.done;
+}
