@@ -1,10 +1,10 @@
 /** Merging configs and their TLS files into a Secret: what changes, and nothing else. Pure. */
 
 import { normalizeCa, PemError } from "../peer/certificate.ts";
+import { bytesOf } from "../peer/content.ts";
 import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../peer/etcd-config.ts";
 import { MOUNT_PATH } from "../peer/peer.ts";
 import { type Entry, type LaidOut, type LaidOutFile, readEntries, type SecretFiles } from "../peer/secret.ts";
-import { bytesOf } from "./content.ts";
 
 /**
  * What becomes of a peer. `moved`: from the Secret where a switch of KVStoreMesh left it; `held`: not written yet, for
@@ -37,6 +37,9 @@ export function mergeEntries(
   wanted: readonly LaidOut[],
   { drop = new Set(), anew = false }: MergeOptions = {},
 ): Merged {
+  if (wanted.length === 0 && drop.size === 0) {
+    return { changes: new Map(), outcomes: new Map(), files: new Map(standing) };
+  }
   const before = new Map(readEntries(standing, {}, "").map((entry) => [entry.name, entry]));
   const files = new Map(standing);
   const outcomes = new Map<string, Outcome>();
@@ -44,7 +47,11 @@ export function mergeEntries(
   /** The configs that name a key, whether it stands there or not. */
   const users = new Map<string, string[]>();
   for (const entry of before.values()) {
-    for (const key of pathsOf(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
+    for (const key of pathsOf(entry)) {
+      const names = users.get(key);
+      if (names) names.push(entry.name);
+      else users.set(key, [entry.name]);
+    }
   }
   const claimed = new Set<string>();
   /** The configs that leave the keys that they name. */
@@ -78,7 +85,7 @@ export function mergeEntries(
       changed = true;
     }
     outcomes.set(entry.name, !standing.has(entry.name) ? "added" : changed ? "changed" : "unchanged");
-    if (old) for (const key of keysOf(old)) replaced.add(key);
+    if (old && changed) for (const key of keysOf(old)) replaced.add(key);
   }
 
   if (replaced.size > 0) {

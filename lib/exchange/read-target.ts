@@ -1,8 +1,9 @@
 /** Reading the target of an import. */
-import type { V1DaemonSet, V1Deployment } from "@kubernetes/client-node";
+import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../cluster/api.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
 import type { MountedFolder } from "../cluster/volumes.ts";
+import { shareValues } from "../peer/content.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import type { Target, Workload } from "./target.ts";
@@ -32,8 +33,8 @@ export function targetOf(installation: Installation, source: string): Target {
     source,
     namespace,
     facts,
-    agentsSecret: installation.secrets.get(AGENTS_SECRET),
-    kvstoremeshSecret: installation.secrets.get(KVSTOREMESH_SECRET),
+    agentsSecret: sharing(installation.secrets.get(AGENTS_SECRET)),
+    kvstoremeshSecret: sharing(installation.secrets.get(KVSTOREMESH_SECRET)),
     users,
     takesUsers,
     common: commonOf(reader, installation),
@@ -42,6 +43,12 @@ export function targetOf(installation: Installation, source: string): Target {
     resolvers: resolvers(installation),
     aliases: aliases(installation),
   };
+}
+
+/** Many targets have the same peers. */
+function sharing(secret: V1Secret | undefined): V1Secret | undefined {
+  if (secret?.data) shareValues(secret.data);
+  return secret;
 }
 
 /** Reads again what an import writes, after somebody else wrote it: what is installed stays as it was read. */

@@ -2,10 +2,10 @@
 
 import type { V1Secret } from "@kubernetes/client-node";
 import { LAST_APPLIED, PEERS, type PeerRecord, readPeerRecords, writePeerRecords } from "../peer/annotations.ts";
+import { encoded } from "../peer/content.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { decodeFiles, type Entry, readEntries } from "../peer/secret.ts";
 import { type Change, versioned } from "./change.ts";
-import { encoded } from "./content.ts";
 import type { Merged } from "./merge.ts";
 import { type MetadataPatch, type Owner, ownerOf, withoutOwners } from "./owner.ts";
 import type { Target } from "./target.ts";

@@ -50,8 +50,10 @@ export function ownOf({ installation, target }: Member): {
  *
  * @returns a finding for each that cannot be made out.
  */
-export function peersOf({ target }: Pick<Member, "target">): { peers: SourcedPeer[]; findings: Finding[] } {
-  const standing = readStanding(target, []);
+export function peersOf(
+  { target }: Pick<Member, "target">,
+  standing = readStanding(target, []),
+): { peers: SourcedPeer[]; findings: Finding[] } {
   const peers: SourcedPeer[] = [];
   const findings: Finding[] = [];
   for (const name of [...standing.names].sort()) {

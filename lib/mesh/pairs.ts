@@ -5,6 +5,7 @@
 import type { Outcome } from "../exchange/merge.ts";
 import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
 import { homeOf, readStanding } from "../exchange/standing.ts";
+import { planUsers } from "../exchange/users-change.ts";
 import { parseEndpoint } from "../peer/address.ts";
 import { certificateUser, overlap } from "../peer/certificate.ts";
 import { type Finding, type FindingCode, finding, type Place } from "../peer/findings.ts";
@@ -57,7 +58,7 @@ const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: 
 export function judgePairs(members: readonly Seen[], now: Date): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const has = new Map(members.map((member) => [member, namesIn(member)]));
-  const lacked = usersLacked(members, now);
+  const lacked = usersLacked(members);
   return members.flatMap((importer) => {
     const own = importer.target.facts.name ?? importer.source;
     const names = new Set([...byName.keys(), ...(has.get(importer) ?? [])]);
@@ -109,8 +110,8 @@ function judgeOf(
     if (other?.peer && other !== importer) current.push({ peer: other.peer, source: other.source });
   }
   const planned = plan(target, current, { ...OPTIONS, now });
-  const migrated = plan(target, [], { ...OPTIONS, now, migrate: true });
-  const { peers, findings: unusable } = peersOf(importer);
+  const migrated = plan(target, [], { ...OPTIONS, users: false, now, migrate: true });
+  const { peers, findings: unusable } = peersOf(importer, standing);
   return (name) => {
     const place = { source, key: name };
     const findings = [...unusable, ...planned.findings].filter(
@@ -222,11 +223,13 @@ function clientOf(importer: Seen, peer: Peer): string | undefined {
 }
 
 /** The users that a member would let in by an import of all others, and does not yet. */
-function usersLacked(members: readonly Seen[], now: Date): (member: Seen) => ReadonlySet<string> {
-  const all = members.flatMap(({ peer, source }) => (peer ? [{ peer, source }] : []));
+function usersLacked(members: readonly Seen[]): (member: Seen) => ReadonlySet<string> {
+  const names = members.flatMap(({ peer }) => peer?.name ?? []);
   const known = new Map<Seen, ReadonlySet<string>>();
   return (member) => {
-    const found = known.get(member) ?? new Set(plan(member.target, all, { ...OPTIONS, now }).granted);
+    const { target } = member;
+    const others = names.filter((name) => name !== target.facts.name);
+    const found = known.get(member) ?? new Set(target.takesUsers ? planUsers(target, others, () => false).granted : []);
     known.set(member, found);
     return found;
   };

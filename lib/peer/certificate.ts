@@ -65,9 +65,16 @@ export function readPrivateKey(pem: string): KeyObject {
   }
 }
 
+/** Pairs that were tried, of the objects that {@link readCertificates} and {@link readPrivateKey} keep. */
+const fitting = new WeakMap<X509Certificate, WeakMap<KeyObject, boolean>>();
+
 /** Whether a private key is that of the certificate. */
 export function keyFits(key: KeyObject, certificate: X509Certificate): boolean {
-  return certificate.checkPrivateKey(key);
+  const tried = fitting.get(certificate) ?? new WeakMap<KeyObject, boolean>();
+  fitting.set(certificate, tried);
+  const known = tried.get(key) ?? certificate.checkPrivateKey(key);
+  tried.set(key, known);
+  return known;
 }
 
 /** The certificates as PEM, each ending in a newline. */

@@ -28,8 +28,15 @@ export function isEtcdConfig(content: string): boolean {
  * @throws EtcdConfigError
  */
 export function parseEtcdConfig(text: string): EtcdConfig {
-  const plain = readPlain(text);
-  if (plain) return plain;
+  const config = parsed.get(text) ?? readPlain(text) ?? readYaml(text);
+  parsed.set(text, config);
+  return config;
+}
+
+/** In a mesh of hundreds of clusters the same configs stand in every one of them. */
+const parsed = new Map<string, EtcdConfig>();
+
+function readYaml(text: string): EtcdConfig {
   const document = parseDocument(text, { logLevel: "silent", strict: true, uniqueKeys: true });
   const problem = document.errors[0];
   if (problem) throw new EtcdConfigError(`is not YAML: ${problem.message.split("\n")[0]}`);

@@ -2,6 +2,7 @@
 import type { V1Secret } from "@kubernetes/client-node";
 import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, SCHEMA_VERSION, writeFacts } from "./annotations.ts";
 import { contentHash, normalizeCa, PemError } from "./certificate.ts";
+import { decoded, textOf } from "./content.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
 import { type Layout, layoutOf } from "./layout.ts";
@@ -36,7 +37,8 @@ export function decodeFiles(secret: V1Secret, place: Place): { files: Map<string
   const findings: Finding[] = [];
   const data: Record<string, unknown> = secret.data ?? {};
   for (const [key, value] of Object.entries(data)) {
-    if (typeof value === "string" && isBase64(value)) files.set(key, Buffer.from(value, "base64"));
+    const content = typeof value === "string" ? decoded(value) : undefined;
+    if (content) files.set(key, content);
     else
       findings.push(finding("data-invalid", { ...place, key }, "the value is not base64", "export the Secret again"));
   }
@@ -45,11 +47,6 @@ export function decodeFiles(secret: V1Secret, place: Place): { files: Map<string
     else findings.push(finding("data-invalid", { ...place, key }, "the value of stringData is not a text"));
   }
   return { files, findings };
-}
-
-function isBase64(value: string): boolean {
-  const compact = value.replace(/[\r\n]/g, "");
-  return compact.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(compact);
 }
 
 /** One config of a Secret, followed to its files. */
@@ -75,10 +72,10 @@ export function readEntries(
   const facts = readFacts(annotations);
   const records = readPeerRecords(annotations[PEERS]);
   return [...files]
-    .filter(([, content]) => isEtcdConfig(content.toString("latin1")))
+    .filter(([, content]) => isEtcdConfig(textOf(content)))
     .map(([name, content]) => {
       const own: ClusterFacts = facts.name === name ? facts : recordedFacts(records.get(name));
-      return readEntry(name, content.toString(), files, own, source);
+      return readEntry(name, textOf(content), files, own, source);
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -114,7 +111,7 @@ function readEntry(name: string, text: string, files: SecretFiles, facts: Cluste
       findings.push(finding("file-missing", place, `${field} names ${key}, which is not in the Secret`));
       return undefined;
     }
-    return { key, pem: content.toString() };
+    return { key, pem: textOf(content) };
   };
   const ca = follow("trusted-ca-file", config.trustedCaFile);
   const cert = follow("cert-file", config.certFile);
