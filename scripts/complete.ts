@@ -1,6 +1,7 @@
 /** What a shell offers next, in the form that kubectl asks of its plugins: a line each, and at last whether files may do. */
 import type { Options } from "yargs";
 import { loadKubeconfig } from "../lib/cluster/kubeconfig.ts";
+import { harmless } from "../lib/show/style.ts";
 
 /** An option, and what is offered as its value besides its choices. */
 export type Option = Options & { completes?: "contexts" | "files" };
@@ -73,12 +74,14 @@ function flagsOf(options: Record<string, Option>, before: readonly string[]): Of
   });
 }
 
-/** The contexts that are not named yet. */
+/** The contexts that are not named yet, and that can be shown as they are. */
 async function contexts(before: readonly string[]): Promise<Offer[]> {
   const named = before.findLast((word, i) => before[i - 1] === "--kubeconfig" || word.startsWith("--kubeconfig="));
   try {
     const kubeconfig = await loadKubeconfig({ env: process.env, path: named?.replace(/^--kubeconfig=/, "") });
-    return [...kubeconfig.contexts.keys()].filter((name) => !before.includes(name)).map((name) => [name]);
+    const oneLine = (name: string) => !name.includes("\n") && harmless(name) === name;
+    const names = [...kubeconfig.contexts.keys()].filter((name) => oneLine(name) && !before.includes(name));
+    return names.map((name) => [name]);
   } catch {
     return [];
   }

@@ -99,7 +99,10 @@ describe("completion", () => {
 
   test("asks the kubeconfig that the line names, and says nothing of one that cannot be read", async () => {
     const other = join(dir, "other");
-    writeFileSync(other, JSON.stringify({ contexts: [{ name: "elsewhere", context: {} }] }));
+    writeFileSync(
+      other,
+      JSON.stringify({ contexts: ["elsewhere", "a\nb", "\x1b[2Jc"].map((name) => ({ name, context: {} })) }),
+    );
     assert.deepEqual(await ask("connect", "--kubeconfig", other, ""), ["elsewhere", ":4"]);
     assert.deepEqual(await ask("connect", `--kubeconfig=${other}`, ""), ["elsewhere", ":4"]);
     assert.deepEqual(await ask("connect", "--kubeconfig", join(dir, "none"), ""), [":4"]);
