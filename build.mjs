@@ -3,7 +3,7 @@
 // are loaded together.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, copyFile, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -128,7 +128,7 @@ async function compileAhead() {
     for (const [name, program, ...args] of work.filter(([name]) => entries.has(join("scripts", `${name}.ts`)))) {
       const path = join("dist", `${name}.js`);
       const code = `${name}.code.js`;
-      await rename(path, join("dist", code));
+      await writeFile(join("dist", code), wrapped(await readFile(path, "latin1")), "latin1");
       const cache = JSON.stringify(join("dist", `${code}.cache`));
       const keep = `process.on("exit",()=>require("node:fs").writeFileSync(${cache},script.createCachedData()));`;
       await writeFile(path, loader(code, keep));
@@ -141,16 +141,19 @@ async function compileAhead() {
   }
 }
 
-/** A script that runs the code of a file beside it, which is ASCII. `before` runs first, and sees it as `script`. */
+/** A module's code as the function that Node would make of it. */
+function wrapped(code) {
+  return `(function(exports,require,module,__filename,__dirname){${code.replace("#!", "//")}\n})`;
+}
+
+/** A script that runs what stands wrapped in a file beside it, which is ASCII. `before` runs first, and sees it as `script`. */
 function loader(file, before = "") {
   return [
     'const{readFileSync}=require("node:fs"),{Script}=require("node:vm");',
     // What is compiled keeps the name, so that it is no path of the machine that builds.
     `const filename=${JSON.stringify(file)},path=require("node:path").join(__dirname,filename);`,
     'let cachedData;try{cachedData=readFileSync(path+".cache")}catch{}',
-    'const code=readFileSync(path,"latin1").replace("#!","//");',
-    'const whole="(function(exports,require,module,__filename,__dirname){"+code+"\\n})";',
-    "const script=new Script(whole,{filename,cachedData});",
+    'const script=new Script(readFileSync(path,"latin1"),{filename,cachedData});',
     before,
     "script.runInThisContext()(exports,require,module,__filename,__dirname);\n",
   ].join("");

@@ -1,8 +1,8 @@
 /** One kubeconfig file: its text, its YAML, its types. */
-import { createReadStream } from "node:fs";
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { EXIT, UserError } from "../peer/errors.ts";
+import { FileError, readFileAt } from "./read-file.ts";
 
 /** A kubeconfig is wrong, or lacks what was asked of it. One line; never the value of a field that may be secret. */
 export class KubeconfigError extends UserError {
@@ -94,25 +94,17 @@ export async function readKubeconfigFile(file: string): Promise<KubeconfigFile |
   return text === undefined ? undefined : parse(text, file);
 }
 
-/** Reads pipes and devices too (`--kubeconfig <(…)`), so the size is counted while reading. */
 async function readText(file: string): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
+  let bytes: Buffer;
   try {
-    for await (const chunk of createReadStream(file)) {
-      size += (chunk as Buffer).length;
-      if (size > MAX_BYTES) throw new KubeconfigError(`kubeconfig ${file}: more than 16 MiB, so it is none`);
-      chunks.push(chunk as Buffer);
-    }
+    bytes = await readFileAt(file, MAX_BYTES);
   } catch (error) {
-    if (error instanceof KubeconfigError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return undefined;
-    const why = { EACCES: "it may not be read", EISDIR: "it is a folder" }[code ?? ""] ?? `it cannot be read (${code})`;
-    throw new KubeconfigError(`kubeconfig ${file}: ${why}`);
+    if (!(error instanceof FileError)) throw error;
+    if (error.code === "ENOENT") return undefined;
+    throw new KubeconfigError(`kubeconfig ${file}: ${error.message}`);
   }
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new KubeconfigError(`kubeconfig ${file}: not UTF-8 text, so it is none`);
   }

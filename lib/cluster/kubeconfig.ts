@@ -1,9 +1,8 @@
 /** Kubeconfigs, loaded and merged by client-go's rules, and the context that is taken from them. */
-
-import { X509Certificate } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { PemError, readCertificates } from "../peer/certificate.ts";
 import { nearestOf } from "../peer/nearest.ts";
 import {
   type ContextEntry,
@@ -247,8 +246,9 @@ function authorities(pem: string): string[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   return blocks.flatMap((block) => {
     try {
-      return [new X509Certificate(block).fingerprint256];
-    } catch {
+      return readCertificates(block).map(({ fingerprint256 }) => fingerprint256);
+    } catch (error) {
+      if (!(error instanceof PemError)) throw error;
       return [];
     }
   });
