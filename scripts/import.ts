@@ -85,7 +85,7 @@ async function importInto(args: Arguments<typeof options>): Promise<number> {
   const writing = dryRun === "none";
   const asks = writing && process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
   const { hooks, end } = carryingOut(args, dryRun);
-  const result = await importPeers(await targetsOf(args), readPeers(paths, new Date()), {
+  const result = await importPeers(await targetsOf(args), () => readPeers(paths, new Date()), {
     ...hooks,
     plan: { ...hooks.plan, prune: args.prune, migrate: args.migrate },
     endpoints,

@@ -1,6 +1,7 @@
 /** Reading the files that peers come in: files, folders, and standard input. */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import { asFileError, readFileAt, readStream } from "../cluster/read-file.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
@@ -65,6 +66,8 @@ async function readTexts(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
   for (const path of new Set(paths)) {
     const files = path === "-" ? ["-"] : expand(path, findings);
     for (const source of files) {
+      // Connections that are being made get on in between.
+      await turn();
       const bytes = await (source === "-"
         ? readStream(stdin, MAX_FILE_BYTES)
         : readFileAt(source, MAX_FILE_BYTES)

@@ -68,13 +68,13 @@ export interface ImportOptions {
  * Imports peers into targets. A target that does not answer fails for itself; a finding of severity error anywhere
  * stops all.
  *
- * @param reading the peers, and what was found in their files: these are read while the targets are.
+ * @param readPeers gives the peers, and what was found in their files: these are read while the targets are.
  * @returns the findings that stopped the import, or none of them where it was declined, or a report for each target in
  *   the order given.
  */
 export async function importPeers(
   sources: readonly TargetSource[],
-  reading: Promise<{ peers: SourcedPeer[]; findings: Finding[] }>,
+  readPeers: () => Promise<{ peers: SourcedPeer[]; findings: Finding[] }>,
   options: ImportOptions,
 ): Promise<{ refused: Finding[] } | { reports: TargetReport[] }> {
   const opening = inParallel(sources, async (source) => {
@@ -87,7 +87,7 @@ export async function importPeers(
     }
   });
   try {
-    const [readings, { peers, findings: found }] = await Promise.all([opening, reading]);
+    const [readings, { peers, findings: found }] = await Promise.all([opening, readPeers()]);
     const ready = await Promise.all(
       readings.filter(succeeded).map(async (one) => {
         const endpoints = await madeOut(one.target, peers, options);

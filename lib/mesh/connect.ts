@@ -36,7 +36,7 @@ export async function connectMesh(sources: readonly MemberSource[], options: Con
     ];
     const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
     const meets = pairing(options);
-    const result = await importPeers(members.map(asTarget), Promise.resolve({ peers, findings }), {
+    const result = await importPeers(members.map(asTarget), async () => ({ peers, findings }), {
       ...options.write,
       forbidden,
       peersFor: ({ source, facts }, all) =>

@@ -23,7 +23,7 @@ export async function disconnect(
     const concerned = members.filter(({ target }) =>
       [...readStanding(target, []).names, ...addedUsers(target.users)].some((name) => names.has(name)),
     );
-    const result = await importPeers(concerned.map(asTarget), Promise.resolve({ peers: [], findings }), {
+    const result = await importPeers(concerned.map(asTarget), async () => ({ peers: [], findings }), {
       ...options.write,
       plan: { ...options.write.plan, drop: names },
       forbidden,

@@ -53,7 +53,7 @@ export async function rotate(
       ...(fresh ? checkPeer({ peer: fresh, source: rotated.source }, now) : []),
     ];
     const peers = fresh ? [{ peer: fresh, source: rotated.source }] : [];
-    const result = await importPeers(concerned.map(asTarget), Promise.resolve({ peers, findings }), {
+    const result = await importPeers(concerned.map(asTarget), async () => ({ peers, findings }), {
       ...options.write,
       forbidden,
       ...(trust !== undefined && {

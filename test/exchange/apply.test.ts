@@ -38,7 +38,7 @@ async function importInto(
         read: (api) => readTarget(api, "target", { warn: (line) => assert.fail(line) }),
       },
     ],
-    Promise.resolve({ peers, findings }),
+    async () => ({ peers, findings }),
     {
       plan: { ...OPTIONS, restarts, prune },
       endpoints: new Map(),

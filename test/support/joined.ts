@@ -61,7 +61,7 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
     const peers = [{ peer: await extractPeer(from), source: from }];
     const result = await importPeers(
       [{ source: to, open: () => api, read }],
-      Promise.resolve({ peers, findings: [] }),
+      async () => ({ peers, findings: [] }),
       {
         plan: { ...OPTIONS, restarts: "all" },
         endpoints: new Map(),
