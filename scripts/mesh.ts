@@ -1,6 +1,5 @@
 /** What the commands over many clusters have in common: which contexts they write, how they ask, and how they end. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { targetKey } from "../lib/cluster/kubeconfig.ts";
 import { readText } from "../lib/exchange/files.ts";
 import type { ImportOptions } from "../lib/exchange/import.ts";
 import type { MeshResult } from "../lib/mesh/connect.ts";
@@ -13,7 +12,7 @@ import { announcePlan } from "../lib/show/import.ts";
 import { findingsOf } from "../lib/show/status.ts";
 import { harmless } from "../lib/show/style.ts";
 import { type Arguments, clusterOptions, duration } from "./cli.ts";
-import { addressesOf, connectFor, contextsNamed } from "./targets.ts";
+import { addressesOf, clustersOf } from "./targets.ts";
 import { agreed, style, tell, warn } from "./terminal.ts";
 import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
 
@@ -42,7 +41,7 @@ export const meshOptions = {
 export type MeshArguments = Arguments<typeof meshOptions>;
 
 /**
- * The clusters of the contexts that were named, by `names` and by flags. Two contexts for one server are one cluster.
+ * The clusters of the contexts that were named, by `names` and by flags.
  *
  * @throws UserError (exit code 2) where none is named: the current context alone is never meant.
  */
@@ -55,17 +54,7 @@ export async function sourcesOf(args: MeshArguments, names: readonly string[]): 
   if (!args["all-contexts"] && named.length === 0) {
     throw new UserError("no context was named: say --context, --contexts-file or --all-contexts", EXIT.refused);
   }
-  const seen = new Map<string, string>();
-  const contexts = await contextsNamed(args, args["all-contexts"] ? "all" : named);
-  return contexts.flatMap((context) => {
-    const same = seen.get(targetKey(context));
-    if (same !== undefined) {
-      warn(`contexts ${same} and ${context.name} reach the same cluster, which is taken once`);
-      return [];
-    }
-    seen.set(targetKey(context), context.name);
-    return [{ source: context.name, open: () => connectFor(args, context) }];
-  });
+  return clustersOf(args, args["all-contexts"] ? "all" : named, "taken");
 }
 
 async function contextsIn(path: string): Promise<string[]> {

@@ -1,15 +1,14 @@
 /** `clustermesh-secrets status`: every pair of clusters. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { targetKey } from "../lib/cluster/kubeconfig.ts";
 import { stateOf } from "../lib/mesh/pairs.ts";
-import { type MemberSource, type MeshStatus, meshStatus } from "../lib/mesh/status.ts";
+import { type MeshStatus, meshStatus } from "../lib/mesh/status.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { findingsOf, showMermaid, showStatus } from "../lib/show/status.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
 import { failOnOption, fails, printDocument } from "./report.ts";
-import { addressesOf, connectFor, contextsNamed } from "./targets.ts";
-import { style, tell, warn } from "./terminal.ts";
+import { addressesOf, clustersOf } from "./targets.ts";
+import { style, tell } from "./terminal.ts";
 
 /** How long until it looks again, with --wait and --watch, in milliseconds. */
 const INTERVAL = 2_000;
@@ -59,7 +58,11 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (args.wait && args.watch) throw new UserError("--wait and --watch exclude each other", EXIT.refused);
   const deadline = Date.now() + duration(args.timeout, "timeout");
   const stepTimeout = duration(args["step-timeout"], "step-timeout");
-  const sources = await membersOf(args, [...args.context, ...args.files]);
+  const names = [...args.context, ...args.files];
+  if (args["all-contexts"] && names.length > 0) {
+    throw new UserError("--all-contexts takes no other contexts", EXIT.refused);
+  }
+  const sources = await clustersOf(args, args["all-contexts"] ? "all" : names, "read");
   const look = () =>
     meshStatus(sources, {
       namespace: args.namespace,
@@ -88,24 +91,6 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (!args.wait) return EXIT.findings;
   tell(`${style.red("error")}: not as it should be within ${args.timeout}`);
   return EXIT.failed;
-}
-
-/** The clusters of these contexts. Two contexts for one server are one cluster. */
-async function membersOf(args: Arguments<typeof options>, names: string[]): Promise<MemberSource[]> {
-  if (args["all-contexts"] && names.length > 0) {
-    throw new UserError("--all-contexts takes no other contexts", EXIT.refused);
-  }
-  const seen = new Map<string, string>();
-  const contexts = await contextsNamed(args, args["all-contexts"] ? "all" : names);
-  return contexts.flatMap((context) => {
-    const same = seen.get(targetKey(context));
-    if (same !== undefined) {
-      warn(`contexts ${same} and ${context.name} reach the same cluster, which is read once`);
-      return [];
-    }
-    seen.set(targetKey(context), context.name);
-    return [{ source: context.name, open: () => connectFor(args, context) }];
-  });
 }
 
 function isGood(status: MeshStatus, args: Arguments<typeof options>): boolean {

@@ -3,6 +3,7 @@ import type { KubernetesApi } from "../lib/cluster/api.ts";
 import {
   type Context,
   type Impersonation,
+  KubeconfigError,
   loadKubeconfig,
   selectContext,
   targetKey,
@@ -10,22 +11,62 @@ import {
 import { connectTo } from "../lib/cluster/open.ts";
 import type { TargetSource } from "../lib/exchange/import.ts";
 import { readTarget } from "../lib/exchange/read-target.ts";
+import type { MemberSource } from "../lib/mesh/status.ts";
 import { type Arguments, type clusterOptions, duration } from "./cli.ts";
 import { traced, warn } from "./terminal.ts";
 
 type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
 
 /** The contexts of these names, or the current one; all are there before any is connected to. */
-export function contextsOf(args: ClusterArguments, names: readonly string[]): Promise<Context[]> {
-  return contextsNamed(args, names);
+export async function contextsOf(args: ClusterArguments, names: readonly string[]): Promise<Context[]> {
+  const kubeconfig = await loadKubeconfig({ env: process.env, path: args.kubeconfig });
+  const wanted = names.length > 0 ? [...new Set(names)] : [undefined];
+  return Promise.all(wanted.map((name) => selectContext(kubeconfig, name, impersonation(args))));
 }
 
-/** As {@link contextsOf}, or all that the kubeconfig has, by their names. */
-export async function contextsNamed(args: ClusterArguments, names: readonly string[] | "all"): Promise<Context[]> {
+/**
+ * The clusters that contexts of these names lead to, or the current one, or those of all contexts by their names. Two
+ * contexts for one server are one cluster. Of all contexts, one that leads nowhere fails when it is opened, like a
+ * cluster that does not answer; one that was named is an error.
+ *
+ * @param once what is done with a cluster, for the warning.
+ */
+export async function clustersOf(
+  args: ClusterArguments,
+  names: readonly string[] | "all",
+  once: string,
+): Promise<MemberSource[]> {
+  if (names !== "all") return distinct(args, await contextsOf(args, names), once);
   const kubeconfig = await loadKubeconfig({ env: process.env, path: args.kubeconfig });
-  const named = names === "all" ? inNaturalOrder(kubeconfig.contexts.keys()) : [...new Set(names)];
-  const wanted = named.length > 0 ? named : [undefined];
-  return Promise.all(wanted.map((name) => selectContext(kubeconfig, name, impersonation(args))));
+  const all = inNaturalOrder(kubeconfig.contexts.keys()).map(async (name): Promise<Context | MemberSource> => {
+    try {
+      return await selectContext(kubeconfig, name, impersonation(args));
+    } catch (error) {
+      if (!(error instanceof KubeconfigError)) throw error;
+      return {
+        source: name,
+        open: () => {
+          throw error;
+        },
+      };
+    }
+  });
+  return distinct(args, await Promise.all(all), once);
+}
+
+function distinct(args: ClusterArguments, contexts: readonly (Context | MemberSource)[], once: string): MemberSource[] {
+  const seen = new Map<string, string>();
+  return contexts.flatMap((context) => {
+    if ("open" in context) return [context];
+    const key = targetKey(context);
+    const same = seen.get(key);
+    if (same !== undefined) {
+      warn(`contexts ${same} and ${context.name} reach the same cluster, which is ${once} once`);
+      return [];
+    }
+    seen.set(key, context.name);
+    return [{ source: context.name, open: () => connectFor(args, context) }];
+  });
 }
 
 /** cluster2 before cluster10. */
@@ -56,22 +97,11 @@ export function connectFor(args: ClusterArguments, context: Context): Kubernetes
   });
 }
 
-/** The targets of an import. Two contexts for one server are one target. */
+/** The targets of an import. */
 export async function targetsOf(args: ClusterArguments & { context: string[] }): Promise<TargetSource[]> {
-  const contexts = await contextsOf(args, args.context);
-  const targets = new Map<string, Context>();
-  for (const context of contexts) {
-    const same = targets.get(targetKey(context));
-    if (same) warn(`contexts ${same.name} and ${context.name} reach the same cluster, which is written once`);
-    else targets.set(targetKey(context), context);
-  }
-  return [...targets.values()].map((context) => ({
-    source: context.name,
-    open: () => connectFor(args, context),
-    read: (api) =>
-      readTarget(api, context.name, {
-        namespace: args.namespace,
-        warn: (line) => warn(`${context.name}: ${line}`),
-      }),
+  return (await clustersOf(args, args.context, "written")).map(({ source, open }) => ({
+    source,
+    open,
+    read: (api) => readTarget(api, source, { namespace: args.namespace, warn: (line) => warn(`${source}: ${line}`) }),
   }));
 }

@@ -3,12 +3,13 @@ import { Agent, request as httpRequest, type RequestOptions } from "node:http";
 import { constants, connect as http2Connect } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { isIP, connect as netConnect, type Socket } from "node:net";
-import { checkServerIdentity, type TLSSocket, connect as tlsConnect } from "node:tls";
+import { checkServerIdentity, type PeerCertificate, type TLSSocket, connect as tlsConnect } from "node:tls";
 import { ConnectionError, cannotReach, closed, explain, NOT_TAKEN } from "./connection-error.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Context } from "./kubeconfig.ts";
 import { limited } from "./limited.ts";
 import { bare, portOf, proxyAuthorization, proxyFor, tunnel } from "./proxy.ts";
+import { systemRoots } from "./roots.ts";
 
 /** Larger answers are refused: a page of 500 nodes is a few megabytes. */
 const MAX_BODY = 64 * 1_048_576;
@@ -84,7 +85,7 @@ export async function openChannel(
     try {
       if (closing.aborted) throw closed(context);
       const under =
-        proxy && !relay ? await tunnel(proxy, host, port, { tls: context.tls, signal: limit.signal }) : undefined;
+        proxy && !relay ? await tunnel(proxy, host, port, { tls: context.tls, env, signal: limit.signal }) : undefined;
       if (secure) return await connected(openTls(under), "secureConnect", limit.signal);
       if (under) return under;
       const to = relay ? { host: bare(proxy), port: portOf(proxy) } : { host, port };
@@ -107,8 +108,8 @@ export async function openChannel(
       ...(under ? { socket: under } : { host, port, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS }),
       // An address is not sent as a name, but the certificate has to cover it.
       ...(!isIP(serverName) && { servername: serverName }),
-      checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
-      ...(ca !== undefined && { ca }),
+      checkServerIdentity: (_, certificate) => identityError(serverName, certificate),
+      ca: ca ?? (insecure ? undefined : systemRoots(env)),
       // As in Go, whatever stands in certificate-authority is trusted, intermediate CAs too.
       allowPartialTrustChain: true,
       ...(cert !== undefined && key !== undefined && { cert, key }),
@@ -116,6 +117,16 @@ export async function openChannel(
       ALPNProtocols: ["h2", "http/1.1"],
     });
   }
+}
+
+/** As Node, but no common name stands for a missing name: Go has not taken that since 1.17. */
+function identityError(name: string, certificate: PeerCertificate): Error | undefined {
+  const error = checkServerIdentity(name, certificate);
+  if (error || certificate.subjectaltname) return error;
+  return Object.assign(new Error("no name in the certificate"), {
+    code: "ERR_TLS_CERT_ALTNAME_INVALID",
+    cert: certificate,
+  });
 }
 
 function connected<T extends Socket>(socket: T, event: "connect" | "secureConnect", signal: AbortSignal): Promise<T> {

@@ -13,15 +13,21 @@ export interface Credentials {
 }
 
 /**
- * Obtains the credentials of a context: reads token and certificate files, runs an exec plugin, or takes the id token
- * of OIDC. Each call does so anew, for a 401 may mean that a token has ended. By client-go's order: a token or a
- * password that the kubeconfig says goes before plugins, and over plain http nothing but the impersonation is sent.
+ * Obtains the credentials of a context: reads token and certificate files, asks an exec plugin, or takes the id token
+ * of OIDC. Files are read anew by each call, for a 401 may mean that a token has ended. By client-go's order: a token or
+ * a password that the kubeconfig says goes before plugins, and over plain http nothing but the impersonation is sent.
  *
+ * @param refused the credentials that the server did not take, where these are to be others.
  * @throws CredentialsError, KubeconfigError
  */
-export async function obtainCredentials(context: Context, env: NodeJS.ProcessEnv = process.env): Promise<Credentials> {
+export async function obtainCredentials(
+  context: Context,
+  env: NodeJS.ProcessEnv = process.env,
+  refused?: Credentials,
+): Promise<Credentials> {
   const impersonation = impersonationHeaders(context.user.impersonate);
-  const { authorization, ...certificate } = context.server.startsWith("http:") ? {} : await identify(context, env);
+  const plain = context.server.startsWith("http:");
+  const { authorization, ...certificate } = plain ? {} : await identify(context, env, refused);
   const headers = { ...(authorization !== undefined && { authorization }), ...impersonation };
   return { headers: mapHeaders(headers, context.name), ...certificate };
 }
@@ -29,18 +35,26 @@ export async function obtainCredentials(context: Context, env: NodeJS.ProcessEnv
 async function identify(
   context: Context,
   env: NodeJS.ProcessEnv,
+  refused: Credentials | undefined,
 ): Promise<{ authorization?: string; cert?: string; key?: string }> {
   const { user, name } = context;
   const certificate = await clientCertificate(user, name);
   const token = await tokenOf(user, name);
   if (token !== undefined) return { authorization: `Bearer ${token}`, ...certificate };
-  if (user.username !== undefined || user.password !== undefined) {
-    const basic = Buffer.from(`${user.username ?? ""}:${user.password ?? ""}`).toString("base64");
+  if (user.username !== undefined) {
+    const basic = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
     return { authorization: `Basic ${basic}`, ...certificate };
   }
   if (user.exec && !certificate.cert) {
     const { runPlugin } = await import("./exec-plugin.ts");
-    const { token, clientCertificateData: cert, clientKeyData: key } = await runPlugin(user.exec, context, env);
+    const status = await runPlugin(
+      user.exec,
+      context,
+      env,
+      ({ token, clientCertificateData }) =>
+        refused?.headers.authorization === (token && `Bearer ${token}`) && refused?.cert === clientCertificateData,
+    );
+    const { token, clientCertificateData: cert, clientKeyData: key } = status;
     if (cert && key) checkPair(cert, key, (message) => new CredentialsError(name, `exec plugin: ${message}`));
     return { ...(token && { authorization: `Bearer ${token}` }), ...(cert && key && { cert, key }) };
   }

@@ -49,6 +49,11 @@ export interface InstallationOptions {
 
 export interface Installation {
   namespace: string;
+  /**
+   * By which two ways to one cluster are known: uid and version of its ConfigMap `cilium-config`. A copy of a whole etcd
+   * has the same uids, but another name of the cluster, and so another version.
+   */
+  identity: string | undefined;
   facts: ClusterFacts;
   deployment: V1Deployment;
   /** Undefined where it is not there, or an extraction may not read it. */
@@ -98,7 +103,8 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   if (!deployment) throw notInstalled(namespace, permitted(named.config)?.data);
   const containers = deployment.spec?.template.spec?.containers ?? [];
   if (!containers.some(({ name }) => name === "apiserver")) throw externalKvstore(namespace);
-  const config = need(named.config)?.data;
+  const configMap = need(named.config);
+  const config = configMap?.data;
   if (!config) {
     throw new UserError(`there is no ConfigMap ${CONFIG} beside ${APISERVER} in namespace ${namespace}`, EXIT.failed);
   }
@@ -132,8 +138,10 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     clientCertificate: cert,
     nodes: nodes && permitted(nodes),
   });
+  const { uid, resourceVersion } = configMap.metadata ?? {};
   const installation: Installation = {
     namespace,
+    identity: uid === undefined || resourceVersion === undefined ? undefined : `${uid}/${resourceVersion}`,
     facts,
     deployment,
     agents,

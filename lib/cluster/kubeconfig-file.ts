@@ -60,6 +60,7 @@ export interface Cluster {
   insecure: boolean;
   serverName?: string | undefined;
   proxyUrl?: string | undefined;
+  disableCompression: boolean;
   /** What the kubeconfig hands to exec plugins (extension `client.authentication.k8s.io/exec`). */
   execExtension?: unknown;
 }
@@ -103,8 +104,10 @@ async function readText(file: string): Promise<string | undefined> {
     if (error.code === "ENOENT") return undefined;
     throw new KubeconfigError(`kubeconfig ${file}: ${error.message}`);
   }
+  // PowerShell's > writes UTF-16, with a byte order mark.
+  const encoding = { fffe: "utf-16le", feff: "utf-16be" }[bytes.toString("hex", 0, 2)] ?? "utf-8";
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch {
     throw new KubeconfigError(`kubeconfig ${file}: not UTF-8 text, so it is none`);
   }
@@ -140,6 +143,7 @@ function parse(text: string, file: string): KubeconfigFile {
       insecure: fields.flag("insecure-skip-tls-verify"),
       serverName: fields.text("tls-server-name"),
       proxyUrl: fields.text("proxy-url"),
+      disableCompression: fields.flag("disable-compression"),
       execExtension: fields
         .list("extensions")
         .find((entry) => entry.text("name") === EXEC_EXTENSION)

@@ -1,10 +1,12 @@
 /** Kubeconfigs, loaded and merged by client-go's rules, and the context that is taken from them. */
+import type { X509Certificate } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import { PemError, readCertificates } from "../peer/certificate.ts";
+import { formatCertificates, PemError, readCertificates } from "../peer/certificate.ts";
 import { nearestOf } from "../peer/nearest.ts";
 import {
+  type Cluster,
   type ContextEntry,
   type Impersonation,
   KubeconfigError,
@@ -41,8 +43,8 @@ export interface Context {
   presentsCertificate: boolean;
   /** The context's default namespace. */
   namespace?: string | undefined;
-  /** For exec plugins that want to know the cluster. */
-  execExtension?: unknown;
+  /** What exec plugins are told that want to know the cluster. */
+  execCluster?: Record<string, unknown>;
 }
 
 export interface KubeconfigSource {
@@ -103,6 +105,7 @@ async function addServiceAccount(kubeconfig: Kubeconfig, env: NodeJS.ProcessEnv,
   kubeconfig.currentContext = name;
   kubeconfig.contexts.set(name, { cluster: name, user: name, namespace: namespace.trim() || undefined });
   kubeconfig.clusters.set(name, {
+    disableCompression: false,
     server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
     ca: ca === undefined ? undefined : { file: ca },
     insecure: false,
@@ -134,11 +137,12 @@ export async function selectContext(
   if (wrong !== undefined) throw fail(`user ${JSON.stringify(entry.user)} ${wrong}`);
   const server = serverUrl(cluster.server);
   if (server === undefined) throw fail("the server is no http or https URL, or has a user in it");
-  const ca = cluster.ca && (await readPem(cluster.ca, `context ${wanted}: certificate-authority`));
-  if (ca !== undefined && cluster.insecure) {
+  const pem = cluster.ca && (await readPem(cluster.ca, `context ${wanted}: certificate-authority`));
+  if (pem !== undefined && cluster.insecure) {
     throw fail("certificate-authority and insecure-skip-tls-verify exclude each other");
   }
-  if (ca !== undefined && authorities(ca).length === 0) throw fail("certificate-authority holds no certificate");
+  const ca = pem && formatCertificates(authorities(pem));
+  if (ca === "") throw fail("certificate-authority holds no certificate");
   return {
     name: wanted ?? "",
     server,
@@ -147,7 +151,7 @@ export async function selectContext(
     user: { ...user, impersonate: impersonation(user.impersonate ?? {}, impersonate, fail) },
     presentsCertificate: user.cert !== undefined || (user.exec !== undefined && !says(user)),
     namespace: entry.namespace,
-    execExtension: cluster.execExtension,
+    execCluster: execCluster(cluster, pem),
   };
 }
 
@@ -168,8 +172,8 @@ function findContext({ contexts, files }: Kubeconfig, wanted: string | undefined
 }
 
 /** Whether the user itself says a token or a password: then no plugin is asked. */
-function says({ token, tokenFile, username, password }: User): boolean {
-  return [token, tokenFile, username, password].some((value) => value !== undefined);
+function says({ token, tokenFile, username }: User): boolean {
+  return [token, tokenFile, username].some((value) => value !== undefined);
 }
 
 /** What client-go finds invalid in a user; the second half of a sentence. */
@@ -192,7 +196,7 @@ function whatIsWrong({
   if (exec.command === "") return "has an exec plugin without command";
   if (exec.env.some(({ name }) => name === "")) return "has an exec plugin with a variable without name";
   if (exec.apiVersion === "") return "has an exec plugin without apiVersion";
-  if (exec.interactiveMode === "" && !exec.apiVersion.endsWith("/v1beta1")) {
+  if (exec.interactiveMode === "" && exec.apiVersion.endsWith("/v1")) {
     return "has an exec plugin without interactiveMode";
   }
   if (!["", "Never", "IfAvailable", "Always"].includes(exec.interactiveMode)) {
@@ -205,7 +209,7 @@ function whatIsWrong({
 function serverUrl(server: string): string | undefined {
   const url = parseUrl(server.includes("://") ? server : `http://${server}`);
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined;
-  return (url.origin + url.pathname).replace(/\/+$/, "");
+  return url.origin + url.pathname.replace(/\/{2,}/g, "/").replace(/\/$/, "");
 }
 
 /** Undefined where it is none. (`URL.parse` came with Node 22.) */
@@ -241,12 +245,12 @@ export async function readPem(source: PemSource, what: string): Promise<string> 
   }
 }
 
-/** The certificates of a PEM text, by their fingerprints; those that cannot be read are left out. */
-function authorities(pem: string): string[] {
+/** The certificates of a PEM text; as in Go, those that cannot be read are passed over. */
+function authorities(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   return blocks.flatMap((block) => {
     try {
-      return readCertificates(block).map(({ fingerprint256 }) => fingerprint256);
+      return readCertificates(block);
     } catch (error) {
       if (!(error instanceof PemError)) throw error;
       return [];
@@ -254,12 +258,29 @@ function authorities(pem: string): string[] {
   });
 }
 
+function execCluster(cluster: Cluster, ca: string | undefined): Record<string, unknown> {
+  const { server, serverName, insecure, proxyUrl, disableCompression, execExtension } = cluster;
+  const url = parseUrl(server);
+  return {
+    // As it is written, but for what client-go takes off a server with a path.
+    server: url && url.pathname.length > 1 ? server.replace(/[?#].*$/, "") : server,
+    ...(serverName !== undefined && { "tls-server-name": serverName }),
+    ...(insecure && { "insecure-skip-tls-verify": true }),
+    ...(ca !== undefined && { "certificate-authority-data": Buffer.from(ca).toString("base64") }),
+    ...(proxyUrl !== undefined && { "proxy-url": proxyUrl }),
+    ...(disableCompression && { "disable-compression": true }),
+    config: execExtension ?? null,
+  };
+}
+
 /**
  * By what two contexts are seen to reach the same API server: its URL, the name it is asked for, the CAs that vouch for
  * it and the proxy before it. Two contexts that differ in one of these may still reach the same.
  */
-export function targetKey({ server, tls, proxyUrl }: Context): string {
-  return JSON.stringify([server, tls.serverName ?? "", authorities(tls.ca ?? "").sort(), proxyUrl ?? ""]);
+export function targetKey({ server, tls: { ca = "", serverName }, proxyUrl = "" }: Context): string {
+  const trusted = authorities(ca).map(({ fingerprint256 }) => fingerprint256);
+  const proxy = parseUrl(proxyUrl)?.href ?? proxyUrl;
+  return JSON.stringify([server, serverName ?? new URL(server).hostname, trusted.sort(), proxy]);
 }
 
 function some(names: string[]): string {

@@ -1,14 +1,16 @@
 /** The id token of a kubeconfig's auth-provider `oidc`, renewed and kept as kubectl does it. */
 import { randomUUID } from "node:crypto";
-import { readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { chown, readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import { connect as tlsConnect } from "node:tls";
 import { isMap, isSeq, parseDocument } from "yaml";
 import { UserError } from "../peer/errors.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import { type AuthProvider, type Context, parseUrl } from "./kubeconfig.ts";
 import { bare, portOf, proxyFor, tunnel } from "./proxy.ts";
+import { systemRoots } from "./roots.ts";
 
 /** What replaced the providers that Kubernetes no longer has. */
 const REPLACED: Record<string, string> = {
@@ -19,6 +21,8 @@ const REPLACED: Record<string, string> = {
 /** A token that ends sooner, in milliseconds, is renewed, as by client-go. */
 const MARGIN = 10_000;
 const TIMEOUT = 30_000;
+/** How many milliseconds another program may hold the kubeconfig's lock: it takes a few. */
+const LOCK_TIMEOUT = 5_000;
 const MAX_ANSWER = 1_048_576;
 
 /** Renewals under way, so that several contexts of one user use a refresh token once. */
@@ -100,14 +104,15 @@ type Ask = (url: string, form?: Record<string, string>, basic?: string) => Promi
 /** Asks the issuer: GET or, with a form, POST; JSON comes back. Errors never hold what was sent or answered. */
 async function asker({ config }: AuthProvider, context: Context, env: NodeJS.ProcessEnv): Promise<Ask> {
   const { "idp-certificate-authority-data": data, "idp-certificate-authority": file } = config;
-  const ca = data ? Buffer.from(data, "base64").toString() : file ? await readFile(file, "utf8") : undefined;
+  const ca = data ? Buffer.from(data, "base64").toString() : file ? await readFile(file, "utf8") : systemRoots(env);
+  const trust = { ...(ca !== undefined && { ca }), allowPartialTrustChain: true };
   return async (address, form, basic) => {
     const url = parseUrl(address);
     if (!url || !/^https?:$/.test(url.protocol)) throw new Error(`${JSON.stringify(address)} is no http or https URL`);
     const proxy = proxyFor({ ...context, proxyUrl: undefined }, url, env);
     const secure = url.protocol === "https:";
     const host = bare(url);
-    const under = proxy && (await tunnel(proxy, host, portOf(url), { signal: AbortSignal.timeout(TIMEOUT) }));
+    const under = proxy && (await tunnel(proxy, host, portOf(url), { env, signal: AbortSignal.timeout(TIMEOUT) }));
     const body = form && new URLSearchParams(form).toString();
     const options = {
       method: body === undefined ? "GET" : "POST",
@@ -118,10 +123,9 @@ async function asker({ config }: AuthProvider, context: Context, env: NodeJS.Pro
         ...(body !== undefined && { "content-type": "application/x-www-form-urlencoded" }),
         ...(basic !== undefined && { authorization: `Basic ${basic}` }),
       },
-      ...(ca !== undefined && { ca }),
+      ...trust,
       ...(under && {
-        createConnection: () =>
-          secure ? tlsConnect({ socket: under, servername: host, ...(ca !== undefined && { ca }) }) : under,
+        createConnection: () => (secure ? tlsConnect({ socket: under, servername: host, ...trust }) : under),
       }),
     };
     return new Promise((resolve, reject) => {
@@ -148,21 +152,51 @@ async function asker({ config }: AuthProvider, context: Context, env: NodeJS.Pro
   };
 }
 
-/** Writes tokens to the kubeconfig that said the provider; comments and the order of fields stay. */
+/** Writes tokens to the kubeconfig that said the provider, under client-go's lock; comments and the order of fields stay. */
 async function keep({ file, user }: AuthProvider, tokens: Record<string, string>): Promise<void> {
   const target = await realpath(file);
-  const [text, { mode }] = await Promise.all([readFile(target, "utf8"), stat(target)]);
-  const document = parseDocument(text, { logLevel: "silent" });
-  const users = document.get("users");
-  const entry = isSeq(users) ? users.items.find((item) => isMap(item) && item.get("name") === user) : undefined;
-  if (!isMap(entry) || document.errors.length > 0) throw new Error("it has changed");
-  for (const [key, value] of Object.entries(tokens)) entry.setIn(["user", "auth-provider", "config", key], value);
-  const temporary = `${target}.${randomUUID()}`;
+  const lock = `${file}.lock`;
+  const held = await locked(lock);
   try {
-    await writeFile(temporary, document.toString({ lineWidth: 0 }), { mode: mode & 0o777, flag: "wx" });
-    await rename(temporary, target);
-  } catch (error) {
+    const document = parseDocument(await readFile(target, "utf8"), { logLevel: "silent" });
+    const users = document.get("users");
+    const entry = isSeq(users) ? users.items.find((item) => isMap(item) && item.get("name") === user) : undefined;
+    if (!isMap(entry) || document.errors.length > 0) throw new Error("it has changed");
+    for (const [key, value] of Object.entries(tokens)) entry.setIn(["user", "auth-provider", "config", key], value);
+    await replace(target, document.toString({ lineWidth: 0 }));
+  } finally {
+    if (held) await unlink(lock).catch(() => {});
+  }
+}
+
+/**
+ * Takes a lock, so that what another program writes meanwhile is not undone.
+ *
+ * @returns false where it cannot be had; a new token that is not kept would do more harm than that.
+ */
+async function locked(lock: string): Promise<boolean> {
+  for (const deadline = Date.now() + LOCK_TIMEOUT; ; await sleep(50)) {
+    try {
+      await writeFile(lock, "", { flag: "wx", mode: 0 });
+      return true;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "EEXIST" || Date.now() > deadline) return false;
+    }
+  }
+}
+
+/** Replaces a file's content, whole where that can be; its mode and its owner stay. */
+async function replace(file: string, text: string): Promise<void> {
+  const { mode, uid, gid } = await stat(file);
+  const temporary = `${file}.${randomUUID()}`;
+  try {
+    await writeFile(temporary, text, { mode: mode & 0o777, flag: "wx" });
+    await chown(temporary, uid, gid);
+    await rename(temporary, file);
+  } catch {
     await unlink(temporary).catch(() => {});
-    throw error;
+    // A file that is mounted by itself cannot be replaced, nor one in a folder or of an owner that is not ours.
+    await writeFile(file, text);
   }
 }

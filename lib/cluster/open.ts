@@ -33,7 +33,7 @@ export async function openContext(
 /** Starts to connect to the cluster of a context. */
 export function connectTo(context: Context, options: OpenOptions = {}): KubernetesApi {
   if (context.tls.insecure) options.warn?.(`${context.server} is not verified (insecure-skip-tls-verify)`);
-  const transport = connect(context, () => obtainCredentials(context, options.env), options);
+  const transport = connect(context, (refused) => obtainCredentials(context, options.env, refused), options);
   const { user, groups = [] } = options.impersonate ?? {};
   const flags = [
     ...(options.kubeconfig === undefined ? [] : ["--kubeconfig", options.kubeconfig]),

@@ -2,9 +2,9 @@
 import { request } from "node:http";
 import { request as secureRequest } from "node:https";
 import { BlockList, isIP, type Socket } from "node:net";
-import { rootCertificates } from "node:tls";
 import { ConnectionError } from "./connection-error.ts";
 import { type Context, KubeconfigError, parseUrl } from "./kubeconfig.ts";
+import { systemRoots } from "./roots.ts";
 import { socksTunnel } from "./socks.ts";
 
 /**
@@ -27,6 +27,11 @@ export function proxyFor(context: Context, server: URL, env: NodeJS.ProcessEnv):
     const what = url ? `proxy ${url.protocol}// is not supported` : "the proxy is no URL";
     throw new KubeconfigError(`context ${context.name}: ${what}; only http://, https:// and socks5:// are`);
   }
+  try {
+    proxyAuthorization(url);
+  } catch {
+    throw new KubeconfigError(`context ${context.name}: the proxy's user or password has a % that encodes nothing`);
+  }
   return url;
 }
 
@@ -45,7 +50,11 @@ function isExempt(host: string, port: number, list: string): boolean {
     const entry = one.trim().toLowerCase();
     if (entry === "*") return true;
     if (entry.includes("/")) return inCidr(host, entry);
-    const [, name = "", wanted] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(isIP(entry) ? `[${entry}]` : entry) ?? [];
+    // An IPv6 address stands in brackets only where a port follows it.
+    const [, bracketed, plain, wanted] = isIP(entry)
+      ? [entry, entry]
+      : (/^(?:\[(.*)\](?=:)|([^:]*))(?::(\d+))?$/.exec(entry) ?? []);
+    const name = bracketed ?? plain ?? "";
     if (name === "" || (wanted !== undefined && Number(wanted) !== port)) return false;
     if (isIP(host)) return isIP(name) !== 0 && contains(name, isIP(name) === 4 ? 32 : 128, host);
     const below = name.replace(/^\*?(?=\.)/, "");
@@ -74,8 +83,9 @@ export function proxyAuthorization(proxy: URL): { "proxy-authorization"?: string
 }
 
 export interface TunnelOptions {
-  /** Whom an https proxy is verified by beside the known roots, as by kubectl; `insecure` verifies no proxy. */
+  /** Whom an https proxy is verified by, as by kubectl; `insecure` verifies no proxy. Default: the system's roots. */
   tls?: Context["tls"];
+  env: NodeJS.ProcessEnv;
   signal?: AbortSignal;
 }
 
@@ -84,10 +94,10 @@ export interface TunnelOptions {
  *
  * @throws ConnectionError where the proxy cannot be reached, or refuses.
  */
-export async function tunnel(proxy: URL, host: string, port: number, options: TunnelOptions = {}): Promise<Socket> {
+export async function tunnel(proxy: URL, host: string, port: number, options: TunnelOptions): Promise<Socket> {
   if (proxy.protocol.startsWith("socks")) return socksTunnel(proxy, host, port, options.signal);
   const target = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-  const { tls: { ca, insecure = false } = {}, signal } = options;
+  const { tls: { ca, insecure = false } = {}, env, signal } = options;
   const connecting = (proxy.protocol === "https:" ? secureRequest : request)({
     host: bare(proxy),
     port: portOf(proxy),
@@ -98,7 +108,8 @@ export async function tunnel(proxy: URL, host: string, port: number, options: Tu
     // Else Node takes the one in the host header.
     servername: isIP(bare(proxy)) ? "" : bare(proxy),
     rejectUnauthorized: !insecure,
-    ...(ca !== undefined && { ca: [...rootCertificates, ca] }),
+    ca: ca ?? (insecure ? undefined : systemRoots(env)),
+    allowPartialTrustChain: true,
     ...(signal && { signal }),
   });
   return new Promise((resolve, reject) => {

@@ -34,9 +34,13 @@ export interface ConnectOptions {
  * ended is made anew with the next request. What failed with it is sent again, once: a read, and a write that the
  * server surely has not begun; any other write may have been done.
  *
- * @param obtain gives the credentials; asked again after a 401.
+ * @param obtain gives the credentials; asked again after a 401, with those that were refused.
  */
-export function connect(context: Context, obtain: () => Promise<Credentials>, options: ConnectOptions = {}): Transport {
+export function connect(
+  context: Context,
+  obtain: (refused?: Credentials) => Promise<Credentials>,
+  options: ConnectOptions = {},
+): Transport {
   const { connectTimeout = 5_000, requestTimeout = 30_000, trace, env = process.env } = options;
   const prefix = new URL(context.server).pathname.replace(/\/$/, "");
   const closing = new AbortController();
@@ -109,11 +113,12 @@ export function connect(context: Context, obtain: () => Promise<Credentials>, op
   /** Credentials that are not those which were refused; false where there are no others. */
   async function renew(refused: Promise<Credentials>): Promise<boolean> {
     const first = credentials === refused;
+    const before = await refused;
     if (first) {
-      credentials = obtain();
+      credentials = obtain(before);
       credentials.catch(() => {});
     }
-    const [before, now] = await Promise.all([refused, credentials]);
+    const now = await credentials;
     if (first && (before.cert !== now.cert || before.key !== now.key)) channel = undefined;
     return JSON.stringify(before) !== JSON.stringify(now);
   }

@@ -11,7 +11,7 @@ import { keyOf, type Preview, preview } from "./preview.ts";
 import { type GivenEndpoint, makeOut } from "./reach.ts";
 import { rereadTarget } from "./read-target.ts";
 import { readStanding, standingPeer } from "./standing.ts";
-import type { Target } from "./target.ts";
+import { distinctTargets, type Target } from "./target.ts";
 
 /** How many targets are read, and written, at a time, unless something else is said. */
 export const PARALLEL = 8;
@@ -70,7 +70,7 @@ export interface ImportOptions {
  *
  * @param readPeers gives the peers, and what was found in their files: these are read while the targets are.
  * @returns the findings that stopped the import, or none of them where it was declined, or a report for each target in
- *   the order given.
+ *   the order given. A cluster that two sources lead to is one target.
  */
 export async function importPeers(
   sources: readonly TargetSource[],
@@ -88,8 +88,16 @@ export async function importPeers(
   });
   try {
     const [readings, { peers, findings: found }] = await Promise.all([opening, readPeers()]);
+    const targets = distinctTargets(
+      readings.filter(succeeded),
+      ({ target }) => target,
+      (same, other) => {
+        const message = `reaches the same cluster as ${same.target.source}, which is written once`;
+        options.warn([finding("same-cluster", { source: other.target.source }, message)]);
+      },
+    );
     const ready = await Promise.all(
-      readings.filter(succeeded).map(async (one) => {
+      targets.map(async (one) => {
         const endpoints = await madeOut(one.target, peers, options);
         return { ...one, endpoints };
       }),
@@ -146,7 +154,7 @@ export async function importPeers(
         if (options.dryRun === "client") return { target, plan: first, previews: previewed(target, first) };
         let current = target;
         const stored = new Map<string, Stored>();
-        const done = await applyPlan(api, target, first, {
+        const carriedOut = await applyPlan(api, target, first, {
           dryRun: options.dryRun === "server",
           metadataOnly: !options.previews,
           ...(options.signal && { signal: options.signal }),
@@ -161,15 +169,16 @@ export async function importPeers(
             if (options.dryRun === "none") writes.set(source, (writes.get(source) ?? 0) + 1);
           },
         });
-        return { target: current, plan: done, previews: previewed(current, done, stored) };
+        return { target: current, plan: carriedOut, previews: previewed(current, carriedOut, stored) };
       },
       options.parallel,
       (result, i) => options.finished?.(reportOf(ready[i]?.source.source ?? "", result)),
     );
-    const results = written.values();
-    const reports = readings.map((one, i) =>
-      reportOf((sources[i] as TargetSource).source, succeeded(one) ? (results.next().value as Done | UserError) : one),
-    );
+    const done = new Map(ready.map(({ source }, i) => [source, written[i]]));
+    const reports = sources.flatMap((source, i) => {
+      const result = done.get(source) ?? (readings[i] instanceof UserError ? readings[i] : undefined);
+      return result === undefined ? [] : [reportOf(source.source, result)];
+    });
     return { reports };
   } finally {
     for (const { api } of (await opening).filter(succeeded)) api.close();

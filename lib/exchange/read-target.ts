@@ -32,6 +32,7 @@ export function targetOf(installation: Installation, source: string): Target {
   return {
     source,
     namespace,
+    identity: installation.identity,
     facts,
     agentsSecret: sharing(installation.secrets.get(AGENTS_SECRET)),
     kvstoremeshSecret: sharing(installation.secrets.get(KVSTOREMESH_SECRET)),

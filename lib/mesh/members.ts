@@ -6,7 +6,7 @@ import type { Change } from "../exchange/change.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
 import type { ImportOptions, TargetSource } from "../exchange/import.ts";
 import type { Plan } from "../exchange/plan.ts";
-import type { Target } from "../exchange/target.ts";
+import { distinctTargets, type Target } from "../exchange/target.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { readMember, type Seen } from "./member.ts";
@@ -34,7 +34,8 @@ export interface ReadOptions {
 export type WriteOptions = Omit<ImportOptions, "peersFor" | "forbidden">;
 
 /**
- * Reads clusters at the same time. Their connections stay open, for whoever closes them.
+ * Reads clusters at the same time. Their connections stay open, for whoever closes them. A cluster that two contexts
+ * lead to is taken once.
  *
  * @returns a finding for each that cannot be read, or that others cannot reach.
  */
@@ -47,9 +48,10 @@ export async function readMembers(
   const read = await Promise.all(
     sources.map(({ source, open }) =>
       enter(async (): Promise<OpenMember[]> => {
-        const api = open();
         const warn = (line: string) => options.warn(`${source}: ${line}`);
+        let api: KubernetesApi | undefined;
         try {
+          api = open();
           const member = await readMember(api, source, { ...options, forImport: true, warn });
           const { addresses = EXTRACT_DEFAULTS.addresses, resolve } = options;
           const peer = options.forExtract
@@ -57,7 +59,7 @@ export async function readMembers(
             : undefined;
           return [{ ...member, peer, api }];
         } catch (error) {
-          api.close();
+          api?.close();
           if (!(error instanceof UserError)) throw error;
           unread.push(finding("cluster-unreadable", { source }, error.message.replace(/\n\s*/g, "; ")));
           return [];
@@ -65,7 +67,15 @@ export async function readMembers(
       }),
     ),
   );
-  return { members: read.flat(), unread };
+  const members = distinctTargets(
+    read.flat(),
+    ({ target }) => target,
+    (same, { source, api }) => {
+      options.warn(`${source}: reaches the same cluster as ${same.source}, which is taken once`);
+      api.close();
+    },
+  );
+  return { members, unread };
 }
 
 /** A member as the target of an import: it is read and connected already. */

@@ -4,6 +4,7 @@ import type { KubernetesApi } from "../cluster/api.ts";
 import { limited } from "../cluster/limited.ts";
 import { isReady, waitingFor } from "../cluster/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
+import { distinctTargets } from "../exchange/target.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
@@ -19,7 +20,7 @@ const PARALLEL = 16;
 export interface MemberSource {
   /** Its context. */
   source: string;
-  /** Starts to connect. */
+  /** Starts to connect; throws a UserError where its context leads nowhere. */
   open(): KubernetesApi;
 }
 
@@ -76,9 +77,17 @@ export interface MeshStatus {
 export async function meshStatus(sources: readonly MemberSource[], options: StatusOptions): Promise<MeshStatus> {
   const enter = limited(PARALLEL);
   const read = await Promise.all(sources.map((source) => enter(() => look(source, options))));
-  const seen = read.flatMap(({ member }) => member ?? []);
   const clusters = read.map(({ status }) => status);
-  clash(clusters);
+  const once = distinctTargets(
+    read.filter(isRead),
+    ({ member }) => member.target,
+    (same, { status }) => {
+      const message = `reaches the same cluster as ${same.status.source}`;
+      status.findings.push(finding("same-cluster", { source: status.source }, message, "name one of the two contexts"));
+    },
+  );
+  clash(once.map(({ status }) => status));
+  const seen = once.map(({ member }) => member);
   const pairs = judgePairs(seen, options.now);
   if (!options.probe) return { clusters, pairs };
   const probes = await probeAll(seen, { ...options, ...options.probe });
@@ -92,16 +101,23 @@ export async function meshStatus(sources: readonly MemberSource[], options: Stat
   return { clusters, pairs, probes: probes.flatMap(([, found]) => found) };
 }
 
-async function look(
-  { source, open }: MemberSource,
-  options: StatusOptions,
-): Promise<{ status: ClusterStatus; member?: Seen }> {
+interface Look {
+  status: ClusterStatus;
+  member?: Seen;
+}
+
+function isRead(look: Look): look is Required<Look> {
+  return look.member !== undefined;
+}
+
+async function look({ source, open }: MemberSource, options: StatusOptions): Promise<Look> {
   const findings: Finding[] = [];
   const place = { source };
   // What is not as it should be is told by findings here.
   const warn = () => {};
-  const api = open();
+  let api: KubernetesApi | undefined;
   try {
+    api = open();
     const member = await readMember(api, source, { namespace: options.namespace, forExtract: true, warn });
     const { installation } = member;
     const { facts, namespace } = installation;
@@ -142,7 +158,7 @@ async function look(
     findings.push(finding("cluster-unreadable", place, message));
     return { status: { source, error: message, pods: [], findings } };
   } finally {
-    api.close();
+    api?.close();
   }
 }
 

@@ -88,6 +88,7 @@ export const FINDING_CODES = {
   "address-unreachable": "warning",
   // What clusters tell of each other.
   "cluster-unreadable": "error",
+  "same-cluster": "warning",
   "one-sided": "error",
   "not-connected": "warning",
   "endpoint-stale": "error",

@@ -15,7 +15,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
-import { obtainCredentials } from "../../lib/cluster/credentials.ts";
+import { type Credentials, obtainCredentials } from "../../lib/cluster/credentials.ts";
 import { CredentialsError } from "../../lib/cluster/credentials-error.ts";
 import {
   type Context,
@@ -41,6 +41,12 @@ function write(content: string): string {
 
 function context(user: Context["user"], others: Partial<Context> = {}): Context {
   return { name: "a", server: "https://h", tls: { insecure: false }, presentsCertificate: false, ...others, user };
+}
+
+function script(content: string): string {
+  const file = write(content);
+  chmodSync(file, 0o755);
+  return file;
 }
 
 /** A plugin that runs a piece of JavaScript, in which `info` is what it was told. */
@@ -72,6 +78,7 @@ test("a token, a password, and nothing at all", async () => {
   assert.deepEqual((await obtainCredentials(context({ token: "t" }))).headers, { authorization: "Bearer t" });
   const basic = { authorization: `Basic ${Buffer.from("ü:p:w").toString("base64")}` };
   assert.deepEqual((await obtainCredentials(context({ username: "ü", password: "p:w" }))).headers, basic);
+  assert.deepEqual(await obtainCredentials(context({ password: "p" })), { headers: {} }, "as kubectl");
   assert.deepEqual(await obtainCredentials(context({})), { headers: {} });
 });
 
@@ -123,7 +130,7 @@ test("an exec plugin is told what it asked for, and gives a token", async () => 
   const exec = plugin(code, { env: [{ name: "X", value: "1" }] });
   const target = context(
     { exec: { ...exec, args: [...exec.args, "--one", "two words"] } },
-    { tls: { ca: "CA", insecure: false, serverName: "s" }, proxyUrl: "http://p", execExtension: { audience: "x" } },
+    { execCluster: { server: "https://h", config: { audience: "x" } } },
   );
   const env = { ...process.env, X: "0", Y: "2" };
   assert.deepEqual(await obtainCredentials(target, env), { headers: { authorization: "Bearer T" } });
@@ -134,13 +141,7 @@ test("an exec plugin is told what it asked for, and gives a token", async () => 
   target.user.exec = { ...exec, provideClusterInfo: true, apiVersion: "client.authentication.k8s.io/v1beta1" };
   await obtainCredentials(target, env);
   assert.equal(read().info.apiVersion, "client.authentication.k8s.io/v1beta1");
-  assert.deepEqual(read().info.spec.cluster, {
-    server: "https://h",
-    "tls-server-name": "s",
-    "certificate-authority-data": Buffer.from("CA").toString("base64"),
-    "proxy-url": "http://p",
-    config: { audience: "x" },
-  });
+  assert.deepEqual(read().info.spec.cluster, { server: "https://h", config: { audience: "x" } });
 });
 
 test("an exec plugin may give a client certificate", async () => {
@@ -163,16 +164,50 @@ test("an exec plugin is not asked where the kubeconfig says a token, a password 
   assert.equal((await obtainCredentials(context({ exec }))).headers.authorization, "Bearer T");
 });
 
-test("several contexts of one user run its plugin once at a time; later it is run anew", async () => {
+test("a plugin runs once for all contexts of a user, until what it gave ends or is refused", async () => {
   const log = write("");
+  const until = write("");
   const exec = plugin(`fs.appendFileSync(${JSON.stringify(log)}, "x");
-    setTimeout(() => give({ token: fs.readFileSync(${JSON.stringify(log)}, "utf8") }), 100);`);
-  const all = await Promise.all(["a", "b", "c"].map((name) => obtainCredentials(context({ exec }, { name }))));
-  assert.deepEqual(
-    all.map(({ headers }) => headers.authorization),
-    ["Bearer x", "Bearer x", "Bearer x"],
+    const expirationTimestamp = fs.readFileSync(${JSON.stringify(until)}, "utf8") || undefined;
+    setTimeout(() => give({ token: fs.readFileSync(${JSON.stringify(log)}, "utf8"), expirationTimestamp }), 100);`);
+  const three = async (refused?: Credentials) => {
+    const all = ["a", "b", "c"].map((name) => obtainCredentials(context({ exec }, { name }), process.env, refused));
+    return (await Promise.all(all)).map(({ headers }) => headers.authorization);
+  };
+  assert.deepEqual(await three(), ["Bearer x", "Bearer x", "Bearer x"]);
+  assert.deepEqual(await three(), ["Bearer x", "Bearer x", "Bearer x"], "later");
+  assert.deepEqual(await three({ headers: { authorization: "Bearer another" } }), ["Bearer x", "Bearer x", "Bearer x"]);
+  writeFileSync(until, "2001-01-01T00:00:00Z");
+  const refused = { headers: { authorization: "Bearer x" } };
+  assert.deepEqual(await three(refused), ["Bearer xx", "Bearer xx", "Bearer xx"]);
+  writeFileSync(until, "2999-01-01T00:00:00+02:00");
+  assert.deepEqual(await three(), ["Bearer xxx", "Bearer xxx", "Bearer xxx"], "it had ended");
+  assert.deepEqual(await three(), ["Bearer xxx", "Bearer xxx", "Bearer xxx"]);
+});
+
+test("a plugin's program is looked for where the caller's PATH says, and never in the current folder", async () => {
+  const bin = mkdtempSync(join(folder, "bin-"));
+  writeFileSync(
+    join(bin, "there"),
+    `#!${process.execPath}\n${readFileSync(plugin("give({ token: 'T' });").args[0] ?? "")}`,
   );
-  assert.equal((await obtainCredentials(context({ exec }))).headers.authorization, "Bearer xx");
+  chmodSync(join(bin, "there"), 0o755);
+  const { PATH } = process.env;
+  const found = async (path: string, others: Partial<ExecConfig> = {}) => {
+    const exec = plugin("", { command: "there", args: [path], ...others });
+    return (await obtainCredentials(context({ exec }), { ...process.env, PATH: path })).headers.authorization;
+  };
+  const elsewhere = { env: [{ name: "PATH", value: "/nowhere" }] };
+  assert.equal(await found(`${bin}:${PATH}`, elsewhere), "Bearer T");
+  await fails(found(String(PATH), { env: [{ name: "PATH", value: bin }] }), /there: there is no such program/);
+  const before = process.cwd();
+  process.chdir(bin);
+  try {
+    await fails(found(`.:${PATH}`), /there: there is no such program/);
+    await fails(found(`:${PATH}`), /there: there is no such program/);
+  } finally {
+    process.chdir(before);
+  }
 });
 
 test("what an exec plugin can do wrong", async () => {
@@ -190,7 +225,10 @@ test("what an exec plugin can do wrong", async () => {
     [plugin("give({ token: 'SECRET\\nx' })"), /the token holds a line break/],
     [plugin("process.stdout.write('SECRET'.repeat(1e6)); setTimeout(() => {}, 5000)"), /more than 1 MiB/],
     [plugin("", { apiVersion: "client.authentication.k8s.io/v1alpha1" }), /v1alpha1" is not known/],
+    [plugin("give({ token: 't', expirationTimestamp: 'tomorrow' })"), /its expirationTimestamp is no time/],
     [plugin("", { command: folder }), /cannot be run \(EACCES\)/],
+    [plugin("", { env: [{ name: "A", value: "SECRET\0" }] }), /cannot be run \(ERR_INVALID_ARG_VALUE\)/],
+    [plugin("", { command: script("#!/nowhere/at/all\n") }), /cannot be run \(ENOENT\); is what its first line names/],
   ];
   for (const [exec, message] of cases) {
     await fails(obtainCredentials(context({ exec })), message);

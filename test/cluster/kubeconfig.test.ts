@@ -235,15 +235,36 @@ test("--as and its kin go over what the kubeconfig says", async () => {
   await refuses(selectContext(plain, "a", { groups: ["g"] }), /only with a user \(--as\)/);
 });
 
-test("an exec plugin is told the extension of its cluster; a certificate is awaited where one may come", async () => {
+test("an exec plugin is told of its cluster as it is written; a certificate is awaited where one may come", async () => {
   const extensions = [
     { name: "other", extension: { no: 1 } },
     { name: "client.authentication.k8s.io/exec", extension: { audience: "x" } },
   ];
   const exec = { apiVersion: "client.authentication.k8s.io/v1beta1", command: "x" };
-  const context = await select(config({ cluster: { extensions }, user: { exec } }));
-  assert.deepEqual(context.execExtension, { audience: "x" });
-  assert.equal(context.presentsCertificate, true);
+  const told = async (more: object) => {
+    const context = await select(config({ cluster: more, user: { exec } }));
+    assert.equal(context.presentsCertificate, true);
+    return context.execCluster;
+  };
+  assert.deepEqual(
+    await told({
+      extensions,
+      server: "https://API.example:443//p/?q#f",
+      "certificate-authority-data": Buffer.from(CA).toString("base64"),
+      "tls-server-name": "s",
+      "proxy-url": "http://p",
+      "disable-compression": true,
+    }),
+    {
+      server: "https://API.example:443//p/",
+      "tls-server-name": "s",
+      "certificate-authority-data": Buffer.from(CA).toString("base64"),
+      "proxy-url": "http://p",
+      "disable-compression": true,
+      config: { audience: "x" },
+    },
+  );
+  assert.deepEqual((await told({ server: "https://API.example:443" }))?.server, "https://API.example:443");
   assert.equal((await select(config({ user: { exec, token: "t" } }))).presentsCertificate, false);
 });
 

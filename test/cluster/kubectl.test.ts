@@ -29,6 +29,7 @@ const serverCertificate = issue(ca, {
   dns: ["api.test", "api.example"],
 });
 const namedCertificate = issue(ca, { cn: "api", usage: "server", dns: ["only.test"] });
+const commonCertificate = issue(ca, { cn: "api", usage: "server" });
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 const certified = (cn: string, issuer = ca) => issue(issuer, { cn, usage: "client" });
 const dataOf = ({ cert, key }: { cert: string; key: string }) => ({
@@ -52,11 +53,12 @@ interface Seen {
 
 /** One call: files to lay out, and what `KUBECONFIG` and the flags say. Paths are within a folder of its own. */
 interface Call {
-  files: Record<string, string | object>;
+  files: Record<string, string | Buffer | object>;
   /** Default: `config`. */
   KUBECONFIG?: string[];
   context?: string;
   impersonate?: Impersonation;
+  /** `DIR` in a value is the folder. */
   env?: NodeJS.ProcessEnv;
   /** Names of files that are programs. */
   programs?: string[];
@@ -76,6 +78,7 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
   let url: string;
   let port: number;
   let named: string;
+  let commonly: string;
   let plain: string;
   let proxy: string;
   let issuer: string;
@@ -132,6 +135,7 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     const tls = { requestCert: true, rejectUnauthorized: false, ca: ca.cert };
     port = await listen(createServer({ ...serverCertificate, ...tls }, answer));
     url = `https://127.0.0.1:${port}`;
+    commonly = `https://127.0.0.1:${await listen(createServer({ ...commonCertificate, ...tls }, answer))}`;
     named = `https://127.0.0.1:${await listen(createServer({ ...namedCertificate, ...tls }, answer))}`;
     plain = `http://127.0.0.1:${await listen(createHttpServer(answer))}`;
     const relay = createHttpServer().on("connect", (request, client: Socket) => {
@@ -287,6 +291,32 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       files: { config: config({ token: "t" }, { cluster: cluster({ server: named }) }) },
       expected: undefined,
     }),
+    "a certificate with a common name, and no other": () => ({
+      files: { config: config({ token: "t" }, { cluster: cluster({ server: commonly, "tls-server-name": "api" }) }) },
+      expected: undefined,
+    }),
+    "a CA file with a certificate in it that cannot be read": () => ({
+      files: {
+        config: config({ token: "t" }, { cluster: { server: url, "certificate-authority": "ca.crt" } }),
+        "ca.crt": `-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${ca.cert}`,
+      },
+      expected: { authorization: "Bearer t" },
+    }),
+    "no CA: whom the system trusts, by a file": () => ({
+      files: { config: config({ token: "t" }, { cluster: { server: url } }), roots: otherCa.cert + ca.cert },
+      env: { SSL_CERT_FILE: "DIR/roots" },
+      expected: { authorization: "Bearer t" },
+    }),
+    "no CA: whom the system trusts, by a folder": () => ({
+      files: { config: config({ token: "t" }, { cluster: { server: url } }), "ca.pem": ca.cert },
+      env: { SSL_CERT_FILE: "/dev/null", SSL_CERT_DIR: "/nowhere:DIR" },
+      expected: { authorization: "Bearer t" },
+    }),
+    "no CA, and a system that trusts others": () => ({
+      files: { config: config({ token: "t" }, { cluster: { server: url } }), roots: otherCa.cert },
+      env: { SSL_CERT_FILE: "DIR/roots" },
+      expected: undefined,
+    }),
     "tls-server-name": () => ({
       files: {
         config: config({ token: "t" }, { cluster: cluster({ server: named, "tls-server-name": "only.test" }) }),
@@ -300,6 +330,14 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     "a path that ends in a slash": () => ({
       files: { config: config({ token: "t" }, { cluster: cluster({ server: `${url}/k8s/clusters/c-1/` }) }) },
       expected: { authorization: "Bearer t", path: "/k8s/clusters/c-1/api/v1/namespaces/ns/secrets/NAME" },
+    }),
+    "a path that was put together with one slash too many": () => ({
+      files: { config: config({ token: "t" }, { cluster: cluster({ server: `${url}//k8s/clusters//c-1` }) }) },
+      expected: { authorization: "Bearer t", path: "/k8s/clusters/c-1/api/v1/namespaces/ns/secrets/NAME" },
+    }),
+    "UTF-16, as PowerShell writes it": () => ({
+      files: { config: Buffer.from(`\uFEFF${stringify(config({ token: "t" }))}`, "utf16le") },
+      expected: { authorization: "Bearer t" },
     }),
     "plain http": () => ({
       files: { config: config({}, { cluster: { server: plain } }) },
@@ -354,6 +392,47 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
         }),
       },
     }),
+    "an exec plugin that is told the server as it is written": () => {
+      const server = `https://api.example:${port}/k8s/clusters//c-1/`;
+      const info = { "certificate-authority-data": base64(ca.cert), config: null, "disable-compression": true };
+      const more = { "proxy-url": proxy, "disable-compression": true };
+      return {
+        files: {
+          config: config(exec({ provideClusterInfo: true }), { cluster: cluster({ server, ...more }) }),
+          plugin,
+        },
+        programs: ["plugin"],
+        expected: {
+          authorization: told({
+            spec: { cluster: { ...info, "proxy-url": proxy, server }, interactive: false },
+            args: [],
+          }),
+          path: "/k8s/clusters/c-1/api/v1/namespaces/ns/secrets/NAME",
+          via: `api.example:${port}`,
+        },
+      };
+    },
+    "an exec plugin on the PATH, which has another itself": () => ({
+      files: { config: config(exec({ command: "plugin", env: [{ name: "PATH", value: "/usr/bin" }] })), plugin },
+      programs: ["plugin"],
+      env: { PATH: `DIR:${process.env.PATH}` },
+      expected: { authorization: told({ spec: { interactive: false }, args: [] }) },
+    }),
+    "an exec plugin that only its own PATH has": () => ({
+      files: { config: config(exec({ command: "plugin", env: [{ name: "PATH", value: dir }] })), plugin },
+      programs: ["plugin"],
+      expected: undefined,
+    }),
+    "an exec plugin of a version that is gone": () => ({
+      files: { config: config(exec({ apiVersion: "client.authentication.k8s.io/v1alpha1" })), plugin },
+      programs: ["plugin"],
+      expected: undefined,
+    }),
+    "an exec plugin beside a password without a user": () => ({
+      files: { config: config({ ...exec(), password: "p" }), plugin },
+      programs: ["plugin"],
+      expected: { authorization: told({ spec: { interactive: false }, args: [] }) },
+    }),
     "an exec plugin that gives a certificate": () => ({
       files: {
         config: config(exec()),
@@ -404,6 +483,15 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     "proxy-url": () => ({
       files: { config: config({ token: "t" }, { cluster: { ...viaExample(), "proxy-url": proxy } }) },
       expected: { authorization: "Bearer t", via: `api.example:${port}`, serverName: "api.example" },
+    }),
+    "proxy-url with a password that is not encoded": () => ({
+      files: {
+        config: config(
+          { token: "t" },
+          { cluster: { ...viaExample(), "proxy-url": proxy.replace("//", "//me:p%zz@") } },
+        ),
+      },
+      expected: undefined,
     }),
     HTTPS_PROXY: () => ({
       files: { config: config({ token: "t" }, { cluster: viaExample() }) },
@@ -461,12 +549,17 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     const folder = await mkdtemp(join(dir, `${name}-`));
     for (const [path, content] of Object.entries(call.files)) {
       const text =
-        typeof content === "string" ? content : path === "answer" ? JSON.stringify(content) : stringify(content);
+        typeof content === "string" || Buffer.isBuffer(content)
+          ? content
+          : path === "answer"
+            ? JSON.stringify(content)
+            : stringify(content);
       await writeFile(join(folder, path), text);
     }
     for (const program of call.programs ?? []) await chmod(join(folder, program), 0o755);
     const KUBECONFIG = (call.KUBECONFIG ?? ["config"]).map((path) => join(folder, path)).join(":");
-    return { PATH: process.env.PATH, HOME: folder, KUBECONFIG, ...call.env };
+    const env = Object.entries(call.env ?? {}).map(([key, value]) => [key, value?.replaceAll("DIR", folder)]);
+    return { PATH: process.env.PATH, HOME: folder, KUBECONFIG, ...Object.fromEntries(env) };
   }
 
   async function ours(call: Call, name: string): Promise<Seen | undefined> {

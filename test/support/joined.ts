@@ -59,18 +59,14 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
     const api = await open(to);
     const read = () => readTarget(api, to, { warn: () => {} });
     const peers = [{ peer: await extractPeer(from), source: from }];
-    const result = await importPeers(
-      [{ source: to, open: () => api, read }],
-      async () => ({ peers, findings: [] }),
-      {
-        plan: { ...OPTIONS, restarts: "all" },
-        endpoints: new Map(),
-        resolve: async () => [],
-        dryRun: "none",
-        warn: () => {},
-        announce: () => {},
-      },
-    );
+    const result = await importPeers([{ source: to, open: () => api, read }], async () => ({ peers, findings: [] }), {
+      plan: { ...OPTIONS, restarts: "all" },
+      endpoints: new Map(),
+      resolve: async () => [],
+      dryRun: "none",
+      warn: () => {},
+      announce: () => {},
+    });
     const [report] = "reports" in result ? result.reports : [];
     if (report?.state !== "done") throw new Error(JSON.stringify(result));
   };
