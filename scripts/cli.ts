@@ -6,6 +6,7 @@ import { nearestOf } from "../lib/peer/nearest.ts";
 import { harmless } from "../lib/show/style.ts";
 import type { Completed, Option } from "./complete.ts";
 import type { HelpText } from "./help.ts";
+import { endWith, guardStreams, toStdout } from "./streams.ts";
 import { showVersion, style, tell, traced } from "./terminal.ts";
 
 /** One program or command: its help, its options, and what it does. It answers with its exit code. */
@@ -68,11 +69,8 @@ export async function main<O extends Record<string, Option>>(
   command: Command<O>,
   argv: string[],
 ): Promise<void> {
-  endQuietlyOnClosedPipe();
-  const code = await run(program, command, argv);
-  process.exitCode = code;
-  // To let connections and timers end by themselves takes milliseconds.
-  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+  guardStreams();
+  endWith(await run(program, command, argv));
 }
 
 async function run<O extends Record<string, Option>>(
@@ -80,13 +78,14 @@ async function run<O extends Record<string, Option>>(
   command: Command<O>,
   argv: string[],
 ): Promise<number> {
+  let args: (Arguments<O> & { diff?: unknown }) | undefined;
   try {
     if (argv[0] === "__complete") {
       const { complete } = await import("./complete.ts");
-      process.stdout.write(await complete({ ...command, options: { ...command.options, ...common } }, argv.slice(1)));
+      toStdout(await complete({ ...command, options: { ...command.options, ...common } }, argv.slice(1)));
       return EXIT.done;
     }
-    const args = await parse(program, command, argv);
+    args = await parse(program, command, argv);
     if (args?.debug) traced("loaded");
     return args === undefined ? EXIT.done : await command.run(args);
   } catch (error) {
@@ -95,6 +94,8 @@ async function run<O extends Record<string, Option>>(
     tell(`${style.red("error")}: ${harmless(known ? message : `unexpected: ${message}`)}`);
     if (argv.includes("--debug") && error instanceof Error) tell(harmless(error.stack ?? ""));
     else if (!known) tell("  this is a fault of the program; --debug shows where");
+    // As for kubectl diff, 1 stands for changes.
+    if (args?.diff === true) return EXIT.refused;
     return known ? error.exitCode : EXIT.failed;
   }
 }
@@ -115,9 +116,8 @@ async function parse<O extends Record<string, Option>>(
   const { options, positionals } = command;
   const all = Object.entries<Option>({ ...options, ...common });
   const aliases = Object.fromEntries(all.map(([name, { alias }]) => [name, [alias ?? []].flat()]));
-  checkFlags(argv, Object.entries(aliases).flat(2), program);
   const ofType = (wanted: Options["type"]) => all.filter(([, { type }]) => type === wanted).map(([name]) => name);
-  const args = parseArguments(argv, {
+  const args = parseArguments(plain(argv, all, program), {
     alias: aliases,
     string: ofType("string"),
     boolean: ofType("boolean"),
@@ -135,7 +135,7 @@ async function parse<O extends Record<string, Option>>(
   });
   if (args.help) {
     const { helpOf } = await import("./help.ts");
-    process.stdout.write(`${await helpOf(program, { ...command, options: { ...options, ...common } })}\n`);
+    toStdout(`${await helpOf(program, { ...command, options: { ...options, ...common } })}\n`);
     return undefined;
   }
   if (args.version) {
@@ -151,21 +151,60 @@ async function parse<O extends Record<string, Option>>(
   return { ...args, ...Object.fromEntries(lists), files } as Arguments<O>;
 }
 
-/** yargs suggests commands but not flags, so an unknown flag is answered here. */
-function checkFlags(argv: readonly string[], allowed: readonly string[], program: string): void {
-  for (const argument of argv) {
-    if (argument === "--") return;
-    const match = /^--?(?:no-)?([^=\s]+)/.exec(argument);
-    if (!match?.[1] || argument === "-" || /^-\d/.test(argument)) continue;
-    const name = match[1];
-    if (!argument.startsWith("--") && name.length > 1 && allowed.includes(name[0] ?? "")) continue;
-    if (allowed.includes(name)) continue;
+/** What pflag, and so kubectl, takes for a boolean. */
+const BOOLEANS: Record<string, boolean> = {
+  ...Object.fromEntries(["1", "t", "T", "true", "TRUE", "True"].map((word) => [word, true])),
+  ...Object.fromEntries(["0", "f", "F", "false", "FALSE", "False"].map((word) => [word, false])),
+};
+
+/**
+ * The arguments with each flag in its long form, a value behind `=` where it stands in the same word (`-oyaml`, `-o=yaml`)
+ * and a boolean without one. yargs suggests commands but not flags, and takes any word but `true` for false, so what is
+ * not understood is answered here.
+ */
+function plain(argv: readonly string[], options: [string, Option][], program: string): string[] {
+  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
+  const words = argv.slice(0, end).flatMap((word) => {
+    if (!word.startsWith("-") || word === "-" || /^-\d/.test(word)) return [word];
+    return word.startsWith("--") ? long(word) : short(word, word.slice(1));
+  });
+  return [...words, ...argv.slice(end)];
+
+  function long(word: string): string[] {
+    const [, flag = "", value] = /^--([^=]*)(?:=([\s\S]*))?$/.exec(word) ?? [];
+    const found = options.find(([name]) => name === flag);
+    if (found) return found[1].type === "boolean" && value !== undefined ? boolean(flag, value) : [word];
+    const negated = options.find(([name, { type }]) => type === "boolean" && `no-${name}` === flag);
+    if (!negated) throw unknown(`--${flag}`, flag);
+    if (value !== undefined) throw new UserError(`--${flag} takes no value`, EXIT.refused);
+    return [word];
+  }
+
+  /** One letter after the other, until one takes the rest as its value. */
+  function short(word: string, letters: string): string[] {
+    const [letter = "", rest] = [letters[0], letters.slice(1)];
+    const found = options.find(([, { alias }]) => alias === letter);
+    if (!found) throw unknown(word.replace(/=.*/s, ""), word.replace(/^-|=.*/gs, ""));
+    const [name, { type }] = found;
+    if (rest === "") return [`--${name}`];
+    if (type !== "boolean") return [`--${name}=${rest.replace(/^=/, "")}`];
+    return rest.startsWith("=") ? boolean(name, rest.slice(1)) : [`--${name}`, ...short(word, rest)];
+  }
+
+  function boolean(name: string, value: string): string[] {
+    if (!Object.hasOwn(BOOLEANS, value)) {
+      throw new UserError(`--${name} is true or false, not ${JSON.stringify(value)}`, EXIT.refused);
+    }
+    return [BOOLEANS[value] ? `--${name}` : `--no-${name}`];
+  }
+
+  function unknown(flag: string, name: string): UserError {
     const nearest = nearestOf(
-      name,
-      allowed.filter((flag) => flag.length > 1),
+      name.replace(/^no-/, ""),
+      options.map(([known]) => known),
     );
     const hint = nearest === undefined ? `see ${program} --help` : `did you mean --${nearest}?`;
-    throw new UserError(`there is no flag ${argument.replace(/=.*/, "")}; ${hint}`, 2);
+    return new UserError(`there is no flag ${flag}; ${hint}`, EXIT.refused);
   }
 }
 
@@ -179,15 +218,4 @@ function checkValue(name: string, option: Options, value: unknown, program: stri
   const choices = option.choices as string[] | undefined;
   const wrong = choices && values.find((one) => !choices.includes(String(one)));
   if (wrong !== undefined) throw new UserError(`--${name} is one of ${choices?.join(", ")}, not ${String(wrong)}`, 2);
-}
-
-/** A reader that has read enough (`| head -1`) ends the program without a word. */
-function endQuietlyOnClosedPipe(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      // EIO: the terminal is gone.
-      if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
-      process.exit(process.exitCode ?? EXIT.done);
-    });
-  }
 }

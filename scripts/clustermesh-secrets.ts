@@ -1,8 +1,9 @@
 /** `clustermesh-secrets`, and `kubectl clustermesh-secrets`: all commands in one program. */
 import { basename } from "node:path";
-import { EXIT } from "../lib/peer/errors.ts";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { nearestOf } from "../lib/peer/nearest.ts";
 import type { Offer } from "./complete.ts";
+import { guardStreams, toStdout } from "./streams.ts";
 import { showVersion, style, tell } from "./terminal.ts";
 
 /** Said instead of a command by a shell. */
@@ -65,25 +66,34 @@ const completing = given[0] === COMPLETE;
 const [name, ...rest] = completing ? given.slice(1) : given;
 const command = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
 
-if (command && (!completing || rest.length > 0)) {
-  void command.load().then((main) => main(`${program} ${name}`, completing ? [COMPLETE, ...rest] : rest));
-} else if (completing) {
-  const offers = Object.entries(commands).map(([command, { description }]): Offer => [command, description]);
-  void import("./complete.ts").then(({ answer }) => {
-    process.stdout.write(answer(name ?? "", rest.length > 0 ? [] : offers));
-  });
-} else if (name === "--version") {
-  showVersion();
-} else if (name === "--help" || name === "-h" || name === "help") {
-  process.stdout.write(`${usage()}\n`);
-} else {
-  if (name !== undefined) {
-    const nearest = nearestOf(name, Object.keys(commands));
-    const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
-    tell(`${style.red("error")}: there is no command ${JSON.stringify(name)}${hint}`);
+run().catch((error: unknown) => {
+  if (!(error instanceof UserError)) throw error;
+  tell(`${style.red("error")}: ${error.message}`);
+  process.exitCode = error.exitCode;
+});
+
+async function run(): Promise<void> {
+  if (command && (!completing || rest.length > 0)) {
+    const main = await command.load();
+    await main(`${program} ${name}`, completing ? [COMPLETE, ...rest] : rest);
+    return;
   }
-  tell(usage());
-  process.exitCode = EXIT.refused;
+  guardStreams();
+  if (completing) {
+    const { answer } = await import("./complete.ts");
+    const offers = Object.entries(commands).map(([command, { description }]): Offer => [command, description]);
+    toStdout(answer(name ?? "", rest.length > 0 ? [] : offers));
+  } else if (name === "--version") showVersion();
+  else if (name === "--help" || name === "-h" || name === "help") toStdout(`${usage()}\n`);
+  else {
+    if (name !== undefined) {
+      const nearest = nearestOf(name, Object.keys(commands));
+      const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
+      tell(`${style.red("error")}: there is no command ${JSON.stringify(name)}${hint}`);
+    }
+    tell(usage());
+    process.exitCode = EXIT.refused;
+  }
 }
 
 function usage(): string {

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { type Arguments, type Command, main } from "./cli.ts";
+import { toStdout } from "./streams.ts";
 
 /** For each there is a script beside this one, which asks `clustermesh-secrets __complete`, and knows no flag itself. */
 const SHELLS = ["bash", "zsh", "fish"];
@@ -28,6 +29,6 @@ async function runCompletion({ files: [shell = "", ...others] }: Arguments<Recor
   if (!SHELLS.includes(shell) || others.length > 0) {
     throw new UserError(`name one shell: ${SHELLS.join(", ")}`, EXIT.refused);
   }
-  process.stdout.write(readFileSync(new URL(`completion.${shell}`, import.meta.url)));
+  toStdout(readFileSync(new URL(`completion.${shell}`, import.meta.url)));
   return EXIT.done;
 }

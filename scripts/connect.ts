@@ -61,7 +61,7 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
     const { found, missing, unread } = await companions(first, new Map(all.map((one) => [one.source, one])), read);
     if (unread.length > 0) {
       showFindings(unread, style).forEach(tell);
-      return EXIT.failed;
+      return args.diff ? EXIT.refused : EXIT.failed;
     }
     const newcomers = joining;
     lacking = missing.filter((name) => !newcomers.has(name));

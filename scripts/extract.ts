@@ -6,6 +6,7 @@ import { writePrivately } from "../lib/exchange/private-file.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
+import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
 import { warn } from "./terminal.ts";
 
@@ -84,7 +85,7 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
     if (args["output-file"] !== undefined) {
       await writePrivately(args["output-file"], text);
     } else {
-      process.stdout.write(text);
+      toStdout(text);
       if (peer.client !== "importer") warnOfKey();
     }
     return EXIT.done;

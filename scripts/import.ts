@@ -68,16 +68,6 @@ const command: Command<typeof options> = {
 export const importMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
 
 async function runImport(args: Arguments<typeof options>): Promise<number> {
-  try {
-    return await importInto(args);
-  } catch (error) {
-    // As for kubectl diff, 1 stands for changes.
-    if (args.diff && error instanceof UserError) throw new UserError(error.message, EXIT.refused, { cause: error });
-    throw error;
-  }
-}
-
-async function importInto(args: Arguments<typeof options>): Promise<number> {
   const paths = [...args.files, ...args.filename];
   const endpoints = endpointsOf(args.endpoint);
   check(args, paths, endpoints);

@@ -7,6 +7,7 @@ import { showInspection } from "../lib/show/inspect.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Arguments, type Command, main } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
+import { toStdout } from "./streams.ts";
 
 const options = {
   filename: {
@@ -60,7 +61,7 @@ async function runInspect(args: Arguments<typeof options>): Promise<number> {
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {
     const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);
-    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+    toStdout(lines.map((line) => `${line}\n`).join(""));
   }
   if (inspection.findings.some(({ code }) => UNREADABLE.includes(code))) return EXIT.refused;
   const all = [...inspection.findings, ...inspection.peers.flatMap((peer) => peer.findings)];

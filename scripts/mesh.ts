@@ -108,6 +108,7 @@ export function working(args: MeshArguments, question: string) {
     if (args.diff) await print(result.reports, args);
     showFindings(result.left, style).forEach(tell);
     if (code === EXIT.failed && writing) tell(`run again to complete: ${harmless(again)}`);
+    if (args.diff && result.left.length > 0) return EXIT.refused;
     if (code !== EXIT.done || !writing) return code;
     if (result.left.length > 0) return EXIT.findings;
     return args.wait ? waiting(sources, args, timeout) : code;

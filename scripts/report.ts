@@ -2,6 +2,7 @@
 
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
+import { toStdout } from "./streams.ts";
 
 export const failOnOption = {
   type: "string",
@@ -25,5 +26,5 @@ export function fails(findings: readonly Finding[], failOn: string): boolean {
 /** Prints a document on stdout; fields without a value are left out. */
 export function printDocument(value: object, output: "json" | "yaml"): void {
   const plain: unknown = JSON.parse(JSON.stringify(value));
-  process.stdout.write(output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0 }));
+  toStdout(output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0 }));
 }

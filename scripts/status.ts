@@ -7,6 +7,7 @@ import { findingsOf, showMermaid, showStatus } from "../lib/show/status.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
 import { failOnOption, fails, printDocument } from "./report.ts";
+import { isUnread, toStdout } from "./streams.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
 import { style, tell } from "./terminal.ts";
 
@@ -72,7 +73,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
     });
   let status = await look();
   let told = "";
-  while (args.watch || (args.wait && !isGood(status, args) && Date.now() < deadline)) {
+  while ((args.watch && !isUnread()) || (args.wait && !isGood(status, args) && Date.now() < deadline)) {
     if (args.watch) {
       if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
       print(status, args);
@@ -107,9 +108,9 @@ function progress(status: MeshStatus): string {
 function print(status: MeshStatus, { output }: Arguments<typeof options>): void {
   if (output === "json" || output === "yaml") {
     printDocument({ ...status, pairs: status.pairs.map((pair) => ({ ...pair, state: stateOf(pair) })) }, output);
-  } else if (output === "mermaid") process.stdout.write(showMermaid(status));
+  } else if (output === "mermaid") toStdout(showMermaid(status));
   else {
     const lines = showStatus(status, styleFor(process.stdout, process.env), output === "wide");
-    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+    toStdout(lines.map((line) => `${line}\n`).join(""));
   }
 }

@@ -1,6 +1,6 @@
 /** Talking to a person: data alone goes to stdout, everything else to stderr. */
-import { EXIT } from "../lib/peer/errors.ts";
 import { harmless, type Style, styleFor } from "../lib/show/style.ts";
+import { toStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
 
@@ -24,7 +24,7 @@ export function traced(line: string): void {
 
 /** Prints the version of the programs. */
 export function showVersion(): void {
-  process.stdout.write(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
+  toStdout(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
 }
 
 /** Asks a question that is answered with y or yes; a closed terminal is a no. */
@@ -44,8 +44,10 @@ export async function agreed(question: string): Promise<boolean> {
 /**
  * Lets Ctrl-C, SIGTERM and a closed terminal end the work between two writes: before the first one at once, and at the
  * second signal too.
+ *
+ * @param code the exit code where it ends at once.
  */
-export function interruptible(): { signal: AbortSignal; begun(): void } {
+export function interruptible(code: number): { signal: AbortSignal; begun(): void } {
   const controller = new AbortController();
   let writing = false;
   const interrupt = () => {
@@ -53,7 +55,7 @@ export function interruptible(): { signal: AbortSignal; begun(): void } {
       tell(
         writing ? "interrupted in the middle of a write; run again to complete" : "interrupted; nothing was written",
       );
-      process.exit(EXIT.failed);
+      process.exit(code);
     }
     controller.abort();
     tell("interrupted: stopping after the write under way; once more stops at once");

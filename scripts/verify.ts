@@ -11,6 +11,7 @@ import { styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
+import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
 import { style, tell, warn } from "./terminal.ts";
 
@@ -97,7 +98,7 @@ async function runVerify(args: Arguments<typeof options>): Promise<number> {
   else {
     const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout), ""]);
     if (probes.length > 0) lines.push(showSum(probes, onStdout));
-    process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+    toStdout(lines.map((line) => `${line}\n`).join(""));
     showFindings(findings, style).forEach(tell);
   }
   if (unreadable) return EXIT.refused;

@@ -8,6 +8,7 @@ import { showFindings } from "../lib/show/findings.ts";
 import { announceChange, showReports } from "../lib/show/import.ts";
 import { styleFor } from "../lib/show/style.ts";
 import type { Arguments } from "./cli.ts";
+import { toStdout } from "./streams.ts";
 import { agreed, interruptible, style, tell } from "./terminal.ts";
 
 export const writingOptions = {
@@ -54,7 +55,7 @@ export function mayRestartAgents(sources: string[]): Promise<boolean> {
 /** What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code. */
 export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | "server") {
   const writing = dryRun === "none";
-  const interruption = interruptible();
+  const interruption = interruptible(args.diff ? EXIT.refused : EXIT.failed);
   const hooks = {
     plan: {
       tls: args.tls as TlsMode,
@@ -80,7 +81,10 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
       return EXIT.refused;
     }
     const { reports } = result;
-    const shown = args.diff ? reports.filter(({ state }) => state === "failed") : reports;
+    // What differs is told by the diff itself.
+    const shown = args.diff
+      ? reports.filter((report) => report.state === "failed" || isHeldBack(report.plan))
+      : reports;
     showReports(shown, !writing, style).forEach(tell);
     return args.diff ? exitCodeOfDiff(reports) : exitCode(reports);
   };
@@ -104,7 +108,7 @@ export async function print(
     const text = diff
       ? showDiff(report.previews, report.source, onStdout).map((line) => `${line}\n`)
       : [showDocuments(report.previews, report.source, output as "json" | "yaml")];
-    process.stdout.write(text.join(""));
+    toStdout(text.join(""));
   }
 }
 
@@ -120,6 +124,11 @@ function exitCode(reports: readonly TargetReport[]): number {
     return EXIT.refused;
   if (failed) return EXIT.failed;
   return reports.some((report) => report.state === "done" && !connects(report.plan)) ? EXIT.findings : EXIT.done;
+}
+
+/** Whether something that was asked for waits for another flag. */
+function isHeldBack({ missing, outcomes }: Plan): boolean {
+  return missing.length > 0 || [...outcomes.values()].includes("held");
 }
 
 /** Whether nothing that was looked at keeps a peer from connecting. */

@@ -1,0 +1,44 @@
+/** The two streams: data goes to stdout whole or fails, and what is told to a person must not end the work. */
+import { fstatSync, writeSync } from "node:fs";
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+
+/** Why stdout takes no more, as the system says it. */
+let lost: string | undefined;
+
+/** Whether whoever read stdout is gone: it has read enough, as `| head -1` does. */
+export function isUnread(): boolean {
+  return lost !== undefined;
+}
+
+/** Has a lost stream end nothing: what would be told on stderr is lost then, and the work goes on. */
+export function guardStreams(): void {
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", ({ code = "" }: NodeJS.ErrnoException) => {
+    lost = code;
+  });
+}
+
+/**
+ * Writes data to stdout, in files and devices all of it: Node takes a disk that is full in the middle for success.
+ *
+ * @throws UserError (exit code 1) where it cannot be written.
+ */
+export function toStdout(data: string | Buffer): void {
+  const status = fstatSync(1);
+  if (process.stdout.isTTY || !(status.isFile() || status.isCharacterDevice())) {
+    process.stdout.write(data);
+    return;
+  }
+  try {
+    for (let rest = Buffer.from(data); rest.length > 0; ) rest = rest.subarray(writeSync(1, rest));
+  } catch (error) {
+    throw new UserError(`stdout cannot be written (${(error as NodeJS.ErrnoException).code})`, EXIT.failed);
+  }
+}
+
+/** Ends the process as soon as what was written is out. */
+export function endWith(code: number): void {
+  process.exitCode = code;
+  // To let connections and timers end by themselves takes milliseconds.
+  process.stdout.write("", () => process.stderr.write("", () => process.exit()));
+}
