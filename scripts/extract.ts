@@ -80,7 +80,7 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
     const secret = writePeerFile(peer);
     const text =
       args.output === "yaml"
-        ? (await import("yaml")).stringify(secret, { lineWidth: 0 })
+        ? (await import("yaml")).stringify(secret, { lineWidth: 0, version: "1.1" })
         : `${JSON.stringify(secret, null, 2)}\n`;
     if (args["output-file"] !== undefined) {
       await writePrivately(args["output-file"], text);

@@ -126,7 +126,7 @@ function endpointsOf(values: readonly string[]): Map<string, string[]> {
 }
 
 function mayDrop(): Promise<boolean> {
-  return agreed("What was known of the peers that are dropped is forgotten at once. Do it?");
+  return agreed("Who is dropped is forgotten at once, and who is no longer let in is cut off. Do it?");
 }
 
 async function dropUnasked(): Promise<boolean> {

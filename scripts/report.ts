@@ -26,5 +26,7 @@ export function fails(findings: readonly Finding[], failOn: string): boolean {
 /** Prints a document on stdout; fields without a value are left out. */
 export function printDocument(value: object, output: "json" | "yaml"): void {
   const plain: unknown = JSON.parse(JSON.stringify(value));
-  toStdout(output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0 }));
+  toStdout(
+    output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0, version: "1.1" }),
+  );
 }

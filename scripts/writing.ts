@@ -126,9 +126,9 @@ function exitCode(reports: readonly TargetReport[]): number {
   return reports.some((report) => report.state === "done" && !connects(report.plan)) ? EXIT.findings : EXIT.done;
 }
 
-/** Whether something that was asked for waits for another flag. */
-function isHeldBack({ missing, outcomes }: Plan): boolean {
-  return missing.length > 0 || [...outcomes.values()].includes("held");
+/** Whether something that was asked for waits for another flag, or gives way to what was said before. */
+function isHeldBack({ missing, outcomes, remembered }: Plan): boolean {
+  return missing.length + remembered.size > 0 || [...outcomes.values()].includes("held");
 }
 
 /** Whether nothing that was looked at keeps a peer from connecting. */

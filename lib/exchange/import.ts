@@ -54,7 +54,7 @@ export interface ImportOptions {
   signal?: AbortSignal;
   /** Asked, where agents would have to be restarted and the options do not say so, whether they may be. */
   mayRestartAgents?(sources: string[]): Promise<boolean>;
-  /** Asked before the first write, where peers are dropped, whether they may be. */
+  /** Asked before the first write, where peers are dropped or no longer let in, whether they may be. */
   mayDrop?(): Promise<boolean>;
   /** Told of findings that do not stop the import, before the first write. */
   warn(findings: Finding[]): void;
@@ -118,11 +118,11 @@ export async function importPeers(
     const forbidden = await inParallel(ready, async ({ api, target }, i) =>
       options.forbidden?.(api, target, plans[i] as Plan),
     );
-    const findings = unique([
+    const others = [
       ...forbidden.filter(succeeded).flatMap((found = []) => found),
       ...found.filter((one) => !isReplaced(one, options.endpoints)),
-      ...plans.flatMap((one) => one.findings),
-    ]);
+    ];
+    const findings = unique([...others, ...plans.flatMap((one) => one.findings)]);
     if (hasErrors(findings)) return { refused: findings };
     options.warn(findings);
 
@@ -131,11 +131,16 @@ export async function importPeers(
       if (await options.mayRestartAgents(waiting.map(({ source }) => source.source))) {
         planOptions = { ...planOptions, restarts: "all" };
         plans = await planAll();
+        // What was held back is written now, and so judged now.
+        const more = unique([...findings, ...plans.flatMap((one) => one.findings)]).slice(findings.length);
+        if (hasErrors(more)) return { refused: more };
+        options.warn(more);
       }
     }
     for (const [i, { source }] of ready.entries()) options.intend?.(source.source, plans[i] as Plan);
     const drops = plans.map(droppedBy);
-    if (drops.some(({ length }) => length > 0) && options.mayDrop && !(await options.mayDrop())) return { refused: [] };
+    const dropping = drops.some(({ length }) => length > 0) || plans.some(({ revoked }) => revoked.length > 0);
+    if (dropping && options.mayDrop && !(await options.mayDrop())) return { refused: [] };
     const changing = plans.some(({ changes }) => changes.length > 0);
     if (changing && options.mayWrite && !(await options.mayWrite())) return { refused: [] };
 
@@ -147,7 +152,11 @@ export async function importPeers(
         : { source, state: "failed", error: result, writes: count };
     };
     const written = await inParallel(
-      ready.map((one, i) => ({ ...one, first: plans[i] as Plan, agreed: new Set(drops[i]) })),
+      ready.map((one, i) => ({
+        ...one,
+        first: plans[i] as Plan,
+        agreed: new Set([drops[i], plans[i]?.revoked].flat()),
+      })),
       async ({ source: { source }, api, target, endpoints, first, agreed }): Promise<Done> => {
         const previewed = (of: Target, planned: Plan, stored?: Map<string, Stored>) =>
           options.previews ? preview(of, planned, stored) : [];
@@ -218,9 +227,9 @@ function droppedBy({ outcomes }: Plan): string[] {
   return [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name);
 }
 
-/** A plan made again after a conflict drops no peer that was not agreed to. */
-function agreeing(next: Plan, agreed: ReadonlySet<string>): Plan {
-  const more = droppedBy(next).filter((name) => !agreed.has(name));
+/** A plan made again after a conflict drops no peer and no user that was not agreed to. */
+function agreeing(next: Plan, agreed: ReadonlySet<string | undefined>): Plan {
+  const more = [...droppedBy(next), ...next.revoked].filter((name) => !agreed.has(name));
   if (more.length === 0) return next;
   throw new UserError(`the target changed meanwhile: ${more.join(", ")} came, and would be dropped; run again`, 2);
 }

@@ -1,6 +1,7 @@
 /** Who else writes an object, and would undo what we write: told by the marks that it left there. Pure. */
 import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
 import { FIELD_MANAGER } from "../cluster/api.ts";
+import { TAKEN } from "../peer/annotations.ts";
 
 export interface Owner {
   /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
@@ -12,6 +13,8 @@ export interface Owner {
 interface Kind extends Owner {
   /** Its labels and annotations, as `name=value`; the group `name` is what the owner is called. */
   marks?: RegExp;
+  /** Labels by which it knows its objects, and others theirs: its marks where it wrote the object. */
+  shared?: RegExp;
   /** Kinds that it names in owner references. */
   references?: RegExp;
   /** Field managers. */
@@ -26,24 +29,29 @@ const KINDS: Kind[] = [
     what: "Argo CD application",
     wayOut: "take it out of the application's sources",
     marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
+    // Its default up to 2.x, which charts set too.
+    shared: /^app\.kubernetes\.io\/instance=(?<name>.*)/,
     managers: /^argocd-/,
+    keep: { "argocd.argoproj.io/sync-options": "Prune=false" },
   },
   {
     what: "Flux object",
     wayOut: "take it out of what Flux applies",
     marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
     managers: /^(?:kustomize|helm)-controller$/,
+    keep: { "kustomize.toolkit.fluxcd.io/prune": "disabled" },
   },
   {
     what: "ExternalSecret",
-    wayOut: "delete the ExternalSecret",
+    wayOut: "delete the ExternalSecret with --cascade=orphan",
     marks: /^reconcile\.external-secrets\.io\//,
     references: /^(?:Cluster)?ExternalSecret$/,
     managers: /^external-?secrets\b/,
   },
   {
     what: "SealedSecret",
-    wayOut: "delete the SealedSecret",
+    wayOut: "delete the SealedSecret with --cascade=orphan",
+    marks: /^sealedsecrets\.bitnami\.com\/(?:managed|patch)=true$/,
     references: /^SealedSecret$/,
   },
   {
@@ -69,7 +77,12 @@ export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
     return { what: name ? `${kind.what} ${name}` : kind.what, wayOut: kind.wayOut };
   }
   const controller = metadata.ownerReferences?.find((one) => one.controller);
-  return controller && { what: `${controller.kind} ${controller.name}`, wayOut: `delete that ${controller.kind}` };
+  return (
+    controller && {
+      what: `${controller.kind} ${controller.name}`,
+      wayOut: `delete that ${controller.kind} with --cascade=orphan`,
+    }
+  );
 }
 
 /** A change of metadata; null removes. */
@@ -79,19 +92,25 @@ export interface MetadataPatch {
   ownerReferences?: V1OwnerReference[] | null;
 }
 
-/** The change that takes an object from its owners: their marks go, and they are told not to delete the object. */
+/**
+ * The change that takes an object from its owners: their marks go, they are told not to delete the object, and that it was
+ * taken is noted, so that we wrote it after they did.
+ */
 export function withoutOwners(metadata: V1ObjectMeta): MetadataPatch {
+  const owner = ownerOf(metadata);
   const owning = KINDS.map((kind) => ({ kind, marks: marksOf(metadata, kind) }));
   const namesIn = (place: "labels" | "annotations") =>
     owning.flatMap(({ marks }) => marks.filter((mark) => mark.place === place).map(({ name }) => [name, null]));
-  const keep = owning.filter(({ marks }) => marks.length > 0).map(({ kind }) => kind.keep ?? {});
+  const keep = owning
+    .filter(({ kind, marks }) => marks.length > 0 || wroteLast(metadata, kind))
+    .map(({ kind }) => kind.keep ?? {});
   const references = metadata.ownerReferences ?? [];
   const kept = references.filter(
     ({ kind, controller }) => !controller && !KINDS.some(({ references }) => references?.test(kind)),
   );
   return {
     labels: Object.fromEntries(namesIn("labels")),
-    annotations: Object.assign(Object.fromEntries(namesIn("annotations")), ...keep),
+    annotations: Object.assign(Object.fromEntries(namesIn("annotations")), ...keep, owner && { [TAKEN]: owner.what }),
     ...(kept.length < references.length && { ownerReferences: kept.length > 0 ? kept : null }),
   };
 }
@@ -103,22 +122,23 @@ interface Mark {
   owner: string | undefined;
 }
 
-function marksOf(metadata: V1ObjectMeta, { marks }: Kind): Mark[] {
+function marksOf(metadata: V1ObjectMeta, kind: Kind): Mark[] {
+  const { managedFields = [] } = metadata;
+  const wrote = managedFields.some(({ manager = "" }) => kind.managers?.test(manager));
   return (["labels", "annotations"] as const).flatMap((place) =>
     Object.entries(metadata[place] ?? {}).flatMap(([name, value]) => {
-      const match = marks?.exec(`${name}=${value}`);
+      const mark = `${name}=${value}`;
+      const match = kind.marks?.exec(mark) ?? (wrote ? kind.shared?.exec(mark) : undefined);
       return match ? [{ place, name, owner: match.groups?.name }] : [];
     }),
   );
 }
 
-/** Whether the owner wrote data, and we have not since. */
+/** Whether the owner wrote data, and we nothing since: what is another's we write only when we take it. */
 function wroteLast({ managedFields = [] }: V1ObjectMeta, { managers }: Kind): boolean {
-  const last = (wrote: (manager: string) => boolean) =>
-    Math.max(
-      ...managedFields
-        .filter(({ manager = "", fieldsV1 = {} }) => wrote(manager) && "f:data" in fieldsV1)
-        .map(({ time }) => new Date(time ?? 0).getTime()),
-    );
-  return last((manager) => managers?.test(manager) ?? false) > last((manager) => manager === FIELD_MANAGER);
+  const last = (entries: typeof managedFields) => Math.max(...entries.map(({ time }) => new Date(time ?? 0).getTime()));
+  const theirs = managedFields.filter(
+    ({ manager = "", fieldsV1 = {} }) => managers?.test(manager) && "f:data" in fieldsV1,
+  );
+  return last(theirs) > last(managedFields.filter(({ manager }) => manager === FIELD_MANAGER));
 }

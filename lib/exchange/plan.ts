@@ -1,8 +1,8 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { endpointHostnames, isOwnCache } from "../peer/etcd-config.ts";
-import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
+import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
-import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { checkAddresses, checkMesh, checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { COMMON_FILES, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
 import { hostnamesOf, planAliases, type Restarts, resolvedNames } from "./aliases-change.ts";
 import type { Change } from "./change.ts";
@@ -136,7 +136,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   planSecrets(target, standing, written, dropped, facts, options, result);
   if (options.users && target.takesUsers) {
     const names = written.map(({ name }) => name);
-    const users = planUsers(target, names, goes);
+    const users = planUsers(target, names, goes, options.takeOwnership);
     if (users.change) result.changes.push(users.change);
     result.granted = users.granted;
     result.revoked = users.revoked;
@@ -168,32 +168,63 @@ function standingAgain(
   standing: Standing,
   rest: readonly string[],
   inFiles: ReadonlySet<string>,
-  { migrate = false, endpoints = new Map() }: PlanOptions,
+  { migrate = false, endpoints = new Map(), now }: PlanOptions,
   findings: Finding[],
 ): SourcedPeer[] {
   const { source, facts } = target;
-  const refuse = (code: FindingCode, key: string, message: string, remedy: string) =>
+  const found = (code: FindingCode, key: string, message: string, remedy: string) =>
     findings.push(finding(code, { source, key }, message, remedy));
   for (const [name, given] of endpoints) {
     if (name === facts.name || inFiles.has(name)) continue;
     if (!rest.includes(name)) {
-      refuse(
+      found(
         "endpoint-for-nobody",
         name,
         `--endpoint names ${name}, which is not among the peers`,
         "import its file with it",
       );
     } else if (given === null) {
-      refuse("endpoint-needs-file", name, `only the file of ${name} tells its own endpoint`, "import it with it");
+      found("endpoint-needs-file", name, `only the file of ${name} tells its own endpoint`, "import it with it");
     }
   }
   return rest.flatMap((name) => {
-    if (!migrate && !endpoints.get(name)) return [];
-    const found = standingPeer(target, standing, name);
-    if ("peer" in found) return [found];
-    findings.push(found);
+    const given = endpoints.get(name);
+    if (!migrate && !given) return [];
+    const fields = unwritten(standing, name);
+    if (fields.length > 0) {
+      const message = `the config of ${name} has ${fields.slice(0, 5).join(", ")}, which this program does not write, so it stays as it is`;
+      found(given ? "endpoint-needs-file" : "config-fields-ignored", name, message, `import the file of ${name}`);
+      return [];
+    }
+    const one = standingWhole(target, standing, name, now);
+    if ("peer" in one) return [one];
+    findings.push(one);
     return [];
   });
+}
+
+/** Fields of a standing peer's configs that would be lost if they were written again. */
+function unwritten({ remote, agents }: Standing, name: string): string[] {
+  const configs = [remote, agents].map(({ entries }) => entries.get(name)?.config);
+  return [...new Set(configs.flatMap((config) => config?.otherFields ?? []))];
+}
+
+/**
+ * A standing peer. Where both Secrets lead to it and not alike, the agents' way is as good as kvstoremesh's: the one that
+ * can connect is taken, and where both can, nobody knows which is meant.
+ */
+function standingWhole(target: Target, standing: Standing, name: string, now: Date): SourcedPeer | Finding {
+  const first = standingPeer(target, standing, name);
+  const agents = standing.agents.entries.get(name);
+  const reachesIt = agents?.config && !isOwnCache(agents.config.endpoints) ? agents.peer : undefined;
+  if (standing.remote === standing.agents || !reachesIt || homeOf(standing, name) === standing.agents) return first;
+  const { source } = target;
+  const second = { peer: { ...reachesIt, facts: recordedFacts(standing.records.get(name)) }, source };
+  if ("peer" in first && samePeer(first.peer, second.peer)) return first;
+  const connects = (one: SourcedPeer | Finding) => "peer" in one && !hasErrors(checkPeer(one, now));
+  if (connects(first) !== connects(second)) return connects(first) ? first : second;
+  const message = `${name} stands in both Secrets, and not the same: agents would lose what they reach it by`;
+  return finding("standing-unusable", { source, key: name }, message, `import the file of ${name}`);
 }
 
 /** What is wrong with a peer that stands there stops nobody: it is said. */
@@ -229,11 +260,20 @@ function withoutSelf({ facts, source }: Target, candidates: readonly SourcedPeer
   return { own, peers };
 }
 
-/** Whether a peer that stands would get a name in its config that its reader cannot resolve yet. */
+/**
+ * Whether a peer that stands would get a name in its config that its reader cannot resolve yet; where another reader takes
+ * over, as after KVStoreMesh was turned on, that may be the name that it has.
+ */
 function wouldBeCut({ name, endpoints }: Peer, standing: Standing, unresolved: ReadonlySet<string>): boolean {
-  const config = standing.remote.entries.get(name)?.config;
-  if (!config || isOwnCache(config.endpoints)) return false;
-  const stood = endpointHostnames(config.endpoints);
+  const { remote, agents } = standing;
+  const direct = (secret: OpenSecret) => {
+    const config = secret.entries.get(name)?.config;
+    return config && !isOwnCache(config.endpoints) ? config : undefined;
+  };
+  const moves = remote !== agents && direct(agents) !== undefined;
+  const config = moves ? direct(agents) : direct(remote);
+  if (!config) return false;
+  const stood = moves ? [] : endpointHostnames(config.endpoints);
   return endpointHostnames(endpoints).some((host) => unresolved.has(host) && !stood.includes(host));
 }
 
@@ -283,7 +323,7 @@ function planSecrets(
     // Nobody reads this one any more, and a later KVStoreMesh must not find what is out of date.
     const gone = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || drop.has(name));
     const leaving = mergeEntries(kvstoremesh.files, [], { drop: new Set(gone) });
-    write(KVSTOREMESH_SECRET, kvstoremesh, leaving, kvstoremesh.records);
+    if (leaving.changes.size > 0) write(KVSTOREMESH_SECRET, kvstoremesh, leaving, kvstoremesh.records);
   }
   for (const { name } of peers) {
     const home = homeOf(standing, name);

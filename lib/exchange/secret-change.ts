@@ -3,7 +3,8 @@
 import type { V1Secret } from "@kubernetes/client-node";
 import { LAST_APPLIED, PEERS, type PeerRecord, readPeerRecords, writePeerRecords } from "../peer/annotations.ts";
 import { encoded } from "../peer/content.ts";
-import { type Finding, finding } from "../peer/findings.ts";
+import { type Finding, finding, type Place } from "../peer/findings.ts";
+import { versionAtLeast } from "../peer/peer.ts";
 import { decodeFiles, type Entry, readEntries } from "../peer/secret.ts";
 import { type Change, versioned } from "./change.ts";
 import type { Merged } from "./merge.ts";
@@ -60,7 +61,7 @@ export interface SecretPlan {
  */
 export function planSecret(
   name: string,
-  { source, namespace }: Pick<Target, "source" | "namespace">,
+  { source, namespace, facts }: Pick<Target, "source" | "namespace" | "facts">,
   { secret, annotations: old }: Pick<OpenSecret, "secret" | "annotations">,
   { changes, files }: Merged,
   records: ReadonlyMap<string, PeerRecord>,
@@ -72,15 +73,17 @@ export function planSecret(
   if (peers !== old[PEERS]) ours[PEERS] = peers ?? null;
   const cleaned = old[LAST_APPLIED] !== undefined;
   if (cleaned) ours[LAST_APPLIED] = null;
-  if (changes.size === 0 && Object.keys(ours).length === 0) {
+  const owner = follows ? undefined : ownerOf(secret?.metadata);
+  // Both are taken at once, also the one that has nothing to change: its owner is told to let go of both.
+  const taken = owner && takeOwnership ? withoutOwners(secret?.metadata ?? {}) : undefined;
+  if (changes.size === 0 && Object.keys(ours).length === 0 && !taken) {
     return { change: undefined, annotations: { ...old }, cleaned, findings: [] };
   }
 
   const findings: Finding[] = [];
-  const owner = follows ? undefined : ownerOf(secret?.metadata);
-  const taken = owner && takeOwnership ? withoutOwners(secret?.metadata ?? {}) : {};
-  if (owner) findings.push(ownedByOther(name, source, owner, takeOwnership));
-  const metadata: MetadataPatch = { ...taken, annotations: { ...taken.annotations, ...ours } };
+  if (owner) findings.push(ownedByOther(name, source, owner, takeOwnership, facts));
+  if (secret?.immutable && changes.size > 0) findings.push(isImmutable(`Secret ${name}`, { source, key: name }));
+  const metadata: MetadataPatch = { ...taken, annotations: { ...taken?.annotations, ...ours } };
   const annotations = patched(old, metadata.annotations);
   findings.push(...checkSize(name, source, files, annotations));
   const data = Object.fromEntries([...changes].map(([key, content]) => [key, content ? encoded(content) : null]));
@@ -99,10 +102,32 @@ export function planSecret(
   return { change: { verb: "create", kind: "Secret", name, object }, annotations, cleaned, findings };
 }
 
-function ownedByOther(name: string, source: string, { what, wayOut }: Owner, take: boolean): Finding {
+/** An object that nobody can change any more. */
+export function isImmutable(what: string, place: Place): Finding {
+  const remedy =
+    "delete it and import again, at a time when its peers may be forgotten in between: it can only be made anew";
+  return finding("immutable", place, `${what} is immutable`, remedy);
+}
+
+function ownedByOther(
+  name: string,
+  source: string,
+  { what, wayOut }: Owner,
+  take: boolean,
+  { version }: Target["facts"],
+): Finding {
   const place = { source, key: name };
+  const aliases =
+    what.startsWith("Helm") && versionAtLeast(version, "1.20") !== true
+      ? ", and import again right after that upgrade: it takes the chart's host aliases out of the workloads"
+      : "";
   return take
-    ? finding("owner-resets", place, `Secret ${name} is taken from ${what}, which may write it again`, `now ${wayOut}`)
+    ? finding(
+        "owner-resets",
+        place,
+        `Secret ${name} is taken from ${what}, which may write it again`,
+        `now ${wayOut}${aliases}`,
+      )
     : finding(
         "owned-by-other",
         place,

@@ -4,7 +4,8 @@ import { USERS } from "../peer/annotations.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { USERS_CONFIG_MAP, USERS_KEY, versionAtLeast } from "../peer/peer.ts";
 import { type Change, versioned } from "./change.ts";
-import { ownerOf } from "./owner.ts";
+import { type MetadataPatch, ownerOf, withoutOwners } from "./owner.ts";
+import { isImmutable } from "./secret-change.ts";
 import type { Target } from "./target.ts";
 import { addedUsers, mergeUsers, UsersError, userOf } from "./users.ts";
 
@@ -22,49 +23,69 @@ export interface UsersPlan {
  * agents in by `remote-<own name>`.
  *
  * @param leaves whether the user that we had added for this peer is to go.
+ * @param takeOwnership take the ConfigMap from its owner, where a chart lets go of it with the config Secrets (1.19+).
  */
-export function planUsers(target: Target, peers: readonly string[], leaves: (peer: string) => boolean): UsersPlan {
-  const { facts, namespace, users, source } = target;
-  const name = USERS_CONFIG_MAP;
-  const place = { source, key: name };
+export function planUsers(
+  target: Target,
+  peers: readonly string[],
+  leaves: (peer: string) => boolean,
+  takeOwnership = false,
+): UsersPlan {
+  const { facts, users, source } = target;
+  const place = { source, key: USERS_CONFIG_MAP };
   const nothing: UsersPlan = { change: undefined, granted: [], revoked: [], findings: [] };
   const ownUser =
     !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
       ? facts.name
       : undefined;
   const revoke = addedUsers(users).filter((peer) => leaves(peer) && peer !== facts.name);
-  if (peers.length + revoke.length === 0) return nothing;
+  const owner = ownerOf(users?.metadata);
+  // Before 1.19 the chart renders it whatever becomes of the config Secrets.
+  const letsGo = takeOwnership && versionAtLeast(facts.version, "1.19") !== false;
+  const taken = owner && letsGo ? withoutOwners(users?.metadata ?? {}) : undefined;
+  if (peers.length + revoke.length === 0 && !taken) return nothing;
   const clusters = [...peers, ...(ownUser !== undefined ? [ownUser] : [])].sort();
   let merged: ReturnType<typeof mergeUsers>;
   try {
     merged = mergeUsers(users, clusters, revoke);
   } catch (error) {
     if (!(error instanceof UsersError)) throw error;
-    const message = `${USERS_KEY} of ConfigMap ${name} ${error.message}, so Cilium reads nothing of it`;
+    const message = `${USERS_KEY} of ConfigMap ${USERS_CONFIG_MAP} ${error.message}, so Cilium reads nothing of it`;
     return {
       ...nothing,
       findings: [finding("users-invalid", place, message, "mend or delete it, or import with --no-users")],
     };
   }
   const { content, annotation } = merged;
-  if (content === undefined) return nothing;
+  if (content === undefined && !taken) return nothing;
   const findings: Finding[] = [];
-  const owner = ownerOf(users?.metadata);
+  const what = `ConfigMap ${USERS_CONFIG_MAP}`;
   if (owner) {
-    const message = `ConfigMap ${name} belongs to ${owner.what}, whose next upgrade takes back what is added here`;
-    findings.push(finding("owner-resets", place, message, "import again after each upgrade"));
+    const message = taken
+      ? `${what} is taken from ${owner.what}, which may write it again`
+      : `${what} belongs to ${owner.what}, whose next upgrade takes back what is added here`;
+    findings.push(
+      finding("owner-resets", place, message, taken ? `now ${owner.wayOut}` : "import again after each upgrade"),
+    );
   }
+  if (users?.immutable && content !== undefined) findings.push(isImmutable(what, place));
   return {
-    change: users ? patch(users, content, annotation) : create(namespace, content, annotation),
+    change: users ? patch(users, content, annotation, taken) : create(target.namespace, content ?? "", annotation),
     granted: merged.granted.map(userOf),
     revoked: merged.revoked.map(userOf),
     findings,
   };
 }
 
-function patch(users: V1ConfigMap, content: string, annotation: string | undefined): Change {
-  const annotations = annotation === undefined ? {} : { [USERS]: annotation || null };
-  const patch = { metadata: versioned(users, { annotations }), data: { [USERS_KEY]: content } };
+function patch(
+  users: V1ConfigMap,
+  content: string | undefined,
+  annotation: string | undefined,
+  taken: MetadataPatch = {},
+): Change {
+  const ours = annotation === undefined ? {} : { [USERS]: annotation || null };
+  const metadata = versioned(users, { ...taken, annotations: { ...taken.annotations, ...ours } });
+  const patch = { metadata, ...(content !== undefined && { data: { [USERS_KEY]: content } }) };
   return { verb: "merge-patch", kind: "ConfigMap", name: USERS_CONFIG_MAP, patch };
 }
 

@@ -143,9 +143,9 @@ function judgeOf(
       }
     }
     findings.push(...aliasesMissing(migrated, stands?.peer, place));
-    if (migrated.outcomes.has(name) && isNew(migrated.outcomes.get(name)) && !isNew(planned.outcomes.get(name))) {
-      findings.push(leftByUpgrade(importer, name));
-    } else if (migrated.outcomes.get(name) === "moved") findings.push(leftByUpgrade(importer, name));
+    const anew = migrated.outcomes.get(name);
+    const moves = anew === "moved" || (anew === "held" && homeOf(standing, name) !== standing.remote);
+    if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
     return unique(findings);
   };
 }

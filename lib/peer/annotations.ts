@@ -18,6 +18,8 @@ export const PEERS = `${PREFIX}peers`;
 export const CONTEXT = `${PREFIX}context`;
 /** On the users ConfigMap: the names of the peers whose users we added, comma-separated. */
 export const USERS = `${PREFIX}users`;
+/** On what `--take-ownership` took: from whom. */
+export const TAKEN = `${PREFIX}taken-from`;
 /** Where `kubectl apply` leaves the whole object, private keys included. */
 export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 

@@ -55,6 +55,7 @@ export const FINDING_CODES = {
   "version-unknown": "warning",
   "secret-too-large": "error",
   "owned-by-other": "error",
+  immutable: "error",
   "owner-resets": "warning",
   "prune-everything": "error",
   "endpoint-for-nobody": "error",

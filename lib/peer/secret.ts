@@ -111,7 +111,13 @@ function readEntry(name: string, text: string, files: SecretFiles, facts: Cluste
       findings.push(finding("file-missing", place, `${field} names ${key}, which is not in the Secret`));
       return undefined;
     }
-    return { key, pem: textOf(content) };
+    const pem = textOf(content);
+    // Cilium takes it for a cluster's config, whoever names it.
+    if (isEtcdConfig(pem)) {
+      findings.push(finding("file-missing", place, `${field} names ${key}, which is a config itself`));
+      return undefined;
+    }
+    return { key, pem };
   };
   const ca = follow("trusted-ca-file", config.trustedCaFile);
   const cert = follow("cert-file", config.certFile);

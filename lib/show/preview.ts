@@ -106,7 +106,9 @@ export function showDocuments(previews: readonly Preview[], context: string, for
       const apiVersion = kind === "Secret" || kind === "ConfigMap" ? "v1" : "apps/v1";
       const metadata = { ...rest, annotations: { ...annotations, [CONTEXT]: context } };
       const object = { ...after, apiVersion, kind, metadata };
-      return format === "json" ? `${JSON.stringify(object, null, 2)}\n` : `---\n${stringify(object, { lineWidth: 0 })}`;
+      return format === "json"
+        ? `${JSON.stringify(object, null, 2)}\n`
+        : `---\n${stringify(object, { lineWidth: 0, version: "1.1" })}`;
     })
     .join("");
 }

@@ -251,7 +251,10 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       const { metadata }: V1Secret = await c1().ask("GET", path);
       assert.deepEqual(metadata?.labels, { "app.kubernetes.io/part-of": "cilium" });
       const { "clustermesh-secrets/peers": _, ...annotations } = metadata?.annotations ?? {};
-      assert.deepEqual(annotations, { "helm.sh/resource-policy": "keep" });
+      assert.deepEqual(annotations, {
+        "helm.sh/resource-policy": "keep",
+        "clustermesh-secrets/taken-from": "Helm release cilium",
+      });
     }
     const users: V1ConfigMap = await c1().ask("GET", USERS);
     assert.equal(users.metadata?.annotations?.["meta.helm.sh/release-name"], "cilium");
@@ -354,8 +357,8 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       immutable: true,
     });
     const { code, stderr } = await imports("--context", "c1", file("c2"));
-    assert.equal(code, 1, stderr);
-    assert.match(stderr, /cannot patch Secret cilium-kvstoremesh in namespace kube-system: .*immutable.* \(422\)/);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /Secret cilium-kvstoremesh is immutable \[immutable\]\n {2}delete it and import again/);
     assert.equal((await c1().request("GET", AGENTS)).status, 404);
   });
 

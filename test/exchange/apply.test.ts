@@ -24,12 +24,13 @@ async function importInto(
     may?: boolean;
     findings?: Finding[];
     prune?: boolean;
+    drop?: boolean;
     api?: KubernetesApi;
   } = {},
 ) {
   const asked: string[][] = [];
   const announced: string[] = [];
-  const { restarts = "all", may, findings = [], prune = false, api = cluster.api } = options;
+  const { restarts = "all", may, findings = [], prune = false, drop, api = cluster.api } = options;
   const result = await importPeers(
     [
       {
@@ -46,6 +47,7 @@ async function importInto(
       dryRun: "none",
       warn: () => {},
       announce: (_, { verb, kind, name }) => announced.push(`${verb} ${kind} ${name}`),
+      ...(drop !== undefined && { mayDrop: async () => drop }),
       ...(may !== undefined && {
         mayRestartAgents: async (sources) => {
           asked.push(sources);
@@ -59,6 +61,11 @@ async function importInto(
 
 function start(t: Parameters<typeof startCluster>[0], version = "1.20") {
   return startCluster(t, describe({ version, kvstoremesh: false, authMode: "legacy" }));
+}
+
+/** An import closes what it was given. */
+async function reopened({ kubeconfig }: SandboxedCluster): Promise<KubernetesApi> {
+  return (await openCluster({ kubeconfig })).api;
 }
 
 function stored(cluster: SandboxedCluster): V1Secret {
@@ -118,13 +125,12 @@ test("a race of two creates ends in a merge", async (t) => {
 test("with KVStoreMesh, whatever way an import and a prune run into each other, a peer stands in both Secrets or none", async (t) => {
   for (let seed = 1; seed <= 40; seed++) {
     const cluster = await startCluster(t, describe({ version: "1.20", kvstoremesh: true, authMode: "legacy" }));
-    const open = async () => (await openCluster({ kubeconfig: cluster.kubeconfig })).api;
-    await importInto(cluster, [peerOf("c8", 8)], { api: await open() });
-    if (seed % 2) await importInto(cluster, [peerOf("c7", 7)], { api: await open() });
+    await importInto(cluster, [peerOf("c8", 8)], { api: await reopened(cluster) });
+    if (seed % 2) await importInto(cluster, [peerOf("c7", 7)], { api: await reopened(cluster) });
     inRandomOrder(cluster, seed);
     const reports = await Promise.all([
-      importInto(cluster, [peerOf("c9", 9)], { api: await open() }),
-      importInto(cluster, [peerOf("c8", 8)], { api: await open(), prune: true }),
+      importInto(cluster, [peerOf("c9", 9)], { api: await reopened(cluster) }),
+      importInto(cluster, [peerOf("c8", 8)], { api: await reopened(cluster), prune: true }),
     ]);
     const [agents, fetched] = [NAME, "cilium-kvstoremesh"].map((name) => {
       const { data = {} } = cluster.server.store.read("Secret", NAMESPACE, name) as unknown as V1Secret;
@@ -219,6 +225,44 @@ test("agents are restarted only where that was said or is answered", async (t) =
     const [report] = "reports" in result ? result.reports : [];
     assert.equal(report?.state === "done" && report.plan.missing.length, patched ? 0 : 1);
   }
+});
+
+test("what was held back until agents may be restarted is judged once they may", async (t) => {
+  const cluster = await start(t, "1.18");
+  const { result: first } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.ok("reports" in first);
+  cluster.change("Secret", NAME, ({ metadata }) => {
+    metadata.labels = { "app.kubernetes.io/managed-by": "Helm" };
+  });
+  const hostname = "c9.other.example";
+  const moved = peerOf("c9", 9, {
+    endpoints: [`https://${hostname}:2379`],
+    hostAliases: [{ hostname, ips: ["10.0.0.9"] }],
+  });
+  const { result, announced } = await importInto(cluster, [moved], {
+    restarts: "deployments",
+    may: true,
+    api: await reopened(cluster),
+  });
+  assert.deepEqual("refused" in result && result.refused.map(({ code }) => code), ["owned-by-other"]);
+  assert.deepEqual(announced, []);
+});
+
+test("pruning asks before it takes back a user, too", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.20", kvstoremesh: false, authMode: "migration" }));
+  assert.ok("reports" in (await importInto(cluster, [peerOf("c8", 8), peerOf("c9", 9)])).result);
+  cluster.change("Secret", NAME, (object) => {
+    delete (object as { data?: Record<string, string> }).data?.c8;
+  });
+  const { result, announced } = await importInto(cluster, [peerOf("c9", 9)], {
+    prune: true,
+    drop: false,
+    api: await reopened(cluster),
+  });
+  assert.deepEqual(result, { refused: [] });
+  assert.deepEqual(announced, []);
+  const done = await importInto(cluster, [peerOf("c9", 9)], { prune: true, drop: true, api: await reopened(cluster) });
+  assert.equal(done.announced.at(-1), "merge-patch ConfigMap clustermesh-remote-users");
 });
 
 test("a target that cannot be read fails for itself", async (t) => {

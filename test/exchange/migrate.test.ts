@@ -115,8 +115,56 @@ test("KVStoreMesh turned on before 1.20: the aliases of the agents go to the wor
   assert.deepEqual(codes(planned), []);
   const after = migrated(target);
   assert.deepEqual(after.resolvers[0]?.hostAliases, [{ ip: "10.0.0.2", hostnames: ["c2.mesh.cilium.io"] }]);
-  // Where it may not be patched, what worked goes on working.
-  assert.deepEqual(migrate(target, { restarts: "none" }).missing.length, 1);
+  // Where it may not be patched, what worked goes on working, by an import of the peer too.
+  for (const planned of [
+    migrate(target, { restarts: "none" }),
+    plan(target, [c2], { ...OPTIONS, restarts: "none", users: false }),
+  ]) {
+    assert.equal(planned.missing.length, 1);
+    assert.deepEqual([...planned.outcomes], [["c2", "held"]]);
+    assert.deepEqual(
+      brief(planned).filter((change) => change.includes("Secret")),
+      [],
+    );
+  }
+});
+
+test("KVStoreMesh on, and both Secrets lead to a peer: what agents reach it by is not given up for what cannot connect", () => {
+  const direct = imported(targetOf("1.15"), c2).agentsSecret;
+  const turned = (kvstoremeshSecret: Target["kvstoremeshSecret"]) =>
+    targetOf("1.20", { kvstoreMesh: true, agentsSecret: direct, kvstoremeshSecret, takesUsers: false });
+  const copied = (files: Record<string, string>) => secretOf(files, {}, KVSTOREMESH_SECRET);
+  const files = ["c2-ca.crt", "c2.crt", "c2.key"] as const;
+  const { ca, client } = c2.peer as Peer & { ca: { pem: string }; client: { cert: string; key: string } };
+  const tls = { "c2-ca.crt": ca.pem, "c2.crt": client.cert, "c2.key": client.key };
+
+  for (const broken of [
+    copied({ c2: configText("https://c2.example:2379", files), ...tls, "c2-ca.crt": "" }),
+    copied({ c2: configText("https://c2.example:2379", files), "c2-ca.crt": ca.pem }),
+  ]) {
+    const after = migrated(turned(broken));
+    assert.deepEqual(endpointsIn(after.kvstoremeshSecret), { c2: c2.peer.endpoints });
+    assert.deepEqual(endpointsIn(after.agentsSecret), { c2: [OWN_CACHE] });
+  }
+  // Both can: nobody knows which is meant.
+  const other = turned(copied({ c2: configText("https://old.example:2379", files), ...tls }));
+  assert.deepEqual(codes(migrate(other)), ["standing-unusable c2"]);
+  const after = migrated(other);
+  assert.deepEqual(textsOf(after.agentsSecret), textsOf(other.agentsSecret));
+  assert.deepEqual(textsOf(after.kvstoremeshSecret), textsOf(other.kvstoremeshSecret));
+  assert.deepEqual(endpointsIn(migrated(turned(undefined)).agentsSecret), { c2: [OWN_CACHE] });
+});
+
+test("a config with fields that we do not write is left as it stands, and said so", () => {
+  const text = `${configText("https://c2.mesh.cilium.io:2379", COMMON)}insecure-skip-tls-verify: true\ndial-timeout: 5s\n`;
+  const target = targetOf("1.20", { agentsSecret: secretOf({ c2: text }), takesUsers: false });
+  const planned = migrate(target);
+  assert.deepEqual(brief(planned), []);
+  assert.deepEqual(codes(planned), ["config-fields-ignored c2"]);
+  assert.match(planned.findings[0]?.message ?? "", /has dial-timeout, insecure-skip-tls-verify, which/);
+  const endpoints = new Map([["c2", { url: "https://x:1", hostAliases: [] }]]);
+  const given = plan(target, [], { ...OPTIONS, endpoints: endpoints as never });
+  assert.deepEqual(codes(given), ["endpoint-needs-file c2"]);
 });
 
 test("the old scripts' layout becomes ours, in one change of the Secret", () => {

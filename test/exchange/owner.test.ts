@@ -43,6 +43,11 @@ test("an owner is told by what it leaves on an object", () => {
     [{ ownerReferences: [reference("ExternalSecret", "mesh", true)] }, "ExternalSecret mesh"],
     [{ annotations: { "reconcile.external-secrets.io/data-hash": "1" } }, "ExternalSecret"],
     [{ ownerReferences: [reference("SealedSecret", "mesh", true)] }, "SealedSecret mesh"],
+    [{ annotations: { "sealedsecrets.bitnami.com/managed": "true" } }, "SealedSecret"],
+    [
+      { labels: { "app.kubernetes.io/instance": "mesh" }, managedFields: [wrote("argocd-controller", "2026-01-01")] },
+      "Argo CD application mesh",
+    ],
     [{ ownerReferences: [reference("MeshOperator", "m", true)] }, "MeshOperator m"],
     [{ managedFields: [wrote("helm", "2026-01-01")] }, "Helm release"],
     [{ managedFields: [wrote("argocd-controller", "2026-01-01")] }, "Argo CD application"],
@@ -64,6 +69,7 @@ test("kubectl, we ourselves, and those who wrote no data or wrote before us, are
     { managedFields: [wrote("clustermesh-secrets", "2026-01-01")] },
     { managedFields: [wrote("helm", "2026-01-01"), wrote("clustermesh-secrets", "2026-01-02")] },
     { managedFields: [wrote("argocd-controller", "2026-01-01", { "f:metadata": {} })] },
+    { managedFields: [wrote("helm", "2026-01-01"), wrote("clustermesh-secrets", "2026-01-02", { "f:metadata": {} })] },
     { ownerReferences: [reference("Namespace", "n")] },
     { labels: { "app.kubernetes.io/managed-by": "us", "app.kubernetes.io/instance": "x" } },
   ];
@@ -78,10 +84,35 @@ test("taking an object removes all marks of all owners and leaves the rest", () 
   };
   assert.deepEqual(withoutOwners(metadata), {
     labels: { "app.kubernetes.io/managed-by": null, "argocd.argoproj.io/instance": null },
-    // Else Helm deletes what it no longer renders.
-    annotations: { "meta.helm.sh/release-name": null, "helm.sh/resource-policy": "keep" },
+    // Else Helm and Argo CD delete what they no longer render.
+    annotations: {
+      "meta.helm.sh/release-name": null,
+      "helm.sh/resource-policy": "keep",
+      "argocd.argoproj.io/sync-options": "Prune=false",
+      "clustermesh-secrets/taken-from": "Argo CD application a",
+    },
     ownerReferences: [reference("Namespace", "n")],
   });
   assert.deepEqual(withoutOwners({ ownerReferences: [reference("ExternalSecret", "e", true)] }).ownerReferences, null);
   assert.deepEqual(withoutOwners({ labels: { mine: "x" } }), { labels: {}, annotations: {} });
+});
+
+test("an object that Argo CD knows by the label of its default, and one that only its field manager tells, are taken too", () => {
+  const argo: V1ObjectMeta = {
+    labels: { "app.kubernetes.io/instance": "mesh" },
+    managedFields: [wrote("argocd-controller", "2026-01-01")],
+  };
+  assert.deepEqual(withoutOwners(argo), {
+    labels: { "app.kubernetes.io/instance": null },
+    annotations: {
+      "argocd.argoproj.io/sync-options": "Prune=false",
+      "clustermesh-secrets/taken-from": "Argo CD application mesh",
+    },
+  });
+  assert.deepEqual(withoutOwners({ managedFields: [wrote("helm", "2026-01-01")] }).annotations, {
+    "helm.sh/resource-policy": "keep",
+    "clustermesh-secrets/taken-from": "Helm release",
+  });
+  const flux = { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } };
+  assert.equal(withoutOwners(flux).annotations?.["kustomize.toolkit.fluxcd.io/prune"], "disabled");
 });

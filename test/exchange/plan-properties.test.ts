@@ -312,6 +312,44 @@ test("no plan takes a key away before its replacement stands", () => {
   assert.ok(checked > 50, `only ${checked} keys were looked at`);
 });
 
+/** A target before 1.20 whose agents reach peers by themselves, and whose KVStoreMesh was turned on then. */
+const turnedOn = fc
+  .tuple(anyTarget, anyPeers, fc.constantFrom("1.15", "1.16", "1.18", "1.19"))
+  .map(([{ agentsSecret }, peers, version]) => {
+    const before = targetOf("1.15", { agentsSecret });
+    const then = applied(before, plan(before, peers, { ...OPTIONS, restarts: "all" }));
+    return targetOf(version, { kvstoreMesh: true, agentsSecret: then.agentsSecret });
+  });
+
+test("agents are led to a copy only where the workload that fetches it resolves its names", () => {
+  let led = 0;
+  fc.assert(
+    fc.property(turnedOn, anyPeers, anyOptions, (target, peers, options) => {
+      const planned = plan(target, peers, { ...options, prune: false });
+      if (hasErrors(planned.findings)) return;
+      const after = applied(target, planned);
+      const direct = (one: Target) =>
+        entriesOf(one.agentsSecret)
+          .filter(({ config }) => config && !isOwnCache(config.endpoints))
+          .map(({ name }) => name);
+      const resolved = new Set(
+        after.resolvers.flatMap(({ hostAliases }) => hostAliases ?? []).flatMap((one) => one.hostnames ?? []),
+      );
+      const stays = direct(after);
+      for (const name of direct(target).filter((one) => !stays.includes(one))) {
+        const { config } = entriesOf(after.kvstoremeshSecret).find((entry) => entry.name === name) ?? {};
+        const used = endpointHostnames(config?.endpoints ?? []);
+        for (const { hostname } of config?.hostAliases ?? []) {
+          if (used.includes(hostname)) assert.ok(resolved.has(hostname), `${name}: ${hostname}`);
+        }
+        led++;
+      }
+    }),
+    { numRuns: 300 },
+  );
+  assert.ok(led > 10, `only ${led} peers were led to a copy`);
+});
+
 test("pruning and migrating touch nothing that no config names", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {

@@ -147,9 +147,60 @@ test("a Secret that somebody else owns is refused, naming the owner and the way 
   assert.deepEqual(metadata?.labels, {});
   assert.deepEqual(Object.keys(metadata?.annotations ?? {}).sort(), [
     "clustermesh-secrets/peers",
+    "clustermesh-secrets/taken-from",
     "helm.sh/resource-policy",
   ]);
   assert.deepEqual(codes(run(applied(target, taken), [c3])), [], "it is ours now");
+});
+
+test("all that an owner lets go of together is taken together, also what need not change; a second time nothing is", () => {
+  const before = applied(targetOf("1.20", { kvstoreMesh: true }), run(targetOf("1.20", { kvstoreMesh: true }), [c2]));
+  const owned = <T extends { metadata?: V1ObjectMeta }>(object: T | undefined) =>
+    object && {
+      ...object,
+      metadata: {
+        ...object.metadata,
+        labels: HELM.labels,
+        annotations: { ...object.metadata?.annotations, ...HELM.annotations },
+      },
+    };
+  const target = {
+    ...before,
+    agentsSecret: owned(before.agentsSecret),
+    kvstoremeshSecret: owned(before.kvstoremeshSecret),
+    users: owned(before.users),
+  } as Target;
+  const take = { takeOwnership: true };
+  const taken = run(target, [c2], take);
+  assert.deepEqual(brief(taken), [
+    "merge-patch Secret cilium-kvstoremesh",
+    "merge-patch Secret cilium-clustermesh",
+    "merge-patch ConfigMap clustermesh-remote-users",
+  ]);
+  assert.deepEqual([...taken.outcomes], [["c2", "unchanged"]]);
+  const after = applied(target, taken);
+  for (const object of [after.agentsSecret, after.kvstoremeshSecret, after.users]) {
+    assert.equal(object?.metadata?.annotations?.["helm.sh/resource-policy"], "keep");
+    assert.deepEqual(object?.metadata?.labels, {});
+  }
+  assert.deepEqual(textsOf(after.agentsSecret), textsOf(before.agentsSecret));
+  assert.deepEqual(brief(run(after, [c2], take)), []);
+  // Before 1.19 the chart goes on rendering the users.
+  const older = { ...target, facts: { ...target.facts, version: "1.18.5" }, resolvers: [] };
+  assert.deepEqual(brief(run(older, [c2], take)).slice(2), []);
+  assert.match(
+    run({ ...older, users: undefined }, [c2], take).findings[0]?.remedy ?? "",
+    /enabled=false in its values, and import again right after that upgrade: it takes the chart's host aliases/,
+  );
+});
+
+test("what is immutable is told before anything is written", () => {
+  const target = applied(targetOf("1.20"), run(targetOf("1.20"), [c2]));
+  const agentsSecret = { ...target.agentsSecret, immutable: true };
+  assert.deepEqual(codes(run({ ...target, agentsSecret }, [c3])), ["error immutable"]);
+  assert.deepEqual(codes(run({ ...target, agentsSecret }, [c2])), [], "where it need not change it may be");
+  const users = { ...target.users, immutable: true };
+  assert.deepEqual(codes(run({ ...target, users }, [c3])), ["error immutable"]);
 });
 
 test("an owner is no obstacle where nothing is to be written", () => {

@@ -197,12 +197,21 @@ export function carefulTests(
       }
     });
 
-    for (const [owner, marks] of [
-      ["Helm release cilium", { annotations: { "meta.helm.sh/release-name": "cilium" } }],
-      ["Argo CD application mesh", { labels: { "argocd.argoproj.io/instance": "mesh" } }],
+    for (const [owner, marks, keep] of [
+      [
+        "Helm release cilium",
+        { annotations: { "meta.helm.sh/release-name": "cilium" } },
+        { "helm.sh/resource-policy": "keep" },
+      ],
+      [
+        "Argo CD application mesh",
+        { labels: { "argocd.argoproj.io/instance": "mesh" } },
+        { "argocd.argoproj.io/sync-options": "Prune=false" },
+      ],
       [
         "SealedSecret x",
         { ownerReferences: [{ apiVersion: "bitnami.com/v1alpha1", kind: "SealedSecret", name: "x", uid: "1" }] },
+        {},
       ],
     ] as const) {
       test(`a Secret of ${owner} is refused, and taken where that is said`, async () => {
@@ -222,7 +231,7 @@ export function carefulTests(
           ownerReferences = [],
         } = (await secret("cilium-clustermesh"))?.metadata ?? {};
         assert.deepEqual([labels, ownerReferences], [{}, []]);
-        assert.deepEqual(annotations, owner.startsWith("Helm") ? { "helm.sh/resource-policy": "keep" } : {});
+        assert.deepEqual(annotations, { ...keep, "clustermesh-secrets/taken-from": owner });
         assert.equal((await imports("--context", "c1", file("c2"))).code, 0, "it is ours now");
       });
     }
