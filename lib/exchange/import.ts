@@ -1,7 +1,7 @@
 /** Importing peers into several targets: all are checked before anything is written anywhere. */
 import { setImmediate as turn } from "node:timers/promises";
 import type { KubernetesApi } from "../cluster/api.ts";
-import { UserError } from "../peer/errors.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
 import { applyPlan, type Stored } from "./apply.ts";
@@ -229,9 +229,11 @@ function droppedBy({ outcomes }: Plan): string[] {
 
 /** A plan made again after a conflict drops no peer and no user that was not agreed to. */
 function agreeing(next: Plan, agreed: ReadonlySet<string | undefined>): Plan {
-  const more = [...droppedBy(next), ...next.revoked].filter((name) => !agreed.has(name));
-  if (more.length === 0) return next;
-  throw new UserError(`the target changed meanwhile: ${more.join(", ")} came, and would be dropped; run again`, 2);
+  const more = (names: readonly string[]) => names.filter((name) => !agreed.has(name)).join(", ");
+  const [drops, users] = [more(droppedBy(next)), more(next.revoked)];
+  if (drops === "" && users === "") return next;
+  const what = drops === "" ? `${users} came, and would be taken back` : `${drops} came, and would be dropped`;
+  throw new UserError(`the target changed meanwhile: ${what}; run again`, EXIT.refused);
 }
 
 function succeeded<R>(result: R | UserError): result is R {

@@ -230,7 +230,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.match(again.stderr, /Argo CD application/);
   });
 
-  test("what Helm rendered is refused, and taken with its marks; users and workloads stay Helm's", async () => {
+  test("what Helm rendered is refused, and taken with its marks; workloads stay Helm's", async () => {
     const description: ClusterDescription = { ...(CLUSTERS.helm as ClusterDescription), name: "c1", id: 1 };
     const rendered = clusterObjects(description, clusterPki(description, { key: "ec", ca: shared }));
     const names = ["cilium-clustermesh", "cilium-kvstoremesh", "clustermesh-remote-users"];
@@ -246,18 +246,20 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
 
     const taken = await imports("--context", "c1", "--take-ownership", file("c2"));
     assert.equal(taken.code, 0, taken.stderr);
-    assert.match(taken.stderr, /ConfigMap clustermesh-remote-users belongs to Helm release cilium, whose next upgrade/);
-    for (const path of [AGENTS, COPY]) {
-      const { metadata }: V1Secret = await c1().ask("GET", path);
+    assert.match(taken.stderr, /ConfigMap clustermesh-remote-users is taken from Helm release cilium/);
+    for (const path of [AGENTS, COPY, USERS]) {
+      const { metadata }: V1Secret | V1ConfigMap = await c1().ask("GET", path);
       assert.deepEqual(metadata?.labels, { "app.kubernetes.io/part-of": "cilium" });
-      const { "clustermesh-secrets/peers": _, ...annotations } = metadata?.annotations ?? {};
+      const {
+        "clustermesh-secrets/peers": _,
+        "clustermesh-secrets/users": __,
+        ...annotations
+      } = metadata?.annotations ?? {};
       assert.deepEqual(annotations, {
         "helm.sh/resource-policy": "keep",
         "clustermesh-secrets/taken-from": "Helm release cilium",
       });
     }
-    const users: V1ConfigMap = await c1().ask("GET", USERS);
-    assert.equal(users.metadata?.annotations?.["meta.helm.sh/release-name"], "cilium");
     assert.deepEqual(await peersOf(c1()), { agents: ["c2", "c9"], copy: ["c2", "c9"] });
     assert.equal((await imports("--context", "c1", file("far"))).code, 0, "it is ours now");
   });
