@@ -119,7 +119,7 @@ function ownedByOther(
   const place = { source, key: name };
   const aliases =
     what.startsWith("Helm") && versionAtLeast(version, "1.20") !== true
-      ? ", and import again right after that upgrade: it takes the chart's host aliases out of the workloads"
+      ? ", and import the files of all peers right after that upgrade: it takes the chart's host aliases out of the workloads"
       : "";
   return take
     ? finding(

@@ -190,7 +190,7 @@ test("all that an owner lets go of together is taken together, also what need no
   assert.deepEqual(brief(run(older, [c2], take)).slice(2), []);
   assert.match(
     run({ ...older, users: undefined }, [c2], take).findings[0]?.remedy ?? "",
-    /enabled=false in its values, and import again right after that upgrade: it takes the chart's host aliases/,
+    /enabled=false in its values, and import the files of all peers right after that upgrade: it takes/,
   );
 });
 
