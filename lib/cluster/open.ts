@@ -34,12 +34,13 @@ export async function openContext(
 export function connectTo(context: Context, options: OpenOptions = {}): KubernetesApi {
   if (context.tls.insecure) options.warn?.(`${context.server} is not verified (insecure-skip-tls-verify)`);
   const transport = connect(context, (refused) => obtainCredentials(context, options.env, refused), options);
-  const { user, groups = [] } = options.impersonate ?? {};
+  const { user, groups = [], uid } = options.impersonate ?? {};
   const flags = [
     ...(options.kubeconfig === undefined ? [] : ["--kubeconfig", options.kubeconfig]),
     ...["--context", context.name],
     ...(user === undefined ? [] : ["--as", user]),
     ...groups.flatMap((group) => ["--as-group", group]),
+    ...(uid === undefined ? [] : ["--as-uid", uid]),
   ];
   return new KubernetesApi(transport, context.name, flags.map(quoted).join(" "));
 }

@@ -1,15 +1,15 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { endpointHostnames, isOwnCache } from "../peer/etcd-config.ts";
-import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
+import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
-import { checkAddresses, checkMesh, checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
+import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { COMMON_FILES, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
 import { hostnamesOf, planAliases, type Restarts, resolvedNames } from "./aliases-change.ts";
 import type { Change } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
 import { type GivenEndpoint, reach } from "./reach.ts";
 import { type OpenSecret, planSecret } from "./secret-change.ts";
-import { homeOf, readStanding, type Standing, standingPeer } from "./standing.ts";
+import { homeOf, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
 import { asItStands, chooseTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users-change.ts";
@@ -201,30 +201,6 @@ function standingAgain(
     findings.push(one);
     return [];
   });
-}
-
-/** Fields of a standing peer's configs that would be lost if they were written again. */
-function unwritten({ remote, agents }: Standing, name: string): string[] {
-  const configs = [remote, agents].map(({ entries }) => entries.get(name)?.config);
-  return [...new Set(configs.flatMap((config) => config?.otherFields ?? []))];
-}
-
-/**
- * A standing peer. Where both Secrets lead to it and not alike, the agents' way is as good as kvstoremesh's: the one that
- * can connect is taken, and where both can, nobody knows which is meant.
- */
-function standingWhole(target: Target, standing: Standing, name: string, now: Date): SourcedPeer | Finding {
-  const first = standingPeer(target, standing, name);
-  const agents = standing.agents.entries.get(name);
-  const reachesIt = agents?.config && !isOwnCache(agents.config.endpoints) ? agents.peer : undefined;
-  if (standing.remote === standing.agents || !reachesIt || homeOf(standing, name) === standing.agents) return first;
-  const { source } = target;
-  const second = { peer: { ...reachesIt, facts: recordedFacts(standing.records.get(name)) }, source };
-  if ("peer" in first && samePeer(first.peer, second.peer)) return first;
-  const connects = (one: SourcedPeer | Finding) => "peer" in one && !hasErrors(checkPeer(one, now));
-  if (connects(first) !== connects(second)) return connects(first) ? first : second;
-  const message = `${name} stands in both Secrets, and not the same: agents would lose what they reach it by`;
-  return finding("standing-unusable", { source, key: name }, message, `import the file of ${name}`);
 }
 
 /** What is wrong with a peer that stands there stops nobody: it is said. */

@@ -1,9 +1,9 @@
 /** What peers stand in a target, wherever an upgrade left them. Pure. */
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { isOwnCache } from "../peer/etcd-config.ts";
-import { type Finding, finding } from "../peer/findings.ts";
+import { type Finding, finding, hasErrors } from "../peer/findings.ts";
 import { AGENTS_SECRET, isClusterName, KVSTOREMESH_SECRET } from "../peer/peer.ts";
-import type { SourcedPeer } from "../peer/rules.ts";
+import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { type OpenSecret, openSecret } from "./secret-change.ts";
 import type { Target } from "./target.ts";
 
@@ -57,4 +57,31 @@ export function standingPeer(target: Target, standing: Standing, name: string): 
     ? `${name} cannot connect as it stands: ${problem.message}`
     : `${name} stands in ${AGENTS_SECRET} as this cluster's own copy, which nobody fetches: ${KVSTOREMESH_SECRET} lacks it`;
   return finding("standing-unusable", place, message, `import the file of ${name}, or drop it with --prune`);
+}
+
+/** Fields of a standing peer's configs that would be lost if they were written again. */
+export function unwritten({ remote, agents }: Standing, name: string): string[] {
+  const configs = [remote, agents].map(({ entries }) => entries.get(name)?.config);
+  return [...new Set(configs.flatMap((config) => config?.otherFields ?? []))];
+}
+
+/**
+ * A standing peer to be written again. Where both Secrets lead to it and not alike, the agents' way is as good as
+ * kvstoremesh's: the one that can connect is taken, and where both can, nobody knows which is meant.
+ *
+ * @param now the time to judge certificates by.
+ * @returns a finding where there is none to take.
+ */
+export function standingWhole(target: Target, standing: Standing, name: string, now: Date): SourcedPeer | Finding {
+  const first = standingPeer(target, standing, name);
+  const agents = standing.agents.entries.get(name);
+  const reachesIt = agents?.config && !isOwnCache(agents.config.endpoints) ? agents.peer : undefined;
+  if (standing.remote === standing.agents || !reachesIt || homeOf(standing, name) === standing.agents) return first;
+  const { source } = target;
+  const second = { peer: { ...reachesIt, facts: recordedFacts(standing.records.get(name)) }, source };
+  if ("peer" in first && samePeer(first.peer, second.peer)) return first;
+  const connects = (one: SourcedPeer | Finding) => "peer" in one && !hasErrors(checkPeer(one, now));
+  if (connects(first) !== connects(second)) return connects(first) ? first : second;
+  const message = `${name} stands in both Secrets, and not the same: agents would lose what they reach it by`;
+  return finding("standing-unusable", { source, key: name }, message, `import the file of ${name}`);
 }
