@@ -190,7 +190,8 @@ export function findOverlaps(
       const known = found.get(second.order);
       if (!known || first.order < known[0].order) found.set(second.order, [first, second]);
     }
-    open.push(entry);
+    // What an owner's own prefix holds overlaps nothing that this does not.
+    if (!open.some(({ order }) => order === entry.order)) open.push(entry);
   }
   return [...found.values()]
     .sort(([, a], [, b]) => a.order - b.order)
