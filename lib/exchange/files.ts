@@ -25,11 +25,11 @@ export async function readPeers(
   const found: SourcedPeer[] = [];
   for (const { source, text } of await readTexts(paths, stdin, findings)) {
     const { secrets, findings: unparsed } = parseSecrets(text, source);
-    findings.push(...unparsed);
-    for (const secret of secrets) {
-      const read = readPeerFile(secret, source);
-      findings.push(...read.findings);
-      found.push(...read.peers.map((peer) => ({ peer, source, layout: read.layouts.get(peer.name) })));
+    const read = secrets.map((secret) => readPeerFile(secret, source));
+    // One by one: what is spread into a call has to fit on the stack.
+    for (const one of [unparsed, ...read.map((file) => file.findings)].flat()) findings.push(one);
+    for (const { peers, layouts } of read) {
+      for (const peer of peers) found.push({ peer, source, layout: layouts.get(peer.name) });
     }
   }
   const byName = new Map<string, SourcedPeer>();

@@ -1,10 +1,28 @@
 /** Texts of files as Secrets: JSON or YAML, one object, a List or several documents. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
-import { parseAllDocuments } from "yaml";
 import { type Finding, finding } from "./findings.ts";
+import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "./yaml.ts";
 
 /** A file of more bytes than this is not read: a Secret holds one megabyte. */
 export const MAX_FILE_BYTES = 64 * 1_048_576;
+
+/** More than this no files of a mesh hold, and to read it takes seconds and gigabytes. */
+const MOST_OBJECTS = 1_000;
+const MOST_KEYS = 10_000;
+const MOST_VALUES = 1_000_000;
+
+/** Kubernetes takes 1 MiB of data, which base64 makes a third longer, and 256 KiB of annotations. */
+const MOST_CHARACTERS = 2 * 1_048_576;
+
+/** Why a text is not read, as the second half of a sentence, and what to do about it. */
+class Unreadable extends Error {
+  readonly remedy: string;
+
+  constructor(message: string, remedy: string) {
+    super(message);
+    this.remedy = remedy;
+  }
+}
 
 /**
  * The Secrets of a text.
@@ -14,36 +32,56 @@ export const MAX_FILE_BYTES = 64 * 1_048_576;
  */
 export function parseSecrets(text: string, source: string): { secrets: V1Secret[]; findings: Finding[] } {
   const place = { source };
-  if (text.includes("\0")) return refuse("is no text in UTF-8: it holds NUL bytes, as UTF-16 does", "save it as UTF-8");
-  let documents: unknown[];
-  try {
-    documents = parseJson(text) ?? parseYaml(text);
-  } catch (error) {
-    if (error instanceof SameKeyTwice)
-      return refuse("holds a mapping in which a key stands twice", "which of the two holds?");
-    return refuse(`is neither JSON nor YAML: ${firstLine(error)}`, "is it whole?");
-  }
-  if (documents.length === 0) return refuse("the file is empty", "was the extraction stopped by an error?");
   const secrets: V1Secret[] = [];
   const findings: Finding[] = [];
-  for (const object of documents.flatMap(itemsOf)) {
-    const problem = notASecret(object);
-    if (problem === undefined) secrets.push(object as V1Secret);
-    else findings.push(finding("not-a-secret", place, problem));
+  try {
+    for (const object of objectsOf(text)) {
+      const problem = notASecret(object);
+      if (problem === undefined) secrets.push(object as V1Secret);
+      else findings.push(finding("not-a-secret", place, problem));
+    }
+    if (secrets.reduce((sum, secret) => sum + keysOf(secret), 0) > MOST_KEYS) throw tooMany(MOST_KEYS, "keys of data");
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+    return { secrets: [], findings: [finding("unreadable", place, error.message, error.remedy)] };
   }
   if (secrets.length === 0 && findings.length === 0) {
     findings.push(finding("not-a-secret", place, "the list holds no object"));
   }
   return { secrets, findings };
+}
 
-  function refuse(message: string, remedy: string) {
-    return { secrets: [], findings: [finding("unreadable", place, message, remedy)] };
+function objectsOf(text: string): unknown[] {
+  if (text.includes("\0")) {
+    throw new Unreadable("is no text in UTF-8: it holds NUL bytes, as UTF-16 does", "save it as UTF-8");
   }
+  const documents = parseJson(text) ?? parseYaml(text);
+  if (documents.length === 0) throw new Unreadable("the file is empty", "was the extraction stopped by an error?");
+  const objects = documents.flatMap(itemsOf);
+  if (objects.length > MOST_OBJECTS) throw tooMany(MOST_OBJECTS, "objects");
+  return objects;
+}
+
+function keysOf({ data, stringData }: V1Secret): number {
+  return Object.keys(data ?? {}).length + Object.keys(stringData ?? {}).length;
+}
+
+function tooMany(most: number, what: string): Unreadable {
+  return new Unreadable(
+    `holds more than ${most.toLocaleString("en")} ${what}, and a mesh has 511 clusters at most`,
+    "leave out what is no peer",
+  );
+}
+
+function keyTwice(): Unreadable {
+  return new Unreadable("holds a mapping in which a key stands twice", "which of the two holds?");
 }
 
 /** One JSON text, or several behind each other, as `cat` makes them; undefined for what is none. */
 function parseJson(text: string): unknown[] | undefined {
   if (!/^\s*[{[]/.test(text)) return undefined;
+  const written = countSigns(text);
+  if (written.values > MOST_VALUES) throw tooMany(MOST_VALUES, "values");
   let values: unknown[];
   try {
     // Within a JSON text there is no line break in a string, and no } before a { elsewhere.
@@ -52,12 +90,24 @@ function parseJson(text: string): unknown[] | undefined {
     return undefined;
   }
   // JSON.parse takes the last of two equal keys without a word.
-  const written = [...text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter(([, colon]) => colon).length;
-  if (written !== countKeys(values)) throw new SameKeyTwice();
+  if (written.keys !== countKeys(values)) throw keyTwice();
   return values;
 }
 
-class SameKeyTwice extends Error {}
+/** How many keys a JSON text has, and how many values at most, by the signs that stand outside of its strings. */
+function countSigns(text: string): { keys: number; values: number } {
+  let keys = 0;
+  let others = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const sign = text[at];
+    if (sign === '"') quoted = !quoted;
+    else if (quoted && sign === "\\") at++;
+    else if (!quoted && sign === ":") keys++;
+    else if (!quoted && (sign === "," || sign === "[" || sign === "{")) others++;
+  }
+  return { keys, values: keys + others };
+}
 
 function countKeys(value: unknown): number {
   let count = 0;
@@ -73,16 +123,20 @@ function countKeys(value: unknown): number {
 }
 
 function parseYaml(text: string): unknown[] {
-  const parsed = parseAllDocuments(text, { logLevel: "silent", uniqueKeys: true });
-  if (!Array.isArray(parsed)) return [];
-  return parsed
-    .map((document) => {
-      const [error] = document.errors;
-      if (error?.code === "DUPLICATE_KEY") throw new SameKeyTwice();
-      if (error) throw error;
-      return document.toJS({ maxAliasCount: 10 }) as unknown;
-    })
-    .filter((value) => value !== null && value !== undefined);
+  try {
+    return [...yamlDocuments(text)].filter((value) => value !== null && value !== undefined);
+  } catch (error) {
+    if (error instanceof SameKeyTwice) throw keyTwice();
+    if (error instanceof TooLong) {
+      const { characters, words } = MOST_YAML;
+      throw new Unreadable(
+        `is no JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${words.toLocaleString("en")} words and signs`,
+        "is it whole? JSON may be longer",
+      );
+    }
+    if (!(error instanceof YamlError)) throw error;
+    throw new Unreadable(`is neither JSON nor YAML: ${error.message}`, "is it whole?");
+  }
 }
 
 function itemsOf(object: unknown): unknown[] {
@@ -106,7 +160,9 @@ function notASecret(object: unknown): string | undefined {
       return "holds a Secret whose annotations are no mapping of texts";
     }
   }
-  return undefined;
+  const texts = [data, stringData, annotations].flatMap((fields) => Object.values(fields ?? {}));
+  const size = texts.reduce<number>((sum, text) => sum + (typeof text === "string" ? text.length : 0), 0);
+  return size > MOST_CHARACTERS ? "holds a Secret of more than 2 MiB, which Kubernetes does not take" : undefined;
 }
 
 function nameOf(value: unknown): string {
@@ -115,11 +171,4 @@ function nameOf(value: unknown): string {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function firstLine(error: unknown): string {
-  // Messages of JSON.parse may quote the text, which may be a key: only the place is kept.
-  const message = error instanceof Error ? error.message : String(error);
-  const place = /\bline \d+(?:,? column \d+)?|\bposition \d+/.exec(message)?.[0];
-  return place ? `stopped at ${place}` : "it cannot be parsed";
 }

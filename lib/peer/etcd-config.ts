@@ -1,7 +1,8 @@
 /** The etcd client config: what Cilium reads for one remote cluster. Pure. */
-import { parseDocument, stringify } from "yaml";
+import { stringify } from "yaml";
 import { compareAddresses, isAddress, parseEndpoint } from "./address.ts";
 import type { HostAlias } from "./peer.ts";
+import { YamlError, yamlDocuments } from "./yaml.ts";
 
 export interface EtcdConfig {
   endpoints: string[];
@@ -17,6 +18,10 @@ export interface EtcdConfig {
 /** Thrown by {@link parseEtcdConfig}; the message says what is wrong, in words for a person. */
 export class EtcdConfigError extends Error {}
 
+/** What is more than this is not read: a config has a few hundred bytes, and few endpoints. */
+const MOST_BYTES = 65_536;
+const MOST_ENDPOINTS = 100;
+
 /** Cilium takes a file of the mounted folder for a cluster's config if its bytes contain this. */
 export function isEtcdConfig(content: string): boolean {
   return content.includes("endpoints:");
@@ -28,7 +33,9 @@ export function isEtcdConfig(content: string): boolean {
  * @throws EtcdConfigError
  */
 export function parseEtcdConfig(text: string): EtcdConfig {
+  if (text.length > MOST_BYTES) throw new EtcdConfigError("has more than 64 KiB");
   const config = parsed.get(text) ?? readPlain(text) ?? readYaml(text);
+  if (config.endpoints.length > MOST_ENDPOINTS) throw new EtcdConfigError(`has more than ${MOST_ENDPOINTS} endpoints`);
   parsed.set(text, config);
   return config;
 }
@@ -37,14 +44,13 @@ export function parseEtcdConfig(text: string): EtcdConfig {
 const parsed = new Map<string, EtcdConfig>();
 
 function readYaml(text: string): EtcdConfig {
-  const document = parseDocument(text, { logLevel: "silent", strict: true, uniqueKeys: true });
-  const problem = document.errors[0];
-  if (problem) throw new EtcdConfigError(`is not YAML: ${problem.message.split("\n")[0]}`);
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: 10 });
-  } catch {
-    throw new EtcdConfigError("is not YAML that can be resolved");
+    // Go reads the first document only.
+    value = yamlDocuments(text).next().value;
+  } catch (error) {
+    if (!(error instanceof YamlError)) throw error;
+    throw new EtcdConfigError(`is not YAML: ${error.message}`);
   }
   if (!isRecord(value)) throw new EtcdConfigError("is not a mapping");
   const {
@@ -97,7 +103,7 @@ const PLAIN = {
   url: /^https:\/\/[a-z0-9.[\]:-]*[a-z0-9]$/i,
   path: /^\/[\w./-]+$/,
   hostname: /^[a-z][a-z0-9-]*(?:\.[a-z0-9-]+)+$/i,
-  ip: /^(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*::[0-9a-f:]*[0-9a-f])$/,
+  ip: /^(?=.{2,39}$)(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*::[0-9a-f:]*[0-9a-f])$/,
 };
 
 /** The canonical form; undefined where something in it may need quotes. */

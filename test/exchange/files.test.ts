@@ -170,6 +170,18 @@ test("the checks at the door, all at once, each with file and key", async () => 
   );
 });
 
+test("510 peers in one YAML List, and as many findings as there are, are no strain", async () => {
+  const ca = caOf("c2");
+  const items = Array.from({ length: 510 }, (_, i) =>
+    writePeerFile(peerOf(`c${i + 2}`, i + 2, { ca: { pem: ca.cert } }).peer),
+  );
+  const all = write("all.yaml", stringify({ apiVersion: "v1", kind: "List", items }));
+  assert.equal((await readPeers([all], NOW)).peers.length, 510);
+  const data = Object.fromEntries(Array.from({ length: 9_000 }, (_, i) => [`k${i}`, "%"]));
+  const many = Array.from({ length: 20 }, (_, i) => write(`many${i}.json`, json({ ...c2, data })));
+  assert.equal((await readPeers(many, NOW)).findings.length, 180_000);
+});
+
 test("the same peer twice counts once; of two that differ it is said", async () => {
   const peer = peerOf("c2", 2).peer;
   const one = write("one.json", json(writePeerFile(peer)));

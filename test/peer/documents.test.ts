@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { stringify } from "yaml";
 import { parseSecrets } from "../../lib/peer/documents.ts";
 import { writePeerFile } from "../../lib/peer/secret.ts";
+import { caOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
 
 const c2 = writePeerFile(peerOf("c2").peer);
@@ -96,6 +98,58 @@ test("what is no Secret is said", () => {
     assert.match(findings[0]?.message ?? "", message, what);
     assert.doesNotMatch(findings[0]?.message ?? "", /\n/, what);
   }
+});
+
+test("what is too much is refused at once, by what it is too much of", () => {
+  const secret = (more: object) => json({ apiVersion: "v1", kind: "Secret", ...more });
+  const keys = Object.fromEntries(Array.from({ length: 10_001 }, (_, i) => [`k${i}`, ""]));
+  const table: [text: string, code: string, message: RegExp][] = [
+    [JSON.stringify({ kind: "List", items: Array(125_000).fill(1) }), "unreadable", /more than 1,000 objects/],
+    [`[${"[],".repeat(5_000_000)}1]`, "unreadable", /more than 1,000,000 values/],
+    [`{${"}\n{".repeat(2_000_000)}`, "unreadable", /more than 1,000,000 values/],
+    ["{}\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
+    ["---\na: 1\n".repeat(300_000), "unreadable", /no JSON, and too long for YAML: more than 6 MB, or 250,000 words/],
+    ["---\na: 1\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
+    [secret({ data: { c2: "A".repeat(7_000_000) } }).slice(0, -9), "unreadable", /too long for YAML/],
+    [secret({ data: keys }), "unreadable", /more than 10,000 keys of data/],
+    [stringify({ kind: "Secret", stringData: keys }), "unreadable", /more than 10,000 keys of data/],
+    [secret({ metadata: { annotations: { a: "x".repeat(60_000_000) } } }), "not-a-secret", /more than 2 MiB/],
+    [secret({ data: { a: "A".repeat(3_000_000) } }), "not-a-secret", /more than 2 MiB/],
+  ];
+  for (const [text, code, message] of table) {
+    const start = performance.now();
+    const { secrets, findings } = parseSecrets(text, "f");
+    assert.ok(performance.now() - start < 5_000, String(message));
+    assert.deepEqual([secrets, findings.map((one) => one.code)], [[], [code]], String(message));
+    assert.match(findings[0]?.message ?? "", message);
+  }
+});
+
+test("510 peers in one List are not too much, in JSON and in YAML", () => {
+  const items = Array.from({ length: 510 }, (_, i) => ({
+    ...structuredClone(c2),
+    stringData: { [`c${i}`]: "endpoints: []\n", "ca.crt": caOf("c2").cert, x: "A".repeat(2_000) },
+  }));
+  const list = { apiVersion: "v1", kind: "List", items };
+  for (const text of [json(list), stringify(list), items.map(json).join("---\n")]) {
+    assert.ok(text.length > 2_000_000);
+    const { secrets, findings } = parseSecrets(text, "f");
+    assert.deepEqual(findings, []);
+    assert.ok(isDeepStrictEqual(secrets, items));
+  }
+});
+
+test("keys are counted, whatever the texts hold", () => {
+  const text = fc.oneof(fc.string(), fc.constantFrom('"', "\\", '\\":', '{"a":1,"a":1}', "\\\\"));
+  fc.assert(
+    fc.property(fc.dictionary(text, text), fc.option(fc.nat()), (annotations, space) => {
+      const secret = { kind: "Secret", metadata: { annotations } };
+      const written = JSON.stringify(secret, null, space ?? undefined);
+      assert.deepEqual(parseSecrets(written, "f"), { secrets: [JSON.parse(written)], findings: [] });
+      const twice = written.replace(/^\{/, '{"kind":"Secret",');
+      assert.match(parseSecrets(twice, "f").findings[0]?.message ?? "", /a key stands twice/);
+    }),
+  );
 });
 
 test("a Secret beside something else is read, and the other is said", () => {

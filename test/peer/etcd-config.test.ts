@@ -104,6 +104,30 @@ test("what Cilium does not know is passed over, and what it refuses is refused",
   }
 });
 
+test("a config of an absurd length is refused, and none takes long", () => {
+  const lines = (line: (i: number) => string, most: number) => Array.from({ length: most }, (_, i) => line(i)).join("");
+  const ours = (endpoints: number) => formatEtcdConfig({ endpoints: urls(endpoints), hostAliases: [] });
+  const urls = (most: number) => Array.from({ length: most }, (_, i) => `https://c${i}.mesh.cilium.io:2379`);
+  const aliases = (ip: string) =>
+    `endpoints:\n- https://a.b:1\ncilium-host-aliases:\n- hostname: a.b\n  ips:\n  - ${ip}\n`;
+  const table: [text: string, message: RegExp | undefined][] = [
+    [`endpoints: []\n${lines((i) => `f${i}: 1\n`, 20_000)}`, /^has more than 64 KiB$/],
+    [ours(101), /^has more than 100 endpoints$/],
+    [`{"endpoints": ${JSON.stringify(urls(101))}}`, /^has more than 100 endpoints$/],
+    [`endpoints: ${"[".repeat(60_000)}`, /not YAML: it nests too deep/],
+    [`endpoints: []\n${lines((i) => `f${i}: 1\n`, 5_000)}f7: 1\n`, /not YAML: a key stands twice/],
+    [`endpoints: []\n${lines((i) => `f${i}: 1\n`, 5_000)}`, undefined],
+    [ours(100), undefined],
+    [aliases(`${":".repeat(60_000)}g`), undefined],
+  ];
+  for (const [text, message] of table) {
+    const start = performance.now();
+    if (message) assert.throws(() => parseEtcdConfig(text), { message });
+    else parseEtcdConfig(text);
+    assert.ok(performance.now() - start < 1_000, text.slice(0, 20));
+  }
+});
+
 test("no text crashes the reader of configs", () => {
   const piece = fc.constantFrom(
     ...[

@@ -191,6 +191,30 @@ describe("bad files", () => {
     await refused([path], /more than 64 MiB/);
   });
 
+  test("small files that would take the memory or minutes", async () => {
+    const many = (most: number, line: (i: number) => string) =>
+      Array.from({ length: most }, (_, i) => line(i)).join("");
+    const fields = `${config}${many(20_000, (i) => `f${i}: 1\n`)}`;
+    const note = { ...good, metadata: { annotations: { note: "x".repeat(60_000_000) } } };
+    const table: [content: string, said: RegExp][] = [
+      [JSON.stringify({ kind: "List", apiVersion: "v1", items: Array(125_000).fill(1) }), /more than 1,000 objects/],
+      ["---\na: 1\n".repeat(300_000), /too long for YAML: more than 6 MB, or 250,000 words and signs/],
+      [`{${"}\n{".repeat(2_000_000)}`, /more than 1,000,000 values/],
+      [`kind: Secret\ndata:\n${many(40_000, (i) => `  k${i}: eA==\n`)}`, /too long for YAML/],
+      [JSON.stringify(note), /more than 2 MiB, which Kubernetes does not take/],
+      [JSON.stringify(withData({ c2: fields })), /the config has more than 64 KiB/],
+      [JSON.stringify(withData({ "c2-ca.crt": "-----BEGIN CERTIFICATE-----\n".padEnd(9e6, "A") })), /more than 2 MiB/],
+      [`a:\n${many(3_000, (i) => `${" ".repeat(i)}- \n`)}`, /neither JSON nor YAML/],
+    ];
+    const path = join(dir, "small.yaml");
+    for (const [content, said] of table) {
+      await writeFile(path, content);
+      const start = performance.now();
+      await refused([path], said);
+      assert.ok(performance.now() - start < 10_000, String(said));
+    }
+  });
+
   test("a folder without files, a link that leads nowhere, and what is not there", async () => {
     const folder = join(dir, "folder");
     await mkdir(folder);

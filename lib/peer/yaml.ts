@@ -1,0 +1,81 @@
+/**
+ * YAML that others wrote, within bounds: by the library's own calls many keys take time by their square, and what nests
+ * too deep ends the process. Pure.
+ */
+import { Composer, type CST, type Document, isScalar, Lexer, Parser, visit } from "yaml";
+
+/** What is longer is not read, for it would take seconds. 510 peers have 2 MB, and 130,000 words and signs. */
+export const MOST_YAML = { characters: 6_000_000, words: 250_000 };
+const DEEPEST = 100;
+const MOST_ALIASES = 100;
+
+/** Why a text is not read. The message says nothing of what stands in it. */
+export class YamlError extends Error {}
+
+/** A mapping in which a key stands twice. */
+export class SameKeyTwice extends YamlError {}
+
+/** More than {@link MOST_YAML}, whether it is YAML or not. */
+export class TooLong extends YamlError {}
+
+/**
+ * The documents of a text, one behind the other.
+ *
+ * @throws YamlError when it comes to what cannot be read.
+ */
+export function* yamlDocuments(text: string): Generator<unknown, void> {
+  for (const document of new Composer({ logLevel: "silent", uniqueKeys: false }).compose(tokens(text))) {
+    const [error] = document.errors;
+    if (error) throw stopped(text, error.pos[0]);
+    check(document);
+    try {
+      yield document.toJS({ maxAliasCount: 10 });
+    } catch {
+      throw new YamlError("its aliases lead nowhere, or to too much");
+    }
+  }
+}
+
+function* tokens(text: string): Generator<CST.Token, void> {
+  for (const token of bounded(text)) {
+    // An error for each sign of a text that is none would take as long as the text is.
+    if (token.type === "error") throw stopped(text, token.offset);
+    yield token;
+  }
+}
+
+function* bounded(text: string): Generator<CST.Token, void> {
+  if (text.length > MOST_YAML.characters) throw new TooLong("it is too long");
+  const parser = new Parser();
+  let words = 0;
+  for (const word of new Lexer().lex(text)) {
+    // Each line of a word, and each escape in it, is a word to what reads it.
+    words += word.split(/[\n\\]/).length;
+    if (words > MOST_YAML.words) throw new TooLong("it is too long");
+    if (parser.stack.length > DEEPEST) throw new YamlError("it nests too deep");
+    yield* parser.next(word);
+  }
+  yield* parser.end();
+}
+
+function stopped(text: string, at: number): YamlError {
+  const lines = text.slice(0, at).split("\n");
+  return new YamlError(`stopped at line ${lines.length}, column ${(lines.at(-1) ?? "").length + 1}`);
+}
+
+function check(document: Document.Parsed): void {
+  let aliases = 0;
+  visit(document, {
+    Alias() {
+      aliases++;
+      if (aliases > MOST_ALIASES) throw new YamlError("it has too many aliases");
+    },
+    Map(_, { items }) {
+      const keys = items.map(({ key }) => {
+        if (!isScalar(key)) throw new YamlError("it has a key that is no text");
+        return String(key.value ?? "");
+      });
+      if (new Set(keys).size < keys.length) throw new SameKeyTwice("a key stands twice");
+    },
+  });
+}
