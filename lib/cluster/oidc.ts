@@ -1,6 +1,6 @@
 /** The id token of a kubeconfig's auth-provider `oidc`, renewed and kept as kubectl does it. */
 import { randomUUID } from "node:crypto";
-import { chown, readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, chown, readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -191,8 +191,10 @@ async function replace(file: string, text: string): Promise<void> {
   const { mode, uid, gid } = await stat(file);
   const temporary = `${file}.${randomUUID()}`;
   try {
-    await writeFile(temporary, text, { mode: mode & 0o777, flag: "wx" });
+    await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
     await chown(temporary, uid, gid);
+    // Only now: the umask takes from what a file is made with.
+    await chmod(temporary, mode & 0o7777);
     await rename(temporary, file);
   } catch {
     await unlink(temporary).catch(() => {});

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -13,8 +17,10 @@ import { createServer, type IncomingMessage } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { type Credentials, obtainCredentials } from "../../lib/cluster/credentials.ts";
 import { CredentialsError } from "../../lib/cluster/credentials-error.ts";
 import {
@@ -24,7 +30,7 @@ import {
   loadKubeconfig,
   selectContext,
 } from "../../lib/cluster/kubeconfig.ts";
-import { issue, makeCa } from "../../lib/sandbox/pki.ts";
+import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "credentials-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -281,8 +287,8 @@ interface Asked {
   form: Record<string, string>;
 }
 
-/** An issuer of id tokens; `answer` says what a refresh gets. */
-async function issuer(t: TestContext, answer: (asked: Asked) => [number, unknown], secure = false) {
+/** An issuer of id tokens, over https where a CA vouches for it; `answer` says what a refresh gets. */
+async function issuer(t: TestContext, answer: (asked: Asked) => [number, unknown], by?: Issuer) {
   const asked: Asked[] = [];
   const handle = async (
     request: IncomingMessage,
@@ -301,12 +307,12 @@ async function issuer(t: TestContext, answer: (asked: Asked) => [number, unknown
     response.writeHead(status);
     response.end(typeof value === "string" ? value : JSON.stringify(value));
   };
-  const server = secure
-    ? createSecureServer(issue(ca, { cn: "idp", usage: "server", ips: ["127.0.0.1"] }), handle)
+  const server = by
+    ? createSecureServer(issue(by, { cn: "idp", usage: "server", ips: ["127.0.0.1"] }), handle)
     : createServer(handle);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => server.close());
-  const url = `http${secure ? "s" : ""}://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = `http${by ? "s" : ""}://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return { url, asked };
 }
 
@@ -319,7 +325,7 @@ test("OIDC: an id token that has not ended is taken as it is", async () => {
 });
 
 test("OIDC: one that has ended is renewed once, and kept in the kubeconfig as kubectl does", async (t) => {
-  const { url, asked } = await issuer(t, () => [200, { id_token: fresh, refresh_token: "next" }], true);
+  const { url, asked } = await issuer(t, () => [200, { id_token: fresh, refresh_token: "next" }], ca);
   const real = write("");
   const link = join(folder, "link");
   symlinkSync(real, link);
@@ -389,6 +395,109 @@ test("OIDC: what can go wrong, without a secret in the message", async (t) => {
   rmSync(rotated.user.authProvider?.file ?? "");
   answer = [200, { id_token: fresh, refresh_token: "SECRET2" }];
   await fails(obtainCredentials(rotated, {}), /the new refresh-token cannot be written to .* \(ENOENT\)/);
+});
+
+test("OIDC: an issuer without a CA of its own is verified by whom the system trusts", async (t) => {
+  const { url } = await issuer(t, () => [200, { id_token: fresh }], ca);
+  const config = { "id-token": old, "refresh-token": "r", "idp-issuer-url": url, "client-id": "c" };
+  const obtain = async (env: NodeJS.ProcessEnv) =>
+    (await obtainCredentials(await oidcContext(config), env)).headers.authorization;
+  assert.equal(await obtain({ SSL_CERT_FILE: write(ca.cert) }), `Bearer ${fresh}`);
+  const another = write(makeCa({ cn: "another" }).cert);
+  await fails(obtain({ SSL_CERT_FILE: another }), /cannot be asked \(UNABLE_TO_/);
+});
+
+test("OIDC: the intermediate CA that signed the issuer's certificate is enough", async (t) => {
+  const intermediate = makeCa({ cn: "intermediate", issuer: ca });
+  const { url } = await issuer(t, () => [200, { id_token: fresh }], intermediate);
+  const config = { "id-token": old, "refresh-token": "r", "idp-issuer-url": url, "client-id": "c" };
+  const obtain = async (trusted: Issuer) => {
+    const user = await oidcContext({ ...config, "idp-certificate-authority": write(trusted.cert) });
+    return (await obtainCredentials(user, {})).headers.authorization;
+  };
+  assert.equal(await obtain(intermediate), `Bearer ${fresh}`);
+  assert.equal(await obtain(ca), `Bearer ${fresh}`);
+  await fails(obtain(makeCa({ cn: "another", issuer: ca })), /cannot be asked \(UNABLE_TO_/);
+});
+
+/** A kubeconfig whose token has ended, and whose issuer gives another refresh token each time. */
+async function rotating(t: TestContext) {
+  const { url } = await issuer(t, () => [200, { id_token: fresh, refresh_token: "next" }]);
+  const kubeconfig = write("");
+  const config = { "id-token": old, "refresh-token": "first", "idp-issuer-url": url, "client-id": "c" };
+  const user = await oidcContext(config, kubeconfig);
+  const kept = async () =>
+    (await loadKubeconfig({ env: {}, path: kubeconfig })).users.get("u")?.authProvider?.config["refresh-token"];
+  return { kubeconfig, lock: `${kubeconfig}.lock`, user, kept };
+}
+
+test("OIDC: a kubeconfig that another program holds is written when it lets go", async (t) => {
+  const { lock, user, kept } = await rotating(t);
+  writeFileSync(lock, "");
+  const renewed = obtainCredentials(user, {});
+  await sleep(300);
+  assert.equal(await kept(), "first");
+  rmSync(lock);
+  await renewed;
+  assert.equal(await kept(), "next");
+  assert.ok(!existsSync(lock), "it lets go itself");
+});
+
+test("OIDC: a lock that nobody takes away is left where it is, and the token is kept all the same", async (t) => {
+  const { lock, user, kept } = await rotating(t);
+  writeFileSync(lock, "theirs");
+  const renewed = obtainCredentials(user, {});
+  await sleep(300);
+  assert.equal(await kept(), "first");
+  const { now } = Date;
+  t.mock.method(Date, "now", () => now() + 6_000);
+  assert.equal((await renewed).headers.authorization, `Bearer ${fresh}`);
+  assert.equal(await kept(), "next");
+  assert.equal(readFileSync(lock, "utf8"), "theirs");
+});
+
+test("OIDC: the kubeconfig's mode stays, whatever the umask", async (t) => {
+  const { kubeconfig, user, kept } = await rotating(t);
+  chmodSync(kubeconfig, 0o660);
+  const before = process.umask(0o077);
+  t.after(() => process.umask(before));
+  await obtainCredentials(user, {});
+  assert.equal(await kept(), "next");
+  assert.equal(statSync(kubeconfig).mode & 0o7777, 0o660);
+});
+
+const notRoot = process.getuid?.() !== 0 && "only root may give a file to somebody";
+test("OIDC: the kubeconfig's owner stays", { skip: notRoot }, async (t) => {
+  const { kubeconfig, user, kept } = await rotating(t);
+  chownSync(kubeconfig, 1000, 1001);
+  await obtainCredentials(user, {});
+  assert.equal(await kept(), "next");
+  const { uid, gid, mode } = statSync(kubeconfig);
+  assert.deepEqual([uid, gid, mode & 0o777], [1000, 1001, 0o600]);
+});
+
+test("OIDC: a kubeconfig that is mounted by itself is written too", async (t) => {
+  const { kubeconfig, kept } = await rotating(t);
+  const mounting = ["sh", "-ec", 'mount --bind "$0" "$0"; exec "$@"', kubeconfig];
+  const args = ["-m", ...(notRoot ? ["-r"] : []), ...mounting];
+  if (spawnSync("unshare", [...args, "true"]).status !== 0) return t.skip("nothing can be mounted here");
+  const { ino } = statSync(kubeconfig);
+  const module = (name: string) =>
+    JSON.stringify(fileURLToPath(new URL(`../../lib/cluster/${name}.ts`, import.meta.url)));
+  const code = `
+    import { obtainCredentials } from ${module("credentials")};
+    import { loadKubeconfig, selectContext } from ${module("kubeconfig")};
+    const kubeconfig = await loadKubeconfig({ env: {}, path: ${JSON.stringify(kubeconfig)} });
+    await obtainCredentials(await selectContext(kubeconfig, undefined), {});`;
+  const child = spawn("unshare", [...args, process.execPath, "--import", "tsx", "--input-type=module", "-e", code]);
+  child.stderr.pipe(process.stderr);
+  assert.equal((await once(child, "close"))[0], 0);
+  assert.equal(await kept(), "next");
+  assert.equal(statSync(kubeconfig).ino, ino);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith(`${basename(kubeconfig)}.`)),
+    [],
+  );
 });
 
 test("providers that Kubernetes no longer has: what takes their place", async () => {
