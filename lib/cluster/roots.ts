@@ -1,9 +1,9 @@
 /** Whom the system trusts, for what says no CA of its own. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import * as tls from "node:tls";
 
-/** Where Go looks for the system's bundle; the first that is there counts. */
+/** Where Go looks for the system's bundle; the first that can be read counts. */
 const BUNDLES = [
   "/etc/ssl/certs/ca-certificates.crt",
   "/etc/pki/tls/certs/ca-bundle.crt",
@@ -12,28 +12,49 @@ const BUNDLES = [
   "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
   "/etc/ssl/cert.pem",
 ];
+/** Where it looks for others besides, which are files of their own. */
+const FOLDERS = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/** What was found, by what the environment says: as in Go, a process looks once. */
+const known = new Map<string, string[] | undefined>();
 
 /**
- * The certificates by which Go, and so kubectl, verifies a server where nothing else is said: `SSL_CERT_FILE` or the
- * system's bundle, and what is in the folders of `SSL_CERT_DIR`. Node has a list of its own, in which a company's CA is
- * not. `NODE_EXTRA_CA_CERTS` counts too, as people expect of a program of Node's.
+ * The certificates by which Go, and so kubectl, verifies a server where nothing else is said: those of `SSL_CERT_FILE` or
+ * the system's bundle, and those in the folders of `SSL_CERT_DIR` or the system's. Node has a list of its own, in which a
+ * company's CA is not. `NODE_EXTRA_CA_CERTS` counts too, as people expect of a program of Node's.
  *
- * @returns PEM texts; undefined where none is found, for Node's own list.
+ * @returns each in a PEM text of its own, so that one which cannot be read takes no other with it; undefined where the
+ *   environment says nothing and the system has none, for Node's own list.
  */
 export function systemRoots(env: NodeJS.ProcessEnv): string[] | undefined {
-  const { SSL_CERT_FILE, SSL_CERT_DIR = "", NODE_EXTRA_CA_CERTS } = env;
-  const file = SSL_CERT_FILE || BUNDLES.find((path) => existsSync(path));
-  const bundle = file ? readOrNot(file) : ofPlatform();
-  const folders = SSL_CERT_DIR.split(delimiter).filter((folder) => folder !== "");
-  const found = [bundle ?? [], folders.flatMap(filesIn).map(readOrNot)].flat().filter((pem) => pem !== undefined);
-  const extra = NODE_EXTRA_CA_CERTS ? readOrNot(NODE_EXTRA_CA_CERTS) : undefined;
-  return found.length === 0 ? undefined : [...found, ...(extra === undefined ? [] : [extra])];
+  const { SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS } = env;
+  const key = JSON.stringify([SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS]);
+  if (!known.has(key)) {
+    const folders = SSL_CERT_DIR ? SSL_CERT_DIR.split(delimiter) : FOLDERS;
+    const texts = [
+      ...(SSL_CERT_FILE ? [SSL_CERT_FILE].flatMap(read) : [...ofPlatform(), ...ofFirst(BUNDLES)]),
+      ...folders.flatMap(filesIn).flatMap(read),
+    ];
+    const found = texts.flatMap(certificatesIn);
+    const extra = NODE_EXTRA_CA_CERTS ? read(NODE_EXTRA_CA_CERTS).flatMap(certificatesIn) : [];
+    const none = found.length === 0 && !SSL_CERT_FILE && !SSL_CERT_DIR;
+    known.set(key, none ? undefined : [...new Set([...found, ...extra])]);
+  }
+  return known.get(key);
 }
 
 /** The keychain or the store of macOS and Windows, which Node can read from 22.15 on. */
-function ofPlatform(): string[] | undefined {
+function ofPlatform(): string[] {
   const { getCACertificates } = tls as { getCACertificates?: (type: "system") => string[] };
-  return process.platform === "linux" ? undefined : getCACertificates?.("system");
+  return (process.platform !== "linux" && getCACertificates?.("system")) || [];
+}
+
+function ofFirst(paths: readonly string[]): string[] {
+  for (const path of paths) {
+    const texts = read(path);
+    if (texts.length > 0) return texts;
+  }
+  return [];
 }
 
 function filesIn(folder: string): string[] {
@@ -44,10 +65,15 @@ function filesIn(folder: string): string[] {
   }
 }
 
-function readOrNot(path: string): string | undefined {
+/** The text of a file; none where it cannot be read. */
+function read(path: string): string[] {
   try {
-    return readFileSync(path, "utf8");
+    return [readFileSync(path, "utf8")];
   } catch {
-    return undefined;
+    return [];
   }
+}
+
+function certificatesIn(pem: string): string[] {
+  return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
 }

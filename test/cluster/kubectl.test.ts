@@ -312,6 +312,19 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       env: { SSL_CERT_FILE: "/dev/null", SSL_CERT_DIR: "/nowhere:DIR" },
       expected: { authorization: "Bearer t" },
     }),
+    "no CA: by a file with a certificate in it that cannot be read": () => ({
+      files: {
+        config: config({ token: "t" }, { cluster: { server: url } }),
+        roots: `-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${ca.cert}`,
+      },
+      env: { SSL_CERT_FILE: "DIR/roots" },
+      expected: { authorization: "Bearer t" },
+    }),
+    "no CA: by a folder, where there is no such file": () => ({
+      files: { config: config({ token: "t" }, { cluster: { server: url } }), "ca.pem": ca.cert },
+      env: { SSL_CERT_FILE: "DIR/nowhere", SSL_CERT_DIR: "DIR" },
+      expected: { authorization: "Bearer t" },
+    }),
     "no CA, and a system that trusts others": () => ({
       files: { config: config({ token: "t" }, { cluster: { server: url } }), roots: otherCa.cert },
       env: { SSL_CERT_FILE: "DIR/roots" },
