@@ -1,9 +1,18 @@
 /** Connecting clusters with each other, all at once. */
 import { importPeers, type TargetReport } from "../exchange/import.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
 import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { peersOf } from "./member.ts";
-import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import {
+  asTarget,
+  forbidden,
+  type OpenMember,
+  type ReadOptions,
+  readEach,
+  readMembers,
+  type WriteOptions,
+} from "./members.ts";
 import type { MemberSource } from "./status.ts";
 
 export interface ConnectOptions {
@@ -25,8 +34,11 @@ export type MeshResult = { refused: Finding[] } | { reports: TargetReport[]; lef
  * @returns the findings that stopped it, or a report for each cluster and the clusters that were left out.
  */
 export async function connectMesh(sources: readonly MemberSource[], options: ConnectOptions): Promise<MeshResult> {
-  const { members, unread } = await readMembers(sources, { ...options.read, forExtract: true });
+  const { members, unread, same } = await readMembers(sources, { ...options.read, forExtract: true });
   try {
+    if (members.length < 2 && unread.length === 0) {
+      throw new UserError("connecting takes two clusters or more", EXIT.refused);
+    }
     const { now } = options.write.plan;
     const peers = members.flatMap(({ peer, source }): SourcedPeer[] => (peer ? [{ peer, source }] : []));
     const findings = [
@@ -35,7 +47,7 @@ export async function connectMesh(sources: readonly MemberSource[], options: Con
       ...clashes(members),
     ];
     const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
-    const meets = pairing(options);
+    const meets = pairing(options, same);
     const result = await importPeers(members.map(asTarget), async () => ({ peers, findings }), {
       ...options.write,
       forbidden,
@@ -48,11 +60,17 @@ export async function connectMesh(sources: readonly MemberSource[], options: Con
   }
 }
 
-/** Whether two contexts are to be connected. */
-function pairing({ hub, joining }: ConnectOptions): (one: string, other: string) => boolean {
+/** Whether two contexts are to be connected; one that was left out is meant by the one that stays for its cluster. */
+function pairing(
+  { hub, joining }: ConnectOptions,
+  same: ReadonlyMap<string, string>,
+): (one: string, other: string) => boolean {
+  const staying = (context: string) => same.get(context) ?? context;
+  const centre = hub === undefined ? undefined : staying(hub);
+  const newcomers = joining === undefined ? undefined : new Set([...joining].map(staying));
   return (one, other) =>
-    (hub === undefined || one === hub || other === hub) &&
-    (joining === undefined || joining.has(one) || joining.has(other));
+    (centre === undefined || one === centre || other === centre) &&
+    (newcomers === undefined || newcomers.has(one) || newcomers.has(other));
 }
 
 /** Two contexts of one cluster name would pass each other over as their own. */
@@ -83,7 +101,8 @@ export async function companions(
   for (const { api } of first.members) api.close();
   if (hasErrors(first.unread)) return { found: [], missing: [], unread: first.unread };
   const candidates = names.flatMap((name) => contexts.get(name) ?? []);
-  const { members } = await readMembers(candidates, { ...options, forExtract: false });
+  // Of two contexts for one cluster, the second may be the one that is called as it is.
+  const { members } = await readEach(candidates, { ...options, forExtract: false });
   for (const { api } of members) api.close();
   const confirmed = new Set(
     members.filter(({ source, target }) => target.facts.name === source).map((one) => one.source),

@@ -37,9 +37,29 @@ export type WriteOptions = Omit<ImportOptions, "peersFor" | "forbidden">;
  * Reads clusters at the same time. Their connections stay open, for whoever closes them. A cluster that two contexts
  * lead to is taken once.
  *
- * @returns a finding for each that cannot be read, or that others cannot reach.
+ * @returns besides, a finding for each that cannot be read, or that others cannot reach, and of each context that is left
+ *   out the one that stays for its cluster.
  */
 export async function readMembers(
+  sources: readonly MemberSource[],
+  options: ReadOptions,
+): Promise<{ members: OpenMember[]; unread: Finding[]; same: Map<string, string> }> {
+  const { members, unread } = await readEach(sources, options);
+  const same = new Map<string, string>();
+  const distinct = distinctTargets(
+    members,
+    ({ target }) => target,
+    (stays, { source, api }) => {
+      options.warn(`${source}: reaches the same cluster as ${stays.source}, which is taken once`);
+      same.set(source, stays.source);
+      api.close();
+    },
+  );
+  return { members: distinct, unread, same };
+}
+
+/** As {@link readMembers}, with a member for each context. */
+export async function readEach(
   sources: readonly MemberSource[],
   options: ReadOptions,
 ): Promise<{ members: OpenMember[]; unread: Finding[] }> {
@@ -67,15 +87,7 @@ export async function readMembers(
       }),
     ),
   );
-  const members = distinctTargets(
-    read.flat(),
-    ({ target }) => target,
-    (same, { source, api }) => {
-      options.warn(`${source}: reaches the same cluster as ${same.source}, which is taken once`);
-      api.close();
-    },
-  );
-  return { members, unread };
+  return { members: read.flat(), unread };
 }
 
 /** A member as the target of an import: it is read and connected already. */

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { V1DaemonSet, V1Secret } from "@kubernetes/client-node";
 import { ApiError, daemonSets, type KubernetesApi, secrets } from "../../lib/cluster/api.ts";
 import { openCluster } from "../../lib/cluster/open.ts";
-import { importPeers } from "../../lib/exchange/import.ts";
+import { importPeers, type TargetSource } from "../../lib/exchange/import.ts";
 import { readTarget } from "../../lib/exchange/read-target.ts";
 import { UserError } from "../../lib/peer/errors.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
@@ -272,6 +272,47 @@ test("a target that cannot be read fails for itself", async (t) => {
   assert.ok("reports" in result);
   const [report] = result.reports;
   assert.equal(report?.state === "failed" && report.error instanceof UserError, true);
+});
+
+test("two sources that lead to one cluster: it is written once, reported once, and that is said", async (t) => {
+  const cluster = await start(t);
+  const source = async (name: string): Promise<TargetSource> => {
+    const { api } = await openCluster({ kubeconfig: cluster.kubeconfig });
+    return { source: name, open: () => api, read: (api) => readTarget(api, name, { warn: assert.fail }) };
+  };
+  const gone: TargetSource = {
+    source: "gone",
+    open: () => {
+      throw new UserError("there is no way", 2);
+    },
+    read: () => assert.fail(),
+  };
+  const sources = [await source("one"), gone, await source("another")];
+  const [warned, announced]: [Finding[], string[]] = [[], []];
+  const result = await importPeers(sources, async () => ({ peers: [peerOf("c9", 9)], findings: [] }), {
+    plan: OPTIONS,
+    endpoints: new Map(),
+    resolve: async () => [],
+    dryRun: "none",
+    warn: (findings) => warned.push(...findings),
+    announce: (source, { verb, kind, name }) => announced.push(`${source}: ${verb} ${kind} ${name}`),
+  });
+  assert.deepEqual(
+    warned.map(({ code, severity, source, message }) => [code, severity, source, message]),
+    [["same-cluster", "warning", "another", "reaches the same cluster as one, which is written once"]],
+  );
+  assert.deepEqual(announced, [`one: create Secret ${NAME}`]);
+  assert.ok("reports" in result);
+  assert.deepEqual(
+    result.reports.map(({ source, state, writes }) => [source, state, writes]),
+    [
+      ["one", "done", 1],
+      ["gone", "failed", 0],
+    ],
+  );
+  for (const { open } of [sources[0], sources[2]] as TargetSource[]) {
+    await assert.rejects(open().get(secrets, NAMESPACE, NAME), /closed/, "no connection is left open");
+  }
 });
 
 test("the API's typed writes carry our field manager", async (t) => {

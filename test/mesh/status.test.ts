@@ -137,6 +137,39 @@ test("a cluster that does not answer is a row that says so", async (t) => {
   assert.match(text, /^3 clusters, 1 of them not read: not as it should be/m);
 });
 
+test("two contexts for one cluster: both are rows, and it is judged once", async (t) => {
+  const mesh = await joined(t, THREE);
+  const ways = await Promise.all([mesh.way("c1"), mesh.way("c2"), mesh.way("c2", "again"), mesh.way("c3")]);
+  const status = await mesh.status({}, ways);
+  assert.deepEqual(said(status), ["again: same-cluster"]);
+  assert.deepEqual(
+    status.clusters.map(({ source, name, error }) => [source, name, error]),
+    [
+      ["c1", "c1", undefined],
+      ["c2", "c2", undefined],
+      ["again", "c2", undefined],
+      ["c3", "c3", undefined],
+    ],
+  );
+  assert.equal(status.clusters[2]?.findings[0]?.message, "reaches the same cluster as c2");
+  assert.deepEqual(
+    status.pairs.map(({ importer, peer }) => `${importer} ${peer}`),
+    ["c1 c2", "c1 c3", "c2 c1", "c2 c3", "c3 c1", "c3 c2"],
+  );
+  const lines = showStatus(status, styleFor({}, {}));
+  assert.equal(lines.filter((line) => line.startsWith("again: cluster c2, id 2, Cilium 1.18.5")).length, 1);
+  assert.equal(lines.filter((line) => / c2 +✓ – ✓$/.test(line)).length, 1, "one row of the matrix");
+});
+
+test("two clusters of one etcd's copy, renamed, are two", async (t) => {
+  const mesh = await joined(t, THREE);
+  const { uid } = mesh.sandbox.clusters[0]?.api.store.read("ConfigMap", "kube-system", "cilium-config")?.metadata ?? {};
+  mesh.change<KubernetesObject>("c2", "ConfigMap", "cilium-config", ({ metadata }) => {
+    metadata.uid = String(uid);
+  });
+  assert.deepEqual(said(await mesh.status()), []);
+});
+
 test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
   const mesh = await joined(t, [{}, { version: "1.15.0", kvstoremesh: false }]);
   const upgraded = await joined(t, [{}, { version: "1.18.5", kvstoremesh: true }], { apart: true });

@@ -4,7 +4,7 @@ import { openCluster } from "../../lib/cluster/open.ts";
 import { EXTRACT_DEFAULTS, extract } from "../../lib/exchange/extract.ts";
 import { importPeers } from "../../lib/exchange/import.ts";
 import { readTarget } from "../../lib/exchange/read-target.ts";
-import { type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
+import { type MemberSource, type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
@@ -14,7 +14,10 @@ import { OPTIONS } from "./targets.ts";
 
 export interface Joined {
   sandbox: Sandbox;
-  status(options?: Partial<StatusOptions>): Promise<MeshStatus>;
+  /** Of all clusters, or by these ways alone. */
+  status(options?: Partial<StatusOptions>, ways?: readonly MemberSource[]): Promise<MeshStatus>;
+  /** A way to a cluster: by its context, or by another that is called so. */
+  way(cluster: string, source?: string): Promise<MemberSource>;
   /** Extracts a cluster, and imports it into another. */
   exchange(from: string, to: string): Promise<void>;
   /** Changes a stored object behind everybody's back. */
@@ -70,6 +73,10 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
     const [report] = "reports" in result ? result.reports : [];
     if (report?.state !== "done") throw new Error(JSON.stringify(result));
   };
+  const way = async (cluster: string, source = cluster): Promise<MemberSource> => {
+    const api = await open(cluster);
+    return { source, open: () => api };
+  };
   const names = sandbox.clusters.map(({ description: { name } }) => name);
   if (!apart) {
     for (const to of names) for (const from of names) if (from !== to) await exchange(from, to);
@@ -77,15 +84,11 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
   const scope = "kube-system";
   return {
     sandbox,
-    status: async (options = {}) => {
-      const sources = await Promise.all(
-        names.map(async (source) => {
-          const api = await open(source);
-          return { source, open: () => api };
-        }),
-      );
+    status: async (options = {}, ways) => {
+      const sources = ways ?? (await Promise.all(names.map((name) => way(name))));
       return meshStatus(sources, { now: new Date(), resolve: async () => [], ...options });
     },
+    way,
     exchange,
     change: (cluster, kind, name, by) => {
       const { store } = find(cluster).api;
