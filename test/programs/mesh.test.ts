@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
+import { parse, stringify } from "yaml";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { type Ended, run } from "../support/programs.ts";
 
@@ -124,6 +125,88 @@ describe("the commands over a mesh", () => {
     assert.equal(status.code, 1);
     assert.match(status.stdout, /^cluster3: not read: /m);
     assert.match(status.stdout, /^1 cluster1 – ✓/m);
+  });
+
+  /** The sandbox's kubeconfig with one more context for cluster2, by a way of its own. */
+  function withContext(name: string, way: object): string {
+    const kubeconfig = parse(readFileSync(sandbox.kubeconfig, "utf8"));
+    const { cluster } = kubeconfig.clusters.find((one: { name: string }) => one.name === "cluster2");
+    kubeconfig.clusters.push({ name, cluster: { server: cluster.server, ...way } });
+    kubeconfig.contexts.push({ name, context: { cluster: name, user: "cluster2" } });
+    const file = join(dir, name);
+    writeFileSync(file, stringify(kubeconfig));
+    return file;
+  }
+
+  test("two ways to one cluster: it is one, whatever the kubeconfig says of them", async () => {
+    const kubeconfig = withContext("insecure", { "insecure-skip-tls-verify": true });
+    const by = (program: string, ...args: string[]) => run(program, args, { kubeconfig });
+    const file = join(dir, "cluster1.json");
+    assert.equal((await by("extract-secret", "--context", "cluster1", "--output-file", file)).code, 0);
+    const before = fingerprint();
+
+    const contexts = ["--context", "cluster2", "--context", "insecure"];
+    const dry = await by("import-secrets", ...contexts, "--dry-run=client", "-o", "json", file);
+    assert.equal(dry.code, 0, dry.stderr);
+    assert.match(dry.stderr, /warning: https:\S+ is not verified \(insecure-skip-tls-verify\)/);
+    assert.match(dry.stderr, /insecure: reaches the same cluster as cluster2, which is written once \[same-cluster\]/);
+    assert.equal(dry.stderr.match(/added cluster1 \(dry run\)/g)?.length, 1);
+    assert.doesNotMatch(dry.stdout, /"clustermesh-secrets\/context": "insecure"/);
+
+    const args = ["cluster1", "cluster2", "insecure", "--dry-run=client"];
+    const connected = await by("clustermesh-secrets", "connect", ...args, "--restart-agents");
+    assert.equal(connected.code, 0, connected.stderr);
+    assert.match(connected.stderr, /insecure: reaches the same cluster as cluster2, which is taken once/);
+    assert.equal(connected.stderr.match(/: adds /g)?.length, 2);
+    assert.doesNotMatch(connected.stderr, /-twice/);
+    const alone = await by("clustermesh-secrets", "connect", "cluster2", "insecure", "--yes");
+    assert.deepEqual([alone.code, /takes two clusters or more/.test(alone.stderr)], [2, true], alone.stderr);
+
+    const status = await by("clustermesh-secrets", "status", "cluster1", "cluster2", "insecure");
+    assert.equal(status.code, 0, status.stdout);
+    assert.match(status.stdout, /^insecure: cluster cluster2, id 2, /m);
+    assert.match(status.stdout, /^warning: insecure: reaches the same cluster as cluster2 \[same-cluster\]$/m);
+    assert.match(status.stdout, /^ +1 2\n1 cluster1 – ·\n2 cluster2 · –\nrows/m);
+    assert.doesNotMatch(status.stdout, /-twice/);
+    assert.equal(fingerprint(), before);
+  });
+
+  test("a context that leads nowhere: of all a cluster that cannot be read, and refused where it is named", async () => {
+    const kubeconfig = withContext("stale", { "certificate-authority": "/gone/ca.crt" });
+    const by = (...args: string[]) => run("clustermesh-secrets", args, { kubeconfig });
+    const before = fingerprint();
+    const status = await by("status", "--all-contexts");
+    assert.equal(status.code, 1, status.stderr);
+    assert.match(
+      status.stdout,
+      /^stale: not read: .*certificate-authority: \/gone\/ca\.crt cannot be read \(ENOENT\)$/m,
+    );
+    assert.match(status.stdout, /^1 cluster1 – · ·$/m);
+    assert.match(status.stdout, /^4 clusters, 1 of them not read/m);
+
+    const all = ["connect", "--all-contexts", "--dry-run=client", "--restart-agents"];
+    const refused = await by(...all);
+    assert.equal(refused.code, 1, refused.stderr);
+    assert.match(refused.stderr, /^error: stale: .*\/gone\/ca\.crt cannot be read \(ENOENT\) \[cluster-unreadable\]$/m);
+    assert.match(refused.stderr, /^--skip-unreachable goes on/m);
+    assert.doesNotMatch(refused.stderr, /: adds /);
+    const others = await by(...all, "--skip-unreachable");
+    assert.equal(others.code, 0, others.stderr);
+    assert.equal(others.stderr.match(/: adds /g)?.length, 3);
+    assert.match(others.stderr, /^error: stale: .*\[cluster-unreadable\]$/m);
+
+    for (const named of [
+      ["status", "cluster1", "stale"],
+      ["connect", "cluster1", "stale", "--dry-run=client", "--skip-unreachable"],
+    ]) {
+      const { code, stdout, stderr } = await by(...named);
+      assert.deepEqual([code, stdout], [2, ""], stderr);
+      assert.match(
+        stderr,
+        /^error: context stale: certificate-authority: \/gone\/ca\.crt cannot be read \(ENOENT\)\n$/,
+      );
+    }
+    assert.equal(fingerprint(), before);
   });
 
   test("what RBAC does not allow is known before the first write", async () => {
