@@ -5,7 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { asFileError, readFileAt, readStream } from "../cluster/read-file.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
-import { type Finding, finding } from "../peer/findings.ts";
+import { type Finding, finding, oneLine } from "../peer/findings.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { readPeerFile } from "../peer/secret.ts";
 
@@ -57,7 +57,7 @@ export async function readText(path: string): Promise<string> {
   try {
     return (await readFileAt(path, MAX_FILE_BYTES)).toString();
   } catch (error) {
-    throw new UserError(`${path}: ${asFileError(error).message}`, EXIT.refused);
+    throw new UserError(`${oneLine(path)}: ${asFileError(error).message}`, EXIT.refused);
   }
 }
 

@@ -127,7 +127,7 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
       peer = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve, warn });
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.message}`));
+      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${inOneLine(error)}`));
     }
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
@@ -154,12 +154,17 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     return { status, member: { ...member, peer } };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const message = error.message.replace(/\n\s*/g, "; ");
+    const message = inOneLine(error);
     findings.push(finding("cluster-unreadable", place, message));
     return { status: { source, error: message, pods: [], findings } };
   } finally {
     api?.close();
   }
+}
+
+/** What an error says, with what it says below. */
+function inOneLine(error: UserError): string {
+  return error.message.replace(/\n\s*/g, "; ");
 }
 
 function containersOf({ spec, status }: V1Pod): ContainerState[] {

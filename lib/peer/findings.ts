@@ -120,24 +120,39 @@ export interface Finding extends Place {
   remedy?: string | undefined;
 }
 
-/** Makes a finding; its severity follows from its code. What files say is told in it, but nothing that may be a key. */
+/**
+ * Makes a finding; its severity follows from its code. What files and clusters say is told in it, each text in one line
+ * and cut where it is absurdly long, but nothing that may be a key.
+ */
 export function finding(code: FindingCode, { source, key }: Place, message: string, remedy?: string): Finding {
   return {
     code,
     severity: FINDING_CODES[code],
-    source,
-    key: key === undefined ? undefined : withoutKeys(key),
-    message: withoutKeys(message),
-    remedy: remedy === undefined ? undefined : withoutKeys(remedy),
+    source: oneLine(source),
+    key: key === undefined ? undefined : told(key),
+    message: told(message),
+    remedy: remedy === undefined ? undefined : told(remedy),
   };
 }
 
-/** A text in which PEM blocks and long runs of base64 are told by their length. */
-function withoutKeys(text: string): string {
+/** What others wrote, as it may be told: {@link oneLine}, and {@link withoutKeys}. */
+export function told(text: string): string {
+  return oneLine(withoutKeys(text));
+}
+
+/** A text without line breaks, of which at most 300 characters are left, from its beginning and its end. */
+export function oneLine(text: string): string {
+  const line = text.replace(/\r\n|[\n\v\f\r\u0085\u2028\u2029]/g, "\\n");
+  if (line.length <= 300) return line;
+  return `${line.slice(0, 180)}… (${(line.length - 260).toLocaleString("en")} more characters) …${line.slice(-80)}`;
+}
+
+/** A text in which PEM blocks and long runs of base64, with the lines that go on with them, are told by their length. */
+export function withoutKeys(text: string): string {
   const length = (run: string) => `(${run.length} characters)`;
   return text
     .replace(/-----BEGIN [\s\S]*?(?:-----END [^-]*-----|$)/g, length)
-    .replace(/[A-Za-z0-9+/=]{40,}/g, (run) => (/[A-Z]/.test(run) ? length(run) : run));
+    .replace(/[A-Za-z0-9+/=]{40,}(?:[\s\\]+[A-Za-z0-9+/=]{16,})*/g, (run) => (/[A-Z]/.test(run) ? length(run) : run));
 }
 
 /** Whether any of these stops the work. */

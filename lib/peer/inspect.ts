@@ -11,7 +11,7 @@ import {
   subjectAltNames,
   validity,
 } from "./certificate.ts";
-import type { Finding } from "./findings.ts";
+import { type Finding, oneLine, told } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import type { Peer } from "./peer.ts";
 import { checkTogether, type SourcedPeer } from "./rules.ts";
@@ -44,6 +44,7 @@ export interface EndpointReport {
 /** `default-certificates`: it connects only to certificates that cover an address, which those of the chart do not. */
 export type Verdict = "connects" | "warnings" | "default-certificates" | "fails";
 
+/** Its texts are {@link told}: they hold no key, wherever in the file one stands. */
 export interface PeerReport {
   name: string;
   source: string;
@@ -78,12 +79,10 @@ export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Find
   const all = unique([...found, ...checkTogether(peers)]);
   const byPeer = new Map<string, Finding[]>();
   const others: Finding[] = [];
-  const names = new Set(peers.map(({ peer }) => peer.name));
-  for (const one of all) {
-    if (one.key === undefined || !names.has(one.key)) others.push(one);
-    else byPeer.set(one.key, [...(byPeer.get(one.key) ?? []), one]);
-  }
-  const reports = peers.map((sourced) => reportOf(sourced, byPeer.get(sourced.peer.name) ?? [], now));
+  // As findings call them.
+  for (const { peer } of peers) byPeer.set(told(peer.name), []);
+  for (const one of all) ((one.key === undefined ? undefined : byPeer.get(one.key)) ?? others).push(one);
+  const reports = peers.map((sourced) => reportOf(sourced, byPeer.get(told(sourced.peer.name)) ?? [], now));
   return { peers: reports, findings: others };
 }
 
@@ -91,18 +90,19 @@ function reportOf({ peer, source, layout = "other" }: SourcedPeer, findings: Fin
   const { name, ca, client, facts } = peer;
   const chain = client === "importer" ? undefined : certificatesOf(client.cert);
   const leaf = chain?.[0];
+  const user = leaf && commonName(leaf);
   return {
-    name,
-    source,
+    name: told(name),
+    source: oneLine(source),
     layout,
     id: facts.id,
-    version: facts.version,
+    version: facts.version === undefined ? undefined : told(facts.version),
     verdict: verdictOf(findings),
     endpoints: endpointsOf(peer),
     ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem) ?? []).map((one) => describe(one, now)),
     client: client === "importer" ? client : leaf && describe(leaf, now),
     keyFits: client === "importer" || !leaf ? undefined : fits(client.key, leaf),
-    user: leaf && commonName(leaf),
+    user: user === undefined ? undefined : told(user),
     findings,
   };
 }
@@ -117,8 +117,8 @@ function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): 
   return endpoints.map((url) => {
     const host = parseEndpoint(url)?.host;
     return {
-      url,
-      addresses: hostAliases.find(({ hostname }) => hostname === host)?.ips ?? [],
+      url: told(url),
+      addresses: (hostAliases.find(({ hostname }) => hostname === host)?.ips ?? []).map(told),
       covered: serverNames && host !== undefined ? covers(serverNames, host) : undefined,
     };
   });
@@ -136,11 +136,11 @@ function certificatesOf(pem: string): readonly X509Certificate[] | undefined {
 
 function describe(certificate: X509Certificate, now: Date): CertificateReport {
   const { from, until } = validity(certificate);
-  const oneLine = (name: string) => name.split("\n").join(", ");
+  const named = (name: string) => told(name.split("\n").join(", "));
   return {
-    subject: oneLine(certificate.subject),
-    issuer: oneLine(certificate.issuer),
-    names: subjectAltNames(certificate),
+    subject: named(certificate.subject),
+    issuer: named(certificate.issuer),
+    names: subjectAltNames(certificate).map(told),
     key: keyOf(certificate),
     from: from.toISOString(),
     until: until.toISOString(),

@@ -1,6 +1,6 @@
 /** Findings as lines for a person. Pure. */
 import type { Finding } from "../peer/findings.ts";
-import { harmless, type Style } from "./style.ts";
+import { inLine, type Style } from "./style.ts";
 
 /**
  * A line a finding, errors first, and a second line with the remedy where there is one. Findings of one code and
@@ -17,8 +17,8 @@ export function showFindings(findings: readonly Finding[], style: Style): string
     if (count > 10) continue;
     const mark = severity === "error" ? style.red("error") : style.yellow("warning");
     const where = key === undefined ? source : `${source} (${key})`;
-    lines.push(`${mark}: ${harmless(`${where}: ${message}`)} ${style.dim(`[${code}]`)}`);
-    if (remedy !== undefined) lines.push(`  ${harmless(remedy)}`);
+    lines.push(`${mark}: ${inLine(`${where}: ${message}`)} ${style.dim(`[${code}]`)}`);
+    if (remedy !== undefined) lines.push(`  ${inLine(remedy)}`);
   }
   for (const [code, count] of counts) if (count > 10) lines.push(style.dim(`… and ${count - 10} more of ${code}`));
   return lines;

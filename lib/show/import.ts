@@ -4,13 +4,13 @@ import type { Change } from "../exchange/change.ts";
 import type { TargetReport } from "../exchange/import.ts";
 import type { Outcome } from "../exchange/merge.ts";
 import type { Plan } from "../exchange/plan.ts";
-import { enumerate, harmless, type Style } from "./style.ts";
+import { enumerate, harmless, inLine, type Style } from "./style.ts";
 
 /** A change that restarts pods, announced before it is made; undefined for one that does not. */
 export function announceChange(source: string, change: Change, style: Style): string | undefined {
   if (change.verb !== "json-patch") return undefined;
   const what = `${change.kind} ${change.name} is patched, which restarts its pods`;
-  return `${style.bold(harmless(source))}: ${what}: ${harmless(change.reason)}`;
+  return `${style.bold(inLine(source))}: ${what}: ${inLine(change.reason)}`;
 }
 
 /** What is about to be done to a target, said where it is more than adding; undefined where nothing is. */
@@ -22,7 +22,7 @@ export function announcePlan(source: string, plan: Plan, style: Style): string |
   });
   if (plan.granted.length > 0) parts.push(`lets in ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) parts.push(`no longer lets in ${enumerate(plan.revoked)}`);
-  return parts.length > 0 ? `${style.bold(harmless(source))}: ${harmless(parts.join("; "))}` : undefined;
+  return parts.length > 0 ? `${style.bold(inLine(source))}: ${inLine(parts.join("; "))}` : undefined;
 }
 
 const DONE: Outcome[] = ["added", "moved", "changed", "dropped"];
@@ -48,7 +48,7 @@ export function showReports(reports: readonly TargetReport[], dryRun: boolean, s
 }
 
 function showReport(report: TargetReport, dryRun: boolean, style: Style): string[] {
-  const source = style.bold(harmless(report.source));
+  const source = style.bold(inLine(report.source));
   if (report.state === "failed") {
     const undone = report.writes > 0 ? " (some of it is written; run again to complete)" : "";
     const state = report.error instanceof Interrupted ? "" : `${style.red("failed")}: `;
@@ -61,16 +61,16 @@ function showReport(report: TargetReport, dryRun: boolean, style: Style): string
     .map((outcome) => [outcome, namesOf(plan, outcome)] as const)
     .filter(([, names]) => names.length > 0)
     .map(
-      ([outcome, names]) => `${DONE.includes(outcome) ? style.green(outcome) : outcome} ${harmless(enumerate(names))}`,
+      ([outcome, names]) => `${DONE.includes(outcome) ? style.green(outcome) : outcome} ${inLine(enumerate(names))}`,
     );
   const head = parts.length > 0 ? parts.join("; ") : plan.skippedSelf ? "nothing but its own file" : "no peers";
-  const lines = [`${source} ${style.dim(`(${about.join(", ")})`)}: ${head}${dryRun ? " (dry run)" : ""}`];
+  const lines = [`${source} ${style.dim(`(${inLine(about.join(", "))})`)}: ${head}${dryRun ? " (dry run)" : ""}`];
   const note = (text: string) => lines.push(`  ${text}`);
-  if (plan.skippedSelf && parts.length > 0) note(`its own file (${facts.name}) is passed over`);
-  if (plan.granted.length > 0) note(`let in: ${enumerate(plan.granted)}`);
-  if (plan.revoked.length > 0) note(`no longer let in: ${enumerate(plan.revoked)}`);
+  if (plan.skippedSelf && parts.length > 0) note(inLine(`its own file (${facts.name}) is passed over`));
+  if (plan.granted.length > 0) note(inLine(`let in: ${enumerate(plan.granted)}`));
+  if (plan.revoked.length > 0) note(inLine(`no longer let in: ${enumerate(plan.revoked)}`));
   for (const [name, endpoint] of plan.remembered) {
-    note(harmless(`${name} is reached at ${endpoint}, as --endpoint said; --endpoint ${name}= takes its file's`));
+    note(inLine(`${name} is reached at ${endpoint}, as --endpoint said; --endpoint ${name}= takes its file's`));
   }
   for (const name of plan.cleaned) {
     note(`removed from Secret ${name}: the annotation of kubectl apply, with private keys in it`);
@@ -79,12 +79,12 @@ function showReport(report: TargetReport, dryRun: boolean, style: Style): string
     const flag = workload.kind === "DaemonSet" ? "again with --restart-agents" : "again without --no-restarts";
     note(
       `${style.yellow("not yet connecting")}: ${workload.kind} ${workload.name} has no host alias for ` +
-        `${harmless(enumerate(hostnames))}; run ${flag} to add it, which restarts its pods`,
+        `${inLine(enumerate(hostnames))}; run ${flag} to add it, which restarts its pods`,
     );
   }
   const held = namesOf(plan, "held");
   if (held.length > 0) {
-    note(`${harmless(enumerate(held))} stays as it was until then, for the new name would cut what works`);
+    note(`${inLine(enumerate(held))} stays as it was until then, for the new name would cut what works`);
   }
   if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0)
     note(style.dim("nothing written"));

@@ -2,7 +2,7 @@
 import type { CertificateReport, Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
 import type { Layout } from "../peer/layout.ts";
 import { showFindings } from "./findings.ts";
-import { enumerate, harmless, type Style } from "./style.ts";
+import { enumerate, inLine, type Style } from "./style.ts";
 
 /** More peers than this have a line each, unless more is asked for. */
 const MOST_BLOCKS = 20;
@@ -41,7 +41,7 @@ export function showInspection({ peers, findings }: Inspection, style: Style, de
 
 function title({ name, source, verdict }: PeerReport, style: Style): string {
   const colour = { connects: style.green, warnings: style.yellow, "default-certificates": style.red, fails: style.red };
-  return `${style.bold(harmless(name))} ${style.dim(`(${harmless(source)})`)}: ${colour[verdict](VERDICTS[verdict])}`;
+  return `${style.bold(inLine(name))} ${style.dim(`(${inLine(source)})`)}: ${colour[verdict](VERDICTS[verdict])}`;
 }
 
 function line(peer: PeerReport, style: Style): string {
@@ -73,7 +73,7 @@ function block(peer: PeerReport, style: Style): string[] {
   }
   return [
     title(peer, style),
-    ...rows.map(([what, text]) => `  ${style.dim(what.padEnd(9))}${harmless(text)}`),
+    ...rows.map(([what, text]) => `  ${style.dim(what.padEnd(9))}${inLine(text)}`),
     ...showFindings(peer.findings, style).map((text) => `  ${text}`),
   ];
 }

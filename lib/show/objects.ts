@@ -3,23 +3,23 @@ import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import { commonName, PemError, readCertificates, validity } from "../peer/certificate.ts";
 import { USERS_KEY } from "../peer/peer.ts";
 import { decodeFiles, readEntries } from "../peer/secret.ts";
-import { harmless, type Style } from "./style.ts";
+import { inLine, type Style } from "./style.ts";
 
 /** A Secret of peers: its configs with where they lead to, then its other files. Never a key. */
 export function showSecret(secret: V1Secret, style: Style): string[] {
   const { files } = decodeFiles(secret, { source: "" });
   const entries = readEntries(files, {}, "");
-  const lines = [`Secret ${style.bold(harmless(secret.metadata?.name ?? ""))}`];
+  const lines = [`Secret ${style.bold(inLine(secret.metadata?.name ?? ""))}`];
   for (const { name, config } of entries) {
-    lines.push(`  ${style.green(harmless(name))}: ${harmless(config?.endpoints.join(", ") ?? "cannot be read")}`);
+    lines.push(`  ${style.green(inLine(name))}: ${inLine(config?.endpoints.join(", ") ?? "cannot be read")}`);
     for (const { hostname, ips } of config?.hostAliases ?? []) {
-      lines.push(style.dim(`      ${harmless(hostname)} is ${harmless(ips.join(", "))}`));
+      lines.push(style.dim(`      ${inLine(hostname)} is ${inLine(ips.join(", "))}`));
     }
-    if (config) lines.push(style.dim(`      ${harmless(tlsLine(config))}`));
+    if (config) lines.push(style.dim(`      ${inLine(tlsLine(config))}`));
   }
   const configs = new Set(entries.map(({ name }) => name));
   for (const [key, content] of files) {
-    if (!configs.has(key)) lines.push(style.dim(`  ${harmless(`${key}: ${describe(content.toString())}`)}`));
+    if (!configs.has(key)) lines.push(style.dim(`  ${inLine(`${key}: ${describe(content.toString())}`)}`));
   }
   return lines;
 }
@@ -27,13 +27,13 @@ export function showSecret(secret: V1Secret, style: Style): string[] {
 /** The users ConfigMap. */
 export function showUsers(configMap: V1ConfigMap, style: Style): string[] {
   const text = configMap.data?.[USERS_KEY] ?? "";
-  const title = `ConfigMap ${style.bold(harmless(configMap.metadata?.name ?? ""))}`;
+  const title = `ConfigMap ${style.bold(inLine(configMap.metadata?.name ?? ""))}`;
   return [
     title,
     ...text
       .trimEnd()
       .split("\n")
-      .map((line) => style.dim(`  ${harmless(line)}`)),
+      .map((line) => style.dim(`  ${inLine(line)}`)),
   ];
 }
 

@@ -2,7 +2,7 @@
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { showFindings } from "./findings.ts";
-import { enumerate, harmless, type Style } from "./style.ts";
+import { enumerate, inLine, type Style } from "./style.ts";
 
 /** Beyond so many clusters a matrix would be wider than a terminal: then each has its counts. */
 const MOST_IN_MATRIX = 60;
@@ -46,21 +46,21 @@ const count = (number: number, what: string) => `${number} ${what}${number === 1
 
 function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): string[] {
   const { source, name, id, version, kvstoreMesh, pods, error } = cluster;
-  const title = style.bold(harmless(source));
-  if (error !== undefined) return [`${title}: ${style.red("not read")}: ${harmless(error)}`];
+  const title = style.bold(inLine(source));
+  if (error !== undefined) return [`${title}: ${style.red("not read")}: ${inLine(error)}`];
   const containers = pods.flatMap((pod) => pod.containers);
   const ready = containers.filter((container) => container.ready).length;
   const running =
     cluster.waits === undefined
       ? style.green(`${ready}/${containers.length} containers ready`)
-      : style.red(`waits ${harmless(cluster.waits)}`);
+      : style.red(`waits ${inLine(cluster.waits)}`);
   const facts = [
     ...(name === source ? [] : [`cluster ${name}`]),
     `id ${id ?? "unknown"}`,
     `Cilium ${version ?? "of unknown version"}`,
     ...(kvstoreMesh ? ["KVStoreMesh"] : []),
   ];
-  const lines = [`${title}: ${harmless(facts.join(", "))}, ${running}`];
+  const lines = [`${title}: ${inLine(facts.join(", "))}, ${running}`];
   if (!wide) return lines;
   const { namespace, authMode, maxConnectedClusters, endpoints = [], addresses = [] } = cluster;
   const details = [
@@ -75,7 +75,7 @@ function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): stri
       }),
     ),
   ];
-  return [...lines, ...details.map((line) => style.dim(`  ${harmless(line)}`))];
+  return [...lines, ...details.map((line) => style.dim(`  ${inLine(line)}`))];
 }
 
 /** A row for each importer, a column for each peer. */
@@ -109,7 +109,7 @@ function matrix({ clusters, pairs }: MeshStatus, style: Style): string[] {
       const pair = own.get(peer);
       return pair ? mark(stateOf(pair), style) : style.dim(cluster ? "·" : "?");
     });
-    return `${style.dim(String(i + 1).padStart(digits))} ${harmless(cut(name))} ${cells.join(gap)}`;
+    return `${style.dim(String(i + 1).padStart(digits))} ${inLine(cut(name))} ${cells.join(gap)}`;
   });
   return [...head, ...rows, style.dim(legend(known.size < names.length))];
 }
@@ -130,16 +130,16 @@ function countsOf({ source }: ClusterStatus, pairs: readonly Pair[], style: Styl
     .map((state) => ({ state, peers: states.filter((one) => one.state === state).map(({ peer }) => peer) }))
     .filter(({ peers }) => peers.length > 0)
     .map(({ state, peers }) => {
-      const which = state === "ok" ? "" : ` (${harmless(enumerate(peers, 4))})`;
+      const which = state === "ok" ? "" : ` (${inLine(enumerate(peers, 4))})`;
       return `${mark(state, style)} ${peers.length}${which}`;
     });
-  return `${harmless(source)}: ${parts.join(", ") || "no peers"}`;
+  return `${inLine(source)}: ${parts.join(", ") || "no peers"}`;
 }
 
 /** As a mermaid graph: whole lines where both are as they should be, dotted where only one is configured. */
 export function showMermaid({ clusters, pairs }: MeshStatus): string {
   const names = [...new Set([...clusters.map(({ name, source }) => name ?? source), ...pairs.map(({ peer }) => peer)])];
-  const nodes = names.map((name, i) => `  c${i}["${harmless(name).replaceAll('"', "'")}"]`);
+  const nodes = names.map((name, i) => `  c${i}["${inLine(name).replaceAll('"', "'")}"]`);
   const nameOf = new Map(clusters.map(({ source, name }) => [source, name ?? source]));
   const states = new Map(
     pairs

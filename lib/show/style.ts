@@ -15,13 +15,17 @@ export function styleFor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): S
   return { bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), green: sgr(32, 39), yellow: sgr(33, 39) };
 }
 
-/** Text from files and servers, with control characters shown as `\xNN`, so that it cannot steer a terminal. */
+/** Text from files and servers, with what is not seen shown as `\xNN`, so that it cannot steer a terminal. Lines stay. */
 export function harmless(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (char) => {
-    const code = char.charCodeAt(0);
-    return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
+  return text.replace(/[^\P{C}\n]|\p{Zl}|\p{Zp}/gu, (sign) => {
+    const code = (sign.codePointAt(0) ?? 0).toString(16);
+    return code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`;
   });
+}
+
+/** A name from files and servers, {@link harmless} and in one line, so that it cannot pass for another. */
+export function inLine(text: string): string {
+  return harmless(text).replaceAll("\n", "\\n");
 }
 
 /** `a`, `a and b`, `a, b and c`; more than `most` are counted. */

@@ -3,7 +3,7 @@ import { formatHostPort } from "../peer/address.ts";
 import type { AddressProbe, Kind, PeerProbe } from "../probe/probe.ts";
 import { STEPS, type StepName } from "../probe/steps.ts";
 import { showFindings } from "./findings.ts";
-import { harmless, type Style } from "./style.ts";
+import { inLine, type Style } from "./style.ts";
 
 const TITLES: Record<StepName, string> = {
   resolve: "resolve",
@@ -21,9 +21,9 @@ const SHOWN = STEPS.filter((step) => step !== "resolve");
 /** One peer: its verdict, a row for each address with the milliseconds of each step, and what was found. */
 export function showProbe(probe: PeerProbe, style: Style): string[] {
   const { name, source, addresses, findings } = probe;
-  const lines = [`${style.bold(harmless(name))} ${style.dim(`(${harmless(source)})`)}: ${verdict(probe, style)}`];
+  const lines = [`${style.bold(inLine(name))} ${style.dim(`(${inLine(source)})`)}: ${verdict(probe, style)}`];
   if (addresses.length > 0) lines.push(...table(addresses, style));
-  for (const line of about(addresses)) lines.push(`  ${harmless(line)}`);
+  for (const line of about(addresses)) lines.push(`  ${inLine(line)}`);
   lines.push(...showFindings(findings, style).map((line) => `  ${line}`));
   return lines;
 }
@@ -39,7 +39,7 @@ export function verdict({ addresses, findings }: PeerProbe, style: Style): strin
 }
 
 function table(addresses: readonly AddressProbe[], style: Style): string[] {
-  const where = addresses.map((one) => formatHostPort({ host: one.ip, port: one.port }));
+  const where = addresses.map((one) => inLine(formatHostPort({ host: one.ip, port: one.port })));
   const width = Math.max(7, ...where.map(({ length }) => length));
   const head = SHOWN.map((step) => TITLES[step].padStart(7)).join("");
   const rows = addresses.map(({ steps }, i) => {

@@ -199,6 +199,25 @@ test("whatever a peer is, it is told, and nothing of its key", () => {
   );
 });
 
+test("a name with line breaks or without end keeps what is found of it, in its own lines", () => {
+  for (const name of ["c2\nerror: all is lost", "k".repeat(100_000), clientOf(ca).key.split("\n")[1] ?? ""]) {
+    const { peer } = peerOf("c2", 2);
+    const inspection = inspect([{ peer: { ...peer, name }, source: "f\n.json" }]);
+    const [report] = inspection.peers;
+    assert.equal(report?.verdict, "fails", "its findings are its own");
+    assert.deepEqual(
+      report?.findings.map(({ code }) => code),
+      ["name-illegal"],
+    );
+    const lines = texts(inspection).split("\n");
+    assert.ok(
+      lines.every((line) => line.length < 700 && !line.startsWith("error: all")),
+      texts(inspection),
+    );
+    if (name.length !== 100_000) assert.ok(!texts(inspection).includes(name));
+  }
+});
+
 test("many files have a line each, and all findings below", () => {
   const peers = Array.from({ length: 50 }, (_, i) => full(`c${i + 1}`, i === 30 ? 7 : i + 1));
   const lines = showInspection(inspect(peers), plain);

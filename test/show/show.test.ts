@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Change } from "../../lib/exchange/change.ts";
+import { type Plan, plan } from "../../lib/exchange/plan.ts";
 import { finding } from "../../lib/peer/findings.ts";
+import type { PeerReport } from "../../lib/peer/inspect.ts";
 import { showFindings } from "../../lib/show/findings.ts";
-import { announceChange } from "../../lib/show/import.ts";
+import { announceChange, announcePlan, showReports } from "../../lib/show/import.ts";
+import { showInspection } from "../../lib/show/inspect.ts";
 import { showSecret } from "../../lib/show/objects.ts";
-import { enumerate, harmless, styleFor } from "../../lib/show/style.ts";
+import { showMermaid, showStatus } from "../../lib/show/status.ts";
+import { enumerate, harmless, inLine, styleFor } from "../../lib/show/style.ts";
+import { showProbe } from "../../lib/show/verify.ts";
 import { caOf, clientOf } from "../support/material.ts";
-import { configText, secretOf } from "../support/targets.ts";
+import { configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
 const plain = styleFor({}, {});
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -25,6 +30,55 @@ test("colours only on a terminal that wants them", () => {
 test("what could steer a terminal is shown as what it is", () => {
   assert.equal(harmless("a\u001b[2Jb\r\u009b\u202ec\nd"), "a\\x1b[2Jb\\x0d\\x9b\\u202ec\nd");
   assert.equal(harmless("cluster-1 → ü 日本"), "cluster-1 → ü 日本");
+  const unseen = ["\u00ad", "\u061c", "\u200b", "\u200d", "\u200f", "\u2028", "\u2029", "\u2060", "\u2066", "\ufeff"];
+  for (const sign of unseen) assert.match(harmless(`a${sign}b`), /^a\\[xu][0-9a-f]+b$/);
+  assert.equal(harmless("\u{e0041}\ud800"), "\\ue0041\\ud800");
+  assert.equal(inLine("a\n\u200bb"), "a\\n\\u200bb");
+});
+
+test("a name with line breaks makes no lines of its own", () => {
+  const forged = "c2\nerror: c9: all is lost\u2028x\r\n";
+  const { peer } = peerOf("c2", 2);
+  const facts = { ...peer.facts, name: forged, version: forged };
+  const report: PeerReport = {
+    ...{ name: forged, source: forged, layout: "other", version: forged, verdict: "fails", user: forged },
+    ...{ endpoints: [{ url: forged, addresses: [forged], covered: true }], ca: "system", client: "importer" },
+    findings: [finding("id-twice", { source: forged, key: forged }, forged, forged)],
+  };
+  const target = { ...targetOf("1.20"), source: forged, facts };
+  const planned: Plan = {
+    ...plan(target, [], OPTIONS),
+    ...{ outcomes: new Map([[forged, "added"]]), granted: [forged], revoked: [forged], skippedSelf: true },
+    ...{ remembered: new Map([[forged, forged]]), cleaned: [], missing: [], changes: [] },
+  };
+  const change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], reason: forged };
+  const cluster = { source: forged, name: forged, version: forged, waits: forged, pods: [], findings: [] };
+  const probe = { name: forged, source: forged, addresses: [], findings: [] };
+  const pair = { importer: forged, peer: forged, configured: true, findings: [] };
+  const shown: [what: string, lines: string[], most: number][] = [
+    ["findings", showFindings(report.findings, plain), 2],
+    ["inspect", showInspection({ peers: [report], findings: [] }, plain), 11],
+    ["a change", [announceChange(forged, change, plain) ?? ""], 1],
+    ["a plan", [announcePlan(forged, planned, plain) ?? ""], 1],
+    [
+      "an import",
+      showReports([{ state: "done", source: forged, target, plan: planned, writes: 1, previews: [] }], false, plain),
+      5,
+    ],
+    ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, true), 9],
+    [
+      "mermaid",
+      showMermaid({ clusters: [cluster], pairs: [pair] })
+        .trimEnd()
+        .split("\n"),
+      3,
+    ],
+    ["verify", showProbe(probe, plain), 1],
+  ];
+  for (const [what, lines, most] of shown) {
+    assert.ok(lines.length <= most, `${what}: ${lines.length} lines`);
+    for (const line of lines) assert.doesNotMatch(line, /[\n\r\u2028]|^error: c9/, what);
+  }
 });
 
 test("a few names are told, many are counted", () => {
