@@ -95,6 +95,16 @@ export function readFacts(annotations: Readonly<Record<string, string>>): Cluste
   return facts;
 }
 
+/** What stands for a fact that it cannot be; undefined where the fact can be read, or nothing stands. */
+export function unreadFact(
+  annotations: Readonly<Record<string, string>>,
+  fact: keyof ClusterFacts,
+): string | undefined {
+  const [name, codec] = FACTS[fact];
+  const value = annotations[PREFIX + name];
+  return value === undefined || codec.read(value) !== undefined ? undefined : value;
+}
+
 /** What a target's Secret keeps of a peer beside its config. */
 export interface PeerRecord extends Pick<ClusterFacts, "id" | "maxConnectedClusters"> {
   /** What `--endpoint` said for this importer, comma-separated: the endpoint that stands holds until it is taken back. */

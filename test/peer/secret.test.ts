@@ -252,6 +252,31 @@ test("fields that are not carried over are warned of", () => {
   assert.deepEqual(findings, [finding("config-fields-ignored", { source: "f", key: "c2" }, message)]);
 });
 
+test("an id or a maximum that cannot be read is not one that is not there", () => {
+  const { peer } = peerOf("c2", 2);
+  const codes = (annotations: Record<string, string>) => {
+    const secret = writePeerFile(peer);
+    const written = Object.entries(annotations).map(([name, value]) => [`clustermesh-secrets/${name}`, value]);
+    secret.metadata = { annotations: { ...secret.metadata?.annotations, ...Object.fromEntries(written) } };
+    const { peers, findings } = readPeerFile(secret, "f");
+    assert.equal(peers.length, 1);
+    return findings.map(({ code, key, severity, message }) => {
+      assert.deepEqual([key, severity], ["c2", "error"]);
+      assert.ok(message.startsWith(`${JSON.stringify(Object.values(annotations)[0])} is no `), message);
+      return code;
+    });
+  };
+  for (const value of ["-1", "abc", "1.5", "0x10", "99999999999", "", " 2", "1e3"]) {
+    assert.deepEqual(codes({ "cluster-id": value }), ["id-illegal"], value);
+    assert.deepEqual(codes({ "max-connected-clusters": value }), ["maximum-differs"], value);
+  }
+  assert.deepEqual(codes({ "cluster-id": "7", "max-connected-clusters": "511" }), []);
+  // What a target keeps of peers is an aid, and stays one.
+  const records = { "clustermesh-secrets/peers": '{"c2": {"id": "abc", "max": "many"}}' };
+  const standing = secretOf(LAYOUTS["old scripts"]?.files ?? {}, records);
+  assert.deepEqual(readPeerFile(standing, "f").findings, []);
+});
+
 test("a cluster's own cache is read as an entry, by either kind of its own files", () => {
   for (const own of [COMMON, LOCAL]) {
     const { peers, findings } = readPeerFile(

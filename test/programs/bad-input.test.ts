@@ -32,6 +32,11 @@ const renamed = (name: string): V1Secret => {
   return { ...good, metadata: { name: "cilium-clustermesh" }, data: { ...data, [name]: standing ?? "" } };
 };
 
+const annotated = (annotation: string, value: string): V1Secret => ({
+  ...good,
+  metadata: { annotations: { ...good.metadata?.annotations, [`clustermesh-secrets/${annotation}`]: value } },
+});
+
 /** What stands in a file, and what is said of it. */
 const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][] = [
   ["nothing", "", /the file is empty/],
@@ -63,6 +68,31 @@ const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][
   ["a Secret without peers", stringify({ ...good, data: { x: base64("y") } }), /holds no etcd config/],
   ["a value that is no base64", JSON.stringify({ ...good, data: { ...good.data, "c2.crt": "%%" } }), /not base64/],
   ["a name with terminal escapes", renamed("\u001b[2Jx"), /"\\u001b\[2Jx" is no name|\\x1b\[2J/],
+  ["a name with a line break", renamed("c2\nerror: forged"), /\(c2\\nerror: forged\): "c2\\nerror: forged" is no name/],
+  ["a name with what is not seen", renamed("c2\u2028\u202e\u200bx"), /c2\\n\\u202e\\u200bx/],
+  ["a name without end", renamed("c".repeat(100_000)), /"c{100,}… \(99,\d+ more characters\) …c+" is no name/],
+  [
+    "20,000 names that the server certificate covers",
+    annotated("server-names", Array.from({ length: 20_000 }, (_, i) => `n${i}.example`).join(",")),
+    /does not cover c2\.mesh\.cilium\.io, only n0\.example.* \(\d+,\d+ more characters\)/,
+  ],
+  [
+    "a name of the server certificate with a line break",
+    annotated("server-names", "a\nerror: forged"),
+    /only a\\nerror/,
+  ],
+  ...["-1", "abc", "1.5", "0x10", "99999999999", ""].flatMap((value): [string, V1Secret, RegExp][] => [
+    [
+      `the id ${JSON.stringify(value)}`,
+      annotated("cluster-id", value),
+      /" is no cluster id: .* 1 to 511 \[id-illegal\]/,
+    ],
+    [
+      `the maximum ${JSON.stringify(value)}`,
+      annotated("max-connected-clusters", value),
+      /" is no max-connected-clusters: it is 255 or 511 \[maximum-differs\]/,
+    ],
+  ]),
   ["a name that is none", renamed("C_2"), /"C_2" is no name of a cluster/],
   ["a name that is too long", renamed("c".repeat(33)), /no name of a cluster/],
   ["an encrypted key", withData({ "c2.key": encrypted("pkcs8") }), /encrypted/],
@@ -169,7 +199,9 @@ describe("bad files", () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
     assert.doesNotMatch(stderr, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
     const lines = stderr.split("\n").filter((line) => !line.startsWith("warning") && line !== "nothing was written");
-    for (const line of lines) assert.ok(line.length < 400, `a line of ${line.length} characters`);
+    for (const line of lines) assert.ok(line.length < 700, `a line of ${line.length} characters`);
+    assert.doesNotMatch(stderr, /^error: forged/m);
+    assert.doesNotMatch(stderr, /[\u2028\u200b\u202e]/);
     assert.deepEqual(writes(), []);
   }
 
@@ -223,6 +255,10 @@ describe("bad files", () => {
     await refused([join(dir, "link.json")], /no such file/);
     await refused([join(dir, "missing.json")], /no such file/);
     await refused([join(dir, "missing", "\u001b[2J.json")], /no such file/);
+    await refused(
+      [join(dir, "missing\nerror: forged\n.json")],
+      /missing\\nerror: forged\\n\.json: there is no such file/,
+    );
   });
 
   test("a pipe that nobody writes to is not waited for", { skip: process.platform === "win32" }, async () => {
