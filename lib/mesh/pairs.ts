@@ -8,7 +8,7 @@ import { homeOf, readStanding } from "../exchange/standing.ts";
 import { planUsers } from "../exchange/users-change.ts";
 import { parseEndpoint } from "../peer/address.ts";
 import { certificateUser, overlap } from "../peer/certificate.ts";
-import { type Finding, type FindingCode, finding, type Place } from "../peer/findings.ts";
+import { type Finding, type FindingCode, finding, type Place, told } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { ownOf, peersOf, type Seen } from "./member.ts";
@@ -67,7 +67,13 @@ export function judgePairs(members: readonly Seen[], now: Date): Pair[] {
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
       const configured = has.get(importer)?.has(peer) === true;
-      const pair: Pair = { importer: importer.source, peer, context: other?.source, configured, findings: [] };
+      const pair: Pair = {
+        importer: importer.source,
+        peer: told(peer),
+        context: other?.source,
+        configured,
+        findings: [],
+      };
       if (configured) pair.findings.push(...judge(peer));
       else if (other) pair.findings.push(...lacking(importer, own, peer, other, has.get(other)?.has(own) === true));
       return pair;

@@ -2,7 +2,7 @@
 import { limited } from "../cluster/limited.ts";
 import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
 import { certificateUser } from "../peer/certificate.ts";
-import { type Finding, type FindingCode, finding, type Place } from "../peer/findings.ts";
+import { type Finding, type FindingCode, finding, type Place, told } from "../peer/findings.ts";
 import type { ClientCertificate, Peer } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { type Credentials, dial, type ServerCertificate } from "./dial.ts";
@@ -95,7 +95,7 @@ async function probePeer(
   const place = { source, key: peer.name };
   // Of an address in the URL it will be seen whether the certificate covers it.
   const said = checkPeer({ peer, source }, options.now).filter(({ code }) => code !== "endpoint-address");
-  const result: PeerProbe = { name: peer.name, source, addresses: [], findings: said };
+  const result: PeerProbe = { name: told(peer.name), source, addresses: [], findings: said };
   const { ca, client } = peer;
   if (client === "importer" || ca === "importer") {
     const lacks = client === "importer" ? "without a client certificate, for its importer has one" : "without a CA";

@@ -6,13 +6,14 @@ import { stringify } from "yaml";
 import type { Preview } from "../exchange/preview.ts";
 import { CONTEXT } from "../peer/annotations.ts";
 import { isEtcdConfig } from "../peer/etcd-config.ts";
+import { withoutKeys } from "../peer/findings.ts";
 import { decodeFiles } from "../peer/secret.ts";
 import { describe } from "./objects.ts";
-import { harmless, type Style } from "./style.ts";
+import { harmless, inLine, type Style } from "./style.ts";
 
 /**
  * What differs, as `diff -u` writes it: configs as they are, certificates and keys as what they are, with their
- * fingerprints. A key's is that of its public half.
+ * fingerprints. A key's is that of its public half; what may be one, and stands elsewhere, is told by its length.
  *
  * @param context where the objects stand.
  * @returns no line where nothing differs.
@@ -22,7 +23,7 @@ export function showDiff(previews: readonly Preview[], context: string, style: S
     const old = before === undefined ? "" : legible(kind, before);
     const now = legible(kind, after);
     if (old === now) return [];
-    const path = `${context}/${after.metadata?.namespace}/${kind}/${name}`;
+    const path = `${inLine(context)}/${after.metadata?.namespace}/${kind}/${name}`;
     const patch = createTwoFilesPatch(`live/${path}`, `planned/${path}`, old, now);
     // The first line is a rule of the library's own.
     return patch
@@ -48,7 +49,9 @@ function legible(kind: Preview["kind"], object: Preview["after"]): string {
     ...(ownerReferences && { ownerReferences }),
   };
   const shown = { ...(Object.keys(metadata).length > 0 && { metadata }), ...content(kind, object) };
-  return stringify(shown, { lineWidth: 0 });
+  return stringify(shown, (_, value: unknown) => (typeof value === "string" ? withoutKeys(value) : value), {
+    lineWidth: 0,
+  });
 }
 
 function content(kind: Preview["kind"], object: Preview["after"]): object {
@@ -75,7 +78,7 @@ function describedFiles(secret: V1Secret): Record<string, string> {
 
 function texts(fields: Readonly<Record<string, string>>): Record<string, string> {
   const sorted = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(sorted.map(([name, value]) => [name, safe(value)]));
+  return Object.fromEntries(sorted.map(([name, value]) => [withoutKeys(name), safe(value)]));
 }
 
 /** A text that holds no key; one that may is told by its length. */

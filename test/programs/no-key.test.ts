@@ -177,37 +177,86 @@ describe("private keys", () => {
     await scan(await go("import-secrets", ["--context", "c1", "--debug", file("c3")]), false);
   });
 
-  test("files with a key where none should be", async () => {
+  /** Files with a key where none should be. */
+  async function badFiles(): Promise<Record<string, string>> {
     const key = keys.get("c2") ?? "";
+    const lines = key.split("\n").filter((line) => line !== "" && !line.startsWith("-----"));
+    const body = lines.join("");
     const good = JSON.parse(await readFile(file("c2"), "utf8")) as V1Secret;
     const text = JSON.stringify(good, null, 2);
     const base64 = (value: string) => Buffer.from(value).toString("base64");
     const data = (more: Record<string, string>) => JSON.stringify({ ...good, data: { ...good.data, ...more } });
-    const bad: Record<string, string> = {
+    const config = Buffer.from(good.data?.c2 ?? "", "base64").toString();
+    const endpoint = (url: string) => data({ c2: base64(config.replace(/- https:.*/, `- ${url}`)) });
+    const alias = (hostname: string, ip = "10.0.0.1") =>
+      data({
+        c2: base64(`${config.split("cilium-host")[0]}cilium-host-aliases:\n- hostname: ${hostname}\n  ips: [${ip}]\n`),
+      });
+    const annotated = (annotation: string, value: string) => {
+      const annotations = { ...good.metadata?.annotations, [`clustermesh-secrets/${annotation}`]: value };
+      return JSON.stringify({ ...good, metadata: { annotations } });
+    };
+    return {
       "the key alone": key,
       "a cut file": text.slice(0, text.indexOf(good.data?.["c2.key"] ?? "") + 90),
       "a key in the config": data({ c2: base64(`endpoints:\n- ${key}`) }),
       "a key as a path": data({ c2: base64(`endpoints:\n- https://a:1\ncert-file: ${JSON.stringify(key)}\n`) }),
-      "a key as an endpoint": data({ c2: base64(`endpoints:\n- https://${key.replaceAll("\n", "")}:1\n`) }),
+      "a key as an endpoint": endpoint(JSON.stringify(key)),
+      "a key as an endpoint's host": endpoint(`https://${key.replaceAll("\n", "")}:1`),
+      "a key's body as an endpoint": endpoint(body),
+      "a key's body as an endpoint's host": endpoint(`https://${body}:1`),
+      "a key's lines as an endpoint": endpoint(JSON.stringify(lines.join("\n"))),
+      "a key's lines folded as an endpoint": endpoint(lines.join("\n  ")),
+      "a key's body beside an endpoint": endpoint(`https://c2.mesh.cilium.io:32379\n- ${body}`),
+      "a key as an alias": alias(JSON.stringify(key)),
+      "a key's body as an alias": alias(body),
+      "a key's body as an address": alias("c2.mesh.cilium.io", body),
+      "a key's body as a field": data({ c2: base64(`${config}${body}: 1\n`) }),
       "a key as the CA": data({ "c2-ca.crt": base64(key) }),
       "a key as the certificate": data({ "c2.crt": base64(key) }),
       "a key that is cut": data({ "c2.key": base64(key.slice(0, 150)) }),
-      "a key as an annotation": JSON.stringify({
-        ...good,
-        metadata: { annotations: { ...good.metadata?.annotations, "clustermesh-secrets/server-names": key } },
-      }),
+      "a key as the names": annotated("server-names", key),
+      "a key's body as the names": annotated("server-names", body),
+      "a key's body as the version": annotated("cilium-version", body),
+      "a key's body as the id": annotated("cluster-id", body),
+      "a key's body as the mode": annotated("routing-mode", body),
       "a key as its kind": JSON.stringify({ ...good, kind: key.split("\n")[1] }),
       "a key as a key of data": data({ [key.split("\n")[1] ?? ""]: base64("endpoints:\n- https://a:1\n") }),
       "YAML that breaks in the key": `kind: Secret\ndata:\n  x: [${key}\n`,
       "the data without its quotes": text.replaceAll('"', ""),
     };
-    for (const [title, content] of Object.entries(bad)) {
-      const path = join(dir, "bad.json");
+  }
+
+  test("files with a key where none should be", async () => {
+    const path = join(dir, "bad.json");
+    for (const [title, content] of Object.entries(await badFiles())) {
       await writeFile(path, content);
-      const ended = await go("import-secrets", ["--context", "c1", "--debug", path]);
-      assert.equal(ended.code, 2, `${title}: ${ended.stderr}`);
-      assert.deepEqual([leaks(ended.stderr), leaks(ended.stdout)], [[], []], title);
-      await scan(await go("import-secrets", ["--context", "c1", "--debug", "-"], content), false);
+      const [ended, ...inspected] = await Promise.all([
+        go("import-secrets", ["--context", "c1", "--diff", "--debug", "-"], content),
+        go("clustermesh-secrets", ["inspect", path]),
+        go("clustermesh-secrets", ["inspect", "-o", "json", path]),
+      ]);
+      assert.ok(ended.code === 2 || /version|mode|field|alias$/.test(title), `${title}: ${ended.stderr}`);
+      await scan(ended, false);
+      for (const { stdout, stderr } of inspected) {
+        assert.deepEqual([leaks(stdout), leaks(stderr)], [[], []], `inspect: ${title}`);
+      }
+    }
+  });
+
+  test("a target in which a key stands where none should be", async () => {
+    for (const [title, content] of Object.entries(await badFiles())) {
+      const { data } = content.startsWith('{"') ? (JSON.parse(content) as V1Secret) : {};
+      // Kubernetes takes no other keys.
+      if (!data || !Object.keys(data).every((one) => /^[-._a-zA-Z0-9]+$/.test(one))) continue;
+      const metadata = { name: "cilium-kvstoremesh", namespace: "kube-system", annotations: { note: data.c2 ?? "" } };
+      api("c1").store.remove("Secret", "kube-system", "cilium-kvstoremesh");
+      api("c1").store.put({ apiVersion: "v1", kind: "Secret", metadata, type: "Opaque", data });
+      const ended = await Promise.all([
+        go("import-secrets", ["--context", "c1", "--diff", "--prune", file("c3")]),
+        go("clustermesh-secrets", ["status", "c1", "-o", "json"]),
+      ]);
+      for (const { stdout, stderr } of ended) assert.deepEqual([leaks(stdout), leaks(stderr)], [[], []], title);
     }
   });
 

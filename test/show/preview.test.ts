@@ -68,6 +68,34 @@ test("what kubectl apply left, and a key where a config should be, are told by t
   }
 });
 
+test("a key's body in a config or an alias is told by its length, and what is none stays", () => {
+  const [body = "", ...others] = [keysOf(c2).join(""), ...keysOf(c2)];
+  const paths = ["ca-0123456789abcdef.crt", "a.etcd-client.crt", "a.etcd-client.key"] as const;
+  const config = configText(
+    `https://${"long-name-of-a-host".repeat(3)}.example:2379\n- https://[fd00::8a2e:370:7334]:2379`,
+    paths,
+  );
+  const secret = secretOf({
+    a: config,
+    b: config.replace("https:", `${body}:`),
+    c: `${config}# ${others.join("\n# ")}\n`,
+  });
+  const aliased = (hostname: string): V1DaemonSet => ({
+    metadata: { name: "cilium", namespace: "kube-system" },
+    spec: {
+      selector: {},
+      template: { spec: { containers: [], hostAliases: [{ ip: "10.0.0.1", hostnames: [hostname] }] } },
+    },
+  });
+  const before = { kind: "Secret" as const, name: "s", before: undefined, after: secret };
+  const workload = { kind: "DaemonSet" as const, name: "cilium", before: aliased("a"), after: aliased(body) };
+  const text = showDiff([before, workload], "c1\n+ forged", plain).join("\n");
+  for (const line of config.trimEnd().split("\n")) assert.ok(text.includes(`+    ${line}\n`), line);
+  for (const line of [body, ...others]) assert.ok(!text.includes(line.slice(0, 16)), "no line of a key");
+  assert.match(text, /^\+ +- \(\d+ characters\)$/m);
+  assert.doesNotMatch(text, /^\+ forged/m);
+});
+
 test("of a workload only its host aliases are shown", () => {
   const object: V1DaemonSet = {
     metadata: { name: "cilium", namespace: "kube-system" },
