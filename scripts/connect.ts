@@ -2,7 +2,7 @@
 import { companions, connectMesh } from "../lib/mesh/connect.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { showFindings } from "../lib/show/findings.ts";
-import { enumerate, harmless } from "../lib/show/style.ts";
+import { enumerate, inLine } from "../lib/show/style.ts";
 import { type Arguments, type Command, main } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { style, tell, warn } from "./terminal.ts";
@@ -67,7 +67,7 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
     lacking = missing.filter((name) => !newcomers.has(name));
     if (found.length > 0)
       tell(
-        `${known} knows ${harmless(
+        `${known} knows ${inLine(
           enumerate(
             found.map(({ source }) => source),
             600,

@@ -2,7 +2,7 @@
 import { disconnect } from "../lib/mesh/disconnect.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
-import { harmless } from "../lib/show/style.ts";
+import { inLine } from "../lib/show/style.ts";
 import { type Arguments, type Command, main } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { tell } from "./terminal.ts";
@@ -46,7 +46,7 @@ async function runDisconnect(args: Arguments<typeof options>, again = ""): Promi
   const { read, write, finish } = working(args, "What was known of them is forgotten at once. Do it?");
   const result = await disconnect(sources, names, { read, write, skipUnreachable: args["skip-unreachable"] });
   if ("reports" in result && result.reports.length === 0) {
-    tell(`no cluster that was read is configured for ${harmless([...names].join(", "))}`);
+    tell(`no cluster that was read is configured for ${inLine([...names].join(", "))}`);
   }
   return finish(result, sources, again);
 }

@@ -10,7 +10,7 @@ import { hasErrors } from "../lib/peer/findings.ts";
 import { showFindings } from "../lib/show/findings.ts";
 import { announcePlan } from "../lib/show/import.ts";
 import { findingsOf } from "../lib/show/status.ts";
-import { harmless } from "../lib/show/style.ts";
+import { inLine } from "../lib/show/style.ts";
 import { type Arguments, clusterOptions, duration } from "./cli.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
 import { agreed, style, tell, warn } from "./terminal.ts";
@@ -107,7 +107,7 @@ export function working(args: MeshArguments, question: string) {
     const code = end(result);
     if (args.diff) await print(result.reports, args);
     showFindings(result.left, style).forEach(tell);
-    if (code === EXIT.failed && writing) tell(`run again to complete: ${harmless(again)}`);
+    if (code === EXIT.failed && writing) tell(`run again to complete: ${inLine(again)}`);
     if (args.diff && result.left.length > 0) return EXIT.refused;
     if (code !== EXIT.done || !writing) return code;
     if (result.left.length > 0) return EXIT.findings;
@@ -145,7 +145,7 @@ async function waiting(sources: readonly MemberSource[], args: MeshArguments, ti
     }
     const first = findings.find(({ severity }) => severity === "error");
     const line = `waiting: ${first?.source}: ${first?.message}`;
-    if (line !== told) tell(style.dim(harmless(line)));
+    if (line !== told) tell(style.dim(inLine(line)));
     told = line;
     await sleep(Math.min(INTERVAL, Math.max(0, deadline - Date.now())));
   }

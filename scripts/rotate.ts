@@ -2,7 +2,7 @@
 import { readText } from "../lib/exchange/files.ts";
 import { rotate } from "../lib/mesh/rotate.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { harmless } from "../lib/show/style.ts";
+import { inLine } from "../lib/show/style.ts";
 import { type Arguments, type Command, main } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { tell } from "./terminal.ts";
@@ -48,10 +48,10 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
     write,
     skipUnreachable: args["skip-unreachable"],
     trust,
-    tell: (line) => tell(harmless(line)),
+    tell: (line) => tell(inLine(line)),
   });
   if ("reports" in result && result.reports.length === 0) {
-    tell(`no cluster that was read is configured for ${harmless(name)}`);
+    tell(`no cluster that was read is configured for ${inLine(name)}`);
   }
   return finish(result, [...own, ...importers], again);
 }

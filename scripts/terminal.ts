@@ -1,5 +1,5 @@
 /** Talking to a person: data alone goes to stdout, everything else to stderr. */
-import { harmless, type Style, styleFor } from "../lib/show/style.ts";
+import { harmless, inLine, type Style, styleFor } from "../lib/show/style.ts";
 import { toStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
@@ -14,12 +14,12 @@ export function tell(line: string): void {
 
 /** Tells a person of something that is not as it should be, and goes on. */
 export function warn(line: string): void {
-  tell(`${style.yellow("warning")}: ${harmless(line)}`);
+  tell(`${style.yellow("warning")}: ${inLine(line)}`);
 }
 
 /** Tells what `--debug` shows, with the milliseconds since the process started. */
 export function traced(line: string): void {
-  tell(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${harmless(line)}`));
+  tell(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${inLine(line)}`));
 }
 
 /** Prints the version of the programs. */

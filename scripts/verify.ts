@@ -7,7 +7,7 @@ import type { ClientCertificate } from "../lib/peer/peer.ts";
 import type { SourcedPeer } from "../lib/peer/rules.ts";
 import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/probe.ts";
 import { showFindings } from "../lib/show/findings.ts";
-import { styleFor } from "../lib/show/style.ts";
+import { harmless, inLine, styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
@@ -124,7 +124,7 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[]) {
         return [member];
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
-        tell(`${style.red("error")}: ${context.name}: ${error.message}`);
+        tell(`${style.red("error")}: ${inLine(context.name)}: ${harmless(error.message)}`);
         failed = true;
         return [];
       } finally {
