@@ -27,18 +27,26 @@ export function showVersion(): void {
   toStdout(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
 }
 
+/** Whether a question stands on the last line, which what is told next must not go on. */
+let asking = false;
+
 /** Asks a question that is answered with y or yes; a closed terminal is a no. */
 export async function agreed(question: string): Promise<boolean> {
   const { createInterface } = await import("node:readline");
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await new Promise<string>((resolve) => {
-    terminal.once("close", () => resolve(""));
-    // The terminal is in raw mode: a Ctrl-C comes as a key.
-    terminal.once("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  // Keys are left to the terminal itself: so Ctrl-C and Ctrl-Z reach all that belongs to the command, and fg brings it back.
+  const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+  const again = () => terminal.prompt();
+  process.on("SIGCONT", again);
+  asking = true;
+  const answer = await new Promise<string | undefined>((resolve) => {
+    terminal.once("close", () => resolve(undefined));
     terminal.question(`${harmless(question)} [y/N] `, resolve);
   });
+  if (answer === undefined) tell("");
+  asking = false;
+  process.off("SIGCONT", again);
   terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return /^y(es)?$/i.test(answer?.trim() ?? "");
 }
 
 /**
@@ -51,6 +59,7 @@ export function interruptible(code: number): { signal: AbortSignal; begun(): voi
   const controller = new AbortController();
   let writing = false;
   const interrupt = () => {
+    if (asking) tell("");
     if (!writing || controller.signal.aborted) {
       tell(
         writing ? "interrupted in the middle of a write; run again to complete" : "interrupted; nothing was written",

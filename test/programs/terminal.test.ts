@@ -1,0 +1,194 @@
+/** The programs as built, on a terminal. */
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import type { V1Secret } from "@kubernetes/client-node";
+import { parse, stringify } from "yaml";
+import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { CAREFUL, carefulCluster } from "../support/careful.ts";
+import { run } from "../support/programs.ts";
+import { KEYS, runOnTerminal, type TerminalOptions, withoutTerminals } from "../support/terminal.ts";
+
+const { enter, ctrlC, ctrlD, ctrlZ } = KEYS;
+/** What steers a terminal. */
+const CONTROL = /[^\P{Cc}\n]/u;
+const QUESTION = /Do it\? \[y\/N\] /;
+const start = () => startSandbox({ clusters: CAREFUL.map((name) => ({ description: carefulCluster(name) })) });
+
+describe("the programs on a terminal", { skip: withoutTerminals() }, () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  const file = (name: string) => join(dir, `${name}.json`);
+  const on = (program: string, args: string[], options: TerminalOptions = {}) =>
+    runOnTerminal(program, args, { kubeconfig: sandbox.kubeconfig, ...options });
+  /** What was written to c1 so far. */
+  const writes = () => sandbox.clusters[0]?.api.requests.filter(({ method }) => method !== "GET").length;
+  const peersIn = () => {
+    const found = sandbox.clusters[0]?.api.store.read("Secret", "kube-system", "cilium-clustermesh");
+    return Object.keys((found as V1Secret | undefined)?.data ?? {}).filter((key) => !key.includes("."));
+  };
+  /** Imports c2 and c3 into c1, to be pruned of c2 by the arguments that it gives. */
+  const pruning = async () => {
+    const { kubeconfig } = sandbox;
+    const { code, stderr } = await run("import-secrets", ["--context", "c1", file("c2"), file("c3")], { kubeconfig });
+    assert.equal(code, 0, stderr);
+    return ["--context", "c1", "--prune", file("c3")];
+  };
+  /**
+   * A kubeconfig whose users are plugins that ask for a password, which is the cluster's token; what each run was told
+   * is in the log.
+   */
+  const withPlugins = async () => {
+    const [plugin, log, kubeconfig] = ["plugin", "log", "kubeconfig"].map((name) =>
+      join(sandbox.dir, `asking-${name}`),
+    );
+    assert.ok(plugin && log && kubeconfig);
+    const apiVersion = "client.authentication.k8s.io/v1beta1";
+    await writeFile(
+      plugin,
+      `#!/bin/sh
+echo "$1 $KUBERNETES_EXEC_INFO" >> '${log}'
+stty -echo
+printf 'Password of %s: ' "$1" >&2
+read -r password
+stty echo
+echo >&2
+echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"token": "'"$password"'"}}'
+`,
+    );
+    await chmod(plugin, 0o755);
+    const config = parse(await readFile(sandbox.kubeconfig, "utf8"));
+    config.users = CAREFUL.map((name) => ({ name, user: { exec: { apiVersion, command: plugin, args: [name] } } }));
+    await writeFile(kubeconfig, stringify(config));
+    return { kubeconfig, runs: async () => (await readFile(log, "utf8")).trimEnd().split("\n") };
+  };
+  const password = (name: string) => [new RegExp(`Password of ${name}: $`), `${name}-admin${enter}`] as const;
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "terminal-"));
+    const { kubeconfig, stop } = await start();
+    for (const context of CAREFUL) {
+      const args = ["--context", context, "--output-file", file(context)];
+      const { code, stderr } = await run("extract-secret", args, { kubeconfig });
+      assert.equal(code, 0, stderr);
+    }
+    await stop();
+  });
+  after(async () => {
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    sandbox = await start();
+  });
+  afterEach(() => sandbox.stop());
+
+  test("plugins ask one after the other, each gets its own answer, and once is enough however often is looked", async () => {
+    const { kubeconfig, runs } = await withPlugins();
+    const args = ["status", "--all-contexts", "--wait", "--timeout=3s"];
+    const { code, output } = await on("clustermesh-secrets", args, { kubeconfig, answers: CAREFUL.map(password) });
+    assert.equal(code, 1, output);
+    assert.ok(output.startsWith("Password of c1: \nPassword of c2: \nPassword of c3: \n"), output);
+    assert.doesNotMatch(output, /-admin|not read/);
+    assert.match(output, /error.*: not as it should be within 3s/);
+    const info = {
+      kind: "ExecCredential",
+      apiVersion: "client.authentication.k8s.io/v1beta1",
+      spec: { interactive: true },
+    };
+    assert.deepEqual(
+      await runs(),
+      CAREFUL.map((name) => `${name} ${JSON.stringify(info)}`),
+    );
+    for (const { api } of sandbox.clusters) {
+      assert.ok(api.requests.filter(({ path }) => path.includes("cilium-config")).length > 1, "looked at again");
+    }
+  });
+
+  test("a plugin whose answer is refused asks once more, and no more than that", async () => {
+    const { kubeconfig, runs } = await withPlugins();
+    const wrong = [/Password of c2: $/, `wrong${enter}`] as const;
+    for (const [last, state] of [
+      [password("c2"), /^c2: id 2/m],
+      [wrong, /^c2: not read: .*401/m],
+    ] as const) {
+      const answers = [password("c1"), wrong, last];
+      const env = { NO_COLOR: "1" };
+      const { output } = await on("clustermesh-secrets", ["status", "c1", "c2"], { kubeconfig, env, answers });
+      assert.match(output, /^c1: id 1/m);
+      assert.match(output, state);
+    }
+    assert.equal((await runs()).filter((run) => run.startsWith("c2")).length, 4);
+  });
+
+  test("a question comes after a plugin's, and hears its answer", async () => {
+    const args = await pruning();
+    const { kubeconfig } = await withPlugins();
+    const answers = [password("c1"), [QUESTION, `y${enter}`]] as const;
+    const { code, output } = await on("import-secrets", args, { kubeconfig, answers });
+    assert.equal(code, 0, output);
+    assert.deepEqual(peersIn(), ["c3"]);
+  });
+
+  test("--prune asks, and drops where it may", async () => {
+    const args = await pruning();
+    const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `y${enter}`]] });
+    assert.equal(code, 0, output);
+    assert.match(output, /drops c2; no longer lets in remote-c2\n/);
+    assert.match(output, /dropped.* c2; unchanged c3\n/);
+    assert.deepEqual(peersIn(), ["c3"]);
+  });
+
+  for (const [what, keys, code, told] of [
+    ["n", `n${enter}`, 2, "nothing was written"],
+    ["no more than Enter", enter, 2, "nothing was written"],
+    ["Ctrl-D", ctrlD, 2, "nothing was written"],
+    ["Ctrl-C", ctrlC, 1, "interrupted; nothing was written"],
+  ] as const) {
+    test(`${what} at the question: exit ${code}, nothing is written, and that is told on a line of its own`, async () => {
+      const args = await pruning();
+      const before = writes();
+      const ended = await on("import-secrets", args, { answers: [[QUESTION, keys]] });
+      assert.equal(ended.code, code, ended.output);
+      assert.ok(ended.output.endsWith(`\n${told}\n`), JSON.stringify(ended.output));
+      assert.equal(writes(), before);
+    });
+  }
+
+  test("a question that was sent away by Ctrl-Z is asked again after fg, also where make asked for it", async () => {
+    const args = await pruning();
+    const stopped = /Stopped.*\[y\/N\] /s;
+    for (const line of ['"$@"', `sh -c '"$@"; exit $?' sh "$@"`]) {
+      const answers = [
+        [QUESTION, ctrlZ],
+        [stopped, ctrlZ],
+        [stopped, `n${enter}`],
+      ] as const;
+      const { code, output } = await on("import-secrets", args, { answers, line: `set -m; ${line}; fg; fg` });
+      assert.equal(code, 2, output);
+      assert.ok(output.endsWith("\nnothing was written\n"), JSON.stringify(output));
+    }
+    assert.deepEqual(peersIn(), ["c2", "c3"]);
+  });
+
+  test("Ctrl-Z where no shell could take over: the question goes on", async () => {
+    const args = await pruning();
+    const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `${ctrlZ}y${enter}`]] });
+    assert.equal(code, 0, output);
+    assert.deepEqual(peersIn(), ["c3"]);
+  });
+
+  test("--help fits a narrow window, and one whose width is not known", async () => {
+    for (const [program, ...command] of [["extract-secret"], ["import-secrets"], ["clustermesh-secrets", "status"]]) {
+      for (const columns of [30, 0]) {
+        const { code, output } = await on(program as string, [...command, "--help"], { columns });
+        assert.equal(code, 0, output);
+        assert.match(output, /^Usage: .*^Options:$.*--context.*^Examples:$/ms);
+        const longest = Math.max(...output.split("\n").map(({ length }) => length));
+        assert.ok(columns === 0 || longest <= columns, `${longest} columns`);
+        assert.doesNotMatch(output, CONTROL);
+      }
+    }
+  });
+});
