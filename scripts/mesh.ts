@@ -13,7 +13,7 @@ import { findingsOf } from "../lib/show/status.ts";
 import { inLine } from "../lib/show/style.ts";
 import { type Arguments, clusterOptions, duration } from "./cli.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
-import { agreed, style, tell, warn } from "./terminal.ts";
+import { agreed, mayRetell, style, tell, warn } from "./terminal.ts";
 import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
 
 /** How long until --wait looks again, in milliseconds. */
@@ -94,7 +94,7 @@ export function working(args: MeshArguments, question: string) {
     ...(!args.diff && { intend: (source, plan) => said(announcePlan(source, plan, style)) }),
     ...(asks && { mayRestartAgents }),
     ...(writing && !args.yes && { mayWrite }),
-    ...(writing && process.stderr.isTTY && { finished: progress() }),
+    ...(writing && mayRetell && { finished: progress() }),
   };
   const finish = async (result: MeshResult, sources: readonly MemberSource[], again: string): Promise<number> => {
     if ("refused" in result) {
@@ -116,7 +116,7 @@ export function working(args: MeshArguments, question: string) {
   return { read, write, finish };
 }
 
-/** One line that counts, on a terminal. */
+/** One line that counts. */
 function progress(): NonNullable<ImportOptions["finished"]> {
   let done = 0;
   return () => {

@@ -7,6 +7,9 @@ declare const __VERSION__: string | undefined;
 /** Where a person is talked to; data alone goes to stdout. */
 export const style: Style = styleFor(process.stderr, process.env);
 
+/** Whether a line may be told over, as counters do: not where colours are not wanted either. */
+export const mayRetell: boolean = style.bold("") !== "";
+
 /** Tells a person a line that has been made harmless where it holds what others wrote. */
 export function tell(line: string): void {
   process.stderr.write(`${line}\n`);

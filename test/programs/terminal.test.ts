@@ -179,6 +179,24 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.deepEqual(peersIn(), ["c3"]);
   });
 
+  test("colours on a terminal; with NO_COLOR, or where it is dumb, nothing but text", async () => {
+    const pruned = await pruning();
+    const calls: [program: string, args: string[], answers?: TerminalOptions["answers"]][] = [
+      ["clustermesh-secrets", ["status", ...CAREFUL]],
+      ["clustermesh-secrets", ["connect", ...CAREFUL, "--yes"]],
+      ["import-secrets", pruned, [[QUESTION, `n${enter}`]]],
+    ];
+    for (const [program, args, answers = []] of calls) {
+      for (const env of [{ NO_COLOR: "1" }, { TERM: "dumb" }]) {
+        const { output } = await on(program, args, { env, answers });
+        assert.match(output, /^c1\b/m);
+        assert.doesNotMatch(output, CONTROL);
+      }
+      const { output } = await on(program, args, { answers });
+      assert.ok(output.includes("\u001b[1mc1\u001b[22m"), JSON.stringify(output));
+    }
+  });
+
   test("--help fits a narrow window, and one whose width is not known", async () => {
     for (const [program, ...command] of [["extract-secret"], ["import-secrets"], ["clustermesh-secrets", "status"]]) {
       for (const columns of [30, 0]) {
