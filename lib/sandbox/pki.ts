@@ -30,8 +30,11 @@ export interface Issuer {
 /** RSA with 2048 bits, or ECDSA on P-256. */
 export type KeyType = "rsa" | "ec";
 
+/** What the extended key usage lists; `none` leaves it out. */
+export type Usage = "server" | "client" | "any" | "none";
+
 interface Common {
-  /** Common name of the subject. */
+  /** Common name of the subject, which is empty where this is. */
   cn: string;
   /** Type of the new key; `"ec"` by default, which is made in a millisecond. */
   key?: KeyType;
@@ -48,6 +51,12 @@ interface Common {
 export interface CaOptions extends Common {
   /** The CA above; makes an intermediate CA. */
   issuer?: Issuer;
+  /** Default: `none`. */
+  usage?: Usage;
+  /** Something that is wrong with it: it says that it is no CA, its key usage has no keyCertSign, or it has X.509 v1. */
+  flaw?: "no-ca" | "no-cert-sign" | "v1";
+  /** Subject key identifier; default: as RFC 5280 says. */
+  keyId?: string;
 }
 
 export interface LeafOptions extends Common {
@@ -55,19 +64,24 @@ export interface LeafOptions extends Common {
   dns?: string[];
   /** IPv4 and IPv6 addresses that it covers. */
   ips?: string[];
-  usage: "server" | "client";
+  usage: Usage;
 }
 
 const HOUR = 3_600_000;
 
 /** Makes a root CA or, with an `issuer`, an intermediate one. */
 export function makeCa(options: CaOptions): Issuer {
-  const { cert, key } = certificate(options.issuer, options, (publicKey) => [
-    extension("2.5.29.19", true, sequence(primitive(asn1.Type.BOOLEAN, "\xff"))),
-    // keyCertSign and cRLSign
-    extension("2.5.29.15", true, primitive(asn1.Type.BITSTRING, "\x01\x06")),
-    extension("2.5.29.14", false, primitive(asn1.Type.OCTETSTRING, keyIdentifier(publicKey))),
-  ]);
+  const { issuer, flaw, usage = "none", keyId } = options;
+  const isCa = flaw === "no-ca" ? [] : [primitive(asn1.Type.BOOLEAN, "\xff")];
+  // keyCertSign and cRLSign, or the latter alone
+  const keyUsage = flaw === "no-cert-sign" ? "\x01\x02" : "\x01\x06";
+  const extensions = (publicKey: KeyObject) => [
+    extension("2.5.29.19", true, sequence(...isCa)),
+    extension("2.5.29.15", true, primitive(asn1.Type.BITSTRING, keyUsage)),
+    ...extendedUsage(usage),
+    extension("2.5.29.14", false, primitive(asn1.Type.OCTETSTRING, keyId ?? keyIdentifier(publicKey))),
+  ];
+  const { cert, key } = certificate(issuer, options, flaw === "v1" ? undefined : extensions);
   return { cert, key, chain: options.issuer ? cert + options.issuer.chain : "" };
 }
 
@@ -83,13 +97,12 @@ export function issue(issuer: Issuer, options: LeafOptions): { cert: string; key
       ...(options.dns ?? []).map((name) => contextual(2, name)),
       ...(options.ips ?? []).map((ip) => contextual(7, addressBytes(ip))),
     ];
-    const purpose = options.usage === "server" ? "1.3.6.1.5.5.7.3.1" : "1.3.6.1.5.5.7.3.2";
     // digitalSignature, and keyEncipherment for RSA
     const usage = options.key === "rsa" ? "\x05\xa0" : "\x07\x80";
     return [
       extension("2.5.29.19", true, sequence()),
       extension("2.5.29.15", true, primitive(asn1.Type.BITSTRING, usage)),
-      extension("2.5.29.37", false, sequence(objectId(purpose))),
+      ...extendedUsage(options.usage),
       extension("2.5.29.14", false, primitive(asn1.Type.OCTETSTRING, keyIdentifier(publicKey))),
       ...(names.length > 0 ? [extension("2.5.29.17", false, sequence(...names))] : []),
     ];
@@ -97,11 +110,17 @@ export function issue(issuer: Issuer, options: LeafOptions): { cert: string; key
   return { cert: cert + issuer.chain, key };
 }
 
-/** Without an issuer the certificate signs itself. */
+const PURPOSES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2", any: "2.5.29.37.0" };
+
+function extendedUsage(usage: Usage): Asn1[] {
+  return usage === "none" ? [] : [extension("2.5.29.37", false, sequence(objectId(PURPOSES[usage])))];
+}
+
+/** Without an issuer the certificate signs itself, and without extensions it is one of X.509 v1. */
 function certificate(
   issuer: Issuer | undefined,
   options: Common,
-  extensions: (publicKey: KeyObject) => Asn1[],
+  extensions: ((publicKey: KeyObject) => Asn1[]) | undefined,
 ): { cert: string; key: string } {
   const pair = options.privateKey ? pairOf(options.privateKey) : keyPair(options.key ?? "ec");
   const signingKey = issuer ? createPrivateKey(issuer.key) : pair.privateKey;
@@ -109,7 +128,7 @@ function certificate(
   const subject = name(options.cn);
   const authority = contextual(0, keyIdentifier(createPublicKey(signingKey)));
   const tbs = sequence(
-    asn1.create(asn1.Class.CONTEXT_SPECIFIC, 0, true, [primitive(asn1.Type.INTEGER, "\x02")]),
+    ...(extensions ? [explicit(0, primitive(asn1.Type.INTEGER, "\x02"))] : []),
     primitive(asn1.Type.INTEGER, serialNumber()),
     algorithm,
     issuer ? subjectOf(issuer) : subject,
@@ -119,9 +138,9 @@ function certificate(
     ),
     subject,
     parse(pair.publicKey.export({ type: "spki", format: "der" })),
-    asn1.create(asn1.Class.CONTEXT_SPECIFIC, 3, true, [
-      sequence(...extensions(pair.publicKey), extension("2.5.29.35", false, sequence(authority))),
-    ]),
+    ...(extensions
+      ? [explicit(3, sequence(...extensions(pair.publicKey), extension("2.5.29.35", false, sequence(authority))))]
+      : []),
   );
   const signature = sign("sha256", Buffer.from(asn1.toDer(tbs).getBytes(), "binary"), signingKey);
   const der = asn1
@@ -168,10 +187,13 @@ function keyIdentifier(publicKey: KeyObject): string {
 function subjectOf(ca: Issuer): Asn1 {
   const der = Buffer.from(ca.cert.replace(/-----[^-]+-----|\s/g, ""), "base64");
   const [tbs] = parse(der).value as [Asn1];
-  return (tbs.value as Asn1[])[5] as Asn1;
+  const fields = tbs.value as Asn1[];
+  // X.509 v1 has no version in front, and no extensions.
+  return fields[fields.length === 6 ? 4 : 5] as Asn1;
 }
 
 function name(commonName: string): Asn1 {
+  if (commonName === "") return sequence();
   const value = primitive(asn1.Type.UTF8, Buffer.from(commonName).toString("binary"));
   return sequence(asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SET, true, [sequence(objectId("2.5.4.3"), value)]));
 }
@@ -219,6 +241,11 @@ function sequence(...values: Asn1[]): Asn1 {
 
 function primitive(type: forge.asn1.Type, bytes: string): Asn1 {
   return asn1.create(asn1.Class.UNIVERSAL, type, false, bytes);
+}
+
+/** A value within a tag of its own. */
+function explicit(tag: number, value: Asn1): Asn1 {
+  return asn1.create(asn1.Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, [value]);
 }
 
 /** A value with an implicit tag. */
