@@ -94,7 +94,7 @@ function commonObstacle(peer: Peer, target: Target): [FindingCode, string, strin
   if (accepted && (keyless || peer.facts.authMode !== undefined)) return undefined;
   return [
     "user-not-accepted",
-    `the target comes as ${user}, and ${peer.name} has authMode ${peer.facts.authMode ?? "unknown"}`,
+    `the target comes as ${user ?? "no user"}, and ${peer.name} has authMode ${peer.facts.authMode ?? "unknown"}`,
     "a legacy server lets in CN remote only: use authMode migration there",
   ];
 }

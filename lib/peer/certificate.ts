@@ -33,6 +33,8 @@ export function readCertificates(pem: string): readonly X509Certificate[] {
       const { from, until } = validity(certificate);
       // Go refuses a certificate without a time; OpenSSL reads it as one.
       if (Number.isNaN(from.getTime() + until.getTime())) throw new Error("bad time");
+      // It throws where the key is none; OpenSSL asks only when it is used.
+      certificate.publicKey;
       certificates.push(certificate);
     } catch {
       throw new PemError(`certificate ${certificates.length + 1} cannot be read`);
@@ -100,7 +102,12 @@ export function contentHash(text: string): string {
 
 /** The common name of the subject, which etcd takes as the user; undefined where it has none. */
 export function commonName(certificate: X509Certificate): string | undefined {
-  return /^CN=(.*)$/m.exec(certificate.subject)?.[1];
+  return /^CN=(.+)$/m.exec(certificate.subject ?? "")?.[1];
+}
+
+/** A subject or issuer in one line. Of an empty one node:crypto says that it is undefined. */
+export function nameOf(name: string | undefined): string {
+  return name?.split("\n").join(", ") || "(no name)";
 }
 
 /** The etcd user that a client certificate (PEM) comes as; undefined where it has none, or cannot be read. */

@@ -5,6 +5,7 @@ import {
   commonName,
   covers,
   keyFits,
+  nameOf,
   PemError,
   readCertificates,
   readPrivateKey,
@@ -136,10 +137,9 @@ function certificatesOf(pem: string): readonly X509Certificate[] | undefined {
 
 function describe(certificate: X509Certificate, now: Date): CertificateReport {
   const { from, until } = validity(certificate);
-  const named = (name: string) => told(name.split("\n").join(", "));
   return {
-    subject: named(certificate.subject),
-    issuer: named(certificate.issuer),
+    subject: told(nameOf(certificate.subject)),
+    issuer: told(nameOf(certificate.issuer)),
     names: subjectAltNames(certificate).map(told),
     key: keyOf(certificate),
     from: from.toISOString(),

@@ -2,7 +2,7 @@
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { covers, subjectAltNames, validity } from "../peer/certificate.ts";
+import { covers, nameOf, subjectAltNames, validity } from "../peer/certificate.ts";
 import type { FindingCode } from "../peer/findings.ts";
 import { type Attempt, Failed, type Steps } from "./steps.ts";
 
@@ -100,9 +100,8 @@ async function openTls(
   const names = subjectAltNames(certificate);
   const { from, until } = validity(certificate);
   const day = (date: Date) => date.toISOString().slice(0, 10);
-  const oneLine = (name: string) => name.split("\n").join(", ");
-  const issuer = oneLine(certificate.issuer);
-  shown({ subject: oneLine(certificate.subject), issuer, names, until: day(until) });
+  const issuer = nameOf(certificate.issuer);
+  shown({ subject: nameOf(certificate.subject), issuer, names, until: day(until) });
   // In Go's order.
   const now = new Date();
   if (until < now || from > now) {

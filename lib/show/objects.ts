@@ -1,6 +1,6 @@
 /** The objects that Cilium reads, as lines for a person: configs, and certificates by what they are. Pure. */
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
-import { commonName, PemError, readCertificates, validity } from "../peer/certificate.ts";
+import { commonName, nameOf, PemError, readCertificates, validity } from "../peer/certificate.ts";
 import { USERS_KEY } from "../peer/peer.ts";
 import { decodeFiles, readEntries } from "../peer/secret.ts";
 import { inLine, type Style } from "./style.ts";
@@ -50,7 +50,7 @@ export function describe(content: string): string {
     if (!certificate) return "no certificate";
     const until = validity(certificate).until.toISOString().slice(0, 10);
     const more = others.length > 0 ? ` and ${others.length} more` : "";
-    return `${certificate.ca ? "CA" : "certificate"} ${commonName(certificate) ?? certificate.subject}${more}, until ${until}`;
+    return `${certificate.ca ? "CA" : "certificate"} ${commonName(certificate) ?? nameOf(certificate.subject)}${more}, until ${until}`;
   } catch (error) {
     if (error instanceof PemError) return `${content.length} bytes`;
     throw error;

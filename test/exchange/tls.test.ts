@@ -106,6 +106,14 @@ test("the target's own certificate where it will do, else the file's; and each w
         "user-not-accepted",
       ],
       [
+        "one CA, target comes without a name",
+        withKey(shared, "migration"),
+        target(shared, ""),
+        "peer",
+        "peer",
+        "user-not-accepted",
+      ],
+      [
         "the peer's own identity, one CA",
         withKey(shared, "cluster", "remote-c2"),
         target(shared, "remote-own"),

@@ -9,6 +9,7 @@ import {
   hasPem,
   isSignedBy,
   keyFits,
+  nameOf,
   normalizeCa,
   PemError,
   readCertificates,
@@ -45,6 +46,7 @@ test("certificates of a PEM text, whatever stands around them", () => {
     ["cut off", cut(a), /holds no certificate|cut off/],
     ["the second cut off", a + cut(b), /cut off within a PEM block/],
     ["no time", withBadTime(a), /certificate 1 cannot be read/],
+    ["a key that is none", withBadKey(a), /certificate 1 cannot be read/],
   ];
   for (const [what, pem, expected] of table) {
     if (expected instanceof RegExp) {
@@ -66,9 +68,17 @@ test("certificates of a PEM text, whatever stands around them", () => {
 
 /** The month of notBefore is 13. */
 function withBadTime(pem: string): string {
+  return changed(pem, (der) => der.write("13", der.indexOf(Buffer.from([0x17, 0x0d])) + 4, "latin1"));
+}
+
+/** A point that is not on the curve. */
+function withBadKey(pem: string): string {
+  return changed(pem, (der) => der.writeUInt32BE(0, der.indexOf(Buffer.from("03420004", "hex")) + 8));
+}
+
+function changed(pem: string, change: (der: Buffer) => void): string {
   const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64");
-  const at = der.indexOf(Buffer.from([0x17, 0x0d])) + 4;
-  der.write("13", at, "latin1");
+  change(der);
   return `-----BEGIN CERTIFICATE-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
 }
 
@@ -153,7 +163,10 @@ test("bundles of the same certificates are one text", () => {
 
 test("the common name", () => {
   assert.equal(commonName(new X509Certificate(clientOf(caOf("a"), "remote-c2").cert)), "remote-c2");
-  assert.equal(commonName(new X509Certificate(freshClient(caOf("a"), { cn: "" }).cert)) ?? "", "");
+  const nameless = new X509Certificate(freshClient(caOf("a"), { cn: "" }).cert);
+  assert.equal(commonName(nameless), undefined);
+  assert.equal(nameOf(nameless.subject), "(no name)");
+  assert.equal(nameOf("C=CH\nCN=a"), "C=CH, CN=a");
 });
 
 test("the names of a server certificate", () => {

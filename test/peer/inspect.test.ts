@@ -171,6 +171,16 @@ test("certificates from the year 1 on, and to 9999, are read as they are", () =>
   }
 });
 
+test("a client certificate without a name is told as such", () => {
+  const one = full("c2", 2);
+  const client = freshClient(ca, { cn: "" });
+  const inspection = inspect([{ ...one, peer: { ...one.peer, ca: { pem: ca.cert }, client } }]);
+  assert.equal(inspection.peers[0]?.user, undefined);
+  const text = texts(inspection);
+  assert.match(text, /client {3}\(no name\), EC/);
+  assert.match(text, /comes as user \(none\)/);
+});
+
 test("10,000 names in a certificate of a megabyte, and names with terminal escapes", () => {
   const dns = Array.from({ length: 10_000 }, (_, i) => `${"long-".repeat(12)}${i}.example`);
   const client = issue(ca, { cn: "re\u001b[2Jmote", usage: "client", key: "ec", dns });
