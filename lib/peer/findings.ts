@@ -32,6 +32,7 @@ export const FINDING_CODES = {
   "certificate-not-yet-valid": "error",
   "certificate-expires": "warning",
   "certificate-not-signed": "error",
+  "certificate-usage": "error",
   "key-invalid": "error",
   "key-mismatch": "error",
   "chain-order": "error",

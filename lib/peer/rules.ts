@@ -3,16 +3,22 @@ import type { KeyObject, X509Certificate } from "node:crypto";
 import { findOverlaps, formatHostPort, isAddress, parseEndpoint } from "./address.ts";
 import {
   covers,
+  type Flaw,
+  flawOf,
   hasPem,
-  isSignedBy,
+  isFor,
   keyFits,
+  nameOf,
   PemError,
+  type Purpose,
   readCertificates,
   readPrivateKey,
+  subjectAltNames,
   validity,
+  wayUp,
 } from "./certificate.ts";
 import { aliasProblem, canonicalAliases, canonicalEndpoints, endpointHostnames, isOwnCache } from "./etcd-config.ts";
-import { type Finding, finding, type Place } from "./findings.ts";
+import { type Finding, type FindingCode, finding, type Place } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
 
@@ -110,6 +116,7 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
 function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
   const findings: Finding[] = [];
   let authorities: readonly X509Certificate[] | undefined;
+  let unfit: Finding[] = [];
   if (peer.ca === "system") {
     findings.push(finding("system-roots", place, "the config names no CA: Cilium takes the system's roots"));
   } else if (peer.ca !== "importer") {
@@ -124,9 +131,8 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
       );
     } else {
       authorities = attempt(() => readCertificates((peer.ca as { pem: string }).pem), "ca-invalid", "the CA file");
-      if (authorities?.every((ca) => validity(ca).until < now)) {
-        findings.push(finding("ca-expired", place, "every certificate of the CA file has expired"));
-      }
+      if (authorities) unfit = checkAuthorities(authorities, peer, place, now);
+      findings.push(...unfit);
     }
   }
   if (peer.client !== "importer") {
@@ -147,16 +153,8 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
       } else if (privateKey && !keyFits(privateKey, leaf)) {
         findings.push(finding("key-mismatch", place, "the private key is not that of the client certificate"));
       }
-      if (authorities && !isSignedBy(chain, authorities)) {
-        findings.push(
-          finding(
-            "certificate-not-signed",
-            place,
-            "the client certificate is not signed by the peer's CA, so its etcd will refuse it",
-            "extract the peer again; its CA may have changed",
-          ),
-        );
-      }
+      // What is wrong with every CA was said.
+      if (authorities) findings.push(...checkIssuers(chain, authorities, unfit.length > 0, place, now));
     }
   }
   return findings;
@@ -172,10 +170,87 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
   }
 }
 
+/** What is wrong with a CA file of which no certificate lets Cilium trust a server; nothing where one of them does. */
+function checkAuthorities(authorities: readonly X509Certificate[], peer: Peer, place: Place, now: Date): Finding[] {
+  const findings = authorities.flatMap((ca) => {
+    const flaw = flawOf(ca, true, "server", now);
+    if (!flaw || (flaw === "no-ca" && isServer(ca, peer))) return [];
+    return [finding(FILE_FLAWS[flaw], place, `the CA file holds ${told(ca, flaw, "server")}`, REMEDY)];
+  });
+  return findings.length === authorities.length ? findings : [];
+}
+
+/** Whether it may be the server's certificate itself, which, trusted as it is, needs no CA. */
+function isServer(certificate: X509Certificate, { endpoints }: Peer): boolean {
+  const names = subjectAltNames(certificate);
+  return isFor("server", certificate) && endpoints.some((url) => covers(names, parseEndpoint(url)?.host ?? ""));
+}
+
+/**
+ * What is wrong on the way from the client certificate up to the CA file, by which the peer's etcd judges it.
+ *
+ * @param unfit whether it was said already what is wrong with the CAs of the file.
+ */
+function checkIssuers(
+  chain: readonly X509Certificate[],
+  authorities: readonly X509Certificate[],
+  unfit: boolean,
+  place: Place,
+  now: Date,
+): Finding[] {
+  const flawAt = (issuer: X509Certificate, trusted: boolean) => flawOf(issuer, trusted, "client", now);
+  if (wayUp(chain, authorities, (issuer, trusted) => flawAt(issuer, trusted) === undefined)) return [];
+  const way = wayUp(chain, authorities, () => true);
+  if (!way) {
+    return [
+      finding(
+        "certificate-not-signed",
+        place,
+        "the client certificate is not signed by the peer's CA, so its etcd will refuse it",
+        "extract the peer again; its CA may have changed",
+      ),
+    ];
+  }
+  return way.flatMap((issuer, i) => {
+    const trusted = i === way.length - 1;
+    const flaw = i === 0 || (trusted && unfit) ? undefined : flawAt(issuer, trusted);
+    if (!flaw) return [];
+    const codes = trusted ? CA_FLAWS : CHAIN_FLAWS;
+    return [finding(codes[flaw], place, `the client certificate comes from ${told(issuer, flaw, "client")}`, REMEDY)];
+  });
+}
+
+/** Of every CA of a file, of the one that the client certificate comes from, and of those between the two. */
+const FILE_FLAWS: Record<Flaw, FindingCode> = {
+  expired: "ca-expired",
+  "not-yet-valid": "certificate-not-yet-valid",
+  "no-ca": "ca-invalid",
+  usage: "certificate-usage",
+};
+const CA_FLAWS: typeof FILE_FLAWS = { ...FILE_FLAWS, "no-ca": "certificate-not-signed" };
+const CHAIN_FLAWS: typeof FILE_FLAWS = { ...CA_FLAWS, expired: "certificate-expired" };
+const REMEDY = "have it issued anew there, and extract the peer again";
+
+/** An issuer, and its flaw. */
+function told(issuer: X509Certificate, flaw: Flaw, purpose: Purpose): string {
+  const { from, until } = validity(issuer);
+  const says = {
+    expired: `expired on ${day(until)}`,
+    "not-yet-valid": `is valid only from ${day(from)} on`,
+    "no-ca": "is no CA that may sign",
+    usage: `does not vouch for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
+  };
+  return `${nameOf(issuer.subject)}, which ${says[flaw]}`;
+}
+
+/** Without the time. */
+function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}
+
 /** What is wrong with the time for which a client certificate is valid. */
 export function checkValidity(leaf: X509Certificate, place: Place, now: Date): Finding[] {
   const { from, until } = validity(leaf);
-  const day = (date: Date) => date.toISOString().slice(0, 10);
   if (from > now) {
     return [finding("certificate-not-yet-valid", place, `the client certificate is valid only from ${day(from)} on`)];
   }

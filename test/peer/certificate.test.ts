@@ -6,20 +6,24 @@ import {
   commonName,
   contentHash,
   covers,
+  type Flaw,
+  flawOf,
   hasPem,
-  isSignedBy,
+  isFor,
   keyFits,
   nameOf,
   normalizeCa,
   PemError,
   readCertificates,
   readPrivateKey,
+  signedBy,
   subjectAltNames,
   validity,
+  wayUp,
 } from "../../lib/peer/certificate.ts";
-import { issue, makeCa } from "../../lib/sandbox/pki.ts";
+import { type CaOptions, issue, makeCa, type Usage } from "../../lib/sandbox/pki.ts";
 import { ipAddress } from "../support/arbitraries.ts";
-import { caOf, clientOf, freshClient, intermediateOf, rsaCaOf } from "../support/material.ts";
+import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
 
 const crlf = (text: string) => text.replaceAll("\n", "\r\n");
 const cut = (text: string) => text.slice(0, text.length / 2);
@@ -248,6 +252,7 @@ test("a chain is signed by what is trusted", () => {
   const deep = makeCa({ cn: "deep", issuer: middle });
   const rsa = rsaCaOf("r");
   const namesake = makeCa({ cn: "a CA" });
+  const anew = (options: Partial<CaOptions>) => makeCa({ cn: "a CA", privateKey: a.key, ...options }).cert;
   const table: [what: string, chain: string, trusted: string, expected: boolean][] = [
     ["by a root", clientOf(a).cert, a.cert, true],
     ["by one of several", clientOf(a).cert, b.cert + a.cert, true],
@@ -261,12 +266,81 @@ test("a chain is signed by what is trusted", () => {
     ["trusted itself", clientOf(a).cert, clientOf(a).cert, true],
     ["RSA", freshClient(rsa).cert, rsa.cert, true],
     ["RSA by ECDSA", freshClient(rsa).cert, a.cert, false],
+    ["RSA by ECDSA of the same name", freshClient(rsa).cert, makeCa({ cn: "r CA" }).cert, false],
+    ["by a root made anew with its key", clientOf(a).cert, anew({ keyId: "another" }), true],
+    ["by one that has expired", clientOf(a).cert, anew({ notAfter: new Date(NOW.getTime() - DAY) }), true],
+    ["by one that is no CA", clientOf(a).cert, anew({ flaw: "no-ca" }), false],
+    ["by one that may not sign", clientOf(a).cert, anew({ flaw: "no-cert-sign" }), false],
+    ["by a root of X.509 v1", clientOf(a).cert, anew({ flaw: "v1" }), true],
     ["a root that stands in its own chain", clientOf(a).cert + a.cert + a.cert, b.cert, false],
   ];
   for (const [what, chain, trusted, expected] of table) {
-    assert.equal(isSignedBy(readCertificates(chain), readCertificates(trusted)), expected, what);
+    assert.equal(signedBy(chain, trusted), expected, what);
   }
-  assert.equal(isSignedBy([], readCertificates(a.cert)), false);
+  assert.equal(signedBy("", a.cert), false);
+});
+
+test("the way up leads over the issuers that are taken, whichever stands first", () => {
+  const [root, other] = [caOf("a"), caOf("b")];
+  const key = clientOf(root).key;
+  const crossed = [root, other].map((issuer) => makeCa({ cn: "middle", privateKey: key, issuer }));
+  const [one = root, two = root] = crossed;
+  const chain = readCertificates(freshClient({ ...one, chain: one.cert + two.cert }).cert);
+  const trusted = readCertificates(root.cert + other.cert);
+  const names = (way: ReturnType<typeof wayUp>) => way?.map(({ subject }) => subject);
+  const over = (name: string) => ["CN=remote", "CN=middle", `CN=${name} CA`];
+  assert.deepEqual(names(wayUp(chain, trusted, () => true)), over("a"));
+  assert.deepEqual(names(wayUp(chain, trusted, ({ subject }) => subject !== "CN=a CA")), over("b"));
+  assert.deepEqual(names(wayUp(chain, trusted, (issuer) => issuer !== chain[1])), over("b"));
+  assert.equal(
+    wayUp(chain, trusted, (_, isTrusted) => isTrusted),
+    undefined,
+  );
+  assert.deepEqual(
+    wayUp(chain, chain, () => false),
+    chain.slice(0, 1),
+    "what is trusted itself needs no issuer",
+  );
+  assert.equal(
+    wayUp([], trusted, () => true),
+    undefined,
+  );
+});
+
+test("for what a certificate may be used", () => {
+  const table: [Usage, server: boolean, client: boolean][] = [
+    ["server", true, false],
+    ["client", false, true],
+    ["any", true, true],
+    ["none", true, true],
+  ];
+  for (const [usage, server, client] of table) {
+    const certificate = new X509Certificate(freshClient(caOf("a"), { usage }).cert);
+    assert.deepEqual([isFor("server", certificate), isFor("client", certificate)], [server, client], usage);
+  }
+});
+
+test("what keeps a certificate from vouching for others", () => {
+  const at = (days: number) => new Date(NOW.getTime() + days * DAY);
+  const table: [what: string, options: Partial<CaOptions>, trusted: Flaw | undefined, within?: Flaw | undefined][] = [
+    ["nothing", {}, undefined],
+    ["an RSA key does not", { key: "rsa" }, undefined],
+    ["expired", { notBefore: at(-9), notAfter: at(-1) }, "expired"],
+    ["not valid yet", { notBefore: at(1) }, "not-yet-valid"],
+    ["no CA", { flaw: "no-ca" }, "no-ca"],
+    ["no keyCertSign", { flaw: "no-cert-sign" }, "no-ca"],
+    ["X.509 v1, which within a chain is no CA", { flaw: "v1" }, undefined, "no-ca"],
+    ["X.509 v1 with a longer key", { flaw: "v1", key: "rsa" }, undefined, "no-ca"],
+    ["for servers", { usage: "server" }, "usage"],
+    ["for clients", { usage: "client" }, undefined],
+  ];
+  for (const [what, options, trusted, within = trusted] of table) {
+    const issuer = new X509Certificate(makeCa({ cn: "x", ...options }).cert);
+    assert.equal(flawOf(issuer, true, "client", NOW), trusted, what);
+    assert.equal(flawOf(issuer, false, "client", NOW), within, what);
+  }
+  const forClients = new X509Certificate(makeCa({ cn: "x", usage: "client" }).cert);
+  assert.equal(flawOf(forClients, true, "server", NOW), "usage");
 });
 
 test("no text crashes the readers: they throw PemError or nothing", () => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type Judge, type StandingPeer, samePeer } from "../../lib/peer/rules.ts";
-import { makeCa } from "../../lib/sandbox/pki.ts";
+import { type CaOptions, type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
 
@@ -12,6 +12,8 @@ const codes = (findings: readonly Finding[]) => findings.map(({ code }) => code)
 const judged = (overrides: Partial<Peer>, now = NOW) => checkPeer(peerOf("c2", 2, overrides), now);
 const c2 = caOf("c2");
 const client = clientOf(c2);
+const past = { notBefore: new Date(NOW.getTime() - 9 * DAY), notAfter: new Date(NOW.getTime() - DAY) };
+const future = { notBefore: new Date(NOW.getTime() + DAY) };
 
 test("the severity of a finding follows from its code", () => {
   const place = { source: "f", key: "c2" };
@@ -82,7 +84,6 @@ test("certificates and keys that will not do", () => {
     cipher: "aes-256-cbc",
     passphrase: "x",
   });
-  const dead = { notBefore: new Date(NOW.getTime() - 9 * DAY), notAfter: new Date(NOW.getTime() - DAY) };
   const table: [what: string, overrides: Partial<Peer>, codes: FindingCode[]][] = [
     ["no CA at all", { ca: "system" }, ["system-roots"]],
     ["an empty CA file", pem(""), ["ca-empty"]],
@@ -111,10 +112,10 @@ test("certificates and keys that will not do", () => {
       { ...pem(""), client: { cert: "", key: "" } },
       ["ca-empty", "certificate-invalid", "key-invalid"],
     ],
-    ["expired", { client: freshClient(c2, dead) }, ["certificate-expired"]],
+    ["expired", { client: freshClient(c2, past) }, ["certificate-expired"]],
     [
       "expired and without its key",
-      { client: { cert: freshClient(c2, dead).cert, key: client.key } },
+      { client: { cert: freshClient(c2, past).cert, key: client.key } },
       ["certificate-expired", "key-mismatch"],
     ],
   ];
@@ -150,17 +151,87 @@ test("when a certificate is valid", () => {
   }
 });
 
-test("a bundle in which one CA has expired is as good as the others are", () => {
-  const dates = { notBefore: new Date(NOW.getTime() - 9 * DAY), notAfter: new Date(NOW.getTime() - DAY) };
-  const dead = makeCa({ cn: "dead", ...dates });
-  assert.deepEqual(judged({ ca: { pem: dead.cert + c2.cert } }), []);
-  assert.deepEqual(codes(judged({ ca: { pem: dead.cert }, client: clientOf(dead) })), ["ca-expired"]);
+test("a CA file is as good as the best of it, and the client certificate as its way up to one of them", () => {
+  const anew = (options: Partial<CaOptions>) => makeCa({ cn: "c2 CA", privateKey: c2.key, ...options }).cert;
+  const made = (options: Partial<CaOptions>) => makeCa({ cn: "clients", ...options });
+  const below = (options: Partial<CaOptions>) => makeCa({ cn: "middle", issuer: c2, ...options });
+  const of = (issuer: Issuer) => freshClient(issuer);
+  const beside = (options: Partial<CaOptions>): Partial<Peer> => {
+    const other = made(options);
+    return { ca: { pem: c2.cert + other.cert }, client: of(other) };
+  };
+  const file = (...certificates: string[]): Partial<Peer> => ({ ca: { pem: certificates.join("") }, client });
+  const serverOf = (name: string): Partial<Peer> => {
+    const { cert } = issue(c2, { cn: "server", usage: "server", dns: [name] });
+    return { ca: { pem: cert }, client: "importer" };
+  };
+  const table: [what: string, overrides: Partial<Peer>, codes: FindingCode[], message?: RegExp][] = [
+    ["an expired one beside", file(made(past).cert, c2.cert), []],
+    ["one to come beside", file(made(future).cert, c2.cert), []],
+    ["one that is none beside", file(client.cert, c2.cert), []],
+    ["made anew with its key, and the expired one", file(anew(past), c2.cert), []],
+    ["one for servers and one for clients", beside({ usage: "client" }), []],
+    ["the server's own certificate", serverOf("*.mesh.cilium.io"), []],
+    ["that of another server", serverOf("c3.example"), ["ca-invalid"]],
+    ["for any use", file(anew({ usage: "any" })), []],
+    ["X.509 v1", file(anew({ flaw: "v1" })), []],
+    ["expired", file(anew(past)), ["ca-expired"], /^the CA file holds CN=c2 CA, which expired on \d{4}-\d\d-\d\d$/],
+    ["each expired", file(anew(past), made(past).cert), ["ca-expired", "ca-expired"]],
+    ["not valid yet", file(anew(future)), ["certificate-not-yet-valid"], /CN=c2 CA, which is valid only from/],
+    ["expired, and to come", file(made(past).cert, anew(future)), ["ca-expired", "certificate-not-yet-valid"]],
+    [
+      "none",
+      file(anew({ flaw: "no-ca" })),
+      ["ca-invalid"],
+      /the CA file holds CN=c2 CA, which is no CA that may sign$/,
+    ],
+    ["without keyCertSign", file(anew({ flaw: "no-cert-sign" })), ["ca-invalid"]],
+    ["for clients only", file(anew({ usage: "client" })), ["certificate-usage"], /not vouch for servers.*serverAuth$/],
+    ["for servers only", file(anew({ usage: "server" })), ["certificate-usage"], /not vouch for clients.*clientAuth$/],
+    ["expired, and not that of the client", file(made(past).cert), ["ca-expired", "certificate-not-signed"]],
+    ["without a client", { ca: { pem: anew(past) }, client: "importer" }, ["ca-expired"]],
+    [
+      "the client's expired",
+      beside(past),
+      ["ca-expired"],
+      /^the client certificate comes from CN=clients, which expired/,
+    ],
+    [
+      "the client's to come",
+      beside(future),
+      ["certificate-not-yet-valid"],
+      /comes from CN=clients, which is valid only/,
+    ],
+    [
+      "the client's is none",
+      beside({ flaw: "no-ca" }),
+      ["certificate-not-signed"],
+      /comes from CN=clients, which is no CA/,
+    ],
+    ["the client's is for servers", beside({ usage: "server" }), ["certificate-usage"], /comes from CN=clients/],
+    ["an intermediate expired", { client: of(below(past)) }, ["certificate-expired"], /from CN=middle, which expired/],
+    ["an intermediate to come", { client: of(below(future)) }, ["certificate-not-yet-valid"], /from CN=middle/],
+    ["an intermediate is none", { client: of(below({ flaw: "no-ca" })) }, ["certificate-not-signed"], /is no CA/],
+    ["an intermediate is of X.509 v1", { client: of(below({ flaw: "v1" })) }, ["certificate-not-signed"]],
+    ["an intermediate is for servers", { client: of(below({ usage: "server" })) }, ["certificate-usage"]],
+    [
+      "an intermediate and the CA expired",
+      { ...file(anew(past)), client: of(below(past)) },
+      ["ca-expired", "certificate-expired"],
+    ],
+    ["an expired one that nobody needs", { client: of({ ...c2, chain: below(past).cert }) }, []],
+  ];
+  for (const [what, overrides, expected, message = /^/] of table) {
+    const findings = judged(overrides);
+    assert.deepEqual(codes(findings), expected, what);
+    assert.match(findings[0]?.message ?? "", message, what);
+  }
 });
 
 test("the clock is the argument, not the machine's", () => {
   const later = new Date(NOW.getTime() + 4 * 365 * DAY);
   assert.deepEqual(codes(judged({}, later)), ["ca-expired", "certificate-expired"]);
-  assert.deepEqual(codes(judged({}, new Date(0))), ["certificate-not-yet-valid"]);
+  assert.deepEqual(codes(judged({}, new Date(0))), ["certificate-not-yet-valid", "certificate-not-yet-valid"]);
 });
 
 test("names and ids", () => {
