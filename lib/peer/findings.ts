@@ -33,6 +33,7 @@ export const FINDING_CODES = {
   "certificate-expires": "warning",
   "certificate-not-signed": "error",
   "certificate-usage": "error",
+  "no-common-name": "error",
   "key-invalid": "error",
   "key-mismatch": "error",
   "chain-order": "error",

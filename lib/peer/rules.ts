@@ -2,6 +2,7 @@
 import type { KeyObject, X509Certificate } from "node:crypto";
 import { findOverlaps, formatHostPort, isAddress, parseEndpoint } from "./address.ts";
 import {
+  commonName,
   covers,
   type Flaw,
   flawOf,
@@ -141,7 +142,7 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
     const privateKey: KeyObject | undefined = attempt(() => readPrivateKey(key), "key-invalid", "the key file");
     const leaf = chain?.[0];
     if (chain && leaf) {
-      findings.push(...checkValidity(leaf, place, now));
+      findings.push(...checkValidity(leaf, place, now), ...checkUse(leaf, place));
       if (privateKey && chain.slice(1).some((one) => keyFits(privateKey, one))) {
         findings.push(
           finding(
@@ -241,6 +242,20 @@ function told(issuer: X509Certificate, flaw: Flaw, purpose: Purpose): string {
     usage: `does not vouch for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
   };
   return `${nameOf(issuer.subject)}, which ${says[flaw]}`;
+}
+
+/** What keeps an etcd from taking a client certificate for that of a user. */
+function checkUse(leaf: X509Certificate, place: Place): Finding[] {
+  const findings: Finding[] = [];
+  if (!isFor("client", leaf)) {
+    const message = "the client certificate is not for clients: its extended key usage lacks clientAuth";
+    findings.push(finding("certificate-usage", place, message, REMEDY));
+  }
+  if (commonName(leaf) === undefined) {
+    const message = "the client certificate has no common name, so no etcd has a user for it";
+    findings.push(finding("no-common-name", place, message, REMEDY));
+  }
+  return findings;
 }
 
 /** Without the time. */

@@ -124,7 +124,13 @@ async function probePeer(
   return result;
 }
 
-const DISPROVED: FindingCode[] = ["ca-expired", "certificate-not-signed", "certificate-usage", "endpoint-not-covered"];
+const DISPROVED: FindingCode[] = [
+  "ca-expired",
+  "certificate-not-signed",
+  "certificate-usage",
+  "no-common-name",
+  "endpoint-not-covered",
+];
 
 /** A peer with what its importer has of its own, where it comes without. */
 function completed(peer: Peer, own: ProbeOptions["own"] = {}): Peer {

@@ -171,14 +171,16 @@ test("certificates from the year 1 on, and to 9999, are read as they are", () =>
   }
 });
 
-test("a client certificate without a name is told as such", () => {
+test("a client certificate without a name is told, and why it would not connect", () => {
   const one = full("c2", 2);
   const client = freshClient(ca, { cn: "" });
   const inspection = inspect([{ ...one, peer: { ...one.peer, ca: { pem: ca.cert }, client } }]);
-  assert.equal(inspection.peers[0]?.user, undefined);
+  const [report] = inspection.peers;
+  assert.deepEqual([report?.verdict, report?.user], ["fails", undefined]);
   const text = texts(inspection);
   assert.match(text, /client {3}\(no name\), EC/);
   assert.match(text, /comes as user \(none\)/);
+  assert.match(text, /\[no-common-name\]/);
 });
 
 test("10,000 names in a certificate of a megabyte, and names with terminal escapes", () => {

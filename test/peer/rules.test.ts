@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type Judge, type StandingPeer, samePeer } from "../../lib/peer/rules.ts";
-import { type CaOptions, type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
+import { type CaOptions, type Issuer, issue, type LeafOptions, makeCa } from "../../lib/sandbox/pki.ts";
 import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
 
@@ -155,7 +155,7 @@ test("a CA file is as good as the best of it, and the client certificate as its 
   const anew = (options: Partial<CaOptions>) => makeCa({ cn: "c2 CA", privateKey: c2.key, ...options }).cert;
   const made = (options: Partial<CaOptions>) => makeCa({ cn: "clients", ...options });
   const below = (options: Partial<CaOptions>) => makeCa({ cn: "middle", issuer: c2, ...options });
-  const of = (issuer: Issuer) => freshClient(issuer);
+  const of = (issuer: Issuer, options: Partial<LeafOptions> = {}) => freshClient(issuer, options);
   const beside = (options: Partial<CaOptions>): Partial<Peer> => {
     const other = made(options);
     return { ca: { pem: c2.cert + other.cert }, client: of(other) };
@@ -220,6 +220,15 @@ test("a CA file is as good as the best of it, and the client certificate as its 
       ["ca-expired", "certificate-expired"],
     ],
     ["an expired one that nobody needs", { client: of({ ...c2, chain: below(past).cert }) }, []],
+    ["a client for servers", { client: of(c2, { usage: "server" }) }, ["certificate-usage"], /is not for clients/],
+    ["a client for any use", { client: of(c2, { usage: "any" }) }, []],
+    ["a client that does not say for what", { client: of(c2, { usage: "none" }) }, []],
+    ["a client without a name", { client: of(c2, { cn: "" }) }, ["no-common-name"]],
+    [
+      "a client without a name, nor a CA",
+      { ca: "system", client: of(c2, { cn: "" }) },
+      ["system-roots", "no-common-name"],
+    ],
   ];
   for (const [what, overrides, expected, message = /^/] of table) {
     const findings = judged(overrides);
