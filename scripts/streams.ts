@@ -2,19 +2,18 @@
 import { fstatSync, writeSync } from "node:fs";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 
-/** Why stdout takes no more, as the system says it. */
-let lost: string | undefined;
+let unread = false;
 
 /** Whether whoever read stdout is gone: it has read enough, as `| head -1` does. */
 export function isUnread(): boolean {
-  return lost !== undefined;
+  return unread;
 }
 
 /** Has a lost stream end nothing: what would be told on stderr is lost then, and the work goes on. */
 export function guardStreams(): void {
   process.stderr.on("error", () => {});
-  process.stdout.on("error", ({ code = "" }: NodeJS.ErrnoException) => {
-    lost = code;
+  process.stdout.on("error", () => {
+    unread = true;
   });
 }
 
