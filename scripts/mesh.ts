@@ -109,9 +109,9 @@ export function working(args: MeshArguments, question: string) {
     showFindings(result.left, style).forEach(tell);
     if (code === EXIT.failed && writing) tell(`run again to complete: ${inLine(again)}`);
     if (args.diff && result.left.length > 0) return EXIT.refused;
-    if (code !== EXIT.done || !writing) return code;
+    if (code !== EXIT.done) return code;
     if (result.left.length > 0) return EXIT.findings;
-    return args.wait ? waiting(sources, args, timeout) : code;
+    return args.wait && writing ? waiting(sources, args, timeout) : code;
   };
   return { read, write, finish };
 }
