@@ -115,10 +115,8 @@ async function parse<O extends Record<string, Option>>(
 ): Promise<Arguments<O> | undefined> {
   const { options, positionals } = command;
   const all = Object.entries<Option>({ ...options, ...common });
-  const aliases = Object.fromEntries(all.map(([name, { alias }]) => [name, [alias ?? []].flat()]));
   const ofType = (wanted: Options["type"]) => all.filter(([, { type }]) => type === wanted).map(([name]) => name);
   const args = parseArguments(plain(argv, all, program), {
-    alias: aliases,
     string: ofType("string"),
     boolean: ofType("boolean"),
     number: ofType("number"),

@@ -1,5 +1,6 @@
 /** The clusters that a program's arguments name. */
 import type { KubernetesApi } from "../lib/cluster/api.ts";
+import { distinct } from "../lib/cluster/distinct.ts";
 import {
   type Context,
   type Impersonation,
@@ -36,7 +37,7 @@ export async function clustersOf(
   names: readonly string[] | "all",
   once: string,
 ): Promise<MemberSource[]> {
-  if (names !== "all") return distinct(args, await contextsOf(args, names), once);
+  if (names !== "all") return sources(args, await contextsOf(args, names), once);
   const kubeconfig = await loadKubeconfig({ env: process.env, path: args.kubeconfig });
   const all = inNaturalOrder(kubeconfig.contexts.keys()).map(async (name): Promise<Context | MemberSource> => {
     try {
@@ -51,22 +52,17 @@ export async function clustersOf(
       };
     }
   });
-  return distinct(args, await Promise.all(all), once);
+  return sources(args, await Promise.all(all), once);
 }
 
-function distinct(args: ClusterArguments, contexts: readonly (Context | MemberSource)[], once: string): MemberSource[] {
-  const seen = new Map<string, string>();
-  return contexts.flatMap((context) => {
-    if ("open" in context) return [context];
-    const key = targetKey(context);
-    const same = seen.get(key);
-    if (same !== undefined) {
-      warn(`contexts ${same} and ${context.name} reach the same cluster, which is ${once} once`);
-      return [];
-    }
-    seen.set(key, context.name);
-    return [{ source: context.name, open: () => connectFor(args, context) }];
-  });
+function sources(args: ClusterArguments, contexts: readonly (Context | MemberSource)[], once: string): MemberSource[] {
+  const named = (way: Context | MemberSource) => ("open" in way ? way.source : way.name);
+  const ways = distinct(
+    contexts,
+    (way) => ("open" in way ? undefined : targetKey(way)),
+    (same, other) => warn(`contexts ${named(same)} and ${named(other)} reach the same cluster, which is ${once} once`),
+  );
+  return ways.map((way) => ("open" in way ? way : { source: way.name, open: () => connectFor(args, way) }));
 }
 
 /** cluster2 before cluster10. */

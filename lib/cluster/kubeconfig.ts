@@ -3,7 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import { formatCertificates, PemError, readCertificates } from "../peer/certificate.ts";
+import { certificateBlocks, formatCertificates, PemError, readCertificates } from "../peer/certificate.ts";
 import { nearestOf } from "../peer/nearest.ts";
 import {
   type Cluster,
@@ -247,8 +247,7 @@ export async function readPem(source: PemSource, what: string): Promise<string> 
 
 /** The certificates of a PEM text; as in Go, those that cannot be read are passed over. */
 function authorities(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.flatMap((block) => {
+  return certificateBlocks(pem).flatMap((block) => {
     try {
       return readCertificates(block);
     } catch (error) {

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import * as tls from "node:tls";
+import { certificateBlocks } from "../peer/certificate.ts";
 
 /** Where Go looks for the system's bundle; the first that can be read counts. */
 const BUNDLES = [
@@ -32,11 +33,11 @@ export function systemRoots(env: NodeJS.ProcessEnv): string[] | undefined {
   if (!known.has(key)) {
     const folders = SSL_CERT_DIR ? SSL_CERT_DIR.split(delimiter) : FOLDERS;
     const texts = [
-      ...(SSL_CERT_FILE ? [SSL_CERT_FILE].flatMap(read) : [...ofPlatform(), ...ofFirst(BUNDLES)]),
+      ...(SSL_CERT_FILE ? read(SSL_CERT_FILE) : [...ofPlatform(), ...ofFirst(BUNDLES)]),
       ...folders.flatMap(filesIn).flatMap(read),
     ];
-    const found = texts.flatMap(certificatesIn);
-    const extra = NODE_EXTRA_CA_CERTS ? read(NODE_EXTRA_CA_CERTS).flatMap(certificatesIn) : [];
+    const found = texts.flatMap(certificateBlocks);
+    const extra = NODE_EXTRA_CA_CERTS ? read(NODE_EXTRA_CA_CERTS).flatMap(certificateBlocks) : [];
     const none = found.length === 0 && !SSL_CERT_FILE && !SSL_CERT_DIR;
     known.set(key, none ? undefined : [...new Set([...found, ...extra])]);
   }
@@ -72,8 +73,4 @@ function read(path: string): string[] {
   } catch {
     return [];
   }
-}
-
-function certificatesIn(pem: string): string[] {
-  return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
 }

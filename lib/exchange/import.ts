@@ -1,6 +1,7 @@
 /** Importing peers into several targets: all are checked before anything is written anywhere. */
 import { setImmediate as turn } from "node:timers/promises";
 import type { KubernetesApi } from "../cluster/api.ts";
+import { distinct } from "../cluster/distinct.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
@@ -11,7 +12,7 @@ import { keyOf, type Preview, preview } from "./preview.ts";
 import { type GivenEndpoint, makeOut } from "./reach.ts";
 import { rereadTarget } from "./read-target.ts";
 import { readStanding, standingPeer } from "./standing.ts";
-import { distinctTargets, type Target } from "./target.ts";
+import type { Target } from "./target.ts";
 
 /** How many targets are read, and written, at a time, unless something else is said. */
 export const PARALLEL = 8;
@@ -88,9 +89,9 @@ export async function importPeers(
   });
   try {
     const [readings, { peers, findings: found }] = await Promise.all([opening, readPeers()]);
-    const targets = distinctTargets(
+    const targets = distinct(
       readings.filter(succeeded),
-      ({ target }) => target,
+      ({ target }) => target.identity,
       (same, other) => {
         const message = `reaches the same cluster as ${same.target.source}, which is written once`;
         options.warn([finding("same-cluster", { source: other.target.source }, message)]);
@@ -118,11 +119,11 @@ export async function importPeers(
     const forbidden = await inParallel(ready, async ({ api, target }, i) =>
       options.forbidden?.(api, target, plans[i] as Plan),
     );
-    const others = [
+    const findings = unique([
       ...forbidden.filter(succeeded).flatMap((found = []) => found),
       ...found.filter((one) => !isReplaced(one, options.endpoints)),
-    ];
-    const findings = unique([...others, ...plans.flatMap((one) => one.findings)]);
+      ...plans.flatMap((one) => one.findings),
+    ]);
     if (hasErrors(findings)) return { refused: findings };
     options.warn(findings);
 
@@ -163,7 +164,7 @@ export async function importPeers(
         if (options.dryRun === "client") return { target, plan: first, previews: previewed(target, first) };
         let current = target;
         const stored = new Map<string, Stored>();
-        const carriedOut = await applyPlan(api, target, first, {
+        const done = await applyPlan(api, target, first, {
           dryRun: options.dryRun === "server",
           metadataOnly: !options.previews,
           ...(options.signal && { signal: options.signal }),
@@ -178,14 +179,14 @@ export async function importPeers(
             if (options.dryRun === "none") writes.set(source, (writes.get(source) ?? 0) + 1);
           },
         });
-        return { target: current, plan: carriedOut, previews: previewed(current, carriedOut, stored) };
+        return { target: current, plan: done, previews: previewed(current, done, stored) };
       },
       options.parallel,
       (result, i) => options.finished?.(reportOf(ready[i]?.source.source ?? "", result)),
     );
-    const done = new Map(ready.map(({ source }, i) => [source, written[i]]));
+    const results = new Map(ready.map(({ source }, i) => [source, written[i]]));
     const reports = sources.flatMap((source, i) => {
-      const result = done.get(source) ?? (readings[i] instanceof UserError ? readings[i] : undefined);
+      const result = results.get(source) ?? (readings[i] instanceof UserError ? readings[i] : undefined);
       return result === undefined ? [] : [reportOf(source.source, result)];
     });
     return { reports };

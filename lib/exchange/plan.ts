@@ -1,5 +1,5 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
-import { endpointHostnames, isOwnCache } from "../peer/etcd-config.ts";
+import { endpointHostnames } from "../peer/etcd-config.ts";
 import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
@@ -9,7 +9,7 @@ import type { Change } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
 import { type GivenEndpoint, reach } from "./reach.ts";
 import { type OpenSecret, planSecret } from "./secret-change.ts";
-import { homeOf, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
+import { homeOf, leadingTo, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
 import { asItStands, chooseTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users-change.ts";
@@ -242,14 +242,10 @@ function withoutSelf({ facts, source }: Target, candidates: readonly SourcedPeer
  */
 function wouldBeCut({ name, endpoints }: Peer, standing: Standing, unresolved: ReadonlySet<string>): boolean {
   const { remote, agents } = standing;
-  const direct = (secret: OpenSecret) => {
-    const config = secret.entries.get(name)?.config;
-    return config && !isOwnCache(config.endpoints) ? config : undefined;
-  };
-  const moves = remote !== agents && direct(agents) !== undefined;
-  const config = moves ? direct(agents) : direct(remote);
-  if (!config) return false;
-  const stood = moves ? [] : endpointHostnames(config.endpoints);
+  const moves = remote !== agents && leadingTo(agents, name) !== undefined;
+  const stands = leadingTo(moves ? agents : remote, name);
+  if (!stands) return false;
+  const stood = moves ? [] : endpointHostnames(stands.config.endpoints);
   return endpointHostnames(endpoints).some((host) => unresolved.has(host) && !stood.includes(host));
 }
 

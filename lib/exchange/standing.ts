@@ -1,9 +1,10 @@
 /** What peers stand in a target, wherever an upgrade left them. Pure. */
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
-import { isOwnCache } from "../peer/etcd-config.ts";
+import { type EtcdConfig, isOwnCache } from "../peer/etcd-config.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
 import { AGENTS_SECRET, isClusterName, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
+import type { Entry } from "../peer/secret.ts";
 import { type OpenSecret, openSecret } from "./secret-change.ts";
 import type { Target } from "./target.ts";
 
@@ -32,10 +33,13 @@ export function readStanding(target: Target, findings: Finding[]): Standing {
 
 /** The Secret that tells how to reach a peer: usually {@link Standing.remote}, after a switch of KVStoreMesh the other. */
 export function homeOf({ remote, agents, kvstoremesh }: Standing, name: string): OpenSecret | undefined {
-  return [remote, agents, kvstoremesh].find((secret) => {
-    const config = secret.entries.get(name)?.config;
-    return config && !isOwnCache(config.endpoints);
-  });
+  return [remote, agents, kvstoremesh].find((secret) => leadingTo(secret, name));
+}
+
+/** A Secret's entry for a peer; undefined also where it leads to the cluster's own copy, or cannot be read. */
+export function leadingTo({ entries }: OpenSecret, name: string): (Entry & { config: EtcdConfig }) | undefined {
+  const entry = entries.get(name);
+  return entry?.config && !isOwnCache(entry.config.endpoints) ? { ...entry, config: entry.config } : undefined;
 }
 
 /**
@@ -74,8 +78,7 @@ export function unwritten({ remote, agents }: Standing, name: string): string[] 
  */
 export function standingWhole(target: Target, standing: Standing, name: string, now: Date): SourcedPeer | Finding {
   const first = standingPeer(target, standing, name);
-  const agents = standing.agents.entries.get(name);
-  const reachesIt = agents?.config && !isOwnCache(agents.config.endpoints) ? agents.peer : undefined;
+  const reachesIt = leadingTo(standing.agents, name)?.peer;
   if (standing.remote === standing.agents || !reachesIt || homeOf(standing, name) === standing.agents) return first;
   const { source } = target;
   const second = { peer: { ...reachesIt, facts: recordedFacts(standing.records.get(name)) }, source };

@@ -41,23 +41,3 @@ export interface Target {
   /** What any of the workloads resolves, also those that no longer read the configs. */
   aliases: HostAlias[];
 }
-
-/**
- * Of several items for one cluster, the first.
- *
- * @param told of each that is left out, with the one that stays.
- */
-export function distinctTargets<T>(
-  items: readonly T[],
-  targetOf: (item: T) => Target,
-  told: (stays: T, other: T) => void,
-): T[] {
-  const seen = new Map<string, T>();
-  return items.filter((item) => {
-    const { identity } = targetOf(item);
-    const same = identity === undefined ? undefined : seen.get(identity);
-    if (same !== undefined) told(same, item);
-    else if (identity !== undefined) seen.set(identity, item);
-    return same === undefined;
-  });
-}

@@ -1,12 +1,13 @@
 /** Clusters that are to be written: each read once, as what others extract and as what is imported into. */
 import type { KubernetesApi, Subject } from "../cluster/api.ts";
 import { configMaps, daemonSets, deployments, secrets } from "../cluster/api.ts";
+import { distinct } from "../cluster/distinct.ts";
 import { limited } from "../cluster/limited.ts";
 import type { Change } from "../exchange/change.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
 import type { ImportOptions, TargetSource } from "../exchange/import.ts";
 import type { Plan } from "../exchange/plan.ts";
-import { distinctTargets, type Target } from "../exchange/target.ts";
+import type { Target } from "../exchange/target.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { readMember, type Seen } from "./member.ts";
@@ -46,16 +47,16 @@ export async function readMembers(
 ): Promise<{ members: OpenMember[]; unread: Finding[]; same: Map<string, string> }> {
   const { members, unread } = await readEach(sources, options);
   const same = new Map<string, string>();
-  const distinct = distinctTargets(
+  const once = distinct(
     members,
-    ({ target }) => target,
+    ({ target }) => target.identity,
     (stays, { source, api }) => {
       options.warn(`${source}: reaches the same cluster as ${stays.source}, which is taken once`);
       same.set(source, stays.source);
       api.close();
     },
   );
-  return { members: distinct, unread, same };
+  return { members: once, unread, same };
 }
 
 /** As {@link readMembers}, with a member for each context. */
@@ -81,7 +82,7 @@ export async function readEach(
         } catch (error) {
           api?.close();
           if (!(error instanceof UserError)) throw error;
-          unread.push(finding("cluster-unreadable", { source }, error.message.replace(/\n\s*/g, "; ")));
+          unread.push(finding("cluster-unreadable", { source }, error.inOneLine));
           return [];
         }
       }),

@@ -1,10 +1,10 @@
 /** The state of a mesh: what each cluster tells of itself and of its peers, put together. */
 import type { V1Pod } from "@kubernetes/client-node";
 import type { KubernetesApi } from "../cluster/api.ts";
+import { distinct } from "../cluster/distinct.ts";
 import { limited } from "../cluster/limited.ts";
 import { isReady, waitingFor } from "../cluster/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
-import { distinctTargets } from "../exchange/target.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
@@ -78,9 +78,9 @@ export async function meshStatus(sources: readonly MemberSource[], options: Stat
   const enter = limited(PARALLEL);
   const read = await Promise.all(sources.map((source) => enter(() => look(source, options))));
   const clusters = read.map(({ status }) => status);
-  const once = distinctTargets(
+  const once = distinct(
     read.filter(isRead),
-    ({ member }) => member.target,
+    ({ member }) => member.target.identity,
     (same, { status }) => {
       const message = `reaches the same cluster as ${same.status.source}`;
       status.findings.push(finding("same-cluster", { source: status.source }, message, "name one of the two contexts"));
@@ -127,7 +127,7 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
       peer = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve, warn });
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${inOneLine(error)}`));
+      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.inOneLine}`));
     }
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
@@ -154,17 +154,12 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     return { status, member: { ...member, peer } };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const message = inOneLine(error);
+    const message = error.inOneLine;
     findings.push(finding("cluster-unreadable", place, message));
     return { status: { source, error: message, pods: [], findings } };
   } finally {
     api?.close();
   }
-}
-
-/** What an error says, with what it says below. */
-function inOneLine(error: UserError): string {
-  return error.message.replace(/\n\s*/g, "; ");
 }
 
 function containersOf({ spec, status }: V1Pod): ContainerState[] {

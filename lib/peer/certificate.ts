@@ -13,6 +13,11 @@ export function hasPem(text: string): boolean {
   return text.search(BLOCK) !== -1;
 }
 
+/** The blocks of certificates in a PEM text, each a text of its own, whether they can be read or not. */
+export function certificateBlocks(pem: string): string[] {
+  return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+}
+
 /** The same texts are read again for every peer, Secret and target, and reading one takes half a millisecond. */
 const parsed = new Map<string, readonly X509Certificate[]>();
 

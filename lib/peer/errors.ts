@@ -13,4 +13,9 @@ export class UserError extends Error {
     this.name = "UserError";
     this.exitCode = exitCode;
   }
+
+  /** What it says, with what it says below, in one line. */
+  get inOneLine(): string {
+    return this.message.replace(/\n\s*/g, "; ");
+  }
 }

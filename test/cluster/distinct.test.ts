@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { distinctTargets } from "../../lib/exchange/target.ts";
+import { distinct } from "../../lib/cluster/distinct.ts";
 import { targetOf } from "../support/targets.ts";
 
 test("of several ways to one cluster the first is taken; where a cluster cannot be told, each is its own", () => {
@@ -8,9 +8,9 @@ test("of several ways to one cluster the first is taken; where a cluster cannot 
     targetOf("1.20", { source: `c${i}`, identity }),
   );
   const told: string[] = [];
-  const taken = distinctTargets(
+  const taken = distinct(
     ways,
-    (target) => target,
+    ({ identity }) => identity,
     (stays, other) => told.push(`${other.source} as ${stays.source}`),
   );
   assert.deepEqual(
