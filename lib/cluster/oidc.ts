@@ -1,6 +1,5 @@
 /** The id token of a kubeconfig's auth-provider `oidc`, renewed and kept as kubectl does it. */
-import { randomUUID } from "node:crypto";
-import { chmod, chown, readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { chmod, chown, readFile, realpath, stat, unlink, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +9,7 @@ import { UserError } from "../peer/errors.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import { type AuthProvider, type Context, parseUrl } from "./kubeconfig.ts";
 import { bare, portOf, proxyFor, tunnel } from "./proxy.ts";
+import { replaceFile } from "./replace-file.ts";
 import { systemRoots } from "./roots.ts";
 
 /** What replaced the providers that Kubernetes no longer has. */
@@ -189,15 +189,13 @@ async function locked(lock: string): Promise<boolean> {
 /** Replaces a file's content, whole where that can be; its mode and its owner stay. */
 async function replace(file: string, text: string): Promise<void> {
   const { mode, uid, gid } = await stat(file);
-  const temporary = `${file}.${randomUUID()}`;
   try {
-    await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
-    await chown(temporary, uid, gid);
-    // Only now: the umask takes from what a file is made with.
-    await chmod(temporary, mode & 0o7777);
-    await rename(temporary, file);
+    await replaceFile(file, text, async (temporary) => {
+      await chown(temporary, uid, gid);
+      // Only now: the umask takes from what a file is made with.
+      await chmod(temporary, mode & 0o7777);
+    });
   } catch {
-    await unlink(temporary).catch(() => {});
     // A file that is mounted by itself cannot be replaced, nor one in a folder or of an owner that is not ours.
     await writeFile(file, text);
   }

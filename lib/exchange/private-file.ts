@@ -1,7 +1,6 @@
 /** Files that hold private keys. */
-import { randomBytes } from "node:crypto";
-import { open, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { realpath, stat, writeFile } from "node:fs/promises";
+import { replaceFile } from "../cluster/replace-file.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 
 /**
@@ -13,7 +12,7 @@ import { EXIT, UserError } from "../peer/errors.ts";
 export async function writePrivately(path: string, text: string): Promise<void> {
   try {
     const status = await stat(path).catch(unlessMissing);
-    if (status === undefined || status.isFile()) await replace(status ? await realpath(path) : path, text);
+    if (status === undefined || status.isFile()) await replaceFile(status ? await realpath(path) : path, text);
     else await writeFile(path, text);
   } catch (error) {
     throw new UserError(`${path} cannot be written (${(error as NodeJS.ErrnoException).code})`, EXIT.failed);
@@ -22,21 +21,4 @@ export async function writePrivately(path: string, text: string): Promise<void> 
 
 function unlessMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== "ENOENT") throw error;
-}
-
-async function replace(path: string, text: string): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
-  try {
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw error;
-  }
 }
