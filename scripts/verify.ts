@@ -2,9 +2,9 @@
 import { readPeers, readText } from "../lib/exchange/files.ts";
 import { ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import type { Finding } from "../lib/peer/findings.ts";
+import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import type { ClientCertificate } from "../lib/peer/peer.ts";
-import type { SourcedPeer } from "../lib/peer/rules.ts";
+import { checkPeer, type SourcedPeer } from "../lib/peer/rules.ts";
 import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/probe.ts";
 import { showFindings } from "../lib/show/findings.ts";
 import { harmless, inLine, styleFor } from "../lib/show/style.ts";
@@ -141,11 +141,13 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[]) {
     return { groups, unreadable: false, failed };
   }
   const [member] = members;
-  const { peers, findings } = await readPeers(paths, new Date());
-  // What checkPeer says of a peer is said again with its answers.
+  const now = new Date();
+  const { peers, findings } = await readPeers(paths, now);
+  // The probe reports these again, with the peer's answers.
+  const repeated = new Set(peers.flatMap((one) => checkPeer(one, now)).map((one) => JSON.stringify(one)));
+  const others = findings.filter((one) => !repeated.has(JSON.stringify(one)));
   const names = new Set(peers.map(({ peer }) => peer.name));
-  const others = findings.filter(({ key }) => key === undefined || !names.has(key));
-  const unreadable = others.some(({ severity }) => severity === "error");
+  const unreadable = hasErrors(others.filter(({ key }) => key === undefined || !names.has(key)));
   const group: Group = { peers, findings: others, own: { ...(member && ownOf(member)), ...given } };
   return { groups: [group], unreadable, failed };
 }

@@ -10,6 +10,7 @@ export const FINDING_CODES = {
   "data-invalid": "error",
   "no-peer": "error",
   "schema-newer": "warning",
+  "facts-of-other-cluster": "warning",
   // The config of a peer.
   "config-invalid": "error",
   "config-fields-ignored": "warning",

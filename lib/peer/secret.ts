@@ -1,16 +1,8 @@
 /** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
-import {
-  PEERS,
-  readFacts,
-  readPeerRecords,
-  recordedFacts,
-  SCHEMA,
-  SCHEMA_VERSION,
-  unreadFact,
-  writeFacts,
-} from "./annotations.ts";
+import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
 import { contentHash, normalizeCa, PemError } from "./certificate.ts";
+import { checkAnnotations } from "./check-annotations.ts";
 import { decoded, textOf } from "./content.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
@@ -176,23 +168,14 @@ export function readPeerFile(
   const place = { source };
   const { files, findings } = decodeFiles(secret, place);
   const annotations = secret.metadata?.annotations ?? {};
-  if (Number(annotations[SCHEMA]) > SCHEMA_VERSION) {
-    findings.push(
-      finding(
-        "schema-newer",
-        place,
-        `annotations of schema ${annotations[SCHEMA]}; this version knows ${SCHEMA_VERSION}`,
-        "update clustermesh-secrets if something is missed",
-      ),
-    );
-  }
   const entries = readEntries(files, annotations, source);
   if (entries.length === 0 && findings.length === 0) {
     findings.push(
       finding("no-peer", place, "the Secret holds no etcd config", "expected one key for each cluster, by its name"),
     );
   }
-  findings.push(...checkNumbers(annotations, source), ...entries.flatMap((entry) => entry.findings));
+  const names = entries.map(({ name }) => name);
+  findings.push(...checkAnnotations(annotations, names, source), ...entries.flatMap((entry) => entry.findings));
   for (const { name, config } of entries) {
     if (!config || config.otherFields.length === 0) continue;
     const fields = config.otherFields.join(", ");
@@ -206,21 +189,6 @@ export function readPeerFile(
     layouts: new Map(entries.map(({ name, keys }) => [name, layoutOf(name, keys, ours)])),
     findings,
   };
-}
-
-/** The two numbers by which clusters are compared: one that cannot be read is not passed over as one that is not there. */
-function checkNumbers(annotations: Readonly<Record<string, string>>, source: string): Finding[] {
-  const wrong = (fact: "id" | "maxConnectedClusters", code: "id-illegal" | "maximum-differs", message: string) => {
-    const text = unreadFact(annotations, fact);
-    const place = { source, key: readFacts(annotations).name };
-    return text === undefined
-      ? []
-      : [finding(code, place, `${JSON.stringify(text)} ${message}`, "extract the peer anew")];
-  };
-  return [
-    ...wrong("id", "id-illegal", "is no cluster id: it is a whole number from 1 to 511"),
-    ...wrong("maxConnectedClusters", "maximum-differs", "is no max-connected-clusters: it is 255 or 511"),
-  ];
 }
 
 /** A config, and those of its TLS files that stand beside it in the Secret. */

@@ -1,5 +1,7 @@
 /** How text is shown: colours only on a terminal that wants them, and nothing that could harm one. Pure. */
 
+export { enumerate } from "../peer/enumerate.ts";
+
 export interface Style {
   bold(text: string): string;
   dim(text: string): string;
@@ -26,11 +28,4 @@ export function harmless(text: string): string {
 /** A name from files and servers, {@link harmless} and in one line, so that it cannot pass for another. */
 export function inLine(text: string): string {
   return harmless(text).replaceAll("\n", "\\n");
-}
-
-/** `a`, `a and b`, `a, b and c`; more than `most` are counted. */
-export function enumerate(items: readonly string[], most = 12): string {
-  const shown = items.length > most ? [...items.slice(0, most - 1), `${items.length - most + 1} more`] : [...items];
-  const last = shown.pop() ?? "";
-  return shown.length === 0 ? last : `${shown.join(", ")} and ${last}`;
 }
