@@ -1,9 +1,9 @@
 /** `clustermesh-secrets status`: every pair of clusters. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { stateOf } from "../lib/mesh/pairs.ts";
 import { type MeshStatus, meshStatus } from "../lib/mesh/status.ts";
+import { findingsOf, reportOf } from "../lib/mesh/status-report.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { findingsOf, showMermaid, showStatus } from "../lib/show/status.ts";
+import { showMermaid, showStatus } from "../lib/show/status.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
 import { failOnOption, fails, printDocument } from "./report.ts";
@@ -107,7 +107,7 @@ function progress(status: MeshStatus): string {
 
 function print(status: MeshStatus, { output }: Arguments<typeof options>): void {
   if (output === "json" || output === "yaml") {
-    printDocument({ ...status, pairs: status.pairs.map((pair) => ({ ...pair, state: stateOf(pair) })) }, output);
+    printDocument(reportOf(status), output);
   } else if (output === "mermaid") toStdout(showMermaid(status));
   else {
     const lines = showStatus(status, styleFor(process.stdout, process.env), output === "wide");

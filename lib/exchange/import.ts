@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { KubernetesApi } from "../cluster/api.ts";
 import { distinct } from "../cluster/distinct.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
-import { type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
+import { dedupeFindings, type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
 import { applyPlan, type Stored } from "./apply.ts";
 import type { Change } from "./change.ts";
@@ -119,7 +119,7 @@ export async function importPeers(
     const forbidden = await inParallel(ready, async ({ api, target }, i) =>
       options.forbidden?.(api, target, plans[i] as Plan),
     );
-    const findings = unique([
+    const findings = dedupeFindings([
       ...forbidden.filter(succeeded).flatMap((found = []) => found),
       ...found.filter((one) => !isReplaced(one, options.endpoints)),
       ...plans.flatMap((one) => one.findings),
@@ -133,7 +133,7 @@ export async function importPeers(
         planOptions = { ...planOptions, restarts: "all" };
         plans = await planAll();
         // What was held back is written now, and so judged now.
-        const more = unique([...findings, ...plans.flatMap((one) => one.findings)]).slice(findings.length);
+        const more = dedupeFindings([...findings, ...plans.flatMap((one) => one.findings)]).slice(findings.length);
         if (hasErrors(more)) return { refused: more };
         options.warn(more);
       }
@@ -264,8 +264,4 @@ async function inParallel<T, R>(
   };
   await Promise.all(Array.from({ length: Math.min(most, items.length) }, worker));
   return results;
-}
-
-function unique(findings: readonly Finding[]): Finding[] {
-  return [...new Map(findings.map((one) => [JSON.stringify(one), one])).values()];
 }

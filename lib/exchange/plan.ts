@@ -1,6 +1,6 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
-import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
+import { type Finding, type FindingCode, finding, type RemedyTemplate } from "../peer/findings.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { COMMON_FILES, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
@@ -9,7 +9,7 @@ import type { Change } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
 import { type GivenEndpoint, reach } from "./reach.ts";
 import { type OpenSecret, planSecret } from "./secret-change.ts";
-import { homeOf, leadingTo, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
+import { homeOf, importFile, leadingTo, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
 import { asItStands, chooseTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users-change.ts";
@@ -84,7 +84,9 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   }));
   if (peers.length > 0) {
     const stay = rest.map((name) => ({ name, ...recordedFacts(records.get(name)) }));
-    findings.push(...checkMesh(peers, { source: target.source, facts: target.facts, standing: stay }));
+    const idsRecorded = peers.every(({ peer: { name, facts } }) => facts.id === recordedFacts(records.get(name)).id);
+    const { source, facts } = target;
+    findings.push(...checkMesh(peers, { source, facts, standing: stay, idsRecorded }));
   }
 
   const chosen: Peer[] = [];
@@ -172,7 +174,7 @@ function standingAgain(
   findings: Finding[],
 ): SourcedPeer[] {
   const { source, facts } = target;
-  const found = (code: FindingCode, key: string, message: string, remedy: string) =>
+  const found = (code: FindingCode, key: string, message: string, remedy: string | RemedyTemplate) =>
     findings.push(finding(code, { source, key }, message, remedy));
   for (const [name, given] of endpoints) {
     if (name === facts.name || inFiles.has(name)) continue;
@@ -193,7 +195,7 @@ function standingAgain(
     const fields = unwritten(standing, name);
     if (fields.length > 0) {
       const message = `the config of ${name} has ${fields.slice(0, 5).join(", ")}, which this program does not write, so it stays as it is`;
-      found(given ? "endpoint-needs-file" : "config-fields-ignored", name, message, `import the file of ${name}`);
+      found(given ? "endpoint-needs-file" : "config-fields-ignored", name, message, importFile(name));
       return [];
     }
     const one = standingWhole(target, standing, name, now);
@@ -207,7 +209,12 @@ function standingAgain(
 function asUnusable(findings: readonly Finding[]): Finding[] {
   return findings.map((one) =>
     one.severity === "error"
-      ? finding("standing-unusable", one, `${one.key} cannot connect as it stands: ${one.message}`, one.remedy)
+      ? finding(
+          "standing-unusable",
+          one,
+          `${one.key} cannot connect as it stands: ${one.message}`,
+          one.remedyTemplate ?? one.remedy,
+        )
       : one,
   );
 }

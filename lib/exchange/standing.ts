@@ -1,7 +1,7 @@
 /** What peers stand in a target, wherever an upgrade left them. Pure. */
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { type EtcdConfig, isOwnCache } from "../peer/etcd-config.ts";
-import { type Finding, finding, hasErrors } from "../peer/findings.ts";
+import { type Finding, finding, hasErrors, type RemedyTemplate } from "../peer/findings.ts";
 import { AGENTS_SECRET, isClusterName, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import type { Entry } from "../peer/secret.ts";
@@ -60,7 +60,13 @@ export function standingPeer(target: Target, standing: Standing, name: string): 
   const message = problem
     ? `${name} cannot connect as it stands: ${problem.message}`
     : `${name} stands in ${AGENTS_SECRET} as this cluster's own copy, which nobody fetches: ${KVSTOREMESH_SECRET} lacks it`;
-  return finding("standing-unusable", place, message, `import the file of ${name}, or drop it with --prune`);
+  const template = "import the file of {peer}, or remove it with --prune";
+  return finding("standing-unusable", place, message, { template, values: { peer: name } });
+}
+
+/** The remedy if only the peer's file says what is needed. */
+export function importFile(peer: string): RemedyTemplate {
+  return { template: "import the file of {peer}", values: { peer } };
 }
 
 /** Fields of a standing peer's configs that would be lost if they were written again. */
@@ -86,5 +92,5 @@ export function standingWhole(target: Target, standing: Standing, name: string, 
   const connects = (one: SourcedPeer | Finding) => "peer" in one && !hasErrors(checkPeer(one, now));
   if (connects(first) !== connects(second)) return connects(first) ? first : second;
   const message = `${name} stands in both Secrets, and not the same: agents would lose what they reach it by`;
-  return finding("standing-unusable", { source, key: name }, message, `import the file of ${name}`);
+  return finding("standing-unusable", { source, key: name }, message, importFile(name));
 }

@@ -80,7 +80,7 @@ function clashes(members: readonly OpenMember[]): Finding[] {
     if (other === undefined || facts.name === undefined) return [];
     const message = `cluster-name is ${facts.name}, as in ${other.source}`;
     const remedy = "clusters of a mesh have distinct names";
-    return [finding("name-twice", { source }, message, remedy)];
+    return [finding("name-twice", { source }, message, remedy, { clusters: [other.source, source] })];
   });
 }
 

@@ -7,10 +7,19 @@ import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
 import { homeOf, readStanding } from "../exchange/standing.ts";
 import { planUsers } from "../exchange/users-change.ts";
 import { parseEndpoint } from "../peer/address.ts";
+import { recordedFacts } from "../peer/annotations.ts";
 import { certificateUser, overlap } from "../peer/certificate.ts";
-import { type Finding, type FindingCode, finding, type Place, told } from "../peer/findings.ts";
+import {
+  dedupeFindings,
+  type Finding,
+  type FindingCode,
+  finding,
+  type Place,
+  type RemedyTemplate,
+  told,
+} from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
-import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { checkPeer, type SourcedPeer, unknownId } from "../peer/rules.ts";
 import { ownOf, peersOf, type Seen } from "./member.ts";
 
 /** `missing`: the importer is not configured for this peer. */
@@ -93,12 +102,19 @@ function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse
   }
   // Once for the two of them.
   return own < peer
-    ? [finding("not-connected", place, `${own} and ${peer} are not configured for each other`, remedy)]
+    ? [
+        finding("not-connected", place, `${own} and ${peer} are not configured for each other`, remedy, {
+          clusters: [own, peer],
+        }),
+      ]
     : [];
 }
 
-function importCommand(from: string, to: string): string {
-  return `extract-secret --context ${from} | import-secrets --context ${to} -`;
+function importCommand(peer: string, importer: string): RemedyTemplate {
+  return {
+    template: "extract-secret --context {peer} | import-secrets --context {importer} -",
+    values: { peer, importer },
+  };
 }
 
 /** Judges the peers that one importer is configured for. */
@@ -120,9 +136,9 @@ function judgeOf(
   const { peers, findings: unusable } = peersOf(importer, standing);
   return (name) => {
     const place = { source, key: name };
-    const findings = [...unusable, ...planned.findings].filter(
-      ({ key, code }) => key === name && OF_INTEREST.includes(code),
-    );
+    const findings = [...unusable, ...planned.findings]
+      .filter(({ key, code }) => key === name && OF_INTEREST.includes(code))
+      .map((one) => ({ ...one, source }));
     const stands = peers.find(({ peer }) => peer.name === name);
     if (stands) findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now));
     const other = byName.get(name);
@@ -130,6 +146,7 @@ function judgeOf(
       findings.push(
         finding("peer-uncovered", place, `no context leads to ${name}, so it is not compared`, "name its context too"),
       );
+      if (recordedFacts(standing.records.get(name)).id === undefined) findings.push(unknownId(name, place, true));
     } else if (!other.peer || !stands) {
       // That it cannot be extracted is said of the cluster.
     } else {
@@ -152,7 +169,7 @@ function judgeOf(
     const anew = migrated.outcomes.get(name);
     const moves = anew === "moved" || (anew === "held" && homeOf(standing, name) !== standing.remote);
     if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
-    return unique(findings);
+    return dedupeFindings(findings);
   };
 }
 
@@ -163,7 +180,7 @@ function leftByUpgrade({ source, target }: Seen, name: string): Finding {
     "upgrade-left",
     { source, key: name },
     `${name} is laid out for another Cilium than the ${target.facts.version ?? "one"} that runs now`,
-    `import-secrets --context ${source} --migrate`,
+    { template: "import-secrets --context {importer} --migrate", values: { importer: source } },
   );
 }
 
@@ -247,15 +264,9 @@ function aliasesMissing({ missing }: Plan, peer: Peer | undefined, place: Place)
     .map(({ workload, hostnames }) => ({ workload, lacks: hostnames.filter((name) => hosts.has(name)) }))
     .filter(({ lacks }) => lacks.length > 0)
     .map(({ workload: { kind, name }, lacks }) =>
-      finding(
-        "host-alias-missing",
-        place,
-        `${kind} ${name} has no host alias for ${lacks.join(", ")}`,
-        `import-secrets --context ${place.source} --migrate --restart-agents`,
-      ),
+      finding("host-alias-missing", place, `${kind} ${name} has no host alias for ${lacks.join(", ")}`, {
+        template: "import-secrets --context {importer} --migrate --restart-agents",
+        values: { importer: place.source },
+      }),
     );
-}
-
-function unique(findings: readonly Finding[]): Finding[] {
-  return [...new Map(findings.map((one) => [JSON.stringify(one), one])).values()];
 }

@@ -172,24 +172,30 @@ function containersOf({ spec, status }: V1Pod): ContainerState[] {
 /** Names and ids are each cluster's own, and the maximum is that of all. */
 function clash(clusters: readonly ClusterStatus[]): void {
   const names = new Map<string, string>();
-  const ids = new Map<number, string>();
+  const ids = new Map<number, ClusterStatus>();
+  const called = (one: ClusterStatus) => one.name ?? one.source;
   const first = clusters.find(({ maxConnectedClusters }) => maxConnectedClusters !== undefined);
-  for (const { source, name, id, maxConnectedClusters: maximum, findings } of clusters) {
+  for (const cluster of clusters) {
+    const { source, name, id, maxConnectedClusters: maximum, findings } = cluster;
     const place = { source };
     const same = name === undefined ? undefined : names.get(name);
     if (same !== undefined) {
       findings.push(
-        finding("name-twice", place, `cluster-name is ${name}, as in ${same}`, "give each a name of its own"),
+        finding("name-twice", place, `cluster-name is ${name}, as in ${same}`, "give each a name of its own", {
+          clusters: [same, source],
+        }),
       );
     } else if (name !== undefined) names.set(name, source);
     const other = id === undefined ? undefined : ids.get(id);
     if (other !== undefined) {
-      findings.push(finding("id-twice", place, `cluster-id is ${id}, as in ${other}`, "give each an id of its own"));
-    } else if (id !== undefined) ids.set(id, source);
-    if (maximum !== undefined && maximum !== first?.maxConnectedClusters) {
-      const message = `max-connected-clusters is ${maximum}, in ${first?.source} ${first?.maxConnectedClusters}`;
+      const message = `cluster-id is ${id}, as in ${other.source}`;
+      const clusters: [string, string] = [called(other), called(cluster)];
+      findings.push(finding("id-twice", place, message, "give each an id of its own", { clusters }));
+    } else if (id !== undefined) ids.set(id, cluster);
+    if (first !== undefined && maximum !== undefined && maximum !== first.maxConnectedClusters) {
+      const message = `max-connected-clusters is ${maximum}, in ${first.source} ${first.maxConnectedClusters}`;
       const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
-      findings.push(finding("maximum-differs", place, message, remedy));
+      findings.push(finding("maximum-differs", place, message, remedy, { clusters: [called(first), called(cluster)] }));
     }
   }
 }

@@ -114,6 +114,13 @@ export interface Place {
   key?: string | undefined;
 }
 
+/** A remedy with its variable parts apart, so that findings with the same remedy can be reported together. */
+export interface RemedyTemplate {
+  /** Variable parts are written as `{name}`. */
+  template: string;
+  values: Readonly<Record<string, string>>;
+}
+
 export interface Finding extends Place {
   code: FindingCode;
   severity: Severity;
@@ -121,21 +128,63 @@ export interface Finding extends Place {
   message: string;
   /** What to do about it. */
   remedy?: string | undefined;
+  /** What `remedy` was made from, if other findings may have the same one for other clusters. */
+  remedyTemplate?: RemedyTemplate;
+  /** The two clusters of a symmetric finding, which holds for both and is reported once ({@link dedupeFindings}). */
+  clusters?: [string, string];
+  /** Set if it is about a peer that exists in the target already and is not imported now. */
+  existing?: true;
 }
 
 /**
  * Makes a finding; its severity follows from its code. What files and clusters say is told in it, each text in one line
  * and cut where it is absurdly long, but nothing that may be a key.
  */
-export function finding(code: FindingCode, { source, key }: Place, message: string, remedy?: string): Finding {
+export function finding(
+  code: FindingCode,
+  { source, key }: Place,
+  message: string,
+  remedy?: string | RemedyTemplate,
+  { clusters, existing }: Pick<Finding, "clusters" | "existing"> = {},
+): Finding {
+  const template = typeof remedy === "object" ? redactedTemplate(remedy) : undefined;
+  const text = typeof remedy === "object" ? fillTemplate(remedy) : remedy;
   return {
     code,
     severity: FINDING_CODES[code],
     source: oneLine(source),
     key: key === undefined ? undefined : told(key),
     message: told(message),
-    remedy: remedy === undefined ? undefined : told(remedy),
+    remedy: text === undefined ? undefined : told(text),
+    ...(template && { remedyTemplate: template }),
+    ...(clusters && { clusters: [told(clusters[0]), told(clusters[1])] }),
+    ...(existing && { existing }),
   };
+}
+
+/** A remedy's text; a value that is missing is written as its name in capitals, as a placeholder in a command. */
+export function fillTemplate({ template, values }: RemedyTemplate): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? name.toUpperCase());
+}
+
+function redactedTemplate({ template, values }: RemedyTemplate): RemedyTemplate {
+  return { template, values: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, told(value)])) };
+}
+
+/**
+ * Each finding once. A symmetric one is the same from either cluster and from any third one that has both as peers; of
+ * these the first stays. That a cluster id is used twice is reported as `id-twice`, unless only its owner says so.
+ */
+export function dedupeFindings(findings: readonly Finding[]): Finding[] {
+  const found = new Map<string, Finding>();
+  for (const one of findings) {
+    const { code, clusters } = one;
+    const fact = code === "id-of-target" ? "id-twice" : code;
+    const key = JSON.stringify(clusters ? [fact, ...[...clusters].sort()] : one);
+    const other = found.get(key);
+    if (!other || (code === fact && other.code !== fact)) found.set(key, one);
+  }
+  return [...found.values()];
 }
 
 /** What others wrote, as it may be told: {@link oneLine}, and {@link withoutKeys}. */

@@ -12,7 +12,7 @@ import {
   subjectAltNames,
   validity,
 } from "./certificate.ts";
-import { type Finding, oneLine, told } from "./findings.ts";
+import { dedupeFindings, type Finding, oneLine, told } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import type { Peer } from "./peer.ts";
 import { checkTogether, type SourcedPeer } from "./rules.ts";
@@ -77,17 +77,27 @@ export interface Inspection {
  * @param now the time to judge certificates by.
  */
 export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Finding[], now: Date): Inspection {
-  const all = unique([...found, ...checkTogether(peers)]);
+  const all = dedupeFindings([...found, ...checkTogether(peers)]);
   const byPeer = new Map<string, Finding[]>();
   const others: Finding[] = [];
   // As findings call them.
   for (const { peer } of peers) byPeer.set(told(peer.name), []);
   for (const one of all) ((one.key === undefined ? undefined : byPeer.get(one.key)) ?? others).push(one);
-  const reports = peers.map((sourced) => reportOf(sourced, byPeer.get(told(sourced.peer.name)) ?? [], now));
+  const reports = peers.map((sourced) => {
+    const name = told(sourced.peer.name);
+    const own = byPeer.get(name) ?? [];
+    // A symmetric finding stands in the report of one of the two, and holds for both.
+    const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
+    return { ...reportOf(sourced, own, now), verdict: verdictOf([...own, ...shared]) };
+  });
   return { peers: reports, findings: others };
 }
 
-function reportOf({ peer, source, layout = "other" }: SourcedPeer, findings: Finding[], now: Date): PeerReport {
+function reportOf(
+  { peer, source, layout = "other" }: SourcedPeer,
+  findings: Finding[],
+  now: Date,
+): Omit<PeerReport, "verdict"> {
   const { name, ca, client, facts } = peer;
   const chain = client === "importer" ? undefined : certificatesOf(client.cert);
   const leaf = chain?.[0];
@@ -98,7 +108,6 @@ function reportOf({ peer, source, layout = "other" }: SourcedPeer, findings: Fin
     layout,
     id: facts.id,
     version: facts.version === undefined ? undefined : told(facts.version),
-    verdict: verdictOf(findings),
     endpoints: endpointsOf(peer),
     ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem) ?? []).map((one) => describe(one, now)),
     client: client === "importer" ? client : leaf && describe(leaf, now),
@@ -161,8 +170,4 @@ function fits(key: string, leaf: X509Certificate): boolean | undefined {
     if (error instanceof PemError) return undefined;
     throw error;
   }
-}
-
-function unique(findings: readonly Finding[]): Finding[] {
-  return [...new Map(findings.map((one) => [JSON.stringify(one), one])).values()];
 }

@@ -19,7 +19,7 @@ import {
   wayUp,
 } from "./certificate.ts";
 import { aliasProblem, canonicalAliases, canonicalEndpoints, endpointHostnames, isOwnCache } from "./etcd-config.ts";
-import { type Finding, type FindingCode, finding, type Place } from "./findings.ts";
+import { dedupeFindings, type Finding, type FindingCode, finding, type Place } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
 
@@ -106,7 +106,10 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
           "endpoint-address",
           place,
           `the endpoint is the address ${host}, which the certificates that the chart makes do not cover`,
-          `extract ${peer.name} anew, or import with --endpoint ${peer.name}=${formatHostPort(endpoint)}`,
+          {
+            template: "extract {peer} anew, or import with --endpoint {peer}={endpoint}",
+            values: { peer: peer.name, endpoint: formatHostPort(endpoint) },
+          },
         ),
       );
     }
@@ -308,58 +311,69 @@ export interface Judge {
   source: string;
   facts: ClusterFacts;
   standing: readonly StandingPeer[];
+  /** Set if every id in the files is recorded in the target already, so that no id is compared for the first time. */
+  idsRecorded?: boolean;
+}
+
+/** That the id of a peer is not known; of an existing one if `existing` is set. */
+export function unknownId(name: string, place: Place, existing?: true): Finding {
+  const which = existing ? `existing peer ${name}` : name;
+  const message = `cluster id of ${which} is unknown, so duplicates cannot be detected`;
+  return finding("id-unknown", place, message, "re-extract with extract-secret", { ...(existing && { existing }) });
 }
 
 /**
  * What is wrong with peers together, and with them in this target: names, ids, maxima, their number, and what has to
- * fit between clusters.
+ * fit between clusters. Existing peers of unknown id are reported only if ids of the files have to be compared with them.
  */
 export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding[] {
   const place = { source: target.source };
   const findings: Finding[] = [];
   const { facts } = target;
+  const own = facts.name ?? target.source;
 
   const ids = new Map<number, string>();
-  if (facts.id !== undefined) ids.set(facts.id, facts.name ?? "the target");
+  if (facts.id !== undefined) ids.set(facts.id, own);
   const members = [
     ...target.standing.map((peer) => ({ ...peer, source: target.source, stands: true })),
     ...peers.map(({ peer, source }) => ({ ...peer.facts, name: peer.name, source, stands: false })),
   ];
+  const comparesIds = !target.idsRecorded && peers.some(({ peer }) => peer.facts.id !== undefined);
 
   let reference =
-    facts.maxConnectedClusters === undefined ? undefined : { whose: "the target", maximum: facts.maxConnectedClusters };
+    facts.maxConnectedClusters === undefined ? undefined : { name: own, maximum: facts.maxConnectedClusters };
   for (const { name, id, maxConnectedClusters: maximum, source, stands } of members) {
     const at = { source, key: name };
     if (id === undefined) {
-      findings.push(
-        finding(
-          "id-unknown",
-          at,
-          `the id of ${name} is not known, so it is not compared`,
-          "extract it with this program",
-        ),
-      );
+      if (!stands) findings.push(unknownId(name, at));
+      else if (comparesIds) findings.push(unknownId(name, at, true));
     } else {
       const other = ids.get(id);
+      const clusters: [string, string] = [name, other ?? own];
       if (other === facts.name && id === facts.id) {
-        findings.push(finding("id-of-target", at, `${name} has id ${id}, which is the target's own (${facts.name})`));
+        const message = `${name} has id ${id}, which is the target's own (${facts.name})`;
+        findings.push(finding("id-of-target", at, message, undefined, { clusters }));
       } else if (other !== undefined) {
-        findings.push(finding("id-twice", at, `${name} has id ${id}, and so has ${other}`));
+        findings.push(finding("id-twice", at, `${name} has id ${id}, and so has ${other}`, undefined, { clusters }));
       } else {
         ids.set(id, name);
       }
     }
     if (maximum === undefined) continue;
-    reference ??= { whose: name, maximum };
+    reference ??= { name, maximum };
     if (maximum !== reference.maximum) {
       findings.push(
         finding(
           "maximum-differs",
           at,
-          `${name} has max-connected-clusters ${maximum}, ${reference.whose} ${reference.maximum}`,
+          `${name} has max-connected-clusters ${maximum}, ${reference.name} ${reference.maximum}`,
           stands
-            ? `if that is no longer so, import the present file of ${name} in the same call`
+            ? {
+                template: "if that is no longer so, import the present file of {peer} in the same call",
+                values: { peer: name },
+              }
             : "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
+          { clusters: [name, reference.name] },
         ),
       );
     }
@@ -381,8 +395,9 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
 function checkFit(peers: readonly SourcedPeer[], { source, facts }: Judge): Finding[] {
   const findings: Finding[] = [];
   const sources = new Map(peers.map(({ peer, source }) => [peer.name, source]));
+  const target = { name: facts.name ?? source, facts };
   const owners = [
-    { name: facts.name ?? source, cidrs: facts.podCidrs ?? [] },
+    { name: target.name, cidrs: facts.podCidrs ?? [] },
     ...peers.map(({ peer }) => ({ name: peer.name, cidrs: peer.facts.podCidrs ?? [] })),
   ];
   for (const { a, b, cidrs } of findOverlaps(owners)) {
@@ -390,38 +405,38 @@ function checkFit(peers: readonly SourcedPeer[], { source, facts }: Judge): Find
       finding(
         "pod-cidrs-overlap",
         { source: sources.get(b) ?? source, key: b },
-        `pod CIDRs overlap: ${cidrs[0]} of ${a} and ${cidrs[1]} of ${b}`,
-        "pods of the two will not reach each other",
+        `pod CIDRs ${cidrs[0]} of ${a} and ${cidrs[1]} of ${b} overlap, so their pods cannot reach each other`,
+        "give each cluster pod CIDRs of its own",
+        { clusters: [a, b] },
       ),
     );
   }
   for (const sourced of peers) {
-    findings.push(
-      ...checkTraffic({ whose: "the target", facts }, sourced),
-      ...checkNodePort({ whose: "the target", facts }, sourced),
-    );
+    findings.push(...checkTraffic(target, sourced), ...checkNodePort(target, sourced));
   }
   return findings;
 }
 
 /** One side of a pair, as it is called in findings. */
 interface Side {
-  whose: string;
+  name: string;
   facts: ClusterFacts;
 }
 
 /** What has to be equal for traffic between two clusters. */
-function checkTraffic({ whose, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
+function checkTraffic({ name, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
   const findings: Finding[] = [];
   const place = { source, key: peer.name };
   const differs = <T>(a: T | undefined, b: T | undefined) => a !== undefined && b !== undefined && a !== b;
+  const both = { clusters: [name, peer.name] as [string, string] };
   if (differs(tunnel(facts), tunnel(peer.facts))) {
     findings.push(
       finding(
         "tunnel-differs",
         place,
-        `${peer.name} routes by ${tunnel(peer.facts)}, ${whose} by ${tunnel(facts)}`,
+        `${peer.name} routes by ${tunnel(peer.facts)}, ${name} by ${tunnel(facts)}`,
         "give all clusters one routing mode and tunnel protocol",
+        both,
       ),
     );
   }
@@ -430,29 +445,39 @@ function checkTraffic({ whose, facts }: Side, { peer, source }: SourcedPeer): Fi
       finding(
         "encryption-differs",
         place,
-        `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in ${whose}`,
+        `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in ${name}`,
         "encryption is on everywhere in a mesh or nowhere",
+        both,
       ),
     );
   }
   return findings;
 }
 
-/** Before cilium#41337 (1.19) kube-proxy replacement takes a remote node port for its own, where they are equal. */
-function checkNodePort({ whose, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
-  const { nodePort, kubeProxyReplacement, version } = facts;
-  if (nodePort === undefined || kubeProxyReplacement !== true || versionAtLeast(version, "1.19") !== false) return [];
+/**
+ * Before cilium#41337 (1.19) kube-proxy replacement takes a remote node port for its own, where they are equal. It is
+ * symmetric if the peer would do the same with the node port of this side.
+ */
+function checkNodePort({ name, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
+  const { nodePort } = facts;
+  if (nodePort === undefined || !takesNodePorts(facts)) return [];
   const same = peer.endpoints.map(parseEndpoint).find((endpoint) => endpoint && endpoint.port === nodePort);
   if (!same) return [];
+  const symmetric = peer.facts.nodePort === nodePort && takesNodePorts(peer.facts);
   return [
     finding(
       "same-node-port",
       { source, key: peer.name },
-      `${formatHostPort(same)} has ${whose === "the target" ? "the target's own" : `${whose}'s own`} node port ${nodePort}, ` +
-        `and Cilium ${version} with kube-proxy replacement sends such traffic to the local etcd`,
+      `${formatHostPort(same)} has ${name}'s own node port ${nodePort}, ` +
+        `and Cilium ${facts.version} with kube-proxy replacement sends such traffic to the local etcd`,
       "give one of them another clustermesh.apiserver.service.nodePort, or a LoadBalancer",
+      symmetric ? { clusters: [name, peer.name] } : {},
     ),
   ];
+}
+
+function takesNodePorts({ kubeProxyReplacement, version }: ClusterFacts): boolean {
+  return kubeProxyReplacement === true && versionAtLeast(version, "1.19") === false;
 }
 
 /**
@@ -478,7 +503,7 @@ export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
       findings.push(
         ...checkTraffic(
           {
-            whose: routed.name,
+            name: routed.name,
             facts: { ...(routingMode && { routingMode }), ...(tunnelProtocol && { tunnelProtocol }) },
           },
           sourced,
@@ -487,12 +512,11 @@ export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
     }
     if (encrypted?.facts.encryption) {
       findings.push(
-        ...checkTraffic({ whose: encrypted.name, facts: { encryption: encrypted.facts.encryption } }, sourced),
+        ...checkTraffic({ name: encrypted.name, facts: { encryption: encrypted.facts.encryption } }, sourced),
       );
     }
-    for (const importer of importers) {
-      if (importer.peer.name === name) continue;
-      findings.push(...checkNodePort({ whose: importer.peer.name, facts: importer.peer.facts }, sourced));
+    for (const { peer } of importers) {
+      if (peer.name !== name) findings.push(...checkNodePort(peer, sourced));
     }
     if (shared && facts.authMode === "cluster" && facts.ca !== undefined && facts.ca !== shared.facts.ca) {
       findings.push(
@@ -501,11 +525,12 @@ export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
           { source: sourced.source, key: name },
           `${name} and ${shared.name} have authMode cluster, and not the same CA`,
           "authMode cluster wants one CA for all clusters",
+          { clusters: [shared.name, name] },
         ),
       );
     }
   }
-  return findings;
+  return dedupeFindings(findings);
 }
 
 function tunnel({ routingMode, tunnelProtocol }: ClusterFacts): string | undefined {

@@ -386,6 +386,10 @@ function withMaxima(probes: PeerProbe[]): PeerProbe[] {
     const message = `${probe.name} has max-connected-clusters ${maximum}, ${first.name} ${of(first)}`;
     const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
     const place = { source: probe.source, key: probe.name };
-    return { ...probe, findings: [...probe.findings, finding("maximum-differs", place, message, remedy)] };
+    const clusters: [string, string] = [first.name, probe.name];
+    return {
+      ...probe,
+      findings: [...probe.findings, finding("maximum-differs", place, message, remedy, { clusters })],
+    };
   });
 }

@@ -1,6 +1,7 @@
 /** The state of a mesh for people: a line for each cluster, the matrix of pairs, and mermaid. Pure. */
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
+import { findingsOf } from "../mesh/status-report.ts";
 import { showFindings } from "./findings.ts";
 import { enumerate, inLine, type Style } from "./style.ts";
 
@@ -35,11 +36,6 @@ export function showStatus(status: MeshStatus, style: Style, wide = false): stri
     ...(findings.length > 0 ? [...showFindings(findings, style), ""] : []),
     `${style.bold(size)}: ${verdict}`,
   ];
-}
-
-/** All findings, of clusters and of pairs. */
-export function findingsOf({ clusters, pairs }: MeshStatus) {
-  return [...clusters, ...pairs].flatMap(({ findings }) => findings);
 }
 
 const count = (number: number, what: string) => `${number} ${what}${number === 1 ? "" : "s"}`;

@@ -217,7 +217,18 @@ test("peers that stand there are compared by what an annotation tells, and of ot
   for (const kvstoreMesh of [false, true]) {
     const all = '{"c3":{"id":3,"max":255},"c4":{"id":4,"max":255}}';
     assert.deepEqual(codes(run(of(all, kvstoreMesh), [c2])), []);
-    assert.deepEqual(codes(run(of('{"c3":{"id":3,"max":255}}', kvstoreMesh), [c2])), [["id-unknown", "own", "c4"]]);
+    const partly = run(of('{"c3":{"id":3,"max":255}}', kvstoreMesh), [c2]);
+    assert.deepEqual(codes(partly), [["id-unknown", "own", "c4"]]);
+    assert.deepEqual(
+      partly.findings.map(({ existing, message }) => [existing, message]),
+      [[true, "cluster id of existing peer c4 is unknown, so duplicates cannot be detected"]],
+    );
+    // Nothing is compared for the first time here, and there: status says it.
+    const known = '{"c2":{"id":2,"max":255},"c3":{"id":3,"max":255}}';
+    assert.deepEqual(codes(run(of(known, kvstoreMesh), [c2])), []);
+    assert.deepEqual(codes(run(of("{}", kvstoreMesh), [peerOf("c2", 2, { facts: {} })])), [
+      ["id-unknown", "c2-secret.json", "c2"],
+    ]);
     assert.deepEqual(codes(run(of(all.replace('"id":3', '"id":2'), kvstoreMesh), [c2])), [
       ["id-twice", "c2-secret.json", "c2"],
     ]);

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Node, V1Secret, V1Service } from "@kubernetes/client-node";
 import { stateOf } from "../../lib/mesh/pairs.ts";
 import type { MeshStatus } from "../../lib/mesh/status.ts";
+import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 import { showStatus } from "../../lib/show/status.ts";
@@ -124,6 +125,62 @@ test("ids, names and maxima that clash", async (t) => {
   const lines = said(await mesh.status());
   assert.ok(lines.includes("c2: id-twice"), lines.join("; "));
   assert.ok(lines.includes("c3: maximum-differs"), lines.join("; "));
+});
+
+test("what holds for a pair is reported once, and counts in the state of both directions", async (t) => {
+  const mesh = await joined(
+    t,
+    [{}, {}, { tunnelProtocol: "geneve" as const }].map((part) => ({ clusterPoolCidrs: ["10.0.0.0/8"], ...part })),
+  );
+  const status = await mesh.status();
+  const found = (findings: { code: string; clusters?: [string, string] }[]) =>
+    findings.map(({ code, clusters }) => `${code} ${[...(clusters ?? [])].sort().join(" ")}`).sort();
+  const expected = [
+    "pod-cidrs-overlap c1 c2",
+    "pod-cidrs-overlap c1 c3",
+    "pod-cidrs-overlap c2 c3",
+    "tunnel-differs c1 c3",
+    "tunnel-differs c2 c3",
+  ];
+  assert.deepEqual(found(findingsOf(status)), expected);
+  const report = reportOf(status);
+  assert.deepEqual(found([...report.clusters, ...report.pairs].flatMap(({ findings }) => findings)), expected);
+  assert.deepEqual(
+    report.pairs.map(({ importer, peer, state }) => `${importer} ${peer} ${state}`),
+    ["c1 c2", "c1 c3", "c2 c1", "c2 c3", "c3 c1", "c3 c2"].map((pair) => `${pair} warning`),
+  );
+});
+
+test("two clusters of one id: said once, and none of those that have both as peers is content", async (t) => {
+  const mesh = await joined(t, [{}, {}, {}]);
+  mesh.change<Stored<V1ConfigMap>>("c2", "ConfigMap", "cilium-config", (object) => {
+    Object.assign(object.data ?? {}, { "cluster-id": "3" });
+  });
+  const status = await mesh.status();
+  const twice = findingsOf(status).filter(({ code }) => code === "id-twice" || code === "id-of-target");
+  assert.deepEqual(
+    twice.map(({ code, source, clusters }) => [code, source, clusters]),
+    [["id-twice", "c3", ["c2", "c3"]]],
+  );
+  const states = reportOf(status).pairs.map(({ importer, peer, state }) => `${importer} ${peer} ${state}`);
+  for (const pair of ["c2 c3 error", "c3 c2 error", "c1 c3 error"]) assert.ok(states.includes(pair), states.join("; "));
+});
+
+test("existing peers of unknown id that no context leads to are reported", async (t) => {
+  const mesh = await joined(t, [{}, {}, {}]);
+  const ways = [await mesh.way("c1"), await mesh.way("c2")];
+  assert.deepEqual(said(await mesh.status({}, ways)), ["c1 (c3): peer-uncovered", "c2 (c3): peer-uncovered"]);
+  for (const name of ["cilium-clustermesh", "cilium-kvstoremesh"]) {
+    mesh.change<KubernetesObject>("c1", "Secret", name, ({ metadata }) => {
+      delete metadata.annotations;
+    });
+  }
+  const again = [await mesh.way("c1"), await mesh.way("c2")];
+  assert.deepEqual(said(await mesh.status({}, again)), [
+    "c1 (c3): id-unknown",
+    "c1 (c3): peer-uncovered",
+    "c2 (c3): peer-uncovered",
+  ]);
 });
 
 test("a cluster that does not answer is a row that says so", async (t) => {

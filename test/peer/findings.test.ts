@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { formatEtcdConfig } from "../../lib/peer/etcd-config.ts";
-import { finding, oneLine, told, withoutKeys } from "../../lib/peer/findings.ts";
+import { dedupeFindings, fillTemplate, finding, oneLine, told, withoutKeys } from "../../lib/peer/findings.ts";
 import { layOut } from "../../lib/peer/secret.ts";
 import { peer } from "../support/arbitraries.ts";
 import { caOf, clientOf } from "../support/material.ts";
@@ -70,4 +70,41 @@ test("what is no key stays as it is", () => {
   ]) {
     assert.equal(withoutKeys(text), text);
   }
+});
+
+test("a remedy is filled in from its template, and what is not known is a placeholder", () => {
+  const template = "extract-secret --context {peer} | import-secrets --context {importer} -";
+  const one = finding("ca-stale", { source: "c1" }, "m", { template, values: { peer: "{importer}", importer: "c1" } });
+  assert.equal(one.remedy, "extract-secret --context {importer} | import-secrets --context c1 -");
+  assert.equal(
+    fillTemplate({ template, values: {} }),
+    "extract-secret --context PEER | import-secrets --context IMPORTER -",
+  );
+  const { key } = clientOf(caOf("a"));
+  const secret = finding("ca-stale", { source: "c1" }, "m", { template: "use {peer}", values: { peer: key } });
+  assert.doesNotMatch(JSON.stringify(secret), /PRIVATE KEY/);
+});
+
+test("what holds for two clusters alike is one finding, whoever reports it", () => {
+  const of = (code: Parameters<typeof finding>[0], a: string, b: string, source = a) =>
+    finding(code, { source, key: b }, `${a} and ${b}`, undefined, { clusters: [a, b] });
+  const overlap = of("pod-cidrs-overlap", "c1", "c2");
+  const others = [of("pod-cidrs-overlap", "c1", "c3"), of("tunnel-differs", "c1", "c2")];
+  assert.deepEqual(
+    dedupeFindings([
+      overlap,
+      of("pod-cidrs-overlap", "c2", "c1"),
+      of("pod-cidrs-overlap", "c1", "c2", "c9"),
+      ...others,
+    ]),
+    [overlap, ...others],
+  );
+  // Two ids that are equal: said by their owners, and by a third.
+  const twice = of("id-twice", "c2", "c1", "c3");
+  assert.deepEqual(dedupeFindings([of("id-of-target", "c1", "c2"), twice, of("id-of-target", "c2", "c1")]), [twice]);
+  assert.deepEqual(dedupeFindings([twice, of("id-of-target", "c1", "c2")]), [twice]);
+  // Others are the same only if all of them is.
+  const one = finding("system-roots", { source: "a", key: "c1" }, "m");
+  const two = finding("system-roots", { source: "b", key: "c1" }, "m");
+  assert.deepEqual(dedupeFindings([one, two, { ...one }]), [one, two]);
 });

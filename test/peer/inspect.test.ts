@@ -139,6 +139,19 @@ test("several files: what does not fit together", () => {
   assert.ok(!codes(cluster("c2", 2, ca.cert), cluster("c3", 3, ca.cert)).includes("ca-differs"));
 });
 
+test("what holds for two peers is a finding of one of them, and counts in the verdict of both", () => {
+  const { peers, findings } = inspect([full("c2", 2), full("c3", 2), full("c4", 4)]);
+  assert.deepEqual(
+    peers.map(({ name, verdict, findings }) => [name, verdict, findings.map(({ clusters }) => clusters)]),
+    [
+      ["c2", "fails", []],
+      ["c3", "fails", [["c3", "c2"]]],
+      ["c4", "connects", []],
+    ],
+  );
+  assert.deepEqual(findings, []);
+});
+
 test("equal node ports are warned of where kube-proxy replacement before 1.19 would take them for its own", () => {
   const at = (name: string, id: number, version: string): SourcedPeer => {
     const one = full(name, id, { version, kubeProxyReplacement: true, nodePort: 32_379 });
@@ -146,8 +159,12 @@ test("equal node ports are warned of where kube-proxy replacement before 1.19 wo
   };
   const codes = (...peers: SourcedPeer[]) =>
     inspect(peers).peers.flatMap(({ name, findings }) => findings.map(({ code }) => `${name} ${code}`));
-  assert.deepEqual(codes(at("c2", 2, "1.18.0"), at("c3", 3, "1.18.0")), ["c2 same-node-port", "c3 same-node-port"]);
-  assert.deepEqual(codes(at("c2", 2, "1.20.0"), at("c3", 3, "1.18.0")), ["c2 same-node-port"]);
+  const both = [at("c2", 2, "1.18.0"), at("c3", 3, "1.18.0")];
+  assert.deepEqual(codes(...both), ["c2 same-node-port"], "of the pair, once");
+  assert.deepEqual(inspect(both).peers[0]?.findings[0]?.clusters, ["c3", "c2"]);
+  const oneWay = [at("c2", 2, "1.20.0"), at("c3", 3, "1.18.0")];
+  assert.deepEqual(codes(...oneWay), ["c2 same-node-port"]);
+  assert.equal(inspect(oneWay).peers[0]?.findings[0]?.clusters, undefined);
   assert.deepEqual(codes(at("c2", 2, "1.20.0"), at("c3", 3, "1.20.0")), []);
 });
 

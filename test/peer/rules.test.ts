@@ -362,6 +362,13 @@ test("ids and maxima are compared, also with what stands in the target", () => {
     ["no id in the file", [legacy], judge(), [["id-unknown", "c4-secret.json", "c4"]]],
     ["no id of what stands there", [two], judge({}, [stands("c9")]), [["id-unknown", "own", "c9"]]],
     [
+      "no id of what stands there, nor in the file",
+      [legacy],
+      judge({}, [stands("c9")]),
+      [["id-unknown", "c4-secret.json", "c4"]],
+    ],
+    ["no id of what stands there, and no new one", [two], { ...judge({}, [stands("c9")]), idsRecorded: true }, []],
+    [
       "another maximum",
       [peerOf("c2", 2, { facts: { id: 2, maxConnectedClusters: 511 } })],
       judge(),
@@ -483,8 +490,11 @@ test("what must fit between clusters", () => {
   for (const [what, target, peer, expected, overrides] of table) {
     const findings = checkMesh(of(peer, overrides), judge(target));
     assert.deepEqual(codes(findings), expected, what);
-    for (const one of findings)
+    for (const one of findings) {
       assert.deepEqual([one.severity, one.source, one.key], ["warning", "c2-secret.json", "c2"], what);
+      const mutual = one.code !== "same-node-port";
+      assert.deepEqual(one.clusters, mutual ? ["own", "c2"] : undefined, what);
+    }
   }
   const two = [
     peerOf("c2", 2, { facts: { id: 2, podCidrs: ["10.2.0.0/16"] } }),

@@ -1,0 +1,29 @@
+/** The state of a mesh as it is reported: what holds for two clusters alike is said once. Pure. */
+import { dedupeFindings, type Finding } from "../peer/findings.ts";
+import { type Pair, type PairState, stateOf } from "./pairs.ts";
+import type { MeshStatus } from "./status.ts";
+
+/** A mesh status for programs. */
+export interface MeshReport extends MeshStatus {
+  pairs: (Pair & { state: PairState })[];
+}
+
+/** All findings, of clusters and of pairs; a symmetric one once. */
+export function findingsOf({ clusters, pairs }: MeshStatus): Finding[] {
+  return dedupeFindings([...clusters, ...pairs].flatMap(({ findings }) => findings));
+}
+
+/** Each pair with its state, which counts all of its findings, and each symmetric finding only where it comes first. */
+export function reportOf(status: MeshStatus): MeshReport {
+  const kept = new Set(findingsOf(status));
+  const isReported = (one: Finding) => one.clusters === undefined || kept.has(one);
+  return {
+    ...status,
+    clusters: status.clusters.map((cluster) => ({ ...cluster, findings: cluster.findings.filter(isReported) })),
+    pairs: status.pairs.map((pair) => ({
+      ...pair,
+      findings: pair.findings.filter(isReported),
+      state: stateOf(pair),
+    })),
+  };
+}
