@@ -13,6 +13,10 @@ DIR ?= secrets
 CONTEXTS ?=
 CLUSTER ?=
 ARGS ?=
+# Of two unset variables a space is left, which is no context either.
+override DIR := $(strip $(DIR))
+override CONTEXTS := $(strip $(CONTEXTS))
+override CLUSTER := $(strip $(CLUSTER))
 FIND_TESTS = find test -name '*.test.ts' -not -path 'test/e2e/*' | sort
 NODE_TEST = node --import tsx --test --test-reporter=spec
 
