@@ -1,31 +1,12 @@
-/** What all programs share: arguments as kubectl's users know them, streams, and exit codes. */
-import type { Options } from "yargs";
-import parseArguments from "yargs-parser";
+/** What all programs share: options to reach a cluster, and how a command runs and ends. */
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { nearestOf } from "../lib/peer/nearest.ts";
 import { harmless } from "../lib/show/style.ts";
-import type { Completed, Option } from "./complete.ts";
-import type { HelpText } from "./help.ts";
+import type { Arguments, Command, Grammar, HelpText, Option } from "./cli/option.ts";
+import { parseArguments } from "./cli/parse.ts";
 import { endWith, guardStreams, toStdout } from "./streams.ts";
-import { showVersion, style, tell, traced } from "./terminal.ts";
+import { style, tell, traced, version } from "./terminal.ts";
 
-/** One program or command: its help, its options, and what it does. It answers with its exit code. */
-export interface Command<O extends Record<string, Option>> extends HelpText, Completed {
-  options: O;
-  run(args: Arguments<O>): Promise<number>;
-}
-
-type Value<T extends Options> = T extends { type: "boolean" }
-  ? boolean
-  : T extends { type: "number" }
-    ? number
-    : T extends { type: "array" } | { array: true }
-      ? string[]
-      : string;
-
-export type Arguments<O extends Record<string, Option>> = {
-  [K in keyof O]: O[K] extends { default: unknown } | { type: "array" } ? Value<O[K]> : Value<O[K]> | undefined;
-} & { files: string[] };
+export type { Arguments, Command } from "./cli/option.ts";
 
 /** Options by which every program reaches a cluster; their names are kubectl's. */
 export const clusterOptions = {
@@ -52,7 +33,7 @@ export function duration(text: string, flag: string): number {
   const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
   if (/^\d+$/.test(text)) return Number(text) * 1000;
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) {
-    throw new UserError(`--${flag} ${JSON.stringify(text)} is no duration; write for example 30s or 5m`, 2);
+    throw new UserError(`invalid duration ${JSON.stringify(text)} for --${flag} (examples: 30s, 5m)`, EXIT.refused);
   }
   return [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
     (sum, [, value, unit]) => sum + Number(value) * (units[unit ?? ""] ?? 0),
@@ -60,34 +41,54 @@ export function duration(text: string, flag: string): number {
   );
 }
 
-/**
- * Runs a command: reads its arguments strictly, and turns what goes wrong into a line or two on stderr and an exit
- * code. Ends the process, as soon as what was written to stdout is out.
- */
-export async function main<O extends Record<string, Option>>(
-  program: string,
-  command: Command<O>,
-  argv: string[],
-): Promise<void> {
-  guardStreams();
-  endWith(await run(program, command, argv));
+const commonOptions = {
+  help: { alias: "h", type: "boolean", describe: "show this" },
+  version: { type: "boolean", describe: "show the version" },
+} as const satisfies Record<string, Option>;
+
+/** A command, with the flags that all have, ready to run. */
+export interface Program extends HelpText, Grammar {
+  options: Record<string, Option>;
+  /**
+   * Runs it as `program`: what goes wrong becomes a line or two on stderr and an exit code. Ends the process, as soon as
+   * what was written to stdout is out.
+   */
+  main(program: string, argv: string[]): Promise<void>;
+}
+
+/** Makes a command one that can be run. */
+export function runnable<O extends Record<string, Option>>(command: Command<O>): Program {
+  const program: Program = {
+    ...command,
+    options: { ...command.options, ...commonOptions },
+    main: async (name, argv) => {
+      guardStreams();
+      endWith(await run(name, program, command, argv));
+    },
+  };
+  return program;
 }
 
 async function run<O extends Record<string, Option>>(
-  program: string,
+  name: string,
+  program: Program,
   command: Command<O>,
   argv: string[],
 ): Promise<number> {
-  let args: (Arguments<O> & { diff?: unknown }) | undefined;
+  let args: (Arguments<O & typeof commonOptions> & { diff?: unknown; debug?: unknown }) | undefined;
   try {
-    if (argv[0] === "__complete") {
-      const { complete } = await import("./complete.ts");
-      toStdout(await complete({ ...command, options: { ...command.options, ...common } }, argv.slice(1)));
+    args = parseArguments(name, { ...command, options: { ...command.options, ...commonOptions } }, argv);
+    if (args.help === true) {
+      const { renderHelp } = await import("./cli/help.ts");
+      toStdout(await renderHelp(name, program, process.stderr.columns));
       return EXIT.done;
     }
-    args = await parse(program, command, argv);
-    if (args?.debug) traced("loaded");
-    return args === undefined ? EXIT.done : await command.run(args);
+    if (args.version === true) {
+      toStdout(version());
+      return EXIT.done;
+    }
+    if (args.debug === true) traced("loaded");
+    return await command.run(args, [name, ...argv].join(" "));
   } catch (error) {
     const known = error instanceof UserError;
     const message = error instanceof Error ? error.message : String(error);
@@ -98,122 +99,4 @@ async function run<O extends Record<string, Option>>(
     if (args?.diff === true) return EXIT.refused;
     return known ? error.exitCode : EXIT.failed;
   }
-}
-
-const common = {
-  help: { alias: "h", type: "boolean", describe: "show this" },
-  version: { type: "boolean", describe: "show the version" },
-} as const satisfies Record<string, Option>;
-
-/**
- * Reads the arguments by yargs' parser. yargs itself is loaded for the help alone; what it would check is checked here.
- */
-async function parse<O extends Record<string, Option>>(
-  program: string,
-  command: Command<O>,
-  argv: string[],
-): Promise<Arguments<O> | undefined> {
-  const { options, positionals } = command;
-  const all = Object.entries<Option>({ ...options, ...common });
-  const ofType = (wanted: Options["type"]) => all.filter(([, { type }]) => type === wanted).map(([name]) => name);
-  const args = parseArguments(plain(argv, all, program), {
-    string: ofType("string"),
-    boolean: ofType("boolean"),
-    number: ofType("number"),
-    array: ofType("array").map((key) => ({ key, string: true })),
-    default: Object.fromEntries(
-      all.flatMap(([name, { default: value }]) => (value === undefined ? [] : [[name, value]])),
-    ),
-    configuration: {
-      "greedy-arrays": false,
-      "camel-case-expansion": false,
-      "dot-notation": false,
-      "parse-positional-numbers": false,
-    },
-  });
-  if (args.help) {
-    const { helpOf } = await import("./help.ts");
-    toStdout(`${await helpOf(program, { ...command, options: { ...options, ...common } })}\n`);
-    return undefined;
-  }
-  if (args.version) {
-    showVersion();
-    return undefined;
-  }
-  for (const [name, option] of Object.entries(options)) checkValue(name, option, args[name], program);
-  const files = args._.map(String);
-  if (positionals === undefined && files.length > 0) {
-    throw new UserError(`${files[0]} is not understood: ${program} takes no files; see ${program} --help`, 2);
-  }
-  const lists = ofType("array").map((name) => [name, args[name] ?? []]);
-  return { ...args, ...Object.fromEntries(lists), files } as Arguments<O>;
-}
-
-/** What pflag, and so kubectl, takes for a boolean. */
-const BOOLEANS: Record<string, boolean> = {
-  ...Object.fromEntries(["1", "t", "T", "true", "TRUE", "True"].map((word) => [word, true])),
-  ...Object.fromEntries(["0", "f", "F", "false", "FALSE", "False"].map((word) => [word, false])),
-};
-
-/**
- * The arguments with each flag in its long form, a value behind `=` where it stands in the same word (`-oyaml`, `-o=yaml`)
- * and a boolean without one. yargs suggests commands but not flags, and takes any word but `true` for false, so what is
- * not understood is answered here.
- */
-function plain(argv: readonly string[], options: [string, Option][], program: string): string[] {
-  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
-  const words = argv.slice(0, end).flatMap((word) => {
-    if (!word.startsWith("-") || word === "-" || /^-\d/.test(word)) return [word];
-    return word.startsWith("--") ? long(word) : short(word, word.slice(1));
-  });
-  return [...words, ...argv.slice(end)];
-
-  function long(word: string): string[] {
-    const [, flag = "", value] = /^--([^=]*)(?:=([\s\S]*))?$/.exec(word) ?? [];
-    const found = options.find(([name]) => name === flag);
-    if (found) return found[1].type === "boolean" && value !== undefined ? boolean(flag, value) : [word];
-    const negated = options.find(([name, { type }]) => type === "boolean" && `no-${name}` === flag);
-    if (!negated) throw unknown(`--${flag}`, flag);
-    if (value !== undefined) throw new UserError(`--${flag} takes no value`, EXIT.refused);
-    return [word];
-  }
-
-  /** One letter after the other, until one takes the rest as its value. */
-  function short(word: string, letters: string): string[] {
-    const [letter = "", rest] = [letters[0], letters.slice(1)];
-    const found = options.find(([, { alias }]) => alias === letter);
-    if (!found) throw unknown(word.replace(/=.*/s, ""), word.replace(/^-|=.*/gs, ""));
-    const [name, { type }] = found;
-    if (rest === "") return [`--${name}`];
-    if (type !== "boolean") return [`--${name}=${rest.replace(/^=/, "")}`];
-    return rest.startsWith("=") ? boolean(name, rest.slice(1)) : [`--${name}`, ...short(word, rest)];
-  }
-
-  function boolean(name: string, value: string): string[] {
-    if (!Object.hasOwn(BOOLEANS, value)) {
-      throw new UserError(`--${name} is true or false, not ${JSON.stringify(value)}`, EXIT.refused);
-    }
-    return [BOOLEANS[value] ? `--${name}` : `--no-${name}`];
-  }
-
-  function unknown(flag: string, name: string): UserError {
-    const nearest = nearestOf(
-      name.replace(/^no-/, ""),
-      options.map(([known]) => known),
-    );
-    const hint = nearest === undefined ? `see ${program} --help` : `did you mean --${nearest}?`;
-    return new UserError(`there is no flag ${flag}; ${hint}`, EXIT.refused);
-  }
-}
-
-function checkValue(name: string, option: Options, value: unknown, program: string): void {
-  const values = value === undefined ? [] : [value].flat();
-  if (option.type !== "array" && values.length > 1) {
-    throw new UserError(`--${name} was given ${values.length} times; ${program} takes one`, 2);
-  }
-  if (option.type === "boolean") return;
-  if (values.some((one) => one === "" || Number.isNaN(one))) throw new UserError(`--${name} wants a value`, 2);
-  const choices = option.choices as string[] | undefined;
-  const wrong = choices && values.find((one) => !choices.includes(String(one)));
-  if (wrong !== undefined) throw new UserError(`--${name} is one of ${choices?.join(", ")}, not ${String(wrong)}`, 2);
 }

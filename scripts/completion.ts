@@ -1,7 +1,7 @@
 /** `clustermesh-secrets completion`: what makes a shell ask us. */
 import { readFileSync } from "node:fs";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { type Arguments, type Command, main } from "./cli.ts";
+import { type Arguments, type Command, runnable } from "./cli.ts";
 import { toStdout } from "./streams.ts";
 
 /** For each there is a script beside this one, which asks `clustermesh-secrets __complete`, and knows no flag itself. */
@@ -22,8 +22,7 @@ const command: Command<Record<never, never>> = {
   run: runCompletion,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const completionMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const completionCommand = runnable(command);
 
 async function runCompletion({ files: [shell = "", ...others] }: Arguments<Record<never, never>>): Promise<number> {
   if (!SHELLS.includes(shell) || others.length > 0) {

@@ -3,7 +3,7 @@ import { companions, connectMesh } from "../lib/mesh/connect.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { showFindings } from "../lib/show/findings.ts";
 import { enumerate, inLine } from "../lib/show/style.ts";
-import { type Arguments, type Command, main } from "./cli.ts";
+import { type Arguments, type Command, runnable } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { style, tell, warn } from "./terminal.ts";
 
@@ -37,14 +37,12 @@ const command: Command<typeof options> = {
   run: runConnect,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const connectMain = (program: string, argv: string[]): Promise<void> =>
-  main(program, { ...command, run: (args) => runConnect(args, [program, ...argv].join(" ")) }, argv);
+export const connectCommand = runnable(command);
 
 async function runConnect(args: Arguments<typeof options>, again = ""): Promise<number> {
   const { hub, with: known } = args;
   if (hub !== undefined && known !== undefined) {
-    throw new UserError("--hub and --with exclude each other", EXIT.refused);
+    throw new UserError("--hub and --with are mutually exclusive", EXIT.refused);
   }
   const extra = known ?? hub;
   const named = await sourcesOf(args, args.files);

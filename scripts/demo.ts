@@ -11,7 +11,7 @@ import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../lib/peer
 import { type Sandbox, servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
 import { showSecret, showUsers } from "../lib/show/objects.ts";
 import { styleFor } from "../lib/show/style.ts";
-import { type Command, main } from "./cli.ts";
+import { type Command, runnable } from "./cli.ts";
 
 const options = {} as const;
 const NAMESPACE = "kube-system";
@@ -29,8 +29,7 @@ const command: Command<typeof options> = {
 const style = styleFor(process.stdout, process.env);
 const print = (...lines: string[]) => void process.stdout.write(`${lines.join("\n")}\n`);
 
-/** Runs it as `program`, with these arguments. */
-export const demoMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const demoCommand = runnable(command);
 
 async function runDemo(): Promise<number> {
   const sandbox = await startSandbox({ clusters: await servingClusters() });

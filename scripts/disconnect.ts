@@ -3,7 +3,7 @@ import { disconnect } from "../lib/mesh/disconnect.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { inLine } from "../lib/show/style.ts";
-import { type Arguments, type Command, main } from "./cli.ts";
+import { type Arguments, type Command, runnable } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { tell } from "./terminal.ts";
 
@@ -31,9 +31,7 @@ const command: Command<typeof options> = {
   run: runDisconnect,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const disconnectMain = (program: string, argv: string[]): Promise<void> =>
-  main(program, { ...command, run: (args) => runDisconnect(args, [program, ...argv].join(" ")) }, argv);
+export const disconnectCommand = runnable(command);
 
 async function runDisconnect(args: Arguments<typeof options>, again = ""): Promise<number> {
   const names = new Set(args.files);

@@ -1,3 +1,4 @@
-import { extractMain } from "./extract.ts";
+/** `extract-secret`: cluster -> file. */
+import { launch } from "./launch.ts";
 
-void extractMain("extract-secret", process.argv.slice(2));
+void launch("extract-secret", "extract", process.argv.slice(2));

@@ -5,7 +5,7 @@ import { EXTRACT_DEFAULTS, extract } from "../lib/exchange/extract.ts";
 import { writePrivately } from "../lib/exchange/private-file.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
-import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
+import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
 import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
 import { warn } from "./terminal.ts";
@@ -21,7 +21,12 @@ const options = {
   },
   service: { type: "string", describe: "the Service, if it is your own (Cilium 1.19+)" },
   "cluster-ip": { type: "boolean", default: false, describe: "take the Service's cluster IP, in a flat network" },
-  addresses: { type: "number", default: EXTRACT_DEFAULTS.addresses, describe: "how many addresses at the most" },
+  addresses: {
+    type: "number",
+    min: 1,
+    default: EXTRACT_DEFAULTS.addresses,
+    describe: "how many addresses at the most",
+  },
   "address-type": {
     type: "array",
     string: true,
@@ -52,13 +57,9 @@ const command: Command<typeof options> = {
   run: runExtract,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const extractMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const extractCommand = runnable(command);
 
 async function runExtract(args: Arguments<typeof options>): Promise<number> {
-  if (!Number.isInteger(args.addresses) || args.addresses < 1) {
-    throw new UserError("--addresses is a whole number from 1 on", EXIT.refused);
-  }
   const waitTimeout = duration(args.timeout, "timeout");
   const types = args["address-type"] as AddressType[];
   const [context] = await contextsOf(args, args.context === undefined ? [] : [args.context]);

@@ -1,3 +1,4 @@
-import { importMain } from "./import.ts";
+/** `import-secrets`: files -> clusters. */
+import { launch } from "./launch.ts";
 
-void importMain("import-secrets", process.argv.slice(2));
+void launch("import-secrets", "import", process.argv.slice(2));

@@ -4,7 +4,7 @@ import { importPeers } from "../lib/exchange/import.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { announcePlan } from "../lib/show/import.ts";
-import { type Arguments, type Command, clusterOptions, main } from "./cli.ts";
+import { type Arguments, type Command, clusterOptions, runnable } from "./cli.ts";
 import { addressesOf, targetsOf } from "./targets.ts";
 import { agreed, style, tell } from "./terminal.ts";
 import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
@@ -64,8 +64,7 @@ const command: Command<typeof options> = {
   run: runImport,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const importMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const importCommand = runnable(command);
 
 async function runImport(args: Arguments<typeof options>): Promise<number> {
   const paths = [...args.files, ...args.filename];
@@ -104,7 +103,7 @@ function check(
     [args.diff, args.output !== undefined, "--diff and --output"],
   ] as const;
   for (const [one, other, names] of exclusive) {
-    if (one && other) throw new UserError(`${names} exclude each other`, EXIT.refused);
+    if (one && other) throw new UserError(`${names} are mutually exclusive`, EXIT.refused);
   }
 }
 

@@ -5,7 +5,7 @@ import type { FindingCode } from "../lib/peer/findings.ts";
 import { inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/show/inspect.ts";
 import { styleFor } from "../lib/show/style.ts";
-import { type Arguments, type Command, main } from "./cli.ts";
+import { type Arguments, type Command, runnable } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
 import { toStdout } from "./streams.ts";
 
@@ -37,8 +37,7 @@ const command: Command<typeof options> = {
   run: runInspect,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const inspectMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const inspectCommand = runnable(command);
 
 /** What keeps a peer from being made out at all, so that nothing can be said of it. */
 const UNREADABLE: FindingCode[] = [

@@ -29,8 +29,8 @@ export const meshOptions = {
   "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
   "contexts-file": { type: "string", describe: "file with a context a line", completes: "files" },
   "skip-unreachable": { type: "boolean", default: false, describe: "go on without clusters that cannot be read" },
-  addresses: { type: "number", default: 3, describe: "how many addresses of a cluster at the most" },
-  parallel: { type: "number", default: 8, describe: "how many clusters are written at a time" },
+  addresses: { type: "number", min: 1, default: 3, describe: "how many addresses of a cluster at the most" },
+  parallel: { type: "number", min: 1, default: 8, describe: "how many clusters are written at a time" },
   yes: { type: "boolean", alias: "y", default: false, describe: "write without asking" },
   wait: { type: "boolean", default: false, describe: "return when the mesh is as it should be" },
   timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
@@ -64,12 +64,6 @@ async function contextsIn(path: string): Promise<string[]> {
 
 /** How clusters are read and written by these arguments, and what ends the command. */
 export function working(args: MeshArguments, question: string) {
-  if (!Number.isInteger(args.addresses) || args.addresses < 1) {
-    throw new UserError("--addresses is a whole number from 1 on", EXIT.refused);
-  }
-  if (!Number.isInteger(args.parallel) || args.parallel < 1) {
-    throw new UserError("--parallel is a whole number from 1 on", EXIT.refused);
-  }
   const timeout = duration(args.timeout, "timeout");
   const dryRun = dryRunOf(args);
   const writing = dryRun === "none";

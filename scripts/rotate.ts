@@ -3,7 +3,7 @@ import { readText } from "../lib/exchange/files.ts";
 import { rotate } from "../lib/mesh/rotate.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { inLine } from "../lib/show/style.ts";
-import { type Arguments, type Command, main } from "./cli.ts";
+import { type Arguments, type Command, runnable } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
 import { tell } from "./terminal.ts";
 
@@ -31,9 +31,7 @@ const command: Command<typeof options> = {
   run: runRotate,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const rotateMain = (program: string, argv: string[]): Promise<void> =>
-  main(program, { ...command, run: (args) => runRotate(args, [program, ...argv].join(" ")) }, argv);
+export const rotateCommand = runnable(command);
 
 async function runRotate(args: Arguments<typeof options>, again = ""): Promise<number> {
   const [name, ...others] = args.files;

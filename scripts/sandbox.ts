@@ -1,13 +1,19 @@
 /** `clustermesh-secrets sandbox`: keeps the embedded clusters up. */
 import { once } from "node:events";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { EXIT } from "../lib/peer/errors.ts";
 import { servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
 import { enumerate } from "../lib/show/style.ts";
-import { type Arguments, type Command, main } from "./cli.ts";
+import { type Arguments, type Command, runnable } from "./cli.ts";
 import { style, tell } from "./terminal.ts";
 
 const options = {
-  clusters: { type: "number", default: 3, describe: "how many; other than three: all of Cilium 1.20" },
+  clusters: {
+    type: "number",
+    min: 1,
+    max: 511,
+    default: 3,
+    describe: "how many; other than three: all of Cilium 1.20",
+  },
   "shared-ca": { type: "boolean", default: false, describe: "one CA for all, instead of one each" },
 } as const;
 
@@ -22,13 +28,9 @@ const command: Command<typeof options> = {
   run: runSandbox,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const sandboxMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const sandboxCommand = runnable(command);
 
 async function runSandbox({ clusters: count, "shared-ca": sharedCa }: Arguments<typeof options>): Promise<number> {
-  if (!Number.isInteger(count) || count < 1 || count > 511) {
-    throw new UserError("--clusters is a whole number from 1 to 511", EXIT.refused);
-  }
   const sandbox = await startSandbox({ clusters: await servingClusters({ count, sharedCa }) });
   const stopped = Promise.race(["SIGINT", "SIGTERM", "SIGHUP"].map((signal) => once(process, signal)));
   process.stdout.write(`export KUBECONFIG=${sandbox.kubeconfig}\n`);

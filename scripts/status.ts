@@ -5,7 +5,7 @@ import { findingsOf, reportOf } from "../lib/mesh/status-report.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { showMermaid, showStatus } from "../lib/show/status.ts";
 import { styleFor } from "../lib/show/style.ts";
-import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
+import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
 import { failOnOption, fails, printDocument } from "./report.ts";
 import { isUnread, toStdout } from "./streams.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
@@ -52,11 +52,10 @@ const command: Command<typeof options> = {
   run: runStatus,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const statusMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const statusCommand = runnable(command);
 
 async function runStatus(args: Arguments<typeof options>): Promise<number> {
-  if (args.wait && args.watch) throw new UserError("--wait and --watch exclude each other", EXIT.refused);
+  if (args.wait && args.watch) throw new UserError("--wait and --watch are mutually exclusive", EXIT.refused);
   const deadline = Date.now() + duration(args.timeout, "timeout");
   const stepTimeout = duration(args["step-timeout"], "step-timeout");
   const names = [...args.context, ...args.files];

@@ -1,6 +1,5 @@
 /** Talking to a person: data alone goes to stdout, everything else to stderr. */
 import { harmless, inLine, type Style, styleFor } from "../lib/show/style.ts";
-import { toStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
 
@@ -25,9 +24,9 @@ export function traced(line: string): void {
   tell(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${inLine(line)}`));
 }
 
-/** Prints the version of the programs. */
-export function showVersion(): void {
-  toStdout(`${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`);
+/** The version of the programs, as a line. */
+export function version(): string {
+  return `${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`;
 }
 
 /** Whether a question stands on the last line, which what is told next must not go on. */

@@ -9,7 +9,7 @@ import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/prob
 import { showFindings } from "../lib/show/findings.ts";
 import { harmless, inLine, styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
-import { type Arguments, type Command, clusterOptions, duration, main } from "./cli.ts";
+import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
 import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
@@ -58,8 +58,7 @@ const command: Command<typeof options> = {
   run: runVerify,
 };
 
-/** Runs it as `program`, with these arguments. */
-export const verifyMain = (program: string, argv: string[]): Promise<void> => main(program, command, argv);
+export const verifyCommand = runnable(command);
 
 interface Group {
   peers: SourcedPeer[];

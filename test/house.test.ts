@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** Folders from the top floor down; a folder imports itself and those of lower floors. */
 const FLOORS: string[][] = [
   ["scripts"],
+  ["scripts/cli"],
   ["lib/show"],
   ["lib/mesh"],
   ["lib/exchange", "lib/probe"],

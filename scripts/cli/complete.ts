@@ -1,17 +1,5 @@
 /** What a shell offers next, in the form that kubectl asks of its plugins: a line each, and at last whether files may do. */
-import type { Options } from "yargs";
-import { loadKubeconfig } from "../lib/cluster/kubeconfig.ts";
-import { harmless } from "../lib/show/style.ts";
-
-/** An option, and what is offered as its value besides its choices. */
-export type Option = Options & { completes?: "contexts" | "files" };
-
-/** What there is to complete of a command. */
-export interface Completed {
-  options: Record<string, Option>;
-  /** What its positional arguments are called: files are offered for FILE, contexts for CONTEXT; undefined for none. */
-  positionals?: string;
-}
+import type { Grammar, Option } from "./option.ts";
 
 /** One thing to offer, and what is said of it. */
 export type Offer = [value: string, description?: string];
@@ -20,18 +8,26 @@ export type Offer = [value: string, description?: string];
 const FILES = ":0";
 const NOTHING_ELSE = ":4";
 
+/** Gives the contexts that may follow these words. */
+type ContextNames = (before: readonly string[]) => Promise<string[]>;
+
 /**
- * Completes the last of the words that follow the name of a command, which may be empty. A kubeconfig that cannot be
- * read offers no contexts, and no message: a person is in the middle of a line.
+ * Completes the last of the words that follow the name of a command, which may be empty. Files are offered for positional
+ * arguments called FILE, contexts for CONTEXT.
  */
-export async function complete({ options, positionals }: Completed, words: readonly string[]): Promise<string> {
+export async function complete(
+  { options, positionals }: Grammar,
+  words: readonly string[],
+  contextNames: ContextNames,
+): Promise<string> {
   const current = words.at(-1) ?? "";
   const before = words.slice(0, -1);
+  const contexts = async () => (await contextNames(before)).map((name): Offer => [name]);
   const optionOf = (flag: string) =>
     Object.entries(options).find(([name, { alias }]) => flag === `--${name}` || flag === `-${alias}`)?.[1];
   const [, flag] = /^(--[^=]+)=/.exec(current) ?? [];
   if (flag !== undefined) {
-    const { offers, directive } = await valuesOf(optionOf(flag), before);
+    const { offers, directive } = await valuesOf(optionOf(flag), contexts);
     return answer(
       current,
       offers.map(([value, ...said]) => [`${flag}=${value}`, ...said]),
@@ -40,12 +36,12 @@ export async function complete({ options, positionals }: Completed, words: reado
   }
   const previous = optionOf(before.at(-1) ?? "");
   if (previous !== undefined && previous.type !== "boolean") {
-    const { offers, directive } = await valuesOf(previous, before);
+    const { offers, directive } = await valuesOf(previous, contexts);
     return answer(current, offers, directive);
   }
   if (current.startsWith("-")) return answer(current, flagsOf(options, before), NOTHING_ELSE);
   if (positionals === "FILE") return answer(current, [], FILES);
-  if (positionals === "CONTEXT") return answer(current, await contexts(before), NOTHING_ELSE);
+  if (positionals === "CONTEXT") return answer(current, await contexts(), NOTHING_ELSE);
   return answer(current, [], NOTHING_ELSE);
 }
 
@@ -57,10 +53,10 @@ export function answer(current: string, offers: readonly Offer[], directive: str
 
 async function valuesOf(
   option: Option | undefined,
-  before: readonly string[],
+  contexts: () => Promise<Offer[]>,
 ): Promise<{ offers: Offer[]; directive: string }> {
   if (option?.completes === "files") return { offers: [], directive: FILES };
-  if (option?.completes === "contexts") return { offers: await contexts(before), directive: NOTHING_ELSE };
+  if (option?.completes === "contexts") return { offers: await contexts(), directive: NOTHING_ELSE };
   const choices = (option?.choices ?? []).map((choice): Offer => [String(choice)]);
   return { offers: choices, directive: NOTHING_ELSE };
 }
@@ -72,17 +68,4 @@ function flagsOf(options: Record<string, Option>, before: readonly string[]): Of
     const given = before.some((word) => word === flag || word.startsWith(`${flag}=`));
     return given && type !== "array" ? [] : [[flag, describe]];
   });
-}
-
-/** The contexts that are not named yet, and that can be shown as they are. */
-async function contexts(before: readonly string[]): Promise<Offer[]> {
-  const named = before.findLast((word, i) => before[i - 1] === "--kubeconfig" || word.startsWith("--kubeconfig="));
-  try {
-    const kubeconfig = await loadKubeconfig({ env: process.env, path: named?.replace(/^--kubeconfig=/, "") });
-    const oneLine = (name: string) => !name.includes("\n") && harmless(name) === name;
-    const names = [...kubeconfig.contexts.keys()].filter((name) => oneLine(name) && !before.includes(name));
-    return names.map((name) => [name]);
-  } catch {
-    return [];
-  }
 }

@@ -1,18 +1,15 @@
 /** The help text of a command, by yargs: a file of its own, for yargs takes as long to load as all the rest. */
 import type { Options } from "yargs";
 import yargs from "yargs/yargs";
+import { HELP_WIDTH, type HelpText } from "./option.ts";
 
-/** What a help text is made of. */
-export interface HelpText {
-  usage: string;
-  description: string;
-  examples: [command: string, description: string][];
-  options: Record<string, Options>;
-}
-
-/** The help text of a command that is called `program`. */
-export async function helpOf(program: string, { usage, description, examples, options }: HelpText): Promise<string> {
-  return yargs([])
+/** The help text of a command that is called `program`, for a terminal of so many columns, if it is one. */
+export async function renderHelp(
+  program: string,
+  { usage, description, examples, options }: HelpText,
+  columns = HELP_WIDTH,
+): Promise<string> {
+  const text = await yargs([])
     .version(false)
     .help(false)
     .scriptName(program)
@@ -20,8 +17,9 @@ export async function helpOf(program: string, { usage, description, examples, op
     .options(Object.fromEntries(Object.entries(options).map(withChoicesInText)))
     .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
     .locale("en")
-    .wrap(Math.min(process.stderr.columns ?? 100, 100))
+    .wrap(Math.min(columns, HELP_WIDTH))
     .getHelp();
+  return `${text}\n`;
 }
 
 /** Values are checked by us, for yargs says it in three lines; its help still shows them. */

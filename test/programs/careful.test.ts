@@ -151,7 +151,7 @@ describe("import-secrets, disturbed", () => {
     assert.deepEqual(peersIn(), [[], []]);
   });
 
-  test("flags that exclude each other", async () => {
+  test("flags that are mutually exclusive", async () => {
     for (const flags of [
       ["--prune", "--migrate"],
       ["--diff", "-o", "yaml"],
@@ -159,7 +159,7 @@ describe("import-secrets, disturbed", () => {
     ]) {
       const { code, stderr } = await imports("--context", "c1", ...flags, file("c2"));
       assert.equal(code, 2, flags.join(" "));
-      assert.match(stderr, /exclude each other\n$/);
+      assert.match(stderr, /are mutually exclusive\n$/);
     }
   });
 });

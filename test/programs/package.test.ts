@@ -111,11 +111,11 @@ describe("the package, installed globally", () => {
   test("brings its code as it was compiled: this V8 takes it, and it holds nothing of where it was built", async () => {
     const caches = packed.files.map(({ path }) => path).filter((path) => path.endsWith(".cache"));
     assert.deepEqual(caches.map((path) => path.replace(/^dist\/|\.code\.js\.cache$/g, "")).sort(), [
-      "complete",
       "connect",
-      "extract-secret",
+      "contexts",
+      "extract",
       "help",
-      "import-secrets",
+      "import",
       "inspect",
       "status",
       "verify",

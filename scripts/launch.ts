@@ -1,0 +1,55 @@
+/** Starts a command, or answers for it: its help, and what a shell completes. */
+import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { harmless } from "../lib/show/style.ts";
+import { complete } from "./cli/complete.ts";
+import { commands } from "./commands.ts";
+import { endWith, guardStreams, toStdout } from "./streams.ts";
+import { style, tell, version } from "./terminal.ts";
+
+/** What a shell writes before the words that it wants completed. */
+export const COMPLETE = "__complete";
+
+/** Runs a command as `program`, and ends the process. */
+export async function launch(program: string, name: string, argv: string[]): Promise<void> {
+  const [first, ...words] = argv;
+  if (first === COMPLETE) await printAndExit(() => completionOf(name, words));
+  else if (isHelp(first) && words.length === 0) await printAndExit(() => helpOf(program, name));
+  else if (first === "--version" && words.length === 0) await printAndExit(version);
+  else await (await load(name)).main(program, argv);
+}
+
+export function isHelp(word: string | undefined): boolean {
+  return word === "--help" || word === "-h";
+}
+
+/** Prints a text on stdout, and ends the process. */
+export async function printAndExit(text: () => string | Promise<string>): Promise<void> {
+  guardStreams();
+  endWith(await printed(text));
+}
+
+async function printed(text: () => string | Promise<string>): Promise<number> {
+  try {
+    toStdout(await text());
+    return EXIT.done;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    tell(`${style.red("error")}: ${harmless(error.message)}`);
+    return error.exitCode;
+  }
+}
+
+async function helpOf(program: string, name: string): Promise<string> {
+  const { renderHelp } = await import("./cli/help.ts");
+  return renderHelp(program, await load(name), process.stderr.columns);
+}
+
+async function completionOf(name: string, words: readonly string[]): Promise<string> {
+  return complete(await load(name), words, async (before) => (await import("./cli/contexts.ts")).contextNames(before));
+}
+
+function load(name: string) {
+  const command = commands[name];
+  if (!command) throw new Error(`there is no command ${name}`);
+  return command.load();
+}

@@ -1,0 +1,186 @@
+/** The arguments of all commands, by their own tables of flags: a new flag is covered without a new test. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { UserError } from "../../lib/peer/errors.ts";
+import { normalizeArgs } from "../../scripts/cli/normalize.ts";
+import type { Grammar, Option } from "../../scripts/cli/option.ts";
+import { parseArguments } from "../../scripts/cli/parse.ts";
+import { commands } from "../../scripts/commands.ts";
+
+const all = await Promise.all(
+  Object.entries(commands).map(async ([name, { load }]) => {
+    const { options, positionals } = await load();
+    return { name, grammar: { options, ...(positionals !== undefined && { positionals }) } satisfies Grammar };
+  }),
+);
+
+/** A value that a flag takes. */
+const valid = ({ choices, type, default: value }: Option) =>
+  String(choices?.[0] ?? (type === "number" ? (value ?? 1) : "v"));
+
+const withValue = ({ options }: Grammar) => Object.entries(options).filter(([, { type }]) => type !== "boolean");
+
+/** What refuses these arguments, or undefined. */
+function refusal(grammar: Grammar, argv: string[]): UserError | undefined {
+  try {
+    parseArguments("program", grammar, argv);
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof UserError, String(error));
+    return error;
+  }
+}
+
+describe("a flag without its value", () => {
+  for (const { name, grammar } of all) {
+    for (const [flag, option] of withValue(grammar)) {
+      const other = Object.keys(grammar.options).find(
+        (one) => one !== flag && grammar.options[one]?.type === "boolean",
+      );
+      const files = grammar.positionals === undefined ? [] : ["file"];
+      const spellings = [`--${flag}`, ...(option.alias === undefined ? [] : [`-${option.alias}`])];
+      const places: [where: string, argv: (given: string[]) => string[]][] = [
+        ["alone", (given) => given],
+        ["last", (given) => [...files, `--${other}`, ...given]],
+        ["first, before another flag", (given) => [...given, `--${other}`, ...files]],
+        ["before --", (given) => [...given, "--", ...files]],
+        ["behind a valid value", (given) => [`--${flag}`, valid(option), ...given]],
+        ["before a valid value", (given) => [...given, `--${flag}=${valid(option)}`]],
+      ];
+      test(`${name} --${flag}`, () => {
+        for (const spelling of spellings) {
+          for (const empty of ["", " ", "\t\n"].flatMap((value) => [[`${spelling}=${value}`], [spelling, value]])) {
+            for (const [where, place] of places) check(where, place(empty));
+            check("before a file", [...empty, "file"]);
+          }
+          for (const [where, place] of places) check(where, place([spelling]));
+          for (const value of ["--help", "-h", "-x", "-1"]) check(`then ${value}`, [spelling, value]);
+          // Before a file no value is missing: the file is the value, for pflag and so for kubectl, and nobody can tell it
+          // from one. It is no file any more, so a command that needs one says that it is missing.
+          const text = normalizeArgs([spelling, "file"], grammar.options, "program");
+          assert.deepEqual(text, { flags: [`--${flag}`, "file"], positionals: [] });
+        }
+        // What takes the value is no accident of the place: with one, none of them is refused for it.
+        for (const [where, place] of places) {
+          const twice = option.type !== "array" && where.includes("valid value");
+          const error = refusal(grammar, place([`--${flag}=${valid(option)}`]));
+          assert.equal(error?.message, twice ? `--${flag} may be given only once` : undefined, where);
+        }
+      });
+
+      function check(where: string, argv: string[]): void {
+        const error = refusal(grammar, argv);
+        const line = `${where}: ${argv.map((word) => JSON.stringify(word)).join(" ")}`;
+        assert.equal(error?.message, `flag needs an argument: --${flag}`, line);
+        assert.equal(error.exitCode, 2, line);
+      }
+    }
+  }
+
+  test("every command is looked at, and most have such flags", () => {
+    assert.equal(all.length, 11);
+    assert.ok(all.flatMap(({ grammar }) => withValue(grammar)).length > 80);
+  });
+});
+
+describe("a flag with its value", () => {
+  const grammar = {
+    options: {
+      context: { type: "array" },
+      namespace: { type: "string", alias: "n" },
+      output: { type: "string", alias: "o", choices: ["json", "yaml"] },
+      addresses: { type: "number", min: 1, default: 3 },
+      clusters: { type: "number", min: 1, max: 511 },
+      yes: { type: "boolean", alias: "y", default: false },
+      wide: { type: "boolean", alias: "w" },
+      users: { type: "boolean", default: true },
+    },
+    positionals: "FILE",
+  } as const satisfies Grammar;
+  const read = (...argv: string[]) => parseArguments("program", grammar, argv);
+  const refused = (...argv: string[]) => refusal(grammar, argv)?.message;
+
+  test("in all forms", () => {
+    for (const argv of [
+      ["-nx"],
+      ["-n=x"],
+      ["-n", "x"],
+      ["--namespace=x"],
+      ["--namespace", "x"],
+      ["-ynx"],
+      ["-wyn", "x"],
+    ]) {
+      assert.equal(read(...argv).namespace, "x", argv.join(" "));
+    }
+    assert.deepEqual(read("--context", "a", "f", "--context=b", "g"), {
+      ...read(),
+      context: ["a", "b"],
+      files: ["f", "g"],
+    });
+    assert.deepEqual(read(), { context: [], addresses: 3, yes: false, users: true, files: [] });
+  });
+
+  test("is taken as it is: with a dash behind =, with quotes, and be it called true or like a flag of yargs' own", () => {
+    for (const value of ["-x", "--", "--yes", '"quoted"', "'", "a=b", "NAME=", "true", "1e3", " x ", "-"]) {
+      assert.equal(read(`--namespace=${value}`).namespace, value);
+      assert.deepEqual(read(`--context=${value}`).context, [value]);
+      if (!/^-./.test(value)) assert.deepEqual(read("--context", value, "-n", value).context, [value]);
+    }
+    assert.deepEqual(read("--context=__proto__").context, ["__proto__"]);
+  });
+
+  test("a boolean takes no word that follows", () => {
+    for (const word of ["true", "false", "x"]) {
+      const { yes, files } = read("--yes", word);
+      assert.deepEqual([yes, files], [true, [word]]);
+    }
+    assert.equal(read("--yes", "--no-yes").yes, false, "the last one counts, as for kubectl");
+    assert.deepEqual([read("--no-users").users, read("--users=0").users, read("-y=F").yes], [false, false, false]);
+  });
+
+  test("behind -- all is an argument, and - is one", () => {
+    assert.deepEqual(read("-", "-y", "--", "--yes", "--", "-n").files, ["-", "--yes", "--", "-n"]);
+  });
+
+  test("what is not understood is refused in the words of kubectl", () => {
+    for (const [argv, message] of [
+      [["--contxt", "x"], "unknown flag: --contxt; did you mean --context?"],
+      [["--no-context"], "unknown flag: --no-context; did you mean --context?"],
+      [["--__proto__=x"], "unknown flag: --__proto__; see program --help"],
+      [["--x\ny"], "unknown flag: --x\\ny; see program --help"],
+      [["-yx"], "unknown flag: -yx; see program --help"],
+      [["-x=y"], "unknown flag: -x; see program --help"],
+      [["-1"], "unknown flag: -1; see program --help"],
+      [["-="], "unknown flag: -=; see program --help"],
+      [["--no-users=true"], "--no-users takes no value"],
+      [["--yes=maybe"], 'invalid value "maybe" for --yes: must be true or false'],
+      [["-y="], 'invalid value "" for --yes: must be true or false'],
+      [["-o", "xml"], 'invalid value "xml" for --output: must be one of json, yaml'],
+      [["-n", "x", "-n", "y"], "--namespace may be given only once"],
+      [["--addresses=0"], "invalid value for --addresses: must be at least 1"],
+      [["--addresses=-1"], "invalid value for --addresses: must be at least 1"],
+      [["--addresses", "x"], "invalid value for --addresses: must be a whole number"],
+      [["--addresses=1.5"], "invalid value for --addresses: must be a whole number"],
+      [["--addresses=Infinity"], "invalid value for --addresses: must be a whole number"],
+      [["--clusters=512"], "invalid value for --clusters: must be from 1 to 511"],
+    ] as const) {
+      assert.equal(refused(...argv), message);
+    }
+  });
+});
+
+describe("an argument", () => {
+  test("that is empty is refused, by each command that takes any, and any by the others", () => {
+    for (const { name, grammar } of all) {
+      const { positionals } = grammar;
+      for (const argv of [[""], ["file", " "], ["", "file"], ["--", "\t"]]) {
+        const error = refusal(grammar, argv);
+        assert.equal(error?.exitCode, 2, `${name} ${argv}`);
+        const about =
+          positionals === undefined ? /^unexpected argument ".*": program takes none/ : /^invalid argument ".*": /;
+        assert.match(error.message, about);
+        if (positionals !== undefined) assert.ok(error.message.endsWith(`: ${positionals} must not be empty`));
+      }
+    }
+  });
+});

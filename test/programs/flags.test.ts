@@ -1,0 +1,116 @@
+/** A flag or an argument that an unset variable left empty, through the built programs and make: nothing is contacted. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { type Ended, node, run } from "../support/programs.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+describe("what an unset variable leaves", () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  /** A file of cluster2, which the current context, cluster1, takes. */
+  let file: string;
+  const requests = () => sandbox.clusters.flatMap(({ api }) => api.requests);
+
+  before(async () => {
+    sandbox = await startSandbox({ clusters: defaultClusters() });
+    dir = await mkdtemp(join(tmpdir(), "flags-"));
+    file = join(dir, "cluster2.json");
+    const args = ["--context", "cluster2", "--output-file", file];
+    assert.equal((await run("extract-secret", args, { kubeconfig: sandbox.kubeconfig })).code, 0);
+  });
+  beforeEach(() => {
+    for (const { api } of sandbox.clusters) api.requests.length = 0;
+  });
+  after(async () => {
+    await sandbox?.stop();
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+
+  const needsArgument = /^error: flag needs an argument: --context\n$/;
+  const table: [program: string, args: (file: string) => string[], said: RegExp][] = [
+    ["import-secrets", (file) => [file, "--context="], needsArgument],
+    ["import-secrets", (file) => [file, "--context", ""], needsArgument],
+    ["import-secrets", (file) => [file, "--context"], needsArgument],
+    ["import-secrets", (file) => ["--context", "--yes", file], needsArgument],
+    ["import-secrets", (file) => ["--context=", file], needsArgument],
+    ["import-secrets", (file) => [file, "--context=cluster3", "--context="], needsArgument],
+    [
+      "import-secrets",
+      (file) => ["--context", file],
+      /^error: no context ".*cluster2\.json"|^error: no file was named/,
+    ],
+    [
+      "import-secrets",
+      (file) => ["--context=cluster3", file, ""],
+      /^error: invalid argument "": FILE must not be empty\n$/,
+    ],
+    ["extract-secret", () => ["--context="], needsArgument],
+    ["clustermesh-secrets", () => ["status", "--context="], needsArgument],
+    ["clustermesh-secrets", () => ["status", ""], /^error: invalid argument "": CONTEXT must not be empty\n$/],
+    ["clustermesh-secrets", () => ["verify", "--context"], needsArgument],
+    ["clustermesh-secrets", () => ["connect", "cluster1", "", "--yes"], /: CONTEXT must not be empty\n$/],
+    ["clustermesh-secrets", () => ["disconnect", "", "--all-contexts", "--yes"], /: CLUSTER must not be empty\n$/],
+    [
+      "clustermesh-secrets",
+      () => ["rotate", "cluster1", "--trust=", "--all-contexts"],
+      /needs an argument: --trust\n$/,
+    ],
+  ];
+  for (const [program, args, said] of table) {
+    test(`${program} ${args("FILE")
+      .map((word) => word || "''")
+      .join(" ")}`, async () => {
+      const ended = await run(program, args(file), { kubeconfig: sandbox.kubeconfig });
+      assert.equal(ended.code, 2, ended.stderr);
+      assert.equal(ended.stdout, "");
+      assert.match(ended.stderr, said);
+      assert.deepEqual(requests(), []);
+    });
+  }
+
+  test("the file would have been imported into the current context", async () => {
+    const { code, stderr } = await run("import-secrets", [file, "--dry-run=client"], {
+      kubeconfig: sandbox.kubeconfig,
+    });
+    assert.equal(code, 3, stderr);
+    assert.match(stderr, /^cluster1 .*: added cluster2 \(dry run\)/m);
+    assert.ok(requests().length > 0);
+  });
+
+  /** Makes a goal, with variables of the environment, which make takes as they are. */
+  const make = (goal: string, variables: Record<string, string>) =>
+    new Promise<Ended>((resolve) => {
+      const env = {
+        ...process.env,
+        ...variables,
+        PATH: `${join(node, "..")}:${process.env.PATH}`,
+        KUBECONFIG: sandbox.kubeconfig,
+      };
+      // Nothing is built anew: the programs under test are.
+      execFile("make", ["-o", "build", goal], { cwd: root, env }, (error, stdout, stderr) =>
+        resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+      );
+    });
+
+  for (const goal of ["extract", "import", "diff", "migrate", "status", "connect", "mesh"]) {
+    test(`make ${goal} with CONTEXTS of two unset variables`, async () => {
+      const { code, stderr } = await make(goal, { CONTEXTS: " ", DIR: dir });
+      assert.equal(code, 2);
+      assert.match(stderr, /say CONTEXTS=/);
+      assert.deepEqual(requests(), []);
+    });
+  }
+
+  test("make disconnect without CLUSTER, and make import without DIR", async () => {
+    assert.match((await make("disconnect", { CLUSTER: " ", CONTEXTS: "cluster1" })).stderr, /say CLUSTER=/);
+    assert.match((await make("import", { DIR: " ", CONTEXTS: "cluster1" })).stderr, /FILE must not be empty/);
+    assert.deepEqual(requests(), []);
+  });
+});
