@@ -58,7 +58,7 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
     const all = await sourcesOf({ ...args, context: [], "contexts-file": undefined, "all-contexts": true }, []);
     const { found, missing, unread } = await companions(first, new Map(all.map((one) => [one.source, one])), read);
     if (unread.length > 0) {
-      showFindings(unread, style).forEach(tell);
+      showFindings(unread, style, args.details).forEach(tell);
       return args.diff ? EXIT.refused : EXIT.failed;
     }
     const newcomers = joining;

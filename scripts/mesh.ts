@@ -100,7 +100,7 @@ export function working(args: MeshArguments, question: string) {
     }
     const code = end(result);
     if (args.diff) await print(result.reports, args);
-    showFindings(result.left, style).forEach(tell);
+    showFindings(result.left, style, args.details).forEach(tell);
     if (code === EXIT.failed && writing) tell(`run again to complete: ${inLine(again)}`);
     if (args.diff && result.left.length > 0) return EXIT.refused;
     if (code !== EXIT.done) return code;
@@ -133,7 +133,7 @@ async function waiting(sources: readonly MemberSource[], args: MeshArguments, ti
       return EXIT.done;
     }
     if (Date.now() > deadline) {
-      showFindings(findings, style).forEach(tell);
+      showFindings(findings, style, args.details).forEach(tell);
       tell(`${style.red("error")}: not as it should be within ${args.timeout}`);
       return EXIT.failed;
     }

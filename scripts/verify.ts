@@ -6,7 +6,7 @@ import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import type { ClientCertificate } from "../lib/peer/peer.ts";
 import { checkPeer, type SourcedPeer } from "../lib/peer/rules.ts";
 import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/probe.ts";
-import { showFindings } from "../lib/show/findings.ts";
+import { sharedFindings, showFindings } from "../lib/show/findings.ts";
 import { harmless, inLine, styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
 import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
@@ -95,7 +95,9 @@ async function runVerify(args: Arguments<typeof options>): Promise<number> {
   const findings = groups.flatMap((group) => group.findings);
   if (structured) printDocument({ peers: probes, findings }, args.output as "json" | "yaml");
   else {
-    const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout), ""]);
+    const shared = sharedFindings(probes.flatMap((probe) => probe.findings));
+    const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout, shared), ""]);
+    if (shared.size > 0) lines.push(...showFindings([...shared], onStdout), "");
     if (probes.length > 0) lines.push(showSum(probes, onStdout));
     toStdout(lines.map((line) => `${line}\n`).join(""));
     showFindings(findings, style).forEach(tell);

@@ -4,12 +4,19 @@ import type { Plan } from "../lib/exchange/plan.ts";
 import type { TlsMode } from "../lib/exchange/tls.ts";
 import { EXIT } from "../lib/peer/errors.ts";
 import type { Finding } from "../lib/peer/findings.ts";
-import { showFindings } from "../lib/show/findings.ts";
+import { showFindings, showRefusal } from "../lib/show/findings.ts";
 import { announceChange, showReports } from "../lib/show/import.ts";
 import { styleFor } from "../lib/show/style.ts";
 import type { Arguments } from "./cli.ts";
 import { toStdout } from "./streams.ts";
 import { agreed, interruptible, style, tell } from "./terminal.ts";
+
+/** `--details` of the commands whose reports are otherwise summed up. */
+export const detailsOption = {
+  type: "boolean",
+  default: false,
+  describe: "list every cluster, peer and finding by itself",
+} as const;
 
 export const writingOptions = {
   tls: {
@@ -37,6 +44,7 @@ export const writingOptions = {
     default: false,
     describe: "write nothing, and show what would change; exits as kubectl diff",
   },
+  details: detailsOption,
 } as const;
 
 type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & { output?: string | undefined };
@@ -67,7 +75,7 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
     dryRun,
     previews: args.diff || args.output !== undefined,
     signal: interruption.signal,
-    warn: (found) => showFindings(found, style).forEach(tell),
+    warn: (found) => showFindings(found, style, args.details).forEach(tell),
     announce: (source, change) => {
       if (!writing) return;
       interruption.begun();
@@ -76,8 +84,8 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
   } satisfies Partial<ImportOptions>;
   const end = (result: { refused: Finding[] } | { reports: TargetReport[] }): number => {
     if ("refused" in result) {
-      showFindings(result.refused, style).forEach(tell);
-      if (!args.diff) tell("nothing was written");
+      showFindings(result.refused, style, args.details).forEach(tell);
+      if (!args.diff) tell(showRefusal(result.refused, style));
       return EXIT.refused;
     }
     const { reports } = result;

@@ -76,7 +76,10 @@ function checkSubject(
       "facts-of-other-cluster",
       { source, key: others.length === 0 ? only : undefined },
       `${about}, but ${entries}${unused === undefined ? "" : `; ignored: ${unused}`}`,
-      `a key is the name of its cluster and cannot be renamed; extract ${enumerate(names, MOST_NAMES)} again with extract-secret`,
+      {
+        template: "a key is the name of its cluster and cannot be renamed; extract {peer} again with extract-secret",
+        values: { peer: enumerate(names, MOST_NAMES) },
+      },
     ),
   ];
 }
@@ -99,7 +102,10 @@ function checkRecords(
       { source, key: unknown.length === 1 ? unknown[0] : undefined },
       `the Secret has records of ${enumerate(strays, MOST_NAMES)}, which have no entry, and none of ${enumerate(unknown, MOST_NAMES)}; ` +
         "ignored: the ids in them",
-      `if a key was renamed, extract ${enumerate(unknown, MOST_NAMES)} again with extract-secret: a key is the name of its cluster`,
+      {
+        template: "if a key was renamed, extract {peer} again with extract-secret: a key is the name of its cluster",
+        values: { peer: enumerate(unknown, MOST_NAMES) },
+      },
     ),
   ];
 }

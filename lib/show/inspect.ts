@@ -1,8 +1,9 @@
 /** What files say of their peers, as lines for a person. Pure. */
+import type { Finding } from "../peer/findings.ts";
 import type { CertificateReport, Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
 import type { Layout } from "../peer/layout.ts";
-import { showFindings } from "./findings.ts";
-import { enumerate, inLine, type Style } from "./style.ts";
+import { sharedFindings, showFindings } from "./findings.ts";
+import { enumerate, indented, inLine, type Style } from "./style.ts";
 
 /** More peers than this have a line each, unless more is asked for. */
 const MOST_BLOCKS = 20;
@@ -23,16 +24,21 @@ const VERDICTS: Record<Verdict, string> = {
   fails: "would not connect",
 };
 
-/** The whole report. `details` shows every peer in full, however many there are. */
+/**
+ * The whole report: each peer with its own findings, then those that several peers have alike.
+ *
+ * @param details every peer in full with all of its findings, however many there are.
+ */
 export function showInspection({ peers, findings }: Inspection, style: Style, details = false): string[] {
   const full = details || peers.length <= MOST_BLOCKS;
-  const lines = peers.flatMap((peer) => (full ? [...block(peer, style), ""] : [line(peer, style)]));
-  if (!full) {
-    const all = peers.flatMap((peer) => peer.findings);
-    lines.push("", ...showFindings(all, style), style.dim("--details shows each peer in full"), "");
-  }
-  lines.push(...showFindings(findings, style));
-  if (findings.length > 0) lines.push("");
+  const all = [...peers.flatMap((peer) => peer.findings), ...findings];
+  const apart = details ? new Set(findings) : full ? new Set([...sharedFindings(all), ...findings]) : new Set(all);
+  const own = (peer: PeerReport) => peer.findings.filter((one) => !apart.has(one));
+  const lines = peers.flatMap((peer) => (full ? [...block(peer, own(peer), style), ""] : [line(peer, style)]));
+  if (!full) lines.push("");
+  lines.push(...showFindings([...apart], style, details));
+  if (apart.size > 0) lines.push("");
+  if (!full) lines.push(style.dim("--details shows each peer in full"), "");
   const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
   const sum = `${good} of ${peers.length} would connect`;
   lines.push(good === peers.length && peers.length > 0 ? style.green(sum) : style.red(sum));
@@ -50,7 +56,7 @@ function line(peer: PeerReport, style: Style): string {
   return `${title(peer, style)}${style.dim(until)}`;
 }
 
-function block(peer: PeerReport, style: Style): string[] {
+function block(peer: PeerReport, findings: readonly Finding[], style: Style): string[] {
   const { id, version, layout, endpoints, ca, client, user } = peer;
   const about = [...(id === undefined ? [] : [`id ${id}`]), ...(version ? [`Cilium ${version}`] : []), LAYOUTS[layout]];
   const rows: [string, string][] = [["cluster", about.join(", ")]];
@@ -74,7 +80,7 @@ function block(peer: PeerReport, style: Style): string[] {
   return [
     title(peer, style),
     ...rows.map(([what, text]) => `  ${style.dim(what.padEnd(9))}${inLine(text)}`),
-    ...showFindings(peer.findings, style).map((text) => `  ${text}`),
+    ...showFindings(findings, indented(style), true).map((text) => `  ${text}`),
   ];
 }
 

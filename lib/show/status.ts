@@ -3,7 +3,7 @@ import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { findingsOf } from "../mesh/status-report.ts";
 import { showFindings } from "./findings.ts";
-import { enumerate, inLine, type Style } from "./style.ts";
+import { count, enumerate, inLine, type Style } from "./style.ts";
 
 /** Beyond so many clusters a matrix would be wider than a terminal: then each has its counts. */
 const MOST_IN_MATRIX = 60;
@@ -37,8 +37,6 @@ export function showStatus(status: MeshStatus, style: Style, wide = false): stri
     `${style.bold(size)}: ${verdict}`,
   ];
 }
-
-const count = (number: number, what: string) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): string[] {
   const { source, name, id, version, kvstoreMesh, pods, error } = cluster;

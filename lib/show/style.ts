@@ -1,6 +1,11 @@
 /** How text is shown: colours only on a terminal that wants them, and nothing that could harm one. Pure. */
 
+import { wrapLine } from "./wrap.ts";
+
 export { enumerate } from "../peer/enumerate.ts";
+
+/** The width of tables if there is no terminal. */
+const DEFAULT_WIDTH = 100;
 
 export interface Style {
   bold(text: string): string;
@@ -8,13 +13,31 @@ export interface Style {
   red(text: string): string;
   green(text: string): string;
   yellow(text: string): string;
+  /** How many columns a table may take. */
+  width: number;
+  /** Breaks a line of prose between words, if there is a terminal; a command that can be pasted is not to be broken. */
+  wrap(line: string): string[];
 }
 
-/** Colours for a stream, or none where it is no terminal, where `NO_COLOR` is set, or where TERM is dumb. */
-export function styleFor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): Style {
+/**
+ * Colours for a stream, or none where it is no terminal, where `NO_COLOR` is set, or where TERM is dumb; and its width,
+ * which is that of the terminal, or 100.
+ */
+export function styleFor(stream: { isTTY?: boolean; columns?: number }, env: NodeJS.ProcessEnv): Style {
   const on = stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
   const sgr = (start: number, end: number) => (text: string) => (on ? `\x1b[${start}m${text}\x1b[${end}m` : text);
-  return { bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), green: sgr(32, 39), yellow: sgr(33, 39) };
+  // A terminal that does not know its width says 0.
+  const columns = (stream.isTTY === true && stream.columns) || undefined;
+  return {
+    ...{ bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), green: sgr(32, 39), yellow: sgr(33, 39) },
+    width: columns ?? DEFAULT_WIDTH,
+    wrap: (line) => (columns === undefined ? [line] : wrapLine(line, columns)),
+  };
+}
+
+/** For lines that are indented by two columns then. */
+export function indented(style: Style): Style {
+  return { ...style, wrap: (line) => style.wrap(`  ${line}`).map((part) => part.slice(2)) };
 }
 
 /** Text from files and servers, with what is not seen shown as `\xNN`, so that it cannot steer a terminal. Lines stay. */
@@ -28,4 +51,15 @@ export function harmless(text: string): string {
 /** A name from files and servers, {@link harmless} and in one line, so that it cannot pass for another. */
 export function inLine(text: string): string {
   return harmless(text).replaceAll("\n", "\\n");
+}
+
+/** `a, b, c`; of more than ten, the first ten and how many more. */
+export function listFirst(items: readonly string[]): string {
+  const more = items.length - 10;
+  return more > 0 ? `${items.slice(0, 10).join(", ")} and ${more.toLocaleString("en")} more` : items.join(", ");
+}
+
+/** `1 error`, `2 errors`. */
+export function count(number: number, what: string): string {
+  return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 }

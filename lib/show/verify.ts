@@ -1,9 +1,10 @@
 /** What peers answered, as lines for a person and as plain data. Pure. */
 import { formatHostPort } from "../peer/address.ts";
+import type { Finding } from "../peer/findings.ts";
 import type { AddressProbe, Kind, PeerProbe } from "../probe/probe.ts";
 import { STEPS, type StepName } from "../probe/steps.ts";
 import { showFindings } from "./findings.ts";
-import { inLine, type Style } from "./style.ts";
+import { indented, inLine, type Style } from "./style.ts";
 
 const TITLES: Record<StepName, string> = {
   resolve: "resolve",
@@ -18,13 +19,18 @@ const TITLES: Record<StepName, string> = {
 const ONE: Record<Kind, string> = { nodes: "node", identities: "identity", endpoints: "endpoint", services: "service" };
 const SHOWN = STEPS.filter((step) => step !== "resolve");
 
-/** One peer: its verdict, a row for each address with the milliseconds of each step, and what was found. */
-export function showProbe(probe: PeerProbe, style: Style): string[] {
-  const { name, source, addresses, findings } = probe;
+/**
+ * One peer: its verdict, a row for each address with the milliseconds of each step, and what was found.
+ *
+ * @param apart findings that are reported elsewhere, together with those of others.
+ */
+export function showProbe(probe: PeerProbe, style: Style, apart: ReadonlySet<Finding> = new Set()): string[] {
+  const { name, source, addresses } = probe;
+  const findings = probe.findings.filter((one) => !apart.has(one));
   const lines = [`${style.bold(inLine(name))} ${style.dim(`(${inLine(source)})`)}: ${verdict(probe, style)}`];
   if (addresses.length > 0) lines.push(...table(addresses, style));
   for (const line of about(addresses)) lines.push(`  ${inLine(line)}`);
-  lines.push(...showFindings(findings, style).map((line) => `  ${line}`));
+  lines.push(...showFindings(findings, indented(style), true).map((line) => `  ${line}`));
   return lines;
 }
 

@@ -90,21 +90,6 @@ test("a few names are told, many are counted", () => {
   assert.equal(enumerate(names), `${names.slice(0, 11).join(", ")} and 3 more`);
 });
 
-test("findings: errors first, the remedy below, and the eleventh of a code only counted", () => {
-  const at = (key: string) => ({ source: "f.json", key });
-  const many = Array.from({ length: 12 }, (_, i) => finding("id-unknown", at(`c${i}`), "not known"));
-  const lines = showFindings(
-    [...many, finding("key-mismatch", at("c\u001b[2J"), "the key is not that of the certificate", "extract again")],
-    plain,
-  );
-  assert.deepEqual(lines.slice(0, 2), [
-    "error: f.json (c\\x1b[2J): the key is not that of the certificate [key-mismatch]",
-    "  extract again",
-  ]);
-  assert.equal(lines.filter((line) => line.startsWith("warning: ")).length, 10);
-  assert.equal(lines.at(-1), "… and 2 more of id-unknown");
-});
-
 test("only what restarts pods is announced", () => {
   const patch: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], reason: "to resolve a" };
   assert.match(
