@@ -4,6 +4,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,7 +13,7 @@ import { build } from "esbuild";
 
 const programs = ["clustermesh-secrets", "extract-secret", "import-secrets"];
 const { version } = JSON.parse(await readFile("package.json", "utf8"));
-const entries = new Set(programs.map((name) => join("scripts", `${name}.ts`)));
+const entries = new Set([...programs, "prerender"].map((name) => join("scripts", `${name}.ts`)));
 
 /** Turns a lazy import among the scripts into one of the file built beside, and has that built too. */
 const builtBeside = {
@@ -101,8 +102,18 @@ await writeFile("dist/THIRD-PARTY-LICENSES.txt", `${[head, ...licences].join(`\n
 const forShells = (await readdir("scripts")).filter((file) => /\.(bash|zsh|fish)$/.test(file));
 for (const file of forShells) await copyFile(join("scripts", file), join("dist", file));
 await writeFile("dist/package.json", '{"type":"commonjs"}\n');
+await prerender();
 await compileAhead();
 for (const name of programs) await chmod(`dist/${name}.js`, 0o755);
+
+/** Writes what the programs know without loading a command, as the commands that were built tell it. */
+async function prerender() {
+  const { prerender } = createRequire(join(process.cwd(), "package.json"))("./dist/prerender.js");
+  for (const [what, known] of Object.entries(await prerender())) {
+    await writeFile(`dist/${what}.json`, JSON.stringify(known));
+  }
+  await rm("dist/prerender.js");
+}
 
 /**
  * Keeps the code of what people wait for as V8 compiled it while it did its work, on the sandbox: compiling it anew takes

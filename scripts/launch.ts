@@ -1,8 +1,10 @@
-/** Starts a command, or answers for it: its help, and what a shell completes. */
+/** Starts a command. Help and completion, which the build knows beforehand, are answered without loading it. */
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { harmless } from "../lib/show/style.ts";
 import { complete } from "./cli/complete.ts";
+import { HELP_WIDTH } from "./cli/option.ts";
 import { commands } from "./commands.ts";
+import { readPrerendered } from "./prerendered.ts";
 import { endWith, guardStreams, toStdout } from "./streams.ts";
 import { style, tell, version } from "./terminal.ts";
 
@@ -40,12 +42,16 @@ async function printed(text: () => string | Promise<string>): Promise<number> {
 }
 
 async function helpOf(program: string, name: string): Promise<string> {
+  const { columns = HELP_WIDTH } = process.stderr;
+  const text = columns < HELP_WIDTH ? undefined : readPrerendered("help")?.[program];
+  if (text !== undefined) return text;
   const { renderHelp } = await import("./cli/help.ts");
-  return renderHelp(program, await load(name), process.stderr.columns);
+  return renderHelp(program, await load(name), columns);
 }
 
 async function completionOf(name: string, words: readonly string[]): Promise<string> {
-  return complete(await load(name), words, async (before) => (await import("./cli/contexts.ts")).contextNames(before));
+  const grammar = readPrerendered("completion")?.[name] ?? (await load(name));
+  return complete(grammar, words, async (before) => (await import("./cli/contexts.ts")).contextNames(before));
 }
 
 function load(name: string) {

@@ -214,6 +214,7 @@ describe("the package, installed globally", () => {
       const script = 'import { answer } from "unlicensed";\nconsole.log(answer());\n';
       await writeFile(join(checkout, "scripts", `${program}.ts`), script);
     }
+    await writeFile(join(checkout, "scripts", "prerender.ts"), "export const prerender = () => ({});\n");
     const build = () => promisify(execFile)(process.execPath, [join(root, "build.mjs")], { cwd: checkout });
     await assert.rejects(build, /unlicensed 1\.2\.3 is bundled, and there is no licence file/);
     await writeFile(join(unlicensed, "LICENSE"), "Do as you like.\n");

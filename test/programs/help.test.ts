@@ -1,0 +1,108 @@
+/** Help and completion as the build rendered them: the same as from source, and printed without loading a command. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { renderHelp } from "../../scripts/cli/help.ts";
+import { commands, programNames } from "../../scripts/commands.ts";
+import { prerender } from "../../scripts/prerender.ts";
+import { node, programPath, run } from "../support/programs.ts";
+import { runOnTerminal, withoutTerminals } from "../support/terminal.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+describe("help and completion", () => {
+  let dir: string;
+  /** Has a program write which files it loaded. */
+  let tell: string;
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), "help-"));
+    tell = join(dir, "tell.cjs");
+    const write = 'require("node:fs").writeFileSync(process.env.LOADED, JSON.stringify(Object.keys(require.cache)))';
+    writeFileSync(tell, `process.on("exit", () => ${write});`);
+    symlinkSync(programPath("clustermesh-secrets"), join(dir, "kubectl-clustermesh_secrets"));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  const rendered = (what: string) => JSON.parse(readFileSync(join(root, "dist", `${what}.json`), "utf8"));
+  /** How a command is run by one of its names. */
+  const wordsOf = (program: string): [path: string, ...args: string[]] => {
+    const [first = "", ...rest] = program.split(" ");
+    return first === "kubectl"
+      ? [join(dir, "kubectl-clustermesh_secrets"), ...rest.slice(1)]
+      : [programPath(first), ...rest];
+  };
+  const outputOf = (program: string, ...args: string[]) =>
+    execFileSync(node, [...wordsOf(program), ...args], { encoding: "utf8", env: { PATH: process.env.PATH } });
+
+  test("what the build rendered is what the source renders", async () => {
+    const { help, completion } = await prerender();
+    assert.deepEqual(rendered("help"), help);
+    assert.deepEqual(rendered("completion"), JSON.parse(JSON.stringify(completion)));
+    assert.deepEqual(Object.keys(completion), Object.keys(commands));
+    assert.equal(Object.keys(help).length, 2 * Object.keys(commands).length + 2);
+  });
+
+  test("each command prints it, by each of its names", () => {
+    for (const program of Object.keys(commands).flatMap(programNames)) {
+      const help = rendered("help")[program];
+      assert.ok(help.startsWith(`Usage: ${program}`));
+      assert.equal(outputOf(program, "--help"), help);
+    }
+    assert.equal(outputOf("extract-secret", "-h"), rendered("help")["extract-secret"]);
+  });
+
+  test("beside other flags, and from source, it is the same", () => {
+    const help = rendered("help")["import-secrets"];
+    assert.equal(outputOf("import-secrets", "--yes", "--help"), help);
+    const source = join(root, "scripts", "import-secrets.ts");
+    assert.equal(execFileSync(node, ["--import", "tsx", source, "--help"], { encoding: "utf8", cwd: root }), help);
+  });
+
+  test("a narrow terminal has it narrow", { skip: withoutTerminals() }, async () => {
+    const extract = await commands.extract?.load();
+    assert.ok(extract);
+    for (const columns of [60, 99, 100, 140]) {
+      const { code, output } = await runOnTerminal("extract-secret", ["--help"], { columns });
+      assert.equal(code, 0, output);
+      assert.equal(output, await renderHelp("extract-secret", extract, columns));
+      assert.ok(
+        output.split("\n").every((line) => line.length <= Math.min(columns, 100)),
+        `${columns} columns`,
+      );
+    }
+  });
+
+  test("no command is loaded for it, nor yargs; and for contexts only what reads a kubeconfig", async () => {
+    const loaded = async (program: string, ...args: string[]) => {
+      const file = join(dir, "loaded");
+      const env = { NODE_OPTIONS: `--require ${tell}`, LOADED: file };
+      const { code, stderr } = await run(program, args, { env });
+      assert.equal(code, 0, stderr);
+      const files = JSON.parse(readFileSync(file, "utf8")) as string[];
+      return files.map((path) => basename(path)).filter((name) => name !== "tell.cjs");
+    };
+    for (const [program, ...args] of [
+      ["extract-secret", "--help"],
+      ["import-secrets", "-h"],
+      ["extract-secret", "--version"],
+      ["clustermesh-secrets", "--help"],
+      ["clustermesh-secrets", "--version"],
+      ["clustermesh-secrets", "connect", "--help"],
+      ["clustermesh-secrets", "import", "--version"],
+      ["clustermesh-secrets", "__complete", "con"],
+      ["clustermesh-secrets", "__complete", "connect", "--c"],
+      ["clustermesh-secrets", "__complete", "status", "-o", ""],
+      ["extract-secret", "__complete", "--output="],
+    ] as [string, ...string[]][]) {
+      assert.deepEqual(await loaded(program, ...args), [`${program}.js`], [program, ...args].join(" "));
+    }
+    assert.deepEqual(await loaded("clustermesh-secrets", "__complete", "connect", "c"), [
+      "clustermesh-secrets.js",
+      "contexts.js",
+    ]);
+  });
+});
