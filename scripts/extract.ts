@@ -44,13 +44,14 @@ const options = {
 } as const;
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 [--context CONTEXT] > FILE",
+  usage: "Usage: $0 [CONTEXT] > FILE",
   description:
     "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and " +
     "client certificate with its private key (none in authMode cluster). Keep the file as you keep keys.",
+  positionals: "CONTEXT",
   examples: [
     ["$0 > cluster1-secret.json", "of the current context"],
-    ["$0 --context c2 --output-file c2-secret.json", "a file that only you can read"],
+    ["$0 c2 --output-file c2-secret.json", "a file that only you can read"],
     ["$0 --endpoint lb.example.com:2379 > c1.json", "behind a proxy or a static address"],
   ],
   options,
@@ -62,7 +63,7 @@ export const extractCommand = runnable(command);
 async function runExtract(args: Arguments<typeof options>): Promise<number> {
   const waitTimeout = duration(args.timeout, "timeout");
   const types = args["address-type"] as AddressType[];
-  const [context] = await contextsOf(args, args.context === undefined ? [] : [args.context]);
+  const [context] = await contextsOf(args, namedContexts(args));
   if (!context) throw new UserError("no context", EXIT.refused);
   const api = connectFor(args, context);
   try {
@@ -93,6 +94,19 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
   } finally {
     api.close();
   }
+}
+
+/**
+ * The context that is named, by argument or by flag; none for the current one.
+ *
+ * @throws UserError (exit code 2) if two are named.
+ */
+function namedContexts({ context, files }: Arguments<typeof options>): string[] {
+  const names = [...new Set([...files, ...(context === undefined ? [] : [context])])];
+  if (names.length > 1) {
+    throw new UserError(`one context at a time: ${names.map((name) => JSON.stringify(name)).join(", ")}`, EXIT.refused);
+  }
+  return names;
 }
 
 /** The output holds a private key: that is said where others may see it. */

@@ -90,6 +90,10 @@ describe("completion", () => {
         ["connect", "--hub=a"],
         [...CONTEXTS.slice(0, 3).map((name) => `--hub=${name}`), ":4"],
       ],
+      [
+        ["extract", "k"],
+        ["kind-c2", ":4"],
+      ],
       [["import", "c2"], [":0"]],
       [["extract", "--output-file", ""], [":0"]],
       [["extract", "--namespace", ""], [":4"]],

@@ -58,7 +58,7 @@ describe("the built programs", () => {
   test("extract-secret prints the drop-in form, the same bytes each time, and as YAML the same object", async () => {
     const [first, second, yaml] = await Promise.all([
       extract(["--context", "cluster2"]),
-      extract(["--context", "cluster2"]),
+      extract(["cluster2", "--context=cluster2"]),
       extract(["--context", "cluster2", "-o", "yaml"]),
     ]);
     assert.equal(first.code, 0, first.stderr);
@@ -173,7 +173,9 @@ describe("the built programs", () => {
       2,
       /invalid value "xml" for --output: must be one of json, yaml/,
     ],
-    ["an argument", ["cluster1"], 2, /unexpected argument "cluster1": extract-secret takes none/],
+    ["two contexts as arguments", ["cluster1", "cluster2"], 2, /one context at a time: "cluster1", "cluster2"/],
+    ["another context beside --context", ["cluster1", "--context=cluster2"], 2, /one context at a time/],
+    ["no such context as an argument", ["nope"], 2, /no context "nope"/],
     ["an invalid timeout", ["--request-timeout", "soon"], 2, /invalid duration "soon" for --request-timeout/],
     ["two ports", ["--endpoint", "1.2.3.4:1", "--endpoint", "1.2.3.4:2"], 2, /several ports/],
     ["two names", ["--endpoint", "a.example:1", "--endpoint", "b.example:1"], 2, /several names/],
@@ -256,7 +258,7 @@ describe("the built programs", () => {
   test("clustermesh-secrets has the same programs as commands", async () => {
     const options = { kubeconfig: sandbox.kubeconfig };
     const [extracted, help, typo, nothing] = await Promise.all([
-      run("clustermesh-secrets", ["extract", "--context", "cluster2"], options),
+      run("clustermesh-secrets", ["extract", "cluster2"], options),
       run("clustermesh-secrets", ["--help"]),
       run("clustermesh-secrets", ["improt"]),
       run("clustermesh-secrets", []),
