@@ -19,13 +19,22 @@ void (given[0] === COMPLETE ? completeWords(given.slice(1)) : run(given));
 async function run([name, ...rest]: string[]): Promise<void> {
   if (isCommand(name)) await launch(`${program} ${name}`, name, rest);
   else if (name === "--version") await printAndExit(version);
-  else if (isHelp(name) || name === "help") await printAndExit(() => `${usage()}\n`);
+  else if (name === "help") await help(rest[0]);
+  else if (isHelp(name)) await printAndExit(() => `${usage()}\n`);
+  else refuse(name);
+}
+
+/** Shows the help of a command, or of the program if none is named. */
+async function help(name: string | undefined): Promise<void> {
+  if (isCommand(name)) await launch(`${program} ${name}`, name, ["--help"]);
+  else if (name === undefined || name === "help" || isHelp(name)) await printAndExit(() => `${usage()}\n`);
   else refuse(name);
 }
 
 /** Completes the last of the words, of which the first is the command. */
 async function completeWords([name = "", ...words]: string[]): Promise<void> {
   if (words.length === 0) await printAndExit(() => answer(name, offers()));
+  else if (name === "help" && words.length === 1) await printAndExit(() => answer(words[0] ?? "", offers()));
   else if (isCommand(name)) await launch(program, name, [COMPLETE, ...words]);
   else await printAndExit(() => answer(words.at(-1) ?? "", []));
 }

@@ -52,6 +52,11 @@ describe("completion", () => {
   test("offers commands, flags that are not given yet, their values, and contexts that are not named yet", async () => {
     const offered: [words: string[], offers: string[]][] = [
       [["con"], ["connect", ":4"]],
+      [
+        ["help", "con"],
+        ["connect", ":4"],
+      ],
+      [["help", "connect", ""], [":4"]],
       [["nonsense", ""], [":4"]],
       [
         ["connect", "--h"],

@@ -55,6 +55,18 @@ describe("help and completion", () => {
     assert.equal(outputOf("extract-secret", "-h"), rendered("help")["extract-secret"]);
   });
 
+  test("help COMMAND is COMMAND --help, and help alone is --help", async () => {
+    for (const program of ["clustermesh-secrets", "kubectl clustermesh-secrets"]) {
+      assert.equal(outputOf(program, "help", "import"), rendered("help")[`${program} import`]);
+      for (const args of [["help"], ["help", "help"], ["help", "--help"]]) {
+        assert.equal(outputOf(program, ...args), outputOf(program, "--help"));
+      }
+    }
+    const { code, stdout, stderr } = await run("clustermesh-secrets", ["help", "improt"]);
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.match(stderr, /^error: unknown command: "improt"; did you mean import\?\n/);
+  });
+
   test("beside other flags, and from source, it is the same", () => {
     const help = rendered("help")["import-secrets"];
     assert.equal(outputOf("import-secrets", "--yes", "--help"), help);
@@ -92,6 +104,7 @@ describe("help and completion", () => {
       ["clustermesh-secrets", "--help"],
       ["clustermesh-secrets", "--version"],
       ["clustermesh-secrets", "connect", "--help"],
+      ["clustermesh-secrets", "help", "connect"],
       ["clustermesh-secrets", "import", "--version"],
       ["clustermesh-secrets", "__complete", "con"],
       ["clustermesh-secrets", "__complete", "connect", "--c"],
