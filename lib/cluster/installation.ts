@@ -8,26 +8,33 @@ import type {
   V1Secret,
   V1Service,
 } from "@kubernetes/client-node";
-import { hasPem, PemError, signedBy } from "../peer/certificate.ts";
+import { signedBy } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { APISERVER, type ClusterFacts, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets, services } from "./api.ts";
 import { type Attempt, attempt, isForbidden, need, permitted } from "./attempt.ts";
+import {
+  certificateSources,
+  contentIn,
+  externalSource,
+  type Folders,
+  REMOTE_CERT,
+  readPointedTo,
+  remoteSecret,
+  SERVER_CERT,
+  serverCa,
+  serverCertificate,
+  serverPem,
+  textOf,
+} from "./certificates.ts";
 import type { NodeInfo } from "./endpoint.ts";
 import { cidrsOnNodes, readFactsOf, takesUsers } from "./facts.ts";
 import { externalKvstore, GUESS, locate, notInstalled, readPods } from "./locate.ts";
 import { readNodes } from "./nodes.ts";
-import { chartNames, namesOf } from "./server-certificate.ts";
-import { type FileSource, type MountedFolder, mountedFolder } from "./volumes.ts";
+import { type ExternalSource, type FileSource, mountedFolder, podTemplate } from "./volumes.ts";
 import { waitingFor } from "./waiting.ts";
 
-const REMOTE_CERT = "clustermesh-apiserver-remote-cert";
-const SERVER_CERT = "clustermesh-apiserver-server-cert";
-/** Charts up to 1.14 keep the CA there, with its private key: it is read only where nothing else has the CA. */
-const CA_CERT = "clustermesh-apiserver-ca-cert";
 const CONFIG = "cilium-config";
-const COMMON_CA = "common-etcd-client-ca.crt";
-const COMMON_CERT = "common-etcd-client.crt";
 
 export interface InstallationOptions {
   /** Cilium's namespace, where the user says it. */
@@ -41,6 +48,8 @@ export interface InstallationOptions {
   forExtract: boolean;
   /** With `forExtract`: what an import needs is indispensable too. */
   forImport?: boolean;
+  /** With `forExtract`: what the server certificate covers, where the user says it. */
+  serverNames?: readonly string[];
   /** Further Secrets to read in the same round. */
   secrets?: readonly string[];
   /** Told what is not as it should be, but does not stop the work. */
@@ -67,12 +76,14 @@ export interface Installation {
   remoteCertificate: { cert: string; key: string } | undefined;
   /** Why {@link remoteCertificate} is not there, where it is known. */
   remoteCertificateError: UserError | undefined;
+  /** The volume that brings the certificates, where they are in no Secret (CSI, Vault, SPIFFE, …). */
+  external: ExternalSource | undefined;
   /** What the server certificate covers, or would by the chart; empty for an import. */
   serverNames: string[];
   /** The CA (PEM) by which others verify the server; undefined for an import. */
   ca: string | undefined;
   /** Cilium's folder as agents, operator and the kvstoremesh container have it. */
-  folders: Record<"agents" | "operator" | "kvstoremesh", MountedFolder | undefined>;
+  folders: Folders;
   /** Contents of the CA files that {@link folders} take from other objects, by their source. */
   contentOf(source: FileSource): string | undefined;
   /** `clustermesh-remote-users` as it stands. */
@@ -116,19 +127,23 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   const users = takesUsers(deployment) ? weighed(named.users) : undefined;
 
   const folders = {
-    agents: mountedFolder(agents?.spec?.template.spec, "cilium-agent"),
-    operator: mountedFolder(operator?.spec?.template.spec, "cilium-operator"),
-    kvstoremesh: mountedFolder(deployment.spec?.template.spec, "kvstoremesh"),
+    agents: mountedFolder(podTemplate(agents), "cilium-agent"),
+    operator: mountedFolder(podTemplate(operator), "cilium-operator"),
+    kvstoremesh: mountedFolder(podTemplate(deployment), "kvstoremesh"),
   };
-  const [remote, objects, nodes] = await Promise.all([
-    remoteSecret(api, namespace, folders, named.remote),
+  const sources = certificateSources(deployment, folders);
+  const [remote, objects, server, nodes] = await Promise.all([
+    remoteSecret(api, namespace, folders, sources, named.remote),
     readPointedTo(api, namespace, folders, named.remote),
+    named.server && serverPem(api, namespace, sources, named.server),
     earlyNodes ?? (cidrsOnNodes(config) ? attempt(readNodes(api)) : undefined),
   ]);
   const contentOf = (source: FileSource) => contentIn(objects, source);
   const remoteValue = "value" in remote ? remote.value : undefined;
   const cert = textOf(remoteValue, "tls.crt");
   const key = textOf(remoteValue, "tls.key");
+  const remoteCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
+  const remoteCertificateError = "error" in remote ? remote.error : undefined;
   const facts = readFactsOf({
     namespace,
     config,
@@ -149,8 +164,9 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     service: () => need(named.service),
     pods: () => (named.pods ? need(named.pods) : []),
     nodes: () => (nodes ? need(nodes) : []),
-    remoteCertificate: cert !== undefined && key !== undefined ? { cert, key } : undefined,
-    remoteCertificateError: "error" in remote ? remote.error : undefined,
+    remoteCertificate,
+    remoteCertificateError,
+    external: externalSource(sources, (remoteCertificate ?? remoteCertificateError) !== undefined),
     serverNames: [],
     ca: undefined,
     folders,
@@ -163,10 +179,18 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   if (forExtract) {
     const pods = named.pods && permitted(named.pods);
     installation.waiting = pods && waitingFor(pods, isForbidden(named.users) ? undefined : users !== undefined);
-    const server = serverCertificate(named.server, facts, warn);
-    installation.serverNames = server.names;
-    installation.ca = await serverCa(server.pem, installation, remoteValue, () => api.get(secrets, namespace, CA_CERT));
-    if (server.pem !== undefined && installation.ca !== undefined && !signedBy(server.pem, installation.ca)) {
+    const { pem, names } = serverCertificate(
+      server ?? { value: undefined },
+      sources,
+      facts,
+      options.serverNames ?? [],
+      warn,
+    );
+    installation.serverNames = names;
+    installation.ca = await serverCa(pem, installation, sources, remoteValue, (name) =>
+      api.get(secrets, namespace, name),
+    );
+    if (pem !== undefined && installation.ca !== undefined && !signedBy(pem, installation.ca)) {
       warn(
         "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it",
       );
@@ -214,111 +238,4 @@ async function settled(named: ReturnType<typeof readNamed>) {
     all(named.secrets),
   ]);
   return { config, deployment, agents, operator, service, users, remote, server, pods, secrets: asked };
-}
-
-/**
- * The Secret with the certificate that the cluster shows to others: the one that a workload's volume names, or the
- * usual one, or, where there is neither, the one of older installs.
- */
-async function remoteSecret(
-  api: KubernetesApi,
-  namespace: string,
-  folders: Installation["folders"],
-  usual: Attempt<V1Secret | undefined>,
-): Promise<Attempt<V1Secret | undefined>> {
-  const mounted = Object.values(folders).map((folder) => folder?.files.get(COMMON_CERT)?.object);
-  const others = new Set(mounted.filter((name) => name !== undefined && name !== REMOTE_CERT) as string[]);
-  const read = (name: string) => attempt(api.get(secrets, namespace, name));
-  const found = await Promise.all([...others].map(read));
-  if (isAbsent(usual)) found.push(await read(`${REMOTE_CERT}s`));
-  else found.push(usual);
-  return found.find((result) => !isAbsent(result) && "value" in result) ?? found.find(isError) ?? usual;
-}
-
-const isError = (result: Attempt<unknown>) => "error" in result;
-const isAbsent = (result: Attempt<unknown>) => "value" in result && result.value === undefined;
-
-type Objects = Map<string, V1Secret | V1ConfigMap | undefined>;
-
-const keyOf = ({ kind, object }: Pick<FileSource, "kind" | "object">) => `${kind}/${object}`;
-
-/** The objects that the folders take their CA files from; those that were not asked for yet, in a second round. */
-async function readPointedTo(
-  api: KubernetesApi,
-  namespace: string,
-  folders: Installation["folders"],
-  remote: Attempt<V1Secret | undefined>,
-): Promise<Objects> {
-  const objects = new Map<string, Promise<Attempt<V1Secret | V1ConfigMap | undefined>>>([
-    [keyOf({ kind: "Secret", object: REMOTE_CERT }), Promise.resolve(remote)],
-  ]);
-  for (const source of caSources(folders)) {
-    if (objects.has(keyOf(source))) continue;
-    const read: Promise<V1Secret | V1ConfigMap | undefined> =
-      source.kind === "Secret"
-        ? api.get(secrets, namespace, source.object)
-        : api.get(configMaps, namespace, source.object);
-    objects.set(keyOf(source), attempt(read));
-  }
-  const all: Objects = new Map();
-  for (const [key, result] of objects) all.set(key, permitted(await result));
-  return all;
-}
-
-/** Where workloads take the CA from by which they verify others: agents first. */
-function caSources(folders: Installation["folders"]): FileSource[] {
-  return [folders.agents, folders.kvstoremesh, folders.operator]
-    .map((folder) => folder?.files.get(COMMON_CA))
-    .filter((source) => source !== undefined);
-}
-
-function contentIn(objects: Objects, source: FileSource): string | undefined {
-  const object = objects.get(keyOf(source));
-  return source.kind === "ConfigMap" ? object?.data?.[source.key] : textOf(object as V1Secret, source.key);
-}
-
-function textOf(secret: V1Secret | undefined, key: string): string | undefined {
-  const value = secret?.data?.[key];
-  return value ? Buffer.from(value, "base64").toString() : undefined;
-}
-
-/** The server certificate and its names; those of the chart where it is not there or may not be read. */
-function serverCertificate(
-  result: Attempt<string | undefined> | undefined,
-  facts: ClusterFacts,
-  warn: (line: string) => void,
-): { pem: string | undefined; names: string[] } {
-  const pem = result && permitted(result);
-  const because = (why: string) =>
-    warn(`${why}, so the names that the chart gives the server certificate are taken: ${chartNames(facts).join(", ")}`);
-  if (pem === undefined) {
-    because(`Secret ${SERVER_CERT} ${result && isForbidden(result) ? "may not be read" : "is not there"}`);
-    return { pem: undefined, names: chartNames(facts) };
-  }
-  try {
-    return { pem, names: namesOf(pem) };
-  } catch (error) {
-    if (!(error instanceof PemError)) throw error;
-    because(`tls.crt of Secret ${SERVER_CERT} ${error.message}`);
-    return { pem: undefined, names: chartNames(facts) };
-  }
-}
-
-/**
- * The CA by which others verify the server: where the workloads' volumes take it from, else the remote certificate's
- * `ca.crt`, else the Secret of charts up to 1.14; of these the first that did sign the server certificate.
- */
-async function serverCa(
-  server: string | undefined,
-  { folders, contentOf }: Installation,
-  remote: V1Secret | undefined,
-  older: () => Promise<V1Secret | undefined>,
-): Promise<string | undefined> {
-  const candidates = [...caSources(folders).map(contentOf), textOf(remote, "ca.crt")].filter(
-    (pem) => pem !== undefined && hasPem(pem),
-  );
-  const good = server === undefined ? candidates[0] : candidates.find((pem) => signedBy(server, pem as string));
-  if (good !== undefined) return good;
-  const last = textOf(permitted(await attempt(older())), "ca.crt");
-  return last !== undefined && (server === undefined || signedBy(server, last)) ? last : (candidates[0] ?? last);
 }

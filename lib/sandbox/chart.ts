@@ -172,9 +172,11 @@ function certificates(v: Values, pki: ClusterPki): KubernetesObject[] {
     of.kind === "Secret"
       ? secret(of.name, { [of.key]: ca })
       : { apiVersion: "v1", kind: "ConfigMap", metadata: { name: of.name }, data: { [of.key]: ca } };
+  const bundles = v.caBundle && v.since("1.14") ? [bundle(v.caBundle)] : [];
+  if (v.csiDriver !== undefined) return bundles;
   return [
     ...(v.since("1.12") ? [authority] : []),
-    ...(v.caBundle && v.since("1.14") ? [bundle(v.caBundle)] : []),
+    ...bundles,
     ...(v.since("1.15") ? [] : [secret("clustermesh-apiserver-ca-cert", { "ca.crt": ca, "ca.key": pki.ca.key })]),
     ...(v.kvstoreMode === "external"
       ? []

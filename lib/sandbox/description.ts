@@ -33,6 +33,11 @@ export interface ClusterDescription {
   disableHostAliases?: boolean;
   /** `tls.caBundle` (1.14+): the object from which workloads take their CA. */
   caBundle?: { kind: "ConfigMap" | "Secret"; name: string; key: string };
+  /**
+   * The certificates are in no Secret (`tls.auto.enabled=false`): volumes of this CSI driver (`extraVolumes`) bring them,
+   * mounted file by file over Cilium's folder. Where there is a {@link caBundle}, the CA comes from there.
+   */
+  csiDriver?: string;
   /** cert-manager's Secret `cilium-ca` has the CA in `tls.crt`. */
   certManager?: boolean;
   /** MCS API or EndpointSlice synchronization: the operator mounts the Secret too. */

@@ -1,4 +1,5 @@
 /** Cilium's workloads, as far as they mount what a mesh is made of. */
+import { agentFiles, csiMounts, csiVolume, csiVolumes } from "./csi.ts";
 import type { Values } from "./description.ts";
 import type { KubernetesObject } from "./object.ts";
 
@@ -17,10 +18,13 @@ export function agents(v: Values): KubernetesObject {
         image: image(v, "cilium"),
         command: ["cilium-agent"],
         args: ["--config-dir=/tmp/cilium/config-map"],
-        volumeMounts: [{ name: "clustermesh-secrets", ...MOUNT }],
+        volumeMounts: [
+          { name: "clustermesh-secrets", ...MOUNT },
+          ...csiMounts(v, agentFiles(v), bundleOf(v, "agents")),
+        ],
       },
     ],
-    volumes: [{ name: "clustermesh-secrets", ...remotes(v, "agents") }],
+    volumes: [{ name: "clustermesh-secrets", ...remotes(v, "agents") }, ...csiVolumes(v, agentFiles(v))],
     ...hostAliases(v, !v.kvstoremesh),
   });
 }
@@ -35,10 +39,14 @@ export function operator(v: Values): KubernetesObject {
         name: "cilium-operator",
         image: image(v, "operator-generic"),
         command: ["cilium-operator-generic"],
-        volumeMounts: mounts ? [{ name: "clustermesh-secrets", ...MOUNT }] : [],
+        volumeMounts: mounts
+          ? [{ name: "clustermesh-secrets", ...MOUNT }, ...csiMounts(v, agentFiles(v), bundleOf(v, "agents"))]
+          : [],
       },
     ],
-    volumes: mounts ? [{ name: "clustermesh-secrets", ...remotes(v, "operator") }] : [],
+    volumes: mounts
+      ? [{ name: "clustermesh-secrets", ...remotes(v, "operator") }, ...csiVolumes(v, agentFiles(v))]
+      : [],
     ...hostAliases(v, mounts && !v.kvstoremesh),
   });
 }
@@ -110,7 +118,11 @@ function apiserverSpec(v: Values): Fields {
     command: [alone ? "/usr/bin/kvstoremesh" : "/usr/bin/clustermesh-apiserver"],
     args: [...(alone ? [] : ["kvstoremesh"]), "--clustermesh-config=/var/lib/cilium/clustermesh"],
     env: environment(),
-    volumeMounts: [...(internal ? [adminClient] : [own]), { name: "kvstoremesh-secrets", ...MOUNT }],
+    volumeMounts: [
+      ...(internal ? [adminClient] : [own]),
+      { name: "kvstoremesh-secrets", ...MOUNT },
+      ...csiMounts(v, ["common"], bundleOf(v, "kvstoremesh")),
+    ],
   };
   const usersVolume = { name: "etcd-users-config", configMap: { name: "clustermesh-remote-users", ...MODE } };
   const ownVolume = {
@@ -133,18 +145,24 @@ function apiserverSpec(v: Values): Fields {
             { name: "etcd-data-dir", emptyDir: {} },
           ]
         : [ownVolume]),
-      ...(v.kvstoremesh ? [{ name: "kvstoremesh-secrets", ...remotes(v, "kvstoremesh") }] : []),
+      ...(v.kvstoremesh
+        ? [{ name: "kvstoremesh-secrets", ...remotes(v, "kvstoremesh") }, ...csiVolumes(v, ["common"])]
+        : []),
     ],
     ...hostAliases(v, v.kvstoremesh),
   };
+}
+
+/** Where a reader takes its CA from, if not from the Secret with the certificate: kvstoremesh only from 1.18 on. */
+function bundleOf(v: Values, reader: "agents" | "operator" | "kvstoremesh"): Values["caBundle"] {
+  return reader !== "kvstoremesh" || v.since("1.18") ? v.caBundle : undefined;
 }
 
 /** The volume with the configs of remote clusters: plain up to 1.13, then with the cluster's own files beside them. */
 function remotes(v: Values, reader: "agents" | "operator" | "kvstoremesh"): Fields {
   const name = reader === "kvstoremesh" ? "cilium-kvstoremesh" : "cilium-clustermesh";
   if (!v.since("1.14")) return { secret: { secretName: name, optional: true, ...MODE } };
-  // kvstoremesh follows caBundle from 1.18 on only.
-  const bundle = reader !== "kvstoremesh" || v.since("1.18") ? v.caBundle : undefined;
+  const bundle = bundleOf(v, reader);
   const files = (certificate: "remote" | "local", prefix: string) =>
     certificateSources(`clustermesh-apiserver-${certificate}-cert`, bundle, true, (file) => `${prefix}${file}`);
   return {
@@ -163,6 +181,12 @@ function remotes(v: Values, reader: "agents" | "operator" | "kvstoremesh"): Fiel
 /** The volume with the certificate of this cluster's etcd or of its admin. */
 function ownCertificate(v: Values, certificate: "server" | "admin"): Fields {
   const name = `clustermesh-apiserver-${certificate}-cert`;
+  if (v.csiDriver !== undefined) {
+    return csiVolume(
+      v.csiDriver,
+      certificate === "server" ? `clustermesh-apiserver.${v.namespace}.svc` : `admin-${v.name}`,
+    );
+  }
   if (v.since("1.14")) {
     const plain = { ".key": "tls.key", ".crt": "tls.crt", "-ca.crt": "ca.crt" };
     return { projected: { sources: certificateSources(name, v.caBundle, false, (file) => plain[file]), ...MODE } };

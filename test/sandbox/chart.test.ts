@@ -314,3 +314,39 @@ test("Services, nodes, owners and images as described", () => {
   assert.equal(objects.get("Node", "b").spec.unschedulable, true);
   assert.equal(new Objects("1.19", { service: false }).find("Service", "clustermesh-apiserver"), undefined);
 });
+
+test("certificates by CSI volumes are in no Secret, and lie over the projected folder", () => {
+  for (const version of ["1.14", "1.18", "1.20"]) {
+    const objects = new Objects(version, { csiDriver: "csi.cert-manager.io", kvstoremesh: true });
+    const names = objects.all.filter(({ kind }) => kind === "Secret").map(({ metadata }) => metadata.name);
+    assert.deepEqual(names, [], version);
+    assert.equal(objects.phase(), version === "1.20" ? "Pending" : "Running", "for the users ConfigMap alone");
+    const mounts = (kind: string, name: string, container: string) => {
+      const { containers, volumes } = objects.get(kind, name).spec.template.spec;
+      const { volumeMounts } = containers.find((one: { name: string }) => one.name === container);
+      const driver = (volume: string) => volumes.find((one: { name: string }) => one.name === volume)?.csi?.driver;
+      return Object.fromEntries(
+        volumeMounts.flatMap((one: { name: string; mountPath: string; subPath?: string }) =>
+          driver(one.name) ? [[one.mountPath.replace("/var/lib/cilium/clustermesh/", ""), one.subPath]] : [],
+        ),
+      );
+    };
+    const files = (prefix: string) => ({
+      [`${prefix}-etcd-client.crt`]: "tls.crt",
+      [`${prefix}-etcd-client.key`]: "tls.key",
+      [`${prefix}-etcd-client-ca.crt`]: "ca.crt",
+    });
+    assert.deepEqual(mounts("DaemonSet", "cilium", "cilium-agent"), {
+      ...files("common"),
+      ...(version !== "1.14" && files("local")),
+    });
+    const mesh = mounts("Deployment", "clustermesh-apiserver", "kvstoremesh");
+    assert.deepEqual(mesh, { ...files("common"), "/var/lib/cilium/etcd-secrets": undefined });
+    const etcd = mounts("Deployment", "clustermesh-apiserver", "etcd");
+    assert.deepEqual(etcd, { "/var/lib/etcd-secrets": undefined });
+  }
+  const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
+  const bundled = new Objects("1.20", { csiDriver: "csi.cert-manager.io", caBundle });
+  assert.equal(bundled.get("ConfigMap", "roots").data["ca.pem"], CA.cert);
+  assert.doesNotMatch(JSON.stringify(bundled.get("DaemonSet", "cilium")), /clustermesh\/common-etcd-client-ca\.crt/);
+});

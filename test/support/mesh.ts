@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
-import { mountedFolder } from "../../lib/cluster/volumes.ts";
+import { mountedFolder, podTemplate } from "../../lib/cluster/volumes.ts";
 import { type ClusterPki, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type KeyType, makeCa } from "../../lib/sandbox/pki.ts";
@@ -220,17 +220,22 @@ const CONTAINERS = {
 } as const;
 
 /** What a workload mounts: the Secret as it stands, and beside it the cluster's own files, by its volumes. */
-export async function mounted({ api }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
+export async function mounted({ api, pki }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
   const [workload, container, secretName] = CONTAINERS[who];
   const path = `/namespaces/${NAMESPACE}`;
-  const { spec }: V1DaemonSet | V1Deployment = await api.ask("GET", `/apis/apps/v1${path}/${workload}`);
+  const object: V1DaemonSet | V1Deployment = await api.ask("GET", `/apis/apps/v1${path}/${workload}`);
   const { status, body } = await api.request("GET", `/api/v1${path}/secrets/${secretName}`);
   const secret: V1Secret = status === 200 ? body : {};
-  const folder = mountedFolder(spec?.template.spec, container);
+  const folder = mountedFolder(podTemplate(object), container);
   assert.ok(folder, `${workload} mounts the folder`);
   assert.ok(folder.secrets.has(secretName), `${workload} mounts ${secretName}`);
   const beside: Record<string, string> = {};
   for (const [file, source] of folder.files) {
+    if (source.kind === "external") {
+      const text = byDriver(pki, file);
+      if (text !== undefined) beside[file] = text;
+      continue;
+    }
     const kind = source.kind === "Secret" ? "secrets" : "configmaps";
     const { status, body } = await api.request("GET", `/api/v1${path}/${kind}/${source.object}`);
     const value: string | undefined = status === 200 ? body.data?.[source.key] : undefined;
@@ -238,6 +243,14 @@ export async function mounted({ api }: Member, who: keyof typeof CONTAINERS): Pr
     beside[file] = source.kind === "Secret" ? Buffer.from(value, "base64").toString() : value;
   }
   return { data: secret.data ?? {}, beside };
+}
+
+/** What a CSI driver puts into the volume for a file of the cluster's own. */
+function byDriver(pki: ClusterPki, file: string): string | undefined {
+  const [, whose, part] = /^(common|local)-etcd-client(-ca\.crt|\.crt|\.key)$/.exec(file) ?? [];
+  if (part === "-ca.crt") return pki.ca.cert;
+  const pair = whose === "common" ? pki.remote : pki.local;
+  return part === undefined ? undefined : part === ".crt" ? pair.cert : pair.key;
 }
 
 /**
