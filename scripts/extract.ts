@@ -1,6 +1,7 @@
 /** `extract-secret`: cluster -> file. */
 import { fstatSync } from "node:fs";
 import { ADDRESS_TYPES, type AddressType } from "../lib/cluster/endpoint.ts";
+import { parseServerName } from "../lib/cluster/server-certificate.ts";
 import { EXTRACT_DEFAULTS, extract } from "../lib/exchange/extract.ts";
 import { writePrivately } from "../lib/exchange/private-file.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
@@ -33,6 +34,18 @@ const options = {
     choices: ADDRESS_TYPES,
     describe: "types of node addresses in the order of preference (repeatable); else InternalIP, ExternalIP",
   },
+  keyless: {
+    type: "boolean",
+    default: false,
+    describe: "without CA and key, if all clusters trust one CA: importers use certificates of their own",
+  },
+  "server-name": {
+    type: "array",
+    string: true,
+    describe:
+      "name, wildcard or address that the server certificate covers (repeatable), if the certificate is in no Secret and " +
+      "covers others than the chart's",
+  },
   "external-workload": {
     type: "boolean",
     default: false,
@@ -47,12 +60,14 @@ const command: Command<typeof options> = {
   usage: "Usage: $0 [CONTEXT] > FILE",
   description:
     "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and " +
-    "client certificate with its private key (none in authMode cluster). Keep the file as you keep keys.",
+    "client certificate with its private key (none in authMode cluster, nor if certificates come by CSI, Vault or SPIFFE). " +
+    "Keep the file as you keep keys.",
   positionals: "CONTEXT",
   examples: [
     ["$0 > cluster1-secret.json", "of the current context"],
     ["$0 c2 --output-file c2-secret.json", "a file that only you can read"],
     ["$0 --endpoint lb.example.com:2379 > c1.json", "behind a proxy or a static address"],
+    ["$0 --keyless > c1.json", "no key leaves the cluster: all clusters trust one CA"],
   ],
   options,
   run: runExtract,
@@ -61,6 +76,10 @@ const command: Command<typeof options> = {
 export const extractCommand = runnable(command);
 
 async function runExtract(args: Arguments<typeof options>): Promise<number> {
+  if (args.keyless && args["external-workload"]) {
+    throw new UserError("--keyless and --external-workload are mutually exclusive", EXIT.refused);
+  }
+  const serverNames = args["server-name"].map(serverNameOf);
   const waitTimeout = duration(args.timeout, "timeout");
   const types = args["address-type"] as AddressType[];
   const [context] = await contextsOf(args, namedContexts(args));
@@ -71,6 +90,8 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
       namespace: args.namespace,
       service: args.service,
       externalWorkload: args["external-workload"],
+      keyless: args.keyless,
+      serverNames: [...new Set(serverNames)],
       waitTimeout: args.wait ? waitTimeout : 0,
       endpoints: args.endpoint,
       addresses: args.addresses,
@@ -107,6 +128,17 @@ function namedContexts({ context, files }: Arguments<typeof options>): string[] 
     throw new UserError(`one context at a time: ${names.map((name) => JSON.stringify(name)).join(", ")}`, EXIT.refused);
   }
   return names;
+}
+
+function serverNameOf(text: string): string {
+  const name = parseServerName(text);
+  if (name === undefined) {
+    throw new UserError(
+      `invalid value ${JSON.stringify(text)} for --server-name: must be a host name, a wildcard such as *.example.com, or an IP address`,
+      EXIT.refused,
+    );
+  }
+  return name;
 }
 
 /** The output holds a private key: that is said where others may see it. */

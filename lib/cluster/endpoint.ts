@@ -3,6 +3,7 @@ import type { V1Pod, V1Service, V1ServicePort } from "@kubernetes/client-node";
 import { compareAddresses, formatHostPort, isAddress, parseHostPort } from "../peer/address.ts";
 import { covers } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
+import { isOwnCache } from "../peer/etcd-config.ts";
 import { type HostAlias, MESH_DOMAIN, meshName } from "../peer/peer.ts";
 import { isReady } from "./waiting.ts";
 
@@ -26,6 +27,8 @@ export interface EndpointSource {
   cluster: string;
   /** What the server certificate covers. */
   serverNames: readonly string[];
+  /** Those of them that the user says: one of these may stand for the addresses. */
+  givenNames?: readonly string[];
   // What follows is asked for only where it is needed, and throws where it may not be read.
   service(): V1Service | undefined;
   nodes(): readonly NodeInfo[];
@@ -204,7 +207,7 @@ async function pin(name: string, { resolve, warn }: Pick<EndpointOptions, "resol
 
 /** The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. */
 function named(
-  { cluster, serverNames }: Pick<EndpointSource, "cluster" | "serverNames">,
+  { cluster, serverNames, givenNames = [] }: Pick<EndpointSource, "cluster" | "serverNames" | "givenNames">,
   addresses: readonly string[],
   port: number,
 ): Endpoint {
@@ -213,12 +216,15 @@ function named(
   const [first] = ips;
   if (ips.length === 1 && first !== undefined && covers(serverNames, first))
     return { endpoints: url(first), hostAliases: [] };
-  const name = meshName(cluster);
-  if (covers(serverNames, name)) return { endpoints: url(name), hostAliases: aliases(name, ips) };
+  // Of a wildcard the cluster's name; a name that each cluster has for its own service would lead back to the importer.
+  const given = givenNames.map((one) => one.replace(/^\*(?=\.)/, cluster));
+  const names = [meshName(cluster), ...given.filter((one) => !isAddress(one) && !isOwnCache(url(one)))];
+  const name = names.find((one) => covers(serverNames, one));
+  if (name !== undefined) return { endpoints: url(name), hostAliases: aliases(name, ips) };
   const covered = ips.find((ip) => covers(serverNames, ip));
   if (covered !== undefined) return { endpoints: url(covered), hostAliases: [] };
   throw new UserError(
-    `the server certificate covers neither ${name} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
+    `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
       "  say --endpoint with a name that it covers, or add one by clustermesh.apiserver.tls.server.extraDnsNames",
     EXIT.failed,
   );

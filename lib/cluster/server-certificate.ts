@@ -1,5 +1,6 @@
 /** Which names the server certificate of a clustermesh-apiserver covers. Pure. */
-import { readCertificates, subjectAltNames } from "../peer/certificate.ts";
+import { isAddress, isHostname } from "../peer/address.ts";
+import { readCertificates, shortAddress, subjectAltNames } from "../peer/certificate.ts";
 import { APISERVER, type ClusterFacts, MESH_DOMAIN, versionAtLeast } from "../peer/peer.ts";
 
 /** The names that the chart puts into the server certificate, where nobody asked for others. */
@@ -21,4 +22,16 @@ export function chartNames({ version, namespace }: ClusterFacts): string[] {
 export function namesOf(pem: string): string[] {
   const [leaf] = readCertificates(pem);
   return leaf ? subjectAltNames(leaf) : [];
+}
+
+/**
+ * Reads a name that a server certificate may cover: a host name, a wildcard for its first label, or an address.
+ *
+ * @returns undefined where it is none of them.
+ */
+export function parseServerName(text: string): string | undefined {
+  if (isAddress(text)) return shortAddress(text);
+  const name = text.toLowerCase();
+  const rest = name.replace(/^\*\./, "");
+  return isHostname(rest) && !rest.endsWith(".") && (rest === name || rest.includes(".")) ? name : undefined;
 }

@@ -1,6 +1,7 @@
 /** Extraction: a cluster as the peer of others. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KubernetesApi } from "../cluster/api.ts";
+import { describeExternal } from "../cluster/certificates.ts";
 import { chooseEndpoint, type EndpointOptions, NoAddressYet } from "../cluster/endpoint.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
 import { hasPem, normalizeCa, PemError } from "../peer/certificate.ts";
@@ -8,7 +9,14 @@ import { EXIT, UserError } from "../peer/errors.ts";
 import { APISERVER, isClusterName, type Peer } from "../peer/peer.ts";
 import { hasExternalWorkloads, workloadCertificate } from "./external-workload.ts";
 
-export interface ExtractOptions extends EndpointOptions {
+export interface PeerOptions extends EndpointOptions {
+  /** Without CA and key, also where Secrets have them: importers use their own. */
+  keyless?: boolean;
+  /** What the server certificate covers, instead of what it says itself or the chart puts there. */
+  serverNames?: readonly string[];
+}
+
+export interface ExtractOptions extends PeerOptions {
   namespace?: string | undefined;
   service?: string | undefined;
   /** How long to wait for a load balancer's address, in milliseconds; 0 for not at all. */
@@ -18,8 +26,8 @@ export interface ExtractOptions extends EndpointOptions {
 }
 
 /**
- * Reads a cluster and makes of it the peer that others need. In authMode cluster others come with their own
- * certificate, so the peer has none, and its public CA is among its facts.
+ * Reads a cluster and makes of it the peer that others need. In authMode cluster, and where the certificates are in no
+ * Secret, others come with their own certificate, so the peer has none, and its public CA, if known, is among its facts.
  *
  * @throws UserError where the cluster is not set up for a mesh, or cannot be reached by others; ApiError and
  *   ConnectionError.
@@ -49,8 +57,8 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
 }
 
 async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
-  const { namespace, service, warn } = options;
-  const installation = await readInstallation(api, { namespace, service, forExtract: true, warn });
+  const { namespace, service, serverNames = [], warn } = options;
+  const installation = await readInstallation(api, { namespace, service, serverNames, forExtract: true, warn });
   const { waiting, facts } = installation;
   const peer = options.externalWorkload
     ? await forExternalWorkload(api, installation, options)
@@ -63,7 +71,7 @@ async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise
 async function forExternalWorkload(
   api: KubernetesApi,
   installation: Installation,
-  options: EndpointOptions,
+  options: PeerOptions,
 ): Promise<Peer> {
   const { facts, namespace } = installation;
   if (!hasExternalWorkloads(facts)) {
@@ -78,7 +86,7 @@ async function forExternalWorkload(
     );
   }
   const { cert, key } = found;
-  const { ca } = certificates(installation);
+  const ca = requiredCa(installation);
   return { ...(await peerOf(installation, options)), ca: { pem: ca }, client: { cert, key } };
 }
 
@@ -95,28 +103,43 @@ export const EXTRACT_DEFAULTS = {
  *
  * @throws UserError where it is not set up for a mesh, or cannot be reached by others; ApiError for what may not be read.
  */
-export async function peerOf(installation: Installation, options: EndpointOptions): Promise<Peer> {
-  const { facts } = installation;
+export async function peerOf(installation: Installation, options: PeerOptions): Promise<Peer> {
+  const { facts, serverNames } = installation;
   const name = checkName(installation);
-  const { ca, client } = certificates(installation);
+  const { knownCa, ...tls } = tlsOf(installation, options);
   const endpoint = await chooseEndpoint(
     {
       cluster: name,
-      serverNames: installation.serverNames,
+      serverNames,
+      givenNames: options.serverNames ?? [],
       service: installation.service,
       nodes: installation.nodes,
       pods: installation.pods,
     },
     options,
   );
-  const keyless = facts.authMode === "cluster";
-  return {
-    name,
-    ...endpoint,
-    ca: keyless ? "importer" : { pem: ca },
-    client: keyless ? "importer" : client,
-    facts: { ...facts, serverNames: installation.serverNames, ...(keyless && { ca }) },
-  };
+  return { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...(knownCa !== undefined && { ca: knownCa }) } };
+}
+
+/** With which CA and certificate others come; `knownCa` is the cluster's CA where the peer does not bring it. */
+function tlsOf(
+  installation: Installation,
+  { keyless = false, warn }: PeerOptions,
+): Pick<Peer, "ca" | "client"> & { knownCa?: string | undefined } {
+  const { external, facts, remoteCertificate, remoteCertificateError } = installation;
+  const own = { ca: "importer", client: "importer" } as const;
+  if (keyless || external) {
+    if (!keyless && external) {
+      warn(
+        `certificates come from ${describeExternal(external)}, not from Secrets: extracted without CA and key, so ` +
+          "importers use their own common-etcd-client files",
+      );
+    }
+    return { ...own, knownCa: knownCa(installation, warn) };
+  }
+  if (!remoteCertificate) throw remoteCertificateError ?? noCertificate(installation);
+  const ca = requiredCa(installation);
+  return facts.authMode === "cluster" ? { ...own, knownCa: ca } : { ca: { pem: ca }, client: remoteCertificate };
 }
 
 function checkName({ facts: { name = "default", id = 0 } }: Installation): string {
@@ -136,18 +159,17 @@ function checkName({ facts: { name = "default", id = 0 } }: Installation): strin
   return name;
 }
 
-function certificates(installation: Installation): { ca: string; client: { cert: string; key: string } } {
-  const { remoteCertificate: client, remoteCertificateError: error, namespace, ca } = installation;
-  if (!client) {
-    throw (
-      error ??
-      new UserError(
-        `there is no certificate for peers in namespace ${namespace}: Secret clustermesh-apiserver-remote-cert with ` +
-          "tls.crt and tls.key; is clustermesh.apiserver.tls set up?",
-        EXIT.failed,
-      )
-    );
-  }
+function noCertificate({ namespace }: Installation): UserError {
+  return new UserError(
+    `no client certificate for peers in namespace ${namespace}: secret/clustermesh-apiserver-remote-cert with tls.crt and ` +
+      "tls.key not found, and no volume brings it from elsewhere\n" +
+      "  set up clustermesh.apiserver.tls, or, if all clusters trust one CA, extract without a key: extract-secret --keyless",
+    EXIT.failed,
+  );
+}
+
+/** @throws UserError where the CA was not found, or cannot be read. */
+function requiredCa({ ca, namespace }: Installation): string {
   if (ca === undefined || !hasPem(ca)) {
     throw new UserError(
       `the CA certificate was not found in namespace ${namespace}: neither where the agents' volume takes it from, ` +
@@ -156,9 +178,21 @@ function certificates(installation: Installation): { ca: string; client: { cert:
     );
   }
   try {
-    return { ca: normalizeCa(ca), client };
+    return normalizeCa(ca);
   } catch (cause) {
     if (!(cause instanceof PemError)) throw cause;
     throw new UserError(`the CA certificate of the cluster ${cause.message}`, EXIT.failed);
+  }
+}
+
+/** The CA where it can be read: importers compare it with theirs. */
+function knownCa({ ca }: Installation, warn: (line: string) => void): string | undefined {
+  if (ca === undefined || !hasPem(ca)) return undefined;
+  try {
+    return normalizeCa(ca);
+  } catch (error) {
+    if (!(error instanceof PemError)) throw error;
+    warn(`the CA certificate of the cluster ${error.message}, so the file does not tell it`);
+    return undefined;
   }
 }

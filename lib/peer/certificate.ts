@@ -149,7 +149,8 @@ export function covers(names: readonly string[], host: string): boolean {
   });
 }
 
-function shortAddress(address: string): string {
+/** An address as certificates are read here: IPv6 in its short form, IPv4 in it as IPv4. */
+export function shortAddress(address: string): string {
   if (!address.includes(":")) return address;
   const short = new URL(`http://[${address}]`).hostname.slice(1, -1);
   const mapped = /^::ffff:([0-9a-f]+):([0-9a-f]+)$/.exec(short);

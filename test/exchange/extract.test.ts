@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import type { V1PodSpec, V1Volume } from "@kubernetes/client-node";
 import fc from "fast-check";
+import { chartNames } from "../../lib/cluster/server-certificate.ts";
 import { type ExtractOptions, extract } from "../../lib/exchange/extract.ts";
 import { normalizeCa } from "../../lib/peer/certificate.ts";
 import { UserError } from "../../lib/peer/errors.ts";
@@ -87,7 +89,7 @@ test("a cluster that is not set up for a mesh", async (t) => {
 test("certificates that are missing, incomplete or forbidden", async (t) => {
   const cluster = await startCluster(t, describe());
   cluster.change("Secret", REMOTE, ({ data }) => delete data["tls.key"]);
-  await fails(cluster, [/no certificate for peers/, new RegExp(REMOTE)]);
+  await fails(cluster, [/no client certificate for peers/, new RegExp(REMOTE)]);
   cluster.change("Secret", REMOTE, (secret) => {
     secret.data = encode({ "tls.crt": cluster.pki.remote.cert, "tls.key": cluster.pki.remote.key });
   });
@@ -97,7 +99,7 @@ test("certificates that are missing, incomplete or forbidden", async (t) => {
   );
   await fails(cluster, [/CA certificate of the cluster/]);
   cluster.remove("Secret", REMOTE);
-  await fails(cluster, [/no certificate for peers/]);
+  await fails(cluster, [/no client certificate for peers/, /extract-secret --keyless$/]);
   const forbidden = await startCluster(t, describe(), { forbid: [{ name: REMOTE }] });
   await fails(forbidden, [/not allowed to get Secret/, /auth can-i get secrets/]);
 });
@@ -218,4 +220,142 @@ test("for an external workload: its own certificate, where Cilium still has exte
 
   const newer = await startCluster(t, describe({ version: "1.18" }));
   await fails(newer, [/removed external workloads in 1\.18/], { externalWorkload: true });
+});
+
+test("certificates by CSI volumes: the keyless form, with the chart's names, and it is said", async (t) => {
+  for (const version of ["1.14", "1.18", "1.20"]) {
+    for (const kvstoremesh of [false, true]) {
+      const cluster = await startCluster(t, describe({ version, kvstoremesh, csiDriver: "csi.cert-manager.io" }));
+      const { peer, text, warnings } = await run(cluster);
+      assert.equal(peer.client, "importer");
+      assert.equal(peer.ca, "importer");
+      assert.equal(peer.facts.ca, undefined, "nobody can read it");
+      assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:32379"]);
+      assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["172.18.2.1", "172.18.2.2"] }]);
+      assert.deepEqual(peer.facts.serverNames, chartNames({ version, namespace: "kube-system" }));
+      const texts = textsOf(writePeerFile(peer));
+      assert.deepEqual(Object.keys(texts), ["cluster2"]);
+      assert.match(texts.cluster2 ?? "", /trusted-ca-file: \S*\/common-etcd-client-ca\.crt/);
+      assert.match(texts.cluster2 ?? "", /cert-file: \S*\/common-etcd-client\.crt/);
+      const back = readPeerFile(writePeerFile(peer), "f");
+      assert.deepEqual([back.findings, back.peers], [[], [peer]]);
+      assert.equal((await run(cluster)).text, text, "the same bytes");
+      const said = warnings.filter((line) => !/waits/.test(line));
+      assert.equal(said.length, 2, said.join("\n"));
+      assert.match(
+        said[0] ?? "",
+        /server certificate .*"etcd-server-secrets" \(CSI driver csi\.cert-manager\.io\).*\*\.mesh/,
+      );
+      assert.match(said[0] ?? "", /--server-name/);
+      assert.match(said[1] ?? "", /"common-etcd-client" \(CSI driver csi\.cert-manager\.io\), not from Secrets/);
+    }
+  }
+});
+
+test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret is left that nobody mounts", async (t) => {
+  const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
+  const bundled = await startCluster(t, describe({ version: "1.20", csiDriver: "csi.example", caBundle }));
+  assert.equal((await run(bundled)).peer.facts.ca, normalizeCa(bundled.pki.ca.cert), "for importers to compare");
+  bundled.change("ConfigMap", "roots", (object) => {
+    object.data = { "ca.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" };
+  });
+  const unreadable = await run(bundled);
+  assert.equal(unreadable.peer.facts.ca, undefined);
+  assert.match(unreadable.warnings.join("\n"), /CA certificate of the cluster .*does not tell it/);
+
+  // As placeholders are made, so that files can be mounted over theirs.
+  const left = await startCluster(t, describe({ version: "1.18", csiDriver: "csi.example" }));
+  const stale = await startCluster(t, describe({ version: "1.18" }));
+  for (const name of [REMOTE, "clustermesh-apiserver-server-cert"]) {
+    const secret = stale.server.store.read("Secret", "kube-system", name);
+    assert.ok(secret);
+    left.server.store.put(secret);
+  }
+  const { peer } = await run(left);
+  assert.equal(peer.client, "importer");
+  assert.equal(peer.facts.ca, undefined, "its CA is out of use too");
+});
+
+test("what shows where certificates come from: the server's volume too, but not any other", async (t) => {
+  const without = async (by: (spec: V1PodSpec) => void, annotations = {}) => {
+    const cluster = await startCluster(t, describe({ version: "1.20" }));
+    cluster.remove("Secret", REMOTE);
+    cluster.change("Deployment", "clustermesh-apiserver", ({ spec }) => {
+      by(spec.template.spec);
+      spec.template.metadata.annotations = annotations;
+    });
+    return cluster;
+  };
+  const replace = (name: string, source: Partial<V1Volume>) => (spec: V1PodSpec) => {
+    spec.volumes = (spec.volumes ?? []).map((volume) => (volume.name === name ? { name, ...source } : volume));
+  };
+  const csi = { csi: { driver: "secrets-store.csi.k8s.io" } };
+  const elsewhere: [string, (spec: V1PodSpec) => void, Record<string, string>?][] = [
+    ["CSI driver secrets-store.csi.k8s.io", replace("etcd-server-secrets", csi)],
+    ["emptyDir", replace("etcd-server-secrets", { emptyDir: { medium: "Memory" } })],
+    [
+      "Vault agent",
+      (spec) => {
+        const etcd = spec.containers.find(({ name }) => name === "etcd");
+        if (etcd) etcd.args = ["--cert-file", "/vault/secrets/tls.crt"];
+      },
+      { "vault.hashicorp.com/agent-inject": "true" },
+    ],
+  ];
+  for (const [type, by, annotations] of elsewhere) {
+    const { peer, warnings } = await run(await without(by, annotations));
+    assert.equal(peer.client, "importer", type);
+    assert.ok(
+      warnings.some((line) => line.includes(`(${type}), not from Secrets`)),
+      warnings.join("\n"),
+    );
+  }
+  for (const by of [() => {}, replace("etcd-admin-client", csi), replace("etcd-data-dir", csi)]) {
+    await fails(await without(by), [/no client certificate for peers/, /--keyless/]);
+  }
+});
+
+test("keyless where it is asked for: no Secret is needed, and the CA is told where it is known", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.18" }));
+  const { peer, text, warnings } = await run(cluster, { keyless: true });
+  assert.equal(peer.client, "importer");
+  assert.equal(peer.ca, "importer");
+  assert.equal(peer.facts.ca, normalizeCa(cluster.pki.ca.cert));
+  assert.equal(peer.facts.authMode, "legacy");
+  assert.doesNotMatch(text, /PRIVATE KEY/);
+  assert.deepEqual(warnings, []);
+  assert.deepEqual(peer.endpoints, (await run(cluster)).peer.endpoints);
+
+  const forbidden = await startCluster(t, describe(), { forbid: [{ resource: "secrets" }] });
+  const unread = await run(forbidden, { keyless: true });
+  assert.deepEqual(unread.peer.hostAliases, peer.hostAliases);
+  assert.equal(unread.peer.facts.ca, undefined);
+  assert.match(unread.warnings.join("\n"), /may not be read.*\*\.mesh\.cilium\.io/);
+});
+
+test("the names that the user says: in the URL where the mesh name is none of them, and compared with a certificate", async (t) => {
+  const description = describe({ version: "1.20", csiDriver: "csi.example", podReady: true });
+  const cluster = await startCluster(t, description);
+  const named = async (...serverNames: string[]) => {
+    const { peer, warnings } = await run(cluster, { serverNames });
+    assert.deepEqual(peer.facts.serverNames, serverNames);
+    assert.ok(!warnings.some((line) => /assuming|names that the chart/.test(line)), warnings.join("\n"));
+    return [peer.endpoints[0], peer.hostAliases.map(({ hostname }) => hostname)];
+  };
+  assert.deepEqual(await named("mesh2.example.com"), ["https://mesh2.example.com:32379", ["mesh2.example.com"]]);
+  assert.deepEqual(await named("*.example.com"), ["https://cluster2.example.com:32379", ["cluster2.example.com"]]);
+  const mesh = ["https://cluster2.mesh.cilium.io:32379", ["cluster2.mesh.cilium.io"]];
+  assert.deepEqual(await named("a.example", "*.mesh.cilium.io"), mesh);
+  assert.deepEqual(await named("172.18.2.2"), ["https://172.18.2.2:32379", []]);
+  // This one leads each importer to itself.
+  await fails(cluster, [/covers neither .*only clustermesh-apiserver\.kube-system\.svc/], {
+    serverNames: ["clustermesh-apiserver.kube-system.svc"],
+  });
+
+  const readable = await startCluster(t, describe({ version: "1.18" }));
+  const { peer, warnings } = await run(readable, { serverNames: ["a.example", "c2.mesh.cilium.io", "127.0.0.1"] });
+  assert.deepEqual(peer.endpoints, ["https://a.example:32379"]);
+  assert.deepEqual(warnings, [
+    "the server certificate in Secret clustermesh-apiserver-server-cert does not cover a.example",
+  ]);
 });
