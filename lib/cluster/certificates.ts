@@ -6,6 +6,8 @@ import { configMaps, type KubernetesApi, secrets } from "./api.ts";
 import { type Attempt, attempt, isForbidden, permitted } from "./attempt.ts";
 import { chartNames, namesOf } from "./server-certificate.ts";
 import {
+  COMMON_NAMES,
+  describeExternal,
   type ExternalSource,
   type FileSource,
   fileIn,
@@ -19,13 +21,6 @@ export const REMOTE_CERT = "clustermesh-apiserver-remote-cert";
 export const SERVER_CERT = "clustermesh-apiserver-server-cert";
 /** Charts up to 1.14 keep the CA there, with its private key: it is read only where nothing else has the CA. */
 const CA_CERT = "clustermesh-apiserver-ca-cert";
-
-/** The cluster's own files beside the configs of its peers, by their names in Cilium's folder. */
-export const COMMON = {
-  ca: "common-etcd-client-ca.crt",
-  cert: "common-etcd-client.crt",
-  key: "common-etcd-client.key",
-} as const;
 
 /** Cilium's folder as agents, operator and the kvstoremesh container have it. */
 export type Folders = Record<"agents" | "operator" | "kvstoremesh", MountedFolder | undefined>;
@@ -49,7 +44,7 @@ export function certificateSources(deployment: V1Deployment, folders: Folders): 
   const at = words.findIndex((word) => /^--?cert-file(?:=|$)/.test(word));
   const [, joined] = /=(.*)/s.exec(words[at] ?? "") ?? [];
   const path = (at < 0 ? undefined : (joined ?? words[at + 1])) ?? "/var/lib/etcd-secrets/tls.crt";
-  return { reader, client: fileIn(reader, COMMON.cert), server: sourceOfFile(template, "etcd", path) };
+  return { reader, client: fileIn(reader, COMMON_NAMES.cert), server: sourceOfFile(template, "etcd", path) };
 }
 
 /**
@@ -76,7 +71,7 @@ export async function remoteSecret(
   usual: Attempt<V1Secret | undefined>,
 ): Promise<Attempt<V1Secret | undefined>> {
   if (client?.kind === "external") return { value: undefined };
-  const mounted = Object.values(folders).map((folder) => objectAt(folder, COMMON.cert)?.object);
+  const mounted = Object.values(folders).map((folder) => objectAt(folder, COMMON_NAMES.cert)?.object);
   const others = new Set(mounted.filter((name) => name !== undefined && name !== REMOTE_CERT) as string[]);
   const read = (name: string) => attempt(api.get(secrets, namespace, name));
   const found = await Promise.all([...others].map(read));
@@ -124,7 +119,7 @@ export async function readPointedTo(
 /** Where workloads take the CA from by which they verify others: agents first. */
 function caSources(folders: Folders): ObjectSource[] {
   return [folders.agents, folders.kvstoremesh, folders.operator]
-    .map((folder) => objectAt(folder, COMMON.ca))
+    .map((folder) => objectAt(folder, COMMON_NAMES.ca))
     .filter((source) => source !== undefined);
 }
 
@@ -199,11 +194,6 @@ export function serverCertificate(
   return { pem: undefined, names };
 }
 
-/** `volume "certs" (CSI driver csi.cert-manager.io)`. */
-export function describeExternal({ volume, type }: ExternalSource): string {
-  return `volume ${JSON.stringify(volume)} (${type})`;
-}
-
 /**
  * The CA by which others verify the server: where the workloads' volumes take it from, else the remote certificate's
  * `ca.crt`, else the Secret of charts up to 1.14; of these the first that did sign the server certificate. Where the
@@ -224,7 +214,7 @@ export async function serverCa(
   remote: V1Secret | undefined,
   older: (name: string) => Promise<V1Secret | undefined>,
 ): Promise<string | undefined> {
-  const sources = external ? [objectAt(reader, COMMON.ca)] : caSources(folders);
+  const sources = external ? [objectAt(reader, COMMON_NAMES.ca)] : caSources(folders);
   const candidates = [...sources.map((source) => source && contentOf(source)), textOf(remote, "ca.crt")].filter(
     (pem) => pem !== undefined && hasPem(pem),
   );

@@ -27,6 +27,18 @@ export interface ExternalSource {
 
 export type FileSource = ObjectSource | ExternalSource;
 
+/** The cluster's own files beside the configs of its peers, by their names in Cilium's folder. */
+export const COMMON_NAMES = {
+  ca: "common-etcd-client-ca.crt",
+  cert: "common-etcd-client.crt",
+  key: "common-etcd-client.key",
+} as const;
+
+/** Names an external source in a message: `volume "certs" (CSI driver csi.cert-manager.io)`. */
+export function describeExternal({ volume, type }: ExternalSource): string {
+  return `volume ${JSON.stringify(volume)} (${type})`;
+}
+
 /** What the volume at Cilium's folder brings, in one container of a pod. */
 export interface MountedFolder {
   /** Secrets that are there whole, each key a file. */

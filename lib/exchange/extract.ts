@@ -1,9 +1,9 @@
 /** Extraction: a cluster as the peer of others. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KubernetesApi } from "../cluster/api.ts";
-import { describeExternal } from "../cluster/certificates.ts";
 import { chooseEndpoint, type EndpointOptions, NoAddressYet } from "../cluster/endpoint.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
+import { describeExternal } from "../cluster/volumes.ts";
 import { hasPem, normalizeCa, PemError } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { APISERVER, isClusterName, type Peer } from "../peer/peer.ts";

@@ -11,7 +11,7 @@ import { type GivenEndpoint, reach } from "./reach.ts";
 import { type OpenSecret, planSecret } from "./secret-change.ts";
 import { homeOf, importFile, leadingTo, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
-import { asItStands, chooseTls, type TlsMode } from "./tls.ts";
+import { asItStands, checkCommon, chooseTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users-change.ts";
 
 export interface PlanOptions {
@@ -90,6 +90,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   }
 
   const chosen: Peer[] = [];
+  const byOwnCertificate: SourcedPeer[] = [];
   const said = new Map<string, string>();
   const remembered = new Map<string, string>();
   const resolved = resolvedNames(target);
@@ -103,10 +104,14 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     const wrong = checkAddresses(located, resolved);
     const choice =
       stands && options.tls === "auto" ? asItStands(located, target) : chooseTls(located, target, options.tls);
-    if ("peer" in choice) chosen.push(choice.peer);
-    else wrong.push(...choice.findings);
+    if ("peer" in choice) {
+      chosen.push(choice.peer);
+      if (!stands && choice.peer.client === "importer") byOwnCertificate.push(candidate);
+    } else wrong.push(...choice.findings);
     findings.push(...(stands ? asUnusable([...checkPeer(located, options.now), ...wrong]) : wrong));
   }
+
+  findings.push(...checkCommon(target, byOwnCertificate));
 
   const result: Plan = {
     changes: [],

@@ -2,7 +2,7 @@
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../cluster/api.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
-import type { MountedFolder } from "../cluster/volumes.ts";
+import { COMMON_NAMES, fileIn, type MountedFolder } from "../cluster/volumes.ts";
 import { shareValues } from "../peer/content.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
@@ -39,7 +39,7 @@ export function targetOf(installation: Installation, source: string): Target {
     users,
     takesUsers,
     common: commonOf(reader, installation),
-    localMounted: folders.agents?.files.has("local-etcd-client.crt") ?? false,
+    localMounted: fileIn(folders.agents, "local-etcd-client.crt") !== undefined,
     clientCertificate: remoteCertificate?.cert,
     resolvers: resolvers(installation),
     aliases: aliases(installation),
@@ -67,11 +67,15 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
   return { ...target, agentsSecret, kvstoremeshSecret, users, resolvers };
 }
 
-/** The volume takes the files as optional, so the Secret has to be there too. */
+/** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */
 function commonOf(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
   const { contentOf, remoteCertificate, remoteCertificateError } = installation;
-  if (!folder?.files.has("common-etcd-client.crt") || !(remoteCertificate ?? remoteCertificateError)) return undefined;
-  const ca = folder.files.get("common-etcd-client-ca.crt");
+  const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) => fileIn(folder, name));
+  if (cert?.kind === "external") {
+    if (!key || !ca) return undefined;
+    return { ca: contentOf(ca), external: cert, listed: folder?.files.has(COMMON_NAMES.cert) === true };
+  }
+  if (!cert || !(remoteCertificate ?? remoteCertificateError)) return undefined;
   return { ca: ca && contentOf(ca) };
 }
 

@@ -1,5 +1,6 @@
 /** A target: what is known of a cluster that peers are imported into. Plain data, so that planning needs no server. */
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1HostAlias, V1Secret } from "@kubernetes/client-node";
+import type { ExternalSource } from "../cluster/volumes.ts";
 import type { ClusterFacts, HostAlias } from "../peer/peer.ts";
 
 /** A workload whose pods resolve the names of remote control planes. */
@@ -10,6 +11,15 @@ export interface Workload {
   hostAliases: V1HostAlias[] | undefined;
   /** As it stands. */
   object: V1Deployment | V1DaemonSet;
+}
+
+export interface CommonFiles {
+  /** The CA there (PEM), if it could be read. */
+  ca?: string | undefined;
+  /** The volume that brings the certificate, where that is no Secret: whose it is, and who signed it, is not known. */
+  external?: ExternalSource | undefined;
+  /** Whether that volume lists its files; else it is not known whether these are among them. */
+  listed?: boolean;
 }
 
 export interface Target {
@@ -28,10 +38,10 @@ export interface Target {
   /** Whether a volume of Deployment `clustermesh-apiserver` takes the users ConfigMap. */
   takesUsers: boolean;
   /**
-   * The cluster's own `common-etcd-client*` files, where the workload that will use the configs mounts them, with the
-   * CA there (PEM) if it could be read. Undefined where they are not mounted (up to 1.13).
+   * The cluster's own `common-etcd-client*` files, where the workload that will use the configs mounts them. Undefined
+   * where they are not mounted (up to 1.13).
    */
-  common: { ca?: string | undefined } | undefined;
+  common: CommonFiles | undefined;
   /** Whether the agents mount `local-etcd-client*` (1.16+). */
   localMounted: boolean;
   /** The certificate (PEM, without its key) that the cluster shows to others, if it could be read. */

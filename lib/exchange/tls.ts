@@ -1,7 +1,8 @@
 /** By which CA and client certificate a target is to reach a peer. Pure. */
+import { COMMON_NAMES, describeExternal } from "../cluster/volumes.ts";
 import { certificateUser, includesAll, signedBy } from "../peer/certificate.ts";
 import { type Finding, type FindingCode, finding } from "../peer/findings.ts";
-import type { Peer } from "../peer/peer.ts";
+import { MOUNT_PATH, type Peer } from "../peer/peer.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
 import type { Target } from "./target.ts";
 
@@ -23,11 +24,11 @@ export function chooseTls(
   const refuse = (code: FindingCode, message: string, remedy?: string) => ({
     findings: [finding(code, place, message, remedy)],
   });
-  const obstacle = commonObstacle(peer, target);
   const identity = peer.client === "importer" ? undefined : certificateUser(peer.client.cert);
   const keyless = identity === undefined && peer.client === "importer";
   // In authMode cluster a file holds the peer's own identity, which its own etcd does not let in.
   const notForOthers = identity === `remote-${peer.name}`;
+  const obstacle = commonObstacle(peer, target, mode === "common" || notForOthers);
 
   if (mode === "peer" && keyless) {
     return refuse("peer-without-key", "--tls=peer, but the file brings no key for this peer", "import with --tls=auto");
@@ -61,11 +62,47 @@ function commonCa({ ca, client }: Peer): Peer["ca"] {
   return client === "importer" && ca !== "importer" ? ca : "importer";
 }
 
-/** What keeps the target's own files from serving for this peer; undefined where they will do. */
-function commonObstacle(peer: Peer, target: Target): [FindingCode, string, string?] | undefined {
+/**
+ * What cannot be checked of peers that the target reaches by its own certificate: all, where that comes from a volume
+ * that is no Secret; else whether the CAs are the same, where a file of extract-secret does not tell the peer's.
+ *
+ * @param peers as their files have them.
+ */
+export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Finding[] {
+  const { external, listed } = target.common ?? {};
+  if (!external) {
+    return peers.flatMap(({ peer: { name, ca, facts }, source }) => {
+      if (ca !== "importer" || facts.ca !== undefined || facts.name === undefined) return [];
+      const message = `the file does not tell the CA of ${name}, so it cannot be checked that it is the target's`;
+      return [
+        finding("common-unverified", { source, key: name }, message, "make sure that both clusters trust one CA"),
+      ];
+    });
+  }
+  if (peers.length === 0) return [];
+  const { source, namespace, facts } = target;
+  const files = Object.values(COMMON_NAMES).join(", ");
+  const unchecked = listed ? "whether peers accept it" : `whether the volume holds ${files}, and peers accept these,`;
+  const pods = facts.kvstoreMesh
+    ? "deploy/clustermesh-apiserver -c kvstoremesh -- clustermesh-apiserver kvstoremesh-dbg troubleshoot"
+    : "ds/cilium -c cilium-agent -- cilium-dbg troubleshoot clustermesh";
+  const message = `the target's own certificate comes from ${describeExternal(external)} and cannot be read: ${unchecked} was not checked`;
+  return [finding("common-unverified", { source }, message, `check in its pods: kubectl -n ${namespace} exec ${pods}`)];
+}
+
+/**
+ * What keeps the target's own files from serving for this peer; undefined where they will do.
+ *
+ * @param needed whether nothing else will do: then they are taken where a volume brings them that nobody can read.
+ */
+function commonObstacle(peer: Peer, target: Target, needed: boolean): [FindingCode, string, string?] | undefined {
   const { common, clientCertificate, facts } = target;
   if (!common) {
-    return ["common-not-mounted", "the target's workloads mount no certificate of their own for this (Cilium 1.14+)"];
+    return [
+      "common-not-mounted",
+      "the target's workloads mount no certificate of their own for this (Cilium 1.14+)",
+      `extract ${peer.name} with a key, or mount ${Object.values(COMMON_NAMES).join(", ")} in ${MOUNT_PATH}`,
+    ];
   }
   const theirs = typeof peer.ca === "object" ? peer.ca.pem : peer.facts.ca;
   const keyless = peer.client === "importer";
@@ -74,7 +111,10 @@ function commonObstacle(peer: Peer, target: Target): [FindingCode, string, strin
     return keyless ? undefined : ["ca-differs", "the file does not tell the peer's CA"];
   }
   const keepsCa = keyless && peer.ca !== "importer";
-  const unknown = keyless ? undefined : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
+  const unknown =
+    keyless || (needed && common.external)
+      ? undefined
+      : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
   if (common.ca === undefined && !keepsCa) return unknown ? [...unknown] : undefined;
   if (!keepsCa && !includesAll(common.ca ?? "", theirs)) {
     return [

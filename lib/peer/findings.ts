@@ -51,6 +51,7 @@ export const FINDING_CODES = {
   // Whether it fits the target.
   "target-not-set-up": "error",
   "common-not-mounted": "error",
+  "common-unverified": "warning",
   "ca-differs": "error",
   "peer-without-key": "error",
   "user-not-accepted": "error",

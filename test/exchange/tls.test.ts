@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { plan } from "../../lib/exchange/plan.ts";
 import type { Target } from "../../lib/exchange/target.ts";
 import { chooseTls, type TlsMode } from "../../lib/exchange/tls.ts";
 import type { FindingCode } from "../../lib/peer/findings.ts";
 import type { AuthMode, ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { caOf, clientOf, type Issuer, intermediateOf } from "../support/material.ts";
-import { peerOf, targetOf } from "../support/targets.ts";
+import { OPTIONS, peerOf, targetOf } from "../support/targets.ts";
 
 const MODES: TlsMode[] = ["auto", "peer", "common"];
 
@@ -40,6 +41,13 @@ function target(ca: Issuer, cn = "remote", overrides: Partial<Target> = {}): Tar
   return targetOf("1.18", { common: { ca: ca.cert }, clientCertificate: clientOf(ca, cn).cert, ...rest });
 }
 
+/** The files of a target by a CSI volume, with the CA that a ConfigMap brings beside it. */
+const fromCsi = (ca?: Issuer): Target["common"] => ({
+  ...(ca && { ca: ca.cert }),
+  external: { kind: "external", volume: "certs", type: "CSI driver csi.example" },
+  listed: true,
+});
+
 const pem = (...authorities: Issuer[]) => ({ pem: authorities.map(({ cert }) => cert).join("") });
 const facts = (authMode?: AuthMode, more: ClusterFacts = {}): ClusterFacts => ({
   id: 2,
@@ -59,6 +67,7 @@ test("the target's own certificate where it will do, else the file's; and each w
     facts: facts(authMode, ca && { ca: ca.cert }),
   });
   const unread = { common: {}, clientCertificate: undefined };
+  const mounted = (ca?: Issuer) => target(shared, "remote", { common: fromCsi(ca), clientCertificate: undefined });
   const table: [what: string, overrides: Partial<Peer>, target: Target, auto: Choice, peer: Choice, common: Choice][] =
     [
       // A file with a key.
@@ -273,6 +282,37 @@ test("the target's own certificate where it will do, else the file's; and each w
         "peer-without-key",
         "common",
       ],
+      // A target whose certificate is in no Secret: what cannot be checked is no obstacle where nothing else will do.
+      ["one CA, target's by CSI", withKey(shared), mounted(), "peer", "peer", "common"],
+      ["one CA, target's by CSI, its CA known", withKey(shared), mounted(shared), "peer", "peer", "common"],
+      ["own CAs, target's by CSI, its CA known", withKey(other), mounted(shared), "peer", "peer", "ca-differs"],
+      [
+        "the peer's own identity, target's by CSI",
+        withKey(other, "cluster", "remote-c2"),
+        mounted(),
+        "common",
+        "peer",
+        "common",
+      ],
+      [
+        "the peer's own identity, target's by CSI, its CA known",
+        withKey(other, "cluster", "remote-c2"),
+        mounted(shared),
+        "user-not-accepted",
+        "peer",
+        "ca-differs",
+      ],
+      ["keyless, CA not told, target's by CSI", keyless(), mounted(), "common", "peer-without-key", "common"],
+      ["keyless, target's by CSI", keyless(other, "legacy"), mounted(), "common", "peer-without-key", "common"],
+      ["keyless, target's by CSI, one CA", keyless(shared), mounted(shared), "common", "peer-without-key", "common"],
+      [
+        "keyless, target's by CSI, own CAs",
+        keyless(other),
+        mounted(shared),
+        "ca-differs",
+        "peer-without-key",
+        "ca-differs",
+      ],
       [
         "keyless with a CA of its own",
         { ...keyless(), ca: pem(shared) },
@@ -325,4 +365,50 @@ test("why the target's own will not do is said, with what to do", () => {
   );
   assert.match(said({ ca: pem(other) }, target(shared), "common"), /CA of c2 is not the target's/);
   assert.match(said({}, targetOf("1.13"), "common"), /1\.14\+/);
+});
+
+test("what cannot be checked of the target's own certificate is a warning, once for the target", () => {
+  const candidates = [3, 2].map((id) =>
+    peerOf(`c${id}`, id, { ca: "importer", client: "importer", facts: { name: `c${id}`, id, authMode: "migration" } }),
+  );
+  const planned = (where: Target, peers = candidates) => {
+    const { findings, outcomes } = plan(where, peers, OPTIONS);
+    assert.deepEqual(
+      [...outcomes.values()],
+      peers.map(() => "added"),
+    );
+    return findings.map(({ code, severity, source, key, message, remedy }) => ({
+      what: [code, severity, source, key],
+      text: `${message}; ${remedy}`,
+    }));
+  };
+  const csi = (overrides: Partial<Target["common"]> = {}) => ({
+    common: { ...fromCsi(), ...overrides },
+    clientCertificate: undefined,
+  });
+  const [one, ...others] = planned(targetOf("1.20", { kvstoreMesh: true, ...csi() }));
+  assert.deepEqual([one?.what, others], [["common-unverified", "warning", "own", undefined], []]);
+  assert.match(
+    one?.text ?? "",
+    /volume "certs" \(CSI driver csi\.example\) and cannot be read: whether peers accept it/,
+  );
+  assert.match(one?.text ?? "", /kubectl -n kube-system exec deploy\/clustermesh-apiserver -c kvstoremesh -- /);
+  const [agents] = planned(targetOf("1.18", csi({ listed: false })));
+  assert.match(agents?.text ?? "", /whether the volume holds common-etcd-client-ca\.crt, common-etcd-client\.crt/);
+  assert.match(agents?.text ?? "", /exec ds\/cilium -c cilium-agent -- /);
+  // With the file's key nothing of the target's own is used.
+  assert.deepEqual(planned(targetOf("1.20", csi()), [peerOf("c2")]), []);
+
+  // A target whose certificate is known, and files that do not tell their CA: of extract-secret, and of a chart.
+  assert.deepEqual(
+    planned(target(shared)).map(({ what }) => what),
+    [
+      ["common-unverified", "warning", "c3-secret.json", "c3"],
+      ["common-unverified", "warning", "c2-secret.json", "c2"],
+    ],
+  );
+  const told = (ca: string | undefined, name?: string) =>
+    peerOf("c2", 2, { ca: "importer", client: "importer", facts: { id: 2, ...(name && { name }), ...(ca && { ca }) } });
+  assert.deepEqual(planned(target(shared), [told(shared.cert, "c2")]), []);
+  assert.deepEqual(planned(target(shared), [told(undefined)]), []);
 });
