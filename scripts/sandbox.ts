@@ -15,6 +15,7 @@ const options = {
     describe: "how many; other than three: all of Cilium 1.20",
   },
   "shared-ca": { type: "boolean", default: false, describe: "one CA for all, instead of one each" },
+  csi: { type: "boolean", default: false, describe: "certificates by CSI volumes instead of Secrets; one CA for all" },
 } as const;
 
 const command: Command<typeof options> = {
@@ -30,8 +31,8 @@ const command: Command<typeof options> = {
 
 export const sandboxCommand = runnable(command);
 
-async function runSandbox({ clusters: count, "shared-ca": sharedCa }: Arguments<typeof options>): Promise<number> {
-  const sandbox = await startSandbox({ clusters: await servingClusters({ count, sharedCa }) });
+async function runSandbox({ clusters: count, "shared-ca": sharedCa, csi }: Arguments<typeof options>): Promise<number> {
+  const sandbox = await startSandbox({ clusters: await servingClusters({ count, sharedCa, csi }) });
   const stopped = Promise.race(["SIGINT", "SIGTERM", "SIGHUP"].map((signal) => once(process, signal)));
   process.stdout.write(`export KUBECONFIG=${sandbox.kubeconfig}\n`);
   const contexts = sandbox.clusters.map(({ description: { name, version } }) => `${name} (Cilium ${version})`);

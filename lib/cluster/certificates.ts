@@ -7,7 +7,6 @@ import { type Attempt, attempt, isForbidden, permitted } from "./attempt.ts";
 import { chartNames, namesOf } from "./server-certificate.ts";
 import {
   COMMON_NAMES,
-  describeExternal,
   type ExternalSource,
   type FileSource,
   fileIn,
@@ -156,7 +155,8 @@ export async function serverPem(
  * or may not be read, those of the chart.
  *
  * @param given what the user says; empty for nothing.
- * @returns the certificate (PEM) too, where it can be read.
+ * @returns the certificate (PEM) too, where it can be read; and the volume that hides it, where the chart's names are
+ *   taken for that reason.
  */
 export function serverCertificate(
   result: Attempt<string | undefined>,
@@ -164,7 +164,7 @@ export function serverCertificate(
   facts: ClusterFacts,
   given: readonly string[],
   warn: (line: string) => void,
-): { pem: string | undefined; names: string[] } {
+): { pem?: string; names: string[]; hiddenBy?: ExternalSource } {
   const { object, key } = server?.kind === "Secret" ? server : { object: SERVER_CERT, key: "tls.crt" };
   const secret = `Secret ${object}`;
   const pem = permitted(result);
@@ -180,18 +180,12 @@ export function serverCertificate(
       problem = `${key} of ${secret} ${error.message}`;
     }
   }
-  if (given.length > 0) return { pem: undefined, names: [...given] };
+  if (given.length > 0) return { names: [...given] };
   const names = chartNames(facts);
-  if (server?.kind === "external") {
-    warn(
-      `the server certificate comes from ${describeExternal(server)} and cannot be read: assuming the chart's names ` +
-        `${names.join(", ")} (set others with extract-secret --server-name)`,
-    );
-  } else {
-    problem ??= `${secret} ${isForbidden(result) ? "may not be read" : "is not there"}`;
-    warn(`${problem}, so the names that the chart gives the server certificate are taken: ${names.join(", ")}`);
-  }
-  return { pem: undefined, names };
+  if (server?.kind === "external") return { names, hiddenBy: server };
+  problem ??= `${secret} ${isForbidden(result) ? "may not be read" : "is not there"}`;
+  warn(`${problem}, so the names that the chart gives the server certificate are taken: ${names.join(", ")}`);
+  return { names };
 }
 
 /**

@@ -80,6 +80,8 @@ export interface Installation {
   external: ExternalSource | undefined;
   /** What the server certificate covers, or would by the chart; empty for an import. */
   serverNames: string[];
+  /** The volume that hides the server certificate, where {@link serverNames} are the chart's for that reason. */
+  namesHiddenBy: ExternalSource | undefined;
   /** The CA (PEM) by which others verify the server; undefined for an import. */
   ca: string | undefined;
   /** Cilium's folder as agents, operator and the kvstoremesh container have it. */
@@ -168,6 +170,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     remoteCertificateError,
     external: externalSource(sources, (remoteCertificate ?? remoteCertificateError) !== undefined),
     serverNames: [],
+    namesHiddenBy: undefined,
     ca: undefined,
     folders,
     contentOf,
@@ -179,7 +182,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   if (forExtract) {
     const pods = named.pods && permitted(named.pods);
     installation.waiting = pods && waitingFor(pods, isForbidden(named.users) ? undefined : users !== undefined);
-    const { pem, names } = serverCertificate(
+    const { pem, names, hiddenBy } = serverCertificate(
       server ?? { value: undefined },
       sources,
       facts,
@@ -187,6 +190,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
       warn,
     );
     installation.serverNames = names;
+    installation.namesHiddenBy = hiddenBy;
     installation.ca = await serverCa(pem, installation, sources, remoteValue, (name) =>
       api.get(secrets, namespace, name),
     );

@@ -59,7 +59,19 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
 async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
   const { namespace, service, serverNames = [], warn } = options;
   const installation = await readInstallation(api, { namespace, service, serverNames, forExtract: true, warn });
-  const { waiting, facts } = installation;
+  const { waiting, facts, external, namesHiddenBy } = installation;
+  if (external && !options.keyless) {
+    warn(
+      `certificates come from ${describeExternal(external)}, not from Secrets: extracted without CA and key, so ` +
+        "importers use their own common-etcd-client files",
+    );
+  }
+  if (namesHiddenBy) {
+    warn(
+      `the server certificate comes from ${describeExternal(namesHiddenBy)} and cannot be read: assuming the chart's ` +
+        `names ${installation.serverNames.join(", ")} (set others with --server-name)`,
+    );
+  }
   const peer = options.externalWorkload
     ? await forExternalWorkload(api, installation, options)
     : await peerOf(installation, options);
@@ -129,12 +141,6 @@ function tlsOf(
   const { external, facts, remoteCertificate, remoteCertificateError } = installation;
   const own = { ca: "importer", client: "importer" } as const;
   if (keyless || external) {
-    if (!keyless && external) {
-      warn(
-        `certificates come from ${describeExternal(external)}, not from Secrets: extracted without CA and key, so ` +
-          "importers use their own common-etcd-client files",
-      );
-    }
     return { ...own, knownCa: knownCa(installation, warn) };
   }
   if (!remoteCertificate) throw remoteCertificateError ?? noCertificate(installation);

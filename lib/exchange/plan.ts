@@ -102,8 +102,11 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     if (reached.said !== undefined && !stands && !options.endpoints?.get(name)) remembered.set(name, reached.said);
     const located = { ...candidate, peer: reached.peer };
     const wrong = checkAddresses(located, resolved);
+    const before = homeOf(standing, name)?.entries.get(name)?.peer;
     const choice =
-      stands && options.tls === "auto" ? asItStands(located, target) : chooseTls(located, target, options.tls);
+      stands && options.tls === "auto"
+        ? asItStands(located, target)
+        : chooseTls(located, target, options.tls, before?.client === "importer");
     if ("peer" in choice) {
       chosen.push(choice.peer);
       if (!stands && choice.peer.client === "importer") byOwnCertificate.push(candidate);

@@ -13,12 +13,14 @@ export type TlsMode = "auto" | "peer" | "common";
  * The peer as it is to stand in the target: with the TLS material of the file, or, in the `common-` form, with the
  * target's own, so that no private key stands in the Secret.
  *
+ * @param standsByOwn whether the target reaches this peer by its own certificate already.
  * @returns findings where the target cannot reach the peer in this mode.
  */
 export function chooseTls(
   { peer, source }: SourcedPeer,
   target: Target,
   mode: TlsMode,
+  standsByOwn = false,
 ): { peer: Peer } | { findings: Finding[] } {
   const place = { source, key: peer.name };
   const refuse = (code: FindingCode, message: string, remedy?: string) => ({
@@ -28,7 +30,7 @@ export function chooseTls(
   const keyless = identity === undefined && peer.client === "importer";
   // In authMode cluster a file holds the peer's own identity, which its own etcd does not let in.
   const notForOthers = identity === `remote-${peer.name}`;
-  const obstacle = commonObstacle(peer, target, mode === "common" || notForOthers);
+  const obstacle = commonObstacle(peer, target, mode === "common" || notForOthers || standsByOwn);
 
   if (mode === "peer" && keyless) {
     return refuse("peer-without-key", "--tls=peer, but the file brings no key for this peer", "import with --tls=auto");
@@ -93,9 +95,10 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
 /**
  * What keeps the target's own files from serving for this peer; undefined where they will do.
  *
- * @param needed whether nothing else will do: then they are taken where a volume brings them that nobody can read.
+ * @param wanted whether they are to serve unless something speaks against it: where a volume brings them that nobody can
+ *   read, nothing speaks for it either.
  */
-function commonObstacle(peer: Peer, target: Target, needed: boolean): [FindingCode, string, string?] | undefined {
+function commonObstacle(peer: Peer, target: Target, wanted: boolean): [FindingCode, string, string?] | undefined {
   const { common, clientCertificate, facts } = target;
   if (!common) {
     return [
@@ -112,7 +115,7 @@ function commonObstacle(peer: Peer, target: Target, needed: boolean): [FindingCo
   }
   const keepsCa = keyless && peer.ca !== "importer";
   const unknown =
-    keyless || (needed && common.external)
+    keyless || (wanted && common.external)
       ? undefined
       : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
   if (common.ca === undefined && !keepsCa) return unknown ? [...unknown] : undefined;

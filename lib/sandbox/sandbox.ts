@@ -64,12 +64,14 @@ export function defaultClusters(): SandboxCluster[] {
  * The same clusters, or so many of Cilium 1.20, with nodes that answer: each at an address of its own where this machine
  * has the whole of 127.0.0.0/8 (Linux), else all at 127.0.0.1.
  *
- * @param options `count`: other than three; `sharedCa`: one CA for all.
+ * @param options `count`: other than three; `sharedCa`: one CA for all; `csi`: certificates by CSI volumes, of one CA.
  */
-export async function servingClusters(options: { count?: number; sharedCa?: boolean } = {}): Promise<SandboxCluster[]> {
-  const { count = 3, sharedCa = false } = options;
+export async function servingClusters(
+  options: { count?: number; sharedCa?: boolean; csi?: boolean } = {},
+): Promise<SandboxCluster[]> {
+  const { count = 3, csi = false, sharedCa = false } = options;
   const own = await isOwn("127.18.1.2");
-  const ca = sharedCa ? makeCa({ cn: "Cilium CA", key: "ec" }) : undefined;
+  const ca = sharedCa || csi ? makeCa({ cn: "Cilium CA", key: "ec" }) : undefined;
   return (count === 3 ? defaultClusters() : many(count)).map(({ description, pki }) => {
     const { id, nodes } = description;
     const address = (node: number) => (own ? `127.${18 + (id >> 8)}.${id & 255}.${node + 2}` : "127.0.0.1");
@@ -78,6 +80,7 @@ export async function servingClusters(options: { count?: number; sharedCa?: bool
         ...description,
         nodes: (own ? nodes : nodes.slice(0, 1)).map((node, i) => ({ ...node, internalIPs: [address(i)] })),
         service: { ...description.service, nodePort: 30_000 + ((2_378 + id) % 2_768) },
+        ...(csi && { csiDriver: "csi.cert-manager.io" }),
       },
       pki: { ...(pki as PkiOptions), ...(ca && { ca }) },
       serving: true,

@@ -6,7 +6,7 @@ import { chooseTls, type TlsMode } from "../../lib/exchange/tls.ts";
 import type { FindingCode } from "../../lib/peer/findings.ts";
 import type { AuthMode, ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { caOf, clientOf, type Issuer, intermediateOf } from "../support/material.ts";
-import { OPTIONS, peerOf, targetOf } from "../support/targets.ts";
+import { COMMON, configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
 const MODES: TlsMode[] = ["auto", "peer", "common"];
 
@@ -345,6 +345,27 @@ test("the target's own certificate where it will do, else the file's; and each w
       what,
     );
   }
+});
+
+test("a peer that stands by a certificate that nobody can read stays so, unless something speaks against it", () => {
+  const withKey = (ca: Issuer) => peerOf("c2", 2, { ca: pem(ca), client: clientOf(ca) });
+  const where = (ca?: Issuer) => targetOf("1.20", { common: fromCsi(ca), clientCertificate: undefined });
+  const byOwn = (ca: Issuer, target: Target, mode: TlsMode = "auto") => {
+    const choice = chooseTls(withKey(ca), target, mode, true);
+    return "peer" in choice && choice.peer.client === "importer";
+  };
+  assert.equal(byOwn(shared, where()), true);
+  assert.equal(byOwn(shared, where(shared)), true);
+  assert.equal(byOwn(other, where(shared)), false);
+  assert.equal(byOwn(shared, where(), "peer"), false);
+  // What can be read is judged as ever.
+  assert.equal(byOwn(other, target(shared)), false);
+  const standing = secretOf({ c2: configText("https://c2.mesh.cilium.io:1", COMMON) });
+  const planned = plan({ ...where(), agentsSecret: standing }, [withKey(shared)], OPTIONS);
+  assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
+  const [change] = planned.changes;
+  assert.ok(change?.verb === "merge-patch");
+  assert.deepEqual(Object.keys(change.patch.data ?? {}), ["c2"], "no key comes with it");
 });
 
 test("no private key stands in what is chosen as common", () => {
