@@ -59,6 +59,7 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "too-many-peers": { each: true, text: (of) => `${of} would have too many peers` },
   "target-not-set-up": { text: (of) => `${of} have no name or id for a mesh, so agents ignore all peers` },
   "common-not-mounted": { text: (of) => `${of} need a certificate that their importer does not mount` },
+  "common-unverified": { text: (of) => `certificates of ${of} cannot be read, so it was not checked that they fit` },
   "ca-differs": { text: (of) => `${of} do not share the CA that is needed` },
   "peer-without-key": { text: (of) => `${of} come without a private key` },
   "user-not-accepted": { text: (of) => `${of} do not accept the user of their importer` },
