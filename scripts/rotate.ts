@@ -48,7 +48,7 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
     trust,
     tell: (line) => tell(inLine(line)),
   });
-  if ("reports" in result && result.reports.length === 0) {
+  if ("reports" in result && result.reports.length + result.left.length === 0) {
     tell(`no cluster that was read is configured for ${inLine(name)}`);
   }
   return finish(result, [...own, ...importers], again);

@@ -1,8 +1,10 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
+import { describeExternal } from "../cluster/volumes.ts";
 import { importPeers } from "../exchange/import.ts";
 import type { Target } from "../exchange/target.ts";
 import { normalizeCa, overlap, PemError, signedBy } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
+import { type Finding, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { checkPeer } from "../peer/rules.ts";
 import type { MeshResult } from "./connect.ts";
@@ -43,7 +45,9 @@ export async function rotate(
     if (changed.unread.length > 0) return { refused: changed.unread };
     const [rotated] = changed.members;
     const cluster = rotated?.target.facts.name ?? name;
-    const concerned = members.filter((member) => standingOf(member, cluster) !== undefined);
+    const configured = members.filter((member) => standingOf(member, cluster) !== undefined);
+    const left = trust === undefined ? [] : configured.flatMap((member) => untold(member, cluster));
+    const concerned = configured.filter(({ source }) => !left.some((one) => one.source === source));
     if (rotated?.peer)
       for (const member of concerned) options.tell(`${member.source}: ${outlook(member, rotated, cluster)}`);
     const fresh = rotated?.peer;
@@ -59,11 +63,13 @@ export async function rotate(
       ...(trust !== undefined && {
         peersFor: (target: Target) => {
           const peer = standing(target, cluster);
-          return peer ? [{ peer: { ...peer, ca: { pem: joined(target, peer, trust) } }, source: target.source }] : [];
+          const before = peer && trustedCa(peer, target.common?.ca);
+          if (!peer || before === undefined) return [];
+          return [{ peer: { ...peer, ca: { pem: withCa(before, trust) } }, source: target.source }];
         },
       }),
     });
-    return "refused" in result ? result : { ...result, left: unread };
+    return "refused" in result ? result : { ...result, left: [...unread, ...left] };
   } finally {
     for (const { api } of [...members, ...changed.members]) api.close();
   }
@@ -77,9 +83,13 @@ function standing(target: Target, cluster: string): Peer | undefined {
   return peersOf({ target }).peers.find(({ peer }) => peer.name === cluster)?.peer;
 }
 
-/** What is trusted of a peer already, and the new CA. */
-function joined({ common }: Target, { ca, facts }: Peer, trust: string): string {
-  const before = typeof ca === "object" ? ca.pem : ca === "importer" ? (common?.ca ?? facts.ca ?? "") : "";
+/** The CA (PEM) that a peer is verified by; undefined where it cannot be told. */
+function trustedCa({ ca }: Peer, own: string | undefined): string | undefined {
+  return typeof ca === "object" ? ca.pem : ca === "importer" ? own : undefined;
+}
+
+/** A CA, and a new one. */
+function withCa(before: string, trust: string): string {
   try {
     return normalizeCa(`${before}\n${trust}`);
   } catch (error) {
@@ -88,20 +98,43 @@ function joined({ common }: Target, { ca, facts }: Peer, trust: string): string 
   }
 }
 
+/** A finding about an importer that would no longer trust what it trusts now, if a new CA were written for it. */
+function untold({ source, target }: OpenMember, cluster: string): Finding[] {
+  const before = standing(target, cluster);
+  if (!before || trustedCa(before, target.common?.ca) !== undefined) return [];
+  const { external } = target.common ?? {};
+  const [where, remedy] =
+    before.ca === "system"
+      ? ["the system's roots", "add the new CA to the images of its pods"]
+      : external
+        ? [describeExternal(external), "add the new CA to what fills that volume"]
+        : ["an object that cannot be read", "add the new CA there"];
+  const message = `the CA that ${cluster} is verified by comes from ${where}, so the new one was not added`;
+  return [finding("common-unverified", { source, key: cluster }, message, remedy)];
+}
+
 /** How an importer gets over the change: of both sides, each has to take what the other shows, before and after. */
 function outlook(importer: OpenMember, rotated: OpenMember, cluster: string): string {
   const before = standing(importer.target, cluster);
   if (!before || !rotated.peer) return "is not configured for it";
   const own = ownOf(importer);
   const client = before.client === "importer" ? own.client?.cert : before.client.cert;
-  const trusted = typeof before.ca === "object" ? before.ca.pem : own.ca;
+  const trusted = trustedCa(before, own.ca);
   const now = typeof rotated.peer.ca === "object" ? rotated.peer.ca.pem : rotated.peer.facts.ca;
   const server = rotated.installation.ca;
-  const accepted = client !== undefined && now !== undefined && signedBy(client, now);
-  const trusts = trusted !== undefined && server !== undefined && overlap(trusted, server);
+  // Undefined where one of the two cannot be read.
+  const accepted = client === undefined || now === undefined ? undefined : signedBy(client, now);
+  const trusts = trusted === undefined || server === undefined ? undefined : overlap(trusted, server);
   if (accepted && trusts) return `stays connected with ${cluster}: it reconnects at most once`;
-  const why = trusts
-    ? `${cluster}'s CA did not sign the certificate that it comes with`
-    : `it does not trust ${cluster}'s new CA yet`;
+  if (accepted !== false && trusts !== false) {
+    const hidden = client === undefined || trusted === undefined ? importer : rotated;
+    const { external } = hidden.installation;
+    const where = external ? `come from ${describeExternal(external)}` : "cannot be read";
+    return `cannot tell whether it stays connected with ${cluster}: certificates of ${hidden.source} ${where}`;
+  }
+  const why =
+    trusts === false
+      ? `it does not trust ${cluster}'s new CA yet`
+      : `${cluster}'s CA did not sign the certificate that it comes with`;
   return `is cut off from ${cluster} (${why}) until this is written and kubelet has brought it into the pods, a minute or two`;
 }

@@ -1,0 +1,132 @@
+/** Members whose certificates are in no Secret, as sources and as targets. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { V1Secret } from "@kubernetes/client-node";
+import { connectMesh } from "../../lib/mesh/connect.ts";
+import type { ReadOptions, WriteOptions } from "../../lib/mesh/members.ts";
+import { rotate } from "../../lib/mesh/rotate.ts";
+import { normalizeCa } from "../../lib/peer/certificate.ts";
+import { type Joined, joined, type Part } from "../support/joined.ts";
+import { caOf } from "../support/material.ts";
+import { OPTIONS, textsOf } from "../support/targets.ts";
+
+const pki = { ca: caOf("mesh"), key: "ec" } as const;
+const CSI = { csiDriver: "csi.spiffe.io", pki };
+const BUNDLE = { caBundle: { kind: "ConfigMap", name: "roots", key: "ca.pem" } } as const;
+
+async function meshOf(t: Parameters<typeof joined>[0], parts: readonly Part[], apart = false) {
+  const mesh = await joined(t, parts, { apart });
+  const lines: string[] = [];
+  const codes: string[] = [];
+  const read: Omit<ReadOptions, "forExtract"> = { resolve: async () => [], warn: (line) => lines.push(line) };
+  const write: WriteOptions = {
+    plan: { ...OPTIONS, restarts: "all" },
+    endpoints: new Map(),
+    resolve: async () => [],
+    dryRun: "none",
+    warn: (findings) => codes.push(...findings.map(({ code, source, key }) => [source, key, code].join(" "))),
+    announce: () => {},
+  };
+  const ways = (...names: string[]) => Promise.all(names.map((name) => mesh.way(name)));
+  return { mesh, lines, codes, options: { read, write, skipUnreachable: false }, ways };
+}
+
+function textsIn(mesh: Joined, cluster: string, secret = "cilium-kvstoremesh"): Record<string, string> {
+  const found = mesh.sandbox.clusters.find(({ description }) => description.name === cluster);
+  return textsOf(found?.api.store.read("Secret", "kube-system", secret) as V1Secret | undefined);
+}
+
+test("connect joins them with each other and with one that has Secrets; status has nothing to say", async (t) => {
+  const parts = [{ ...CSI, version: "1.20.2" }, { ...CSI, version: "1.18.5", kvstoremesh: false }, { pki }];
+  const { mesh, lines, options, ways } = await meshOf(t, parts, true);
+  const result = await connectMesh(await ways("c1", "c2", "c3"), options);
+  assert.ok("reports" in result, JSON.stringify(result));
+  assert.deepEqual(
+    result.reports.map((report) => report.state === "done" && [...report.plan.outcomes].flat().join(" ")),
+    ["c2 added c3 added", "c1 added c3 added", "c1 added c2 added"],
+  );
+  assert.deepEqual(lines, []);
+  // c3's key comes where nobody can tell whether the target's own certificate would do; theirs come nowhere.
+  assert.deepEqual(Object.keys(textsIn(mesh, "c3")).sort(), ["c1", "c2"]);
+  assert.ok(Object.keys(textsIn(mesh, "c1")).includes("c3.etcd-client.key"));
+  const { clusters, pairs } = await mesh.status();
+  assert.deepEqual(
+    [...clusters, ...pairs].flatMap(({ findings }) => findings),
+    [],
+  );
+  assert.ok(pairs.every(({ configured }) => configured));
+});
+
+test("what is known is checked: another CA is an error", async (t) => {
+  const other = { csiDriver: "csi.spiffe.io", pki: { ca: caOf("other"), key: "ec" } } as const;
+  const parts: Part[] = [
+    { ...CSI, ...BUNDLE },
+    { ...other, ...BUNDLE },
+  ];
+  const { options, ways } = await meshOf(t, parts, true);
+  const result = await connectMesh(await ways("c1", "c2"), options);
+  assert.ok("refused" in result);
+  assert.deepEqual(
+    result.refused.filter(({ severity }) => severity === "error").map(({ source, key, code }) => [source, key, code]),
+    [
+      ["c2", "c2", "ca-differs"],
+      ["c1", "c1", "ca-differs"],
+    ],
+  );
+});
+
+test("rotate: nothing to bring for them, and what becomes of whom is said only where it is known", async (t) => {
+  const parts: Part[] = [{ ...CSI }, { pki }, { ...CSI, ...BUNDLE }];
+  const { mesh, options, ways } = await meshOf(t, parts);
+  const before = ["c1", "c2", "c3"].map((name) => textsIn(mesh, name));
+  const rotated = async (name: string, ...importers: string[]) => {
+    const [source] = await ways(name);
+    const told: string[] = [];
+    const result = await rotate(name, source, await ways(...importers), {
+      ...options,
+      tell: (line) => told.push(line),
+    });
+    assert.ok("reports" in result, JSON.stringify(result));
+    assert.deepEqual(result.left, []);
+    return told;
+  };
+  const hidden = (who: string) =>
+    `certificates of ${who} come from volume "common-etcd-client" (CSI driver csi.spiffe.io)`;
+  const [toC2, toC3] = await rotated("c1", "c2", "c3");
+  assert.equal(toC2, `c2: cannot tell whether it stays connected with c1: ${hidden("c1")}`);
+  assert.equal(toC3, `c3: cannot tell whether it stays connected with c1: ${hidden("c3")}`);
+  const [fromC2] = await rotated("c2", "c3");
+  assert.match(fromC2 ?? "", /^c3: stays connected with c2/, "by the key of c2 that stands there");
+  const [fromC3] = await rotated("c3", "c2");
+  assert.match(fromC3 ?? "", /^c2: stays connected with c3/, "its CA is in a ConfigMap");
+  assert.deepEqual(
+    ["c1", "c2", "c3"].map((name) => textsIn(mesh, name)),
+    before,
+  );
+});
+
+test("rotate --trust adds a CA where the present one is known, and leaves out the others", async (t) => {
+  // c1 by CSI, c2 by CSI with its CA in a ConfigMap, c3 with Secrets; all come to c4 by their own certificate.
+  const parts: Part[] = [{ ...CSI }, { ...CSI, ...BUNDLE }, { pki }, { ...CSI }];
+  const { mesh, options, ways } = await meshOf(t, parts);
+  const before = textsIn(mesh, "c1");
+  const trust = caOf("next").cert;
+  const result = await rotate("c4", undefined, await ways("c1", "c2", "c3"), { ...options, trust, tell: () => {} });
+  assert.ok("reports" in result, JSON.stringify(result));
+  assert.deepEqual(
+    result.left.map(({ source, key, code }) => [source, key, code]),
+    [["c1", "c4", "common-unverified"]],
+  );
+  assert.match(result.left[0]?.message ?? "", /comes from volume "common-etcd-client".*the new one was not added/);
+  assert.deepEqual(
+    result.reports.map(({ source }) => source),
+    ["c2", "c3"],
+  );
+  assert.deepEqual(textsIn(mesh, "c1"), before, "with the new CA alone it would be cut off now");
+  for (const name of ["c2", "c3"]) {
+    const texts = textsIn(mesh, name);
+    const [, file = ""] = /trusted-ca-file: \S*\/(ca-\w+\.crt)/.exec(texts.c4 ?? "") ?? [];
+    assert.equal(texts[file], normalizeCa(`${caOf("mesh").cert}\n${trust}`), name);
+    assert.match(texts.c4 ?? "", /cert-file: \S*\/common-etcd-client\.crt/);
+  }
+});
