@@ -88,7 +88,7 @@ async function run<O extends Record<string, Option>>(
       return EXIT.done;
     }
     if (args.debug === true) traced("loaded");
-    return await command.run(args, [name, ...argv].join(" "));
+    return await command.run(args, name);
   } catch (error) {
     const known = error instanceof UserError;
     const message = error instanceof Error ? error.message : String(error);

@@ -4,6 +4,7 @@ import { importPeers } from "../lib/exchange/import.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { announcePlan } from "../lib/show/import.ts";
+import { describeCall } from "./cli/call.ts";
 import { type Arguments, type Command, clusterOptions, runnable } from "./cli.ts";
 import { addressesOf, targetsOf } from "./targets.ts";
 import { agreed, style, tell } from "./terminal.ts";
@@ -66,7 +67,7 @@ const command: Command<typeof options> = {
 
 export const importCommand = runnable(command);
 
-async function runImport(args: Arguments<typeof options>): Promise<number> {
+async function runImport(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   const endpoints = endpointsOf(args.endpoint);
   check(args, paths, endpoints);
@@ -74,7 +75,9 @@ async function runImport(args: Arguments<typeof options>): Promise<number> {
   const writing = dryRun === "none";
   const asks = writing && process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
   const { hooks, end } = carryingOut(args, dryRun);
-  const result = await importPeers(await targetsOf(args), () => readPeers(paths, new Date()), {
+  // One file alone is not all that --prune is to keep.
+  const call = describeCall(program, options, { ...args, prune: false });
+  const result = await importPeers(await targetsOf(args), () => readPeers(paths, new Date(), { call }), {
     ...hooks,
     plan: { ...hooks.plan, prune: args.prune, migrate: args.migrate },
     endpoints,

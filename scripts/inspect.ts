@@ -5,6 +5,7 @@ import type { FindingCode } from "../lib/peer/findings.ts";
 import { inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/show/inspect.ts";
 import { styleFor } from "../lib/show/style.ts";
+import { describeCall } from "./cli/call.ts";
 import { type Arguments, type Command, runnable } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
 import { toStdout } from "./streams.ts";
@@ -43,6 +44,8 @@ export const inspectCommand = runnable(command);
 const UNREADABLE: FindingCode[] = [
   "unreadable",
   "not-a-secret",
+  "encrypted-file",
+  "foreign-file",
   "data-invalid",
   "no-peer",
   "config-invalid",
@@ -51,11 +54,11 @@ const UNREADABLE: FindingCode[] = [
   "no-client-certificate",
 ];
 
-async function runInspect(args: Arguments<typeof options>): Promise<number> {
+async function runInspect(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   if (paths.length === 0) throw new UserError("no file was named; see --help", EXIT.refused);
   const now = new Date();
-  const { peers, findings } = await readPeers(paths, now);
+  const { peers, findings } = await readPeers(paths, now, { call: describeCall(program, options, args) });
   const inspection = inspectPeers(peers, findings, now);
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {

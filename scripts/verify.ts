@@ -9,6 +9,7 @@ import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/prob
 import { sharedFindings, showFindings } from "../lib/show/findings.ts";
 import { harmless, inLine, styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
+import { describeCall } from "./cli/call.ts";
 import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
 import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
 import { toStdout } from "./streams.ts";
@@ -66,7 +67,7 @@ interface Group {
   own?: ProbeOptions["own"];
 }
 
-async function runVerify(args: Arguments<typeof options>): Promise<number> {
+async function runVerify(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   if (paths.length === 0 && args.context.length === 0) {
     throw new UserError("neither a file nor a context was named; see --help", EXIT.refused);
@@ -79,7 +80,7 @@ async function runVerify(args: Arguments<typeof options>): Promise<number> {
   }
   const stepTimeout = duration(args["step-timeout"], "step-timeout");
   if (stepTimeout === 0) throw new UserError("--step-timeout has to be longer than 0", EXIT.refused);
-  const { groups, unreadable, failed } = await groupsOf(args, paths);
+  const { groups, unreadable, failed } = await groupsOf(args, paths, program);
   const structured = args.output !== undefined;
   const onStdout = styleFor(process.stdout, process.env);
   const probes: PeerProbe[] = [];
@@ -109,7 +110,7 @@ async function runVerify(args: Arguments<typeof options>): Promise<number> {
     : EXIT.done;
 }
 
-async function groupsOf(args: Arguments<typeof options>, paths: string[]) {
+async function groupsOf(args: Arguments<typeof options>, paths: string[], program: string) {
   const contexts = args.context.length > 0 ? await contextsOf(args, args.context) : [];
   const given = await givenOwn(args);
   let failed = false;
@@ -143,7 +144,7 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[]) {
   }
   const [member] = members;
   const now = new Date();
-  const { peers, findings } = await readPeers(paths, now);
+  const { peers, findings } = await readPeers(paths, now, { call: describeCall(program, options, args) });
   // The probe reports these again, with the peer's answers.
   const repeated = new Set(peers.flatMap((one) => checkPeer(one, now)).map((one) => JSON.stringify(one)));
   const others = findings.filter((one) => !repeated.has(JSON.stringify(one)));

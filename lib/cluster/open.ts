@@ -1,4 +1,5 @@
 /** From a kubeconfig's context to a cluster's API. */
+import { shellQuote } from "../peer/shell.ts";
 import { KubernetesApi } from "./api.ts";
 import { obtainCredentials } from "./credentials.ts";
 import { type Context, type Impersonation, type Kubeconfig, loadKubeconfig, selectContext } from "./kubeconfig.ts";
@@ -42,10 +43,5 @@ export function connectTo(context: Context, options: OpenOptions = {}): Kubernet
     ...groups.flatMap((group) => ["--as-group", group]),
     ...(uid === undefined ? [] : ["--as-uid", uid]),
   ];
-  return new KubernetesApi(transport, context.name, flags.map(quoted).join(" "));
-}
-
-/** For a shell, as it would be typed. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return new KubernetesApi(transport, context.name, flags.map(shellQuote).join(" "));
 }

@@ -6,6 +6,8 @@ import { asFileError, readFileAt, readStream } from "../cluster/read-file.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, finding, oneLine } from "../peer/findings.ts";
+import { type Call, DEFAULT_CALL, foreignFinding } from "../peer/foreign.ts";
+import { recognizeContent } from "../peer/foreign-content.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { readPeerFile } from "../peer/secret.ts";
 
@@ -14,17 +16,24 @@ import { readPeerFile } from "../peer/secret.ts";
  * (`-`), and checks each by itself. The same peer twice counts once.
  *
  * @param now the time to judge certificates by.
- * @param stdin where `-` reads from.
+ * @param options.stdin where `-` reads from.
+ * @param options.call what reads them, for remedies that pipe into it.
  */
 export async function readPeers(
   paths: readonly string[],
   now: Date,
-  stdin: AsyncIterable<Uint8Array | string> = process.stdin,
+  { stdin = process.stdin, call = DEFAULT_CALL }: { stdin?: AsyncIterable<Uint8Array | string>; call?: Call } = {},
 ): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
   const findings: Finding[] = [];
   const found: SourcedPeer[] = [];
-  for (const { source, text } of await readTexts(paths, stdin, findings)) {
-    const { secrets, findings: unparsed } = parseSecrets(text, source);
+  for (const { source, path, bytes } of await readFiles(paths, stdin, findings)) {
+    const foreign = recognizeContent(bytes);
+    if (foreign) {
+      findings.push(foreignFinding(foreign, source, path, call));
+      continue;
+    }
+    const text = bytes.toString().replace(/^\uFEFF/, "");
+    const { secrets, findings: unparsed } = parseSecrets(text, source, { call, ...(path !== undefined && { path }) });
     const read = secrets.map((secret) => readPeerFile(secret, source));
     // One by one: what is spread into a call has to fit on the stack.
     for (const one of [unparsed, ...read.map((file) => file.findings)].flat()) findings.push(one);
@@ -61,8 +70,15 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-async function readTexts(paths: readonly string[], stdin: AsyncIterable<Uint8Array | string>, findings: Finding[]) {
-  const texts: { source: string; text: string }[] = [];
+/** A file that was read; without a path it is standard input. */
+interface ReadFile {
+  source: string;
+  path: string | undefined;
+  bytes: Buffer;
+}
+
+async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Array | string>, findings: Finding[]) {
+  const read: ReadFile[] = [];
   for (const path of new Set(paths)) {
     const files = path === "-" ? ["-"] : expand(path, findings);
     for (const source of files) {
@@ -75,10 +91,10 @@ async function readTexts(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
         findings.push(finding("unreadable", { source: nameOf(source) }, asFileError(error).message));
         return undefined;
       });
-      if (bytes) texts.push({ source: nameOf(source), text: bytes.toString().replace(/^\uFEFF/, "") });
+      if (bytes) read.push({ source: nameOf(source), path: source === "-" ? undefined : source, bytes });
     }
   }
-  return texts;
+  return read;
 }
 
 function nameOf(path: string): string {

@@ -1,6 +1,10 @@
 /** Texts of files as Secrets: JSON or YAML, one object, a List or several documents. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
 import { type Finding, finding } from "./findings.ts";
+import { type Call, DEFAULT_CALL, type Foreign, foreignFinding } from "./foreign.ts";
+import { recognizeTemplate } from "./foreign-content.ts";
+import { recognizeObject } from "./foreign-objects.ts";
+import { recognizeSops } from "./sops.ts";
 import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "./yaml.ts";
 
 /** A file of more bytes than this is not read: a Secret holds one megabyte. */
@@ -24,39 +28,90 @@ class Unreadable extends Error {
   }
 }
 
+/** Why a text is not read: it is something else. */
+class ForeignText extends Error {
+  readonly foreign: Foreign;
+
+  constructor(foreign: Foreign) {
+    super(foreign.message);
+    this.foreign = foreign;
+  }
+}
+
+/** Where a text comes from, for commands in remedies. */
+export interface Origin {
+  /** Undefined for standard input. */
+  path?: string;
+  call?: Call;
+}
+
 /**
  * The Secrets of a text.
  *
  * @param source how the text is called in findings.
  * @returns findings for what is no Secret, besides the Secrets.
  */
-export function parseSecrets(text: string, source: string): { secrets: V1Secret[]; findings: Finding[] } {
+export function parseSecrets(
+  text: string,
+  source: string,
+  { path, call = DEFAULT_CALL }: Origin = {},
+): { secrets: V1Secret[]; findings: Finding[] } {
   const place = { source };
   const secrets: V1Secret[] = [];
   const findings: Finding[] = [];
+  const foreign: Foreign[] = [];
+  const report = (one: Foreign) => foreignFinding(one, source, path, call);
   try {
-    for (const object of objectsOf(text)) {
+    for (const object of objectsOf(text, path)) {
+      const other = recognizeObject(object);
+      if (other) {
+        foreign.push(other);
+        continue;
+      }
       const problem = notASecret(object);
       if (problem === undefined) secrets.push(object as V1Secret);
       else findings.push(finding("not-a-secret", place, problem));
     }
     if (secrets.reduce((sum, secret) => sum + keysOf(secret), 0) > MOST_KEYS) throw tooMany(MOST_KEYS, "keys of data");
   } catch (error) {
+    if (error instanceof ForeignText) return { secrets: [], findings: [report(error.foreign)] };
     if (!(error instanceof Unreadable)) throw error;
     return { secrets: [], findings: [finding("unreadable", place, error.message, error.remedy)] };
   }
+  findings.push(...mergeForeign(foreign).map(report));
   if (secrets.length === 0 && findings.length === 0) {
     findings.push(finding("not-a-secret", place, "the list holds no object"));
   }
   return { secrets, findings };
 }
 
-function objectsOf(text: string): unknown[] {
+/** One for all that the same is done about. */
+function mergeForeign(all: readonly Foreign[]): Foreign[] {
+  const groups = new Map<string, Foreign[]>();
+  for (const one of all) {
+    const group = groups.get(one.remedy.template) ?? [];
+    groups.set(one.remedy.template, group);
+    group.push(one);
+  }
+  return [...groups.values()].flatMap(([first, ...others]) => {
+    if (!first) return [];
+    const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+    return [{ ...first, message: `${first.message}${more}` }];
+  });
+}
+
+/** @throws Unreadable, ForeignText */
+function objectsOf(text: string, path: string | undefined): unknown[] {
   if (text.includes("\0")) {
     throw new Unreadable("is no text in UTF-8: it holds NUL bytes, as UTF-16 does", "save it as UTF-8");
   }
-  const documents = parseJson(text) ?? parseYaml(text);
+  const json = parseJson(text);
+  const documents = json ?? parseYaml(text);
   if (documents.length === 0) throw new Unreadable("the file is empty", "was the extraction stopped by an error?");
+  for (const document of documents) {
+    const encrypted = recognizeSops(document, json ? "json" : "yaml", path);
+    if (encrypted) throw new ForeignText(encrypted);
+  }
   const objects = documents.flatMap(itemsOf);
   if (objects.length > MOST_OBJECTS) throw tooMany(MOST_OBJECTS, "objects");
   return objects;
@@ -135,6 +190,8 @@ function parseYaml(text: string): unknown[] {
       );
     }
     if (!(error instanceof YamlError)) throw error;
+    const template = recognizeTemplate(text);
+    if (template) throw new ForeignText(template);
     throw new Unreadable(`is neither JSON nor YAML: ${error.message}`, "is it whole?");
   }
 }

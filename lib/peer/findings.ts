@@ -7,6 +7,8 @@ export const FINDING_CODES = {
   // The file.
   unreadable: "error",
   "not-a-secret": "error",
+  "encrypted-file": "error",
+  "foreign-file": "error",
   "data-invalid": "error",
   "no-peer": "error",
   "schema-newer": "warning",

@@ -17,6 +17,8 @@ export interface Summary {
 export const SUMMARIES: Record<FindingCode, Summary> = {
   unreadable: { noun: "files", each: true, text: (of) => `${of} cannot be read` },
   "not-a-secret": { noun: "entries", each: true, text: (of) => `${of} are not Secrets` },
+  "encrypted-file": { noun: "files", each: true, text: (of) => `${of} are encrypted` },
+  "foreign-file": { noun: "files", each: true, text: (of) => `${of} are something else than Secrets with peers` },
   "data-invalid": { noun: "values", each: true, text: (of) => `${of} are not valid` },
   "no-peer": { noun: "files", text: (of) => `${of} contain no etcd config` },
   "schema-newer": { noun: "files", text: (of) => `${of} have annotations of a newer schema` },

@@ -35,9 +35,9 @@ export interface Command<O extends Record<string, Option>> extends HelpText, Gra
   /**
    * Does the work. Gives the exit code.
    *
-   * @param invocation the command line, to say how to run it again.
+   * @param program what the command is called, to say how to run it again.
    */
-  run(args: Arguments<O>, invocation: string): Promise<number>;
+  run(args: Arguments<O>, program: string): Promise<number>;
 }
 
 type Value<T extends Options> = T extends { type: "boolean" }

@@ -44,7 +44,7 @@ test("files, folders and standard input", async () => {
   const one = write("c2.json", json(c2));
   const two = write("c3.yml", stringify(c3));
   const read = async (paths: string[], from = stdin()) => {
-    const { peers, findings } = await readPeers(paths, NOW, from);
+    const { peers, findings } = await readPeers(paths, NOW, { stdin: from });
     assert.deepEqual(findings, []);
     return peers.map(({ peer, source }) => ({ peer, source }));
   };
@@ -131,7 +131,7 @@ test("standard input that is too long is not kept", async () => {
       yield Buffer.alloc(8 * 1_048_576, 32);
     }
   }
-  const { findings } = await readPeers(["-"], NOW, endless());
+  const { findings } = await readPeers(["-"], NOW, { stdin: endless() });
   assert.match(findings[0]?.message ?? "", /more than 64 MiB/);
   assert.equal(chunks, 9);
 });

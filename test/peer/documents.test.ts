@@ -62,7 +62,6 @@ test("what is no Secret is said", () => {
     ],
     ["a Secret of another group", json({ apiVersion: "v2", kind: "Secret" }), "not-a-secret", /holds a Secret of v2/],
     ["an empty List", json({ kind: "List", items: [] }), "not-a-secret", /list holds no object/],
-    ["a kubeconfig", "apiVersion: v1\nkind: Config\nclusters: []\n", "not-a-secret", /holds a Config/],
     ["no kind", json({ a: 1 }), "not-a-secret", /no Secret/],
     ["a kind that is none", '{"kind": {"toString": 1, "valueOf": 1}}', "not-a-secret", /not a Secret/],
     [
@@ -161,6 +160,27 @@ test("a Secret beside something else is read, and the other is said", () => {
   );
 });
 
+test("a Secret beside foreign documents is read, and these are one finding for each thing to do", () => {
+  const external = (name: string) => ({
+    apiVersion: "external-secrets.io/v1",
+    kind: "ExternalSecret",
+    metadata: { name, namespace: "kube-system" },
+  });
+  const application = { apiVersion: "argoproj.io/v1alpha1", kind: "Application", metadata: { name: "cilium" } };
+  const items = [external("a"), c2, application, external("b"), external("c"), { kind: "Pod" }];
+  const { secrets, findings } = parseSecrets(json({ kind: "List", items }), "f");
+  assert.deepEqual(secrets, [c2]);
+  assert.deepEqual(
+    findings.map(({ code, message }) => `${code}: ${message}`),
+    [
+      "not-a-secret: holds a Pod, not a Secret",
+      "foreign-file: holds ExternalSecret kube-system/a, which holds no values: the operator in its cluster makes the " +
+        "Secret (and 2 more)",
+      "foreign-file: holds Application cilium of Argo CD, not a Secret",
+    ],
+  );
+});
+
 test("what a broken file holds stays out of the messages", () => {
   const key = "c2VjcmV0LWtleQ";
   for (const text of [
@@ -211,7 +231,7 @@ test("no text crashes the reader of files", () => {
       const { secrets, findings } = parseSecrets(given, "f");
       assert.equal(secrets.length + findings.length > 0, true);
       assert.equal(
-        findings.every(({ code }) => code === "unreadable" || code === "not-a-secret"),
+        findings.every(({ code }) => ["unreadable", "not-a-secret", "encrypted-file", "foreign-file"].includes(code)),
         true,
       );
     }),

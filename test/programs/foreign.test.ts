@@ -1,12 +1,15 @@
 /** What the programs say of files that were renamed by hand or are something else, and that the remedies work. */
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
+import { parse, stringify } from "yaml";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
-import { run } from "../support/programs.ts";
+import { json, kubeconfig, sopsSecret, TOKEN, values } from "../support/foreign-files.ts";
+import { node, programPath, run } from "../support/programs.ts";
 
 describe("files of another cluster, or of another kind", () => {
   let sandbox: Sandbox;
@@ -48,5 +51,131 @@ describe("files of another cluster, or of another kind", () => {
     assert.equal(verified.code, 3, verified.stdout);
     assert.match(verified.stderr, both);
     assert.match(verified.stdout, /\[other-cluster\]/);
+  });
+
+  /** What an import of a file is refused with: one finding, and its command. */
+  async function remedyOf(file: string, ...flags: string[]): Promise<{ message: string; remedy: string }> {
+    const { code, stdout, stderr } = await go("import-secrets", ...flags, file);
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, "");
+    const [, message = "", remedy = "", more] =
+      /^error: (.*)\n {2}(.*)\nerror: 1 error, nothing was written\n([\s\S]*)$/.exec(stderr) ?? [];
+    assert.notEqual(remedy, "", stderr);
+    assert.equal(more, "");
+    assert.ok(message.startsWith(`${file}: `), message);
+    return { message, remedy };
+  }
+
+  /** Runs a command as a person pastes it, with the programs as they are installed, and `tools` beside them. */
+  async function paste(command: string, tools: Record<string, string> = {}) {
+    const bin = await mkdtemp(join(dir, "bin-"));
+    const programs = ["import-secrets", "extract-secret", "clustermesh-secrets"].map((name) => [
+      name,
+      `exec '${node}' '${programPath(name)}' "$@"`,
+    ]);
+    for (const [name = "", script] of [...programs, ...Object.entries(tools)]) {
+      await writeFile(join(bin, name), `#!/bin/sh\n${script}\n`);
+      await chmod(join(bin, name), 0o755);
+    }
+    const env = { PATH: `${bin}:${process.env.PATH}`, HOME: "/nonexistent", KUBECONFIG: sandbox.kubeconfig };
+    return new Promise<{ code: number; stderr: string }>((resolve) => {
+      execFile("sh", ["-c", command], { cwd: dir, env }, (error, _, stderr) => {
+        resolve({ code: Number(error?.code ?? 0), stderr });
+      });
+    });
+  }
+
+  const writes = () => sandbox.clusters.flatMap(({ api }) => api.requests.filter(({ method }) => method !== "GET"));
+
+  test("a file of SOPS: refused with the command that decrypts it and imports it where this one would", async () => {
+    const file = "the mesh/cluster2 secret.json";
+    await mkdir(join(dir, "the mesh"));
+    await writeFile(join(dir, file), json(sopsSecret));
+    const { message, remedy } = await remedyOf(file, "--context", "cluster3", "--dry-run=client");
+    assert.equal(message, `${file}: is encrypted by SOPS [encrypted-file]`);
+    assert.equal(remedy, `sops decrypt '${file}' | import-secrets --context cluster3 --dry-run client -`);
+    const sops = `test "$1" = decrypt && test "$2" = '${file}' && cat cluster2.json`;
+    const pasted = await paste(remedy, { sops });
+    assert.equal(pasted.code, 0, pasted.stderr);
+    assert.match(pasted.stderr, /^cluster3 .*: added cluster2 \(dry run\)$/m);
+    // The one file is not all that is to be kept.
+    const pruning = await go("import-secrets", "--context=cluster3", "--prune", "--yes", file, "cluster2.json");
+    assert.match(pruning.stderr, /^ {2}sops decrypt .* \| import-secrets --context cluster3 --yes -$/m);
+
+    const inspected = await go("clustermesh-secrets", "inspect", file);
+    assert.equal(inspected.code, 2);
+    assert.match(
+      inspected.stdout,
+      /^ {2}sops decrypt 'the mesh\/cluster2 secret\.json' \| clustermesh-secrets inspect -$/m,
+    );
+    const verified = await go("clustermesh-secrets", "verify", "--context", "cluster3", file);
+    assert.equal(verified.code, 2);
+    assert.match(verified.stderr, /^ {2}sops decrypt .* \| clustermesh-secrets verify --context cluster3 -$/m);
+  });
+
+  test("a kubeconfig: refused with the extraction by it, which works as it stands", async () => {
+    const all = parse(await readFile(sandbox.kubeconfig, "utf8")) as { contexts: { name: string }[] };
+    const file = "kube config.yaml";
+    const contexts = all.contexts.filter(({ name }) => name === "cluster2");
+    await writeFile(join(dir, file), stringify({ ...all, contexts }));
+    const { message, remedy } = await remedyOf(file, "--context", "cluster3");
+    assert.equal(message, `${file}: is a kubeconfig (context cluster2), not a Secret [foreign-file]`);
+    assert.equal(
+      remedy,
+      `extract-secret --kubeconfig '${file}' --context cluster2 | import-secrets --context cluster3 -`,
+    );
+    const before = writes().length;
+    const pasted = await paste(remedy);
+    assert.equal(pasted.code, 0, pasted.stderr);
+    assert.match(pasted.stderr, /^cluster3 .*: added cluster2$/m);
+    assert.ok(writes().length > before);
+  });
+
+  test("nothing of a kubeconfig's or a values file's secrets is printed", async () => {
+    await writeFile(join(dir, "tokens.yaml"), stringify(kubeconfig("a", "b")));
+    const tls = { cert: "Y2VydA==", key: "c2VjcmV0LWtleQ==" };
+    await writeFile(join(dir, "values.yaml"), stringify(values([{ name: "c2", address: "c2.example", tls }])));
+    for (const output of [[], ["-o", "json"], ["-o", "yaml"]]) {
+      const { code, stdout, stderr } = await go(
+        "clustermesh-secrets",
+        "inspect",
+        "tokens.yaml",
+        "values.yaml",
+        ...output,
+      );
+      assert.equal(code, 2);
+      assert.match(stdout, /values file of Cilium's Helm chart with clustermesh\.config\.clusters \(c2\)/);
+      for (const secret of [TOKEN, tls.cert, tls.key]) assert.ok(!`${stdout}${stderr}`.includes(secret), output.join());
+    }
+  });
+
+  test("a values file: refused with an extraction, in which the context is to be filled in", async () => {
+    await writeFile(join(dir, "values.yaml"), stringify({ cilium: values({ c2: { address: "c2.example" } }) }));
+    const { remedy } = await remedyOf("values.yaml", "--context", "cluster3", "--dry-run=server");
+    assert.equal(remedy, "extract-secret --context CONTEXT | import-secrets --context cluster3 --dry-run server -");
+    const pasted = await paste(remedy.replace("CONTEXT", "cluster1"));
+    assert.equal(pasted.code, 0, pasted.stderr);
+    const literally = await paste(remedy);
+    assert.equal(literally.code, 2);
+    assert.match(literally.stderr, /standard input: the file is empty/);
+  });
+
+  test("a foreign file in a folder of good ones: all is refused, and several of a kind are one error", async () => {
+    await mkdir(join(dir, "folder"));
+    await writeFile(join(dir, "folder", "cluster2.json"), JSON.stringify(secret));
+    await writeFile(join(dir, "folder", "a.json"), json(sopsSecret));
+    const before = writes().length;
+    const refused = async (errors: number) => {
+      const { code, stderr } = await go("import-secrets", "--context", "cluster3", "folder");
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, new RegExp(`^error: ${errors} errors?, nothing was written$`, "m"));
+      return stderr;
+    };
+    assert.match(await refused(1), /folder\/a\.json: is encrypted by SOPS/);
+    for (const name of ["b", "c"]) await writeFile(join(dir, "folder", `${name}.json`), json(sopsSecret));
+    const several = await refused(3);
+    assert.match(several, /error: 3 files are encrypted \[encrypted-file\]/);
+    assert.match(several, /^ {2}sops decrypt FILE \| import-secrets --context cluster3 -$/m);
+    assert.equal(writes().length, before);
   });
 });
