@@ -44,6 +44,11 @@ export interface MeshSpec {
   key: KeyType;
 }
 
+export interface MeshOptions extends MeshSpec {
+  /** Clusters whose certificates come by CSI volumes, and are in no Secret. */
+  csi?: readonly string[];
+}
+
 export interface Member {
   name: string;
   id: number;
@@ -70,7 +75,7 @@ export interface Mesh {
   members: Member[];
   kubeconfig: string;
   /** Extracts from each cluster into a file; gives their paths. */
-  extract(): Promise<string[]>;
+  extract(...args: string[]): Promise<string[]>;
   /** Imports all files into all clusters by one call. */
   import(files: string[], ...args: string[]): Promise<Ended>;
   /** What Cilium's own programs say of what stands in the clusters. Throws where a peer is not ready. */
@@ -79,7 +84,7 @@ export interface Mesh {
 }
 
 /** Starts a mesh whose clusters do not know each other yet. */
-export async function startMesh(spec: MeshSpec): Promise<Mesh> {
+export async function startMesh(spec: MeshOptions): Promise<Mesh> {
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const one of stops.splice(0).reverse()) await one();
@@ -95,7 +100,7 @@ export async function startMesh(spec: MeshSpec): Promise<Mesh> {
     return {
       members,
       kubeconfig: servers.kubeconfig,
-      extract: () => Promise.all(names.map((name) => extract(name, folder, servers.kubeconfig))),
+      extract: (...args) => Promise.all(names.map((name) => extract(name, folder, servers.kubeconfig, args))),
       import: (files, ...args) => {
         const contexts = names.flatMap((name) => ["--context", name]);
         return run("import-secrets", [...contexts, ...args, ...files], { kubeconfig: servers.kubeconfig });
@@ -110,7 +115,7 @@ export async function startMesh(spec: MeshSpec): Promise<Mesh> {
 }
 
 async function startMember(
-  spec: MeshSpec,
+  spec: MeshOptions,
   name: string,
   id: number,
   servers: ApiServers,
@@ -133,6 +138,7 @@ async function startMember(
       ? { type: "LoadBalancer", ingress: addresses.map((ip) => ({ ip })) }
       : { type: "NodePort", nodePort: port },
     tunnelProtocol: "vxlan",
+    ...(spec.csi?.includes(name) && { csiDriver: "csi.cert-manager.io" }),
   };
   const pki = clusterPki(description, { key: spec.key, ...(ca && { ca }) });
   const api = servers.get(name);
@@ -153,9 +159,10 @@ async function startMember(
   return { name, id, description, pki, api, etcd, sync, serviceAddress, address, port };
 }
 
-async function extract(context: string, folder: string, kubeconfig: string): Promise<string> {
+async function extract(context: string, folder: string, kubeconfig: string, more: string[]): Promise<string> {
   const file = join(folder, `${context}-secret.json`);
-  const { code, stderr } = await run("extract-secret", ["--context", context, "--output-file", file], { kubeconfig });
+  const args = ["--context", context, "--output-file", file, ...more];
+  const { code, stderr } = await run("extract-secret", args, { kubeconfig });
   assert.equal(code, 0, stderr);
   return file;
 }
