@@ -1,5 +1,6 @@
 /** The two streams: data goes to stdout whole or fails, and what is told to a person must not end the work. */
 import { fstatSync, writeSync } from "node:fs";
+import { describeSystemError } from "../lib/cluster/system-error.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 
 let unread = false;
@@ -31,7 +32,7 @@ export function toStdout(data: string | Buffer): void {
   try {
     for (let rest = Buffer.from(data); rest.length > 0; ) rest = rest.subarray(writeSync(1, rest));
   } catch (error) {
-    throw new UserError(`stdout cannot be written (${(error as NodeJS.ErrnoException).code})`, EXIT.failed);
+    throw new UserError(`stdout cannot be written: ${describeSystemError(error)}`, EXIT.failed);
   }
 }
 

@@ -3,6 +3,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { CredentialsError } from "./credentials-error.ts";
 import { type Context, type Impersonation, KubeconfigError, readPem, type User } from "./kubeconfig.ts";
+import { describeSystemError } from "./system-error.ts";
 
 export interface Credentials {
   /** Names in lower case; several values are several header lines. */
@@ -96,7 +97,7 @@ async function tokenOf({ token, tokenFile }: User, context: string): Promise<str
   if (tokenFile === undefined) return token;
   const read = await readFile(tokenFile, "utf8").then(
     (text) => ({ text: text.trim(), why: "is empty" }),
-    (error: NodeJS.ErrnoException) => ({ text: "", why: `cannot be read (${error.code})` }),
+    (error: unknown) => ({ text: "", why: `cannot be read: ${describeSystemError(error)}` }),
   );
   if (read.text !== "") return read.text;
   if (token !== undefined) return token;

@@ -6,6 +6,7 @@ import { isatty } from "node:tty";
 import { parse } from "yaml";
 import { CredentialsError } from "./credentials-error.ts";
 import type { Context, ExecConfig } from "./kubeconfig.ts";
+import { describeSystemError } from "./system-error.ts";
 
 /** What a plugin gives: a token, a client certificate with its key (PEM), or both. */
 export interface ExecStatus {
@@ -98,8 +99,10 @@ function run(
     const hint = installHint?.replace(/[^\P{C}\n\t]/gu, "").trim();
     return Promise.reject(fail(`there is no such program${hint ? `\n${hint}` : ""}`));
   }
-  const cannot = ({ code }: NodeJS.ErrnoException) =>
-    fail(`it cannot be run (${code})${code === "ENOENT" ? "; is what its first line names there?" : ""}`);
+  const cannot = (error: NodeJS.ErrnoException) => {
+    const hint = error.code === "ENOENT" ? "; is what its first line names there?" : "";
+    return fail(`it cannot be run: ${describeSystemError(error)}${hint}`);
+  };
   return new Promise((resolve, reject) => {
     let child: ChildProcess;
     try {

@@ -2,6 +2,7 @@
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { EXIT, UserError } from "../peer/errors.ts";
+import { describeYamlError } from "../peer/yaml.ts";
 import { FileError, readFileAt } from "./read-file.ts";
 
 /** A kubeconfig is wrong, or lacks what was asked of it. One line; never the value of a field that may be secret. */
@@ -120,7 +121,9 @@ function parse(text: string, file: string): KubeconfigFile {
     throw new KubeconfigError(`kubeconfig ${file}: line ${error.linePos?.[0].line} repeats a field`);
   }
   if (error)
-    throw new KubeconfigError(`kubeconfig ${file}: line ${error.linePos?.[0].line} is not YAML (${error.code})`);
+    throw new KubeconfigError(
+      `kubeconfig ${file}: line ${error.linePos?.[0].line} is not YAML: ${describeYamlError(error.code)}`,
+    );
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });

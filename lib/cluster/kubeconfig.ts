@@ -15,6 +15,7 @@ import {
   readKubeconfigFile,
   type User,
 } from "./kubeconfig-file.ts";
+import { describeSystemError } from "./system-error.ts";
 
 export {
   type AuthProvider,
@@ -241,7 +242,7 @@ export async function readPem(source: PemSource, what: string): Promise<string> 
   try {
     return await readFile(source.file, "utf8");
   } catch (error) {
-    throw new KubeconfigError(`${what}: ${source.file} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw new KubeconfigError(`${what}: ${source.file} cannot be read: ${describeSystemError(error)}`);
   }
 }
 

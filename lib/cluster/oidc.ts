@@ -11,6 +11,7 @@ import { type AuthProvider, type Context, parseUrl } from "./kubeconfig.ts";
 import { bare, portOf, proxyFor, tunnel } from "./proxy.ts";
 import { replaceFile } from "./replace-file.ts";
 import { systemRoots } from "./roots.ts";
+import { describeSystemError } from "./system-error.ts";
 
 /** What replaced the providers that Kubernetes no longer has. */
 const REPLACED: Record<string, string> = {
@@ -91,9 +92,9 @@ async function renew(
   try {
     await keep(provider, renewed);
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
     // With the old refresh token still good, a kubeconfig that cannot be written does no harm.
-    if (next !== refresh) throw new Error(`the new refresh-token cannot be written to ${provider.file} (${why})`);
+    if (next !== refresh)
+      throw new Error(`the new refresh-token cannot be written to ${provider.file}: ${describeSystemError(error)}`);
   }
   Object.assign(provider.config, renewed);
   return token;
@@ -104,7 +105,7 @@ type Ask = (url: string, form?: Record<string, string>, basic?: string) => Promi
 /** Asks the issuer: GET or, with a form, POST; JSON comes back. Errors never hold what was sent or answered. */
 async function asker({ config }: AuthProvider, context: Context, env: NodeJS.ProcessEnv): Promise<Ask> {
   const { "idp-certificate-authority-data": data, "idp-certificate-authority": file } = config;
-  const ca = data ? Buffer.from(data, "base64").toString() : file ? await readFile(file, "utf8") : systemRoots(env);
+  const ca = data ? Buffer.from(data, "base64").toString() : file ? await readAuthority(file) : systemRoots(env);
   const trust = { ...(ca !== undefined && { ca }), allowPartialTrustChain: true };
   return async (address, form, basic) => {
     const url = parseUrl(address);
@@ -150,6 +151,14 @@ async function asker({ config }: AuthProvider, context: Context, env: NodeJS.Pro
       asking.end(body);
     });
   };
+}
+
+async function readAuthority(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new Error(`idp-certificate-authority ${file} cannot be read: ${describeSystemError(error)}`);
+  }
 }
 
 /** Writes tokens to the kubeconfig that said the provider, under client-go's lock; comments and the order of fields stay. */

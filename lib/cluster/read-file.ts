@@ -2,6 +2,7 @@
 import { constants, createReadStream, readFileSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { describeSystemError } from "./system-error.ts";
 
 /** Why a file cannot be read, as the second half of a sentence. */
 export class FileError extends Error {
@@ -67,8 +68,8 @@ export async function readStream(stream: AsyncIterable<Uint8Array | string>, mos
 /** An error of the system in words. */
 export function asFileError(error: unknown): FileError {
   if (error instanceof FileError) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
-  return new FileError(REASONS[code ?? ""] ?? `the file cannot be read: ${code ?? message}`, code);
+  const { code } = error as NodeJS.ErrnoException;
+  return new FileError(REASONS[code ?? ""] ?? `the file cannot be read: ${describeSystemError(error)}`, code);
 }
 
 /** Opened so that it does not wait: a pipe to which nobody ever writes would keep the program from ending. */

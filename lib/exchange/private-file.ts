@@ -1,6 +1,7 @@
 /** Files that hold private keys. */
 import { realpath, stat, writeFile } from "node:fs/promises";
 import { replaceFile } from "../cluster/replace-file.ts";
+import { describeSystemError } from "../cluster/system-error.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 
 /**
@@ -15,7 +16,7 @@ export async function writePrivately(path: string, text: string): Promise<void> 
     if (status === undefined || status.isFile()) await replaceFile(status ? await realpath(path) : path, text);
     else await writeFile(path, text);
   } catch (error) {
-    throw new UserError(`${path} cannot be written (${(error as NodeJS.ErrnoException).code})`, EXIT.failed);
+    throw new UserError(`${path} cannot be written: ${describeSystemError(error)}`, EXIT.failed);
   }
 }
 

@@ -2,7 +2,7 @@
  * YAML that others wrote, within bounds: by the library's own calls many keys take time by their square, and what nests
  * too deep ends the process. Pure.
  */
-import { Composer, type CST, type Document, isScalar, Lexer, Parser, visit } from "yaml";
+import { Composer, type CST, type Document, type ErrorCode, isScalar, Lexer, Parser, visit } from "yaml";
 
 /** What is longer is not read, for it would take seconds. 510 peers have 2 MB, and 130,000 words and signs. */
 export const MOST_YAML = { characters: 6_000_000, words: 250_000 };
@@ -17,6 +17,38 @@ export class SameKeyTwice extends YamlError {}
 
 /** More than {@link MOST_YAML}, whether it is YAML or not. */
 export class TooLong extends YamlError {}
+
+/** What the library's codes stand for. Its own messages repeat what stands in the text. */
+const ERRORS: Readonly<Record<ErrorCode, string>> = {
+  ALIAS_PROPS: "an alias has an anchor or a tag",
+  BAD_ALIAS: "an alias or anchor has no valid name",
+  BAD_COLLECTION_TYPE: "a tag does not fit its collection",
+  BAD_DIRECTIVE: "a directive is invalid",
+  BAD_DQ_ESCAPE: "an escape sequence in double quotes is invalid",
+  BAD_INDENT: "the indentation is wrong",
+  BAD_PROP_ORDER: "an anchor or tag is before its indicator",
+  BAD_SCALAR_START: "an unquoted value begins with a reserved character",
+  BLOCK_AS_IMPLICIT_KEY: "a mapping or list is where a value in one line is expected",
+  BLOCK_IN_FLOW: "an indented mapping or list is within brackets",
+  DUPLICATE_KEY: "a key is repeated",
+  IMPOSSIBLE: "it cannot be parsed",
+  KEY_OVER_1024_CHARS: "a key has more than 1024 characters",
+  MISSING_CHAR: "a quote, bracket, comma, colon or space is missing",
+  MULTILINE_IMPLICIT_KEY: "a key has more than one line",
+  MULTIPLE_ANCHORS: "a value has more than one anchor",
+  MULTIPLE_DOCS: "there is more than one document",
+  MULTIPLE_TAGS: "a value has more than one tag",
+  NON_STRING_KEY: "a key is not a string",
+  RESOURCE_EXHAUSTION: "it is nested too deep",
+  TAB_AS_INDENT: "a tab is used for indentation",
+  TAG_RESOLVE_FAILED: "a value does not fit its tag",
+  UNEXPECTED_TOKEN: "something else is expected here",
+};
+
+/** What is wrong with a text that is not YAML, without anything of the text. */
+export function describeYamlError(code: ErrorCode): string {
+  return ERRORS[code];
+}
 
 /**
  * The documents of a text, one behind the other.

@@ -123,8 +123,11 @@ test("a relative path starts from its kubeconfig's folder, a bare command from P
 
 test("what is not a kubeconfig is refused in one line", async () => {
   const cases: [unknown, RegExp][] = [
-    ["{", /line 1 is not YAML/],
-    ["a: b: c", /line 1 is not YAML/],
+    ["{", /line 1 is not YAML: a quote, bracket, comma, colon or space is missing$/],
+    ["a: b: c", /line 1 is not YAML: a mapping or list is where a value in one line is expected$/],
+    ["a: 'b", /line 1 is not YAML: a quote, bracket, comma, colon or space is missing$/],
+    ["a:\n\tb: 1", /line 2 is not YAML: a tab is used for indentation$/],
+    ["a: @b", /line 1 is not YAML: an unquoted value begins with a reserved character$/],
     ["just a text", /not a mapping/],
     ["- a", /not a mapping/],
     ["contexts: []\ncontexts: []", /line 2 repeats a field/],
@@ -190,7 +193,7 @@ test("a context that cannot be used is refused, naming it; the others can", asyn
     [config({ cluster: { server: "https://me:pw@h" } }), /has a user in it/],
     [
       config({ cluster: { "certificate-authority": "none" } }),
-      /certificate-authority: .*none cannot be read \(ENOENT\)/,
+      /certificate-authority: .*none cannot be read: no such file or directory/,
     ],
     [config({ cluster: { "certificate-authority-data": base64("x") } }), /holds no certificate/],
     [

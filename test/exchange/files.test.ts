@@ -95,6 +95,7 @@ test("what cannot be read is said of each, and the rest is read", async () => {
     [empty, /folder holds no/],
     [join(dir, "loop"), /circle/],
     [huge, /more than 64 MiB/],
+    [join(dir, "x".repeat(256)), /^the file cannot be read: name too long$/],
     [write("empty.json", ""), /is empty/],
     [write("binary.json", Buffer.from(json(c2), "utf16le")), /no text in UTF-8/],
     [write("half.json", json(c2).slice(0, 99)), /neither JSON nor YAML/],

@@ -179,7 +179,7 @@ describe("the commands over a mesh", () => {
     assert.equal(status.code, 1, status.stderr);
     assert.match(
       status.stdout,
-      /^stale: not read: .*certificate-authority: \/gone\/ca\.crt cannot be read \(ENOENT\)$/m,
+      /^stale: not read: .*certificate-authority: \/gone\/ca\.crt cannot be read: no such file or directory$/m,
     );
     assert.match(status.stdout, /^1 cluster1 – · ·$/m);
     assert.match(status.stdout, /^4 clusters, 1 of them not read/m);
@@ -187,7 +187,10 @@ describe("the commands over a mesh", () => {
     const all = ["connect", "--all-contexts", "--dry-run=client", "--restart-agents"];
     const refused = await by(...all);
     assert.equal(refused.code, 1, refused.stderr);
-    assert.match(refused.stderr, /^error: stale: .*\/gone\/ca\.crt cannot be read \(ENOENT\) \[cluster-unreadable\]$/m);
+    assert.match(
+      refused.stderr,
+      /^error: stale: .*\/gone\/ca\.crt cannot be read: no such file or directory \[cluster-unreadable\]$/m,
+    );
     assert.match(refused.stderr, /^--skip-unreachable goes on/m);
     assert.doesNotMatch(refused.stderr, /: adds /);
     const others = await by(...all, "--skip-unreachable");
@@ -203,7 +206,7 @@ describe("the commands over a mesh", () => {
       assert.deepEqual([code, stdout], [2, ""], stderr);
       assert.match(
         stderr,
-        /^error: context stale: certificate-authority: \/gone\/ca\.crt cannot be read \(ENOENT\)\n$/,
+        /^error: context stale: certificate-authority: \/gone\/ca\.crt cannot be read: no such file or directory\n$/,
       );
     }
     assert.equal(fingerprint(), before);
