@@ -60,7 +60,10 @@ async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise
   const { namespace, service, serverNames = [], warn } = options;
   const installation = await readInstallation(api, { namespace, service, serverNames, forExtract: true, warn });
   const { waiting, facts, external, namesHiddenBy } = installation;
-  if (external && !options.keyless) {
+  const peer = options.externalWorkload
+    ? await forExternalWorkload(api, installation, options)
+    : await peerOf(installation, options);
+  if (external && !options.keyless && peer.client === "importer") {
     warn(
       `certificates come from ${describeExternal(external)}, not from Secrets: extracted without CA and key, so ` +
         "importers use their own common-etcd-client files",
@@ -72,9 +75,6 @@ async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise
         `names ${installation.serverNames.join(", ")} (set others with --server-name)`,
     );
   }
-  const peer = options.externalWorkload
-    ? await forExternalWorkload(api, installation, options)
-    : await peerOf(installation, options);
   if (waiting !== undefined) warn(`the ${APISERVER} of ${facts.name} is not running yet: it waits ${waiting}`);
   return peer;
 }

@@ -218,6 +218,24 @@ test("for an external workload: its own certificate, where Cilium still has exte
   assert.deepEqual(peer.endpoints, (await run(cluster)).peer.endpoints);
   assert.equal(typeof peer.ca, "object");
 
+  // The CA comes from a ConfigMap where nothing else is in an object.
+  const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
+  const csi = await startCluster(t, describe({ version: "1.16", csiDriver: "csi.example", caBundle }));
+  csi.server.store.put({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "clustermesh-apiserver-client-cert", namespace: "kube-system" },
+    data: encode({ "tls.crt": cert, "tls.key": key }),
+  });
+  // kvstoremesh, the reader there, follows the bundle only later.
+  csi.change("Deployment", "clustermesh-apiserver", ({ spec }) => {
+    const { template } = spec;
+    template.spec.containers = template.spec.containers.filter(({ name }: { name: string }) => name !== "kvstoremesh");
+  });
+  const workload = await run(csi, { externalWorkload: true });
+  assert.deepEqual([workload.peer.client, workload.peer.ca], [{ cert, key }, { pem: normalizeCa(csi.pki.ca.cert) }]);
+  assert.doesNotMatch(workload.warnings.join("\n"), /without CA and key/);
+
   const newer = await startCluster(t, describe({ version: "1.18" }));
   await fails(newer, [/removed external workloads in 1\.18/], { externalWorkload: true });
 });
@@ -230,6 +248,7 @@ test("certificates by CSI volumes: the keyless form, with the chart's names, and
       assert.equal(peer.client, "importer");
       assert.equal(peer.ca, "importer");
       assert.equal(peer.facts.ca, undefined, "nobody can read it");
+      assert.equal(peer.facts.authMode, version === "1.20" ? undefined : "legacy", "as far as the Deployment tells");
       assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:32379"]);
       assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["172.18.2.1", "172.18.2.2"] }]);
       assert.deepEqual(peer.facts.serverNames, chartNames({ version, namespace: "kube-system" }));
