@@ -55,7 +55,9 @@ export function planAliases(
       const message = `${workload.kind} ${workload.name} belongs to ${owner.what}: an upgrade keeps the host aliases added here only where it renders none itself`;
       const place = { source: target.source, key: workload.name };
       result.findings.push(
-        finding("owner-resets", place, message, "import again after each upgrade, until Cilium 1.20"),
+        finding("owner-resets", place, message, "import again after each upgrade, until Cilium 1.20", {
+          data: { owner: owner.what },
+        }),
       );
     }
     const patch = hostAliasPatch(workload.hostAliases, merged.hostAliases);

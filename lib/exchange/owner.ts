@@ -4,13 +4,15 @@ import { FIELD_MANAGER } from "../cluster/api.ts";
 import { TAKEN } from "../peer/annotations.ts";
 
 export interface Owner {
+  /** What it is, such as `Helm release`. */
+  kind: string;
   /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
   what: string;
   /** How it lets go of the object, once that was taken from it: before, it would delete it. */
   wayOut: string;
 }
 
-interface Kind extends Owner {
+interface Kind extends Omit<Owner, "what"> {
   /** Its labels and annotations, as `name=value`; the group `name` is what the owner is called. */
   marks?: RegExp;
   /** Labels by which it knows its objects, and others theirs: its marks where it wrote the object. */
@@ -26,7 +28,7 @@ interface Kind extends Owner {
 // Argo CD and Flux render charts, whose objects may bear Helm's marks too, so these come first.
 const KINDS: Kind[] = [
   {
-    what: "Argo CD application",
+    kind: "Argo CD application",
     wayOut: "take it out of the application's sources",
     marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
     // Its default up to 2.x, which charts set too.
@@ -35,27 +37,27 @@ const KINDS: Kind[] = [
     keep: { "argocd.argoproj.io/sync-options": "Prune=false" },
   },
   {
-    what: "Flux object",
+    kind: "Flux object",
     wayOut: "take it out of what Flux applies",
     marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
     managers: /^(?:kustomize|helm)-controller$/,
     keep: { "kustomize.toolkit.fluxcd.io/prune": "disabled" },
   },
   {
-    what: "ExternalSecret",
+    kind: "ExternalSecret",
     wayOut: "delete the ExternalSecret with --cascade=orphan",
     marks: /^reconcile\.external-secrets\.io\//,
     references: /^(?:Cluster)?ExternalSecret$/,
     managers: /^external-?secrets\b/,
   },
   {
-    what: "SealedSecret",
+    kind: "SealedSecret",
     wayOut: "delete the SealedSecret with --cascade=orphan",
     marks: /^sealedsecrets\.bitnami\.com\/(?:managed|patch)=true$/,
     references: /^SealedSecret$/,
   },
   {
-    what: "Helm release",
+    kind: "Helm release",
     wayOut: "set clustermesh.config.enabled=false in its values",
     marks: /^(?:app\.kubernetes\.io\/managed-by=Helm$|meta\.helm\.sh\/release-(?:namespace=|name=(?<name>.*)))/,
     managers: /^[Hh]elm$/,
@@ -74,11 +76,12 @@ export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
     const reference = metadata.ownerReferences?.find((one) => kind.references?.test(one.kind));
     if (marks.length === 0 && !reference && !wroteLast(metadata, kind)) continue;
     const name = reference?.name ?? marks.find((mark) => mark.owner !== undefined)?.owner;
-    return { what: name ? `${kind.what} ${name}` : kind.what, wayOut: kind.wayOut };
+    return { kind: kind.kind, what: name ? `${kind.kind} ${name}` : kind.kind, wayOut: kind.wayOut };
   }
   const controller = metadata.ownerReferences?.find((one) => one.controller);
   return (
     controller && {
+      kind: controller.kind,
       what: `${controller.kind} ${controller.name}`,
       wayOut: `delete that ${controller.kind} with --cascade=orphan`,
     }

@@ -182,8 +182,13 @@ function standingAgain(
   findings: Finding[],
 ): SourcedPeer[] {
   const { source, facts } = target;
-  const found = (code: FindingCode, key: string, message: string, remedy: string | RemedyTemplate) =>
-    findings.push(finding(code, { source, key }, message, remedy));
+  const found = (
+    code: FindingCode,
+    key: string,
+    message: string,
+    remedy: string | RemedyTemplate,
+    data?: Finding["data"],
+  ) => findings.push(finding(code, { source, key }, message, remedy, data && { data }));
   for (const [name, given] of endpoints) {
     if (name === facts.name || inFiles.has(name)) continue;
     if (!rest.includes(name)) {
@@ -202,8 +207,10 @@ function standingAgain(
     if (!migrate && !given) return [];
     const fields = unwritten(standing, name);
     if (fields.length > 0) {
-      const message = `the config of ${name} has ${fields.slice(0, 5).join(", ")}, which this program does not write, so it stays as it is`;
-      found(given ? "endpoint-needs-file" : "config-fields-ignored", name, message, importFile(name));
+      const some = fields.slice(0, 5).join(", ");
+      const message = `the config of ${name} has ${some}, which this program does not write, so it stays as it is`;
+      if (given) found("endpoint-needs-file", name, message, importFile(name));
+      else found("config-fields-ignored", name, message, importFile(name), { fields: some });
       return [];
     }
     const one = standingWhole(target, standing, name, now);

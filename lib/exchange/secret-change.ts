@@ -112,13 +112,13 @@ export function isImmutable(what: string, place: Place): Finding {
 function ownedByOther(
   name: string,
   source: string,
-  { what, wayOut }: Owner,
+  { kind, what, wayOut }: Owner,
   take: boolean,
   { version }: Target["facts"],
 ): Finding {
   const place = { source, key: name };
   const aliases =
-    what.startsWith("Helm") && versionAtLeast(version, "1.20") !== true
+    kind === "Helm release" && versionAtLeast(version, "1.20") !== true
       ? ", and import the files of all peers right after that upgrade: it takes the chart's host aliases out of the workloads"
       : "";
   return take
@@ -127,12 +127,14 @@ function ownedByOther(
         place,
         `Secret ${name} is taken from ${what}, which may write it again`,
         `now ${wayOut}${aliases}`,
+        { data: { owner: what, taken: "true" } },
       )
     : finding(
         "owned-by-other",
         place,
         `Secret ${name} belongs to ${what}, which would undo what is written`,
         `take it with --take-ownership, and then ${wayOut}: the other way round it is deleted`,
+        { data: { owner: what } },
       );
 }
 

@@ -64,9 +64,9 @@ export function planUsers(
     const message = taken
       ? `${what} is taken from ${owner.what}, which may write it again`
       : `${what} belongs to ${owner.what}, whose next upgrade takes back what is added here`;
-    findings.push(
-      finding("owner-resets", place, message, taken ? `now ${owner.wayOut}` : "import again after each upgrade"),
-    );
+    const remedy = taken ? `now ${owner.wayOut}` : "import again after each upgrade";
+    const data = { owner: owner.what, ...(taken && { taken: "true" }) };
+    findings.push(finding("owner-resets", place, message, remedy, { data }));
   }
   if (users?.immutable && content !== undefined) findings.push(isImmutable(what, place));
   return {

@@ -8,6 +8,7 @@ import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
 import { UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
+import { bothValues } from "../peer/rules.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
 import { externalWorkloads } from "./external-workloads.ts";
 import { ownOf, peersOf, readMember, type Seen } from "./member.ts";
@@ -190,12 +191,15 @@ function clash(clusters: readonly ClusterStatus[]): void {
     if (other !== undefined) {
       const message = `cluster-id is ${id}, as in ${other.source}`;
       const clusters: [string, string] = [called(other), called(cluster)];
-      findings.push(finding("id-twice", place, message, "give each an id of its own", { clusters }));
+      const more = { clusters, data: { id: `${id}` } };
+      findings.push(finding("id-twice", place, message, "give each an id of its own", more));
     } else if (id !== undefined) ids.set(id, cluster);
     if (first !== undefined && maximum !== undefined && maximum !== first.maxConnectedClusters) {
       const message = `max-connected-clusters is ${maximum}, in ${first.source} ${first.maxConnectedClusters}`;
       const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
-      findings.push(finding("maximum-differs", place, message, remedy, { clusters: [called(first), called(cluster)] }));
+      const data = { values: bothValues(maximum, first.maxConnectedClusters) };
+      const clusters: [string, string] = [called(first), called(cluster)];
+      findings.push(finding("maximum-differs", place, message, remedy, { clusters, data }));
     }
   }
 }

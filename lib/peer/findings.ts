@@ -137,6 +137,8 @@ export interface Finding extends Place {
   clusters?: [string, string];
   /** Set if it is about a peer that exists in the target already and is not imported now. */
   existing?: true;
+  /** What a summary of several has to say too, by name, such as `owner`; findings that differ in it are not summed up. */
+  data?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -148,7 +150,7 @@ export function finding(
   { source, key }: Place,
   message: string,
   remedy?: string | RemedyTemplate,
-  { clusters, existing }: Pick<Finding, "clusters" | "existing"> = {},
+  { clusters, existing, data }: Pick<Finding, "clusters" | "existing" | "data"> = {},
 ): Finding {
   const template = typeof remedy === "object" ? redactedTemplate(remedy) : undefined;
   const text = typeof remedy === "object" ? fillTemplate(remedy) : remedy;
@@ -162,6 +164,7 @@ export function finding(
     ...(template && { remedyTemplate: template }),
     ...(clusters && { clusters: [told(clusters[0]), told(clusters[1])] }),
     ...(existing && { existing }),
+    ...(data && { data: redactedValues(data) }),
   };
 }
 
@@ -171,7 +174,11 @@ export function fillTemplate({ template, values }: RemedyTemplate): string {
 }
 
 function redactedTemplate({ template, values }: RemedyTemplate): RemedyTemplate {
-  return { template, values: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, told(value)])) };
+  return { template, values: redactedValues(values) };
+}
+
+function redactedValues(values: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, told(value)]));
 }
 
 /**

@@ -179,7 +179,8 @@ function checkAuthorities(authorities: readonly X509Certificate[], peer: Peer, p
   const findings = authorities.flatMap((ca) => {
     const flaw = flawOf(ca, true, "server", now);
     if (!flaw || (flaw === "no-ca" && isServer(ca, peer))) return [];
-    return [finding(FILE_FLAWS[flaw], place, `the CA file holds ${told(ca, flaw, "server")}`, REMEDY)];
+    const message = `the CA file holds ${told(ca, flaw, "server")}`;
+    return [finding(FILE_FLAWS[flaw], place, message, REMEDY, dataOf(flaw, "server"))];
   });
   return findings.length === authorities.length ? findings : [];
 }
@@ -220,7 +221,8 @@ function checkIssuers(
     const flaw = i === 0 || (trusted && unfit) ? undefined : flawAt(issuer, trusted);
     if (!flaw) return [];
     const codes = trusted ? CA_FLAWS : CHAIN_FLAWS;
-    return [finding(codes[flaw], place, `the client certificate comes from ${told(issuer, flaw, "client")}`, REMEDY)];
+    const message = `the client certificate comes from ${told(issuer, flaw, "client")}`;
+    return [finding(codes[flaw], place, message, REMEDY, dataOf(flaw, "client"))];
   });
 }
 
@@ -247,12 +249,16 @@ function told(issuer: X509Certificate, flaw: Flaw, purpose: Purpose): string {
   return `${nameOf(issuer.subject)}, which ${says[flaw]}`;
 }
 
+function dataOf(flaw: Flaw, purpose: Purpose): Pick<Finding, "data"> {
+  return flaw === "usage" ? { data: { usage: `${purpose}Auth` } } : {};
+}
+
 /** What keeps an etcd from taking a client certificate for that of a user. */
 function checkUse(leaf: X509Certificate, place: Place): Finding[] {
   const findings: Finding[] = [];
   if (!isFor("client", leaf)) {
     const message = "the client certificate is not for clients: its extended key usage lacks clientAuth";
-    findings.push(finding("certificate-usage", place, message, REMEDY));
+    findings.push(finding("certificate-usage", place, message, REMEDY, dataOf("usage", "client")));
   }
   if (commonName(leaf) === undefined) {
     const message = "the client certificate has no common name, so no etcd has a user for it";
@@ -352,9 +358,10 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
       const clusters: [string, string] = [name, other ?? own];
       if (other === facts.name && id === facts.id) {
         const message = `${name} has id ${id}, which is the target's own (${facts.name})`;
-        findings.push(finding("id-of-target", at, message, undefined, { clusters }));
+        findings.push(finding("id-of-target", at, message, undefined, { clusters, data: { id: `${id}` } }));
       } else if (other !== undefined) {
-        findings.push(finding("id-twice", at, `${name} has id ${id}, and so has ${other}`, undefined, { clusters }));
+        const message = `${name} has id ${id}, and so has ${other}`;
+        findings.push(finding("id-twice", at, message, undefined, { clusters, data: { id: `${id}` } }));
       } else {
         ids.set(id, name);
       }
@@ -373,7 +380,7 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
                 values: { peer: name },
               }
             : "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
-          { clusters: [name, reference.name] },
+          { clusters: [name, reference.name], data: { values: bothValues(maximum, reference.maximum) } },
         ),
       );
     }
@@ -417,6 +424,11 @@ function checkFit(peers: readonly SourcedPeer[], { source, facts }: Judge): Find
   return findings;
 }
 
+/** Two values that differ, the same from either side. */
+export function bothValues(one: string | number | undefined, other: string | number | undefined): string {
+  return [`${one}`, `${other}`].sort().join(" and ");
+}
+
 /** One side of a pair, as it is called in findings. */
 interface Side {
   name: string;
@@ -436,7 +448,7 @@ function checkTraffic({ name, facts }: Side, { peer, source }: SourcedPeer): Fin
         place,
         `${peer.name} routes by ${tunnel(peer.facts)}, ${name} by ${tunnel(facts)}`,
         "give all clusters one routing mode and tunnel protocol",
-        both,
+        { ...both, data: { values: bothValues(tunnel(facts), tunnel(peer.facts)) } },
       ),
     );
   }
@@ -447,7 +459,7 @@ function checkTraffic({ name, facts }: Side, { peer, source }: SourcedPeer): Fin
         place,
         `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in ${name}`,
         "encryption is on everywhere in a mesh or nowhere",
-        both,
+        { ...both, data: { values: bothValues(facts.encryption, peer.facts.encryption) } },
       ),
     );
   }

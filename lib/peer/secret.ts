@@ -180,7 +180,15 @@ export function readPeerFile(
     if (!config || config.otherFields.length === 0) continue;
     const fields = config.otherFields.join(", ");
     findings.push(
-      finding("config-fields-ignored", { source, key: name }, `the config has ${fields}, which is left out`),
+      finding(
+        "config-fields-ignored",
+        { source, key: name },
+        `the config has ${fields}, which is left out`,
+        undefined,
+        {
+          data: { fields },
+        },
+      ),
     );
   }
   const ours = annotations[SCHEMA] !== undefined;

@@ -4,7 +4,7 @@ import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
 import { certificateUser } from "../peer/certificate.ts";
 import { type Finding, type FindingCode, finding, type Place, told } from "../peer/findings.ts";
 import type { ClientCertificate, Peer } from "../peer/peer.ts";
-import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import { bothValues, checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { type Credentials, dial, type ServerCertificate } from "./dial.ts";
 import { type EtcdClient, etcdClient } from "./etcd-client.ts";
 import { type Attempt, Failed, type StepName, type StepResult, Steps } from "./steps.ts";
@@ -387,9 +387,10 @@ function withMaxima(probes: PeerProbe[]): PeerProbe[] {
     const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
     const place = { source: probe.source, key: probe.name };
     const clusters: [string, string] = [first.name, probe.name];
+    const data = { values: bothValues(maximum, of(first)) };
     return {
       ...probe,
-      findings: [...probe.findings, finding("maximum-differs", place, message, remedy, { clusters })],
+      findings: [...probe.findings, finding("maximum-differs", place, message, remedy, { clusters, data })],
     };
   });
 }

@@ -6,7 +6,7 @@ import { SUMMARIES } from "./summaries.ts";
 
 /** Findings that are reported as one. */
 export interface FindingGroup {
-  /** At least one; all have one code, and so one severity. */
+  /** At least one; all have one code, and so one severity, and the same data. */
   findings: [Finding, ...Finding[]];
   /** The remedy of all; what differs between theirs is a placeholder in capitals. */
   remedy: string | undefined;
@@ -17,7 +17,7 @@ export function groupFindings(findings: readonly Finding[]): FindingGroup[] {
   const groups = new Map<string, FindingGroup["findings"]>();
   for (const one of findings) {
     const remedy = one.remedyTemplate?.template ?? one.remedy;
-    const key = JSON.stringify([one.code, remedy, one.existing === true, one.clusters !== undefined]);
+    const key = JSON.stringify([one.code, remedy, one.data, one.existing === true, one.clusters !== undefined]);
     const group = groups.get(key);
     if (group) group.push(one);
     else groups.set(key, [one]);

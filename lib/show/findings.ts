@@ -40,7 +40,8 @@ function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
   if (isOfOne(findings)) return findings.flatMap((one) => showOne(one, one.remedy, style));
   const { text, each } = SUMMARIES[first.code];
   const { of, list, source } = subjectsOf(findings);
-  const head = source === undefined ? text(of) : `${source}: ${text(of)}`;
+  const sentence = text(of, first.data ?? {});
+  const head = source === undefined ? sentence : `${source}: ${sentence}`;
   const remedies = remedy === undefined ? [] : [`  ${inLine(remedy)}`];
   if (!each) return [...style.wrap(titled(first, `${head}: ${list}`, style)), ...remedies];
   const more = findings.length - MOST_EACH;

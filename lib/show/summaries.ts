@@ -1,5 +1,5 @@
 /** What several findings of one code say together. Pure. */
-import type { FindingCode } from "../peer/findings.ts";
+import type { Finding, FindingCode } from "../peer/findings.ts";
 
 /** What findings are about, in the plural. */
 export type Noun = "peers" | "clusters" | "contexts" | "files" | "values" | "objects" | "permissions" | "entries";
@@ -7,8 +7,11 @@ export type Noun = "peers" | "clusters" | "contexts" | "files" | "values" | "obj
 export interface Summary {
   /** What is counted; by default peers, or clusters if the findings have no key. Pairs of clusters are always called so. */
   noun?: Noun;
-  /** @param of how many of what, such as `20 existing peers`. */
-  text(of: string): string;
+  /**
+   * @param of how many of what, such as `20 existing peers`.
+   * @param data what all of the findings have as their `data`.
+   */
+  text(of: string, data: NonNullable<Finding["data"]>): string;
   /** Set if each message has a cause of its own: then each is printed below, not only what it is about. */
   each?: true;
 }
@@ -23,7 +26,9 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "no-peer": { noun: "files", text: (of) => `${of} contain no etcd config` },
   "schema-newer": { noun: "files", text: (of) => `${of} have annotations of a newer schema` },
   "config-invalid": { each: true, text: (of) => `configs of ${of} are invalid` },
-  "config-fields-ignored": { text: (of) => `configs of ${of} have fields that are not carried over` },
+  "config-fields-ignored": {
+    text: (of, { fields = "fields" }) => `configs of ${of} have ${fields}, which this program does not write`,
+  },
   "own-cache": { noun: "entries", text: (of) => `${of} point to their own cluster's cache, not to a peer` },
   "endpoint-invalid": { each: true, text: (of) => `endpoints of ${of} are invalid` },
   "endpoint-not-covered": { text: (of) => `endpoints of ${of} are not covered by the server certificate` },
@@ -44,7 +49,9 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "certificate-not-yet-valid": { text: (of) => `certificates of ${of} are not valid yet` },
   "certificate-expires": { text: (of) => `client certificates of ${of} expire soon` },
   "certificate-not-signed": { text: (of) => `client certificates of ${of} are not signed by the peer's CA` },
-  "certificate-usage": { text: (of) => `certificates of ${of} lack an extended key usage` },
+  "certificate-usage": {
+    text: (of, { usage }) => `certificates of ${of} lack an extended key usage${inBrackets(usage)}`,
+  },
   "no-common-name": { text: (of) => `client certificates of ${of} have no common name` },
   "key-invalid": { each: true, text: (of) => `private keys of ${of} are invalid` },
   "key-mismatch": { text: (of) => `private keys of ${of} do not belong to their client certificates` },
@@ -54,10 +61,10 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "id-illegal": { each: true, text: (of) => `cluster ids of ${of} are invalid` },
   "id-unknown": { text: (of) => `cluster ids of ${of} are unknown, so duplicates cannot be detected` },
   "name-twice": { text: (of) => `cluster names of ${of} are used twice` },
-  "id-twice": { text: (of) => `cluster ids of ${of} are used twice` },
+  "id-twice": { text: (of, { id }) => `cluster ids of ${of} are used twice${inBrackets(id)}` },
   "name-of-target": { text: (of) => `${of} have the name of their target` },
-  "id-of-target": { text: (of) => `cluster ids of ${of} are used twice` },
-  "maximum-differs": { text: (of) => `max-connected-clusters of ${of} differ` },
+  "id-of-target": { text: (of, { id }) => `cluster ids of ${of} are used twice${inBrackets(id)}` },
+  "maximum-differs": { text: (of, { values }) => `max-connected-clusters of ${of} differ${inBrackets(values)}` },
   "too-many-peers": { each: true, text: (of) => `${of} would have too many peers` },
   "target-not-set-up": { text: (of) => `${of} have no name or id for a mesh, so agents ignore all peers` },
   "common-not-mounted": { text: (of) => `${of} need a certificate that their importer does not mount` },
@@ -68,17 +75,28 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "users-invalid": { noun: "clusters", each: true, text: (of) => `users of ${of} are invalid` },
   "version-unknown": { text: (of) => `Cilium versions of ${of} are unknown` },
   "secret-too-large": { noun: "objects", each: true, text: (of) => `${of} would be too large` },
-  "owned-by-other": { noun: "objects", text: (of) => `${of} belong to others, which would undo what is written` },
+  "owned-by-other": {
+    noun: "objects",
+    text: (of, { owner = "others" }) => `${of} belong to ${owner}, which would undo what is written`,
+  },
   immutable: { noun: "objects", text: (of) => `${of} are immutable` },
-  "owner-resets": { noun: "objects", text: (of) => `${of} belong to others, which may undo what is written` },
+  "owner-resets": {
+    noun: "objects",
+    text: (of, { owner = "others", taken }) =>
+      taken === undefined
+        ? `${of} belong to ${owner}, which may undo what is written`
+        : `${of} are taken from ${owner}, which may write them again`,
+  },
   "prune-everything": { text: (of) => `all peers of ${of} would be removed` },
   "endpoint-for-nobody": { text: (of) => `${of} of --endpoint are unknown` },
   "endpoint-needs-file": { text: (of) => `${of} of --endpoint need their files` },
-  "addresses-pinned": { text: (of) => `addresses of ${of} were resolved now and are written down` },
+  "addresses-pinned": { each: true, text: (of) => `addresses of ${of} were resolved now and are written down` },
   "standing-unusable": { each: true, text: (of) => `existing configs of ${of} cannot connect` },
   "pod-cidrs-overlap": { text: (of) => `pod CIDRs of ${of} overlap, so their pods cannot reach each other` },
-  "tunnel-differs": { text: (of) => `routing mode or tunnel protocol of ${of} differ` },
-  "encryption-differs": { text: (of) => `encryption of ${of} differs` },
+  "tunnel-differs": {
+    text: (of, { values }) => `routing mode or tunnel protocol of ${of} differ${inBrackets(values)}`,
+  },
+  "encryption-differs": { text: (of, { values }) => `encryption of ${of} differs${inBrackets(values)}` },
   "same-node-port": {
     text: (of) =>
       `${of} have the same node port, so kube-proxy replacement before 1.19 sends traffic to the local etcd`,
@@ -117,3 +135,7 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "host-alias-missing": { text: (of) => `workloads have no host aliases for ${of}` },
   "upgrade-left": { text: (of) => `configs of ${of} are written for another version of Cilium` },
 };
+
+function inBrackets(text: string | undefined): string {
+  return text === undefined ? "" : ` (${text})`;
+}

@@ -249,7 +249,10 @@ test("fields that are not carried over are warned of", () => {
   );
   assert.equal(peers.length, 1);
   const message = "the config has ca-file, dial-timeout, which is left out";
-  assert.deepEqual(findings, [finding("config-fields-ignored", { source: "f", key: "c2" }, message)]);
+  const data = { fields: "ca-file, dial-timeout" };
+  assert.deepEqual(findings, [
+    finding("config-fields-ignored", { source: "f", key: "c2" }, message, undefined, { data }),
+  ]);
 });
 
 test("an id or a maximum that cannot be read is not one that is not there", () => {

@@ -68,6 +68,41 @@ test("another remedy is another group; one with other names in it is the same, a
   );
 });
 
+test("a summary says what the reader needs besides the subjects, and is one for each such thing", () => {
+  const owned = (key: string, owner: string, source = "c1") =>
+    finding("owned-by-other", { source, key }, `Secret ${key} belongs to ${owner}`, "take it", { data: { owner } });
+  const secrets = ["cilium-kvstoremesh", "cilium-clustermesh"];
+  assert.deepEqual(show(secrets.map((key) => owned(key, "Helm release cilium"))), [
+    "error: c1: 2 objects belong to Helm release cilium, which would undo what is written: cilium-kvstoremesh, cilium-clustermesh [owned-by-other]",
+    "  take it",
+  ]);
+  const two = show([
+    ...secrets.map((key) => owned(key, "Helm release cilium")),
+    ...secrets.map((key) => owned(key, "Argo CD application mesh", "c2")),
+  ]);
+  assert.deepEqual(
+    two.filter((line) => line.startsWith("error")).map((line) => line.split(", which")[0]),
+    ["error: c1: 2 objects belong to Helm release cilium", "error: c2: 2 objects belong to Argo CD application mesh"],
+  );
+  const resets = (key: string, data: NonNullable<Finding["data"]>) =>
+    finding("owner-resets", { source: "c1", key }, "m", "r", { data });
+  const owner = "Helm release cilium";
+  assert.match(
+    show([resets("a", { owner }), resets("b", { owner })])[0] ?? "",
+    /: 2 objects belong to Helm release cilium, which may undo what is written: a, b /,
+  );
+  assert.match(
+    show([resets("a", { owner, taken: "true" }), resets("b", { owner, taken: "true" })])[0] ?? "",
+    /: 2 objects are taken from Helm release cilium, which may write them again: a, b /,
+  );
+  const differs = (b: string, values: string) =>
+    finding("maximum-differs", { source: b, key: b }, "m", "r", { clusters: ["a", b], data: { values } });
+  assert.match(
+    show(["b", "c", "d"].map((name) => differs(name, "255 and 511")))[0] ?? "",
+    /max-connected-clusters of 3 pairs of clusters differ \(255 and 511\): a with b, c, d /,
+  );
+});
+
 test("what each message says by itself is kept, up to ten", () => {
   const broken = names(12).map((name) =>
     finding("unreadable", { source: `${name}.json` }, `no JSON at ${name}`, "whole?"),
@@ -168,7 +203,7 @@ test("pairs in few words: each with each, some with others, else as they are", (
 test("every code has a summary in the plural", () => {
   for (const [code, severity] of Object.entries(FINDING_CODES)) {
     const { text, each } = SUMMARIES[code as FindingCode];
-    const sentence = text("2 peers");
+    const sentence = text("2 peers", {});
     assert.match(sentence, /2 peers/, code);
     assert.doesNotMatch(sentence, /\.$|undefined/, code);
     const lines = show(["a", "b"].map((key) => finding(code as FindingCode, { source: "s", key }, key)));
