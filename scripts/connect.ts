@@ -46,7 +46,7 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
   }
   const extra = known ?? hub;
   const named = await sourcesOf(args, args.files);
-  const { read, write, finish } = working(args, "Connect them?");
+  const { read, write, finish } = working(args, "Connect these clusters");
   let sources =
     extra === undefined ? named : withContext(await sourcesOf({ ...args, "all-contexts": false }, [extra]), named);
   let joining: Set<string> | undefined;

@@ -41,7 +41,7 @@ async function runDisconnect(args: Arguments<typeof options>, again = ""): Promi
     throw new UserError(`${JSON.stringify(wrong)} is no name of a cluster in a mesh`, EXIT.refused);
   }
   const sources = await sourcesOf(args, args.from);
-  const { read, write, finish } = working(args, "What was known of them is forgotten at once. Do it?");
+  const { read, write, finish } = working(args, "Write this");
   const result = await disconnect(sources, names, { read, write, skipUnreachable: args["skip-unreachable"] });
   if ("reports" in result && result.reports.length === 0) {
     tell(`no cluster that was read is configured for ${inLine([...names].join(", "))}`);

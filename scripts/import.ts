@@ -3,12 +3,10 @@ import { readPeers } from "../lib/exchange/files.ts";
 import { importPeers } from "../lib/exchange/import.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
-import { announcePlan } from "../lib/show/import.ts";
 import { describeCall } from "./cli/call.ts";
 import { type Arguments, type Command, clusterOptions, runnable } from "./cli.ts";
 import { addressesOf, targetsOf } from "./targets.ts";
-import { agreed, style, tell } from "./terminal.ts";
-import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
+import { carryingOut, dryRunOf, print, writingOptions } from "./writing.ts";
 
 const options = {
   context: {
@@ -72,9 +70,14 @@ async function runImport(args: Arguments<typeof options>, program: string): Prom
   const endpoints = endpointsOf(args.endpoint);
   check(args, paths, endpoints);
   const dryRun = dryRunOf(args);
-  const writing = dryRun === "none";
-  const asks = writing && process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
-  const { hooks, end } = carryingOut(args, dryRun);
+  const asks = process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
+  const { hooks, end } = carryingOut(args, dryRun, {
+    question: "Write this",
+    always: false,
+    asks,
+    yes: args.yes,
+    showsPlan: args.prune || args.migrate,
+  });
   // One file alone is not all that --prune is to keep.
   const call = describeCall(program, options, { ...args, prune: false });
   const result = await importPeers(await targetsOf(args), () => readPeers(paths, new Date(), { call }), {
@@ -82,10 +85,6 @@ async function runImport(args: Arguments<typeof options>, program: string): Prom
     plan: { ...hooks.plan, prune: args.prune, migrate: args.migrate },
     endpoints,
     resolve: addressesOf,
-    ...(asks && { mayRestartAgents }),
-    ...(writing && !args.yes && { mayDrop: asks ? mayDrop : dropUnasked }),
-    ...(writing &&
-      (args.migrate || args.prune) && { intend: (source, plan) => said(announcePlan(source, plan, style)) }),
   });
   const code = end(result);
   if ("reports" in result && (args.diff || args.output !== undefined)) await print(result.reports, args);
@@ -125,13 +124,4 @@ function endpointsOf(values: readonly string[]): Map<string, string[]> {
     endpoints.set(name, [...(before ?? []), ...(endpoint === "" ? [] : [endpoint])]);
   }
   return endpoints;
-}
-
-function mayDrop(): Promise<boolean> {
-  return agreed("Who is dropped is forgotten at once, and who is no longer let in is cut off. Do it?");
-}
-
-async function dropUnasked(): Promise<boolean> {
-  tell(`${style.red("error")}: dropping peers wants --yes where nobody can be asked`);
-  return false;
 }

@@ -9,12 +9,11 @@ import { findingsOf } from "../lib/mesh/status-report.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { hasErrors } from "../lib/peer/findings.ts";
 import { showFindings } from "../lib/show/findings.ts";
-import { announcePlan } from "../lib/show/import.ts";
 import { inLine } from "../lib/show/style.ts";
 import { type Arguments, clusterOptions, duration } from "./cli.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
-import { agreed, mayRetell, style, tell, warn } from "./terminal.ts";
-import { carryingOut, dryRunOf, mayRestartAgents, print, said, writingOptions } from "./writing.ts";
+import { mayRetell, style, tell, warn } from "./terminal.ts";
+import { carryingOut, dryRunOf, print, writingOptions } from "./writing.ts";
 
 /** How long until --wait looks again, in milliseconds. */
 const INTERVAL = 2_000;
@@ -62,32 +61,28 @@ async function contextsIn(path: string): Promise<string[]> {
   return lines.filter((line) => line !== "" && !line.startsWith("#"));
 }
 
-/** How clusters are read and written by these arguments, and what ends the command. */
+/**
+ * How clusters are read and written by these arguments, and what ends the command.
+ *
+ * @param question what is asked before anything is written, without the question mark.
+ */
 export function working(args: MeshArguments, question: string) {
   const timeout = duration(args.timeout, "timeout");
   const dryRun = dryRunOf(args);
   const writing = dryRun === "none";
-  const asks = writing && !args.yes && process.stdin.isTTY && process.stderr.isTTY;
-  const { hooks, end } = carryingOut(args, dryRun);
+  const asks = process.stdin.isTTY && process.stderr.isTTY;
+  const { hooks, end } = carryingOut(args, dryRun, { question, always: true, asks, yes: args.yes });
   const read: Omit<ReadOptions, "forExtract"> = {
     namespace: args.namespace,
     addresses: args.addresses,
     resolve: addressesOf,
     warn,
   };
-  const mayWrite = async (): Promise<boolean> => {
-    if (asks) return agreed(question);
-    tell(`${style.red("error")}: writing wants --yes where nobody can be asked`);
-    return false;
-  };
   const write: WriteOptions = {
     ...hooks,
     parallel: args.parallel,
     endpoints: new Map(),
     resolve: addressesOf,
-    ...(!args.diff && { intend: (source, plan) => said(announcePlan(source, plan, style)) }),
-    ...(asks && { mayRestartAgents }),
-    ...(writing && !args.yes && { mayWrite }),
     ...(writing && mayRetell && { finished: progress() }),
   };
   const finish = async (result: MeshResult, sources: readonly MemberSource[], again: string): Promise<number> => {

@@ -40,7 +40,7 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
   const sources = await sourcesOf(args, []);
   const own = trust === undefined ? await sourcesOf({ ...args, ...NO_OTHERS }, [name]) : [];
   const importers = sources.filter(({ source }) => source !== name);
-  const { read, write, finish } = working(args, "Bring them?");
+  const { read, write, finish } = working(args, "Write these certificates");
   const result = await rotate(name, own[0], importers, {
     read,
     write,

@@ -32,8 +32,13 @@ export function version(): string {
 /** Whether a question stands on the last line, which what is told next must not go on. */
 let asking = false;
 
-/** Asks a question that is answered with y or yes; a closed terminal is a no. */
-export async function agreed(question: string): Promise<boolean> {
+/**
+ * Asks a question.
+ *
+ * @param hint the answers there are, such as `[y/N]`.
+ * @returns what was typed, without the spaces around it; undefined if the terminal was closed.
+ */
+async function ask(question: string, hint: string): Promise<string | undefined> {
   const { createInterface } = await import("node:readline");
   // Keys are left to the terminal itself: so Ctrl-C and Ctrl-Z reach all that belongs to the command, and fg brings it back.
   const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
@@ -42,13 +47,31 @@ export async function agreed(question: string): Promise<boolean> {
   asking = true;
   const answer = await new Promise<string | undefined>((resolve) => {
     terminal.once("close", () => resolve(undefined));
-    terminal.question(`${harmless(question)} [y/N] `, resolve);
+    terminal.question(`${harmless(question)} ${hint} `, resolve);
   });
   if (answer === undefined) tell("");
   asking = false;
   process.off("SIGCONT", again);
   terminal.close();
-  return /^y(es)?$/i.test(answer?.trim() ?? "");
+  return answer?.trim();
+}
+
+/** Asks a question that is answered with y or yes; a closed terminal is a no. */
+export async function agreed(question: string): Promise<boolean> {
+  return /^y(es)?$/i.test((await ask(question, "[y/N]")) ?? "");
+}
+
+/**
+ * Asks a question with the answers yes, no and abort, until one of them is given; no answer and a closed terminal are
+ * `abort`.
+ */
+export async function choose(question: string): Promise<"yes" | "no" | "abort"> {
+  for (;;) {
+    const answer = (await ask(question, "[y/n/A]"))?.toLowerCase() ?? "";
+    const given = (["yes", "no", "abort"] as const).find((one) => answer !== "" && one.startsWith(answer));
+    if (given ?? answer === "") return given ?? "abort";
+    tell("answer yes, no or abort");
+  }
 }
 
 /**

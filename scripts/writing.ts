@@ -1,15 +1,16 @@
 /** What the commands that write have in common: their options, what they tell meanwhile, and how they end. */
-import type { ImportOptions, TargetReport } from "../lib/exchange/import.ts";
+import type { Change } from "../lib/exchange/change.ts";
+import type { Answer, ImportOptions, Proposal, TargetReport } from "../lib/exchange/import.ts";
 import type { Plan } from "../lib/exchange/plan.ts";
 import type { TlsMode } from "../lib/exchange/tls.ts";
 import { EXIT } from "../lib/peer/errors.ts";
 import type { Finding } from "../lib/peer/findings.ts";
 import { showFindings, showRefusal } from "../lib/show/findings.ts";
-import { announceChange, showReports } from "../lib/show/import.ts";
+import { announceChange, showDisruptions, showPlan, showReports } from "../lib/show/import.ts";
 import { styleFor } from "../lib/show/style.ts";
 import type { Arguments } from "./cli.ts";
 import { toStdout } from "./streams.ts";
-import { agreed, interruptible, style, tell } from "./terminal.ts";
+import { agreed, choose, interruptible, style, tell } from "./terminal.ts";
 
 /** `--details` of the commands whose reports are otherwise summed up. */
 export const detailsOption = {
@@ -53,17 +54,59 @@ export function dryRunOf(args: WritingArguments): "none" | "client" | "server" {
   return args.diff && args["dry-run"] === "none" ? "client" : (args["dry-run"] as "none" | "client" | "server");
 }
 
-/** Asks whether the agents of these targets may be restarted. */
-export function mayRestartAgents(sources: string[]): Promise<boolean> {
-  return agreed(
-    `${sources.join(", ")}: the agents need host aliases, which restarts all Cilium agents there. Do it now?`,
-  );
+/** How a command has its plan confirmed. */
+export interface Confirming {
+  /** What is asked, without the question mark, if no peers are removed. */
+  question: string;
+  /** Whether to ask before anything is written; else only before peers are removed or agents restarted. */
+  always: boolean;
+  /** Whether somebody can be asked. */
+  asks: boolean;
+  /** Whether it was confirmed by a flag. */
+  yes: boolean;
+  /** Show the whole plan if nothing is asked, too; else then only what restarts pods or removes peers. */
+  showsPlan?: boolean;
+}
+
+/**
+ * Shows what is about to be written and has it confirmed, in one conversation: whether to write, and whether to restart
+ * agents too.
+ *
+ */
+async function confirmed(
+  { targets, withAgents, removes }: Proposal,
+  { question, always, asks, yes, showsPlan = false }: Confirming,
+  details: boolean,
+): Promise<Answer> {
+  const offered = yes || !asks ? undefined : withAgents;
+  if (!offered && (yes || !(always || removes))) {
+    (showsPlan ? showPlan : showDisruptions)(targets, style, { details }).forEach(tell);
+    return "write";
+  }
+  showPlan(offered ?? targets, style, { details, asked: offered !== undefined }).forEach(tell);
+  if (!asks) {
+    const what = removes && !always ? "refusing to remove peers without confirmation" : "confirmation required";
+    tell(`${style.red("error")}: ${what}: stdin is not a terminal; pass --yes`);
+    return "abort";
+  }
+  const removing = "Remove these peers and revoke their access? Agents drop their state immediately";
+  if (!offered) return (await agreed(removes ? removing : `${question}?`)) ? "write" : "abort";
+  if (removes) tell("agents drop the state of removed peers immediately");
+  tell("yes: write, and restart the agents");
+  tell("no: write without restarting the agents; they connect after a later run with --restart-agents");
+  tell("abort: write nothing");
+  const answer = await choose(`${question}, and restart the agents?`);
+  return answer === "yes" ? "restart-agents" : answer === "no" ? "write" : "abort";
 }
 
 /** What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code. */
-export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | "server") {
+export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | "server", confirming: Confirming) {
   const writing = dryRun === "none";
   const interruption = interruptible(args.diff ? EXIT.refused : EXIT.failed);
+  const { details } = args;
+  /** The restarts that were shown with the plan. */
+  const known = new Set<string>();
+  const keyOf = (source: string, { kind, name }: Change) => JSON.stringify([source, kind, name]);
   const hooks = {
     plan: {
       tls: args.tls as TlsMode,
@@ -75,16 +118,27 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
     dryRun,
     previews: args.diff || args.output !== undefined,
     signal: interruption.signal,
-    warn: (found) => showFindings(found, style, args.details).forEach(tell),
+    warn: (found) => showFindings(found, style, details).forEach(tell),
+    ...(writing && {
+      proposeAgents: confirming.asks && !confirming.yes,
+      confirm: async (proposal: Proposal) => {
+        const answer = await confirmed(proposal, confirming, details);
+        const accepted = answer === "restart-agents" ? proposal.withAgents : proposal.targets;
+        for (const { source, plan } of accepted ?? []) {
+          for (const change of plan.changes) known.add(keyOf(source, change));
+        }
+        return answer;
+      },
+    }),
     announce: (source, change) => {
       if (!writing) return;
       interruption.begun();
-      said(announceChange(source, change, style));
+      if (!known.has(keyOf(source, change))) said(announceChange(source, change, style));
     },
   } satisfies Partial<ImportOptions>;
   const end = (result: { refused: Finding[] } | { reports: TargetReport[] }): number => {
     if ("refused" in result) {
-      showFindings(result.refused, style, args.details).forEach(tell);
+      showFindings(result.refused, style, details).forEach(tell);
       if (!args.diff) tell(showRefusal(result.refused, style));
       return EXIT.refused;
     }
@@ -93,7 +147,7 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
     const shown = args.diff
       ? reports.filter((report) => report.state === "failed" || isHeldBack(report.plan))
       : reports;
-    showReports(shown, !writing, style).forEach(tell);
+    showReports(shown, style, { dryRun: !writing, details }).forEach(tell);
     return args.diff ? exitCodeOfDiff(reports) : exitCode(reports);
   };
   return { hooks, end };

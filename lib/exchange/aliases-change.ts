@@ -61,8 +61,8 @@ export function planAliases(
       );
     }
     const patch = hostAliasPatch(workload.hostAliases, merged.hostAliases);
-    const reason = `it has to resolve ${merged.hostnames.join(", ")}`;
-    result.changes.push({ verb: "json-patch", kind: workload.kind, name: workload.name, patch, reason });
+    const { hostnames } = merged;
+    result.changes.push({ verb: "json-patch", kind: workload.kind, name: workload.name, patch, hostnames });
   }
   return result;
 }

@@ -4,12 +4,15 @@ import type { JsonPatch } from "./aliases.ts";
 import type { MetadataPatch } from "./owner.ts";
 import type { Workload } from "./target.ts";
 
-/** One object to write. Each is old or new, whole; every prefix of a plan's changes leaves what worked working. */
+/**
+ * One object to write. A JSON patch is that of a workload, whose pods it restarts, and adds host aliases for `hostnames`.
+ * Each is old or new, whole; every prefix of a plan's changes leaves what worked working.
+ */
 export type Change =
   | { verb: "create"; kind: "Secret"; name: string; object: V1Secret }
   | { verb: "create"; kind: "ConfigMap"; name: string; object: V1ConfigMap }
   | { verb: "merge-patch"; kind: "Secret" | "ConfigMap"; name: string; patch: MergePatch; follows?: boolean }
-  | { verb: "json-patch"; kind: Workload["kind"]; name: string; patch: JsonPatch; reason: string };
+  | { verb: "json-patch"; kind: Workload["kind"]; name: string; patch: JsonPatch; hostnames: string[] };
 
 /**
  * A merge patch under the `resourceVersion` that was read; null removes. One that `follows` another change of the same

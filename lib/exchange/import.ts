@@ -5,6 +5,7 @@ import { distinct } from "../cluster/distinct.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { dedupeFindings, type Finding, type FindingCode, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/rules.ts";
+import type { Restarts } from "./aliases-change.ts";
 import { applyPlan, type Stored } from "./apply.ts";
 import type { Change } from "./change.ts";
 import { type Plan, type PlanOptions, plan } from "./plan.ts";
@@ -31,6 +32,24 @@ export type TargetReport =
   | { source: string; state: "failed"; error: UserError; writes: number }
   | { source: string; state: "done"; target: Target; plan: Plan; writes: number; previews: Preview[] };
 
+/** A target, and what is to be done to it. */
+export interface PlannedTarget {
+  source: string;
+  plan: Plan;
+}
+
+/** What is to be written, everywhere. */
+export interface Proposal {
+  targets: PlannedTarget[];
+  /** The same with agents restarted, if that was to be proposed and some need it. */
+  withAgents?: PlannedTarget[];
+  /** Whether peers are removed, or etcd users revoked. */
+  removes: boolean;
+}
+
+/** `write`: as the options say; `restart-agents`: {@link Proposal.withAgents}; `abort`: nothing. */
+export type Answer = "write" | "restart-agents" | "abort";
+
 export interface ImportOptions {
   plan: Omit<PlanOptions, "endpoints">;
   /** How many targets are written at a time. */
@@ -39,8 +58,6 @@ export interface ImportOptions {
   peersFor?(target: Target, peers: readonly SourcedPeer[]): readonly SourcedPeer[];
   /** Findings about what the user may not write there, to be known before the first write. */
   forbidden?(api: KubernetesApi, target: Target, plan: Plan): Promise<Finding[]>;
-  /** Asked before the first write, where there is one, whether it may be. */
-  mayWrite?(): Promise<boolean>;
   /** Told of each target when it is done. */
   finished?(report: TargetReport): void;
   /** What `--endpoint` says of peers: `host:port` or several `ip:port`; none takes back what it said before. */
@@ -53,14 +70,12 @@ export interface ImportOptions {
   previews?: boolean;
   /** Ends the work before the next write. */
   signal?: AbortSignal;
-  /** Asked, where agents would have to be restarted and the options do not say so, whether they may be. */
-  mayRestartAgents?(sources: string[]): Promise<boolean>;
-  /** Asked before the first write, where peers are dropped or no longer let in, whether they may be. */
-  mayDrop?(): Promise<boolean>;
+  /** Whether to propose the restart of agents too, if they need it and the plan's options do not allow it. */
+  proposeAgents?: boolean;
+  /** Asked before the first write, if there is anything to write. Default: `write`. */
+  confirm?(proposal: Proposal): Promise<Answer>;
   /** Told of findings that do not stop the import, before the first write. */
   warn(findings: Finding[]): void;
-  /** Told of each target's plan before the first write. */
-  intend?(source: string, plan: Plan): void;
   /** Told of each change before it is made. */
   announce(source: string, change: Change): void;
 }
@@ -103,47 +118,62 @@ export async function importPeers(
         return { ...one, endpoints };
       }),
     );
-    let planOptions = options.plan;
-    const planFor = (target: Target, endpoints: PlanOptions["endpoints"]) =>
-      plan(target, options.peersFor?.(target, peers) ?? peers, { ...planOptions, ...(endpoints && { endpoints }) });
-    const planAll = async () => {
-      const all: Plan[] = [];
+    const planFor = (target: Target, endpoints: PlanOptions["endpoints"], restarts: Restarts) =>
+      plan(target, options.peersFor?.(target, peers) ?? peers, {
+        ...options.plan,
+        restarts,
+        ...(endpoints && { endpoints }),
+      });
+    const planAll = async (restarts: Restarts) => {
+      const plans: Plan[] = [];
       for (const { target, endpoints } of ready) {
-        all.push(planFor(target, endpoints));
+        plans.push(planFor(target, endpoints, restarts));
         // Hundreds take seconds: an interruption is to be heard in between.
         await turn();
       }
-      return all;
+      const forbidden = await inParallel(ready, async ({ api, target }, i) =>
+        options.forbidden?.(api, target, plans[i] as Plan),
+      );
+      return { plans, forbidden: forbidden.filter(succeeded).flatMap((one = []) => one) };
     };
-    let plans = await planAll();
-    const forbidden = await inParallel(ready, async ({ api, target }, i) =>
-      options.forbidden?.(api, target, plans[i] as Plan),
-    );
-    const findings = dedupeFindings([
-      ...forbidden.filter(succeeded).flatMap((found = []) => found),
-      ...found.filter((one) => !isReplaced(one, options.endpoints)),
+    let { restarts } = options.plan;
+    let planned = await planAll(restarts);
+    const inFiles = found.filter((one) => !isReplaced(one, options.endpoints));
+    const findingsOf = ({ plans, forbidden }: typeof planned) => [
+      ...forbidden,
+      ...inFiles,
       ...plans.flatMap((one) => one.findings),
-    ]);
+    ];
+    const findings = dedupeFindings(findingsOf(planned));
     if (hasErrors(findings)) return { refused: findings };
     options.warn(findings);
 
-    const waiting = ready.filter((_, i) => plans[i]?.missing.some(({ workload }) => workload.kind === "DaemonSet"));
-    if (waiting.length > 0 && planOptions.restarts === "deployments" && options.mayRestartAgents) {
-      if (await options.mayRestartAgents(waiting.map(({ source }) => source.source))) {
-        planOptions = { ...planOptions, restarts: "all" };
-        plans = await planAll();
-        // What was held back is written now, and so judged now.
-        const more = dedupeFindings([...findings, ...plans.flatMap((one) => one.findings)]).slice(findings.length);
-        if (hasErrors(more)) return { refused: more };
-        options.warn(more);
+    const agentsWait = planned.plans.some(({ missing }) =>
+      missing.some(({ workload }) => workload.kind === "DaemonSet"),
+    );
+    const withAgents =
+      agentsWait && restarts === "deployments" && options.proposeAgents ? await planAll("all") : undefined;
+    // What was held back until agents may be restarted is judged only there.
+    const more = dedupeFindings([...findings, ...(withAgents ? findingsOf(withAgents) : [])]).slice(findings.length);
+    options.warn(more.filter(({ severity }) => severity !== "error"));
+    const proposed = ({ plans }: { plans: Plan[] }): PlannedTarget[] =>
+      ready.map(({ source: { source } }, i) => ({ source, plan: plans[i] as Plan }));
+    const changing = [planned, ...(withAgents ? [withAgents] : [])].flatMap(({ plans }) => plans);
+    if (changing.some(({ changes }) => changes.length > 0)) {
+      const answer = await options.confirm?.({
+        targets: proposed(planned),
+        ...(withAgents && { withAgents: proposed(withAgents) }),
+        removes: changing.some((one) => removedBy(one).length + one.revoked.length > 0),
+      });
+      if (answer === "abort") return { refused: [] };
+      if (answer === "restart-agents" && withAgents) {
+        const errors = more.filter(({ severity }) => severity === "error");
+        if (errors.length > 0) return { refused: errors };
+        restarts = "all";
+        planned = withAgents;
       }
     }
-    for (const [i, { source }] of ready.entries()) options.intend?.(source.source, plans[i] as Plan);
-    const drops = plans.map(droppedBy);
-    const dropping = drops.some(({ length }) => length > 0) || plans.some(({ revoked }) => revoked.length > 0);
-    if (dropping && options.mayDrop && !(await options.mayDrop())) return { refused: [] };
-    const changing = plans.some(({ changes }) => changes.length > 0);
-    if (changing && options.mayWrite && !(await options.mayWrite())) return { refused: [] };
+    const { plans } = planned;
 
     const writes = new Map<string, number>();
     const reportOf = (source: string, result: Done | UserError): TargetReport => {
@@ -156,7 +186,7 @@ export async function importPeers(
       ready.map((one, i) => ({
         ...one,
         first: plans[i] as Plan,
-        agreed: new Set([drops[i], plans[i]?.revoked].flat()),
+        agreed: new Set([...removedBy(plans[i] as Plan), ...(plans[i] as Plan).revoked]),
       })),
       async ({ source: { source }, api, target, endpoints, first, agreed }): Promise<Done> => {
         const previewed = (of: Target, planned: Plan, stored?: Map<string, Stored>) =>
@@ -172,7 +202,7 @@ export async function importPeers(
             current = await rereadTarget(api, current);
             return current;
           },
-          replan: (next) => agreeing(planFor(next, endpoints), agreed),
+          replan: (next) => assertNoNewRemovals(planFor(next, endpoints, restarts), agreed),
           announce: (change) => options.announce(source, change),
           wrote: (change, object) => {
             if (options.previews) stored.set(keyOf(change), object);
@@ -224,16 +254,16 @@ function isReplaced({ code, key }: Finding, endpoints: ImportOptions["endpoints"
   );
 }
 
-function droppedBy({ outcomes }: Plan): string[] {
+function removedBy({ outcomes }: Plan): string[] {
   return [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name);
 }
 
-/** A plan made again after a conflict drops no peer and no user that was not agreed to. */
-function agreeing(next: Plan, agreed: ReadonlySet<string | undefined>): Plan {
+/** A plan made again after a conflict removes no peer and revokes no user that was not agreed to. */
+function assertNoNewRemovals(next: Plan, agreed: ReadonlySet<string>): Plan {
   const more = (names: readonly string[]) => names.filter((name) => !agreed.has(name)).join(", ");
-  const [drops, users] = [more(droppedBy(next)), more(next.revoked)];
+  const [drops, users] = [more(removedBy(next)), more(next.revoked)];
   if (drops === "" && users === "") return next;
-  const what = drops === "" ? `${users} came, and would be taken back` : `${drops} came, and would be dropped`;
+  const what = drops === "" ? `${users} was added and would be revoked` : `${drops} was added and would be removed`;
   throw new UserError(`the target changed meanwhile: ${what}; run again`, EXIT.refused);
 }
 

@@ -1,92 +1,292 @@
-/** What an import did, as lines for a person. Pure. */
+/** What an import is about to do and what it did, as lines for a person. Pure. */
 import { Interrupted } from "../exchange/apply.ts";
 import type { Change } from "../exchange/change.ts";
-import type { TargetReport } from "../exchange/import.ts";
+import type { PlannedTarget, TargetReport } from "../exchange/import.ts";
 import type { Outcome } from "../exchange/merge.ts";
 import type { Plan } from "../exchange/plan.ts";
-import { enumerate, harmless, inLine, type Style } from "./style.ts";
+import type { Workload } from "../exchange/target.ts";
+import { planColumns } from "./plan-columns.ts";
+import { count, enumerate, harmless, inLine, type Style } from "./style.ts";
+import { showTable } from "./table.ts";
 
-/** A change that restarts pods, announced before it is made; undefined for one that does not. */
+/** Up to so many clusters have a sentence each; more are a table. */
+const MOST_SENTENCES = 3;
+/** How many clusters, or names, are listed in a line. */
+const MOST_LISTED = 6;
+/** How many failures are printed by themselves. */
+const MOST_FAILURES = 10;
+
+export interface ShowOptions {
+  /** Every cluster and every name, however many there are. */
+  details: boolean;
+}
+
+/** `deployment/clustermesh-apiserver`, as kubectl names it. */
+export function workloadName({ kind, name }: Pick<Workload, "kind" | "name">): string {
+  return `${kind.toLowerCase()}/${name}`;
+}
+
+/** A change that restarts pods and was in no plan that was shown, before it is made; undefined for one that does not. */
 export function announceChange(source: string, change: Change, style: Style): string | undefined {
   if (change.verb !== "json-patch") return undefined;
-  const what = `${change.kind} ${change.name} is patched, which restarts its pods`;
-  return `${style.bold(inLine(source))}: ${what}: ${inLine(change.reason)}`;
+  const what = `patching ${workloadName(change)} (restarts its pods)`;
+  return `${style.bold(inLine(source))}: ${what}: adding host aliases for ${inLine(enumerate(change.hostnames, MOST_LISTED))}`;
 }
 
-/** What is about to be done to a target, said where it is more than adding; undefined where nothing is. */
-export function announcePlan(source: string, plan: Plan, style: Style): string | undefined {
-  const parts = (["moved", "changed", "added", "dropped"] as const).flatMap((outcome) => {
+const INTENTIONS: readonly (readonly [Outcome, string])[] = [
+  ["moved", "moves"],
+  ["changed", "changes"],
+  ["added", "adds"],
+  ["dropped", "removes"],
+];
+
+/**
+ * What is about to be done to targets, then which workloads restart, and why.
+ *
+ * @param asked set if agents restart only if a question is answered so.
+ */
+export function showPlan(
+  targets: readonly PlannedTarget[],
+  style: Style,
+  { details, asked = false }: ShowOptions & { asked?: boolean },
+): string[] {
+  const changing = targets.filter(({ plan }) => plan.changes.length > 0);
+  const lines =
+    details || targets.length <= MOST_SENTENCES
+      ? changing.flatMap((target) => style.wrap(sentenceOf(target, style)))
+      : [...showTable(planColumns(targets, style), style), ...showRemovals(changing, style)];
+  return [...lines, ...showRestarts(targets, style, details, asked ? "if you answer yes" : "")];
+}
+
+/** Of what is about to be done, what restarts pods or removes peers. */
+export function showDisruptions(targets: readonly PlannedTarget[], style: Style, { details }: ShowOptions): string[] {
+  const removing = targets.filter(({ plan }) => namesOf(plan, "dropped").length + plan.revoked.length > 0);
+  const lines =
+    details || targets.length <= MOST_SENTENCES
+      ? removing.flatMap((target) => style.wrap(sentenceOf(target, style)))
+      : showRemovals(removing, style);
+  return [...lines, ...showRestarts(targets, style, details)];
+}
+
+function sentenceOf({ source, plan }: PlannedTarget, style: Style): string {
+  const parts = INTENTIONS.flatMap(([outcome, verb]) => {
     const names = namesOf(plan, outcome);
-    // All that go are named: this is what is agreed to.
-    return names.length > 0 ? [`${INTENTIONS[outcome]} ${enumerate(names, names.length)}`] : [];
+    // All that are removed are named: this is what is agreed to.
+    return names.length > 0 ? [`${verb} ${enumerate(names, names.length)}`] : [];
   });
-  if (plan.granted.length > 0) parts.push(`lets in ${enumerate(plan.granted)}`);
-  if (plan.revoked.length > 0) parts.push(`no longer lets in ${enumerate(plan.revoked)}`);
-  return parts.length > 0 ? `${style.bold(inLine(source))}: ${inLine(parts.join("; "))}` : undefined;
+  if (plan.granted.length > 0) parts.push(`grants etcd users ${enumerate(plan.granted)}`);
+  if (plan.revoked.length > 0) parts.push(`revokes etcd users ${enumerate(plan.revoked)}`);
+  const restarting = plan.changes.flatMap((one) => (one.verb === "json-patch" ? [workloadName(one)] : []));
+  if (restarting.length > 0) parts.push(`restarts ${enumerate(restarting)}`);
+  if (parts.length === 0) parts.push("updates its records");
+  return `${style.bold(inLine(source))}: ${inLine(parts.join("; "))}`;
 }
 
-const DONE: Outcome[] = ["added", "moved", "changed", "dropped"];
-const INTENTIONS = { moved: "moves", changed: "changes", added: "adds", dropped: "drops" };
-
-function namesOf(plan: Plan, outcome: Outcome): string[] {
-  return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
+/** Which peers are removed from where: all are named. */
+function showRemovals(targets: readonly PlannedTarget[], style: Style): string[] {
+  const bySet = groupBy(
+    targets.filter(({ plan }) => namesOf(plan, "dropped").length > 0),
+    ({ plan }) => namesOf(plan, "dropped").join(", "),
+  );
+  return [...bySet].flatMap(([names, some]) =>
+    style.wrap(`removes ${inLine(names)} from ${clusters(some, targets.length, false)}`),
+  );
 }
 
 /**
- * A line for each target, and what is to be known of it below; last, when what was written takes effect.
+ * Which workloads restart, where and why.
+ *
+ * @param condition of the restart of agents, to follow the verb.
+ */
+function showRestarts(
+  targets: readonly PlannedTarget[],
+  style: Style,
+  details: boolean,
+  condition = "",
+  verb = "restarts",
+): string[] {
+  const restarts = targets.flatMap(({ source, plan }) =>
+    plan.changes.flatMap((change) => (change.verb === "json-patch" ? [{ source, change }] : [])),
+  );
+  return [...groupBy(restarts, ({ change }) => workloadName(change))].flatMap(([workload, some]) => {
+    const { kind } = (some[0] as (typeof some)[number]).change;
+    const hostnames = [...new Set(some.flatMap(({ change }) => change.hostnames))];
+    const what = kind === "DaemonSet" ? `${workload} (all Cilium agents)` : workload;
+    const when = kind === "DaemonSet" && condition !== "" ? ` ${condition}` : "";
+    const where = clusters(some, targets.length, details);
+    const why = `to add host aliases for ${enumerate(hostnames, details ? hostnames.length : MOST_LISTED)}`;
+    return style.wrap(`${style.yellow(inLine(what))} ${verb}${when} in ${inLine(`${where}, ${why}`)}`);
+  });
+}
+
+/** The clusters of some, in few words. */
+function clusters(some: readonly { source: string }[], all: number, details: boolean): string {
+  const names = some.map(({ source }) => source);
+  if (details || names.length <= MOST_LISTED) return enumerate(names, names.length);
+  return names.length === all ? `all ${all} clusters` : enumerate(names, MOST_LISTED);
+}
+
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  return groups;
+}
+
+export function namesOf(plan: Plan, outcome: Outcome): string[] {
+  return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
+}
+
+type Done = Extract<TargetReport, { state: "done" }>;
+type Failed = Extract<TargetReport, { state: "failed" }>;
+
+/**
+ * What became of each target, and what is to be known of it; last, when what was written takes effect.
  *
  * @param dryRun whether nothing was to be written.
  */
-export function showReports(reports: readonly TargetReport[], dryRun: boolean, style: Style): string[] {
-  const lines = reports.flatMap((report) => showReport(report, dryRun, style));
+export function showReports(
+  reports: readonly TargetReport[],
+  style: Style,
+  { dryRun, details }: ShowOptions & { dryRun: boolean },
+): string[] {
+  const lines =
+    details || reports.length <= MOST_SENTENCES
+      ? reports.flatMap((report) => showReport(report, dryRun, style))
+      : showReportTable(reports, dryRun, style);
+  if (dryRun) {
+    const done = reports.filter((report) => report.state === "done");
+    lines.push(...showRestarts(done, style, details, "", "would restart"));
+  }
   const wroteSecrets = (report: TargetReport) =>
     report.state === "done" && report.writes > 0 && report.plan.changes.some(({ kind }) => kind === "Secret");
   if (reports.some(wroteSecrets)) {
-    lines.push(style.dim("kubelet brings the Secrets into the pods within a minute or two; Cilium then connects"));
+    lines.push(style.dim("Secrets written; pods pick them up within about two minutes"));
   }
   return lines;
 }
 
+const RESULTS: readonly (readonly [Outcome, done: string, planned: string])[] = [
+  ["added", "added", "would add"],
+  ["moved", "moved", "would move"],
+  ["changed", "changed", "would change"],
+  ["dropped", "removed", "would remove"],
+  ["held", "not yet changed", "would not yet change"],
+  ["unchanged", "unchanged", "unchanged"],
+];
+
 function showReport(report: TargetReport, dryRun: boolean, style: Style): string[] {
-  const source = style.bold(inLine(report.source));
-  if (report.state === "failed") {
-    const undone = report.writes > 0 ? " (some of it is written; run again to complete)" : "";
-    const state = report.error instanceof Interrupted ? "" : `${style.red("failed")}: `;
-    return [`${source}: ${state}${harmless(report.error.message)}${undone}`];
-  }
-  const { plan, target, writes } = report;
+  if (report.state === "failed") return [failure(report, style)];
+  const { source, plan, target, writes } = report;
   const { facts } = target;
   const about = [facts.version ? `Cilium ${facts.version}` : "Cilium", ...(facts.kvstoreMesh ? ["KVStoreMesh"] : [])];
-  const parts = (["added", "moved", "changed", "dropped", "held", "unchanged"] as const)
-    .map((outcome) => [outcome, namesOf(plan, outcome)] as const)
-    .filter(([, names]) => names.length > 0)
-    .map(
-      ([outcome, names]) => `${DONE.includes(outcome) ? style.green(outcome) : outcome} ${inLine(enumerate(names))}`,
-    );
+  const parts = RESULTS.flatMap(([outcome, done, planned]) => {
+    const names = namesOf(plan, outcome);
+    if (names.length === 0) return [];
+    const verb = dryRun ? planned : done;
+    const isChange = outcome !== "unchanged" && outcome !== "held";
+    return [`${isChange ? style.green(verb) : verb} ${inLine(enumerate(names))}`];
+  });
   const head = parts.length > 0 ? parts.join("; ") : plan.skippedSelf ? "nothing but its own file" : "no peers";
-  const lines = [`${source} ${style.dim(`(${inLine(about.join(", "))})`)}: ${head}${dryRun ? " (dry run)" : ""}`];
-  const note = (text: string) => lines.push(`  ${text}`);
-  if (plan.skippedSelf && parts.length > 0) note(inLine(`its own file (${facts.name}) is passed over`));
-  if (plan.granted.length > 0) note(inLine(`let in: ${enumerate(plan.granted)}`));
-  if (plan.revoked.length > 0) note(inLine(`no longer let in: ${enumerate(plan.revoked)}`));
-  for (const [name, endpoint] of plan.remembered) {
-    note(inLine(`${name} is reached at ${endpoint}, as --endpoint said; --endpoint ${name}= takes its file's`));
+  const title = `${style.bold(inLine(source))} ${style.dim(`(${inLine(about.join(", "))})`)}`;
+  const notes: string[] = [];
+  if (plan.skippedSelf && parts.length > 0) notes.push(`skipped ${facts.name}: same cluster as the target`);
+  const [grants, revokes] = dryRun ? ["would grant", "would revoke"] : ["granted", "revoked"];
+  if (plan.granted.length > 0) notes.push(`${grants} etcd users: ${enumerate(plan.granted)}`);
+  if (plan.revoked.length > 0) notes.push(`${revokes} etcd users: ${enumerate(plan.revoked)}`);
+  const own = showNotes([report], style, { details: true, named: false });
+  if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0) {
+    own.push(style.dim("nothing written"));
   }
-  for (const name of plan.cleaned) {
-    note(`removed from Secret ${name}: the annotation of kubectl apply, with private keys in it`);
-  }
-  for (const { workload, hostnames } of plan.missing) {
-    const flag = workload.kind === "DaemonSet" ? "again with --restart-agents" : "again without --no-restarts";
-    note(
-      `${style.yellow("not yet connecting")}: ${workload.kind} ${workload.name} has no host alias for ` +
-        `${inLine(enumerate(hostnames))}; run ${flag} to add it, which restarts its pods`,
+  return [
+    ...style.wrap(`${title}: ${head}${dryRun ? " (dry run)" : ""}`),
+    ...[...notes.map(inLine), ...own].flatMap((line) => style.wrap(`  ${line}`)),
+  ];
+}
+
+function failure({ source, error, writes }: Failed, style: Style): string {
+  const undone = writes > 0 ? " (partly written; run again to complete)" : "";
+  const state = error instanceof Interrupted ? "" : `${style.red("failed")}: `;
+  return `${style.bold(inLine(source))}: ${state}${harmless(error.message)}${undone}`;
+}
+
+function showReportTable(reports: readonly TargetReport[], dryRun: boolean, style: Style): string[] {
+  const done = reports.filter((report) => report.state === "done");
+  const failed = reports.filter((report) => report.state === "failed");
+  const rows = reports.map((report) =>
+    report.state === "done"
+      ? { source: report.source, plan: report.plan, version: report.target.facts.version }
+      : { source: report.source },
+  );
+  const columns = [
+    ...planColumns(rows, style),
+    {
+      title: "STATUS",
+      cells: reports.map((report) => statusOf(report, dryRun)),
+      paint: (cell: string, row: number) => (reports[row]?.state === "failed" ? style.red(cell) : cell),
+    },
+  ];
+  const more = failed.length - MOST_FAILURES;
+  return [
+    ...showTable(columns, style),
+    ...failed.slice(0, MOST_FAILURES).map((report) => failure(report, style)),
+    ...(more > 0 ? [`… and ${count(more, "more failure")}; --details shows all`] : []),
+    ...showNotes(done, style, { details: false, named: true }).flatMap((line) => style.wrap(line)),
+  ];
+}
+
+function statusOf(report: TargetReport, dryRun: boolean): string {
+  if (report.state === "failed") return report.writes > 0 ? "partly written" : "failed";
+  if (report.plan.missing.length > 0) return "needs restart";
+  if (dryRun) return report.plan.changes.length > 0 ? "would change" : "unchanged";
+  return report.writes > 0 ? "written" : "unchanged";
+}
+
+/**
+ * What is to be known besides of targets, each thing once.
+ *
+ * @param named whether the clusters are named, if there may be several.
+ */
+function showNotes(
+  reports: readonly Done[],
+  style: Style,
+  { details, named }: ShowOptions & { named: boolean },
+): string[] {
+  const inClusters = (some: readonly { source: string }[]) =>
+    named ? ` in ${inLine(clusters(some, reports.length, details))}` : "";
+  const lines: string[] = [];
+  const remembered = reports.flatMap(({ source, plan }) =>
+    [...plan.remembered].map(([name, endpoint]) => ({ source, name, endpoint })),
+  );
+  for (const [, some] of groupBy(remembered, ({ name, endpoint }) => JSON.stringify([name, endpoint]))) {
+    const { name, endpoint } = some[0] as (typeof some)[number];
+    const reset = `--endpoint ${name}= takes its file's`;
+    lines.push(
+      `${inLine(`${name} is reached at ${endpoint}`)}${inClusters(some)}, as --endpoint said; ${inLine(reset)}`,
     );
   }
-  const held = namesOf(plan, "held");
-  if (held.length > 0) {
-    note(`${inLine(enumerate(held))} stays as it was until then, for the new name would cut what works`);
+  const cleaned = reports.flatMap(({ source, plan }) => plan.cleaned.map((name) => ({ source, name })));
+  for (const [name, some] of groupBy(cleaned, (one) => one.name)) {
+    const what = "the annotation of kubectl apply, with private keys in it";
+    lines.push(`removed from Secret ${inLine(name)}${inClusters(some)}: ${what}`);
   }
-  if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0)
-    note(style.dim("nothing written"));
+  const missing = reports.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
+  for (const [name, some] of groupBy(missing, ({ workload }) => workloadName(workload))) {
+    const hostnames = [...new Set(some.flatMap((one) => one.hostnames))];
+    const flag = some[0]?.workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
+    const aliases = inLine(enumerate(hostnames, details ? hostnames.length : MOST_LISTED));
+    lines.push(
+      `${style.yellow("not connecting yet")}: ${inLine(name)} has no host alias for ${aliases}${inClusters(some)}; ` +
+        `run again ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`,
+    );
+  }
+  const held = reports.flatMap(({ source, plan }) => namesOf(plan, "held").map((name) => ({ source, name })));
+  if (held.length > 0) {
+    const names = [...new Set(held.map(({ name }) => name))];
+    const some = [...new Map(held.map((one) => [one.source, one])).values()];
+    const what = inLine(enumerate(names, details ? names.length : MOST_LISTED));
+    lines.push(
+      `not changed before that restart${inClusters(some)}: ${what}, which works by the name that resolves now`,
+    );
+  }
   return lines;
 }

@@ -28,7 +28,7 @@ async function importInto(
     api?: KubernetesApi;
   } = {},
 ) {
-  const asked: string[][] = [];
+  const asked: { removes: boolean; withAgents: string[] | undefined }[] = [];
   const announced: string[] = [];
   const { restarts = "all", may, findings = [], prune = false, drop, api = cluster.api } = options;
   const result = await importPeers(
@@ -47,13 +47,12 @@ async function importInto(
       dryRun: "none",
       warn: () => {},
       announce: (_, { verb, kind, name }) => announced.push(`${verb} ${kind} ${name}`),
-      ...(drop !== undefined && { mayDrop: async () => drop }),
-      ...(may !== undefined && {
-        mayRestartAgents: async (sources) => {
-          asked.push(sources);
-          return may;
-        },
-      }),
+      proposeAgents: may !== undefined,
+      confirm: async ({ removes, withAgents }) => {
+        asked.push({ removes, withAgents: withAgents?.map(({ source }) => source) });
+        if (removes && drop === false) return "abort";
+        return may ? "restart-agents" : "write";
+      },
     },
   );
   return { result, asked, announced };
@@ -220,7 +219,7 @@ test("agents are restarted only where that was said or is answered", async (t) =
   ] as const) {
     const cluster = await start(t, "1.18");
     const { result, asked, announced } = await importInto(cluster, [peerOf("c9", 9)], { restarts: "deployments", may });
-    assert.deepEqual(asked, [["target"]]);
+    assert.deepEqual(asked, [{ removes: false, withAgents: ["target"] }]);
     assert.equal(announced.includes("json-patch DaemonSet cilium"), patched);
     const [report] = "reports" in result ? result.reports : [];
     assert.equal(report?.state === "done" && report.plan.missing.length, patched ? 0 : 1);

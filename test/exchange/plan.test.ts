@@ -406,7 +406,7 @@ test("workloads get the aliases that they lack before 1.20, as far as the option
         what,
       );
       for (const change of planned.changes)
-        if (change.verb === "json-patch") assert.match(change.reason, /c2\.mesh\.cilium\.io/);
+        if (change.verb === "json-patch") assert.deepEqual(change.hostnames, ["c2.mesh.cilium.io"]);
       const again = run(applied(target, planned), [c2], { restarts });
       assert.deepEqual([again.changes, again.missing.length], [[], missing.length], what);
       assert.match(

@@ -96,7 +96,7 @@ describe("import-secrets, disturbed", () => {
     };
     const { code, stderr } = await imports("--context", "c1", "--prune", "--yes", file("c3"));
     assert.equal(code, 2);
-    assert.match(stderr, /the target changed meanwhile: c9 came, and would be dropped; run again/);
+    assert.match(stderr, /the target changed meanwhile: c9 was added and would be removed; run again/);
     assert.deepEqual(peersIn()[0], ["c2", "c3", "c9"]);
   });
 
@@ -128,7 +128,7 @@ describe("import-secrets, disturbed", () => {
       const { code, stderr } = await ended;
       assert.equal(code, 1, stderr);
       assert.match(stderr, /interrupted: stopping after the write under way/);
-      assert.match(stderr, /c1: interrupted \(some of it is written; run again to complete\)/);
+      assert.match(stderr, /c1: interrupted \(partly written; run again to complete\)/);
       assert.deepEqual(peersIn(), [[], ["c2"]]);
       api().onRequest = undefined;
       assert.equal((await imports("--context", "c1", file("c2"))).code, 0);

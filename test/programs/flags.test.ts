@@ -80,7 +80,7 @@ describe("what an unset variable leaves", () => {
       kubeconfig: sandbox.kubeconfig,
     });
     assert.equal(code, 3, stderr);
-    assert.match(stderr, /^cluster1 .*: added cluster2 \(dry run\)/m);
+    assert.match(stderr, /^cluster1 .*: would add cluster2 \(dry run\)/m);
     assert.ok(requests().length > 0);
   });
 

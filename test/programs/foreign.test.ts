@@ -97,7 +97,7 @@ describe("files of another cluster, or of another kind", () => {
     const sops = `test "$1" = decrypt && test "$2" = '${file}' && cat cluster2.json`;
     const pasted = await paste(remedy, { sops });
     assert.equal(pasted.code, 0, pasted.stderr);
-    assert.match(pasted.stderr, /^cluster3 .*: added cluster2 \(dry run\)$/m);
+    assert.match(pasted.stderr, /^cluster3 .*: would add cluster2 \(dry run\)$/m);
     // The one file is not all that is to be kept.
     const pruning = await go("import-secrets", "--context=cluster3", "--prune", "--yes", file, "cluster2.json");
     assert.match(pruning.stderr, /^ {2}sops decrypt .* \| import-secrets --context cluster3 --yes -$/m);

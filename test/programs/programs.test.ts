@@ -109,8 +109,8 @@ describe("the built programs", () => {
     const { code, stderr: said } = await imports(["--context", "cluster3", "cluster1.json", "cluster3.json"]);
     assert.equal(code, 0, said);
     assert.match(said, /added cluster1/);
-    assert.match(said, /its own file \(cluster3\) is passed over/);
-    assert.match(said, /let in: remote-cluster1/);
+    assert.match(said, /skipped cluster3: same cluster as the target/);
+    assert.match(said, /granted etcd users: remote-cluster1/);
     const users = storeOf("cluster3").read(
       "ConfigMap",
       NAMESPACE,
@@ -133,10 +133,13 @@ describe("the built programs", () => {
   test("without --restart-agents the agents' host aliases are missing: exit 3, and the command that adds them", async () => {
     const first = await imports(["--context", "cluster1", "cluster2.json"]);
     assert.equal(first.code, 3, first.stderr);
-    assert.match(first.stderr, /DaemonSet cilium has no host alias for cluster2\.mesh\.cilium\.io.*--restart-agents/);
+    assert.match(first.stderr, /daemonset\/cilium has no host alias for cluster2\.mesh\.cilium\.io.*--restart-agents/);
     const second = await imports(["--context", "cluster1", "--restart-agents", "cluster2.json"]);
     assert.equal(second.code, 0, second.stderr);
-    assert.match(second.stderr, /DaemonSet cilium is patched, which restarts its pods/);
+    assert.match(
+      second.stderr,
+      /daemonset\/cilium \(all Cilium agents\) restarts in cluster1, to add host aliases for /,
+    );
   });
 
   test("what stands in a cluster is a file too, from standard input and as YAML", async () => {

@@ -165,7 +165,7 @@ describe("flags and streams", () => {
       run("import-secrets", ["--context", "cluster1", "--diff", ...args], { kubeconfig: sandbox.kubeconfig, cwd: dir });
     const { code, stderr } = await diff("c2.json");
     assert.equal(code, 1);
-    assert.match(stderr, /not yet connecting: DaemonSet cilium has no host alias for cluster2\.mesh\.cilium\.io/);
+    assert.match(stderr, /not connecting yet: daemonset\/cilium has no host alias for cluster2\.mesh\.cilium\.io/);
     assert.equal((await diff("--context", "nowhere", "c2.json")).code, 2);
     assert.equal((await diff("none.json")).code, 2);
     assert.equal((await diff("-n", "elsewhere", "c2.json")).code, 2);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
 import { parse, stringify } from "yaml";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { CAREFUL, carefulCluster } from "../support/careful.ts";
 import { run } from "../support/programs.ts";
@@ -14,7 +15,7 @@ import { KEYS, runOnTerminal, type TerminalOptions, withoutTerminals } from "../
 const { enter, ctrlC, ctrlD, ctrlZ } = KEYS;
 /** What steers a terminal. */
 const CONTROL = /[^\P{Cc}\n]/u;
-const QUESTION = /Do it\? \[y\/N\] /;
+const QUESTION = /Agents drop their state immediately \[y\/N\] /;
 const start = () => startSandbox({ clusters: CAREFUL.map((name) => ({ description: carefulCluster(name) })) });
 
 describe("the programs on a terminal", { skip: withoutTerminals() }, () => {
@@ -135,9 +136,67 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     const args = await pruning();
     const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `y${enter}`]] });
     assert.equal(code, 0, output);
-    assert.match(output, /drops c2; no longer lets in remote-c2\n/);
-    assert.match(output, /dropped.* c2; unchanged c3\n/);
+    assert.match(output, /removes c2; revokes etcd users remote-c2\n/);
+    assert.match(output, /removed.* c2; unchanged c3\n/);
     assert.deepEqual(peersIn(), ["c3"]);
+  });
+
+  /** Starts c1 as one whose agents have to resolve the names of peers, and imports or connects on a terminal. */
+  const withAgents = async () => {
+    await sandbox.stop();
+    const [first, ...others] = CAREFUL.map((name) => ({ description: carefulCluster(name) }));
+    const old = {
+      ...(first as { description: ClusterDescription }).description,
+      version: "1.14.12",
+      kvstoremesh: false,
+    };
+    sandbox = await startSandbox({ clusters: [{ description: old }, ...others] });
+  };
+  const agentsIn = () => {
+    const found = sandbox.clusters[0]?.api.store.read("DaemonSet", "kube-system", "cilium");
+    return JSON.stringify(found?.spec?.template?.spec?.hostAliases ?? []).includes("c2.mesh.cilium.io");
+  };
+  const CHOICES = /restart the agents\? \[y\/n\/A\] /;
+
+  for (const [program, what, keys, code, written, restarted] of [
+    ["connect", "yes", `YES${enter}`, 0, ["c2"], true],
+    ["import", "yes", `y${enter}`, 0, ["c2"], true],
+    ["connect", "no", `n${enter}`, 3, ["c2"], false],
+    ["import", "no", `no${enter}`, 3, ["c2"], false],
+    ["connect", "abort", `abort${enter}`, 2, [], false],
+    ["import", "no more than Enter", enter, 2, [], false],
+    ["connect", "Ctrl-D", ctrlD, 2, [], false],
+    ["import", "something else, and then yes", `sure${enter}y${enter}`, 0, ["c2"], true],
+  ] as const) {
+    test(`${program}: what restarts is shown before the one question, with its choices; ${what}`, async () => {
+      await withAgents();
+      const args = program === "connect" ? ["connect", "c1", "c2"] : ["import", "--context", "c1", file("c2")];
+      const options = { env: { NO_COLOR: "1" }, answers: [[CHOICES, keys]] as const, columns: 200 };
+      const ended = await on("clustermesh-secrets", args, options);
+      const { output } = ended;
+      assert.equal(ended.code, code, output);
+      const [before = ""] = output.split(CHOICES);
+      assert.match(before, /^c1: adds c2.*; restarts daemonset\/cilium$/m);
+      assert.match(
+        before,
+        /^daemonset\/cilium \(all Cilium agents\) restarts if you answer yes in c1, to add host aliases/m,
+      );
+      assert.match(before, /^yes: write, and restart the agents\nno: write without .*\nabort: write nothing$/m);
+      assert.deepEqual([peersIn(), agentsIn()], [written, restarted]);
+      assert.equal(output.includes("nothing was written"), written.length === 0);
+      assert.equal(output.includes("not connecting yet: daemonset/cilium"), written.length > 0 && !restarted);
+    });
+  }
+
+  test("--yes asks nothing, and restarts no agents", async () => {
+    await withAgents();
+    const env = { NO_COLOR: "1" };
+    const args = ["connect", "c1", "c2", "--yes"];
+    const { code, output } = await on("clustermesh-secrets", args, { env });
+    assert.equal(code, 3, output);
+    assert.doesNotMatch(output, /\[y\/|^restarts/m);
+    assert.equal(agentsIn(), false);
+    assert.deepEqual(peersIn(), ["c2"]);
   });
 
   for (const [what, keys, code, told] of [

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Change } from "../../lib/exchange/change.ts";
+import type { TargetReport } from "../../lib/exchange/import.ts";
 import { type Plan, plan } from "../../lib/exchange/plan.ts";
 import { finding } from "../../lib/peer/findings.ts";
 import type { PeerReport } from "../../lib/peer/inspect.ts";
 import { showFindings } from "../../lib/show/findings.ts";
-import { announceChange, announcePlan, showReports } from "../../lib/show/import.ts";
+import { announceChange, showPlan, showReports } from "../../lib/show/import.ts";
 import { showInspection } from "../../lib/show/inspect.ts";
 import { showSecret } from "../../lib/show/objects.ts";
 import { showMermaid, showStatus } from "../../lib/show/status.ts";
@@ -40,7 +41,7 @@ test("a name with line breaks makes no lines of its own", () => {
   const forged = "c2\nerror: c9: all is lost\u2028x\r\n";
   const { peer } = peerOf("c2", 2);
   const facts = { ...peer.facts, name: forged, version: forged };
-  const report: PeerReport = {
+  const inspected: PeerReport = {
     ...{ name: forged, source: forged, layout: "other", version: forged, verdict: "fails", user: forged },
     ...{ endpoints: [{ url: forged, addresses: [forged], covered: true }], ca: "system", client: "importer" },
     findings: [finding("id-twice", { source: forged, key: forged }, forged, forged)],
@@ -51,20 +52,26 @@ test("a name with line breaks makes no lines of its own", () => {
     ...{ outcomes: new Map([[forged, "added"]]), granted: [forged], revoked: [forged], skippedSelf: true },
     ...{ remembered: new Map([[forged, forged]]), cleaned: [], missing: [], changes: [] },
   };
-  const change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], reason: forged };
+  const change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
+  const report = {
+    state: "done" as const,
+    source: forged,
+    target,
+    plan: planned,
+    writes: 1,
+    previews: [],
+  } satisfies TargetReport;
   const cluster = { source: forged, name: forged, version: forged, waits: forged, pods: [], findings: [] };
   const probe = { name: forged, source: forged, addresses: [], findings: [] };
   const pair = { importer: forged, peer: forged, configured: true, findings: [] };
   const shown: [what: string, lines: string[], most: number][] = [
-    ["findings", showFindings(report.findings, plain), 2],
-    ["inspect", showInspection({ peers: [report], findings: [] }, plain), 11],
+    ["findings", showFindings(inspected.findings, plain), 2],
+    ["inspect", showInspection({ peers: [inspected], findings: [] }, plain), 11],
     ["a change", [announceChange(forged, change, plain) ?? ""], 1],
-    ["a plan", [announcePlan(forged, planned, plain) ?? ""], 1],
-    [
-      "an import",
-      showReports([{ state: "done", source: forged, target, plan: planned, writes: 1, previews: [] }], false, plain),
-      5,
-    ],
+    ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 2],
+    ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
+    ["an import", showReports([report], plain, { dryRun: false, details: false }), 5],
+    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 8],
     ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, true), 9],
     [
       "mermaid",
@@ -91,10 +98,10 @@ test("a few names are told, many are counted", () => {
 });
 
 test("only what restarts pods is announced", () => {
-  const patch: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], reason: "to resolve a" };
-  assert.match(
-    announceChange("c1", patch, plain) ?? "",
-    /^c1: DaemonSet cilium is patched, which restarts its pods: to resolve a$/,
+  const patch: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: ["a", "b"] };
+  assert.equal(
+    announceChange("c1", patch, plain),
+    "c1: patching daemonset/cilium (restarts its pods): adding host aliases for a and b",
   );
   assert.equal(
     announceChange("c1", { verb: "merge-patch", kind: "Secret", name: "s", patch: { metadata: {} } }, plain),

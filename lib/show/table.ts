@@ -1,0 +1,75 @@
+/** Tables as kubectl prints them, in the width of a terminal. Pure. */
+import type { Style } from "./style.ts";
+import { truncateEnd, truncateMiddle, widthOf } from "./wrap.ts";
+
+export interface Column {
+  title: string;
+  /** One for each row, in one line and without colours. */
+  cells: readonly string[];
+  /** Colours a cell, after it was cut. */
+  paint?: (cell: string, row: number) => string;
+  /** Where a cell is cut if the table is too wide: names in their middle. Default: nowhere. */
+  cut?: "middle" | "end";
+  /** Set if the column may be left out of a table that is too wide; the highest goes first. */
+  dispensable?: number;
+}
+
+/** Columns between two columns, as kubectl has them; fewer if the table is too wide. */
+const GAPS = [3, 2, 1] as const;
+/** No cell is cut to less. */
+const LEAST = 8;
+
+/**
+ * A line of titles and one for each row. A table that is too wide gets smaller gaps, then cut cells, then fewer columns.
+ */
+export function showTable(columns: readonly Column[], style: Style): string[] {
+  let shown = [...columns];
+  for (;;) {
+    const widths = shown.map(({ title, cells }) => Math.max(...[title, ...cells].map(widthOf)));
+    const room = (gap: number) => style.width - gap * (shown.length - 1);
+    const gap = GAPS.find((one) => sum(widths) <= room(one)) ?? GAPS[2];
+    const fitted = shrink(shown, widths, room(gap));
+    const last = shown.reduce<Column | undefined>(
+      (most, one) => ((one.dispensable ?? 0) > (most?.dispensable ?? 0) ? one : most),
+      undefined,
+    );
+    if (sum(fitted) <= room(gap) || last === undefined) return lines(shown, fitted, gap, style);
+    shown = shown.filter((one) => one !== last);
+  }
+}
+
+/** The widths of columns in so much room, as far as they may be cut: the widest first. */
+function shrink(columns: readonly Column[], widths: readonly number[], room: number): number[] {
+  const fitted = [...widths];
+  while (sum(fitted) > room) {
+    const candidates = columns.flatMap(({ cut, title }, i) =>
+      cut !== undefined && (fitted[i] ?? 0) > Math.max(LEAST, title.length) ? [i] : [],
+    );
+    if (candidates.length === 0) break;
+    const widest = candidates.reduce((most, i) => ((fitted[i] ?? 0) > (fitted[most] ?? 0) ? i : most));
+    fitted[widest] = (fitted[widest] ?? 0) - 1;
+  }
+  return fitted;
+}
+
+function lines(columns: readonly Column[], widths: readonly number[], gap: number, style: Style): string[] {
+  const padded = (text: string, i: number) => text + " ".repeat(Math.max(0, (widths[i] ?? 0) - widthOf(text)));
+  const join = (texts: readonly string[]) => texts.map(padded).join(" ".repeat(gap)).trimEnd();
+  const rows = columns[0]?.cells.length ?? 0;
+  return [
+    style.dim(join(columns.map(({ title }) => title))),
+    ...Array.from({ length: rows }, (_, row) =>
+      join(
+        columns.map(({ cells, paint, cut }, i) => {
+          const cell = cells[row] ?? "";
+          const fitting = cut === "middle" ? truncateMiddle(cell, widths[i] ?? 0) : truncateEnd(cell, widths[i] ?? 0);
+          return paint ? paint(fitting, row) : fitting;
+        }),
+      ),
+    ),
+  ];
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}

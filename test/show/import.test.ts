@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Change } from "../../lib/exchange/change.ts";
+import type { TargetReport } from "../../lib/exchange/import.ts";
+import type { Outcome } from "../../lib/exchange/merge.ts";
+import { type Plan, plan } from "../../lib/exchange/plan.ts";
+import { UserError } from "../../lib/peer/errors.ts";
+import { showDisruptions, showPlan, showReports } from "../../lib/show/import.ts";
+import { styleFor } from "../../lib/show/style.ts";
+import { OPTIONS, targetOf } from "../support/targets.ts";
+
+const plain = styleFor({}, {});
+const FEW = { details: false };
+const names = (count: number, prefix = "c") => Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
+const target = targetOf("1.18", { takesUsers: false });
+const restart = (kind: "Deployment" | "DaemonSet", name: string, hostnames: string[]): Change => ({
+  verb: "json-patch",
+  ...{ kind, name, patch: [], hostnames },
+});
+const secret: Change = { verb: "merge-patch", kind: "Secret", name: "cilium-clustermesh", patch: { metadata: {} } };
+
+function planOf(outcomes: Partial<Record<Outcome, string[]>>, more: Partial<Plan> = {}): Plan {
+  const entries = Object.entries(outcomes).flatMap(([outcome, some]) =>
+    some.map((name) => [name, outcome as Outcome] as const),
+  );
+  return { ...plan(target, [], OPTIONS), changes: [secret], outcomes: new Map(entries), ...more };
+}
+
+const planned = (count: number, of: (i: number) => Plan) => names(count).map((source, i) => ({ source, plan: of(i) }));
+const done = (source: string, of: Plan, writes = 1): TargetReport => ({
+  ...{ source, state: "done", target, plan: of, writes, previews: [] },
+});
+
+test("up to three clusters have a sentence each, with all that restarts and why below", () => {
+  const agents = restart("DaemonSet", "cilium", ["a.example", "b.example"]);
+  const targets = planned(2, (i) => planOf({ added: ["x", "y"] }, i === 0 ? { changes: [agents, secret] } : {}));
+  const last = "daemonset/cilium (all Cilium agents) restarts in c1, to add host aliases for a.example and b.example";
+  assert.deepEqual(showPlan(targets, plain, FEW), [
+    "c1: adds x and y; restarts daemonset/cilium",
+    "c2: adds x and y",
+    last,
+  ]);
+  assert.equal(
+    showPlan(targets, plain, { ...FEW, asked: true }).at(-1),
+    last.replace("restarts in", "restarts if you answer yes in"),
+  );
+  assert.deepEqual(showDisruptions(targets, plain, FEW), [last]);
+});
+
+test("the plan of thirty clusters is a table of a row each, and fits on a screen", () => {
+  const all = names(30);
+  const targets = planned(30, (i) =>
+    planOf(
+      { added: all.filter((_, j) => j !== i) },
+      { granted: all.slice(1), changes: [restart("Deployment", "clustermesh-apiserver", all), secret] },
+    ),
+  );
+  const lines = showPlan(targets, plain, FEW);
+  assert.equal(lines[0], "CLUSTER   ADDED   CHANGED   REMOVED   UNCHANGED   USERS   RESTARTS");
+  assert.equal(lines[1], "c1        29      0         0         0           +29     apiserver");
+  assert.equal(lines.length, 32);
+  assert.equal(
+    lines[31],
+    "deployment/clustermesh-apiserver restarts in all 30 clusters, to add host aliases for c1, c2, c3, c4, c5 and 25 more",
+  );
+  const details = showPlan(targets, plain, { details: true });
+  assert.ok(details[0]?.startsWith("c1: adds c2, c3, ") && details[0].includes(" c29 and c30;"), details[0]);
+  assert.ok(details.at(-1)?.endsWith("c28, c29 and c30"), details.at(-1));
+});
+
+test("a column with few names has them, and all that are removed are named", () => {
+  const few = showPlan(
+    planned(5, () => planOf({ dropped: ["x"], unchanged: names(9) }, { revoked: ["remote-x"] })),
+    plain,
+    FEW,
+  );
+  assert.deepEqual(few.slice(0, 2), [
+    "CLUSTER   ADDED   CHANGED   REMOVED   UNCHANGED   USERS   RESTARTS",
+    "c1        0       0         x         9           -1      -",
+  ]);
+  const many = showPlan(
+    planned(5, (i) => planOf({ dropped: i === 0 ? ["y"] : names(12, "x") })),
+    plain,
+    FEW,
+  );
+  assert.deepEqual(many.slice(6), ["removes y from c1", `removes ${names(12, "x").join(", ")} from c2, c3, c4 and c5`]);
+});
+
+test("results of many clusters: a status each, failures below, and what is left to do once", () => {
+  const missing = [
+    { workload: { kind: "DaemonSet", name: "cilium" } as Plan["missing"][number]["workload"], hostnames: ["h"] },
+  ];
+  const reports: TargetReport[] = [
+    done("c1", planOf({ added: ["x"] })),
+    done("c2", planOf({ unchanged: ["x"] }), 0),
+    done("c3", planOf({ added: ["x"] }, { missing })),
+    done("c4", planOf({ added: ["x"], held: ["y"] }, { missing })),
+    { source: "c5", state: "failed", error: new UserError("no route", 1), writes: 1 },
+  ];
+  assert.deepEqual(showReports(reports, plain, { dryRun: false, details: false }), [
+    "CLUSTER  VERSION  ADDED  CHANGED  REMOVED  PENDING  UNCHANGED  USERS  RESTARTS  STATUS",
+    "c1       1.18.3   x      0        0        0        0          0      -         written",
+    "c2       1.18.3   0      0        0        0        x          0      -         unchanged",
+    "c3       1.18.3   x      0        0        0        0          0      -         needs restart",
+    "c4       1.18.3   x      0        0        y        0          0      -         needs restart",
+    "c5       -        -      -        -        -        -          -      -         partly written",
+    "c5: failed: no route (partly written; run again to complete)",
+    "not connecting yet: daemonset/cilium has no host alias for h in c3 and c4; run again with --restart-agents to add it (restarts its pods)",
+    "not changed before that restart in c4: y, which works by the name that resolves now",
+    "Secrets written; pods pick them up within about two minutes",
+  ]);
+  const dry = showReports(reports.slice(0, 4), plain, { dryRun: true, details: false });
+  assert.match(dry[1] ?? "", / would change$/);
+  assert.doesNotMatch(dry.join("\n"), /written/);
+});
+
+test("a narrow terminal keeps what changes", () => {
+  const narrow = styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" });
+  const reports = names(5).map((name) => done(`arn:aws:eks:eu-1:1234:cluster/${name}`, planOf({ added: ["x"] })));
+  const lines = showReports(reports, narrow, { dryRun: false, details: false });
+  for (const line of lines) assert.ok(line.length <= 60, line);
+  assert.match(lines[0] ?? "", /^CLUSTER +ADDED CHANGED REMOVED USERS RESTARTS STATUS$/);
+});
