@@ -159,7 +159,7 @@ export function showReports(
   }
   const wroteSecrets = (report: TargetReport) =>
     report.state === "done" && report.writes > 0 && report.plan.changes.some(({ kind }) => kind === "Secret");
-  if (reports.some(wroteSecrets)) {
+  if (!dryRun && reports.some(wroteSecrets)) {
     lines.push(style.dim("Secrets written; pods pick them up within about two minutes"));
   }
   return lines;
