@@ -7,7 +7,7 @@ import { type ClusterDescription, values } from "./description.ts";
 import { type Etcd, startEtcd } from "./etcd.ts";
 import { isOwn, type NodePorts, startNodePorts } from "./node-ports.ts";
 import type { KubernetesObject } from "./object.ts";
-import { makeCa } from "./pki.ts";
+import { type KeyType, makeCa } from "./pki.ts";
 import { type Api, startApi, type User } from "./server.ts";
 
 /** A cluster of the sandbox: what stands in it, and who may come. */
@@ -37,8 +37,10 @@ export interface Sandbox {
 /**
  * Three clusters as people have them: 1.14 without KVStoreMesh, 1.18 with it, and a default install of 1.20 with it,
  * whose clustermesh-apiserver waits for the ConfigMap `clustermesh-remote-users`.
+ *
+ * @param key of the first one's certificates. Default: RSA, as the charts make them; that takes about a second.
  */
-export function defaultClusters(): SandboxCluster[] {
+export function defaultClusters(key: KeyType = "rsa"): SandboxCluster[] {
   const nodes = (cluster: number, count: number) =>
     Array.from({ length: count }, (_, index) => ({
       name: `cluster${cluster}-node${index + 1}`,
@@ -54,7 +56,7 @@ export function defaultClusters(): SandboxCluster[] {
     service: { nodePort: 32378 + id, clusterIP: `10.9${id}.0.79` },
   });
   return [
-    { description: cluster(1, "1.14.12", 2), pki: { key: "rsa" } },
+    { description: cluster(1, "1.14.12", 2), pki: { key } },
     { description: cluster(2, "1.18.5", 3) },
     { description: cluster(3, "1.20.2", 1) },
   ];
@@ -64,15 +66,16 @@ export function defaultClusters(): SandboxCluster[] {
  * The same clusters, or so many of Cilium 1.20, with nodes that answer: each at an address of its own where this machine
  * has the whole of 127.0.0.0/8 (Linux), else all at 127.0.0.1.
  *
- * @param options `count`: other than three; `sharedCa`: one CA for all; `csi`: certificates by CSI volumes, of one CA.
+ * @param options `count`: other than three; `sharedCa`: one CA for all; `csi`: certificates by CSI volumes, of one CA;
+ *   `key`: as of {@link defaultClusters}.
  */
 export async function servingClusters(
-  options: { count?: number; sharedCa?: boolean; csi?: boolean } = {},
+  options: { count?: number; sharedCa?: boolean; csi?: boolean; key?: KeyType } = {},
 ): Promise<SandboxCluster[]> {
-  const { count = 3, csi = false, sharedCa = false } = options;
+  const { count = 3, csi = false, sharedCa = false, key } = options;
   const own = await isOwn("127.18.1.2");
   const ca = sharedCa || csi ? makeCa({ cn: "Cilium CA", key: "ec" }) : undefined;
-  return (count === 3 ? defaultClusters() : many(count)).map(({ description, pki }) => {
+  return (count === 3 ? defaultClusters(key) : many(count)).map(({ description, pki }) => {
     const { id, nodes } = description;
     const address = (node: number) => (own ? `127.${18 + (id >> 8)}.${id & 255}.${node + 2}` : "127.0.0.1");
     return {

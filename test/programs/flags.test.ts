@@ -19,7 +19,7 @@ describe("what an unset variable leaves", () => {
   const requests = () => sandbox.clusters.flatMap(({ api }) => api.requests);
 
   before(async () => {
-    sandbox = await startSandbox({ clusters: defaultClusters() });
+    sandbox = await startSandbox({ clusters: defaultClusters("ec") });
     dir = await mkdtemp(join(tmpdir(), "flags-"));
     file = join(dir, "cluster2.json");
     const args = ["--context", "cluster2", "--output-file", file];

@@ -18,7 +18,7 @@ describe("files of another cluster, or of another kind", () => {
   const go = (program: string, ...args: string[]) => run(program, args, { kubeconfig: sandbox.kubeconfig, cwd: dir });
 
   before(async () => {
-    sandbox = await startSandbox({ clusters: await servingClusters() });
+    sandbox = await startSandbox({ clusters: await servingClusters({ key: "ec" }) });
     dir = await mkdtemp(join(tmpdir(), "foreign-"));
     const { code, stderr } = await go("extract-secret", "--context", "cluster2", "--output-file", "cluster2.json");
     assert.equal(code, 0, stderr);

@@ -34,7 +34,7 @@ describe("the commands over a mesh", () => {
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
   beforeEach(async () => {
-    sandbox = await startSandbox({ clusters: await servingClusters() });
+    sandbox = await startSandbox({ clusters: await servingClusters({ key: "ec" }) });
   });
   afterEach(() => sandbox.stop());
   const connect = (...args: string[]) => go("connect", ...NAMES, "--yes", "--restart-agents", ...args);
@@ -217,7 +217,7 @@ describe("the commands over a mesh", () => {
       { verb: "patch", resource: "daemonsets" },
       { verb: "create", resource: "secrets", namespace: "kube-system" },
     ];
-    const clusters = (await servingClusters()).map((cluster, i) => ({
+    const clusters = (await servingClusters({ key: "ec" })).map((cluster, i) => ({
       ...cluster,
       serving: false,
       users: [{ name: "u", token: `u${i}`, ...(i === 0 && { forbid }) }],

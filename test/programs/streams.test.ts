@@ -33,7 +33,7 @@ describe("flags and streams", () => {
     });
 
   before(async () => {
-    sandbox = await startSandbox({ clusters: defaultClusters() });
+    sandbox = await startSandbox({ clusters: defaultClusters("ec") });
     dir = mkdtempSync(join(tmpdir(), "streams-"));
     const args = ["--context", "cluster2", "--output-file", join(dir, "c2.json")];
     assert.equal((await run("extract-secret", args, { kubeconfig: sandbox.kubeconfig })).code, 0);

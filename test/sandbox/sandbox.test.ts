@@ -106,7 +106,7 @@ test("clusters of one's own, with a shared CA, users and a given folder", async 
 });
 
 test("what had started is stopped again where a cluster cannot start", async () => {
-  const [first] = defaultClusters();
+  const [first] = defaultClusters("ec");
   assert.ok(first);
   const broken = {
     ...first,
@@ -116,9 +116,9 @@ test("what had started is stopped again where a cluster cannot start", async () 
 });
 
 test("two sandboxes that serve at once do not take each other's node ports", async (t) => {
-  const one = await startSandbox({ clusters: await servingClusters() });
+  const one = await startSandbox({ clusters: await servingClusters({ key: "ec" }) });
   t.after(() => one.stop());
-  const second = await startSandbox({ clusters: await servingClusters() });
+  const second = await startSandbox({ clusters: await servingClusters({ key: "ec" }) });
   t.after(() => second.stop());
   for (const [i, { api, nodePorts }] of second.clusters.entries()) {
     assert.notEqual(nodePorts?.port, one.clusters[i]?.nodePorts?.port);

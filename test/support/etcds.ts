@@ -7,7 +7,7 @@ import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/s
 
 /** Starts `count` clusters that serve, with the users ConfigMap that a first import would make. */
 export async function serving(t: TestContext, options: { count?: number; sharedCa?: boolean } = {}): Promise<Sandbox> {
-  const sandbox = await startSandbox({ clusters: await servingClusters(options) });
+  const sandbox = await startSandbox({ clusters: await servingClusters({ key: "ec", ...options }) });
   t.after(() => sandbox.stop());
   for (const { api } of sandbox.clusters) {
     api.store.put({
