@@ -6,8 +6,8 @@ import { inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/show/inspect.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { describeCall } from "./cli/call.ts";
-import { type Arguments, type Command, runnable } from "./cli.ts";
-import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
+import { type Arguments, type Command, durationInDays, runnable } from "./cli.ts";
+import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./report.ts";
 import { toStdout } from "./streams.ts";
 
 const options = {
@@ -19,6 +19,7 @@ const options = {
     completes: "files",
   },
   details: { type: "boolean", default: false, describe: "every peer in full, however many there are" },
+  "expires-within": expiresWithinOption,
   "fail-on": failOnOption,
   output: outputOption,
 } as const;
@@ -58,7 +59,9 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
   const paths = [...args.files, ...args.filename];
   if (paths.length === 0) throw new UserError("no file was named; see --help", EXIT.refused);
   const now = new Date();
-  const { peers, findings } = await readPeers(paths, now, { call: describeCall(program, options, args) });
+  const expiresWithin = durationInDays(args["expires-within"], "expires-within");
+  const call = describeCall(program, options, args);
+  const { peers, findings } = await readPeers(paths, now, { call, expiresWithin });
   const inspection = inspectPeers(peers, findings, now);
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {

@@ -11,6 +11,12 @@ export const failOnOption = {
   describe: "which findings make the exit code 3",
 } as const;
 
+export const expiresWithinOption = {
+  type: "string",
+  default: "30d",
+  describe: "warn of certificates that expire within this time",
+} as const;
+
 export const outputOption = {
   type: "string",
   alias: "o",

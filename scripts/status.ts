@@ -5,8 +5,8 @@ import { findingsOf, reportOf } from "../lib/mesh/status-report.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { showMermaid, showStatus } from "../lib/show/status.ts";
 import { styleFor } from "../lib/show/style.ts";
-import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
-import { failOnOption, fails, printDocument } from "./report.ts";
+import { type Arguments, type Command, clusterOptions, duration, durationInDays, runnable } from "./cli.ts";
+import { expiresWithinOption, failOnOption, fails, printDocument } from "./report.ts";
 import { isUnread, toStdout } from "./streams.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
 import { style, tell } from "./terminal.ts";
@@ -27,6 +27,7 @@ const options = {
   wait: { type: "boolean", default: false, describe: "return when all is as it should be" },
   timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
   watch: { type: "boolean", alias: "w", default: false, describe: "look again every two seconds, until Ctrl-C" },
+  "expires-within": expiresWithinOption,
   "fail-on": failOnOption,
   output: {
     type: "string",
@@ -58,6 +59,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (args.wait && args.watch) throw new UserError("--wait and --watch are mutually exclusive", EXIT.refused);
   const deadline = Date.now() + duration(args.timeout, "timeout");
   const stepTimeout = duration(args["step-timeout"], "step-timeout");
+  const expiresWithin = durationInDays(args["expires-within"], "expires-within");
   const names = [...args.context, ...args.files];
   if (args["all-contexts"] && names.length > 0) {
     throw new UserError("--all-contexts takes no other contexts", EXIT.refused);
@@ -67,6 +69,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
     meshStatus(sources, {
       namespace: args.namespace,
       now: new Date(),
+      expiresWithin,
       resolve: addressesOf,
       ...(args.probe && { probe: { stepTimeout } }),
     });

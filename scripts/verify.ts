@@ -1,6 +1,7 @@
 /** `clustermesh-secrets verify`: is it true, seen from here? */
 import { readPeers, readText } from "../lib/exchange/files.ts";
 import { ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
+import { peerExpiryRemedy } from "../lib/mesh/pairs.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import type { ClientCertificate } from "../lib/peer/peer.ts";
@@ -10,8 +11,8 @@ import { sharedFindings, showFindings } from "../lib/show/findings.ts";
 import { harmless, inLine, styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
 import { describeCall } from "./cli/call.ts";
-import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
-import { failOnOption, fails, outputOption, printDocument } from "./report.ts";
+import { type Arguments, type Command, clusterOptions, duration, durationInDays, runnable } from "./cli.ts";
+import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./report.ts";
 import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
 import { style, tell, warn } from "./terminal.ts";
@@ -38,6 +39,7 @@ const options = {
   key: { type: "string", describe: "its private key (PEM file)", completes: "files" },
   ca: { type: "string", describe: "CA (PEM file) for peers that come without one", completes: "files" },
   "step-timeout": { type: "string", default: "5s", describe: "how long each step may take" },
+  "expires-within": expiresWithinOption,
   "fail-on": failOnOption,
   output: outputOption,
   ...clusterOptions,
@@ -65,6 +67,7 @@ interface Group {
   peers: SourcedPeer[];
   findings: Finding[];
   own?: ProbeOptions["own"];
+  remedyFor?: ProbeOptions["remedyFor"];
 }
 
 async function runVerify(args: Arguments<typeof options>, program: string): Promise<number> {
@@ -80,15 +83,18 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
   }
   const stepTimeout = duration(args["step-timeout"], "step-timeout");
   if (stepTimeout === 0) throw new UserError("--step-timeout has to be longer than 0", EXIT.refused);
-  const { groups, unreadable, failed } = await groupsOf(args, paths, program);
+  const expiresWithin = durationInDays(args["expires-within"], "expires-within");
+  const { groups, unreadable, failed } = await groupsOf(args, paths, program, expiresWithin);
   const structured = args.output !== undefined;
   const onStdout = styleFor(process.stdout, process.env);
   const probes: PeerProbe[] = [];
-  for (const { peers, own } of groups) {
+  for (const { peers, own, remedyFor } of groups) {
     const found = await probePeers(peers, {
       stepTimeout,
       now: new Date(),
+      expiresWithin,
       resolve: addressesOf,
+      remedyFor,
       ...(own && { own }),
     });
     probes.push(...found);
@@ -110,7 +116,7 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
     : EXIT.done;
 }
 
-async function groupsOf(args: Arguments<typeof options>, paths: string[], program: string) {
+async function groupsOf(args: Arguments<typeof options>, paths: string[], program: string, expiresWithin: number) {
   const contexts = args.context.length > 0 ? await contextsOf(args, args.context) : [];
   const given = await givenOwn(args);
   let failed = false;
@@ -136,7 +142,12 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
   );
   const members = read.flat();
   if (paths.length === 0) {
-    const groups: Group[] = members.map((member) => ({ ...peersOf(member), own: { ...ownOf(member), ...given } }));
+    const groups: Group[] = members.map((member) => ({
+      ...peersOf(member),
+      own: { ...ownOf(member), ...given },
+      remedyFor: (peer, certificate) =>
+        peerExpiryRemedy(peer, certificate, { importer: member, owner: undefined, now: new Date(), expiresWithin }),
+    }));
     for (const [i, { peers, findings }] of groups.entries()) {
       if (peers.length + findings.length === 0) warn(`${members[i]?.source} is not configured for any peer`);
     }
@@ -144,9 +155,12 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
   }
   const [member] = members;
   const now = new Date();
-  const { peers, findings } = await readPeers(paths, now, { call: describeCall(program, options, args) });
+  const call = describeCall(program, options, args);
+  const { peers, findings } = await readPeers(paths, now, { call, expiresWithin });
   // The probe reports these again, with the peer's answers.
-  const repeated = new Set(peers.flatMap((one) => checkPeer(one, now)).map((one) => JSON.stringify(one)));
+  const repeated = new Set(
+    peers.flatMap((one) => checkPeer(one, now, { expiresWithin })).map((one) => JSON.stringify(one)),
+  );
   const others = findings.filter((one) => !repeated.has(JSON.stringify(one)));
   const names = new Set(peers.map(({ peer }) => peer.name));
   const unreadable = hasErrors(others.filter(({ key }) => key === undefined || !names.has(key)));

@@ -2,8 +2,10 @@
 import type { V1ConfigMap, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { covers, hasPem, PemError, signedBy } from "../peer/certificate.ts";
 import type { ClusterFacts } from "../peer/peer.ts";
+import type { RenewalMethod } from "../peer/renewal.ts";
 import { configMaps, type KubernetesApi, secrets } from "./api.ts";
 import { type Attempt, attempt, isForbidden, permitted } from "./attempt.ts";
+import { renewalMethodOf } from "./renewal.ts";
 import { chartNames, namesOf } from "./server-certificate.ts";
 import {
   COMMON_NAMES,
@@ -134,20 +136,33 @@ export function textOf(secret: V1Secret | undefined, key: string): string | unde
   return value ? Buffer.from(value, "base64").toString() : undefined;
 }
 
+/** A certificate as its Secret has it, without its key. */
+export interface HeldCertificate {
+  pem: string;
+  /** What renews it, if the Secret tells. */
+  method: RenewalMethod | undefined;
+}
+
+/** The certificate in a Secret; undefined if there is none. */
+export function certificateIn(secret: V1Secret | undefined, key: string): HeldCertificate | undefined {
+  const pem = textOf(secret, key);
+  return pem === undefined ? undefined : { pem, method: renewalMethodOf(secret?.metadata) };
+}
+
 /**
- * The server certificate (PEM) from where the etcd container takes it.
+ * The server certificate from where the etcd container takes it.
  *
- * @param usual `tls.crt` of the chart's Secret, as it was asked for already.
+ * @param usual that of the chart's Secret, as it was asked for already.
  */
-export async function serverPem(
+export async function heldServerCertificate(
   api: KubernetesApi,
   namespace: string,
   { server }: CertificateSources,
-  usual: Attempt<string | undefined>,
-): Promise<Attempt<string | undefined>> {
+  usual: Attempt<HeldCertificate | undefined>,
+): Promise<Attempt<HeldCertificate | undefined>> {
   if (server?.kind === "external") return { value: undefined };
   if (server?.kind !== "Secret" || (server.object === SERVER_CERT && server.key === "tls.crt")) return usual;
-  return attempt(api.get(secrets, namespace, server.object).then((secret) => textOf(secret, server.key)));
+  return attempt(api.get(secrets, namespace, server.object).then((secret) => certificateIn(secret, server.key)));
 }
 
 /**
@@ -155,26 +170,26 @@ export async function serverPem(
  * or may not be read, those of the chart.
  *
  * @param given what the user says; empty for nothing.
- * @returns the certificate (PEM) too, where it can be read; and the volume that hides it, where the chart's names are
+ * @returns the certificate too, where it can be read; and the volume that hides it, where the chart's names are
  *   taken for that reason.
  */
 export function serverCertificate(
-  result: Attempt<string | undefined>,
+  result: Attempt<HeldCertificate | undefined>,
   { server }: CertificateSources,
   facts: ClusterFacts,
   given: readonly string[],
   warn: (line: string) => void,
-): { pem?: string; names: string[]; hiddenBy?: ExternalSource } {
+): { held?: HeldCertificate; names: string[]; hiddenBy?: ExternalSource } {
   const { object, key } = server?.kind === "Secret" ? server : { object: SERVER_CERT, key: "tls.crt" };
   const secret = `Secret ${object}`;
-  const pem = permitted(result);
+  const held = permitted(result);
   let problem: string | undefined;
-  if (pem !== undefined) {
+  if (held !== undefined) {
     try {
-      const names = namesOf(pem);
+      const names = namesOf(held.pem);
       const others = given.filter((name) => !names.includes(name) && !covers(names, name));
       if (others.length > 0) warn(`the server certificate in ${secret} does not cover ${others.join(", ")}`);
-      return { pem, names: given.length > 0 ? [...given] : names };
+      return { held, names: given.length > 0 ? [...given] : names };
     } catch (error) {
       if (!(error instanceof PemError)) throw error;
       problem = `${key} of ${secret} ${error.message}`;

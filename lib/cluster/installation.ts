@@ -11,26 +11,30 @@ import type {
 import { signedBy } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { APISERVER, type ClusterFacts, USERS_CONFIG_MAP } from "../peer/peer.ts";
+import type { RenewalMethod } from "../peer/renewal.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets, services } from "./api.ts";
 import { type Attempt, attempt, isForbidden, need, permitted } from "./attempt.ts";
 import {
+  certificateIn,
   certificateSources,
   contentIn,
   externalSource,
   type Folders,
+  type HeldCertificate,
+  heldServerCertificate,
   REMOTE_CERT,
   readPointedTo,
   remoteSecret,
   SERVER_CERT,
   serverCa,
   serverCertificate,
-  serverPem,
   textOf,
 } from "./certificates.ts";
 import type { NodeInfo } from "./endpoint.ts";
 import { cidrsOnNodes, readFactsOf, takesUsers } from "./facts.ts";
 import { externalKvstore, GUESS, locate, notInstalled, readPods } from "./locate.ts";
 import { readNodes } from "./nodes.ts";
+import { renewalMethodOf } from "./renewal.ts";
 import { type ExternalSource, type FileSource, mountedFolder, podTemplate } from "./volumes.ts";
 import { waitingFor } from "./waiting.ts";
 
@@ -78,6 +82,10 @@ export interface Installation {
   remoteCertificateError: UserError | undefined;
   /** The volume that brings the certificates, where they are in no Secret (CSI, Vault, SPIFFE, …). */
   external: ExternalSource | undefined;
+  /** What renews {@link remoteCertificate}, if its Secret tells. */
+  remoteRenewal: RenewalMethod | undefined;
+  /** The server certificate of its etcd; undefined for an import, and if it is in no Secret or may not be read. */
+  serverCertificate: HeldCertificate | undefined;
   /** What the server certificate covers, or would by the chart; empty for an import. */
   serverNames: string[];
   /** The volume that hides the server certificate, where {@link serverNames} are the chart's for that reason. */
@@ -137,7 +145,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   const [remote, objects, server, nodes] = await Promise.all([
     remoteSecret(api, namespace, folders, sources, named.remote),
     readPointedTo(api, namespace, folders, named.remote),
-    named.server && serverPem(api, namespace, sources, named.server),
+    named.server && heldServerCertificate(api, namespace, sources, named.server),
     earlyNodes ?? (cidrsOnNodes(config) ? attempt(readNodes(api)) : undefined),
   ]);
   const contentOf = (source: FileSource) => contentIn(objects, source);
@@ -169,6 +177,8 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     remoteCertificate,
     remoteCertificateError,
     external: externalSource(sources, (remoteCertificate ?? remoteCertificateError) !== undefined),
+    remoteRenewal: renewalMethodOf(remoteValue?.metadata),
+    serverCertificate: undefined,
     serverNames: [],
     namesHiddenBy: undefined,
     ca: undefined,
@@ -182,13 +192,15 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   if (forExtract) {
     const pods = named.pods && permitted(named.pods);
     installation.waiting = pods && waitingFor(pods, isForbidden(named.users) ? undefined : users !== undefined);
-    const { pem, names, hiddenBy } = serverCertificate(
+    const { held, names, hiddenBy } = serverCertificate(
       server ?? { value: undefined },
       sources,
       facts,
       options.serverNames ?? [],
       warn,
     );
+    const pem = held?.pem;
+    installation.serverCertificate = held;
     installation.serverNames = names;
     installation.namesHiddenBy = hiddenBy;
     installation.ca = await serverCa(pem, installation, sources, remoteValue, (name) =>
@@ -218,7 +230,7 @@ function readNamed(api: KubernetesApi, namespace: string, options: InstallationO
     remote: get(secrets, REMOTE_CERT),
     // Of this Secret only the certificate is kept.
     server: forExtract
-      ? attempt(api.get(secrets, namespace, SERVER_CERT).then((secret) => textOf(secret, "tls.crt")))
+      ? attempt(api.get(secrets, namespace, SERVER_CERT).then((secret) => certificateIn(secret, "tls.crt")))
       : undefined,
     pods: forExtract ? attempt(readPods(api, namespace)) : undefined,
     secrets: (options.secrets ?? []).map((name) => [name, get(secrets, name)] as const),

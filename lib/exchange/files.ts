@@ -11,18 +11,26 @@ import { recognizeContent } from "../peer/foreign-content.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { readPeerFile } from "../peer/secret.ts";
 
+/** How peers are read from files. */
+export interface ReadPeersOptions {
+  /** Where `-` reads from. */
+  stdin?: AsyncIterable<Uint8Array | string>;
+  /** What reads them, for remedies that pipe into it. */
+  call?: Call;
+  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
+  expiresWithin?: number;
+}
+
 /**
  * Reads peers from files (JSON or YAML), from the `.json`, `.yaml` and `.yml` files of folders, and from standard input
  * (`-`), and checks each by itself. The same peer twice counts once.
  *
  * @param now the time to judge certificates by.
- * @param options.stdin where `-` reads from.
- * @param options.call what reads them, for remedies that pipe into it.
  */
 export async function readPeers(
   paths: readonly string[],
   now: Date,
-  { stdin = process.stdin, call = DEFAULT_CALL }: { stdin?: AsyncIterable<Uint8Array | string>; call?: Call } = {},
+  { stdin = process.stdin, call = DEFAULT_CALL, expiresWithin }: ReadPeersOptions = {},
 ): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
   const findings: Finding[] = [];
   const found: SourcedPeer[] = [];
@@ -53,7 +61,7 @@ export async function readPeers(
       byName.set(peer.name, candidate);
     }
   }
-  for (const candidate of byName.values()) findings.push(...checkPeer(candidate, now));
+  for (const candidate of byName.values()) findings.push(...checkPeer(candidate, now, { expiresWithin }));
   return { peers: [...byName.values()], findings };
 }
 

@@ -2,7 +2,8 @@
 import { importPeers, type TargetReport } from "../exchange/import.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
-import { checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import type { SourcedPeer } from "../peer/rules.ts";
+import { checkExtracted } from "./certificates.ts";
 import { peersOf } from "./member.ts";
 import {
   asTarget,
@@ -43,7 +44,7 @@ export async function connectMesh(sources: readonly MemberSource[], options: Con
     const peers = members.flatMap(({ peer, source }): SourcedPeer[] => (peer ? [{ peer, source }] : []));
     const findings = [
       ...(options.skipUnreachable ? [] : unread),
-      ...peers.flatMap((one) => checkPeer(one, now)),
+      ...members.flatMap((member) => checkExtracted(member, now)),
       ...clashes(members),
     ];
     const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));

@@ -9,6 +9,7 @@ import { planUsers } from "../exchange/users-change.ts";
 import { parseEndpoint } from "../peer/address.ts";
 import { recordedFacts } from "../peer/annotations.ts";
 import { certificateUser, overlap } from "../peer/certificate.ts";
+import type { CertificateFact } from "../peer/expiry.ts";
 import {
   dedupeFindings,
   type Finding,
@@ -20,7 +21,8 @@ import {
 } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer, unknownId } from "../peer/rules.ts";
-import { ownOf, peersOf, type Seen } from "./member.ts";
+import { expiryRemedy, type JudgeOptions } from "./certificates.ts";
+import { type Member, ownOf, peersOf, type Seen } from "./member.ts";
 
 /** `missing`: the importer is not configured for this peer. */
 export type PairState = "ok" | "warning" | "error" | "missing";
@@ -64,7 +66,7 @@ const OF_INTEREST: FindingCode[] = [
 
 const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
 
-export function judgePairs(members: readonly Seen[], now: Date): Pair[] {
+export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const has = new Map(members.map((member) => [member, namesIn(member)]));
   const lacked = usersLacked(members);
@@ -72,7 +74,7 @@ export function judgePairs(members: readonly Seen[], now: Date): Pair[] {
     const own = importer.target.facts.name ?? importer.source;
     const names = new Set([...byName.keys(), ...(has.get(importer) ?? [])]);
     names.delete(own);
-    const judge = judgeOf(importer, byName, lacked, now);
+    const judge = judgeOf(importer, byName, lacked, options);
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
       const configured = has.get(importer)?.has(peer) === true;
@@ -122,7 +124,7 @@ function judgeOf(
   importer: Seen,
   byName: ReadonlyMap<string, Seen>,
   lacked: (member: Seen) => ReadonlySet<string>,
-  now: Date,
+  { now, expiresWithin }: JudgeOptions,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
   const standing = readStanding(target, []);
@@ -140,8 +142,12 @@ function judgeOf(
       .filter(({ key, code }) => key === name && OF_INTEREST.includes(code))
       .map((one) => ({ ...one, source }));
     const stands = peers.find(({ peer }) => peer.name === name);
-    if (stands) findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now));
     const other = byName.get(name);
+    if (stands) {
+      const remedyFor = (certificate: CertificateFact) =>
+        peerExpiryRemedy(stands.peer, certificate, { importer, owner: other, now, expiresWithin });
+      findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now, { expiresWithin, remedyFor }));
+    }
     if (!other) {
       findings.push(
         finding("peer-uncovered", place, `no context leads to ${name}, so it is not compared`, "name its context too"),
@@ -223,6 +229,22 @@ function stale(before: Peer, { peer: now, source: from, installation }: Seen, im
     findings.push(finding("client-stale", place, message, remedy));
   }
   return findings;
+}
+
+/**
+ * What to do about a certificate of a peer, or of its importer where the peer comes without one.
+ *
+ * @param context.owner the peer's cluster; undefined if no context leads to it.
+ */
+export function peerExpiryRemedy(
+  { name, ca, client }: Peer,
+  certificate: CertificateFact,
+  { importer, owner, ...options }: JudgeOptions & { importer: Member; owner: Member | undefined },
+): RemedyTemplate {
+  const isOwn = certificate.use === "ca" ? ca === "importer" : certificate.use === "client" && client === "importer";
+  return isOwn
+    ? expiryRemedy(certificate, { ...options, owner: importer })
+    : expiryRemedy(certificate, { ...options, owner, cluster: name, importer: importer.source });
 }
 
 function trusts(before: Peer, now: Peer): boolean {

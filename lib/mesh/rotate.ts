@@ -6,7 +6,7 @@ import { normalizeCa, overlap, PemError, signedBy } from "../peer/certificate.ts
 import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
-import { checkPeer } from "../peer/rules.ts";
+import { checkExtracted } from "./certificates.ts";
 import type { MeshResult } from "./connect.ts";
 import { ownOf, peersOf } from "./member.ts";
 import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
@@ -52,10 +52,7 @@ export async function rotate(
       for (const member of concerned) options.tell(`${member.source}: ${outlook(member, rotated, cluster)}`);
     const fresh = rotated?.peer;
     const now = options.write.plan.now;
-    const findings = [
-      ...(options.skipUnreachable ? [] : unread),
-      ...(fresh ? checkPeer({ peer: fresh, source: rotated.source }, now) : []),
-    ];
+    const findings = [...(options.skipUnreachable ? [] : unread), ...(rotated ? checkExtracted(rotated, now) : [])];
     const peers = fresh ? [{ peer: fresh, source: rotated.source }] : [];
     const result = await importPeers(concerned.map(asTarget), async () => ({ peers, findings }), {
       ...options.write,

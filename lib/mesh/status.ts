@@ -6,13 +6,15 @@ import { limited } from "../cluster/limited.ts";
 import { isReady, waitingFor } from "../cluster/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
 import { UserError } from "../peer/errors.ts";
+import type { CertificateFact } from "../peer/expiry.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
 import { bothValues } from "../peer/rules.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
+import { type CertificateStatus, checkOwnCertificates, describeCertificates } from "./certificates.ts";
 import { externalWorkloads } from "./external-workloads.ts";
 import { ownOf, peersOf, readMember, type Seen } from "./member.ts";
-import { judgePairs, type Pair } from "./pairs.ts";
+import { judgePairs, type Pair, peerExpiryRemedy } from "./pairs.ts";
 
 /** How many clusters are read at a time. */
 const PARALLEL = 16;
@@ -29,6 +31,8 @@ export interface StatusOptions {
   namespace?: string | undefined;
   now: Date;
   resolve(name: string): Promise<string[]>;
+  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
+  expiresWithin?: number | undefined;
   /** Ask each peer's etcd too, from here: milliseconds for each step. */
   probe?: { stepTimeout: number } | undefined;
 }
@@ -57,6 +61,8 @@ export interface ClusterStatus {
   endpoints?: string[] | undefined;
   addresses?: string[] | undefined;
   pods: { name: string; ready: boolean; containers: ContainerState[] }[];
+  /** Its own certificates, as far as they can be read. */
+  certificates?: CertificateStatus[] | undefined;
   /** What its clustermesh-apiserver waits for ("for …", "to …"). */
   waits?: string | undefined;
   findings: Finding[];
@@ -89,8 +95,8 @@ export async function meshStatus(sources: readonly MemberSource[], options: Stat
   );
   clash(once.map(({ status }) => status));
   const seen = once.map(({ member }) => member);
-  const pairs = judgePairs(seen, options.now);
-  if (!options.probe) return { clusters, pairs };
+  const pairs = judgePairs(seen, options);
+  if (!options.probe) return { clusters: withoutRepeated(clusters, pairs), pairs };
   const probes = await probeAll(seen, { ...options, ...options.probe });
   for (const [member, found] of probes) {
     for (const probe of found) {
@@ -99,7 +105,19 @@ export async function meshStatus(sources: readonly MemberSource[], options: Stat
       pair?.findings.push(...probe.findings.filter(({ code }) => !known.has(code)));
     }
   }
-  return { clusters, pairs, probes: probes.flatMap(([, found]) => found) };
+  return { clusters: withoutRepeated(clusters, pairs), pairs, probes: probes.flatMap(([, found]) => found) };
+}
+
+/** The clusters without findings about certificates of their own that pairs have too. */
+function withoutRepeated(clusters: readonly ClusterStatus[], pairs: readonly Pair[]): ClusterStatus[] {
+  const keyOf = ({ code, certificate }: Finding) => certificate && `${code} ${certificate.fingerprint}`;
+  const ofPairs = new Set(pairs.flatMap(({ findings }) => findings.map(keyOf)));
+  return clusters.map((cluster) => ({
+    ...cluster,
+    findings: cluster.findings.filter(
+      (one) => one.certificate === undefined || one.key !== undefined || !ofPairs.has(keyOf(one)),
+    ),
+  }));
 }
 
 interface Look {
@@ -122,7 +140,7 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     const member = await readMember(api, source, { namespace: options.namespace, forExtract: true, warn });
     const { installation } = member;
     const { facts, namespace } = installation;
-    findings.push(...(await externalWorkloads(api, member, options.now)));
+    findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(api, member, options)));
     let peer: Peer | undefined;
     try {
       peer = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve, warn });
@@ -149,6 +167,7 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
       endpoints: peer?.endpoints,
       addresses: peer?.hostAliases.flatMap(({ ips }) => ips),
       pods: pods.map((pod) => ({ name: pod.metadata?.name ?? "", ready: isReady(pod), containers: containersOf(pod) })),
+      certificates: describeCertificates(member, options),
       waits: installation.waiting ?? (pods.some(isReady) ? undefined : waitingFor(pods, undefined)),
       findings,
     };
@@ -204,14 +223,20 @@ function clash(clusters: readonly ClusterStatus[]): void {
   }
 }
 
-async function probeAll(members: readonly Seen[], options: Omit<ProbeOptions, "own">): Promise<[Seen, PeerProbe[]][]> {
+async function probeAll(
+  members: readonly Seen[],
+  options: Omit<ProbeOptions, "own" | "remedyFor">,
+): Promise<[Seen, PeerProbe[]][]> {
   // gRPC is loaded only where somebody is asked by it.
   const { PARALLEL: PROBES, probePeers } = await import("../probe/probe.ts");
   const enter = limited(PROBES);
+  const byName = new Map(members.map((member) => [member.target.facts.name, member]));
   return Promise.all(
     members.map(async (member): Promise<[Seen, PeerProbe[]]> => {
       const own: { ca?: string | undefined; client?: ClientCertificate | undefined } = ownOf(member);
-      return [member, await probePeers(peersOf(member).peers, { ...options, own }, enter)];
+      const remedyFor = (peer: Peer, certificate: CertificateFact) =>
+        peerExpiryRemedy(peer, certificate, { ...options, importer: member, owner: byName.get(peer.name) });
+      return [member, await probePeers(peersOf(member).peers, { ...options, own, remedyFor }, enter)];
     }),
   );
 }

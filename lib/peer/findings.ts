@@ -1,4 +1,5 @@
 /** Findings: what would keep a peer from connecting, each with a code that does not change. One list for every command. */
+import type { CertificateFact } from "./expiry.ts";
 
 export type Severity = "error" | "warning";
 
@@ -34,6 +35,8 @@ export const FINDING_CODES = {
   "certificate-expired": "error",
   "certificate-not-yet-valid": "error",
   "certificate-expires": "warning",
+  "ca-expires": "warning",
+  "server-certificate-expires": "warning",
   "certificate-not-signed": "error",
   "certificate-usage": "error",
   "no-common-name": "error",
@@ -139,6 +142,8 @@ export interface Finding extends Place {
   existing?: true;
   /** What a summary of several has to say too, by name, such as `owner`; findings that differ in it are not summed up. */
   data?: Readonly<Record<string, string>>;
+  /** The certificate that expires, or has expired. */
+  certificate?: CertificateFact;
 }
 
 /**
@@ -150,21 +155,23 @@ export function finding(
   { source, key }: Place,
   message: string,
   remedy?: string | RemedyTemplate,
-  { clusters, existing, data }: Pick<Finding, "clusters" | "existing" | "data"> = {},
+  { clusters, existing, data, certificate }: Pick<Finding, "clusters" | "existing" | "data" | "certificate"> = {},
 ): Finding {
   const template = typeof remedy === "object" ? redactedTemplate(remedy) : undefined;
-  const text = typeof remedy === "object" ? fillTemplate(remedy) : remedy;
+  // Of a template only the values are others' words: a command of ours is never cut.
+  const text = template ? fillTemplate(template) : typeof remedy === "string" ? told(remedy) : undefined;
   return {
     code,
     severity: FINDING_CODES[code],
     source: oneLine(source),
     key: key === undefined ? undefined : told(key),
     message: told(message),
-    remedy: text === undefined ? undefined : told(text),
+    remedy: text,
     ...(template && { remedyTemplate: template }),
     ...(clusters && { clusters: [told(clusters[0]), told(clusters[1])] }),
     ...(existing && { existing }),
     ...(data && { data: redactedValues(data) }),
+    ...(certificate && { certificate }),
   };
 }
 

@@ -12,26 +12,22 @@ import {
   subjectAltNames,
   validity,
 } from "./certificate.ts";
+import { type Expiry, expiryOf, formatDate } from "./expiry.ts";
 import { dedupeFindings, type Finding, oneLine, told } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import type { Peer } from "./peer.ts";
 import { checkTogether, type SourcedPeer } from "./rules.ts";
 
-const DAY = 86_400_000;
-
 /** What is public of a certificate. */
-export interface CertificateReport {
+export interface CertificateReport extends Expiry {
   subject: string;
   issuer: string;
   /** Names and addresses that it covers. */
   names: string[];
   /** "RSA 2048", "EC prime256v1", … */
   key: string;
-  /** RFC 3339. */
+  /** The day from which it is valid, `YYYY-MM-DD`. */
   from: string;
-  until: string;
-  /** Whole days until it ends; negative where it has. */
-  days: number;
 }
 
 export interface EndpointReport {
@@ -145,15 +141,13 @@ function certificatesOf(pem: string): readonly X509Certificate[] | undefined {
 }
 
 function describe(certificate: X509Certificate, now: Date): CertificateReport {
-  const { from, until } = validity(certificate);
   return {
     subject: told(nameOf(certificate.subject)),
     issuer: told(nameOf(certificate.issuer)),
     names: subjectAltNames(certificate).map(told),
     key: keyOf(certificate),
-    from: from.toISOString(),
-    until: until.toISOString(),
-    days: Math.floor((until.getTime() - now.getTime()) / DAY),
+    from: formatDate(validity(certificate).from),
+    ...expiryOf(certificate, now),
   };
 }
 

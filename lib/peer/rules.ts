@@ -18,14 +18,12 @@ import {
   validity,
   wayUp,
 } from "./certificate.ts";
+import { checkAuthorityExpiry, checkIssuerExpiry, checkValidity, type ExpiryOptions } from "./check-expiry.ts";
 import { aliasProblem, canonicalAliases, canonicalEndpoints, endpointHostnames, isOwnCache } from "./etcd-config.ts";
+import { formatDate } from "./expiry.ts";
 import { dedupeFindings, type Finding, type FindingCode, finding, type Place } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
-
-const DAY = 86_400_000;
-/** A certificate that ends within this many days is warned of. */
-const EXPIRES_SOON_DAYS = 30;
 
 /** A peer and where it came from. */
 export interface SourcedPeer {
@@ -40,9 +38,9 @@ export interface SourcedPeer {
  *
  * @param now the time to judge certificates by.
  */
-export function checkPeer({ peer, source }: SourcedPeer, now: Date): Finding[] {
+export function checkPeer({ peer, source }: SourcedPeer, now: Date, options: ExpiryOptions = {}): Finding[] {
   const place = { source, key: peer.name };
-  return [...checkIdentity(peer, place), ...checkEndpoints(peer, place), ...checkTls(peer, place, now)];
+  return [...checkIdentity(peer, place), ...checkEndpoints(peer, place), ...checkTls(peer, place, now, options)];
 }
 
 function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
@@ -117,7 +115,7 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
   return findings;
 }
 
-function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
+function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOptions): Finding[] {
   const findings: Finding[] = [];
   let authorities: readonly X509Certificate[] | undefined;
   let unfit: Finding[] = [];
@@ -135,8 +133,12 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
       );
     } else {
       authorities = attempt(() => readCertificates((peer.ca as { pem: string }).pem), "ca-invalid", "the CA file");
-      if (authorities) unfit = checkAuthorities(authorities, peer, place, now);
-      findings.push(...unfit);
+      if (authorities) {
+        unfit = checkAuthorities(authorities, peer, place, now);
+        const usable = authorities.filter((ca) => authorityFlaw(ca, peer, now) === undefined);
+        const useOf = (ca: X509Certificate) => (flawOf(ca, true, "server", now) === undefined ? "ca" : "server");
+        findings.push(...unfit, ...checkAuthorityExpiry(usable, useOf, place, now, options));
+      }
     }
   }
   if (peer.client !== "importer") {
@@ -145,7 +147,7 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
     const privateKey: KeyObject | undefined = attempt(() => readPrivateKey(key), "key-invalid", "the key file");
     const leaf = chain?.[0];
     if (chain && leaf) {
-      findings.push(...checkValidity(leaf, place, now), ...checkUse(leaf, place));
+      findings.push(...checkValidity(leaf, "client", place, now, options), ...checkUse(leaf, place));
       if (privateKey && chain.slice(1).some((one) => keyFits(privateKey, one))) {
         findings.push(
           finding(
@@ -158,7 +160,15 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
         findings.push(finding("key-mismatch", place, "the private key is not that of the client certificate"));
       }
       // What is wrong with every CA was said.
-      if (authorities) findings.push(...checkIssuers(chain, authorities, unfit.length > 0, place, now));
+      if (authorities) {
+        const reported = new Set(findings.map(({ certificate }) => certificate?.fingerprint));
+        findings.push(
+          ...checkIssuers(chain, authorities, unfit.length > 0, place, now),
+          ...checkIssuerExpiry(chain, authorities, place, now, options).filter(
+            ({ certificate }) => !reported.has(certificate?.fingerprint),
+          ),
+        );
+      }
     }
   }
   return findings;
@@ -177,12 +187,17 @@ function checkTls(peer: Peer, place: Place, now: Date): Finding[] {
 /** What is wrong with a CA file of which no certificate lets Cilium trust a server; nothing where one of them does. */
 function checkAuthorities(authorities: readonly X509Certificate[], peer: Peer, place: Place, now: Date): Finding[] {
   const findings = authorities.flatMap((ca) => {
-    const flaw = flawOf(ca, true, "server", now);
-    if (!flaw || (flaw === "no-ca" && isServer(ca, peer))) return [];
+    const flaw = authorityFlaw(ca, peer, now);
+    if (!flaw) return [];
     const message = `the CA file holds ${told(ca, flaw, "server")}`;
     return [finding(FILE_FLAWS[flaw], place, message, REMEDY, dataOf(flaw, "server"))];
   });
   return findings.length === authorities.length ? findings : [];
+}
+
+function authorityFlaw(ca: X509Certificate, peer: Peer, now: Date): Flaw | undefined {
+  const flaw = flawOf(ca, true, "server", now);
+  return flaw === "no-ca" && isServer(ca, peer) ? undefined : flaw;
 }
 
 /** Whether it may be the server's certificate itself, which, trusted as it is, needs no CA. */
@@ -241,8 +256,8 @@ const REMEDY = "have it issued anew there, and extract the peer again";
 function told(issuer: X509Certificate, flaw: Flaw, purpose: Purpose): string {
   const { from, until } = validity(issuer);
   const says = {
-    expired: `expired on ${day(until)}`,
-    "not-yet-valid": `is valid only from ${day(from)} on`,
+    expired: `expired on ${formatDate(until)}`,
+    "not-yet-valid": `is valid only from ${formatDate(from)} on`,
     "no-ca": "is no CA that may sign",
     usage: `does not vouch for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
   };
@@ -265,33 +280,6 @@ function checkUse(leaf: X509Certificate, place: Place): Finding[] {
     findings.push(finding("no-common-name", place, message, REMEDY));
   }
   return findings;
-}
-
-/** Without the time. */
-function day(date: Date): string {
-  return date.toISOString().slice(0, 10);
-}
-
-/** What is wrong with the time for which a client certificate is valid. */
-export function checkValidity(leaf: X509Certificate, place: Place, now: Date): Finding[] {
-  const { from, until } = validity(leaf);
-  if (from > now) {
-    return [finding("certificate-not-yet-valid", place, `the client certificate is valid only from ${day(from)} on`)];
-  }
-  if (until < now) {
-    return [
-      finding(
-        "certificate-expired",
-        place,
-        `the client certificate expired on ${day(until)}`,
-        "extract the peer again",
-      ),
-    ];
-  }
-  const days = Math.floor((until.getTime() - now.getTime()) / DAY);
-  return days < EXPIRES_SOON_DAYS
-    ? [finding("certificate-expires", place, `the client certificate expires in ${days} days, on ${day(until)}`)]
-    : [];
 }
 
 /** Whether two peers are the same, whatever their files told besides. An id or maximum that one lacks is no difference. */

@@ -1,8 +1,10 @@
 /** One address of an endpoint, up to where a server has taken our certificate. */
+import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { covers, nameOf, subjectAltNames, validity } from "../peer/certificate.ts";
+import { certificateFact, type Expiry, expiryOf, formatDate } from "../peer/expiry.ts";
 import type { FindingCode } from "../peer/findings.ts";
 import { type Attempt, Failed, type Steps } from "./steps.ts";
 
@@ -15,11 +17,10 @@ export interface Credentials {
 }
 
 /** What a server showed of itself. */
-export interface ServerCertificate {
+export interface ServerCertificate extends Expiry {
   subject: string;
   issuer: string;
   names: string[];
-  until: string;
 }
 
 /**
@@ -27,17 +28,21 @@ export interface ServerCertificate {
  * client certificate: in TLS 1.3 that shows only at the first thing it says.
  *
  * @param shown told the server's certificate, also where it is not accepted.
+ * @param now the time to judge it by.
  * @throws Failed with the reason.
  */
 export async function dial(
   { host, ip, port }: Attempt,
   credentials: Credentials,
   steps: Steps,
-  shown: (certificate: ServerCertificate) => void,
+  shown: (certificate: X509Certificate) => void,
+  now = new Date(),
 ): Promise<void> {
   const socket = await steps.run("tcp", "connection-timeout", (signal) => openTcp(ip, port, signal));
   try {
-    const secure = await steps.run("tls", "not-tls", (signal) => openTls(socket, host, credentials, signal, shown));
+    const secure = await steps.run("tls", "not-tls", (signal) =>
+      openTls(socket, host, credentials, signal, now, shown),
+    );
     await steps.run("client", "etcd-unavailable", (signal) => firstWord(secure, signal));
   } finally {
     socket.destroy();
@@ -74,7 +79,8 @@ async function openTls(
   host: string,
   { ca, cert, key }: Credentials,
   signal: AbortSignal,
-  shown: (certificate: ServerCertificate) => void,
+  now: Date,
+  shown: (certificate: X509Certificate) => void,
 ): Promise<TLSSocket> {
   const secure = tlsConnect({
     socket,
@@ -97,19 +103,17 @@ async function openTls(
   });
   const certificate = secure.getPeerX509Certificate();
   if (!certificate) throw new Failed("not-tls", "shows no certificate", NOT_THE_PORT);
-  const names = subjectAltNames(certificate);
-  const { from, until } = validity(certificate);
-  const day = (date: Date) => date.toISOString().slice(0, 10);
-  const issuer = nameOf(certificate.issuer);
-  shown({ subject: nameOf(certificate.subject), issuer, names, until: day(until) });
+  shown(certificate);
+  const { names, issuer } = describeServer(certificate, now);
   // In Go's order.
-  const now = new Date();
+  const { from, until } = validity(certificate);
   if (until < now || from > now) {
-    const when = until < now ? `expired on ${day(until)}` : `is valid only from ${day(from)} on`;
+    const when = until < now ? `expired on ${formatDate(until)}` : `is valid only from ${formatDate(from)} on`;
     throw new Failed(
       "server-certificate-expired",
       `shows a server certificate that ${when}`,
       "renew clustermesh-apiserver-server-cert there, and restart its pods",
+      until < now ? certificateFact(certificate, "server", now) : undefined,
     );
   }
   if (!covers(names, host)) {
@@ -128,6 +132,16 @@ async function openTls(
   }
   if (secure.alpnProtocol !== "h2") throw new Failed("not-etcd", "speaks TLS, but not gRPC", NOT_THE_PORT);
   return secure;
+}
+
+/** What a server's certificate says of it. */
+export function describeServer(certificate: X509Certificate, now: Date): ServerCertificate {
+  return {
+    subject: nameOf(certificate.subject),
+    issuer: nameOf(certificate.issuer),
+    names: subjectAltNames(certificate),
+    ...expiryOf(certificate, now),
+  };
 }
 
 const NOT_THE_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";

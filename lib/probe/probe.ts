@@ -1,11 +1,14 @@
 /** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
+import type { X509Certificate } from "node:crypto";
 import { limited } from "../cluster/limited.ts";
 import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
 import { certificateUser } from "../peer/certificate.ts";
-import { type Finding, type FindingCode, finding, type Place, told } from "../peer/findings.ts";
+import { checkValidity, type ExpiryOptions } from "../peer/check-expiry.ts";
+import { type CertificateFact, fingerprintOf } from "../peer/expiry.ts";
+import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate, told } from "../peer/findings.ts";
 import type { ClientCertificate, Peer } from "../peer/peer.ts";
 import { bothValues, checkPeer, type SourcedPeer } from "../peer/rules.ts";
-import { type Credentials, dial, type ServerCertificate } from "./dial.ts";
+import { type Credentials, describeServer, dial, type ServerCertificate } from "./dial.ts";
 import { type EtcdClient, etcdClient } from "./etcd-client.ts";
 import { type Attempt, Failed, type StepName, type StepResult, Steps } from "./steps.ts";
 
@@ -32,6 +35,10 @@ export interface ProbeOptions {
   resolve(name: string): Promise<string[]>;
   /** What an importer has of its own, for peers that come without: its CA (PEM) and its client certificate. */
   own?: { ca?: string | undefined; client?: ClientCertificate | undefined };
+  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
+  expiresWithin?: number | undefined;
+  /** What to do about a certificate of a peer that expires, or has expired; by default what can be done with its file. */
+  remedyFor?: ((peer: Peer, certificate: CertificateFact) => RemedyTemplate | string) | undefined;
 }
 
 /** What one address answered. */
@@ -94,7 +101,12 @@ async function probePeer(
   const peer = completed(given, options.own);
   const place = { source, key: peer.name };
   // Of an address in the URL it will be seen whether the certificate covers it.
-  const said = checkPeer({ peer, source }, options.now).filter(({ code }) => code !== "endpoint-address");
+  const { now, expiresWithin, remedyFor } = options;
+  const expiry: ExpiryOptions = {
+    expiresWithin,
+    ...(remedyFor && { remedyFor: (certificate) => remedyFor(given, certificate) }),
+  };
+  const said = checkPeer({ peer, source }, now, expiry).filter(({ code }) => code !== "endpoint-address");
   const result: PeerProbe = { name: told(peer.name), source, addresses: [], findings: said };
   const { ca, client } = peer;
   if (client === "importer" || ca === "importer") {
@@ -120,8 +132,18 @@ async function probePeer(
   const serves = result.addresses.some(({ failed }) => failed === undefined);
   // What an etcd has taken is good, whatever one would expect of the file.
   if (serves) result.findings = result.findings.filter(({ code }) => !DISPROVED.includes(code));
-  result.findings.push(...weighed(answers, serves, place));
+  result.findings.push(...weighed(answers, serves, place, expiry), ...servedExpiring(answers, place, now, expiry));
   return result;
+}
+
+/** Warnings about server certificates that expire soon, each once, however many addresses show it. */
+function servedExpiring(answers: readonly Answer[], place: Place, now: Date, options: ExpiryOptions): Finding[] {
+  const served = new Map(
+    answers
+      .filter(({ address }) => address.steps.some(({ step, ok }) => step === "tls" && ok))
+      .flatMap(({ certificate }) => (certificate ? [[fingerprintOf(certificate), certificate] as const] : [])),
+  );
+  return [...served.values()].flatMap((certificate) => checkValidity(certificate, "server", place, now, options));
 }
 
 const DISPROVED: FindingCode[] = [
@@ -182,6 +204,8 @@ interface Answer {
   address: AddressProbe;
   /** Why it is not as it should be; the first ended the steps, others did not. */
   failures: Failed[];
+  /** What the server showed. */
+  certificate: X509Certificate | undefined;
 }
 
 async function probeAddress(
@@ -194,10 +218,13 @@ async function probeAddress(
   const address: AddressProbe = { ...attempt, steps: steps.results, user: certificateUser(credentials.cert) };
   const failures: Failed[] = [];
   let client: EtcdClient | undefined;
+  let certificate: X509Certificate | undefined;
   try {
-    await dial(attempt, credentials, steps, (certificate) => {
-      address.server = certificate;
-    });
+    const shown = (one: X509Certificate) => {
+      certificate = one;
+      address.server = describeServer(one, now);
+    };
+    await dial(attempt, credentials, steps, shown, now);
     const etcd = etcdClient(attempt, credentials, stepTimeout);
     client = etcd;
     address.roles = await steps.run("user", "etcd-unavailable", () => rolesOf(etcd, address.user ?? ""));
@@ -225,7 +252,7 @@ async function probeAddress(
   } finally {
     client?.close();
   }
-  return { address, failures };
+  return { address, failures, certificate };
 }
 
 async function rolesOf(etcd: EtcdClient, user: string): Promise<string[]> {
@@ -356,23 +383,30 @@ async function countAll(etcd: EtcdClient): Promise<Record<Kind, number>> {
  * The findings of all addresses. Where one of them serves, another that takes no connection costs Cilium some seconds
  * and no more; one that takes it and is wrong would be tried first again for ever.
  */
-function weighed(answers: readonly Answer[], serves: boolean, place: Place): Finding[] {
+function weighed(answers: readonly Answer[], serves: boolean, place: Place, options: ExpiryOptions): Finding[] {
   return answers.flatMap(({ address: { host, ip, port, failed }, failures }) =>
-    failures.map(({ code, message, remedy }) => {
+    failures.map((failure) => {
       const where = formatHostPort({ host: ip, port }) + (host === ip ? "" : ` (${host})`);
+      const { message, remedy } = failure;
       return serves && failed === "tcp"
         ? asFinding(new Failed("address-unreachable", message, `others serve; ${remedy}`), place, where)
-        : asFinding(new Failed(code, message, remedy), place, where);
+        : asFinding(failure, place, where, options);
     }),
   );
 }
 
-function asFinding({ code, message, remedy }: Failed, place: Place, where?: string): Finding {
+function asFinding(
+  { code, message, remedy, certificate }: Failed,
+  place: Place,
+  where?: string,
+  { remedyFor }: ExpiryOptions = {},
+): Finding {
   return finding(
     code,
     place,
     where === undefined ? message : `${where} ${message}`,
-    remedy === "" ? undefined : remedy,
+    (certificate && remedyFor?.(certificate)) ?? (remedy === "" ? undefined : remedy),
+    certificate && { certificate },
   );
 }
 

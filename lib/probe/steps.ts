@@ -1,4 +1,5 @@
 /** The steps of a check: each timed, with a limit, and the first that fails ends it. */
+import type { CertificateFact } from "../peer/expiry.ts";
 import type { FindingCode } from "../peer/findings.ts";
 
 /** In their order. */
@@ -24,11 +25,14 @@ export interface Attempt {
 export class Failed extends Error {
   readonly code: FindingCode;
   readonly remedy: string;
+  /** The certificate that has expired, if that is why. */
+  readonly certificate: CertificateFact | undefined;
 
-  constructor(code: FindingCode, message: string, remedy: string) {
+  constructor(code: FindingCode, message: string, remedy: string, certificate?: CertificateFact) {
     super(message);
     this.code = code;
     this.remedy = remedy;
+    this.certificate = certificate;
   }
 }
 

@@ -1,4 +1,5 @@
 /** What files say of their peers, as lines for a person. Pure. */
+import { formatExpiry } from "../peer/expiry.ts";
 import type { Finding } from "../peer/findings.ts";
 import type { CertificateReport, Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
 import type { Layout } from "../peer/layout.ts";
@@ -52,7 +53,7 @@ function title({ name, source, verdict }: PeerReport, style: Style): string {
 
 function line(peer: PeerReport, style: Style): string {
   const { client } = peer;
-  const until = typeof client === "object" ? `, until ${day(client.until)}` : "";
+  const until = typeof client === "object" ? `, until ${client.until}` : "";
   return `${title(peer, style)}${style.dim(until)}`;
 }
 
@@ -84,12 +85,6 @@ function block(peer: PeerReport, findings: readonly Finding[], style: Style): st
   ];
 }
 
-function certificate({ subject, key, until, days }: CertificateReport): string {
-  const left = days < 0 ? `${-days} days ago` : `${days} days`;
-  return `${subject}, ${key}, until ${day(until)} (${left})`;
-}
-
-/** Without the time. Years before 1000 and after 9999 have other lengths. */
-function day(time: string): string {
-  return time.slice(0, time.indexOf("T"));
+function certificate(report: CertificateReport): string {
+  return `${report.subject}, ${report.key}, ${formatExpiry(report)}`;
 }

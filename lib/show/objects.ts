@@ -1,6 +1,7 @@
 /** The objects that Cilium reads, as lines for a person: configs, and certificates by what they are. Pure. */
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import { commonName, nameOf, PemError, readCertificates, validity } from "../peer/certificate.ts";
+import { formatDate } from "../peer/expiry.ts";
 import { USERS_KEY } from "../peer/peer.ts";
 import { decodeFiles, readEntries } from "../peer/secret.ts";
 import { inLine, type Style } from "./style.ts";
@@ -48,7 +49,7 @@ export function describe(content: string): string {
   try {
     const [certificate, ...others] = readCertificates(content);
     if (!certificate) return "no certificate";
-    const until = validity(certificate).until.toISOString().slice(0, 10);
+    const until = formatDate(validity(certificate).until);
     const more = others.length > 0 ? ` and ${others.length} more` : "";
     return `${certificate.ca ? "CA" : "certificate"} ${commonName(certificate) ?? nameOf(certificate.subject)}${more}, until ${until}`;
   } catch (error) {

@@ -1,7 +1,9 @@
 /** The state of a mesh for people: a line for each cluster, the matrix of pairs, and mermaid. Pure. */
+import type { CertificateStatus } from "../mesh/certificates.ts";
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { findingsOf } from "../mesh/status-report.ts";
+import { formatExpiry } from "../peer/expiry.ts";
 import { showFindings } from "./findings.ts";
 import { count, enumerate, inLine, type Style } from "./style.ts";
 
@@ -56,12 +58,13 @@ function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): stri
   ];
   const lines = [`${title}: ${inLine(facts.join(", "))}, ${running}`];
   if (!wide) return lines;
-  const { namespace, authMode, maxConnectedClusters, endpoints = [], addresses = [] } = cluster;
+  const { namespace, authMode, maxConnectedClusters, endpoints = [], addresses = [], certificates = [] } = cluster;
   const details = [
     `namespace ${namespace}, authMode ${authMode ?? "unknown"}, max-connected-clusters ${maxConnectedClusters ?? "not set"}`,
     ...(endpoints.length > 0
       ? [`reached at ${endpoints.join(", ")}${addresses.length > 0 ? ` (${addresses.join(", ")})` : ""}`]
       : []),
+    ...(certificates.length > 0 ? [`certificates: ${certificates.map(describeCertificate).join(", ")}`] : []),
     ...pods.flatMap((pod) =>
       pod.containers.map(({ name, image, ready, waiting }) => {
         const state = ready ? "ready" : (waiting ?? "not ready");
@@ -70,6 +73,10 @@ function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): stri
     ),
   ];
   return [...lines, ...details.map((line) => style.dim(`  ${inLine(line)}`))];
+}
+
+function describeCertificate(certificate: CertificateStatus): string {
+  return `${certificate.use === "ca" ? "CA" : certificate.use} ${formatExpiry(certificate)}`;
 }
 
 /** A row for each importer, a column for each peer. */

@@ -47,7 +47,9 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "certificate-invalid": { each: true, text: (of) => `client certificates of ${of} are invalid` },
   "certificate-expired": { text: (of) => `client certificates of ${of} have expired` },
   "certificate-not-yet-valid": { text: (of) => `certificates of ${of} are not valid yet` },
-  "certificate-expires": { text: (of) => `client certificates of ${of} expire soon` },
+  "certificate-expires": { each: true, text: (of) => `client certificates of ${of} expire soon` },
+  "ca-expires": { each: true, text: (of) => `CAs of ${of} expire soon` },
+  "server-certificate-expires": { each: true, text: (of) => `server certificates of ${of} expire soon` },
   "certificate-not-signed": { text: (of) => `client certificates of ${of} are not signed by the peer's CA` },
   "certificate-usage": {
     text: (of, { usage }) => `certificates of ${of} lack an extended key usage${inBrackets(usage)}`,

@@ -1,5 +1,6 @@
 /** What peers answered, as lines for a person and as plain data. Pure. */
 import { formatHostPort } from "../peer/address.ts";
+import { formatExpiry } from "../peer/expiry.ts";
 import type { Finding } from "../peer/findings.ts";
 import type { AddressProbe, Kind, PeerProbe } from "../probe/probe.ts";
 import { STEPS, type StepName } from "../probe/steps.ts";
@@ -64,7 +65,7 @@ function about(addresses: readonly AddressProbe[]): string[] {
   const lines = addresses.flatMap((one) => {
     const { server, user, roles, heartbeatAge, id, counts, host, ip } = one;
     const name = host === ip ? [] : [`${host} at ${ip}`];
-    const shown = server ? [`server certificate ${server.subject}, until ${server.until}`] : [];
+    const shown = server ? [`server certificate ${server.subject}, ${formatExpiry(server)}`] : [];
     if (!counts || id === undefined) return one.failed && shown.length > 0 ? [[...name, ...shown].join(": ")] : [];
     return [
       `${host}: ${shown.join("")}`,

@@ -108,10 +108,135 @@ test("a client certificate renewed under the same CA is a warning", async (t) =>
   assert.deepEqual(said(await mesh.status()), ["c1 (c2): client-stale"]);
 });
 
-test("a certificate that expires soon", async (t) => {
-  const soon = new Date(Date.now() + 10 * 86_400_000);
-  const mesh = await joined(t, [{}, { pki: { notAfter: soon } }]);
-  assert.deepEqual(said(await mesh.status()), ["c1 (c2): certificate-expires"]);
+const inDays = (days: number) => new Date(Date.now() + days * 86_400_000 + 3_600_000);
+
+test("certificates that expire soon, each reported once: a client's by its importers, a server's by its cluster", async (t) => {
+  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20) } }]);
+  assert.deepEqual(said(await mesh.status()), ["c1 (c2): certificate-expires", "c2: server-certificate-expires"]);
+  assert.deepEqual(said(await mesh.status({ expiresWithin: 20 * 86_400_000 })), []);
+  const apart = await joined(t, [{}, { pki: { notAfter: inDays(20) } }], { apart: true });
+  assert.deepEqual(
+    said(await apart.status()).filter((line) => line.startsWith("c2: ")),
+    ["c2: certificate-expires", "c2: pod-not-ready", "c2: server-certificate-expires"],
+  );
+});
+
+test("a CA that expires soon", async (t) => {
+  const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(20) });
+  const mesh = await joined(t, [{}, { pki: { ca } }]);
+  const status = await mesh.status();
+  assert.deepEqual(said(status), ["c1 (c2): ca-expires"]);
+  const [one] = findingsOf(status);
+  assert.match(one?.message ?? "", /^the CA CN=Cilium CA expires in 20 days, on \d{4}-\d\d-\d\d$/);
+  assert.match(one?.remedy ?? "", /^clustermesh-secrets rotate c2 --context c1 --trust NEW-CA\.crt; /);
+});
+
+test("certificates that have expired in their cluster", async (t) => {
+  const mesh = await joined(t, [{}, {}], { apart: true });
+  const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(-3) });
+  mesh.rotate("c2", { ca, notBefore: inDays(-9), notAfter: inDays(-2) });
+  assert.deepEqual(
+    said(await mesh.status()).filter((line) => line.startsWith("c2: ")),
+    ["c2: ca-expired", "c2: certificate-expired", "c2: pod-not-ready", "c2: server-certificate-expired"],
+  );
+});
+
+test("the remedy renews where certificates are made, and brings them", async (t) => {
+  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20) } }]);
+  const mark = (metadata: KubernetesObject["metadata"] & { managedFields?: unknown }) => {
+    for (const name of ["clustermesh-apiserver-remote-cert", "clustermesh-apiserver-server-cert"]) {
+      mesh.change<KubernetesObject>("c2", "Secret", name, (object) => {
+        object.metadata = { ...object.metadata, annotations: {}, ...metadata, name };
+      });
+    }
+  };
+  const remedies = async () => {
+    const findings = findingsOf(await mesh.status());
+    return findings.map(({ code, remedy }) => [code, remedy]).sort();
+  };
+  const [client, server] = [
+    "clustermesh-secrets rotate c2 --context c1",
+    "clustermesh-secrets rotate c2 --all-contexts",
+  ];
+  const job =
+    "kubectl --context c2 --namespace kube-system create job renew-certificates --from=cronjob/clustermesh-apiserver-generate-certs && " +
+    "kubectl --context c2 --namespace kube-system wait --for=condition=complete job/renew-certificates";
+  const renew =
+    "helm upgrade cilium cilium/cilium --version 1.20.2 --reuse-values --namespace kube-system --kube-context c2";
+  const certgen = { manager: "cilium-certgen", operation: "Update", fieldsV1: { "f:data": {} } };
+  const unknown = "renew it in c2 (by clustermesh.apiserver.tls.auto.method: helm, cronJob or certmanager), then run: ";
+  const cases: [metadata: object, command: string][] = [
+    [
+      { annotations: { "meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": "kube-system" } },
+      `${renew} && `,
+    ],
+    [{ managedFields: [certgen] }, `${job} && `],
+    [{ managedFields: [{ ...certgen, fieldsV1: { "f:metadata": {} } }] }, unknown],
+    [
+      { annotations: { "meta.helm.sh/release-name": "cilium" }, labels: { "helm.toolkit.fluxcd.io/name": "cilium" } },
+      unknown,
+    ],
+    [{}, unknown],
+  ];
+  for (const [metadata, command] of cases) {
+    mark(metadata as KubernetesObject["metadata"]);
+    assert.deepEqual(await remedies(), [
+      ["certificate-expires", command + client],
+      ["server-certificate-expires", command + server],
+    ]);
+  }
+  mark({ annotations: { "cert-manager.io/certificate-name": "mesh cert" } } as unknown as KubernetesObject["metadata"]);
+  const [[, remedy] = []] = await remedies();
+  assert.equal(
+    remedy,
+    "cmctl renew 'mesh cert' --context c2 --namespace kube-system && " +
+      `kubectl --context c2 --namespace kube-system wait --for=condition=Issuing=false certificate/'mesh cert' && ${client}`,
+  );
+});
+
+test("an old certificate of a peer that has a new one only has to be brought", async (t) => {
+  const ca = makeCa({ cn: "Cilium CA", key: "ec" });
+  const mesh = await joined(t, [{}, { pki: { ca, notAfter: inDays(20) } }]);
+  mesh.rotate("c2", { ca });
+  const findings = findingsOf(await mesh.status());
+  assert.deepEqual(
+    findings.map(({ code }) => code),
+    ["certificate-expires", "client-stale"],
+  );
+  assert.equal(findings[0]?.remedy, "clustermesh-secrets rotate c2 --context c1");
+});
+
+test("a cluster's own certificates with their dates, for people and for programs", async (t) => {
+  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20), ca: makeCa({ cn: "CA", notAfter: inDays(40) }) } }]);
+  const status = await mesh.status();
+  const [, second] = status.clusters;
+  const date = (days: number) => inDays(days).toISOString().slice(0, 10);
+  assert.deepEqual(
+    second?.certificates?.map(({ use, until, days }) => [use, until, days]),
+    [
+      ["client", date(20), 20],
+      ["server", date(20), 20],
+      ["ca", date(40), 40],
+    ],
+  );
+  const style = styleFor({ isTTY: false } as never, {});
+  const wide = `certificates: client until ${date(20)} (20 days), server until ${date(20)} (20 days), CA until ${date(40)} (40 days)`;
+  assert.ok(
+    showStatus(status, style, true).some((line) => line.includes(wide)),
+    showStatus(status, style, true).join("\n"),
+  );
+  assert.ok(!showStatus(status, style).some((line) => line.includes("certificates:")));
+});
+
+test("a server certificate that may not be read is no finding", async (t) => {
+  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20) } }]);
+  mesh.remove("c2", "Secret", "clustermesh-apiserver-server-cert");
+  const status = await mesh.status();
+  assert.deepEqual(said(status), ["c1 (c2): certificate-expires"]);
+  assert.deepEqual(
+    status.clusters[1]?.certificates?.map(({ use }) => use),
+    ["client", "ca"],
+  );
 });
 
 test("ids, names and maxima that clash", async (t) => {

@@ -136,6 +136,7 @@ test("when a certificate is valid", () => {
     ["for long", at(-1), at(365), undefined, /^$/],
     ["for thirty days", at(-1), at(30, 5_000), undefined, /^$/],
     ["for a little less", at(-1), at(30, -5_000), "certificate-expires", /expires in 29 days, on \d{4}-\d\d-\d\d$/],
+    ["for a day", at(-1), at(1, 5_000), "certificate-expires", /in 1 day, on/],
     ["for an hour", at(-1), at(0, 3_600_000), "certificate-expires", /in 0 days/],
     ["until now", at(-1), at(0, -2_000), "certificate-expired", /expired on/],
     ["from tomorrow on", at(1), at(365), "certificate-not-yet-valid", /valid only from/],
@@ -149,6 +150,58 @@ test("when a certificate is valid", () => {
     assert.match(one?.message ?? "", message, what);
     assert.deepEqual(others, [], what);
   }
+});
+
+test("CAs that expire are warned of, unless others will do then", () => {
+  const at = (days: number) => new Date(NOW.getTime() + days * DAY);
+  const ca = (cn: string, days: number, options: Partial<CaOptions> = {}) =>
+    makeCa({ cn, notBefore: at(-9), notAfter: at(days), ...options });
+  const [soon, year] = [ca("soon", 20), ca("year", 365)];
+  const file = (issuer: Issuer, ...certificates: string[]): Partial<Peer> => ({
+    ca: { pem: certificates.join("") },
+    client: freshClient(issuer, { notAfter: at(900) }),
+  });
+  const middle = ca("middle", 20, { issuer: c2 });
+  const { cert: server } = issue(c2, { cn: "s", usage: "server", dns: ["c2.mesh.cilium.io"], notAfter: at(20) });
+  const table: [what: string, overrides: Partial<Peer>, expected: string[]][] = [
+    ["the only one", file(soon, soon.cert), ["ca-expires ca"]],
+    ["without a client certificate", { ca: { pem: soon.cert }, client: "importer" }, ["ca-expires ca"]],
+    [
+      "of two, the last to expire",
+      { ca: { pem: ca("a", 5).cert + ca("b", 9).cert }, client: "importer" },
+      ["ca-expires ca"],
+    ],
+    ["beside a new one", { ca: { pem: soon.cert + c2.cert }, client: "importer" }, []],
+    ["beside a new one, for a client certificate of the new", file(c2, soon.cert, c2.cert), []],
+    ["beside a new one, for a client certificate of the old", file(soon, soon.cert, c2.cert), ["ca-expires ca"]],
+    ["beside one that has expired", file(soon, soon.cert, ca("old", -2).cert), ["ca-expires ca"]],
+    ["one between", file(middle, c2.cert), ["certificate-expires client"]],
+    [
+      "the server's certificate as a CA",
+      { ca: { pem: server }, client: "importer" },
+      ["server-certificate-expires server"],
+    ],
+    ["in a year", file(year, year.cert), []],
+  ];
+  for (const [what, overrides, expected] of table) {
+    const found = judged(overrides).map(({ code, certificate }) => `${code} ${certificate?.use}`);
+    assert.deepEqual(found, expected, what);
+  }
+  const [one] = judged({ ca: { pem: ca("a", 5).cert + ca("b", 9).cert }, client: "importer" });
+  assert.match(one?.message ?? "", /^the CA CN=b expires in \d days, on \d{4}-\d\d-\d\d$/);
+  assert.match(one?.remedy ?? "", /rotate c2 --trust/);
+});
+
+test("how soon is asked for", () => {
+  const notAfter = new Date(NOW.getTime() + 20.5 * DAY);
+  const peer = peerOf("c2", 2, { client: freshClient(c2, { notAfter }) });
+  const within = (days: number) => codes(checkPeer(peer, NOW, { expiresWithin: days * DAY }));
+  assert.deepEqual([within(0), within(20), within(21)], [[], [], ["certificate-expires"]]);
+  assert.deepEqual(within(Number.POSITIVE_INFINITY), ["ca-expires", "certificate-expires"]);
+  const [one] = checkPeer(peer, NOW);
+  const { fingerprint, ...fact } = one?.certificate ?? { fingerprint: "" };
+  assert.deepEqual(fact, { use: "client", until: notAfter.toISOString().slice(0, 10), days: 20 });
+  assert.match(fingerprint, /^[0-9a-f]{64}$/);
 });
 
 test("a CA file is as good as the best of it, and the client certificate as its way up to one of them", () => {

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
+import type { CertificateFact } from "../../lib/peer/expiry.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers } from "../../lib/probe/probe.ts";
+import type { PkiOptions } from "../../lib/sandbox/chart.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
-import type { Sandbox } from "../../lib/sandbox/sandbox.ts";
+import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { peerIn, serving } from "../support/etcds.ts";
 
 async function probe(peer: Peer, options: Partial<ProbeOptions> = {}): Promise<PeerProbe> {
@@ -37,6 +39,26 @@ test("three addresses that answer: every step, and what the cluster says of itse
     assert.deepEqual([one.id, one.user, one.roles], [2, "remote", ["remote"]]);
     assert.deepEqual(one.counts, { nodes: addresses.length, identities: 1, endpoints: 1, services: 1 });
   }
+});
+
+test("a server certificate that expires is warned of once, however many addresses show it", async (t) => {
+  const notAfter = new Date(Date.now() + 20.5 * 86_400_000);
+  const clusters = (await servingClusters()).map((one) => ({ ...one, pki: { ...one.pki, notAfter } as PkiOptions }));
+  const sandbox = await startSandbox({ clusters });
+  t.after(() => sandbox.stop());
+  const peer = await peerIn(sandbox, "cluster2");
+  const options = {
+    remedyFor: ({ name }: Peer, { use }: CertificateFact) => `renew the ${use} certificate of ${name}`,
+  };
+  const { addresses, findings } = await probe(peer, options);
+  const until = notAfter.toISOString().slice(0, 10);
+  for (const { server } of addresses) assert.deepEqual([server?.until, server?.days], [until, 20]);
+  const served = findings.filter(({ code }) => code === "server-certificate-expires");
+  assert.deepEqual(
+    served.map(({ message, remedy }) => [message, remedy]),
+    [[`the server certificate expires in 20 days, on ${until}`, "renew the server certificate of cluster2"]],
+  );
+  assert.ok(!codes(await probe(peer, { expiresWithin: 20 * 86_400_000 })).includes("server-certificate-expires"));
 });
 
 test("what an etcd may say of its cluster", async (t) => {

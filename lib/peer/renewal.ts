@@ -1,0 +1,95 @@
+/** Commands that renew a cluster's certificates where they are made, and bring them to its importers. Pure. */
+import type { CertificateUse } from "./expiry.ts";
+import type { RemedyTemplate } from "./findings.ts";
+import { shellQuote } from "./shell.ts";
+
+/**
+ * What makes a certificate anew (`clustermesh.apiserver.tls.auto.method` of Cilium's chart): an upgrade of a Helm
+ * release, which renders it again; the chart's CronJob; or cert-manager, for a Certificate.
+ */
+export type RenewalMethod =
+  | { kind: "helm"; release: string; namespace: string }
+  | { kind: "cronJob"; name: string; namespace: string }
+  | { kind: "cert-manager"; certificate: string; namespace: string };
+
+/** How a cluster's certificate is renewed, as far as that is known. */
+export interface Renewal {
+  /** The cluster's name, or its context. */
+  cluster: string;
+  /** Its context; undefined if none is known. */
+  context?: string | undefined;
+  method?: RenewalMethod | undefined;
+  /** Cilium's version there, which an upgrade of its Helm release has to keep. */
+  version?: string | undefined;
+  /** The context of the importer that has the certificate; undefined for all of them. */
+  importer?: string | undefined;
+  /** Set if the cluster has a new one already, which only has to be brought. */
+  renewed?: boolean;
+}
+
+/**
+ * The remedy for a certificate that expires: the command that renews it where it is made, then the one that brings it
+ * to the importers. A new CA has to be trusted by the importers before it is used.
+ */
+export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemplate {
+  const { context, importer, method, renewed } = renewal;
+  const values = {
+    cluster: renewal.cluster,
+    context: shellQuote(context ?? renewal.cluster),
+    ...(importer !== undefined && { importer: shellQuote(importer) }),
+  };
+  const importers = importer === undefined ? "--all-contexts" : "--context {importer}";
+  const rotate = `clustermesh-secrets rotate {context} ${importers}`;
+  if (renewed) return { template: rotate, values };
+  if (use === "ca") {
+    return {
+      template: `${rotate} --trust NEW-CA.crt; then put the new CA and certificates of it into {cluster}, and run: ${rotate}`,
+      values,
+    };
+  }
+  if (!method || context === undefined) {
+    return {
+      template: `renew it in {cluster} (by clustermesh.apiserver.tls.auto.method: helm, cronJob or certmanager), then run: ${rotate}`,
+      values,
+    };
+  }
+  const { command, values: own } = renewalCommand(method, renewal);
+  return { template: `${command} && ${rotate}`, values: { ...values, ...own } };
+}
+
+/** The command that renews, and returns when it has. */
+function renewalCommand(
+  method: RenewalMethod,
+  { version }: Renewal,
+): { command: string; values: Record<string, string> } {
+  const values = { namespace: shellQuote(method.namespace) };
+  switch (method.kind) {
+    case "helm":
+      return {
+        command:
+          "helm upgrade {release} cilium/cilium --version {version} --reuse-values --namespace {namespace} " +
+          "--kube-context {context}",
+        values: {
+          ...values,
+          release: shellQuote(method.release),
+          ...(version !== undefined && { version: shellQuote(version) }),
+        },
+      };
+    case "cronJob": {
+      const kubectl = "kubectl --context {context} --namespace {namespace}";
+      return {
+        command:
+          `${kubectl} create job renew-certificates --from=cronjob/{cronJob} && ` +
+          `${kubectl} wait --for=condition=complete job/renew-certificates`,
+        values: { ...values, cronJob: shellQuote(method.name) },
+      };
+    }
+    case "cert-manager":
+      return {
+        command:
+          "cmctl renew {certificate} --context {context} --namespace {namespace} && " +
+          "kubectl --context {context} --namespace {namespace} wait --for=condition=Issuing=false certificate/{certificate}",
+        values: { ...values, certificate: shellQuote(method.certificate) },
+      };
+  }
+}

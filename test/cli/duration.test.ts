@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { UserError } from "../../lib/peer/errors.ts";
+import { duration, durationInDays } from "../../scripts/cli.ts";
+
+const HOUR = 3_600_000;
+
+test("a duration as kubectl reads it", () => {
+  const table: [text: string, milliseconds: number][] = [
+    ["30s", 30_000],
+    ["1m30s", 90_000],
+    ["500ms", 500],
+    ["1.5h", 1.5 * HOUR],
+    ["45", 45_000],
+    ["0", 0],
+  ];
+  for (const [text, milliseconds] of table) assert.equal(duration(text, "timeout"), milliseconds, text);
+});
+
+test("a duration in days", () => {
+  const table: [text: string, milliseconds: number][] = [
+    ["30d", 30 * 24 * HOUR],
+    ["0d", 0],
+    ["1d12h", 36 * HOUR],
+    ["36h", 36 * HOUR],
+    ["90m", 1.5 * HOUR],
+  ];
+  for (const [text, milliseconds] of table) assert.equal(durationInDays(text, "expires-within"), milliseconds, text);
+});
+
+test("what is no duration is refused with examples", () => {
+  const table: [read: typeof duration, text: string][] = [
+    ...["soon", "", "-5m", "5 m", "5x", "1d", "5m!", "m"].map((text): [typeof duration, string] => [duration, text]),
+    ...["30", "30s", "", "-1d", "d", "1 d", "30days", "1dd"].map((text): [typeof duration, string] => [
+      durationInDays,
+      text,
+    ]),
+  ];
+  for (const [read, text] of table) {
+    const examples = read === duration ? "30s, 5m" : "30d, 36h";
+    const message = `invalid duration ${JSON.stringify(text)} for --flag (examples: ${examples})`;
+    assert.throws(
+      () => read(text, "flag"),
+      (error) => error instanceof UserError && error.exitCode === 2 && error.message === message,
+      `${read.name} ${text}`,
+    );
+  }
+});
