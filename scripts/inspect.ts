@@ -1,7 +1,6 @@
 /** `clustermesh-secrets inspect`: would it connect, where to, and until when? Offline. */
 import { readPeers } from "../lib/exchange/files.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
-import type { FindingCode } from "../lib/peer/findings.ts";
 import { inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/show/inspect.ts";
 import { styleFor } from "../lib/show/style.ts";
@@ -41,20 +40,6 @@ const command: Command<typeof options> = {
 
 export const inspectCommand = runnable(command);
 
-/** What keeps a peer from being made out at all, so that nothing can be said of it. */
-const UNREADABLE: FindingCode[] = [
-  "unreadable",
-  "not-a-secret",
-  "encrypted-file",
-  "foreign-file",
-  "data-invalid",
-  "no-peer",
-  "config-invalid",
-  "file-missing",
-  "file-elsewhere",
-  "no-client-certificate",
-];
-
 async function runInspect(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   if (paths.length === 0) throw new UserError("no file was named; see --help", EXIT.refused);
@@ -68,7 +53,7 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
     const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);
     toStdout(lines.map((line) => `${line}\n`).join(""));
   }
-  if (inspection.findings.some(({ code }) => UNREADABLE.includes(code))) return EXIT.refused;
+  if (inspection.refused.length > 0) return EXIT.refused;
   const all = [...inspection.findings, ...inspection.peers.flatMap((peer) => peer.findings)];
   const poor = inspection.peers.some(({ verdict }) => verdict === "default-certificates");
   return poor || fails(all, args["fail-on"]) ? EXIT.findings : EXIT.done;

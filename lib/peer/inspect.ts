@@ -13,7 +13,7 @@ import {
   validity,
 } from "./certificate.ts";
 import { type Expiry, expiryOf, formatDate } from "./expiry.ts";
-import { dedupeFindings, type Finding, oneLine, told } from "./findings.ts";
+import { dedupeFindings, type Finding, type FindingCode, oneLine, told } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import type { Peer } from "./peer.ts";
 import { checkTogether, type SourcedPeer } from "./rules.ts";
@@ -62,6 +62,8 @@ export interface PeerReport {
 
 export interface Inspection {
   peers: PeerReport[];
+  /** Files that cannot be judged, or not all of them: peers in them are not among {@link peers}. */
+  refused: string[];
   /** What is about no one peer: files that cannot be read, and what does not fit together. */
   findings: Finding[];
 }
@@ -86,8 +88,23 @@ export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Find
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
     return { ...reportOf(sourced, own, now), verdict: verdictOf([...own, ...shared]) };
   });
-  return { peers: reports, findings: others };
+  const refused = new Set(others.filter(({ code }) => UNREADABLE.includes(code)).map(({ source }) => source));
+  return { peers: reports, refused: [...refused], findings: others };
 }
+
+/** What keeps a peer from being made out at all, so that nothing can be said of it. */
+const UNREADABLE: FindingCode[] = [
+  "unreadable",
+  "not-a-secret",
+  "encrypted-file",
+  "foreign-file",
+  "data-invalid",
+  "no-peer",
+  "config-invalid",
+  "file-missing",
+  "file-elsewhere",
+  "no-client-certificate",
+];
 
 function reportOf(
   { peer, source, layout = "other" }: SourcedPeer,

@@ -4,7 +4,7 @@ import type { Finding } from "../peer/findings.ts";
 import type { CertificateReport, Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
 import type { Layout } from "../peer/layout.ts";
 import { sharedFindings, showFindings } from "./findings.ts";
-import { enumerate, indented, inLine, type Style } from "./style.ts";
+import { count, enumerate, indented, inLine, type Style } from "./style.ts";
 
 /** More peers than this have a line each, unless more is asked for. */
 const MOST_BLOCKS = 20;
@@ -30,7 +30,7 @@ const VERDICTS: Record<Verdict, string> = {
  *
  * @param details every peer in full with all of its findings, however many there are.
  */
-export function showInspection({ peers, findings }: Inspection, style: Style, details = false): string[] {
+export function showInspection({ peers, refused, findings }: Inspection, style: Style, details = false): string[] {
   const full = details || peers.length <= MOST_BLOCKS;
   const all = [...peers.flatMap((peer) => peer.findings), ...findings];
   const apart = details ? new Set(findings) : full ? new Set([...sharedFindings(all), ...findings]) : new Set(all);
@@ -40,10 +40,18 @@ export function showInspection({ peers, findings }: Inspection, style: Style, de
   lines.push(...showFindings([...apart], style, details));
   if (apart.size > 0) lines.push("");
   if (!full) lines.push(style.dim("--details shows each peer in full"), "");
-  const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
-  const sum = `${good} of ${peers.length} would connect`;
-  lines.push(good === peers.length && peers.length > 0 ? style.green(sum) : style.red(sum));
+  lines.push(sum(peers, refused, style));
   return lines;
+}
+
+/** The last line: how many would connect, if all files were read; else first of all that they were not. */
+function sum(peers: readonly PeerReport[], refused: readonly string[], style: Style): string {
+  const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
+  const text = `${good} of ${peers.length} would connect`;
+  if (refused.length === 0) return good === peers.length && good > 0 ? style.green(text) : style.red(text);
+  const others = good === peers.length ? count(good, "other peer") : `${good} of ${count(peers.length, "other peer")}`;
+  const error = `${style.red("error")}: ${count(refused.length, "file")} cannot be judged`;
+  return peers.length === 0 ? error : `${error}; ${others} would connect`;
 }
 
 function title({ name, source, verdict }: PeerReport, style: Style): string {

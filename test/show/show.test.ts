@@ -66,7 +66,7 @@ test("a name with line breaks makes no lines of its own", () => {
   const pair = { importer: forged, peer: forged, configured: true, findings: [] };
   const shown: [what: string, lines: string[], most: number][] = [
     ["findings", showFindings(inspected.findings, plain), 2],
-    ["inspect", showInspection({ peers: [inspected], findings: [] }, plain), 11],
+    ["inspect", showInspection({ peers: [inspected], refused: [], findings: [] }, plain), 11],
     ["a change", [announceChange(forged, change, plain) ?? ""], 1],
     ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 2],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
