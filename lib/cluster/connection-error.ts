@@ -1,6 +1,7 @@
 /** Why an API server cannot be reached, in words for a person. */
 import { UserError } from "../peer/errors.ts";
 import type { Context } from "./kubeconfig.ts";
+import { describeNetworkError } from "./network-error.ts";
 
 /** The API server could not be reached, or did not answer. One line: what, where, why. */
 export class ConnectionError extends UserError {
@@ -30,8 +31,7 @@ const REASONS: Record<string, string> = {
 /** A failure of the connection as a ConnectionError, whose cause it is. What is a UserError already stays. */
 export function explain(error: unknown, context: Context): UserError {
   if (error instanceof UserError) return error;
-  const { code = "", message } = error as NodeJS.ErrnoException;
-  return cannotReach(context, reason(error) ?? (code === "" ? message : `${message} (${code})`), error);
+  return cannotReach(context, reason(error) ?? describeNetworkError(error as NodeJS.ErrnoException), error);
 }
 
 export function cannotReach({ server, name }: Context, why: string, cause?: unknown): ConnectionError {

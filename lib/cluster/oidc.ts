@@ -8,6 +8,7 @@ import { isMap, isSeq, parseDocument } from "yaml";
 import { UserError } from "../peer/errors.ts";
 import { CredentialsError } from "./credentials-error.ts";
 import { type AuthProvider, type Context, parseUrl } from "./kubeconfig.ts";
+import { describeNetworkError } from "./network-error.ts";
 import { bare, portOf, proxyFor, tunnel } from "./proxy.ts";
 import { replaceFile } from "./replace-file.ts";
 import { systemRoots } from "./roots.ts";
@@ -147,7 +148,7 @@ async function asker({ config }: AuthProvider, context: Context, env: NodeJS.Pro
         }
       });
       asking.on("timeout", () => asking.destroy(new Error(`no answer within ${TIMEOUT / 1000} s`)));
-      asking.on("error", (error: NodeJS.ErrnoException) => fail(`cannot be asked (${error.code ?? error.message})`));
+      asking.on("error", (error: NodeJS.ErrnoException) => fail(`cannot be reached: ${describeNetworkError(error)}`));
       asking.end(body);
     });
   };

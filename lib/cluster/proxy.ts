@@ -4,6 +4,7 @@ import { request as secureRequest } from "node:https";
 import { BlockList, isIP, type Socket } from "node:net";
 import { ConnectionError } from "./connection-error.ts";
 import { type Context, KubeconfigError, parseUrl } from "./kubeconfig.ts";
+import { describeNetworkError } from "./network-error.ts";
 import { systemRoots } from "./roots.ts";
 import { socksTunnel } from "./socks.ts";
 
@@ -129,7 +130,7 @@ export async function tunnel(proxy: URL, host: string, port: number, options: Tu
       refuse(statusCode);
     });
     connecting.once("error", (error: NodeJS.ErrnoException) =>
-      reject(new ConnectionError(`proxy ${proxy.host} cannot be reached (${error.code || error.message})`)),
+      reject(new ConnectionError(`proxy ${proxy.host} cannot be reached: ${describeNetworkError(error)}`)),
     );
     connecting.end();
   });

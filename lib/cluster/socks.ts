@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, isIPv4, isIPv6, type Socket } from "node:net";
 import { ConnectionError } from "./connection-error.ts";
+import { describeNetworkError } from "./network-error.ts";
 
 /** What a proxy answers to a request, by RFC 1928, section 6. */
 const REPLIES = [
@@ -60,8 +61,8 @@ export async function socksTunnel(proxy: URL, host: string, port: number, signal
   } catch (error) {
     socket.destroy();
     if (error instanceof ConnectionError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new ConnectionError(`proxy ${proxy.host} cannot be reached (${code ?? message})`, { cause: error });
+    const why = describeNetworkError(error as NodeJS.ErrnoException);
+    throw new ConnectionError(`proxy ${proxy.host} cannot be reached: ${why}`, { cause: error });
   } finally {
     signal?.removeEventListener("abort", abort);
   }

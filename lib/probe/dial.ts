@@ -3,6 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
+import { describeNetworkError } from "../cluster/network-error.ts";
 import { covers, nameOf, subjectAltNames, validity } from "../peer/certificate.ts";
 import { certificateFact, type Expiry, expiryOf, formatDate } from "../peer/expiry.ts";
 import type { FindingCode } from "../peer/findings.ts";
@@ -54,7 +55,8 @@ function openTcp(ip: string, port: number, signal: AbortSignal): Promise<Socket>
     const socket = netConnect({ host: ip, port });
     signal.addEventListener("abort", () => socket.destroy(), { once: true });
     socket.once("connect", () => resolve(socket));
-    socket.once("error", ({ code = "failed" }: NodeJS.ErrnoException) => {
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      const { code } = error;
       if (code === "ECONNREFUSED") {
         reject(
           new Failed(
@@ -66,7 +68,8 @@ function openTcp(ip: string, port: number, signal: AbortSignal): Promise<Socket>
       } else if (code === "ETIMEDOUT") {
         reject(new Failed("connection-timeout", "does not answer", FIREWALL));
       } else {
-        reject(new Failed("connection-failed", `cannot be reached: ${code}`, "is there a route to it from here?"));
+        const why = describeNetworkError(error);
+        reject(new Failed("connection-failed", `cannot be reached: ${why}`, "is there a route to it from here?"));
       }
     });
   });
@@ -99,7 +102,7 @@ async function openTls(
     signal.addEventListener("abort", () => secure.destroy(), { once: true });
     secure.once("secureConnect", resolve);
     secure.once("error", (error: NodeJS.ErrnoException) => reject(refusal(error) ?? notTls(error)));
-    secure.once("close", () => reject(notTls({ code: "closed" })));
+    secure.once("close", () => reject(closedBeforeTls()));
   });
   const certificate = secure.getPeerX509Certificate();
   if (!certificate) throw new Failed("not-tls", "shows no certificate", NOT_THE_PORT);
@@ -124,9 +127,10 @@ async function openTls(
     );
   }
   if (!secure.authorized) {
+    const why = describeNetworkError({ code: String(secure.authorizationError), message: "" });
     throw new Failed(
       "server-ca-unknown",
-      `shows a server certificate of ${issuer}, which the peer's CA did not sign (${secure.authorizationError})`,
+      `shows a server certificate of ${issuer}, which the peer's CA did not sign (${why})`,
       "the CA was changed there, or this is another server: extract the peer anew",
     );
   }
@@ -146,10 +150,14 @@ export function describeServer(certificate: X509Certificate, now: Date): ServerC
 
 const NOT_THE_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";
 
-function notTls({ code = "failed" }: { code?: string | undefined }): Failed {
-  return code === "closed" || code === "ECONNRESET"
-    ? new Failed("not-tls", "ends the connection before TLS stands", NOT_THE_PORT)
-    : new Failed("not-tls", `does not speak TLS (${code})`, NOT_THE_PORT);
+function notTls(error: NodeJS.ErrnoException): Failed {
+  return error.code === "ECONNRESET"
+    ? closedBeforeTls()
+    : new Failed("not-tls", `does not speak TLS (${describeNetworkError(error)})`, NOT_THE_PORT);
+}
+
+function closedBeforeTls(): Failed {
+  return new Failed("not-tls", "ends the connection before TLS stands", NOT_THE_PORT);
 }
 
 /** An alert about the client certificate, as a server may send it within the handshake or after it. */

@@ -1,6 +1,7 @@
 /** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
 import type { X509Certificate } from "node:crypto";
 import { limited } from "../cluster/limited.ts";
+import { describeNetworkError } from "../cluster/network-error.ts";
 import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
 import { certificateUser } from "../peer/certificate.ts";
 import { checkValidity, type ExpiryOptions } from "../peer/check-expiry.ts";
@@ -191,10 +192,10 @@ async function resolved(host: string, resolve: ProbeOptions["resolve"]): Promise
   try {
     return await resolve(host);
   } catch (error) {
-    const { code = "failed" } = error as NodeJS.ErrnoException;
+    const why = describeNetworkError(error as NodeJS.ErrnoException);
     throw new Failed(
       "name-not-resolved",
-      `${host} has no host alias, and DNS does not know it here (${code})`,
+      `${host} has no host alias, and DNS does not know it here (${why})`,
       "extract the peer anew, so that its file tells the addresses",
     );
   }
