@@ -9,7 +9,7 @@ import { writePeerFile } from "../lib/peer/secret.ts";
 import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
 import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
-import { warn } from "./terminal.ts";
+import { note, warn } from "./terminal.ts";
 
 const options = {
   context: { type: "string", describe: "context of the cluster; else the current one", completes: "contexts" },
@@ -99,6 +99,7 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
       clusterIp: args["cluster-ip"],
       resolve: addressesOf,
       warn,
+      note,
     });
     const secret = writePeerFile(peer);
     const text =

@@ -19,6 +19,11 @@ export function warn(line: string): void {
   tell(`${style.yellow("warning")}: ${inLine(line)}`);
 }
 
+/** Tells a person of something that is normal, and passes by itself or with what comes next. */
+export function note(line: string): void {
+  tell(`${style.dim("note")}: ${inLine(line)}`);
+}
+
 /** Tells what `--debug` shows, with the milliseconds since the process started. */
 export function traced(line: string): void {
   tell(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${inLine(line)}`));

@@ -36,7 +36,7 @@ import { externalKvstore, GUESS, locate, notInstalled, readPods } from "./locate
 import { readNodes } from "./nodes.ts";
 import { renewalMethodOf } from "./renewal.ts";
 import { type ExternalSource, type FileSource, mountedFolder, podTemplate } from "./volumes.ts";
-import { waitingFor } from "./waiting.ts";
+import { awaitsFirstImport, waitingFor } from "./waiting.ts";
 
 const CONFIG = "cilium-config";
 
@@ -103,6 +103,8 @@ export interface Installation {
   secrets: Map<string, V1Secret | undefined>;
   /** What the clustermesh-apiserver waits for, if it does: "for …" or "to …". Not known for an import. */
   waiting: string | undefined;
+  /** Whether it waits for the first import, which is normal. */
+  awaitsFirstImport: boolean;
 }
 
 /**
@@ -188,10 +190,13 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     takesUsers: takesUsers(deployment),
     secrets: new Map(named.secrets.map(([name, result]) => [name, need(result)])),
     waiting: undefined,
+    awaitsFirstImport: false,
   };
   if (forExtract) {
     const pods = named.pods && permitted(named.pods);
-    installation.waiting = pods && waitingFor(pods, isForbidden(named.users) ? undefined : users !== undefined);
+    const hasUsers = isForbidden(named.users) ? undefined : users !== undefined;
+    installation.waiting = pods && waitingFor(pods, hasUsers);
+    installation.awaitsFirstImport = pods !== undefined && awaitsFirstImport(pods, hasUsers);
     const { held, names, hiddenBy } = serverCertificate(
       server ?? { value: undefined },
       sources,

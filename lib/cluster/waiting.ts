@@ -12,9 +12,8 @@ import { volumeObjects } from "./volumes.ts";
 export function waitingFor(pods: readonly V1Pod[], hasUsers: boolean | undefined): string | undefined {
   if (pods.some(isReady)) return undefined;
   if (pods.length === 0) return "for a first pod: there is none";
-  const required = pods.flatMap(({ spec }) => volumeObjects(spec)).some((one) => isUsers(one) && !one.optional);
-  if (required && hasUsers === false) {
-    return `for ConfigMap ${USERS_CONFIG_MAP}, which the first import into this cluster creates`;
+  if (awaitsFirstImport(pods, hasUsers)) {
+    return `for configmap/${USERS_CONFIG_MAP} (created by the first import into this cluster)`;
   }
   const unscheduled = pods
     .flatMap(({ status }) => status?.conditions ?? [])
@@ -24,6 +23,12 @@ export function waitingFor(pods: readonly V1Pod[], hasUsers: boolean | undefined
     .flatMap(({ status }) => [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])])
     .find(({ state }) => state?.waiting?.reason);
   return held ? `for container ${held.name}: ${held.state?.waiting?.reason}` : "to be ready";
+}
+
+/** Whether it waits for the first import, as every new cluster does from Cilium 1.19 on. Parameters as above. */
+export function awaitsFirstImport(pods: readonly V1Pod[], hasUsers: boolean | undefined): boolean {
+  const required = pods.flatMap(({ spec }) => volumeObjects(spec)).some((one) => isUsers(one) && !one.optional);
+  return required && hasUsers === false && !pods.some(isReady);
 }
 
 const isUsers = ({ kind, name }: { kind: string; name: string }) => kind === "ConfigMap" && name === USERS_CONFIG_MAP;

@@ -19,6 +19,8 @@ export interface PeerOptions extends EndpointOptions {
 export interface ExtractOptions extends PeerOptions {
   namespace?: string | undefined;
   service?: string | undefined;
+  /** Told what is normal and passes; by default as a warning. */
+  note?(line: string): void;
   /** How long to wait for a load balancer's address, in milliseconds; 0 for not at all. */
   waitTimeout: number;
   /** With the certificate of external workloads instead of the one for peers. */
@@ -50,7 +52,8 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
           EXIT.failed,
         );
       }
-      if (!told) warn(`${error.message.replace(/;.*/, "")}; waiting`);
+      const note = options.note ?? warn;
+      if (!told) note(`${error.message.replace(/;.*/, "")}; waiting`);
       await sleep(Math.min(2_000, Math.max(0, deadline - Date.now())));
     }
   }
@@ -75,7 +78,8 @@ async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise
         `names ${installation.serverNames.join(", ")} (set others with --server-name)`,
     );
   }
-  if (waiting !== undefined) warn(`the ${APISERVER} of ${facts.name} is not running yet: it waits ${waiting}`);
+  const log = installation.awaitsFirstImport ? (options.note ?? warn) : warn;
+  if (waiting !== undefined) log(`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`);
   return peer;
 }
 

@@ -151,8 +151,9 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
       const message = `its ${APISERVER} does not run: it waits ${installation.waiting}`;
-      const creates = /clustermesh-remote-users/.test(installation.waiting);
-      const remedy = creates ? `import a peer's file: import-secrets --context ${source} FILE` : "look at its pods";
+      const remedy = installation.awaitsFirstImport
+        ? `import a peer's file: import-secrets --context ${source} FILE`
+        : "look at its pods";
       findings.push(finding("pod-not-ready", place, message, remedy));
     }
     const status: ClusterStatus = {

@@ -369,7 +369,7 @@ test("a default install of 1.19 and 1.20 is read while its pod waits for the use
   for (const version of ["1.19", "1.20"]) {
     const cluster = await startCluster(t, describe({ version }));
     const { installation } = await read(cluster);
-    assert.match(installation.waiting ?? "", /^for ConfigMap clustermesh-remote-users, which the first import/);
+    assert.match(installation.waiting ?? "", /^for configmap\/clustermesh-remote-users \(created by the first import/);
     assert.equal(installation.pods()[0]?.spec?.nodeName, "node1");
   }
   const crashing = await startCluster(t, describe({ podReady: false }));

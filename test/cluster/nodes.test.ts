@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Node, V1Pod } from "@kubernetes/client-node";
 import { nodeInfo } from "../../lib/cluster/nodes.ts";
-import { waitingFor } from "../../lib/cluster/waiting.ts";
+import { awaitsFirstImport, waitingFor } from "../../lib/cluster/waiting.ts";
 
 // As JSON brings it: times are texts.
 function nodeOf(by: (node: V1Node) => void = () => {}): V1Node {
@@ -79,7 +79,10 @@ test("what the clustermesh-apiserver waits for", () => {
   const ready = podOf(status({ conditions: [{ type: "Ready", status: "True" }] }));
   assert.equal(waitingFor([ready], true), undefined);
   assert.equal(waitingFor([podOf(status(creating)), ready], false), undefined);
-  assert.match(waitingFor([podOf(status(creating))], false) ?? "", /^for ConfigMap clustermesh-remote-users/);
+  assert.match(waitingFor([podOf(status(creating))], false) ?? "", /^for configmap\/clustermesh-remote-users/);
+  assert.equal(awaitsFirstImport([podOf(status(creating))], false), true);
+  assert.equal(awaitsFirstImport([podOf(status(creating)), ready], false), false);
+  assert.equal(awaitsFirstImport([podOf(status(creating))], undefined), false);
   assert.equal(waitingFor([podOf(status(creating))], true), "for container etcd: ContainerCreating");
   assert.equal(waitingFor([podOf(status(creating))], undefined), "for container etcd: ContainerCreating");
   assert.equal(waitingFor([podOf(status(creating), true)], false), "for container etcd: ContainerCreating");

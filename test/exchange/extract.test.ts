@@ -121,14 +121,22 @@ test("what may not be read is an error only where the endpoint needs it", async 
 });
 
 test("a default install whose pod waits is extracted, and what it waits for is said once", async (t) => {
-  const { peer, warnings } = await run(await startCluster(t, describe({ version: "1.20" })));
+  const notes: string[] = [];
+  const note = (line: string) => notes.push(line);
+  const { peer, warnings } = await run(await startCluster(t, describe({ version: "1.20" })), { note });
   assert.equal(peer.name, "cluster2");
-  assert.deepEqual(
-    warnings.filter((line) => /waits/.test(line)),
-    [
-      "the clustermesh-apiserver of cluster2 is not running yet: it waits for ConfigMap clustermesh-remote-users, which the first import into this cluster creates",
-    ],
-  );
+  assert.deepEqual(notes, [
+    "cluster2: clustermesh-apiserver is not running yet: waiting for configmap/clustermesh-remote-users (created by the first import into this cluster)",
+  ]);
+  assert.deepEqual(warnings, []);
+});
+
+test("a pod that waits for something else is a warning", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.18", podReady: false }));
+  const { warnings } = await run(cluster, { note: () => assert.fail("it is not normal") });
+  assert.deepEqual(warnings, [
+    "cluster2: clustermesh-apiserver is not running yet: waiting for container etcd: ContainerCreating",
+  ]);
 });
 
 test("a load balancer's address is waited for, and not for ever", async (t) => {
@@ -259,7 +267,7 @@ test("certificates by CSI volumes: the keyless form, with the chart's names, and
       const back = readPeerFile(writePeerFile(peer), "f");
       assert.deepEqual([back.findings, back.peers], [[], [peer]]);
       assert.equal((await run(cluster)).text, text, "the same bytes");
-      const said = warnings.filter((line) => !/waits/.test(line));
+      const said = warnings.filter((line) => !/is not running yet/.test(line));
       assert.equal(said.length, 2, said.join("\n"));
       assert.match(
         said[1] ?? "",

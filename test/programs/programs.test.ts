@@ -105,7 +105,7 @@ describe("the built programs", () => {
 
   test("a default install of 1.20 is extracted while its pod waits, and the first import starts it", async () => {
     const { stderr } = await extract(["--context", "cluster3"]);
-    assert.match(stderr, /waits for ConfigMap clustermesh-remote-users/);
+    assert.match(stderr, /^note: .* waiting for configmap\/clustermesh-remote-users/);
     const { code, stderr: said } = await imports(["--context", "cluster3", "cluster1.json", "cluster3.json"]);
     assert.equal(code, 0, said);
     assert.match(said, /added cluster1/);
