@@ -1,5 +1,4 @@
 /** `extract-secret`: cluster -> file. */
-import { fstatSync } from "node:fs";
 import { ADDRESS_TYPES, type AddressType } from "../lib/cluster/endpoint.ts";
 import { parseServerName } from "../lib/cluster/server-certificate.ts";
 import { EXTRACT_DEFAULTS, extract } from "../lib/exchange/extract.ts";
@@ -9,7 +8,7 @@ import { writePeerFile } from "../lib/peer/secret.ts";
 import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
 import { toStdout } from "./streams.ts";
 import { addressesOf, connectFor, contextsOf } from "./targets.ts";
-import { note, warn } from "./terminal.ts";
+import { note, warn, warnOfKey } from "./terminal.ts";
 
 const options = {
   context: { type: "string", describe: "context of the cluster; else the current one", completes: "contexts" },
@@ -110,7 +109,7 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
       await writePrivately(args["output-file"], text);
     } else {
       toStdout(text);
-      if (peer.client !== "importer") warnOfKey();
+      if (peer.client !== "importer") warnOfKey("--output-file FILE writes one that only you can read");
     }
     return EXIT.done;
   } finally {
@@ -140,14 +139,4 @@ function serverNameOf(text: string): string {
     );
   }
   return name;
-}
-
-/** The output holds a private key: that is said where others may see it. */
-function warnOfKey(): void {
-  const { isTTY } = process.stdout;
-  const stat = isTTY ? undefined : fstatSync(1);
-  if (isTTY || (stat?.isFile() && (stat.mode & 0o044) !== 0)) {
-    const where = isTTY ? "stands on your terminal" : "stands in a file that others may read";
-    warn(`a private key ${where}; --output-file FILE writes one that only you can read`);
-  }
 }

@@ -39,7 +39,7 @@ const options = {
     type: "string",
     alias: "o",
     choices: ["json", "yaml"],
-    describe: "print the objects as they are then stored; they hold private keys",
+    describe: "print the objects, as they can be applied; they may hold private keys",
   },
   ...clusterOptions,
 } as const;

@@ -36,6 +36,13 @@ export function toStdout(data: string | Buffer): void {
   }
 }
 
+/** Where others may see what is written to stdout; undefined if that is a file of one's own, or a pipe. */
+export function publicStdout(): "terminal" | "file" | undefined {
+  if (process.stdout.isTTY) return "terminal";
+  const status = fstatSync(1);
+  return status.isFile() && (status.mode & 0o044) !== 0 ? "file" : undefined;
+}
+
 /** Ends the process as soon as what was written is out. */
 export function endWith(code: number): void {
   process.exitCode = code;

@@ -1,5 +1,6 @@
 /** Talking to a person: data alone goes to stdout, everything else to stderr. */
 import { harmless, inLine, type Style, styleFor } from "../lib/show/style.ts";
+import { publicStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
 
@@ -17,6 +18,19 @@ export function tell(line: string): void {
 /** Tells a person of something that is not as it should be, and goes on. */
 export function warn(line: string): void {
   tell(`${style.yellow("warning")}: ${inLine(line)}`);
+}
+
+/**
+ * Warns if a private key that was printed can be seen by others.
+ *
+ * @param remedy what to do about it.
+ */
+export function warnOfKey(remedy: string): void {
+  const where = publicStdout();
+  if (where === undefined) return;
+  warn(
+    `a private key ${where === "terminal" ? "stands on your terminal" : "stands in a file that others may read"}; ${remedy}`,
+  );
 }
 
 /** Tells a person of something that is normal, and passes by itself or with what comes next. */

@@ -10,7 +10,7 @@ import { announceChange, showDisruptions, showPlan, showReports } from "../lib/s
 import { styleFor } from "../lib/show/style.ts";
 import type { Arguments } from "./cli.ts";
 import { toStdout } from "./streams.ts";
-import { agreed, choose, interruptible, style, tell } from "./terminal.ts";
+import { agreed, choose, interruptible, style, tell, warnOfKey } from "./terminal.ts";
 
 /** `--details` of the commands whose reports are otherwise summed up. */
 export const detailsOption = {
@@ -113,6 +113,7 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
       users: args.users,
       restarts: args["restart-agents"] ? "all" : args.restarts ? "deployments" : "none",
       takeOwnership: args["take-ownership"],
+      previewOnly: !writing,
       now: new Date(),
     },
     dryRun,
@@ -163,7 +164,7 @@ export async function print(
   reports: readonly TargetReport[],
   { diff, output }: { diff: boolean; output?: string | undefined },
 ): Promise<void> {
-  const { showDiff, showDocuments } = await import("../lib/show/preview.ts");
+  const { holdsPrivateKey, showDiff, showDocuments } = await import("../lib/show/preview.ts");
   const onStdout = styleFor(process.stdout, process.env);
   for (const report of reports) {
     if (report.state === "failed") continue;
@@ -172,6 +173,8 @@ export async function print(
       : [showDocuments(report.previews, report.source, output as "json" | "yaml")];
     toStdout(text.join(""));
   }
+  const printed = diff ? [] : reports.flatMap((report) => (report.state === "failed" ? [] : report.previews));
+  if (printed.some(holdsPrivateKey)) warnOfKey("run umask 077 before, or encrypt what is printed in a pipe");
 }
 
 /** As kubectl diff: 0 where nothing differs, 1 where something does, 2 in any trouble. */

@@ -28,6 +28,8 @@ export interface PlanOptions {
   migrate?: boolean;
   /** Write the config Secrets even where somebody else owns them. */
   takeOwnership?: boolean;
+  /** Nothing is going to be written, so that an owner is no reason to refuse: it is warned of. */
+  previewOnly?: boolean;
   /** What `--endpoint` says of peers, by name; null takes back what it said before. */
   endpoints?: ReadonlyMap<string, GivenEndpoint | null>;
   /** The time to judge standing peers' certificates by. */
@@ -281,7 +283,7 @@ function planSecrets(
   peers: readonly Peer[],
   drop: ReadonlySet<string>,
   facts: ReadonlyMap<string, PeerRecord>,
-  { migrate: anew = false, takeOwnership = false }: PlanOptions,
+  { migrate: anew = false, takeOwnership = false, previewOnly = false }: PlanOptions,
   result: Plan,
 ): void {
   const { agents, kvstoremesh, remote } = standing;
@@ -295,7 +297,7 @@ function planSecrets(
     follows = false,
   ) => {
     merges.push(merged);
-    const done = planSecret(name, target, secret, merged, records, { follows, takeOwnership });
+    const done = planSecret(name, target, secret, merged, records, { follows, takeOwnership, previewOnly });
     if (done.change) result.changes.push(done.change);
     if (done.cleaned) result.cleaned.push(name);
     result.findings.push(...done.findings);

@@ -57,7 +57,8 @@ export interface SecretPlan {
  * The change that brings a Secret to what was merged.
  *
  * @param records what is known of the peers in it.
- * @param follows whether the plan has changed the Secret before.
+ * @param options.follows whether the plan has changed the Secret before.
+ * @param options.previewOnly whether nothing is going to be written, so that an owner is only warned of.
  */
 export function planSecret(
   name: string,
@@ -65,7 +66,11 @@ export function planSecret(
   { secret, annotations: old }: Pick<OpenSecret, "secret" | "annotations">,
   { changes, files }: Merged,
   records: ReadonlyMap<string, PeerRecord>,
-  { follows = false, takeOwnership = false }: { follows?: boolean; takeOwnership?: boolean },
+  {
+    follows = false,
+    takeOwnership = false,
+    previewOnly = false,
+  }: { follows?: boolean; takeOwnership?: boolean; previewOnly?: boolean },
 ): SecretPlan {
   const kept = new Map([...records].filter(([peer]) => files.has(peer)));
   const ours: Record<string, string | null> = {};
@@ -81,7 +86,16 @@ export function planSecret(
   }
 
   const findings: Finding[] = [];
-  if (owner) findings.push(ownedByOther(name, source, owner, takeOwnership, facts));
+  if (owner) {
+    const place = { source, key: name };
+    findings.push(
+      takeOwnership
+        ? takenFromOther(place, owner, facts)
+        : previewOnly
+          ? wouldBeRefused(place, owner)
+          : ownedByOther(place, owner),
+    );
+  }
   if (secret?.immutable && changes.size > 0) findings.push(isImmutable(`Secret ${name}`, { source, key: name }));
   const metadata: MetadataPatch = { ...taken, annotations: { ...taken?.annotations, ...ours } };
   const annotations = patched(old, metadata.annotations);
@@ -109,33 +123,29 @@ export function isImmutable(what: string, place: Place): Finding {
   return finding("immutable", place, `${what} is immutable`, remedy);
 }
 
-function ownedByOther(
-  name: string,
-  source: string,
-  { kind, what, wayOut }: Owner,
-  take: boolean,
-  { version }: Target["facts"],
-): Finding {
-  const place = { source, key: name };
+function takenFromOther(place: Place, { kind, what, wayOut }: Owner, { version }: Target["facts"]): Finding {
   const aliases =
     kind === "Helm release" && versionAtLeast(version, "1.20") !== true
       ? ", and import the files of all peers right after that upgrade: it takes the chart's host aliases out of the workloads"
       : "";
-  return take
-    ? finding(
-        "owner-resets",
-        place,
-        `Secret ${name} is taken from ${what}, which may write it again`,
-        `now ${wayOut}${aliases}`,
-        { data: { owner: what, taken: "true" } },
-      )
-    : finding(
-        "owned-by-other",
-        place,
-        `Secret ${name} belongs to ${what}, which would undo what is written`,
-        `take it with --take-ownership, and then ${wayOut}: the other way round it is deleted`,
-        { data: { owner: what } },
-      );
+  const message = `Secret ${place.key} is taken from ${what}, which may write it again`;
+  return finding("owner-resets", place, message, `now ${wayOut}${aliases}`, { data: { owner: what, taken: "true" } });
+}
+
+function ownedByOther(place: Place, owner: Owner): Finding {
+  const message = `Secret ${place.key} belongs to ${owner.what}, which would undo what is written`;
+  return finding("owned-by-other", place, message, takeIt(owner), { data: { owner: owner.what } });
+}
+
+/** The same as a warning, for a preview. */
+function wouldBeRefused(place: Place, owner: Owner): Finding {
+  const message = `Secret ${place.key} belongs to ${owner.what}, so that an import would be refused`;
+  const remedy = `have ${owner.what} write it, or ${takeIt(owner)}`;
+  return finding("owner-resets", place, message, remedy, { data: { owner: owner.what } });
+}
+
+function takeIt({ wayOut }: Owner): string {
+  return `take it with --take-ownership, and then ${wayOut}: the other way round it is deleted`;
 }
 
 function checkSize(

@@ -101,17 +101,47 @@ function publicHalf(content: Buffer): Buffer {
   }
 }
 
-/** The objects as documents of their own, each with its context in an annotation. They hold what the Secrets hold. */
+/** Fields of metadata that the API server sets: what is applied with them conflicts, or is another object. */
+const SERVER_FIELDS = [
+  "uid",
+  "resourceVersion",
+  "creationTimestamp",
+  "generation",
+  "managedFields",
+  "selfLink",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+] as const;
+
+/** Annotations that controllers set on workloads. */
+const CONTROLLER_ANNOTATIONS = ["deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];
+
+/**
+ * The objects as documents of their own, each with its context in an annotation: as they can be kept in Git and applied,
+ * so without what the API server and controllers set. They hold what the Secrets hold.
+ */
 export function showDocuments(previews: readonly Preview[], context: string, format: "json" | "yaml"): string {
   return previews
     .map(({ kind, after }) => {
-      const { managedFields: _, annotations, ...rest } = after.metadata ?? {};
       const apiVersion = kind === "Secret" || kind === "ConfigMap" ? "v1" : "apps/v1";
-      const metadata = { ...rest, annotations: { ...annotations, [CONTEXT]: context } };
-      const object = { ...after, apiVersion, kind, metadata };
+      const { status: _, ...desired } = after as typeof after & { status?: unknown };
+      const annotations = { ...without(after.metadata?.annotations ?? {}, CONTROLLER_ANNOTATIONS), [CONTEXT]: context };
+      const metadata = { ...without(after.metadata ?? {}, SERVER_FIELDS), annotations };
+      const object = { ...desired, apiVersion, kind, metadata };
       return format === "json"
         ? `${JSON.stringify(object, null, 2)}\n`
         : `---\n${stringify(object, { lineWidth: 0, version: "1.1" })}`;
     })
     .join("");
+}
+
+function without<T extends object>(fields: T, names: readonly string[]): Partial<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name))) as Partial<T>;
+}
+
+/** Whether an object, as it would be printed, holds a private key. */
+export function holdsPrivateKey({ kind, after }: Preview): boolean {
+  if (kind !== "Secret") return false;
+  const { files } = decodeFiles(after as V1Secret, { source: "" });
+  return [...files.values()].some((content) => content.includes("PRIVATE KEY-----"));
 }

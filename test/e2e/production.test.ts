@@ -426,8 +426,9 @@ function documents(text: string, format: "yaml" | "json"): Document[] {
 }
 
 /** An object without what each write gives it anew. */
-function comparable({ metadata = {}, ...rest }: V1Secret): object {
+function comparable({ metadata = {}, status: _status, ...rest }: V1Secret & { status?: unknown }): object {
   const { resourceVersion: _, uid: _uid, creationTimestamp: _created, managedFields: _managed, ...others } = metadata;
-  const { "clustermesh-secrets/context": _context, ...annotations } = others.annotations ?? {};
-  return { ...rest, metadata: { ...others, annotations } };
+  const { generation: _generation, ...kept } = others;
+  const { "clustermesh-secrets/context": _context, ...annotations } = kept.annotations ?? {};
+  return { ...rest, metadata: { ...kept, annotations } };
 }

@@ -141,6 +141,13 @@ test("a Secret that somebody else owns is refused, naming the owner and the way 
     /--take-ownership, and then set clustermesh\.config\.enabled=false in its values: the other/,
   );
 
+  const previewed = run(target, [c2], { previewOnly: true });
+  assert.deepEqual(codes(previewed), ["warning owner-resets"], "nothing is written, so nothing is refused");
+  const [warning] = previewed.findings;
+  assert.match(warning?.message ?? "", /belongs to Helm release cilium, so that an import would be refused$/);
+  assert.match(warning?.remedy ?? "", /^have Helm release cilium write it, or take it with --take-ownership/);
+  assert.deepEqual(previewed.changes.length, refused.changes.length);
+
   const taken = run(target, [c2], { takeOwnership: true });
   assert.deepEqual(codes(taken), ["warning owner-resets"]);
   const { metadata } = applied(target, taken).agentsSecret ?? {};

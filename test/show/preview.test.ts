@@ -5,7 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { type PlanOptions, plan } from "../../lib/exchange/plan.ts";
 import { preview } from "../../lib/exchange/preview.ts";
 import type { Target } from "../../lib/exchange/target.ts";
-import { showDiff, showDocuments } from "../../lib/show/preview.ts";
+import { holdsPrivateKey, showDiff, showDocuments } from "../../lib/show/preview.ts";
 import { styleFor } from "../../lib/show/style.ts";
 import { applied } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
@@ -137,9 +137,65 @@ test("documents: all that Cilium reads, whether it changes or not, each with its
   assert.deepEqual(yaml[0].data, standing.agentsSecret?.data);
   const json = showDocuments(shown, "c1", "json");
   assert.deepEqual(JSON.parse(`[${json.replaceAll(/^}\n\{$/gm, "},{")}]`), yaml);
-  const managed = shown.map((one) => ({
-    ...one,
-    after: { ...one.after, metadata: { ...one.after.metadata, managedFields: [{ manager: "m" }] } },
-  }));
-  assert.doesNotMatch(showDocuments(managed, "c1", "yaml"), /managedFields/);
+});
+
+test("documents can be applied: nothing in them is the API server's or a controller's", () => {
+  const served = {
+    uid: "0d4b",
+    resourceVersion: "17",
+    creationTimestamp: new Date(0),
+    generation: 3,
+    managedFields: [{ manager: "m" }],
+    selfLink: "/api",
+    deletionTimestamp: new Date(0),
+    deletionGracePeriodSeconds: 0,
+  };
+  const metadata = {
+    name: "clustermesh-apiserver",
+    namespace: "kube-system",
+    labels: { a: "b" },
+    annotations: { "deployment.kubernetes.io/revision": "4", mine: "stays" },
+    ...served,
+  };
+  const deployment = {
+    metadata,
+    spec: { selector: {}, template: { spec: { containers: [], hostAliases: [] } } },
+    status: { replicas: 1 },
+  };
+  const shown = [
+    { kind: "Deployment" as const, name: "clustermesh-apiserver", before: deployment, after: deployment },
+    ...previews(standing, [c3]).map((one) => ({
+      ...one,
+      after: { ...one.after, metadata: { ...one.after.metadata, ...served } },
+    })),
+  ];
+  for (const format of ["yaml", "json"] as const) {
+    const text = showDocuments(shown, "c1", format);
+    const documents = parseAllDocuments(format === "yaml" ? text : `[${text.replaceAll(/^}\n\{$/gm, "},{")}]`).flatMap(
+      (document) => document.toJS(),
+    );
+    assert.equal(documents.length, 3);
+    for (const document of documents) {
+      for (const field of Object.keys(served)) assert.ok(!(field in document.metadata), `${document.kind} ${field}`);
+      assert.ok(!("status" in document), document.kind);
+    }
+    assert.deepEqual(documents[0], {
+      metadata: {
+        name: "clustermesh-apiserver",
+        namespace: "kube-system",
+        labels: { a: "b" },
+        annotations: { mine: "stays", "clustermesh-secrets/context": "c1" },
+      },
+      spec: deployment.spec,
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+    });
+  }
+});
+
+test("whether documents hold a private key", () => {
+  const held = (target: Target, options: Partial<PlanOptions>) => previews(target, [c2], options).some(holdsPrivateKey);
+  assert.equal(held(targetOf("1.20"), { tls: "peer" }), true);
+  const shared = targetOf("1.20", { common: { ca: (c2.peer.ca as { pem: string }).pem } });
+  assert.equal(held(shared, { tls: "common" }), false);
 });
