@@ -140,7 +140,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
     const transport = open(t, url, { requestTimeout: 150 });
     const started = performance.now();
     await fails(get(transport, "/slow?secret=x"), /did not answer within 0\.15 s: GET \/slow$/);
-    assert.ok(performance.now() - started < 1000);
+    assert.ok(performance.now() - started < 15_000, "not the 30 s that are usual");
     silent = false;
     assert.equal((await get(transport)).body, "fine");
     assert.equal(connections(), 2);
@@ -248,7 +248,7 @@ test("servers that are not there, or speak something else", async (t) => {
   const started = performance.now();
   const slow = /cannot be reached: no connection within 0\.2 s/;
   await fails(get(open(t, silent.url, { connectTimeout: 200 })), slow);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(performance.now() - started < 4_000, "not the 5 s that are usual");
   await fails(
     get(open(t, silent.url.replace("https", "http"), { requestTimeout: 200 })),
     /did not answer within 0\.2 s/,
