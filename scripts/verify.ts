@@ -5,8 +5,8 @@ import { peerExpiryRemedy } from "../lib/mesh/pairs.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import type { ClientCertificate } from "../lib/peer/peer.ts";
-import { checkPeer, type SourcedPeer } from "../lib/peer/rules.ts";
-import { type PeerProbe, type ProbeOptions, probePeers } from "../lib/probe/probe.ts";
+import { checkNodeLocal, checkPeer, type SourcedPeer } from "../lib/peer/rules.ts";
+import { type PeerProbe, type ProbeOptions, probePeers, skippedProbe } from "../lib/probe/probe.ts";
 import { sharedFindings, showFindings } from "../lib/show/findings.ts";
 import { harmless, inLine, styleFor } from "../lib/show/style.ts";
 import { showProbe, showSum } from "../lib/show/verify.ts";
@@ -65,6 +65,8 @@ export const verifyCommand = runnable(command);
 
 interface Group {
   peers: SourcedPeer[];
+  /** Peers that are not tried, since only a node can reach them. */
+  skipped: PeerProbe[];
   findings: Finding[];
   own?: ProbeOptions["own"];
   remedyFor?: ProbeOptions["remedyFor"];
@@ -88,7 +90,7 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
   const structured = args.output !== undefined;
   const onStdout = styleFor(process.stdout, process.env);
   const probes: PeerProbe[] = [];
-  for (const { peers, own, remedyFor } of groups) {
+  for (const { peers, own, skipped, remedyFor } of groups) {
     const found = await probePeers(peers, {
       stepTimeout,
       now: new Date(),
@@ -97,7 +99,7 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
       remedyFor,
       ...(own && { own }),
     });
-    probes.push(...found);
+    probes.push(...found, ...skipped);
   }
   const findings = groups.flatMap((group) => group.findings);
   if (structured) printDocument({ peers: probes, findings }, args.output as "json" | "yaml");
@@ -142,14 +144,20 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
   );
   const members = read.flat();
   if (paths.length === 0) {
-    const groups: Group[] = members.map((member) => ({
-      ...peersOf(member),
-      own: { ...ownOf(member), ...given },
-      remedyFor: (peer, certificate) =>
-        peerExpiryRemedy(peer, certificate, { importer: member, owner: undefined, now: new Date(), expiresWithin }),
-    }));
-    for (const [i, { peers, findings }] of groups.entries()) {
-      if (peers.length + findings.length === 0) warn(`${members[i]?.source} is not configured for any peer`);
+    const groups = members.map((member): Group => {
+      const { peers, nodeLocal, findings } = peersOf(member);
+      return {
+        peers,
+        skipped: nodeLocal.map((name) => skippedProbe(name, member.source)),
+        findings,
+        own: { ...ownOf(member), ...given },
+        remedyFor: (peer, certificate) =>
+          peerExpiryRemedy(peer, certificate, { importer: member, owner: undefined, now: new Date(), expiresWithin }),
+      };
+    });
+    for (const [i, { peers, skipped, findings }] of groups.entries()) {
+      if (peers.length + skipped.length + findings.length === 0)
+        warn(`${members[i]?.source} is not configured for any peer`);
     }
     return { groups, unreadable: false, failed };
   }
@@ -158,13 +166,13 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
   const call = describeCall(program, options, args);
   const { peers, findings } = await readPeers(paths, now, { call, expiresWithin });
   // The probe reports these again, with the peer's answers.
-  const repeated = new Set(
-    peers.flatMap((one) => checkPeer(one, now, { expiresWithin })).map((one) => JSON.stringify(one)),
-  );
+  // That only a node can reach one is a reason not to import it; here it is skipped.
+  const known = peers.flatMap((one) => [...checkPeer(one, now, { expiresWithin }), ...checkNodeLocal(one)]);
+  const repeated = new Set(known.map((one) => JSON.stringify(one)));
   const others = findings.filter((one) => !repeated.has(JSON.stringify(one)));
   const names = new Set(peers.map(({ peer }) => peer.name));
   const unreadable = hasErrors(others.filter(({ key }) => key === undefined || !names.has(key)));
-  const group: Group = { peers, findings: others, own: { ...(member && ownOf(member)), ...given } };
+  const group: Group = { peers, skipped: [], findings: others, own: { ...(member && ownOf(member)), ...given } };
   return { groups: [group], unreadable, failed };
 }
 

@@ -4,6 +4,7 @@ import { compareAddresses, formatHostPort, isAddress, parseHostPort } from "../p
 import { covers } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
 import { isOwnCache } from "../peer/etcd-config.ts";
+import { isLoopbackAddress, isNodeLocal } from "../peer/node-local.ts";
 import { type HostAlias, MESH_DOMAIN, meshName } from "../peer/peer.ts";
 import { isReady } from "./waiting.ts";
 
@@ -70,6 +71,13 @@ export class NoAddressYet extends UserError {
  * @throws UserError, with exit code 2 where the options contradict, and 1 where nothing reaches the cluster.
  */
 export async function chooseEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
+  const endpoint = await findEndpoint(source, options);
+  if (!isNodeLocal(endpoint.endpoints)) return endpoint;
+  const message = `${endpoint.endpoints.join(", ")} is only reachable on the node itself; say --endpoint HOST:PORT`;
+  throw new UserError(message, options.endpoints.length > 0 ? EXIT.refused : EXIT.failed);
+}
+
+async function findEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
   if (options.endpoints.length > 0) return givenEndpoint(source, options);
   const service = source.service();
   if (!service) {
@@ -205,7 +213,10 @@ async function pin(name: string, { resolve, warn }: Pick<EndpointOptions, "resol
   return ips;
 }
 
-/** The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. */
+/**
+ * The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. A loopback address
+ * is never the URL's: it would lead each importer to itself, and only agents there.
+ */
 function named(
   { cluster, serverNames, givenNames = [] }: Pick<EndpointSource, "cluster" | "serverNames" | "givenNames">,
   addresses: readonly string[],
@@ -213,16 +224,15 @@ function named(
 ): Endpoint {
   const ips = [...new Set(addresses)].sort(compareAddresses);
   const url = (host: string) => [`https://${formatHostPort({ host, port })}`];
-  const [first] = ips;
-  if (ips.length === 1 && first !== undefined && covers(serverNames, first))
-    return { endpoints: url(first), hostAliases: [] };
+  const direct = ips.filter((ip) => !isLoopbackAddress(ip) && covers(serverNames, ip));
+  const [first] = direct;
+  if (ips.length === 1 && first !== undefined) return { endpoints: url(first), hostAliases: [] };
   // Of a wildcard the cluster's name; a name that each cluster has for its own service would lead back to the importer.
   const given = givenNames.map((one) => one.replace(/^\*(?=\.)/, cluster));
   const names = [meshName(cluster), ...given.filter((one) => !isAddress(one) && !isOwnCache(url(one)))];
   const name = names.find((one) => covers(serverNames, one));
   if (name !== undefined) return { endpoints: url(name), hostAliases: aliases(name, ips) };
-  const covered = ips.find((ip) => covers(serverNames, ip));
-  if (covered !== undefined) return { endpoints: url(covered), hostAliases: [] };
+  if (first !== undefined) return { endpoints: url(first), hostAliases: [] };
   throw new UserError(
     `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
       "  say --endpoint with a name that it covers, or add one by clustermesh.apiserver.tls.server.extraDnsNames",

@@ -8,7 +8,7 @@ import { EXIT, UserError } from "../peer/errors.ts";
 import { type Finding, finding, oneLine } from "../peer/findings.ts";
 import { type Call, DEFAULT_CALL, foreignFinding } from "../peer/foreign.ts";
 import { recognizeContent } from "../peer/foreign-content.ts";
-import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
+import { checkNodeLocal, checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import { readPeerFile } from "../peer/secret.ts";
 
 /** How peers are read from files. */
@@ -61,7 +61,9 @@ export async function readPeers(
       byName.set(peer.name, candidate);
     }
   }
-  for (const candidate of byName.values()) findings.push(...checkPeer(candidate, now, { expiresWithin }));
+  for (const candidate of byName.values()) {
+    findings.push(...checkNodeLocal(candidate), ...checkPeer(candidate, now, { expiresWithin }));
+  }
   return { peers: [...byName.values()], findings };
 }
 

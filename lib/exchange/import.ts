@@ -248,11 +248,16 @@ async function madeOut(
 /** Whether a finding is about an endpoint in a file that `--endpoint` replaces. */
 function isReplaced({ code, key }: Finding, endpoints: ImportOptions["endpoints"]): boolean {
   const replaced = key !== undefined && (endpoints.get(key)?.length ?? 0) > 0;
-  return (
-    replaced &&
-    (["endpoint-invalid", "endpoint-not-covered", "endpoint-address", "alias-invalid"] as FindingCode[]).includes(code)
-  );
+  return replaced && OF_ENDPOINTS.includes(code);
 }
+
+const OF_ENDPOINTS: FindingCode[] = [
+  "endpoint-invalid",
+  "endpoint-not-covered",
+  "endpoint-address",
+  "endpoint-node-local",
+  "alias-invalid",
+];
 
 function removedBy({ outcomes }: Plan): string[] {
   return [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name);

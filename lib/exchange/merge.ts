@@ -1,5 +1,6 @@
 /** Merging configs and their TLS files into a Secret: what changes, and nothing else. Pure. */
 
+import { posix } from "node:path";
 import { normalizeCa, PemError } from "../peer/certificate.ts";
 import { bytesOf } from "../peer/content.ts";
 import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../peer/etcd-config.ts";
@@ -90,7 +91,7 @@ export function mergeEntries(
 
   if (replaced.size > 0) {
     const after = readEntries(files, {}, "");
-    const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry)]));
+    const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry), ...pathsOf(entry)]));
     for (const key of replaced) if (!named.has(key)) files.delete(key);
   }
 
@@ -106,7 +107,10 @@ export function mergeEntries(
 /** The keys that a config names in its own Secret, also those that are not there. */
 function pathsOf({ config }: Entry): string[] {
   const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
-  return [...new Set(paths.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length)))];
+  // Others may write a path in another way, or through the link that kubelet mounts files behind.
+  const written = paths.map((path) => posix.normalize(path));
+  const below = written.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length));
+  return [...new Set(below.map((key) => key.replace(/^\.\.data\//, "")))];
 }
 
 function keysOf({ keys: { ca, cert, key } }: Entry): string[] {

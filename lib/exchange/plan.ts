@@ -1,6 +1,7 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
 import { type Finding, type FindingCode, finding, type RemedyTemplate } from "../peer/findings.ts";
+import { isNodeLocal } from "../peer/node-local.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
 import { checkAddresses, checkMesh, checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { COMMON_FILES, type LaidOut, LOCAL_FILES, layOut } from "../peer/secret.ts";
@@ -9,7 +10,17 @@ import type { Change } from "./change.ts";
 import { type Merged, mergeEntries, type Outcome } from "./merge.ts";
 import { type GivenEndpoint, reach } from "./reach.ts";
 import { type OpenSecret, planSecret } from "./secret-change.ts";
-import { homeOf, importFile, leadingTo, readStanding, type Standing, standingWhole, unwritten } from "./standing.ts";
+import {
+  homeOf,
+  importFile,
+  isImportedNodeLocal,
+  isNodeLocalPeer,
+  leadingTo,
+  readStanding,
+  type Standing,
+  standingWhole,
+  unwritten,
+} from "./standing.ts";
 import type { Target, Workload } from "./target.ts";
 import { asItStands, checkCommon, chooseTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users-change.ts";
@@ -48,6 +59,8 @@ export interface Plan {
   revoked: string[];
   /** Peers of the files that are reached where `--endpoint` said before, and not where their file says. */
   remembered: Map<string, string>;
+  /** Peers that only a node can reach: they are kept, though their file was imported or the files lack them for `prune`. */
+  kept: string[];
   /** Secrets from which an annotation with their whole content goes. */
   cleaned: string[];
   /** Host aliases that workloads lack and that these options do not let us add. */
@@ -68,8 +81,13 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   const standing = readStanding(target, findings);
   const { records } = standing;
   const inFiles = new Set(others.map(({ peer }) => peer.name));
-  const goes = (name: string) => !inFiles.has(name) && (options.prune || options.drop?.has(name)) === true;
+  const isPruned = (name: string) =>
+    options.prune === true && !(standing.names.has(name) && isNodeLocalPeer(standing, name));
+  const goes = (name: string) => !inFiles.has(name) && (isPruned(name) || options.drop?.has(name) === true);
   const dropped = new Set(allNames(standing).filter(goes));
+  const isForeign = (name: string) => isNodeLocalPeer(standing, name) && !isImportedNodeLocal(standing, name);
+  const isKept = (name: string) => isForeign(name) && !options.endpoints?.has(name);
+  const skipped = [...inFiles].filter(isKept);
   if (options.prune && inFiles.size === 0) {
     const message = "no file is that of a peer, so pruning would drop everything";
     findings.push(
@@ -80,12 +98,18 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   const again = standingAgain(target, standing, rest, inFiles, options, findings);
 
   // What a file does not tell may be known from an earlier one.
-  const peers = others.map(({ peer, source }) => ({
-    peer: { ...peer, facts: { ...recordedFacts(records.get(peer.name)), ...peer.facts } },
-    source,
-  }));
+  const peers = others
+    .filter(({ peer }) => !isKept(peer.name))
+    .map(({ peer, source }) => ({
+      peer: { ...peer, facts: { ...recordedFacts(records.get(peer.name)), ...peer.facts } },
+      source,
+    }));
   if (peers.length > 0) {
-    const stay = rest.map((name) => ({ name, ...recordedFacts(records.get(name)) }));
+    const stay = [...rest, ...skipped].map((name) => ({
+      name,
+      ...(isNodeLocalPeer(standing, name) && { nodeLocal: true as const }),
+      ...recordedFacts(records.get(name)),
+    }));
     const idsRecorded = peers.every(({ peer: { name, facts } }) => facts.id === recordedFacts(records.get(name)).id);
     const { source, facts } = target;
     findings.push(...checkMesh(peers, { source, facts, standing: stay, idsRecorded }));
@@ -105,15 +129,18 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     const located = { ...candidate, peer: reached.peer };
     const wrong = checkAddresses(located, resolved);
     const before = homeOf(standing, name)?.entries.get(name)?.peer;
+    const mounting = isNodeLocal(reached.peer.endpoints) ? mountingForAgents(target) : target;
     const choice =
       stands && options.tls === "auto"
-        ? asItStands(located, target)
-        : chooseTls(located, target, options.tls, before?.client === "importer");
+        ? asItStands(located, mounting)
+        : chooseTls(located, mounting, options.tls, before?.client === "importer");
     if ("peer" in choice) {
       chosen.push(choice.peer);
       if (!stands && choice.peer.client === "importer") byOwnCertificate.push(candidate);
     } else wrong.push(...choice.findings);
-    findings.push(...(stands ? asUnusable([...checkPeer(located, options.now), ...wrong]) : wrong));
+    // One that is only moved back to where a node can reach it is not ours to judge.
+    const judged = !isNodeLocal(reached.peer.endpoints) || options.endpoints?.has(name) === true;
+    findings.push(...(stands ? asUnusable([...(judged ? checkPeer(located, options.now) : []), ...wrong]) : wrong));
   }
 
   findings.push(...checkCommon(target, byOwnCertificate));
@@ -125,6 +152,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     granted: [],
     revoked: [],
     remembered,
+    kept: [...skipped, ...(options.prune ? rest.filter((name) => isNodeLocalPeer(standing, name)) : [])].sort(),
     cleaned: [],
     missing: [],
     findings,
@@ -132,12 +160,14 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   // First, for a config that names what does not resolve yet would cut a peer that worked.
   const given = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
   const told = new Set([...candidates.map(({ peer }) => peer), ...given].flatMap(hostnamesOf));
-  const aliases = planAliases(target, chosen, told, options.restarts);
+  const throughNames = chosen.filter(({ endpoints }) => !isNodeLocal(endpoints));
+  const aliases = planAliases(target, throughNames, told, options.restarts);
   result.changes.push(...aliases.changes);
   result.missing = aliases.missing;
   findings.push(...aliases.findings);
   const written = chosen.filter((peer) => !wouldBeCut(peer, standing, aliases.unresolved));
   for (const peer of chosen) if (!written.includes(peer)) result.outcomes.set(peer.name, "held");
+  for (const name of skipped) result.outcomes.set(name, "unchanged");
   const facts = new Map<string, PeerRecord>([
     ...records,
     ...written.map(({ name, facts }): [string, PeerRecord] => {
@@ -147,7 +177,9 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   ]);
   planSecrets(target, standing, written, dropped, facts, options, result);
   if (options.users && target.takesUsers) {
-    const names = written.map(({ name }) => name);
+    // One that is only moved back to where a node can reach it never asked for a user.
+    const joining = written.filter(({ name }) => inFiles.has(name) || !isForeign(name));
+    const names = [...joining.map(({ name }) => name), ...skipped];
     const users = planUsers(target, names, goes, options.takeOwnership);
     if (users.change) result.changes.push(users.change);
     result.granted = users.granted;
@@ -155,6 +187,11 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     findings.push(...users.findings);
   }
   return result;
+}
+
+/** The target with the `common-` files that its agents mount, which with KVStoreMesh may be others than those of its pods. */
+function mountingForAgents(target: Target): Target {
+  return target.facts.kvstoreMesh ? { ...target, common: target.agentsCommon } : target;
 }
 
 function checkTarget({ facts, source }: Target, findings: Finding[]): void {
@@ -206,7 +243,7 @@ function standingAgain(
   }
   return rest.flatMap((name) => {
     const given = endpoints.get(name);
-    if (!migrate && !given) return [];
+    if ((!migrate || standing.nodeLocal.has(name)) && !given) return [];
     const fields = unwritten(standing, name);
     if (fields.length > 0) {
       const some = fields.slice(0, 5).join(", ");
@@ -265,6 +302,7 @@ function withoutSelf({ facts, source }: Target, candidates: readonly SourcedPeer
  * over, as after KVStoreMesh was turned on, that may be the name that it has.
  */
 function wouldBeCut({ name, endpoints }: Peer, standing: Standing, unresolved: ReadonlySet<string>): boolean {
+  if (isNodeLocal(endpoints)) return false;
   const { remote, agents } = standing;
   const moves = remote !== agents && leadingTo(agents, name) !== undefined;
   const stands = leadingTo(moves ? agents : remote, name);
@@ -275,7 +313,8 @@ function wouldBeCut({ name, endpoints }: Peer, standing: Standing, unresolved: R
 
 /**
  * The changes of the two config Secrets. What is to lead to a peer stands before anything points to its copy, and what
- * goes goes in the other order: agents forget a peer before its copy does.
+ * goes goes in the other order: agents forget a peer before its copy does. A peer that only a node can reach is written for
+ * the agents alone, and then removed from where kvstoremesh reads.
  */
 function planSecrets(
   target: Target,
@@ -287,7 +326,12 @@ function planSecrets(
   result: Plan,
 ): void {
   const { agents, kvstoremesh, remote } = standing;
-  const laid = peers.map((peer) => layOut(peer, "target"));
+  const laid = (some: readonly Peer[]) => some.map((peer) => layOut(peer, "target"));
+  const local = peers.filter(({ endpoints }) => isNodeLocal(endpoints));
+  const others = peers.filter((peer) => !local.includes(peer));
+  // What an interrupted move left where kvstoremesh reads.
+  const rests = [...standing.nodeLocal].filter((name) => anew && standing.misplaced.has(name) && !drop.has(name));
+  const leaves = new Set([...drop, ...rests, ...local.map(({ name }) => name)]);
   const merges: Merged[] = [];
   const write = (
     name: string,
@@ -304,31 +348,37 @@ function planSecrets(
     return { ...secret, annotations: done.annotations, changed: done.change !== undefined };
   };
   if (target.facts.kvstoreMesh) {
-    const entering = mergeEntries(kvstoremesh.files, laid, { anew });
-    const leaving = mergeEntries(entering.files, [], { drop });
-    const cache = peers.length > 0 ? cacheConfig(target, result.findings) : undefined;
-    const copies = cache ? peers.map(({ name }) => ({ name, config: cache })) : [];
-    const entered = write(KVSTOREMESH_SECRET, kvstoremesh, entering, facts);
+    const entering = mergeEntries(kvstoremesh.files, laid(others), { anew });
+    const leaving = mergeEntries(entering.files, [], { drop: leaves });
+    const cache = others.length > 0 ? cacheConfig(target, result.findings) : undefined;
+    const copies = cache ? others.map(({ name }) => ({ name, config: cache })) : [];
+    // What is known of those that leave changes with the agents' config, not before.
+    const before = [...kvstoremesh.records].filter(([name]) => leaves.has(name));
+    const staying = [...facts].filter(([name]) => !leaves.has(name));
+    const entered = write(KVSTOREMESH_SECRET, kvstoremesh, entering, new Map([...before, ...staying]));
     // What an upgrade left behind here is still a peer, and its id still worth knowing.
-    const leftBehind = new Map([...facts].filter(([name]) => !entering.files.has(name)));
-    write(AGENTS_SECRET, agents, mergeEntries(agents.files, copies, { anew, drop }), leftBehind);
+    const leftBehind = new Map([...facts].filter(([name]) => !leaving.files.has(name)));
+    const led = mergeEntries(agents.files, [...copies, ...laid(local)], { anew, drop });
+    write(AGENTS_SECRET, agents, led, leftBehind);
     write(KVSTOREMESH_SECRET, entered, leaving, facts, entered.changed);
   } else {
-    const merged = mergeEntries(agents.files, laid, { anew, drop });
+    const merged = mergeEntries(agents.files, laid(peers), { anew, drop });
     write(AGENTS_SECRET, agents, merged, facts);
     // Nobody reads this one any more, and a later KVStoreMesh must not find what is out of date.
-    const gone = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || drop.has(name));
+    const gone = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || leaves.has(name));
     const leaving = mergeEntries(kvstoremesh.files, [], { drop: new Set(gone) });
     if (leaving.changes.size > 0) write(KVSTOREMESH_SECRET, kvstoremesh, leaving, kvstoremesh.records);
   }
-  for (const { name } of peers) {
+  for (const { name, endpoints } of peers) {
+    const destination = isNodeLocal(endpoints) ? agents : remote;
     const home = homeOf(standing, name);
     const known = remote.entries.has(name) || agents.entries.has(name) || home !== undefined;
     const outcomes = new Set(merges.map((merged) => merged.outcomes.get(name)));
     const changed = outcomes.has("added") || outcomes.has("changed");
-    const outcome = !known ? "added" : !changed ? "unchanged" : home && home !== remote ? "moved" : "changed";
+    const outcome = !known ? "added" : !changed ? "unchanged" : home && home !== destination ? "moved" : "changed";
     result.outcomes.set(name, outcome);
   }
+  for (const name of rests) result.outcomes.set(name, "moved");
   for (const name of drop) result.outcomes.set(name, "dropped");
 }
 

@@ -1,7 +1,11 @@
 /** By which endpoint a target reaches a peer: what the file says, what `--endpoint` says, and what stands there. */
 import { type EndpointOptions, givenEndpoint } from "../cluster/endpoint.ts";
 import { chartNames } from "../cluster/server-certificate.ts";
+import { formatHostPort, isAddress, parseHostPort } from "../peer/address.ts";
+import { covers } from "../peer/certificate.ts";
+import { EXIT, UserError } from "../peer/errors.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
+import { isNodeLocal, isPartlyNodeLocal } from "../peer/node-local.ts";
 import { type HostAlias, type Peer, versionAtLeast } from "../peer/peer.ts";
 import { homeOf, type Standing } from "./standing.ts";
 import type { Target } from "./target.ts";
@@ -16,9 +20,11 @@ export interface GivenEndpoint {
 
 /**
  * Makes out what `--endpoint` says of a peer, by the rules of an extraction. Where it is not known what the peer's
- * certificate covers, the names in its own endpoints serve, and what the chart puts there.
+ * certificate covers, the names in its own endpoints serve, and what the chart puts there. A loopback address, as of a tunnel
+ * on each node, is taken as it is, so that the peer is one that only a node can reach.
  *
- * @throws UserError as {@link givenEndpoint}.
+ * @throws UserError as {@link givenEndpoint}, and with exit code 2 if loopback addresses are mixed with others, or the peer's
+ *   certificate does not cover them.
  */
 export async function makeOut(
   { name, endpoints, facts }: Peer,
@@ -27,7 +33,31 @@ export async function makeOut(
 ): Promise<GivenEndpoint> {
   const usual = () => [...endpointHostnames(endpoints), ...chartNames({ namespace: "kube-system", ...facts })];
   const source = { cluster: name, serverNames: facts.serverNames ?? usual() };
+  if (isNodeLocal(given))
+    return { text: given.join(","), endpoints: onNode(name, source.serverNames, given), hostAliases: [] };
+  const addressed = given.every((one) => isAddress(parseHostPort(one)?.host ?? ""));
+  if (addressed && isPartlyNodeLocal(given)) {
+    throw new UserError(
+      `--endpoint of ${name} mixes loopback addresses with others: ${given.join(", ")}`,
+      EXIT.refused,
+    );
+  }
   return { text: given.join(","), ...(await givenEndpoint(source, { ...options, endpoints: given })) };
+}
+
+/** The URLs for what listens on each node. */
+function onNode(name: string, serverNames: readonly string[], given: readonly string[]): string[] {
+  return given.map((text) => {
+    const endpoint = parseHostPort(text);
+    if (!endpoint) throw new UserError(`--endpoint ${JSON.stringify(text)} is not of the form host:port`, EXIT.refused);
+    if (!covers(serverNames, endpoint.host)) {
+      throw new UserError(
+        `the server certificate of ${name} does not cover ${endpoint.host}, only ${serverNames.join(", ")}`,
+        EXIT.refused,
+      );
+    }
+    return `https://${formatHostPort(endpoint)}`;
+  });
 }
 
 /** A peer as it is reached from here, and what is to be remembered of how that was said. */

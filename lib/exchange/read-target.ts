@@ -39,6 +39,7 @@ export function targetOf(installation: Installation, source: string): Target {
     users,
     takesUsers,
     common: commonOf(reader, installation),
+    agentsCommon: commonOf(folders.agents, installation),
     localMounted: fileIn(folders.agents, "local-etcd-client.crt") !== undefined,
     clientCertificate: remoteCertificate?.cert,
     resolvers: resolvers(installation),

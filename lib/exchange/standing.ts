@@ -2,6 +2,7 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
 import { type EtcdConfig, isOwnCache } from "../peer/etcd-config.ts";
 import { type Finding, finding, hasErrors, type RemedyTemplate } from "../peer/findings.ts";
+import { isNodeLocal } from "../peer/node-local.ts";
 import { AGENTS_SECRET, isClusterName, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { checkPeer, type SourcedPeer, samePeer } from "../peer/rules.ts";
 import type { Entry } from "../peer/secret.ts";
@@ -16,6 +17,10 @@ export interface Standing {
   remote: OpenSecret;
   /** Names of all peers in {@link remote} and in {@link agents}, whether their configs can be read or not. */
   names: Set<string>;
+  /** Names of the peers in {@link agents} that only a node can reach ({@link isNodeLocal}): these stay there as they are. */
+  nodeLocal: Set<string>;
+  /** Names of such peers in {@link kvstoremesh}, where nothing can reach them. */
+  misplaced: Set<string>;
   records: Map<string, PeerRecord>;
 }
 
@@ -27,13 +32,51 @@ export function readStanding(target: Target, findings: Finding[]): Standing {
   const remote = facts.kvstoreMesh ? kvstoremesh : agents;
   const names = new Set([...remote.entries.keys(), ...agents.entries.keys()]);
   names.delete(facts.name ?? "");
+  const nodeLocal = nodeLocalNames(agents, facts.name);
   const records = new Map([...kvstoremesh.records, ...agents.records, ...remote.records]);
-  return { agents, kvstoremesh, remote, names, records };
+  for (const name of nodeLocal) {
+    const record = agents.records.get(name);
+    if (record) records.set(name, record);
+  }
+  const misplaced = nodeLocalNames(kvstoremesh, facts.name);
+  return { agents, kvstoremesh, remote, names, nodeLocal, misplaced, records };
 }
 
-/** The Secret that tells how to reach a peer: usually {@link Standing.remote}, after a switch of KVStoreMesh the other. */
-export function homeOf({ remote, agents, kvstoremesh }: Standing, name: string): OpenSecret | undefined {
-  return [remote, agents, kvstoremesh].find((secret) => leadingTo(secret, name));
+function nodeLocalNames({ entries }: OpenSecret, own: string | undefined): Set<string> {
+  const found = [...entries.values()].filter(({ config }) => config && isNodeLocal(config.endpoints));
+  return new Set(found.map(({ name }) => name).filter((name) => name !== own));
+}
+
+/**
+ * Whether a peer that only a node can reach was imported so, with `--endpoint NAME=127.0.0.1:PORT`: then its file may
+ * change its certificates. All others were written by somebody else, and nothing of them is changed.
+ */
+export function isImportedNodeLocal(standing: Standing, name: string): boolean {
+  const endpoint = standing.records.get(name)?.endpoint;
+  return isNodeLocalPeer(standing, name) && endpoint !== undefined && isNodeLocal(endpoint.split(","));
+}
+
+/**
+ * The Secret that tells how to reach a peer: usually {@link Standing.remote}, after a switch of KVStoreMesh the other.
+ * For a peer that only a node can reach it is {@link Standing.agents}, and {@link Standing.kvstoremesh} if no other tells.
+ */
+export function homeOf(standing: Standing, name: string): OpenSecret | undefined {
+  const { remote, agents, kvstoremesh, nodeLocal, misplaced } = standing;
+  if (nodeLocal.has(name)) return agents;
+  const order = misplaced.has(name) ? [agents, kvstoremesh] : [remote, agents, kvstoremesh];
+  return order.find((secret) => leadingTo(secret, name));
+}
+
+/** Whether only a node can reach a peer, by the config that tells how to reach it. */
+export function isNodeLocalPeer(standing: Standing, name: string): boolean {
+  return isNodeLocal(homeOf(standing, name)?.entries.get(name)?.config?.endpoints ?? []);
+}
+
+/** Whether `--migrate` has to move a peer that only a node can reach, or the rest of it, out of the Secret of KVStoreMesh. */
+export function isMisplaced(standing: Standing, name: string): boolean {
+  const { names, nodeLocal, misplaced, kvstoremesh, remote } = standing;
+  const isRest = remote === kvstoremesh && nodeLocal.has(name);
+  return names.has(name) && misplaced.has(name) && (isRest || homeOf(standing, name) === kvstoremesh);
 }
 
 /** A Secret's entry for a peer; undefined also where it leads to the cluster's own copy, or cannot be read. */
@@ -70,8 +113,9 @@ export function importFile(peer: string): RemedyTemplate {
 }
 
 /** Fields of a standing peer's configs that would be lost if they were written again. */
-export function unwritten({ remote, agents }: Standing, name: string): string[] {
-  const configs = [remote, agents].map(({ entries }) => entries.get(name)?.config);
+export function unwritten(standing: Standing, name: string): string[] {
+  const { remote, agents } = standing;
+  const configs = [remote, agents, homeOf(standing, name)].map((secret) => secret?.entries.get(name)?.config);
   return [...new Set(configs.flatMap((config) => config?.otherFields ?? []))];
 }
 

@@ -42,6 +42,8 @@ export interface Target {
    * where they are not mounted (up to 1.13).
    */
   common: CommonFiles | undefined;
+  /** The same files where the agents mount them, whether KVStoreMesh runs or not. */
+  agentsCommon: CommonFiles | undefined;
   /** Whether the agents mount `local-etcd-client*` (1.16+). */
   localMounted: boolean;
   /** The certificate (PEM, without its key) that the cluster shows to others, if it could be read. */

@@ -90,18 +90,20 @@ function clashes(members: readonly OpenMember[]): Finding[] {
  * cluster-name confirms it.
  *
  * @param contexts what the kubeconfig leads to, by name.
- * @returns the names of its peers that no context leads to, too.
+ * @returns the names of its peers that no context leads to, too; not of those that only a node can reach.
  */
 export async function companions(
-  known: MemberSource,
+  member: MemberSource,
   contexts: ReadonlyMap<string, MemberSource>,
   options: Omit<ReadOptions, "forExtract">,
 ): Promise<{ found: MemberSource[]; missing: string[]; unread: Finding[] }> {
-  const first = await readMembers([known], { ...options, forExtract: false });
-  const names = first.members.flatMap((member) => peersOf(member).peers.map(({ peer }) => peer.name));
+  const first = await readMembers([member], { ...options, forExtract: false });
+  const known = first.members.map((member) => peersOf(member));
+  const names = known.flatMap(({ peers }) => peers.map(({ peer }) => peer.name));
+  const nodeLocal = known.flatMap((one) => one.nodeLocal);
   for (const { api } of first.members) api.close();
   if (hasErrors(first.unread)) return { found: [], missing: [], unread: first.unread };
-  const candidates = names.flatMap((name) => contexts.get(name) ?? []);
+  const candidates = [...names, ...nodeLocal].flatMap((name) => contexts.get(name) ?? []);
   // Of two contexts for one cluster, the second may be the one that is called as it is.
   const { members } = await readEach(candidates, { ...options, forExtract: false });
   for (const { api } of members) api.close();

@@ -2,7 +2,7 @@
 import type { KubernetesApi } from "../cluster/api.ts";
 import { type Installation, readInstallation } from "../cluster/installation.ts";
 import { targetOf } from "../exchange/read-target.ts";
-import { readStanding, standingPeer } from "../exchange/standing.ts";
+import { isNodeLocalPeer, readStanding, standingPeer } from "../exchange/standing.ts";
 import type { Target } from "../exchange/target.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
 import type { Finding } from "../peer/findings.ts";
@@ -48,20 +48,22 @@ export function ownOf({ installation, target }: Member): {
  * The peers that a cluster is configured for, with the host aliases that its Cilium would use: before 1.20 those of the
  * workloads.
  *
- * @returns a finding for each that cannot be made out.
+ * @returns besides, the names of the peers that only a node can reach, which are not among the others, and a finding for
+ *   each that cannot be made out.
  */
 export function peersOf(
   { target }: Pick<Member, "target">,
   standing = readStanding(target, []),
-): { peers: SourcedPeer[]; findings: Finding[] } {
+): { peers: SourcedPeer[]; nodeLocal: string[]; findings: Finding[] } {
+  const nodeLocal = [...standing.names].filter((name) => isNodeLocalPeer(standing, name)).sort();
   const peers: SourcedPeer[] = [];
   const findings: Finding[] = [];
-  for (const name of [...standing.names].sort()) {
+  for (const name of [...standing.names].filter((one) => !nodeLocal.includes(one)).sort()) {
     const one = standingPeer(target, standing, name);
     if ("peer" in one) peers.push({ ...one, peer: asResolved(one.peer, target) });
     else findings.push(one);
   }
-  return { peers, findings };
+  return { peers, nodeLocal, findings };
 }
 
 /** A peer as its importer's Cilium resolves its names. */

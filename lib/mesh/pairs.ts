@@ -4,7 +4,7 @@
  */
 import type { Outcome } from "../exchange/merge.ts";
 import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
-import { homeOf, readStanding } from "../exchange/standing.ts";
+import { homeOf, isMisplaced, readStanding, type Standing } from "../exchange/standing.ts";
 import { planUsers } from "../exchange/users-change.ts";
 import { parseEndpoint } from "../peer/address.ts";
 import { recordedFacts } from "../peer/annotations.ts";
@@ -19,13 +19,13 @@ import {
   type RemedyTemplate,
   told,
 } from "../peer/findings.ts";
-import type { Peer } from "../peer/peer.ts";
-import { checkPeer, type SourcedPeer, unknownId } from "../peer/rules.ts";
+import { KVSTOREMESH_SECRET, type Peer } from "../peer/peer.ts";
+import { checkLoopbackAddresses, checkPeer, type SourcedPeer, unknownId } from "../peer/rules.ts";
 import { expiryRemedy, type JudgeOptions } from "./certificates.ts";
 import { type Member, ownOf, peersOf, type Seen } from "./member.ts";
 
-/** `missing`: the importer is not configured for this peer. */
-export type PairState = "ok" | "warning" | "error" | "missing";
+/** `missing`: the importer is not configured for this peer; `node-local`: only a node can reach it, and that is no fault. */
+export type PairState = "ok" | "warning" | "error" | "missing" | "node-local";
 
 export interface Pair {
   /** Context of the importer. */
@@ -35,11 +35,14 @@ export interface Pair {
   /** The peer's context, where one of those that were named leads to it. */
   context?: string | undefined;
   configured: boolean;
+  /** Whether the importer's agents alone can reach it, by a process on each node: nothing more is known of it here. */
+  nodeLocal?: true;
   findings: Finding[];
 }
 
-export function stateOf({ configured, findings }: Pair): PairState {
+export function stateOf({ configured, nodeLocal, findings }: Pair): PairState {
   if (findings.some(({ severity }) => severity === "error")) return "error";
+  if (nodeLocal) return "node-local";
   if (!configured) return "missing";
   return findings.length > 0 ? "warning" : "ok";
 }
@@ -68,32 +71,40 @@ const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: 
 
 export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
-  const has = new Map(members.map((member) => [member, namesIn(member)]));
+  const existing = new Map(members.map((member) => [member, readStanding(member.target, [])]));
   const lacked = usersLacked(members);
   return members.flatMap((importer) => {
     const own = importer.target.facts.name ?? importer.source;
-    const names = new Set([...byName.keys(), ...(has.get(importer) ?? [])]);
+    const standing = existing.get(importer) ?? readStanding(importer.target, []);
+    const names = new Set([...byName.keys(), ...standing.names]);
     names.delete(own);
-    const judge = judgeOf(importer, byName, lacked, options);
+    const judge = judgeOf(importer, standing, byName, lacked, options);
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
-      const configured = has.get(importer)?.has(peer) === true;
+      const configured = standing.names.has(peer);
+      const back = other && existing.get(other);
       const pair: Pair = {
         importer: importer.source,
         peer: told(peer),
         context: other?.source,
         configured,
+        ...(standing.nodeLocal.has(peer) && { nodeLocal: true as const }),
         findings: [],
       };
-      if (configured) pair.findings.push(...judge(peer));
-      else if (other) pair.findings.push(...lacking(importer, own, peer, other, has.get(other)?.has(own) === true));
+      if (isMisplaced(standing, peer)) pair.findings.push(misplaced(importer, peer));
+      else if (configured) pair.findings.push(...(pair.nodeLocal ? [] : judge(peer)));
+      else if (other && !back?.nodeLocal.has(own)) {
+        pair.findings.push(...lacking(importer, own, peer, other, back?.names.has(own) === true));
+      }
       return pair;
     });
   });
 }
 
-function namesIn({ target }: Seen): Set<string> {
-  return readStanding(target, []).names;
+/** That a peer which only a node can reach is where kvstoremesh reads, as earlier versions of `--migrate` moved it. */
+function misplaced({ source }: Seen, name: string): Finding {
+  const message = `${name} is only reachable from a node, and configured in ${KVSTOREMESH_SECRET}, where nothing reaches it`;
+  return finding("node-local-misplaced", { source, key: name }, message, migrateCommand(source));
 }
 
 function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse: boolean): Finding[] {
@@ -122,12 +133,12 @@ function importCommand(peer: string, importer: string): RemedyTemplate {
 /** Judges the peers that one importer is configured for. */
 function judgeOf(
   importer: Seen,
+  standing: Standing,
   byName: ReadonlyMap<string, Seen>,
   lacked: (member: Seen) => ReadonlySet<string>,
   { now, expiresWithin }: JudgeOptions,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
-  const standing = readStanding(target, []);
   const current: SourcedPeer[] = [];
   for (const name of standing.names) {
     const other = byName.get(name);
@@ -148,6 +159,8 @@ function judgeOf(
         peerExpiryRemedy(stands.peer, certificate, { importer, owner: other, now, expiresWithin });
       findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now, { expiresWithin, remedyFor }));
     }
+    // Of clusters that a context leads to it is reported once, and not by each importer.
+    if (stands && !other?.peer) findings.push(...checkLoopbackAddresses(stands.peer, place));
     if (!other) {
       findings.push(
         finding("peer-uncovered", place, `no context leads to ${name}, so it is not compared`, "name its context too"),
@@ -186,8 +199,12 @@ function leftByUpgrade({ source, target }: Seen, name: string): Finding {
     "upgrade-left",
     { source, key: name },
     `${name} is laid out for another Cilium than the ${target.facts.version ?? "one"} that runs now`,
-    { template: "import-secrets --context {importer} --migrate", values: { importer: source } },
+    migrateCommand(source),
   );
+}
+
+function migrateCommand(importer: string): RemedyTemplate {
+  return { template: "import-secrets --context {importer} --migrate", values: { importer } };
 }
 
 /** In what way what stands is not what would be imported now. */

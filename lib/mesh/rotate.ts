@@ -1,6 +1,7 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
 import { describeExternal } from "../cluster/volumes.ts";
 import { importPeers } from "../exchange/import.ts";
+import { isImportedNodeLocal, isNodeLocalPeer, readStanding, standingPeer } from "../exchange/standing.ts";
 import type { Target } from "../exchange/target.ts";
 import { normalizeCa, overlap, PemError, signedBy } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
@@ -46,6 +47,9 @@ export async function rotate(
     const [rotated] = changed.members;
     const cluster = rotated?.target.facts.name ?? name;
     const configured = members.filter((member) => standingOf(member, cluster) !== undefined);
+    for (const member of members.filter((one) => isKept(one, cluster))) {
+      options.tell(`${member.source}: skipped ${cluster}: only reachable from a node`);
+    }
     const left = trust === undefined ? [] : configured.flatMap((member) => untold(member, cluster));
     const concerned = configured.filter(({ source }) => !left.some((one) => one.source === source));
     if (rotated?.peer)
@@ -77,7 +81,18 @@ function standingOf({ target }: OpenMember, cluster: string): Peer | undefined {
 }
 
 function standing(target: Target, cluster: string): Peer | undefined {
-  return peersOf({ target }).peers.find(({ peer }) => peer.name === cluster)?.peer;
+  const existing = readStanding(target, []);
+  if (!isImportedNodeLocal(existing, cluster)) {
+    return peersOf({ target }, existing).peers.find(({ peer }) => peer.name === cluster)?.peer;
+  }
+  const one = standingPeer(target, existing, cluster);
+  return "peer" in one ? one.peer : undefined;
+}
+
+/** Whether somebody else configured the cluster as a peer that only a node can reach: an import would leave it as it is. */
+function isKept({ target }: OpenMember, cluster: string): boolean {
+  const existing = readStanding(target, []);
+  return isNodeLocalPeer(existing, cluster) && !isImportedNodeLocal(existing, cluster);
 }
 
 /** The CA (PEM) that a peer is verified by; undefined where it cannot be told. */

@@ -9,7 +9,7 @@ import { UserError } from "../peer/errors.ts";
 import type { CertificateFact } from "../peer/expiry.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
-import { bothValues } from "../peer/rules.ts";
+import { bothValues, checkLoopbackAddresses } from "../peer/rules.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
 import { type CertificateStatus, checkOwnCertificates, describeCertificates } from "./certificates.ts";
 import { externalWorkloads } from "./external-workloads.ts";
@@ -144,6 +144,7 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     let peer: Peer | undefined;
     try {
       peer = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve, warn });
+      findings.push(...checkLoopbackAddresses(peer, place));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.inOneLine}`));
@@ -229,7 +230,7 @@ async function probeAll(
   options: Omit<ProbeOptions, "own" | "remedyFor">,
 ): Promise<[Seen, PeerProbe[]][]> {
   // gRPC is loaded only where somebody is asked by it.
-  const { PARALLEL: PROBES, probePeers } = await import("../probe/probe.ts");
+  const { PARALLEL: PROBES, probePeers, skippedProbe } = await import("../probe/probe.ts");
   const enter = limited(PROBES);
   const byName = new Map(members.map((member) => [member.target.facts.name, member]));
   return Promise.all(
@@ -237,7 +238,9 @@ async function probeAll(
       const own: { ca?: string | undefined; client?: ClientCertificate | undefined } = ownOf(member);
       const remedyFor = (peer: Peer, certificate: CertificateFact) =>
         peerExpiryRemedy(peer, certificate, { ...options, importer: member, owner: byName.get(peer.name) });
-      return [member, await probePeers(peersOf(member).peers, { ...options, own, remedyFor }, enter)];
+      const { peers, nodeLocal } = peersOf(member);
+      const probes = await probePeers(peers, { ...options, own, remedyFor }, enter);
+      return [member, [...probes, ...nodeLocal.map((name) => skippedProbe(name, member.source))]];
     }),
   );
 }

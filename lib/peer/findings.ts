@@ -21,6 +21,8 @@ export const FINDING_CODES = {
   "endpoint-invalid": "error",
   "endpoint-not-covered": "error",
   "endpoint-address": "warning",
+  "endpoint-node-local": "error",
+  "loopback-address": "warning",
   "alias-invalid": "error",
   "no-addresses": "error",
   "file-missing": "error",
@@ -110,6 +112,7 @@ export const FINDING_CODES = {
   "user-missing": "error",
   "host-alias-missing": "error",
   "upgrade-left": "warning",
+  "node-local-misplaced": "error",
 } as const satisfies Record<string, Severity>;
 
 export type FindingCode = keyof typeof FINDING_CODES;

@@ -15,8 +15,9 @@ import {
 import { type Expiry, expiryOf, formatDate } from "./expiry.ts";
 import { dedupeFindings, type Finding, type FindingCode, oneLine, told } from "./findings.ts";
 import type { Layout } from "./layout.ts";
+import { isNodeLocal } from "./node-local.ts";
 import type { Peer } from "./peer.ts";
-import { checkTogether, type SourcedPeer } from "./rules.ts";
+import { checkLoopbackAddresses, checkTogether, type SourcedPeer } from "./rules.ts";
 
 /** What is public of a certificate. */
 export interface CertificateReport extends Expiry {
@@ -38,8 +39,11 @@ export interface EndpointReport {
   covered: boolean | undefined;
 }
 
-/** `default-certificates`: it connects only to certificates that cover an address, which those of the chart do not. */
-export type Verdict = "connects" | "warnings" | "default-certificates" | "fails";
+/**
+ * `default-certificates`: it connects only to certificates that cover an address, which those of the chart do not;
+ * `node-local`: only an agent on a node can reach it, so that no import takes the file.
+ */
+export type Verdict = "connects" | "warnings" | "default-certificates" | "node-local" | "fails";
 
 /** Its texts are {@link told}: they hold no key, wherever in the file one stands. */
 export interface PeerReport {
@@ -75,7 +79,8 @@ export interface Inspection {
  * @param now the time to judge certificates by.
  */
 export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Finding[], now: Date): Inspection {
-  const all = dedupeFindings([...found, ...checkTogether(peers)]);
+  const loopback = peers.flatMap(({ peer, source }) => checkLoopbackAddresses(peer, { source, key: peer.name }));
+  const all = dedupeFindings([...found, ...loopback, ...checkTogether(peers)]);
   const byPeer = new Map<string, Finding[]>();
   const others: Finding[] = [];
   // As findings call them.
@@ -86,7 +91,7 @@ export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Find
     const own = byPeer.get(name) ?? [];
     // A symmetric finding stands in the report of one of the two, and holds for both.
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
-    return { ...reportOf(sourced, own, now), verdict: verdictOf([...own, ...shared]) };
+    return { ...reportOf(sourced, own, now), verdict: verdictOf(sourced.peer, [...own, ...shared]) };
   });
   const refused = new Set(others.filter(({ code }) => UNREADABLE.includes(code)).map(({ source }) => source));
   return { peers: reports, refused: [...refused], findings: others };
@@ -130,7 +135,8 @@ function reportOf(
   };
 }
 
-function verdictOf(findings: readonly Finding[]): Verdict {
+function verdictOf({ endpoints }: Peer, findings: readonly Finding[]): Verdict {
+  if (isNodeLocal(endpoints)) return "node-local";
   if (findings.some(({ severity }) => severity === "error")) return "fails";
   if (findings.some(({ code }) => code === "endpoint-address")) return "default-certificates";
   return findings.length > 0 ? "warnings" : "connects";

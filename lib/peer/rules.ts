@@ -23,6 +23,7 @@ import { aliasProblem, canonicalAliases, canonicalEndpoints, endpointHostnames, 
 import { formatDate } from "./expiry.ts";
 import { dedupeFindings, type Finding, type FindingCode, finding, type Place } from "./findings.ts";
 import type { Layout } from "./layout.ts";
+import { isLoopbackAddress, isNodeLocal, isPartlyNodeLocal } from "./node-local.ts";
 import { type ClusterFacts, isClusterName, MESH_DOMAIN, type Peer, versionAtLeast } from "./peer.ts";
 
 /** A peer and where it came from. */
@@ -73,6 +74,8 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
       ),
     ];
   }
+  // Whether there may be one is for who reads it to say: see checkNodeLocal.
+  if (isNodeLocal(peer.endpoints)) return [];
   const findings: Finding[] = [];
   if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, "the config has no endpoint"));
   for (const url of peer.endpoints) {
@@ -113,6 +116,41 @@ function checkEndpoints(peer: Peer, place: Place): Finding[] {
     }
   }
   return findings;
+}
+
+/**
+ * That a peer which came as a file is served on the node itself ({@link isNodeLocal}): the same endpoint leads each importer
+ * to its own nodes, so only `--endpoint` can say that something listens there.
+ */
+export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
+  if (!isNodeLocal(endpoints)) return [];
+  const message = `${name} is only reachable from a node: ${endpoints.join(", ")} is a loopback address`;
+  const port = String(parseEndpoint(endpoints[0] ?? "")?.port ?? "PORT");
+  return [
+    finding("endpoint-node-local", { source, key: name }, message, {
+      template: "leave it out, or if there is a tunnel on each node: --endpoint {peer}=127.0.0.1:{port}",
+      values: { peer: name, port },
+    }),
+  ];
+}
+
+/**
+ * That a name in a peer's endpoints has host aliases that are loopback addresses, or that some of its endpoints are: each
+ * node and each pod connects to itself there. It works on one machine, as in a test mesh, so it is a warning, and only
+ * commands that look at peers report it.
+ */
+export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, place: Place): Finding[] {
+  const names = endpointHostnames(endpoints);
+  const aliased = hostAliases
+    .filter(({ hostname }) => names.includes(hostname))
+    .map(({ hostname, ips }) => ({ hostname, ips: ips.filter(isLoopbackAddress) }))
+    .filter(({ ips }) => ips.length > 0);
+  const hosts = aliased.map(({ hostname, ips }) => `${hostname} (${ips.join(", ")})`);
+  if (isPartlyNodeLocal(endpoints)) hosts.push(...endpoints.filter((endpoint) => isNodeLocal([endpoint])));
+  if (hosts.length === 0) return [];
+  const message = `${name} is reached at loopback addresses, where nodes and pods connect to themselves: ${hosts.join(", ")}`;
+  const remedy = "outside of a test on one machine, re-extract with --endpoint HOST:PORT";
+  return [finding("loopback-address", place, message, remedy)];
 }
 
 function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOptions): Finding[] {
@@ -295,6 +333,8 @@ export function samePeer(a: Peer, b: Peer): boolean {
 /** A peer that already stands in the target and is not among the files: what is kept of it. */
 export interface StandingPeer {
   name: string;
+  /** Set if only a node can reach it: that its id is unknown is then not reported. */
+  nodeLocal?: true;
   id?: number | undefined;
   maxConnectedClusters?: number | undefined;
 }
@@ -330,17 +370,23 @@ export function checkMesh(peers: readonly SourcedPeer[], target: Judge): Finding
   if (facts.id !== undefined) ids.set(facts.id, own);
   const members = [
     ...target.standing.map((peer) => ({ ...peer, source: target.source, stands: true })),
-    ...peers.map(({ peer, source }) => ({ ...peer.facts, name: peer.name, source, stands: false })),
+    ...peers.map(({ peer, source }) => ({
+      ...peer.facts,
+      name: peer.name,
+      source,
+      stands: false,
+      nodeLocal: undefined,
+    })),
   ];
   const comparesIds = !target.idsRecorded && peers.some(({ peer }) => peer.facts.id !== undefined);
 
   let reference =
     facts.maxConnectedClusters === undefined ? undefined : { name: own, maximum: facts.maxConnectedClusters };
-  for (const { name, id, maxConnectedClusters: maximum, source, stands } of members) {
+  for (const { name, id, maxConnectedClusters: maximum, source, stands, nodeLocal } of members) {
     const at = { source, key: name };
     if (id === undefined) {
       if (!stands) findings.push(unknownId(name, at));
-      else if (comparesIds) findings.push(unknownId(name, at, true));
+      else if (comparesIds && !nodeLocal) findings.push(unknownId(name, at, true));
     } else {
       const other = ids.get(id);
       const clusters: [string, string] = [name, other ?? own];

@@ -7,6 +7,7 @@ import { certificateUser } from "../peer/certificate.ts";
 import { checkValidity, type ExpiryOptions } from "../peer/check-expiry.ts";
 import { type CertificateFact, fingerprintOf } from "../peer/expiry.ts";
 import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate, told } from "../peer/findings.ts";
+import { isNodeLocal } from "../peer/node-local.ts";
 import type { ClientCertificate, Peer } from "../peer/peer.ts";
 import { bothValues, checkPeer, type SourcedPeer } from "../peer/rules.ts";
 import { type Credentials, describeServer, dial, type ServerCertificate } from "./dial.ts";
@@ -63,6 +64,8 @@ export interface PeerProbe {
   name: string;
   source: string;
   addresses: AddressProbe[];
+  /** Why nothing was tried: only a node can reach it, and that is no fault. */
+  skipped?: "node-local";
   /** What keeps this peer from connecting, or will; those of its file too. */
   findings: Finding[];
 }
@@ -79,6 +82,11 @@ export async function probePeers(
   enter: <T>(work: () => Promise<T>) => Promise<T> = limited(PARALLEL),
 ): Promise<PeerProbe[]> {
   return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, enter))));
+}
+
+/** What is reported of a peer that only a node can reach, by its name alone. */
+export function skippedProbe(name: string, source: string): PeerProbe {
+  return { name: told(name), source, addresses: [], skipped: "node-local", findings: [] };
 }
 
 /** What makes it senseless to try: there is nothing to connect to or to come with. */
@@ -99,6 +107,7 @@ async function probePeer(
   options: ProbeOptions,
   enter: <T>(work: () => Promise<T>) => Promise<T>,
 ): Promise<PeerProbe> {
+  if (isNodeLocal(given.endpoints)) return skippedProbe(given.name, source);
   const peer = completed(given, options.own);
   const place = { source, key: peer.name };
   // Of an address in the URL it will be seen whether the certificate covers it.

@@ -264,6 +264,13 @@ function showNotes(
       `${inLine(`${name} is reached at ${endpoint}`)}${inClusters(some)}, as --endpoint said; ${inLine(reset)}`,
     );
   }
+  const kept = reports.flatMap(({ source, plan }) => plan.kept.map((name) => ({ source, name })));
+  for (const [name, some] of groupBy(kept, (one) => one.name)) {
+    const from =
+      some.length > MOST_LISTED && !details ? "--from CONTEXT" : some.map((one) => `--from ${one.source}`).join(" ");
+    lines.push(`kept ${inLine(name)}${inClusters(some)}: only reachable from a node; to remove it:`);
+    lines.push(`  clustermesh-secrets disconnect ${inLine(`${name} ${from}`)}`);
+  }
   const cleaned = reports.flatMap(({ source, plan }) => plan.cleaned.map((name) => ({ source, name })));
   for (const [name, some] of groupBy(cleaned, (one) => one.name)) {
     const what = "the annotation of kubectl apply, with private keys in it";

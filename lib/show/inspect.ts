@@ -22,6 +22,7 @@ const VERDICTS: Record<Verdict, string> = {
   connects: "would connect",
   warnings: "would connect, with warnings",
   "default-certificates": "would not connect to a cluster with the certificates that the chart makes",
+  "node-local": "only reachable from a node",
   fails: "would not connect",
 };
 
@@ -55,7 +56,13 @@ function sum(peers: readonly PeerReport[], refused: readonly string[], style: St
 }
 
 function title({ name, source, verdict }: PeerReport, style: Style): string {
-  const colour = { connects: style.green, warnings: style.yellow, "default-certificates": style.red, fails: style.red };
+  const colour = {
+    connects: style.green,
+    warnings: style.yellow,
+    "default-certificates": style.red,
+    "node-local": style.yellow,
+    fails: style.red,
+  };
   return `${style.bold(inLine(name))} ${style.dim(`(${inLine(source)})`)}: ${colour[verdict](VERDICTS[verdict])}`;
 }
 

@@ -12,7 +12,7 @@ const MOST_IN_MATRIX = 60;
 /** Up to so many, the columns have room between them. */
 const MOST_SPACED = 20;
 
-const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗", missing: "·" };
+const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗", missing: "·", "node-local": "⌂" };
 
 /**
  * The whole report.
@@ -112,22 +112,33 @@ function matrix({ clusters, pairs }: MeshStatus, style: Style): string[] {
     });
     return `${style.dim(String(i + 1).padStart(digits))} ${inLine(cut(name))} ${cells.join(gap)}`;
   });
-  return [...head, ...rows, style.dim(legend(known.size < names.length))];
+  return [...head, ...rows, style.dim(legend(known.size < names.length, pairs.some(isNodeLocal)))];
 }
 
-function legend(uncovered: boolean): string {
+function isNodeLocal(pair: Pair): boolean {
+  return stateOf(pair) === "node-local";
+}
+
+function legend(uncovered: boolean, nodeLocal: boolean): string {
   const parts = ["rows reach columns: ✓ as it should be", "! with a warning", "✗ does not connect", "· not configured"];
+  if (nodeLocal) parts.push(`${MARKS["node-local"]} only reachable from a node`);
   return [...parts, ...(uncovered ? ["? no context"] : [])].join(", ");
 }
 
 function mark(state: PairState, style: Style): string {
-  const colours = { ok: style.green, warning: style.yellow, error: style.red, missing: style.dim };
+  const colours = {
+    ok: style.green,
+    warning: style.yellow,
+    error: style.red,
+    missing: style.dim,
+    "node-local": style.dim,
+  };
   return colours[state](MARKS[state]);
 }
 
 function countsOf({ source }: ClusterStatus, pairs: readonly Pair[], style: Style): string {
   const states = pairs.map((pair) => ({ peer: pair.peer, state: stateOf(pair) }));
-  const parts = (["ok", "warning", "error", "missing"] as const)
+  const parts = (["ok", "warning", "error", "missing", "node-local"] as const)
     .map((state) => ({ state, peers: states.filter((one) => one.state === state).map(({ peer }) => peer) }))
     .filter(({ peers }) => peers.length > 0)
     .map(({ state, peers }) => {

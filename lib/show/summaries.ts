@@ -35,6 +35,8 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "endpoint-address": {
     text: (of) => `endpoints of ${of} are addresses, which the certificates of the chart do not cover`,
   },
+  "endpoint-node-local": { text: (of) => `${of} are only reachable from a node, by loopback addresses` },
+  "loopback-address": { text: (of) => `addresses of ${of} are loopback addresses` },
   "alias-invalid": { each: true, text: (of) => `host aliases of ${of} are invalid` },
   "no-addresses": { text: (of) => `files of ${of} have no addresses for names that are not in DNS` },
   "file-missing": { each: true, text: (of) => `configs of ${of} name files that are missing from the Secret` },
@@ -136,6 +138,7 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "user-missing": { text: (of) => `${of} have no etcd user for their importer` },
   "host-alias-missing": { text: (of) => `workloads have no host aliases for ${of}` },
   "upgrade-left": { text: (of) => `configs of ${of} are written for another version of Cilium` },
+  "node-local-misplaced": { text: (of) => `configs of ${of} are in a Secret that no node reads` },
 };
 
 function inBrackets(text: string | undefined): string {

@@ -36,7 +36,8 @@ export function showProbe(probe: PeerProbe, style: Style, apart: ReadonlySet<Fin
 }
 
 /** Whether a peer connects, as one looks for it first. */
-export function verdict({ addresses, findings }: PeerProbe, style: Style): string {
+export function verdict({ addresses, findings, skipped }: PeerProbe, style: Style): string {
+  if (skipped !== undefined) return style.dim("skipped: only reachable from a node");
   if (findings.some(({ severity }) => severity === "error")) {
     const works = addresses.some(({ failed }) => failed === undefined);
     return style.red(works ? "connects by some of its addresses only" : "does not connect");
@@ -78,9 +79,11 @@ function about(addresses: readonly AddressProbe[]): string[] {
   return [...new Set(lines)];
 }
 
-/** The last line: how many connect. */
+/** The last line: how many connect, of those that were tried. */
 export function showSum(probes: readonly PeerProbe[], style: Style): string {
-  const good = probes.filter(({ findings }) => !findings.some(({ severity }) => severity === "error")).length;
-  const text = `${good} of ${probes.length} ${probes.length === 1 ? "peer connects" : "peers connect"}`;
-  return good === probes.length ? style.green(text) : style.red(text);
+  const tried = probes.filter(({ skipped }) => skipped === undefined);
+  const good = tried.filter(({ findings }) => !findings.some(({ severity }) => severity === "error")).length;
+  const apart = probes.length > tried.length ? `, ${probes.length - tried.length} skipped` : "";
+  const text = `${good} of ${tried.length} ${tried.length === 1 ? "peer connects" : "peers connect"}${apart}`;
+  return good === tried.length ? style.green(text) : style.red(text);
 }

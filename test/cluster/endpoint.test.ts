@@ -323,3 +323,19 @@ test("property: the same cluster gives the same endpoint, in whatever order node
     { numRuns: 200 },
   );
 });
+
+test("a loopback address is never in the URL, though the certificate covers it: importers would reach themselves", async () => {
+  const nodes = [nodeOf("n1", 1, ["127.0.0.1"])];
+  assert.deepEqual(await choose({ nodes }), {
+    endpoints: [`${MESH}:32379`],
+    hostAliases: aliases("127.0.0.1"),
+    warnings: [],
+  });
+  const service = serviceOf({ type: "LoadBalancer" }, [{ ip: "127.0.0.1" }]);
+  assert.deepEqual((await choose({ service })).hostAliases, aliases("127.0.0.1"));
+  const names = ["127.0.0.1", "localhost"];
+  await refused({ nodes, names }, 1, /--endpoint/);
+  await refused({ names, options: { endpoints: ["localhost:2379"] } }, 2, /only reachable on the node itself/);
+  const local = serviceOf({ type: "LoadBalancer" }, [{ hostname: "localhost" }]);
+  await refused({ names, service: local }, 1, /only reachable on the node itself/);
+});

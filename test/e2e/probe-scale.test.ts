@@ -19,8 +19,12 @@ test("254 peers of which 20 do not answer take about one timeout, not twenty", a
   const { port } = silent.address() as { port: number };
   const [alias] = peer.hostAliases;
   const one = alias ? { ...peer, hostAliases: [{ ...alias, ips: alias.ips.slice(0, 1) }] } : peer;
+  const dead = {
+    endpoints: [`https://silent.example:${port}`],
+    hostAliases: [{ hostname: "silent.example", ips: ["127.0.0.1"] }],
+  };
   const peers = Array.from({ length: 254 }, (_, i) => ({
-    peer: i % 13 === 0 ? { ...peer, endpoints: [`https://127.0.0.1:${port}`], hostAliases: [] } : one,
+    peer: i % 13 === 0 ? { ...peer, ...dead } : one,
     source: `${i}.json`,
   }));
   const options = { stepTimeout: 4_000, now: new Date(), resolve: async () => [] };

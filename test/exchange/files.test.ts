@@ -171,6 +171,26 @@ test("the checks at the door, all at once, each with file and key", async () => 
   );
 });
 
+test("a peer that only a node can reach is refused as a file, with the flag for a tunnel on each node", async () => {
+  const files = ["common-etcd-client-ca.crt", "common-etcd-client.crt", "common-etcd-client.key"] as const;
+  const cases: [url: string, remedy: RegExp][] = [
+    ["https://127.0.0.1:12379", /--endpoint submariner=127\.0\.0\.1:12379$/],
+    ["https://[::1]:12379", /--endpoint submariner=127\.0\.0\.1:12379$/],
+    ["https://127.1:12379", /--endpoint submariner=127\.0\.0\.1:PORT$/],
+    ["http://localhost", /--endpoint submariner=127\.0\.0\.1:PORT$/],
+  ];
+  for (const [url, remedy] of cases) {
+    const path = write("submariner.json", json(secretOf({ submariner: configText(url, files) })));
+    const { findings } = await readPeers([path], NOW);
+    assert.deepEqual(
+      findings.map(({ key, code, severity }) => [key, code, severity]),
+      [["submariner", "endpoint-node-local", "error"]],
+      url,
+    );
+    assert.match(findings[0]?.remedy ?? "", remedy);
+  }
+});
+
 test("510 peers in one YAML List, and as many findings as there are, are no strain", async () => {
   const ca = caOf("c2");
   const items = Array.from({ length: 510 }, (_, i) =>

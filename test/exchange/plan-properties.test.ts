@@ -8,11 +8,23 @@ import { MAX_ANNOTATIONS, MAX_DATA } from "../../lib/exchange/secret-change.ts";
 import type { Target } from "../../lib/exchange/target.ts";
 import { endpointHostnames, isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
+import { isNodeLocal } from "../../lib/peer/node-local.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, versionAtLeast } from "../../lib/peer/peer.ts";
 import { readEntries } from "../../lib/peer/secret.ts";
 import { applied } from "../support/apply-plan.ts";
-import { anyOptions, anyPeers, anyTarget, entriesOf, filesOf, meaning, remoteOf, usersOf } from "../support/plans.ts";
-import { OPTIONS, secretOf, targetOf, VERSIONS } from "../support/targets.ts";
+import { nodeLocalUrl, keys as standingKey } from "../support/arbitraries.ts";
+import {
+  anyOptions,
+  anyPeers,
+  anyTarget,
+  entriesOf,
+  filesOf,
+  meaning,
+  NAMES,
+  remoteOf,
+  usersOf,
+} from "../support/plans.ts";
+import { configText, OPTIONS, secretOf, targetOf, VERSIONS } from "../support/targets.ts";
 
 const PEERS = "clustermesh-secrets/peers";
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
@@ -22,10 +34,14 @@ test("importing again changes nothing, whatever stood there", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
       const first = plan(target, peers, options);
-      const again = plan(applied(target, first), peers, options);
+      const after = applied(target, first);
+      const again = plan(after, peers, options);
       assert.deepEqual(again.changes.map(brief), []);
       assert.deepEqual([again.granted, again.cleaned], [[], []]);
-      const stay = [...first.outcomes].filter(([, outcome]) => outcome !== "dropped");
+      // What was moved to where only a node can reach it is nobody's to report then.
+      const imported = new Set(peers.map(({ peer }) => peer.name));
+      const settled = new Set(nodeLocalIn(after.agentsSecret).filter((name) => !imported.has(name)));
+      const stay = [...first.outcomes].filter(([name, outcome]) => outcome !== "dropped" && !settled.has(name));
       assert.deepEqual(
         [...again.outcomes],
         stay.map(([name, outcome]) => [name, outcome === "held" ? "held" : "unchanged"]),
@@ -132,7 +148,8 @@ test("after every change what worked before works, and no config's key is ever g
       }
       // And in the end the peers imported do.
       const end = working(applied(target, planned));
-      for (const name of planned.outcomes.keys()) assert.ok(end.has(name), name);
+      const imported = [...planned.outcomes.keys()].filter((name) => !planned.kept.includes(name));
+      for (const name of imported) assert.ok(end.has(name), name);
     }),
     { numRuns: 200 },
   );
@@ -201,7 +218,63 @@ function held({ facts, agentsSecret, kvstoremeshSecret }: Target): Set<string> {
   return new Set(entries.map(({ name }) => name));
 }
 
-test("pruning leaves exactly the files", () => {
+/** The peers of a Secret that only a node can reach. */
+function nodeLocalIn(secret: Target["agentsSecret"]): string[] {
+  return entriesOf(secret).flatMap(({ name, config }) => (isNodeLocal(config?.endpoints ?? []) ? [name] : []));
+}
+
+/** The keys of a peer in a Secret: its config and the files that the config names, unless these are peers themselves. */
+function keysOf(secret: Target["agentsSecret"], name: string): string[] {
+  const entries = entriesOf(secret);
+  const { config } = entries.find((entry) => entry.name === name) ?? {};
+  const files = [config?.trustedCaFile, config?.certFile, config?.keyFile].map((path) => path?.split("/").at(-1) ?? "");
+  return [name, ...files.filter((key) => !entries.some((one) => one.name === key))];
+}
+
+/** A target with one more peer that only a node can reach, with files of its own or of others. */
+const withNodeLocal = fc
+  .tuple(fc.oneof(anyTarget, upgraded), standingKey(NAMES), nodeLocalUrl, fc.boolean())
+  .map(([target, key, url, plain]): Target => {
+    const path = `${plain ? "" : "../clustermesh/..data/"}${key}`;
+    const config = configText(url, [undefined, "submariner cert", path], "dial-timeout: 5s\n");
+    const files = { ...Object.fromEntries(filesOf(target.agentsSecret)), submariner: config, "submariner cert": "x" };
+    return { ...target, agentsSecret: secretOf(files, target.agentsSecret?.metadata?.annotations ?? {}) };
+  });
+
+test("a peer that only a node can reach is never touched, whatever is planned", () => {
+  let untouched = 0;
+  const dropped = fc.subarray([...NAMES, "other"]);
+  fc.assert(
+    fc.property(withNodeLocal, anyPeers, anyOptions, dropped, (target, peers, any, drop) => {
+      const stay = nodeLocalIn(target.agentsSecret).filter((name) => !drop.includes(name));
+      const planned = plan(target, peers, { ...any, drop: new Set(drop) });
+      const imported = new Set(peers.map(({ peer }) => peer.name));
+      for (const name of stay) {
+        const keys = keysOf(target.agentsSecret, name);
+        const bytes = ({ agentsSecret }: Target) => keys.map((key) => agentsSecret?.data?.[key]);
+        const fetched = target.kvstoremeshSecret?.data?.[name];
+        for (let count = 1; count <= planned.changes.length; count++) {
+          const then = applied(target, planned, count);
+          const after = brief(planned.changes[count - 1] as Change);
+          assert.deepEqual(bytes(then), bytes(target), `${name} after ${after}`);
+          const copies = entriesOf(then.kvstoremeshSecret).map((entry) => entry.name);
+          const copy = copies.includes(name) ? then.kvstoremeshSecret?.data?.[name] : fetched;
+          assert.equal(copy, fetched, `${name} is given to kvstoremesh by ${after}`);
+        }
+        if (!imported.has(name)) assert.ok(!planned.granted.includes(`remote-${name}`), `${name} is granted a user`);
+        assert.deepEqual(
+          planned.findings.filter(({ source, key }) => source === target.source && key === name),
+          [],
+        );
+        if (planned.changes.length > 0) untouched++;
+      }
+    }),
+    { numRuns: 200 },
+  );
+  assert.ok(untouched > 100, `only ${untouched} peers stayed while something else was written`);
+});
+
+test("pruning leaves exactly the files, and what only a node can reach", () => {
   let pruned = 0;
   fc.assert(
     fc.property(fc.oneof(anyTarget, upgraded), anyPeers, anyOptions, (target, peers, any) => {
@@ -209,16 +282,15 @@ test("pruning leaves exactly the files", () => {
       const held = [...planned.outcomes.values()].includes("held");
       if (hasErrors(planned.findings) || held) return;
       const after = applied(target, planned);
-      const names = peers.map(({ peer }) => peer.name).sort();
-      assert.deepEqual(
-        entriesOf(remoteOf(after)).map(({ name }) => name),
-        names,
-      );
-      assert.deepEqual(
-        entriesOf(after.agentsSecret).map(({ name }) => name),
-        names,
-      );
-      for (const { name } of entriesOf(after.kvstoremeshSecret)) assert.ok(names.includes(name), `${name} stays`);
+      const { kept } = planned;
+      const stood = [target.agentsSecret, target.kvstoremeshSecret].flatMap(nodeLocalIn);
+      for (const name of kept) assert.ok(stood.includes(name), `${name} is kept`);
+      const others = (secret: Target["agentsSecret"]) =>
+        entriesOf(secret).flatMap(({ name }) => (kept.includes(name) ? [] : [name]));
+      const names = peers.map(({ peer }) => peer.name).filter((name) => !kept.includes(name));
+      assert.deepEqual(others(remoteOf(after)), names.sort());
+      assert.deepEqual(others(after.agentsSecret), names.sort());
+      for (const name of others(after.kvstoremeshSecret)) assert.ok(names.includes(name), `${name} stays`);
       if ([...planned.outcomes.values()].includes("dropped")) pruned++;
     }),
     { numRuns: 150 },
@@ -231,10 +303,13 @@ test("pruning takes back the users that we had added, and no others", () => {
     fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
       const options = { ...OPTIONS, restarts: "all" } as const;
       const target = applied(empty, plan(empty, before, options));
-      const after = applied(target, plan(target, peers, { ...options, prune: true }));
+      const planned = plan(target, peers, { ...options, prune: true });
+      const after = applied(target, planned);
       const stood = usersOf(empty);
       for (const user of stood) assert.ok(usersOf(after).includes(user), `${user} stays`);
-      const wanted = new Set(peers.map(({ peer }) => `remote-${peer.name}: remote`));
+      const wanted = new Set(
+        [...peers.map(({ peer }) => peer.name), ...planned.kept].map((name) => `remote-${name}: remote`),
+      );
       for (const user of usersOf(after)) {
         assert.ok(stood.includes(user) || wanted.has(user) || user === "remote-own: remote", `${user} is not wanted`);
       }
@@ -253,8 +328,9 @@ test("migrating twice equals migrating once, and all that can connect then stand
       const after = applied(target, planned);
       const again = plan(after, [], options);
       assert.deepEqual(again.changes.map(brief), []);
+      const stood = nodeLocalIn(target.agentsSecret);
       for (const [name, outcome] of planned.outcomes) {
-        assert.ok(held(after).has(name), `${name} is ${outcome}, and not held`);
+        assert.ok(held(after).has(name) || stood.includes(name), `${name} is ${outcome}, and not held`);
         if (outcome === "moved") moved++;
       }
     }),

@@ -8,7 +8,8 @@ import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 import { showStatus } from "../../lib/show/status.ts";
 import { styleFor } from "../../lib/show/style.ts";
-import { joined, type Part } from "../support/joined.ts";
+import { type Joined, joined, type Part } from "../support/joined.ts";
+import { configText, LOCAL, secretOf } from "../support/targets.ts";
 
 type Stored<T> = T & KubernetesObject;
 
@@ -428,4 +429,86 @@ test("each cluster's API is read once, in a number of requests that does not gro
   }
   assert.equal(counts[0], counts[1]);
   assert.ok((counts[0] ?? 99) <= 16, String(counts[0]));
+});
+
+/** Merges a peer into a Secret, as Submariner does. */
+function merge(mesh: Joined, cluster: string, secret: string, files: Record<string, string>): void {
+  mesh.change<Stored<V1Secret>>(cluster, "Secret", secret, (object) => {
+    for (const [key, text] of Object.entries(files)) {
+      object.data = { ...object.data, [key]: Buffer.from(text).toString("base64") };
+    }
+  });
+}
+
+const SUBMARINER = {
+  submariner: configText("https://127.0.0.1:12379", ["submariner-ca.pem", "submariner.pem", "submariner.key"]),
+  "submariner-ca.pem": "expired, or whatever",
+};
+
+test("a peer that only a node can reach: a state, and nothing to say, with KVStoreMesh and without", async (t) => {
+  const mesh = await joined(t, THREE);
+  for (const cluster of ["c1", "c3"]) merge(mesh, cluster, "cilium-clustermesh", SUBMARINER);
+  const status = await mesh.status({ probe: { stepTimeout: 100 } });
+  assert.deepEqual(
+    said(status).filter((line) => /submariner/.test(line)),
+    [],
+  );
+  const pairs = reportOf(status).pairs.filter(({ peer }) => peer === "submariner");
+  assert.deepEqual(
+    pairs.map(({ importer, state, configured, nodeLocal, context }) => [
+      importer,
+      state,
+      configured,
+      nodeLocal,
+      context,
+    ]),
+    [
+      ["c1", "node-local", true, true, undefined],
+      ["c3", "node-local", true, true, undefined],
+    ],
+  );
+  assert.deepEqual(
+    status.probes?.filter(({ name }) => name === "submariner").map(({ source, skipped }) => [source, skipped]),
+    [
+      ["c1", "node-local"],
+      ["c3", "node-local"],
+    ],
+  );
+});
+
+test("one of the mesh's own clusters that others reach by a tunnel is not one-sided, nor is it compared", async (t) => {
+  const mesh = await joined(t, [{ version: "1.20.2" }, { version: "1.20.2", service: { type: "ClusterIP" } }], {
+    apart: true,
+  });
+  mesh.sandbox.clusters[0]?.api.store.put(secretOf({ c2: SUBMARINER.submariner }) as Stored<V1Secret>);
+  const status = await mesh.status();
+  assert.deepEqual(
+    status.pairs.map((pair) => [pair.importer, pair.peer, stateOf(pair)]),
+    [
+      ["c1", "c2", "node-local"],
+      ["c2", "c1", "missing"],
+    ],
+  );
+});
+
+test("one that an earlier version moved to KVStoreMesh: an error, with the command that moves it back", async (t) => {
+  const mesh = await joined(t, [{ version: "1.18.5" }, { version: "1.20.2" }]);
+  merge(mesh, "c1", "cilium-kvstoremesh", SUBMARINER);
+  merge(mesh, "c1", "cilium-clustermesh", {
+    submariner: configText("https://clustermesh-apiserver.kube-system.svc:2379", LOCAL),
+  });
+  const status = await mesh.status();
+  assert.deepEqual(said(status), ["c1 (submariner): node-local-misplaced"]);
+  const [one] = findingsOf(status);
+  assert.deepEqual([one?.severity, one?.remedy], ["error", "import-secrets --context c1 --migrate"]);
+});
+
+test("clusters at loopback addresses are warned of once each", async (t) => {
+  const nodes = (ip: string) => [{ name: "n", internalIPs: [ip] }];
+  const mesh = await joined(t, [{ nodes: nodes("127.18.1.2") }, { nodes: nodes("127.18.2.2") }]);
+  const status = await mesh.status();
+  assert.deepEqual(said(status), ["c1: loopback-address", "c2: loopback-address"]);
+  assert.deepEqual(status.pairs.map(stateOf), ["ok", "ok"]);
+  const alone = await mesh.status({}, [await mesh.way("c1")]);
+  assert.ok(said(alone).includes("c1 (c2): loopback-address"), "and of a peer that no context leads to");
 });

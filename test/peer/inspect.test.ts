@@ -5,7 +5,7 @@ import fc from "fast-check";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { inspectPeers } from "../../lib/peer/inspect.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
-import { checkPeer, type SourcedPeer } from "../../lib/peer/rules.ts";
+import { checkNodeLocal, checkPeer, type SourcedPeer } from "../../lib/peer/rules.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { issue } from "../../lib/sandbox/pki.ts";
 import { showInspection } from "../../lib/show/inspect.ts";
@@ -110,6 +110,32 @@ test("a peer without a key is inspected as such", () => {
   const inspection = inspect([{ ...one, peer: { ...one.peer, ca: "importer", client: "importer" } }]);
   assert.equal(inspection.peers[0]?.client, "importer");
   assert.match(texts(inspection), /the importer's own certificate: no key in this file/);
+});
+
+test("a peer that only a node can reach is shown as such, and as what an import does not take", () => {
+  const url = "https://127.0.0.1:12379";
+  const [peer] = read(secretOf({ submariner: configText(url, COMMON) }));
+  assert.ok(peer);
+  const inspection = inspect([peer, full("c2", 2)], checkNodeLocal(peer));
+  assert.deepEqual(
+    inspection.peers.map(({ verdict }) => verdict),
+    ["node-local", "connects"],
+  );
+  const text = texts(inspection);
+  assert.match(text, /^submariner \(f\.json\): only reachable from a node$/m);
+  assert.match(text, /\[endpoint-node-local\]\n.*--endpoint submariner=127\.0\.0\.1:12379$/m);
+  assert.doesNotMatch(text, /migrate/);
+  assert.match(text, /^1 of 2 would connect$/m);
+});
+
+test("addresses of a name that are loopback addresses are warned of", () => {
+  const one = full("c2", 2);
+  const hostAliases = [{ hostname: "c2.mesh.cilium.io", ips: ["127.18.2.2"] }];
+  const inspection = inspect([{ ...one, peer: { ...one.peer, hostAliases } }]);
+  assert.deepEqual(
+    inspection.peers.map(({ verdict, findings }) => [verdict, findings.map(({ code }) => code)]),
+    [["warnings", ["loopback-address"]]],
+  );
 });
 
 test("several files: what does not fit together", () => {

@@ -3,7 +3,15 @@ import { createPrivateKey } from "node:crypto";
 import { test } from "node:test";
 import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
-import { checkAddresses, checkMesh, checkPeer, type Judge, type StandingPeer, samePeer } from "../../lib/peer/rules.ts";
+import {
+  checkAddresses,
+  checkLoopbackAddresses,
+  checkMesh,
+  checkPeer,
+  type Judge,
+  type StandingPeer,
+  samePeer,
+} from "../../lib/peer/rules.ts";
 import { type CaOptions, type Issuer, issue, type LeafOptions, makeCa } from "../../lib/sandbox/pki.ts";
 import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
@@ -580,4 +588,27 @@ test("a name without addresses is a finding unless it is resolved, or DNS may kn
     );
     assert.deepEqual(codes(findings), found ? ["no-addresses"] : [], `${endpoint} ${aliased} ${resolved}`);
   }
+});
+
+test("loopback addresses behind a name, or beside other endpoints, are warned of", () => {
+  const place = { source: "f.json", key: "c2" };
+  const messages = (overrides: Partial<Peer>) =>
+    checkLoopbackAddresses(peerOf("c2", 2, overrides).peer, place).map(({ code, message }) => `${code} ${message}`);
+  const alias = (...ips: string[]) => [{ hostname: "c2.mesh.cilium.io", ips }];
+  assert.deepEqual(messages({ hostAliases: alias("10.0.0.1") }), []);
+  assert.deepEqual(messages({ endpoints: ["https://127.0.0.1:1"] }), [], "that is another thing");
+  assert.deepEqual(messages({ hostAliases: [{ hostname: "not.used", ips: ["127.0.0.1"] }] }), []);
+  const [named = "", ...others] = messages({ hostAliases: alias("10.0.0.1", "127.18.2.2", "::1") });
+  assert.match(
+    named,
+    /^loopback-address c2 is reached at loopback addresses, .*: c2\.mesh\.cilium\.io \(127\.18\.2\.2, ::1\)$/,
+  );
+  assert.deepEqual(others, []);
+  const [mixed = ""] = messages({ endpoints: ["https://10.0.0.1:1", "https://localhost:1"], hostAliases: [] });
+  assert.match(mixed, /: https:\/\/localhost:1$/);
+  assert.deepEqual(
+    checkPeer(peerOf("c2", 2, { hostAliases: alias("127.18.2.2") }), NOW),
+    [],
+    "which is for those who look, not for those who import",
+  );
 });

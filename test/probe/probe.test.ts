@@ -27,6 +27,12 @@ async function start(t: TestContext): Promise<{ sandbox: Sandbox; peer: Peer; se
   return { sandbox, peer: await peerIn(sandbox, "cluster2"), second };
 }
 
+/** The peer at a port of this machine, by its name. */
+function onLoopback(peer: Peer, port: number): Peer {
+  const [{ hostname } = { hostname: "" }] = peer.hostAliases;
+  return { ...peer, endpoints: [`https://${hostname}:${port}`], hostAliases: [{ hostname, ips: ["127.0.0.1"] }] };
+}
+
 test("three addresses that answer: every step, and what the cluster says of itself", async (t) => {
   const { peer } = await start(t);
   const { addresses, findings } = await probe(peer);
@@ -89,15 +95,20 @@ test("certificates, users, and another cluster behind the address", async (t) =>
   const own = (cn: string) => issue(second.pki.ca, { cn, usage: "client", key: "ec" });
   const foreign = makeCa({ cn: "Cilium CA", key: "ec" });
   const other = await peerIn(sandbox, "cluster3");
-  const at = (endpoint: string): Partial<Peer> => ({ endpoints: [endpoint], hostAliases: peer.hostAliases });
+  const at = (endpoint: string): Partial<Peer> => ({
+    endpoints: [endpoint],
+    hostAliases: ["other.example", ...peer.hostAliases.map(({ hostname }) => hostname)].map((hostname) => ({
+      hostname,
+      ips: peer.hostAliases.flatMap(({ ips }) => ips),
+    })),
+  });
   const { port } = new URL(peer.endpoints[0] ?? "");
-  const ip = peer.hostAliases[0]?.ips[0] ?? "127.0.0.1";
   const cases: [Peer, string][] = [
     [{ ...peer, ca: { pem: foreign.cert } }, "server-ca-unknown"],
     [{ ...peer, client: issue(foreign, { cn: "remote", usage: "client", key: "ec" }) }, "client-refused"],
     [{ ...peer, client: own("remote-nobody") }, "user-unknown"],
     [{ ...peer, ...at(`https://nowhere.invalid:${port}`) }, "name-not-resolved"],
-    [{ ...peer, endpoints: [`https://${ip}:${port}`], facts: {} }, "endpoint-not-covered"],
+    [{ ...peer, ...at(`https://other.example:${port}`), facts: {} }, "endpoint-not-covered"],
     // The CA of the third is in the bundle, but the second's etcd stands behind the address.
     [{ ...other, ...at(peer.endpoints[0] ?? ""), ca: peer.ca, client: peer.client }, "other-cluster"],
   ];
@@ -131,7 +142,7 @@ test("what speaks no TLS, closes, hangs, or answers garbage over TLS", async (t)
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as { port: number };
-    const changed: Peer = { ...peer, endpoints: [`https://127.0.0.1:${port}`], hostAliases: [] };
+    const changed = onLoopback(peer, port);
     assert.deepEqual(codes(await probe(changed, { stepTimeout: 300 })), [code]);
     for (const socket of sockets) socket.destroy();
     server.close();
@@ -149,4 +160,22 @@ test("one dead address of several is a warning, all of them an error", async (t)
   assert.equal(partly.addresses.length, alias.ips.length + 1);
   await second.nodePorts?.stop();
   assert.deepEqual([...new Set(codes(await probe(both)))], ["connection-refused"]);
+});
+
+test("a peer that only a node can reach is skipped, whatever else is to be said of it", async () => {
+  const broken: Peer = {
+    name: "submariner",
+    endpoints: ["https://127.0.0.1:12379"],
+    hostAliases: [],
+    ca: { pem: "" },
+    client: { cert: "", key: "" },
+    facts: {},
+  };
+  assert.deepEqual(await probe(broken), {
+    name: "submariner",
+    source: "a.json",
+    addresses: [],
+    skipped: "node-local",
+    findings: [],
+  });
 });

@@ -69,7 +69,8 @@ describe("the commands over a mesh", () => {
     const status = await go("status", "--all-contexts", "--probe");
     assert.equal(status.code, 0, status.stdout);
     assert.match(status.stdout, /^1 cluster1 – ✓ ✓$/m);
-    assert.match(status.stdout, /^3 clusters: as it should be$/m);
+    assert.match(status.stdout, /^3 clusters: as it should be, with 3 warnings$/m);
+    assert.match(status.stdout, /loopback addresses: cluster1, cluster2, cluster3 \[loopback-address\]$/m);
     const verified = await go("verify", "--context", "cluster3");
     assert.equal(verified.code, 0, verified.stdout);
     assert.match(verified.stdout, /^2 of 2 peers connect$/m);

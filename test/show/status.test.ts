@@ -94,3 +94,17 @@ test("mermaid: both ways, one way, broken", () => {
     ].join("\n"),
   );
 });
+
+test("a peer that only a node can reach has a mark of its own, and no column of faults", () => {
+  const status = meshOf(2);
+  const nodeLocal: Pair = { importer: "cluster1", peer: "submariner", configured: true, nodeLocal: true, findings: [] };
+  const lines = showStatus({ ...status, pairs: [...status.pairs, nodeLocal] }, plain);
+  assert.deepEqual(lines.slice(3, 7), [
+    "             1 2 3",
+    "1 cluster1   – ✓ ⌂",
+    "2 cluster2   ✓ – ·",
+    "3 submariner ? ? –",
+  ]);
+  assert.match(lines[7] ?? "", /, · not configured, ⌂ only reachable from a node, \? no context$/);
+  assert.equal(lines.at(-1), "2 clusters: as it should be");
+});

@@ -3,6 +3,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import fc from "fast-check";
 import { normalizeCa } from "../../lib/peer/certificate.ts";
 import { canonicalAliases, canonicalEndpoints } from "../../lib/peer/etcd-config.ts";
+import { isNodeLocal } from "../../lib/peer/node-local.ts";
 import { type ClusterFacts, isClusterName, type Peer } from "../../lib/peer/peer.ts";
 import { caOf, clientOf, intermediateOf } from "./material.ts";
 import { COMMON, configText, LOCAL, secretOf } from "./targets.ts";
@@ -25,17 +26,29 @@ const port = fc.integer({ min: 1, max: 65535 });
 
 const urlOf = (host: string, at: number) => `https://${host.includes(":") ? `[${host}]` : host}:${at}`;
 
-/** One name with its addresses, or an address; seldom several. */
-const endpoints = fc.oneof(
-  { weight: 4, arbitrary: fc.tuple(hostname, port).map(([host, at]) => [urlOf(host, at)]) },
-  {
-    weight: 1,
-    arbitrary: fc.array(
-      fc.tuple(ipAddress, port).map(([ip, at]) => urlOf(ip, at)),
-      { minLength: 1, maxLength: 3 },
-    ),
-  },
-);
+/** One name with its addresses, or an address; seldom several. None that only a node can reach. */
+const endpoints = anyEndpoints().filter((urls) => !isNodeLocal(urls));
+
+/** An endpoint that only a node can reach, as others may write it. */
+export const nodeLocalUrl = fc
+  .tuple(
+    fc.constantFrom("127.0.0.1", "127.8.9.10", "127.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "LOCALHOST."),
+    port,
+  )
+  .map(([host, at]) => `https://${host}:${at}`);
+
+function anyEndpoints(): fc.Arbitrary<string[]> {
+  return fc.oneof(
+    { weight: 4, arbitrary: fc.tuple(hostname, port).map(([host, at]) => [urlOf(host, at)]) },
+    {
+      weight: 1,
+      arbitrary: fc.array(
+        fc.tuple(ipAddress, port).map(([ip, at]) => urlOf(ip, at)),
+        { minLength: 1, maxLength: 3 },
+      ),
+    },
+  );
+}
 
 const hostAliases = fc.uniqueArray(
   fc.record({ hostname, ips: fc.uniqueArray(ipAddress, { minLength: 1, maxLength: 3 }) }, { noNullPrototype: true }),
@@ -114,12 +127,13 @@ const junk = fc.oneof(
 );
 
 /** Keys that others, the charts and the old scripts may have used, for files and for configs. */
-function keys(names: readonly string[]): fc.Arbitrary<string> {
+export function keys(names: readonly string[]): fc.Arbitrary<string> {
   return fc.constantFrom(
     ...names.flatMap((name) => [`${name}-ca.crt`, `${name}.crt`, `${name}.key`]),
     ...names.flatMap((name) => [`${name}.etcd-client-ca.crt`, `${name}.etcd-client.crt`, `${name}.etcd-client.key`]),
     ...names.flatMap((name) => [`${name}.etcd-client.2.crt`, `${name}.etcd-client.own.key`]),
     ...["tls.crt", "README", "shared-ca.crt", "shared.crt", "shared.key", ...COMMON],
+    ...["submariner.ca", "Submariner Cert", "submariner_key.pem"],
   );
 }
 
@@ -135,7 +149,10 @@ export function standingFiles(names: readonly string[]): fc.Arbitrary<Record<str
   const content = fc.oneof({ weight: 3, arbitrary: good.map((text) => Buffer.from(text)) }, junk);
   const config = fc
     .record({
-      endpoint: endpoints.map(([url = ""]) => url),
+      endpoint: fc.oneof(
+        { weight: 5, arbitrary: endpoints.map(([url = ""]) => url) },
+        { weight: 1, arbitrary: nodeLocalUrl },
+      ),
       files: fc.oneof(fc.tuple(fc.option(key, { nil: undefined }), key, key), fc.constantFrom(COMMON, LOCAL)),
       more: fc.constantFrom(
         "",
@@ -147,7 +164,7 @@ export function standingFiles(names: readonly string[]): fc.Arbitrary<Record<str
       ),
     })
     .map(({ endpoint, files, more }) => Buffer.from(configText(endpoint, files, more)));
-  const configName = fc.constantFrom(...names, "other", "Not.A.Name", `${names[0]}.etcd-client.crt`);
+  const configName = fc.constantFrom(...names, "other", "submariner", "Not.A.Name", `${names[0]}.etcd-client.crt`);
   return fc
     .tuple(fc.dictionary(key, content, { maxKeys: 8 }), fc.dictionary(configName, config, { maxKeys: 4 }))
     .map(([files, configs]) => ({ ...files, ...configs }));

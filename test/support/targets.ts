@@ -35,6 +35,7 @@ export function targetOf(
     users: undefined,
     takesUsers: atLeast("1.14"),
     common: atLeast("1.14") ? { ca: ca.cert } : undefined,
+    agentsCommon: atLeast("1.14") ? { ca: ca.cert } : undefined,
     localMounted: kvstoreMesh && atLeast("1.16"),
     clientCertificate: clientOf(ca).cert,
     resolvers: atLeast("1.20") ? [] : [resolver],
