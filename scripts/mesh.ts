@@ -11,6 +11,7 @@ import { hasErrors } from "../lib/peer/findings.ts";
 import { showFindings } from "../lib/show/findings.ts";
 import { inLine } from "../lib/show/style.ts";
 import { type Arguments, clusterOptions, duration } from "./cli.ts";
+import { signalOf } from "./signals.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
 import { mayRetell, style, tell, warn } from "./terminal.ts";
 import { carryingOut, dryRunOf, print, writingOptions } from "./writing.ts";
@@ -71,7 +72,7 @@ export function working(args: MeshArguments, question: string) {
   const dryRun = dryRunOf(args);
   const writing = dryRun === "none";
   const asks = process.stdin.isTTY && process.stderr.isTTY;
-  const { hooks, end } = carryingOut(args, dryRun, { question, always: true, asks, yes: args.yes });
+  const { hooks, end, interruption } = carryingOut(args, dryRun, { question, always: true, asks, yes: args.yes });
   const read: Omit<ReadOptions, "forExtract"> = {
     namespace: args.namespace,
     addresses: args.addresses,
@@ -96,11 +97,12 @@ export function working(args: MeshArguments, question: string) {
     const code = end(result);
     if (args.diff) await print(result.reports, args);
     showFindings(result.left, style, args.details).forEach(tell);
-    if (code === EXIT.failed && writing) tell(`run again to complete: ${inLine(again)}`);
+    if ((code === EXIT.failed || signalOf(code)) && writing) tell(`run again to complete: ${inLine(again)}`);
     if (args.diff && result.left.length > 0) return EXIT.refused;
     if (code !== EXIT.done) return code;
     if (result.left.length > 0) return EXIT.findings;
-    return args.wait && writing ? waiting(sources, args, timeout) : code;
+    if (!args.wait || !writing) return code;
+    return interruption.exitCode() ?? waiting(sources, args, timeout);
   };
   return { read, write, finish };
 }

@@ -2,6 +2,7 @@
 import { fstatSync, writeSync } from "node:fs";
 import { describeSystemError } from "../lib/cluster/system-error.ts";
 import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { endBySignal, signalOf } from "./signals.ts";
 
 let unread = false;
 
@@ -43,9 +44,12 @@ export function publicStdout(): "terminal" | "file" | undefined {
   return status.isFile() && (status.mode & 0o044) !== 0 ? "file" : undefined;
 }
 
-/** Ends the process as soon as what was written is out. */
+/** Ends the process as soon as what was written is out; by a signal, if the exit code stands for one. */
 export function endWith(code: number): void {
   process.exitCode = code;
+  const signal = signalOf(code);
   // To let connections and timers end by themselves takes milliseconds.
-  process.stdout.write("", () => process.stderr.write("", () => process.exit()));
+  process.stdout.write("", () =>
+    process.stderr.write("", () => (signal === undefined ? process.exit() : endBySignal(signal))),
+  );
 }

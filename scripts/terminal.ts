@@ -1,5 +1,6 @@
 /** Talking to a person: data alone goes to stdout, everything else to stderr. */
 import { harmless, inLine, type Style, styleFor } from "../lib/show/style.ts";
+import { ENDING_SIGNALS, type EndingSignal, endBySignal, exitCodeOf } from "./signals.ts";
 import { publicStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
@@ -93,31 +94,51 @@ export async function choose(question: string): Promise<"yes" | "no" | "abort"> 
   }
 }
 
+const INTERRUPTED = {
+  reading: "interrupted; nothing was written",
+  writing: "interrupted in the middle of a write; run again to complete",
+  written: "interrupted; everything was written",
+};
+
+/** The work that signals may end, and how far it is. */
+export interface Interruption {
+  /** Aborted when the work has to end before its next write. */
+  signal: AbortSignal;
+  /** The exit code of work that ended early; undefined while no signal came. */
+  exitCode(): number | undefined;
+  /** Notes that the first write begins. */
+  startWriting(): void;
+  /** Notes that no further write follows. */
+  finishWriting(): void;
+}
+
 /**
- * Lets Ctrl-C, SIGTERM and a closed terminal end the work between two writes: before the first one at once, and at the
- * second signal too.
- *
- * @param code the exit code where it ends at once.
+ * Lets Ctrl-C, SIGTERM and a closed terminal end the work. While it writes, the first signal ends it after the write under
+ * way and the second one at once; before and after, the first one ends it at once. The process then ends by that signal.
  */
-export function interruptible(code: number): { signal: AbortSignal; begun(): void } {
+export function interruptible(): Interruption {
   const controller = new AbortController();
-  let writing = false;
-  const interrupt = () => {
+  let phase: keyof typeof INTERRUPTED = "reading";
+  let received: EndingSignal | undefined;
+  const interrupt = (signal: EndingSignal) => {
     if (asking) tell("");
-    if (!writing || controller.signal.aborted) {
-      tell(
-        writing ? "interrupted in the middle of a write; run again to complete" : "interrupted; nothing was written",
-      );
-      process.exit(code);
+    if (phase !== "writing" || received !== undefined) {
+      tell(INTERRUPTED[phase]);
+      endBySignal(signal);
     }
+    received = signal;
     controller.abort();
     tell("interrupted: stopping after the write under way; once more stops at once");
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
+  for (const signal of ENDING_SIGNALS) process.on(signal, interrupt);
   return {
     signal: controller.signal,
-    begun: () => {
-      writing = true;
+    exitCode: () => received && exitCodeOf(received),
+    startWriting: () => {
+      if (phase === "reading") phase = "writing";
+    },
+    finishWriting: () => {
+      if (phase === "writing") phase = "written";
     },
   };
 }

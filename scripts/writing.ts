@@ -1,4 +1,5 @@
 /** What the commands that write have in common: their options, what they tell meanwhile, and how they end. */
+import { Interrupted } from "../lib/exchange/apply.ts";
 import type { Change } from "../lib/exchange/change.ts";
 import type { Answer, ImportOptions, Proposal, TargetReport } from "../lib/exchange/import.ts";
 import type { Plan } from "../lib/exchange/plan.ts";
@@ -99,10 +100,13 @@ async function confirmed(
   return answer === "yes" ? "restart-agents" : answer === "no" ? "write" : "abort";
 }
 
-/** What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code. */
+/**
+ * What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code, which
+ * stands for a signal if one ended the work.
+ */
 export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | "server", confirming: Confirming) {
   const writing = dryRun === "none";
-  const interruption = interruptible(args.diff ? EXIT.refused : EXIT.failed);
+  const interruption = interruptible();
   const { details } = args;
   /** The restarts that were shown with the plan. */
   const known = new Set<string>();
@@ -133,11 +137,12 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
     }),
     announce: (source, change) => {
       if (!writing) return;
-      interruption.begun();
+      interruption.startWriting();
       if (!known.has(keyOf(source, change))) said(announceChange(source, change, style));
     },
   } satisfies Partial<ImportOptions>;
   const end = (result: { refused: Finding[] } | { reports: TargetReport[] }): number => {
+    interruption.finishWriting();
     if ("refused" in result) {
       showFindings(result.refused, style, details).forEach(tell);
       if (!args.diff) tell(showRefusal(result.refused, style));
@@ -149,9 +154,12 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
       ? reports.filter((report) => report.state === "failed" || isHeldBack(report.plan))
       : reports;
     showReports(shown, style, { dryRun: !writing, details }).forEach(tell);
+    const interrupted = reports.some((report) => report.state === "failed" && report.error instanceof Interrupted);
+    const ended = interruption.exitCode();
+    if (interrupted && ended !== undefined) return ended;
     return args.diff ? exitCodeOfDiff(reports) : exitCode(reports);
   };
-  return { hooks, end };
+  return { hooks, end, interruption };
 }
 
 /** Tells a line, where there is one. */

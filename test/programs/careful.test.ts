@@ -50,9 +50,9 @@ describe("import-secrets, disturbed", () => {
     ["cilium-clustermesh", "cilium-kvstoremesh"].map((name) =>
       Object.keys(read(name)?.data ?? {}).filter((key) => !key.includes(".")),
     );
-  /** Starts an import that is not waited for. */
-  const begin = () => {
-    const child = spawn(node, [programPath("import-secrets"), "--context", "c1", file("c2")], {
+  /** Starts a program, by default an import, that is not waited for. `says` resolves when stderr matches. */
+  const begin = (program = "import-secrets", args = ["--context", "c1", file("c2")]) => {
+    const child = spawn(node, [programPath(program), ...args], {
       env: { PATH: process.env.PATH, HOME: "/nonexistent", KUBECONFIG: sandbox.kubeconfig },
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -60,8 +60,17 @@ describe("import-secrets, disturbed", () => {
     child.stderr.on("data", (chunk) => {
       stderr += chunk;
     });
-    const ended = once(child, "close").then(([code]) => ({ code, stderr }));
-    return { kill: (signal: NodeJS.Signals) => child.kill(signal), ended };
+    const ended = once(child, "close").then(([code, signal]) => ({ code, signal, stderr }));
+    const says = async (words: RegExp) => {
+      while (!words.test(stderr)) {
+        await Promise.race([once(child.stderr, "data"), ended]);
+        assert.ok(
+          child.exitCode === null && child.signalCode === null,
+          `it ended, and did not say ${words}: ${stderr}`,
+        );
+      }
+    };
+    return { kill: (signal: NodeJS.Signals) => child.kill(signal), says, ended };
   };
 
   before(async () => {
@@ -125,8 +134,8 @@ describe("import-secrets, disturbed", () => {
       const { kill, ended } = begin();
       await writing;
       kill(signal);
-      const { code, stderr } = await ended;
-      assert.equal(code, 1, stderr);
+      const { code, signal: endedBy, stderr } = await ended;
+      assert.deepEqual([code, endedBy], [null, signal], stderr);
       assert.match(stderr, /interrupted: stopping after the write under way/);
       assert.match(stderr, /c1: interrupted \(partly written; run again to complete\)/);
       assert.deepEqual(peersIn(), [[], ["c2"]]);
@@ -135,6 +144,40 @@ describe("import-secrets, disturbed", () => {
       assert.deepEqual(peersIn(), [["c2"], ["c2"]]);
     });
   }
+
+  test("a second signal ends it at once, in the middle of a write", async () => {
+    const answering = new AbortController();
+    const writing = new Promise<void>((resolve) => {
+      api().onRequest = async ({ method }) => {
+        if (method !== "POST") return undefined;
+        resolve();
+        await once(answering.signal, "abort");
+        return undefined;
+      };
+    });
+    const { kill, says, ended } = begin();
+    await writing;
+    kill("SIGINT");
+    await says(/stopping after the write under way/);
+    kill("SIGTERM");
+    const { signal, stderr } = await ended;
+    answering.abort();
+    assert.equal(signal, "SIGTERM", stderr);
+    assert.match(stderr, /^interrupted in the middle of a write; run again to complete$/m);
+  });
+
+  test("interrupted while it waits for the mesh, it ends at once and says that everything was written", async () => {
+    // Once it is written, nobody may read c1 any more.
+    api().onRequest = ({ path }) =>
+      path.includes("cilium-config") && peersIn()[0]?.length === 1 ? { status: 403 } : undefined;
+    const { kill, says, ended } = begin("clustermesh-secrets", ["connect", "c1", "c2", "--yes", "--wait"]);
+    await says(/^waiting: /m);
+    kill("SIGINT");
+    const { signal, stderr } = await ended;
+    assert.equal(signal, "SIGINT", stderr);
+    assert.match(stderr, /^interrupted; everything was written\n$/m);
+    assert.deepEqual(peersIn(), [["c2"], ["c2"]]);
+  });
 
   test("interrupted before the first write, it ends at once", async () => {
     const asked = new Promise<void>((resolve) => {
@@ -147,7 +190,7 @@ describe("import-secrets, disturbed", () => {
     const { kill, ended } = begin();
     await asked;
     kill("SIGINT");
-    assert.deepEqual(await ended, { code: 1, stderr: "interrupted; nothing was written\n" });
+    assert.deepEqual(await ended, { code: null, signal: "SIGINT", stderr: "interrupted; nothing was written\n" });
     assert.deepEqual(peersIn(), [[], []]);
   });
 

@@ -203,7 +203,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     ["n", `n${enter}`, 2, "nothing was written"],
     ["no more than Enter", enter, 2, "nothing was written"],
     ["Ctrl-D", ctrlD, 2, "nothing was written"],
-    ["Ctrl-C", ctrlC, 1, "interrupted; nothing was written"],
+    ["Ctrl-C", ctrlC, 130, "interrupted; nothing was written"],
   ] as const) {
     test(`${what} at the question: exit ${code}, nothing is written, and that is told on a line of its own`, async () => {
       const args = await pruning();
@@ -214,6 +214,14 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
       assert.equal(writes(), before);
     });
   }
+
+  test("Ctrl-C ends the loop of a shell too", async () => {
+    const args = await pruning();
+    const line = 'for one in 1 2; do "$@"; done';
+    const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, ctrlC]], line });
+    assert.equal(code, 130, output);
+    assert.equal(output.match(/nothing was written/g)?.length, 1, output);
+  });
 
   test("a question that was sent away by Ctrl-Z is asked again after fg, also where make asked for it", async () => {
     const args = await pruning();
