@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, beforeEach, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Script } from "node:vm";
@@ -15,6 +15,7 @@ import { type Ended, node, run } from "../support/programs.ts";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const kubectl = whereIs("kubectl");
 const bash = whereIs("bash");
+const git = whereIs("git");
 
 function whereIs(program: string): string | undefined {
   const paths = (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, program));
@@ -77,12 +78,12 @@ describe("the package, installed globally", () => {
       assert.equal(manifest[kind], undefined, kind);
     }
     const scripts = Object.keys(manifest.scripts as object);
-    const atInstall = /^(pre|post)?(install|prepare|publish)$|^prepublishOnly$|^dependencies$/;
     assert.deepEqual(
-      scripts.filter((name) => atInstall.test(name)),
+      scripts.filter((name) => /^(pre|post)?install$|^dependencies$/.test(name)),
       [],
     );
-    assert.ok(scripts.includes("prepack"), "npm pack builds first");
+    // npm runs it where it makes a package, and of an unpacked one that is installed from its folder.
+    await promisify(execFile)(node, ["prepare.mjs"], { cwd: installed });
     assert.deepEqual(await readdir(join(dir, "prefix", "lib", "node_modules")), ["clustermesh-secrets"]);
     assert.ok(!existsSync(join(installed, "node_modules")), "no packages beneath it");
   });
@@ -93,7 +94,7 @@ describe("the package, installed globally", () => {
       (path) =>
         !/^(dist\/[\w.-]+\.(js|js\.cache|txt|json|bash|zsh|fish)|docs\/.+|README\.md|LICENSE|package\.json)$/.test(
           path,
-        ),
+        ) && !/^(bin\/[\w-]+\.cjs|prepare\.mjs)$/.test(path),
     );
     assert.deepEqual(foreign, []);
     assert.deepEqual(
@@ -280,5 +281,118 @@ describe("the package, installed globally", () => {
     const { code, stdout, stderr } = await call("clustermesh-secrets", ["demo"]);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /cluster3 .*: unchanged/);
+  });
+});
+
+describe("a clone that was never built", { skip: git === undefined && "there is no git here" }, () => {
+  let dir: string;
+  let clone: string;
+  const programs = ["clustermesh-secrets", "extract-secret", "import-secrets"];
+
+  /** The files by which npm prepares the package, with a build of one line, which takes one package that is at hand. */
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "unbuilt-"));
+    clone = join(dir, "clone");
+    await mkdir(join(clone, "builder"), { recursive: true });
+    for (const path of ["bin", "prepare.mjs"]) await cp(join(root, path), join(clone, path), { recursive: true });
+    const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+    const files: Record<string, string> = {
+      "package.json": JSON.stringify({ ...manifest, devDependencies: { builder: "file:builder" } }),
+      "builder/package.json": JSON.stringify({ name: "builder", version: "1.0.0", type: "module", main: "index.js" }),
+      "builder/index.js": "export const text = (name) => 'console.log(\"built ' + name + '\");';\n",
+      ".gitignore": "node_modules\ndist\n",
+      "build.mjs": `import { mkdirSync, writeFileSync } from "node:fs";
+        import { text } from "builder";
+        mkdirSync("dist", { recursive: true });
+        writeFileSync("dist/package.json", '{"type":"commonjs"}');
+        for (const name of ${JSON.stringify(programs)}) writeFileSync("dist/" + name + ".js", text(name));\n`,
+    };
+    for (const [path, text] of Object.entries(files)) await writeFile(join(clone, path), text);
+    await npm(["install", "--package-lock-only"]);
+    const identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
+    for (const args of [
+      ["init", "--quiet"],
+      ["add", "."],
+      [...identity, "commit", "--quiet", "--message", "test"],
+    ]) {
+      await promisify(execFile)("git", args, { cwd: clone });
+    }
+  });
+  after(async () => {
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    for (const path of ["node_modules", "dist"]) await rm(join(clone, path), { recursive: true, force: true });
+  });
+
+  /** npm in the clone or in another folder, offline and without settings of whoever runs the tests. */
+  async function npm(args: string[], cwd = clone): Promise<string> {
+    const env = { PATH: process.env.PATH, HOME: dir, npm_config_cache: join(dir, "cache"), npm_config_offline: "true" };
+    const options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
+    return (await promisify(execFile)("npm", [...args, ...options], { cwd, env })).stdout;
+  }
+
+  async function assertBuilt(bin: string): Promise<void> {
+    for (const name of programs) {
+      const { stdout } = await promisify(execFile)(join(bin, name), [], { env: { PATH: process.env.PATH } });
+      assert.equal(stdout, `built ${name}\n`);
+    }
+  }
+
+  test("npm install --global of its folder builds it", async () => {
+    const prefix = await mkdtemp(join(dir, "prefix-"));
+    await npm(["install", "--global", "--prefix", prefix, "."]);
+    await assertBuilt(join(prefix, "bin"));
+  });
+
+  test("npm install --global from Git builds it, and leaves a package of its own", async () => {
+    const prefix = await mkdtemp(join(dir, "prefix-"));
+    await npm(["install", "--global", "--prefix", prefix, `git+file://${clone}`], dir);
+    await assertBuilt(join(prefix, "bin"));
+    const installed = join(prefix, "lib", "node_modules", "clustermesh-secrets");
+    assert.ok(!(await lstat(installed)).isSymbolicLink());
+    assert.deepEqual((await readdir(installed)).sort(), ["bin", "dist", "package.json", "prepare.mjs"]);
+  });
+
+  test("npm install from Git builds it", async () => {
+    const project = await mkdtemp(join(dir, "project-"));
+    await writeFile(join(project, "package.json"), '{ "name": "project", "version": "1.0.0" }');
+    await npm(["install", `git+file://${clone}`], project);
+    await assertBuilt(join(project, "node_modules", ".bin"));
+  });
+
+  test("npm pack builds it, and says nothing else on stdout", async () => {
+    const packed = await npm(["pack", "--json", "--pack-destination", dir, "--foreground-scripts=false"]);
+    const [{ files }] = JSON.parse(packed) as [Packed];
+    const paths = files.map(({ path }) => path);
+    for (const name of programs) assert.ok(paths.includes(`dist/${name}.js`), name);
+  });
+
+  test("where the packages of the build cannot be installed, it says so in two lines and fails", async () => {
+    const broken = join(dir, "broken");
+    await cp(clone, broken, { recursive: true });
+    await rm(join(broken, "package-lock.json"));
+    await assert.rejects(npm(["run", "prepare"], broken), ({ code, stderr }: { code: number; stderr: string }) => {
+      assert.equal(code, 1);
+      const last = stderr.trimEnd().split("\n").slice(-2);
+      assert.equal(last[0], "error: clustermesh-secrets: cannot install the packages that the build takes");
+      assert.match(last[1] ?? "", /^ {2}cd ".*broken\/" && npm ci --ignore-scripts && npm run prepare$/);
+      return true;
+    });
+  });
+
+  test("a program that is not built says how to build it, and fails", async () => {
+    const called = promisify(execFile)(node, [join(clone, "bin", "extract-secret.cjs")]);
+    await assert.rejects(called, ({ code, stderr }: { code: number; stderr: string }) => {
+      assert.equal(code, 1);
+      const remedy = `npm --prefix '${clone}' run prepare --ignore-scripts=false`;
+      assert.equal(stderr, `error: clustermesh-secrets is not built: npm did not run its scripts\n  ${remedy}\n`);
+      return true;
+    });
+    await promisify(execFile)("npm", ["--prefix", clone, "run", "prepare", "--ignore-scripts=false"], {
+      env: { PATH: process.env.PATH, HOME: dir, npm_config_cache: join(dir, "cache"), npm_config_offline: "true" },
+    });
+    const { stdout } = await promisify(execFile)(node, [join(clone, "bin", "extract-secret.cjs")]);
+    assert.equal(stdout, "built extract-secret\n");
   });
 });
