@@ -1,8 +1,10 @@
 # Everything that a person does with the programs, and that the people who change them do.
 #   CONTEXTS="cluster1 cluster2"   which contexts of the kubeconfig
 #   DIR=secrets                    where files go and come from (ignored by Git)
-#   CLUSTER=cluster3               the one that is taken out, or whose certificates changed
+#   CLUSTER=cluster3               the cluster to remove, or whose certificates changed
 #   ARGS="--tls=common"            further arguments of the program
+# make exits 2 whenever a program fails, whatever the program's exit code is. Its last line shows that code, as in
+# `make: *** [Makefile:70: import] Error 3`. Where the code counts, run the program itself.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -18,91 +20,104 @@ override DIR := $(strip $(DIR))
 override CONTEXTS := $(strip $(CONTEXTS))
 override CLUSTER := $(strip $(CLUSTER))
 FIND_TESTS = find test -name '*.test.ts' -not -path 'test/e2e/*' | sort
+NEED_CONTEXTS = test -n "$(CONTEXTS)" || { \
+	  printf 'error: CONTEXTS is not set\n  make %s CONTEXTS="cluster1 cluster2"\n' $@ >&2; exit 2; }
+NEED_CLUSTER = test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { \
+	  printf 'error: CLUSTER or CONTEXTS is not set\n  make %s CLUSTER=cluster3 CONTEXTS="cluster1 cluster2"\n' $@ >&2; exit 2; }
+# A function of the shell: one file for each of CONTEXTS, into a folder. A cluster that fails does not keep the others from
+# being extracted; the exit code is that of the first that failed.
+EXTRACT_EACH = extract_each() { \
+	  local code=0 context; \
+	  for context in $(CONTEXTS); do \
+	    node dist/extract-secret.js --context "$$context" --output-file "$$1/$${context//\//_}-secret.json" "$${@:2}" || \
+	      code=$$((code ? code : $$?)); \
+	  done; \
+	  return $$code; \
+	}
 NODE_TEST = node --import tsx --test --test-reporter=spec
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-install: node_modules/.installed ## the packages, as the lock file pins them
+install: node_modules/.installed ## install the packages of the build, as the lock file pins them
 
 node_modules/.installed: package.json package-lock.json
 	@npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
 	@touch $@
 
-build: dist/extract-secret.js ## the programs, into dist/
+build: dist/extract-secret.js ## build the programs into dist/
 
 dist/extract-secret.js: node_modules/.installed build.mjs package.json $(shell find lib scripts -type f)
 	@node build.mjs
 
-demo: build ## three embedded clusters, connected end to end
-	@node dist/clustermesh-secrets.js demo
+demo: build ## connect three embedded clusters, end to end
+	@node dist/clustermesh-secrets.js demo $(ARGS)
 
-sandbox: build ## keeps the embedded clusters up until Ctrl-C
-	@node dist/clustermesh-secrets.js sandbox
+sandbox: build ## run embedded clusters until Ctrl-C; ARGS="--clusters 5"
+	@node dist/clustermesh-secrets.js sandbox $(ARGS)
 
-extract: build ## one file for each of CONTEXTS, into DIR
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+extract: build ## extract one file for each of CONTEXTS, into DIR
+	@$(NEED_CONTEXTS)
 	@mkdir -p -m 700 "$(DIR)"
-	@for context in $(CONTEXTS); do \
-	  node dist/extract-secret.js --context "$$context" --output-file "$(DIR)/$${context//\//_}-secret.json" $(ARGS); \
-	done
+	@$(EXTRACT_EACH); extract_each "$(DIR)" $(ARGS)
 
-import: build ## the files of DIR into each of CONTEXTS
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+import: build ## import the files of DIR into each of CONTEXTS
+	@$(NEED_CONTEXTS)
 	@node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$(DIR)"
 
-diff: build ## what importing the files of DIR into each of CONTEXTS would change; nothing is written
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+diff: build ## show what importing the files of DIR into each of CONTEXTS would change
+	@$(NEED_CONTEXTS)
 	@node dist/import-secrets.js --diff $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$(DIR)" || test $$? -eq 1
 
-migrate: build ## what stands in each of CONTEXTS, laid out for the Cilium that runs there now
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+migrate: build ## convert the peers of each of CONTEXTS for the Cilium that runs there now
+	@$(NEED_CONTEXTS)
 	@node dist/import-secrets.js --migrate $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
-inspect: build ## the files of DIR, offline: would they connect, where to, until when?
+inspect: build ## check the files of DIR, offline
 	@node dist/clustermesh-secrets.js inspect $(ARGS) "$(DIR)"
 
-verify: build ## the peers of DIR, live; with CONTEXTS instead, the peers that each is configured for
+verify: build ## check the peers of DIR live; with CONTEXTS, the peers that each is configured for
 	@if test -n "$(CONTEXTS)"; then node dist/clustermesh-secrets.js verify $(addprefix --context ,$(CONTEXTS)) $(ARGS); \
 	else node dist/clustermesh-secrets.js verify $(ARGS) "$(DIR)"; fi
 
-status: build ## the state of the mesh of CONTEXTS
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+status: build ## show the state of the mesh of CONTEXTS
+	@$(NEED_CONTEXTS)
 	@node dist/clustermesh-secrets.js status $(CONTEXTS) $(ARGS)
 
-connect: build ## CONTEXTS with each other, without files
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+connect: build ## connect CONTEXTS with each other, without files
+	@$(NEED_CONTEXTS)
 	@node dist/clustermesh-secrets.js connect $(CONTEXTS) $(ARGS)
 
-disconnect: build ## CLUSTER out of each of CONTEXTS
-	@test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { echo 'error: say CLUSTER=cluster3 CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+disconnect: build ## remove CLUSTER from each of CONTEXTS
+	@$(NEED_CLUSTER)
 	@node dist/clustermesh-secrets.js disconnect $(CLUSTER) $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
-rotate: build ## the new certificates of context CLUSTER to CONTEXTS
-	@test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { echo 'error: say CLUSTER=cluster2 CONTEXTS="cluster1 cluster3"' >&2; exit 2; }
+rotate: build ## bring the new certificates of context CLUSTER to CONTEXTS
+	@$(NEED_CLUSTER)
 	@node dist/clustermesh-secrets.js rotate $(CLUSTER) $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
-mesh: build ## both steps; the files only in a private temporary folder
-	@test -n "$(CONTEXTS)" || { echo 'error: say CONTEXTS="cluster1 cluster2"' >&2; exit 2; }
+mesh: build ## extract and import; the files are only in a private temporary folder
+	@$(NEED_CONTEXTS)
 	@umask 077; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	$(MAKE) extract ARGS= DIR="$$dir" && $(MAKE) import DIR="$$dir"
+	$(EXTRACT_EACH); extract_each "$$dir"; \
+	node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$$dir"
 
-assets: install ## the real servers that judge us, built once into the cache
+assets: install ## build the real servers that the tests use, once, into the cache
 	@node test/servers/assets.mjs
 
-test: build ## units, properties, contracts, and one small real mesh
+test: build ## run units, properties, contracts, and one small real mesh
 	@$(NODE_TEST) --test-concurrency=2 $$($(FIND_TESTS)) test/e2e/smoke.test.ts
 
-test-all: check test test-node ## everything
+test-all: check test test-node ## run all tests and checks
 	@$(NODE_TEST) --test-concurrency=1 $$(find test/e2e -name '*.test.ts' -not -name 'smoke.test.ts' | sort)
 
-test-node: build ## the built programs on the current LTS of Node
+test-node: build ## test the built programs on the current LTS of Node
 	@node test/support/current-lts.mjs
 
-bench: build ## wall times against bare node and kubectl
+bench: build ## measure wall times against bare node and kubectl
 	@node --import tsx test/bench/bench.ts
 
-check: install ## types, formatter and linter
+check: install ## check types, format and lint
 	@npx tsc --noEmit
 	@npx biome check
 

@@ -1,15 +1,11 @@
 /** A flag or an argument that an unset variable left empty, through the built programs and make: nothing is contacted. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
-import { type Ended, node, run } from "../support/programs.ts";
-
-const root = fileURLToPath(new URL("../..", import.meta.url));
+import { run, runMake } from "../support/programs.ts";
 
 describe("what an unset variable leaves", () => {
   let sandbox: Sandbox;
@@ -84,32 +80,22 @@ describe("what an unset variable leaves", () => {
     assert.ok(requests().length > 0);
   });
 
-  /** Makes a goal, with variables of the environment, which make takes as they are. */
-  const make = (goal: string, variables: Record<string, string>) =>
-    new Promise<Ended>((resolve) => {
-      const env = {
-        ...process.env,
-        ...variables,
-        PATH: `${join(node, "..")}:${process.env.PATH}`,
-        KUBECONFIG: sandbox.kubeconfig,
-      };
-      // Nothing is built anew: the programs under test are.
-      execFile("make", ["-o", "build", goal], { cwd: root, env }, (error, stdout, stderr) =>
-        resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
-      );
-    });
+  const make = (goal: string, variables: Record<string, string>) => runMake(goal, variables, sandbox.kubeconfig);
 
   for (const goal of ["extract", "import", "diff", "migrate", "status", "connect", "mesh"]) {
     test(`make ${goal} with CONTEXTS of two unset variables`, async () => {
       const { code, stderr } = await make(goal, { CONTEXTS: " ", DIR: dir });
       assert.equal(code, 2);
-      assert.match(stderr, /say CONTEXTS=/);
+      assert.match(stderr, /^error: CONTEXTS is not set\n {2}make \w+ CONTEXTS="cluster1 cluster2"$/m);
       assert.deepEqual(requests(), []);
     });
   }
 
   test("make disconnect without CLUSTER, and make import without DIR", async () => {
-    assert.match((await make("disconnect", { CLUSTER: " ", CONTEXTS: "cluster1" })).stderr, /say CLUSTER=/);
+    assert.match(
+      (await make("disconnect", { CLUSTER: " ", CONTEXTS: "cluster1" })).stderr,
+      /^error: CLUSTER or CONTEXTS is not set\n {2}make disconnect CLUSTER=/,
+    );
     assert.match((await make("import", { DIR: " ", CONTEXTS: "cluster1" })).stderr, /FILE must not be empty/);
     assert.deepEqual(requests(), []);
   });

@@ -1,5 +1,6 @@
 /** The built programs, run as a person runs them. */
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export interface Ended {
@@ -15,13 +16,33 @@ export interface RunOptions {
   cwd?: string;
 }
 
-const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const dist = join(root, "dist/");
 
 /** The Node to run them by; `TEST_NODE` names another than ours. */
 export const node = process.env.TEST_NODE ?? process.execPath;
 
 export function programPath(program: string): string {
   return `${dist}${program}.js`;
+}
+
+/**
+ * Makes a goal of the Makefile with the programs as they are built.
+ *
+ * @param variables of the environment, which make takes as they are.
+ */
+export function runMake(goal: string, variables: Record<string, string>, kubeconfig: string): Promise<Ended> {
+  const env = {
+    ...process.env,
+    ...variables,
+    PATH: `${join(node, "..")}:${process.env.PATH}`,
+    KUBECONFIG: kubeconfig,
+  };
+  return new Promise((resolve) => {
+    execFile("make", ["-o", "build", goal], { cwd: root, env }, (error, stdout, stderr) =>
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+    );
+  });
 }
 
 /** Runs a built program and waits for its end. */
