@@ -63,9 +63,9 @@ const command: Command<typeof options> = {
     "Keep the file as you keep keys.",
   positionals: "CONTEXT",
   examples: [
-    ["$0 > cluster1-secret.json", "of the current context"],
-    ["$0 c2 --output-file c2-secret.json", "a file that only you can read"],
-    ["$0 --endpoint lb.example.com:2379 > c1.json", "behind a proxy or a static address"],
+    ["$0 --output-file cluster1-secret.json", "of the current context; a file that only you can read"],
+    ["$0 c2 --output-file c2-secret.json", "of another context"],
+    ["$0 --endpoint lb.example.com:2379 --output-file c1.json", "behind a proxy or a static address"],
     ["$0 --keyless > c1.json", "no key leaves the cluster: all clusters trust one CA"],
   ],
   options,

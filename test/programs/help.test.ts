@@ -1,7 +1,7 @@
 /** Help and completion as the build rendered them: the same as from source, and printed without loading a command. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -53,6 +53,21 @@ describe("help and completion", () => {
       assert.equal(outputOf(program, "--help"), help);
     }
     assert.equal(outputOf("extract-secret", "-h"), rendered("help")["extract-secret"]);
+  });
+
+  test("no example writes a private key to a file that others may read, in help or in the docs", () => {
+    const texts = Object.values(rendered("help") as Record<string, string>);
+    for (const path of ["README.md", ...readdirSync(join(root, "docs")).map((name) => join("docs", name))]) {
+      texts.push(readFileSync(join(root, path), "utf8"));
+    }
+    const calls = texts.flatMap((text) => text.match(/\bextract(-secret)?\b[^|`\n]* > ?[\w.-]+\.(json|ya?ml)/g) ?? []);
+    // What the old scripts were called with, and files without a key.
+    const others = /^extract > |--keyless/;
+    assert.deepEqual(
+      calls.filter((call) => !others.test(call)),
+      [],
+    );
+    assert.ok(calls.length > 1);
   });
 
   test("help COMMAND is COMMAND --help, and help alone is --help", async () => {
