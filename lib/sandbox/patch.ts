@@ -1,4 +1,4 @@
-/** The two patches of a Kubernetes API that are standards. Neither changes what it is given. */
+/** The patches of a Kubernetes API: the two that are standards, and a part of its own. None changes what it is given. */
 import { isDeepStrictEqual } from "node:util";
 
 type Json = unknown;
@@ -12,6 +12,28 @@ export function mergePatch(target: Json, patch: Json): Json {
     else set(result, key, mergePatch(own(result, key), value));
   }
   return result;
+}
+
+/** A patch that a real API server can apply and the sandbox cannot. */
+export class UnsupportedPatch extends Error {}
+
+/**
+ * Kubernetes' strategic merge patch, as far as it is the same as a merge patch: maps are merged, null deletes.
+ *
+ * @throws UnsupportedPatch for lists, which are merged by keys that follow from the kind, and for directives (`$patch`)
+ */
+export function strategicMergePatch(target: Json, patch: Json): Json {
+  refuseStrategies(patch);
+  return mergePatch(target, patch);
+}
+
+function refuseStrategies(patch: Json): void {
+  if (Array.isArray(patch)) throw new UnsupportedPatch("lists in strategic merge patches");
+  if (!isObject(patch)) return;
+  for (const [key, value] of Object.entries(patch)) {
+    if (key.startsWith("$")) throw new UnsupportedPatch("directives in strategic merge patches");
+    refuseStrategies(value);
+  }
 }
 
 /** A patch that doesn't fit the object: a failed `test`, a path that isn't there. */

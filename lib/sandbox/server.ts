@@ -8,9 +8,11 @@ import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { discovery } from "./discovery.ts";
 import type { KubernetesObject } from "./object.ts";
-import { jsonPatch, mergePatch, PatchError } from "./patch.ts";
+import { jsonPatch, mergePatch, PatchError, strategicMergePatch, UnsupportedPatch } from "./patch.ts";
 import { type Issuer, issue, makeCa } from "./pki.ts";
+import { decodeProtobuf, ProtobufError } from "./protobuf.ts";
 import { apiVersion, RESOURCES, type Resource } from "./resources.ts";
+import { isAllowed, REVIEW_GROUP, REVIEWS, type Rule, reviewAccess, type User } from "./rules.ts";
 import { fieldSelector, labelSelector } from "./selectors.ts";
 import {
   ApiError,
@@ -26,28 +28,10 @@ import {
   unauthorized,
   unprocessable,
 } from "./status.ts";
-import { decodeBody, Store } from "./store.ts";
-import { DecodeError, decode } from "./validate.ts";
+import { cannotBeHandled, decodeBody, Store } from "./store.ts";
+import { DecodeError, decode, unknownFields } from "./validate.ts";
 
-/** What a user may or may not do; a field left out, or `*`, stands for all. */
-export interface Rule {
-  /** `get`, `list`, `create`, `update`, `patch`, `delete`, `impersonate`. */
-  verb?: string;
-  /** `secrets`, `deployments`. */
-  resource?: string;
-  namespace?: string;
-  name?: string;
-}
-
-export interface User {
-  name: string;
-  /** Bearer token; without one the user can come by client certificate only. */
-  token?: string;
-  /** Default: everything. */
-  allow?: Rule[];
-  /** Wins over `allow`. */
-  forbid?: Rule[];
-}
+export type { Rule, User };
 
 export interface ApiRequest {
   method: string;
@@ -195,18 +179,20 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
       throw forbidden(user.name, verb, target.resource, target.namespace, name);
     }
   }
-  const text = await readBody(request);
-  const patching = request.method === "PATCH";
-  const type = request.headers["content-type"]?.split(";")[0]?.trim();
-  if (text !== "" || request.method === "POST" || request.method === "PUT" || patching) {
-    checkContentType(patching, type);
-    entry.body = parseJson(text, patching);
+  const bytes = await readBody(request);
+  let type = request.headers["content-type"]?.split(";")[0]?.trim();
+  if (bytes.length > 0 || ["POST", "PUT", "PATCH"].includes(request.method)) {
+    type = checkContentType(request.method === "PATCH", type);
+    entry.body = parseBody(bytes, type);
   }
   const instead = await api.onRequest?.(entry);
   if (instead) return instead;
-  if (request.method === "POST" && url.pathname === ACCESS_REVIEWS) return accessReview(user, entry.body);
+  if (request.method === "POST" && url.pathname === REVIEWS_PATH) {
+    return { status: 201, body: reviewAccess(user, entry.body) };
+  }
   if (!target?.resource) {
-    if (request.method !== "GET")
+    if (request.method === "POST" && OTHER_REVIEWS.test(url.pathname)) throw notImplemented(`POST ${url.pathname}`);
+    if (request.method !== "GET" || url.pathname === REVIEWS_PATH)
       throw new ApiError(
         405,
         "MethodNotAllowed",
@@ -214,7 +200,8 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
         {},
       );
     const found = discovery(url.pathname);
-    if (found === undefined && /^\/(api|apis\/apps)\//.test(url.pathname)) throw noSuchPath();
+    if (found === undefined && /^\/(api|apis\/apps|apis\/authorization\.k8s\.io)\//.test(url.pathname))
+      throw noSuchPath();
     if (found === undefined) return { status: 404, body: "404 page not found\n" };
     return { status: 200, body: found };
   }
@@ -253,21 +240,28 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
       const items = page.items.map(({ apiVersion: _, kind: __, ...rest }) => rest);
       return { status: 200, body: { kind: `${resource.kind}List`, apiVersion: apiVersion(resource), ...page, items } };
     }
-    case "create":
-      return { status: 201, body: shown(api.store.create(resource, namespace, entry.body, dryRun)) };
+    case "create": {
+      const check = fieldCheck(resource, "CreateOptions", url.searchParams);
+      check.body(entry.body);
+      const created = api.store.create(resource, namespace, entry.body, dryRun);
+      return { status: 201, body: shown(created), headers: check.warnings() };
+    }
     case "update": {
+      const check = fieldCheck(resource, "UpdateOptions", url.searchParams);
+      check.body(entry.body);
       const next = decodeBody(resource, entry.body);
-      return {
-        status: 200,
-        body: shown(api.store.update(resource, namespace, name as string, () => next, wrongUidOfUpdate, dryRun)),
-      };
+      const updated = api.store.update(resource, namespace, name as string, () => next, wrongUidOfUpdate, dryRun);
+      return { status: 200, body: shown(updated), headers: check.warnings() };
     }
     case "patch": {
-      const patch = (current: KubernetesObject) => patched(resource, current, type as string, entry.body);
-      return {
-        status: 200,
-        body: shown(api.store.update(resource, namespace, name as string, patch, wrongUidOfPatch, dryRun)),
+      const check = fieldCheck(resource, "PatchOptions", url.searchParams);
+      const patch = (current: KubernetesObject) => {
+        const result = patched(current, type as string, entry.body);
+        check.patched(result);
+        return decodePatched(resource, result);
       };
+      const updated = api.store.update(resource, namespace, name as string, patch, wrongUidOfPatch, dryRun);
+      return { status: 200, body: shown(updated), headers: check.warnings() };
     }
     case "delete": {
       const { preconditions = {} } = (entry.body ?? {}) as {
@@ -364,16 +358,9 @@ const USERS: Resource = {
   status: false,
 };
 
-const ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-
-/** Whether the user may do what is asked. */
-function accessReview(user: User, body: unknown): ApiAnswer {
-  const review = body as { spec?: { resourceAttributes?: Record<string, string> } };
-  const { verb = "", resource = "", namespace, name } = review.spec?.resourceAttributes ?? {};
-  const kind = RESOURCES.find(({ plural }) => plural === resource);
-  const granted = kind !== undefined && allowed(user, verb, kind, namespace, name);
-  return { status: 201, body: { ...review, status: { allowed: granted } } };
-}
+const REVIEWS_PATH = `/apis/${REVIEW_GROUP}/v1/${REVIEWS}`;
+/** What else a real server is asked so: `kubectl auth whoami`, `auth can-i --list`. */
+const OTHER_REVIEWS = /^\/apis\/auth(orization|entication)\.k8s\.io\/v1\/\w+reviews$/;
 
 function impersonated(users: User[], user: User, request: Http2ServerRequest): User {
   const name = request.headers["impersonate-user"];
@@ -386,22 +373,15 @@ function impersonated(users: User[], user: User, request: Http2ServerRequest): U
 function allowed(
   user: User,
   verb: string,
-  resource: Resource,
+  { plural }: Resource,
   namespace: string | undefined,
   name: string | undefined,
 ): boolean {
-  const asked: Rule = { verb, resource: resource.plural };
-  if (namespace !== undefined) asked.namespace = namespace;
-  if (name !== undefined) asked.name = name;
-  const fits = (rule: Rule) =>
-    (["verb", "resource", "namespace", "name"] as const).every((field) => {
-      const wanted = rule[field];
-      return wanted === undefined || wanted === "*" || wanted === asked[field];
-    });
-  return (user.allow === undefined || user.allow.some(fits)) && !user.forbid?.some(fits);
+  const where = { ...(namespace !== undefined && { namespace }), ...(name !== undefined && { name }) };
+  return isAllowed(user, { verb, resource: plural, ...where });
 }
 
-async function readBody(request: Http2ServerRequest): Promise<string> {
+async function readBody(request: Http2ServerRequest): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request) {
@@ -411,24 +391,24 @@ async function readBody(request: Http2ServerRequest): Promise<string> {
   if (length > BODY_LIMIT) {
     throw new ApiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${BODY_LIMIT}`, {});
   }
-  return Buffer.concat(chunks).toString();
+  return Buffer.concat(chunks);
 }
 
-const PATCHES = ["application/json-patch+json", "application/merge-patch+json"];
+const PROTOBUF = "application/vnd.kubernetes.protobuf";
+const STRATEGIC = "application/strategic-merge-patch+json";
+const MERGE = "application/merge-patch+json";
+const PATCHES = ["application/json-patch+json", MERGE, STRATEGIC];
+const BODIES = ["application/json", PROTOBUF];
 /** What a real server reads and this one doesn't. */
-const FOREIGN = [
-  "application/yaml",
-  "application/vnd.kubernetes.protobuf",
-  "application/strategic-merge-patch+json",
-  "application/apply-patch+yaml",
-  "application/apply-patch+cbor",
-];
+const FOREIGN_PATCHES = ["application/apply-patch+yaml", "application/apply-patch+cbor"];
+const FOREIGN_BODIES = ["application/yaml"];
 
-function checkContentType(patching: boolean, type: string | undefined): void {
-  if (patching ? PATCHES.includes(type ?? "") : type === undefined || type === "application/json") return;
-  if (type !== undefined && FOREIGN.includes(type)) throw notImplemented(`bodies of type ${type}`);
+/** @returns the type; JSON where none is named */
+function checkContentType(patching: boolean, type = patching ? "" : "application/json"): string {
+  if ((patching ? PATCHES : BODIES).includes(type)) return type;
+  if ((patching ? FOREIGN_PATCHES : FOREIGN_BODIES).includes(type)) throw notImplemented(`bodies of type ${type}`);
   if (patching) throw new ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
-  const accepted = ["application/json", ...FOREIGN.slice(0, 2)].join(", ");
+  const accepted = ["application/json", ...FOREIGN_BODIES, PROTOBUF].join(", ");
   const message = `the body of the request was in an unknown format - accepted media types include: ${accepted}`;
   throw new ApiError(415, "UnsupportedMediaType", message);
 }
@@ -445,13 +425,24 @@ function asksForMetadata(accept = ""): boolean {
   return /^\s*application\/json;as=PartialObjectMetadata;v=v1;g=meta\.k8s\.io\s*(,|$)/.test(accept);
 }
 
-function parseJson(text: string, patching: boolean): unknown {
+function parseBody(bytes: Buffer, type: string): unknown {
+  if (type === PROTOBUF) return parseProtobuf(bytes);
+  const text = bytes.toString();
   try {
     return text === "" ? undefined : JSON.parse(text);
   } catch (error) {
-    throw badRequest(
-      `${patching ? "error decoding patch" : "couldn't get version/kind; json parse error"}: ${(error as Error).message}`,
-    );
+    const what = PATCHES.includes(type) ? "error decoding patch" : "couldn't get version/kind; json parse error";
+    throw badRequest(`${what}: ${(error as Error).message}`);
+  }
+}
+
+function parseProtobuf(bytes: Buffer): unknown {
+  try {
+    return decodeProtobuf(bytes);
+  } catch (error) {
+    if (!(error instanceof ProtobufError)) throw error;
+    if (error.kind !== undefined) throw notImplemented(`bodies of type ${PROTOBUF} with a ${error.kind}`);
+    throw badRequest(`the object provided is unrecognized: ${error.message}`);
   }
 }
 
@@ -466,16 +457,56 @@ function isDryRun(query: URLSearchParams, body: unknown): boolean {
   });
 }
 
-function patched(resource: Resource, current: KubernetesObject, type: string, patch: unknown): KubernetesObject {
-  const merging = type === "application/merge-patch+json";
-  if (merging ? !isObject(patch) : !Array.isArray(patch)) throw badRequest("error decoding patch");
-  let result: unknown;
+/**
+ * What is done with fields that the kind does not have, by the query's `fieldValidation`: refused (Strict), warned of (Warn,
+ * the default) or ignored.
+ *
+ * @param options the kind of the query, for errors.
+ * @throws ApiError 422 for another value, 501 for Strict of a kind whose fields are not known here.
+ */
+function fieldCheck(resource: Resource, options: string, query: URLSearchParams) {
+  const how = query.get("fieldValidation") || "Warn";
+  if (!["Strict", "Warn", "Ignore"].includes(how)) {
+    const group = "meta.k8s.io";
+    const message = `Unsupported value: ${JSON.stringify(how)}: supported values: "", "Ignore", "Strict", "Warn"`;
+    throw new ApiError(422, "Invalid", `${options}.${group} "" is invalid: fieldValidation: ${message}`, {
+      group,
+      kind: options,
+      causes: [{ reason: "FieldValueNotSupported", message, field: "fieldValidation" }],
+    });
+  }
+  const found: string[] = [];
+  const check = (object: unknown, refusal: (why: string) => ApiError, sorted: boolean) => {
+    const unknown = unknownFields(resource, object);
+    if (unknown === undefined && how === "Strict") {
+      throw notImplemented(`which fields ${resource.plural} have; kubectl's --validate=false does not ask for it`);
+    }
+    const fields = (sorted ? unknown?.sort() : unknown)?.map((field) => `unknown field ${JSON.stringify(field)}`) ?? [];
+    if (how === "Strict" && fields.length > 0) throw refusal(`strict decoding error: ${fields.join(", ")}`);
+    if (how === "Warn") found.push(...fields);
+  };
+  return {
+    body: (object: unknown) => check(object, (why) => badRequest(cannotBeHandled(resource, why)), false),
+    patched: (object: unknown) => check(object, (why) => invalidPatch(object, why), true),
+    /** As headers of the answer. */
+    warnings: (): Record<string, string> =>
+      found.length === 0 ? {} : { warning: found.map((text) => `299 - ${JSON.stringify(text)}`).join(", ") },
+  };
+}
+
+function patched(current: KubernetesObject, type: string, patch: unknown): unknown {
+  const apply = type === STRATEGIC ? strategicMergePatch : type === MERGE ? mergePatch : jsonPatch;
+  if (apply === jsonPatch ? !Array.isArray(patch) : !isObject(patch)) throw badRequest("error decoding patch");
   try {
-    result = merging ? mergePatch(current, patch) : jsonPatch(current, patch);
+    return apply(current, patch);
   } catch (error) {
+    if (error instanceof UnsupportedPatch) throw notImplemented(error.message);
     if (error instanceof PatchError) throw unprocessable();
     throw badRequest(`error decoding patch: ${(error as Error).message}`);
   }
+}
+
+function decodePatched(resource: Resource, result: unknown): KubernetesObject {
   try {
     return decode(resource, result);
   } catch (error) {

@@ -241,11 +241,13 @@ export function decodeBody(resource: Resource, body: unknown): KubernetesObject 
     return decode(resource, body);
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
-    const version = resource.group ? `${resource.group}/v1` : "v1";
-    throw badRequest(
-      `${resource.kind} in version "${version.split("/").at(-1)}" cannot be handled as a ${resource.kind}: ${error.message}`,
-    );
+    throw badRequest(cannotBeHandled(resource, error.message));
   }
+}
+
+/** Why a body is refused. */
+export function cannotBeHandled({ kind }: Resource, why: string): string {
+  return `${kind} in version "v1" cannot be handled as a ${kind}: ${why}`;
 }
 
 function key(namespace: string | undefined, name: string): string {

@@ -37,12 +37,52 @@ const FIELDS: Record<string, string[]> = {
   ConfigMap: ["data", "binaryData", "immutable"],
 };
 
+/** Which fields of an object there are; `true` for one whose own fields are not looked at. */
+interface Shape {
+  [field: string]: Shape | true;
+}
+
+const shapeOf = (fields: readonly string[]): Shape => Object.fromEntries(fields.map((field) => [field, true]));
+
+const METADATA = shapeOf([
+  ...["name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp"],
+  ...["deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers"],
+  "managedFields",
+]);
+
+const SHAPES: Record<string, Shape> = {
+  Secret: shapeOf(FIELDS.Secret ?? []),
+  ConfigMap: shapeOf(FIELDS.ConfigMap ?? []),
+  Namespace: { spec: shapeOf(["finalizers"]), status: shapeOf(["phase", "conditions"]) },
+};
+
+/**
+ * The fields of a body that its kind does not have, as paths (`metadata.foo`), in their order.
+ *
+ * @returns undefined for a kind whose fields the sandbox does not know
+ */
+export function unknownFields(resource: Resource, body: unknown): string[] | undefined {
+  const shape = SHAPES[resource.kind];
+  if (!shape) return undefined;
+  const unknown: string[] = [];
+  const look = (value: unknown, known: Shape, prefix: string) => {
+    if (!isObject(value)) return;
+    for (const [key, inner] of Object.entries(value)) {
+      const next = Object.hasOwn(known, key) ? known[key] : undefined;
+      if (next === undefined) unknown.push(prefix + key);
+      else if (next !== true) look(inner, next, `${prefix}${key}.`);
+    }
+  };
+  look(body, { apiVersion: true, kind: true, metadata: METADATA, ...shape }, "");
+  return unknown;
+}
+
 /** Thrown by {@link decode}; the caller says whether that is a bad request or a patch that doesn't fit. */
 export class DecodeError extends Error {}
 
 /**
- * Reads a body as an object of that kind: a copy with the kind filled in, `stringData` folded into `data`, and empty
- * maps left out.
+ * Reads a body as an object of that kind: a copy with the kind filled in, `stringData` folded into `data`, and without empty
+ * maps and unknown fields, as far as the fields of its kind are known.
  *
  * @throws DecodeError where it is an object of another kind, a field is of the wrong type, or base64 isn't any
  */
@@ -59,6 +99,7 @@ export function decode(resource: Resource, body: unknown): KubernetesObject {
     metadata,
     ...rest,
   }) as KubernetesObject;
+  for (const key of Object.keys(object.metadata)) if (!Object.hasOwn(METADATA, key)) delete object.metadata[key];
   for (const key of ["labels", "annotations"] as const) stringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
   const fields = FIELDS[resource.kind];
   if (!fields) return object;

@@ -30,7 +30,8 @@ function server(url: string, ca: string, token: string): Server {
           response.on("end", () => {
             const answer = Buffer.concat(chunks).toString();
             const json = response.headers["content-type"]?.startsWith("application/json");
-            resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(answer) : answer });
+            const { warning } = response.headers;
+            resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(answer) : answer, warning });
           });
         });
         request.on("error", reject);

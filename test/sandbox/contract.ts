@@ -9,6 +9,8 @@ export interface Answer {
   status: number;
   // biome-ignore lint/suspicious/noExplicitAny: bodies are of any form.
   body: any;
+  /** The header of that name. */
+  warning?: string | undefined;
 }
 
 /** An API, asked by a user who may do everything (and impersonate), and the objects of {@link DESCRIPTION} in it. */
@@ -33,6 +35,9 @@ const CONFIG_MAPS = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
 const DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/clustermesh-apiserver";
 const MERGE = "application/merge-patch+json";
 const JSON_PATCH = "application/json-patch+json";
+const STRATEGIC = "application/strategic-merge-patch+json";
+const PROTOBUF = "application/vnd.kubernetes.protobuf";
+const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const CONFLICT = "the object has been modified; please apply your changes to the latest version and try again";
 
 /** The cluster whose objects a server of these tests holds. */
@@ -91,6 +96,17 @@ function refused(
   if (details !== undefined) assert.deepEqual(answer.body.details, details);
 }
 
+/** A field of a protobuf message that holds a text, or bytes that are one, or a message: shorter than 128 bytes, ASCII. */
+function binary(id: number, text: string): string {
+  assert.ok(text.length < 128 && id < 16);
+  return String.fromCharCode((id << 3) | 2, text.length) + text;
+}
+
+/** The body of an object in protobuf. */
+function binaryBody(apiVersion: string, kind: string, message: string): string {
+  return `k8s\0${binary(1, binary(1, apiVersion) + binary(2, kind))}${binary(2, message)}`;
+}
+
 export const CASES: Case[] = [
   {
     name: "discovery says what is served",
@@ -114,6 +130,9 @@ export const CASES: Case[] = [
           for (const verb of ["get", "list", "patch", "update", "delete"]) assert.ok(entry.verbs.includes(verb), verb);
         }
       }
+      const reviews = (await request("GET", "/apis/authorization.k8s.io/v1")).body.resources;
+      const review = reviews.find(({ name }: { name: string }) => name === "selfsubjectaccessreviews");
+      assert.deepEqual([review.kind, review.namespaced, review.verbs], ["SelfSubjectAccessReview", false, ["create"]]);
       assert.match((await request("GET", "/version")).body.gitVersion, /^v1\.\d+\.\d+/);
       assert.equal((await request("GET", "/healthz")).body, "ok");
       for (const path of [
@@ -764,6 +783,166 @@ export const CASES: Case[] = [
       refused(await request("DELETE", path), 404, "NotFound", 'secrets "deleted" not found');
       const again = await created(server, SECRETS, secret("deleted"));
       assert.notEqual(again.metadata.uid, metadata.uid);
+    },
+  },
+  {
+    name: "OpenAPI says of each kind that its patch knows dry runs and checks fields",
+    async run({ request }) {
+      // A real server does not name the type of this one.
+      const { body } = await request("GET", "/openapi/v3");
+      const { paths } = typeof body === "string" ? JSON.parse(body) : body;
+      for (const [version, path, kind] of [
+        ["api/v1", "/api/v1/namespaces/{namespace}/configmaps/{name}", "ConfigMap"],
+        ["api/v1", "/api/v1/namespaces/{name}", "Namespace"],
+        ["apis/apps/v1", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "Deployment"],
+      ] as const) {
+        const document = (await request("GET", paths[version].serverRelativeURL)).body;
+        assert.equal(document.openapi, "3.0.0");
+        const { patch } = document.paths[path];
+        const group = version === "api/v1" ? "" : "apps";
+        assert.deepEqual(patch["x-kubernetes-group-version-kind"], { group, version: "v1", kind });
+        const queries = patch.parameters.filter((one: { in: string }) => one.in === "query");
+        const names: string[] = queries.map((one: { name: string }) => one.name);
+        for (const name of ["dryRun", "fieldManager", "fieldValidation"]) assert.ok(names.includes(name), name);
+      }
+    },
+  },
+  {
+    name: "a strategic merge patch of maps: merged, and deleted by null",
+    async run(server) {
+      const { request } = server;
+      const path = `${CONFIG_MAPS}/strategic`;
+      const metadata = { name: "strategic", labels: { a: "b" } };
+      const map = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { x: "1", y: "2" } };
+      const { metadata: before } = await created(server, CONFIG_MAPS, map);
+      const patch = { metadata: { labels: null, annotations: { c: "d" } }, data: { x: null, z: "3" } };
+      const { status, body } = await request("PATCH", path, patch, STRATEGIC);
+      assert.equal(status, 200);
+      assert.deepEqual(body.data, { y: "2", z: "3" });
+      assert.deepEqual([body.metadata.labels, body.metadata.annotations], [undefined, { c: "d" }]);
+      const stale = { metadata: { resourceVersion: before.resourceVersion }, data: { x: "1" } };
+      assert.equal((await request("PATCH", path, stale, STRATEGIC)).status, 409);
+      assert.equal((await request("PATCH", path, [], STRATEGIC)).status, 400);
+      assert.equal((await request("PATCH", path, { data: "x" }, STRATEGIC)).status, 422);
+      const dry = await request("PATCH", `${path}?dryRun=All`, { data: { dry: "run" } }, STRATEGIC);
+      assert.equal(dry.body.data.dry, "run");
+      assert.deepEqual((await request("GET", path)).body.data, { y: "2", z: "3" });
+    },
+  },
+  {
+    name: "fields that a kind does not have: refused with Strict, else dropped, with a warning unless Ignore",
+    async run({ request }) {
+      const wrong = { dataa: { a: "b" }, data: { c: "d" } };
+      const object = (name: string) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, foo: 1 }, ...wrong });
+      const found = 'strict decoding error: unknown field "metadata.foo", unknown field "dataa"';
+      const message = `ConfigMap in version "v1" cannot be handled as a ConfigMap: ${found}`;
+      refused(
+        await request("POST", `${CONFIG_MAPS}?fieldValidation=Strict`, object("fields")),
+        400,
+        "BadRequest",
+        message,
+      );
+      for (const how of ["", "?fieldValidation=Warn", "?fieldValidation=Ignore"]) {
+        const name = `fields${how.toLowerCase().replace(/^.*=/, "-")}`;
+        const { status, body, warning } = await request("POST", `${CONFIG_MAPS}${how}`, object(name));
+        assert.equal(status, 201);
+        assert.deepEqual([body.dataa, body.metadata.foo, body.data], [undefined, undefined, { c: "d" }]);
+        const warnings = '299 - "unknown field \\"metadata.foo\\"", 299 - "unknown field \\"dataa\\""';
+        assert.equal(warning, how.endsWith("Ignore") ? undefined : warnings);
+      }
+      const path = `${CONFIG_MAPS}/fields`;
+      const put = await request("PUT", `${path}?fieldValidation=Strict`, object("fields"));
+      refused(put, 400, "BadRequest", message);
+      for (const type of [STRATEGIC, MERGE]) {
+        const patch = await request(
+          "PATCH",
+          `${path}?fieldValidation=Strict`,
+          { ...wrong, metadata: { foo: 1 } },
+          type,
+        );
+        const sorted = /strict decoding error: unknown field "dataa", unknown field "metadata\.foo"$/;
+        refused(patch, 422, "Invalid", sorted);
+        const { status, body, warning } = await request("PATCH", path, { dataa: {} }, type);
+        assert.deepEqual([status, body.dataa, warning], [200, undefined, '299 - "unknown field \\"dataa\\""']);
+      }
+      const other = await request("POST", `${CONFIG_MAPS}?fieldValidation=Foo`, object("fields-foo"));
+      const unsupported = 'Unsupported value: "Foo": supported values: "", "Ignore", "Strict", "Warn"';
+      const why = `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: ${unsupported}`;
+      refused(other, 422, "Invalid", why, {
+        group: "meta.k8s.io",
+        kind: "CreateOptions",
+        causes: [{ reason: "FieldValueNotSupported", message: unsupported, field: "fieldValidation" }],
+      });
+    },
+  },
+  {
+    name: "an access review says whether the user may",
+    async run({ request }) {
+      const attributes = { verb: "get", resource: "secrets", namespace: NAMESPACE };
+      const review = (spec: unknown, user?: string) =>
+        request("POST", REVIEWS, { spec }, undefined, user === undefined ? {} : { "impersonate-user": user });
+      for (const spec of [
+        { resourceAttributes: attributes },
+        { resourceAttributes: { verb: "*", resource: "*" } },
+        { resourceAttributes: { verb: "get", resource: "foos", group: "x.example", name: "y" } },
+        { nonResourceAttributes: { path: "/x", verb: "get" } },
+      ]) {
+        for (const [user, allowed] of [
+          [undefined, true],
+          ["nobody", false],
+        ] as const) {
+          const { status, body } = await review(spec, user);
+          assert.equal(status, 201);
+          assert.deepEqual(
+            [body.kind, body.apiVersion, body.spec, body.status],
+            ["SelfSubjectAccessReview", "authorization.k8s.io/v1", spec, { allowed }],
+          );
+        }
+      }
+      const one = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+      const message = `.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: ${one}`;
+      refused(await review({}), 422, "Invalid", message);
+      const both = await review({ resourceAttributes: attributes, nonResourceAttributes: { path: "/x" } });
+      refused(both, 422, "Invalid", /cannot be specified in combination with resourceAttributes$/);
+      const foo = await request("POST", REVIEWS, { apiVersion: "authorization.k8s.io/v1", kind: "Foo" });
+      refused(
+        foo,
+        400,
+        "BadRequest",
+        /^Foo in version "v1" cannot be handled as a SelfSubjectAccessReview: no kind "Foo"/,
+      );
+      refused(await request("GET", REVIEWS), 405, "MethodNotAllowed", /does not allow this method/);
+    },
+  },
+  {
+    name: "bodies in protobuf, which kubectl sends for the kinds that it knows",
+    async run({ request }) {
+      const metadata = binary(1, binary(1, "binary-map") + binary(3, "") + binary(12, binary(1, "a") + binary(2, "b")));
+      const entry = (key: string, value: string) => binary(2, binary(1, key) + binary(2, value));
+      const map = await request(
+        "POST",
+        CONFIG_MAPS,
+        binaryBody("v1", "ConfigMap", metadata + entry("x", "1") + entry("empty", "")),
+        PROTOBUF,
+      );
+      assert.equal(map.status, 201, JSON.stringify(map.body));
+      assert.deepEqual(map.body.data, { x: "1", empty: "" });
+      assert.deepEqual([map.body.metadata.name, map.body.metadata.annotations], ["binary-map", { a: "b" }]);
+      const named = binary(1, binary(1, "binary-secret"));
+      const text = binary(4, binary(1, "y") + binary(2, "2"));
+      const message = named + entry("x", "1") + binary(3, "example.com/x") + text;
+      const stored = await request("POST", SECRETS, binaryBody("v1", "Secret", message), PROTOBUF);
+      assert.deepEqual([stored.body.type, stored.body.data], ["example.com/x", encode({ x: "1", y: "2" })]);
+      const attributes = binary(1, NAMESPACE) + binary(2, "get") + binary(5, "secrets");
+      const review = binaryBody("authorization.k8s.io/v1", "SelfSubjectAccessReview", binary(2, binary(1, attributes)));
+      const { status, body } = await request("POST", REVIEWS, review, PROTOBUF);
+      assert.deepEqual([status, body.status], [201, { allowed: true }]);
+      assert.deepEqual(body.spec.resourceAttributes, { namespace: NAMESPACE, verb: "get", resource: "secrets" });
+      for (const garbage of ["garbage", "k8s\0garbage", ""]) {
+        refused(await request("POST", CONFIG_MAPS, garbage, PROTOBUF), 400, "BadRequest", /./);
+      }
+      const patch = await request("PATCH", `${SECRETS}/binary-secret`, binaryBody("v1", "Secret", named), PROTOBUF);
+      refused(patch, 415, "UnsupportedMediaType", "415: Unsupported Media Type");
     },
   },
   {

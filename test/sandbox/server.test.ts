@@ -49,7 +49,9 @@ function ask(
 }
 
 const MERGE = "application/merge-patch+json";
+const STRATEGIC = "application/strategic-merge-patch+json";
 const PATH = "/api/v1/namespaces/kube-system/secrets/x";
+const NODE = "/api/v1/nodes/n";
 const secret = (name = "x"): KubernetesObject => ({
   apiVersion: "v1",
   kind: "Secret",
@@ -80,12 +82,17 @@ test("HTTP/2 serves many requests side by side on one connection", async (t) => 
 });
 
 test("what the sandbox cannot do it refuses with 501, saying what", async (t) => {
-  const server = await api(t, { objects: [secret()] });
+  const node = { apiVersion: "v1", kind: "Node", metadata: { name: "n" } };
+  const server = await api(t, { objects: [secret(), node] });
   const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, spec: {} };
   for (const [method, path, body, type, message] of [
     ["GET", "/api/v1/secrets?watch=true", undefined, undefined, /watch/],
     ["PATCH", PATH, {}, "application/apply-patch+yaml", /apply-patch/],
-    ["PATCH", PATH, {}, "application/strategic-merge-patch+json", /strategic-merge-patch/],
+    ["PATCH", PATH, { metadata: { finalizers: [] } }, STRATEGIC, /lists in strategic merge patches/],
+    ["PATCH", PATH, { data: { $patch: "replace" } }, STRATEGIC, /directives in strategic merge patches/],
+    ["PATCH", `${NODE}?fieldValidation=Strict`, {}, STRATEGIC, /which fields nodes have/],
+    ["PUT", `${NODE}?fieldValidation=Strict`, {}, undefined, /which fields nodes have/],
+    ["POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {}, undefined, /selfsubjectrulesreviews/],
     ["PUT", "/api/v1/nodes/x/status", {}, undefined, /status/],
     ["POST", "/api/v1/namespaces/kube-system/pods", pod, undefined, /creating pods/],
     ["DELETE", "/api/v1/namespaces/kube-system", undefined, undefined, /namespaces/],
@@ -119,6 +126,30 @@ test("rules: what a user may, and what is forbidden", async (t) => {
   assert.equal(await status("c", "GET", "/api/v1/namespaces/default/secrets/x"), 403);
   assert.equal(await status("c", "PATCH", PATH, {}), 403);
   assert.equal(await status("d", "GET", PATH), 401);
+});
+
+test("an access review answers by the rules, also of all that is forbidden in part", async (t) => {
+  const server = await api(t, {
+    users: [
+      { name: "admin", token: "a" },
+      { name: "ci", token: "b", forbid: [{ verb: "get", resource: "secrets", name: "y" }] },
+      { name: "reader", token: "c", allow: [{ verb: "get", resource: "secrets", namespace: "kube-system" }] },
+    ],
+  });
+  const may = async (token: string, resourceAttributes: Record<string, string>) => {
+    const path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    return (await ask(server, "POST", path, { token, body: { spec: { resourceAttributes } } })).body.status.allowed;
+  };
+  const secrets = { verb: "get", resource: "secrets" };
+  assert.equal(await may("a", { verb: "*", resource: "*" }), true);
+  assert.equal(await may("b", secrets), true);
+  assert.equal(await may("b", { ...secrets, name: "y" }), false);
+  assert.equal(await may("b", { verb: "*", resource: "*", name: "y" }), false);
+  assert.equal(await may("b", { verb: "list", resource: "foos" }), true);
+  assert.equal(await may("c", { ...secrets, namespace: "kube-system" }), true);
+  assert.equal(await may("c", { ...secrets, namespace: "default" }), false);
+  assert.equal(await may("c", secrets), false);
+  assert.equal(await may("c", { ...secrets, verb: "*", namespace: "kube-system" }), false);
 });
 
 test("a client certificate says who comes; one of another CA doesn't", async (t) => {
