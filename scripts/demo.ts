@@ -1,4 +1,5 @@
 /** `clustermesh-secrets demo`: three embedded clusters, connected end to end by the programs as they are built. */
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { type Sandbox, servingClusters, startSandbox } from "../lib/sandbox/sand
 import { showSecret, showUsers } from "../lib/show/objects.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Command, runnable } from "./cli.ts";
+import { ENDING_SIGNALS, endBySignal } from "./signals.ts";
 
 const options = {} as const;
 const NAMESPACE = "kube-system";
@@ -35,6 +37,12 @@ async function runDemo(): Promise<number> {
   const sandbox = await startSandbox({ clusters: await servingClusters() });
   const folder = await mkdtemp(join(tmpdir(), "clustermesh-demo-"));
   const { kubeconfig } = sandbox;
+  for (const signal of ENDING_SIGNALS) {
+    process.once(signal, () => {
+      for (const path of [folder, sandbox.dir]) rmSync(path, { recursive: true, force: true });
+      endBySignal(signal);
+    });
+  }
   try {
     const names = sandbox.clusters.map(({ description }) => description.name);
     const contexts = names.flatMap((name) => ["--context", name]);

@@ -132,13 +132,13 @@ function portsOf({ nodes, service }: ClusterDescription): [addresses: string[], 
  * @param options `clusters`: names have to differ; `dir`: an existing folder for the kubeconfig
  */
 export async function startSandbox(options: { clusters?: SandboxCluster[]; dir?: string } = {}): Promise<Sandbox> {
-  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), "clustermesh-sandbox-")));
-  const kubeconfig = join(dir, "kubeconfig");
+  let dir = options.dir;
   const clusters: Sandbox["clusters"] = [];
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     await Promise.all(started.map((server) => server.stop()));
-    await rm(options.dir === undefined ? dir : kubeconfig, { recursive: true, force: true });
+    const path = options.dir === undefined ? dir : join(options.dir, "kubeconfig");
+    if (path !== undefined) await rm(path, { recursive: true, force: true });
   };
   try {
     for (const { description: asked, pki: given, users, serving } of options.clusters ?? defaultClusters()) {
@@ -159,12 +159,15 @@ export async function startSandbox(options: { clusters?: SandboxCluster[]; dir?:
       route = () => (isRunning(description, api) ? etcd?.port : undefined);
       clusters.push({ description, pki, api, ...(etcd && { etcd }), ...(nodePorts && { nodePorts }) });
     }
+    // Last, so that a start that is cut off leaves nothing.
+    dir ??= await mkdtemp(join(tmpdir(), "clustermesh-sandbox-"));
+    const kubeconfig = join(dir, "kubeconfig");
     await writeFile(kubeconfig, kubeconfigText(clusters), { mode: 0o600 });
+    return { kubeconfig, dir, clusters, stop };
   } catch (error) {
     await stop();
     throw error;
   }
-  return { kubeconfig, dir, clusters, stop };
 }
 
 function kubeconfigText(clusters: Sandbox["clusters"]): string {

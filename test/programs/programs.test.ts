@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -293,4 +294,28 @@ describe("the built programs", () => {
     assert.match(stdout, /\[client-refused\]/);
     assert.match(stdout, /unchanged cluster1 and cluster2/);
   });
+
+  for (const [command, shows] of [
+    ["demo", "extract-secret --context cluster2"],
+    ["sandbox", "export KUBECONFIG="],
+  ] as const) {
+    test(`Ctrl-C ends the ${command}, and leaves no keys behind`, async () => {
+      const temporary = await mkdtemp(join(dir, "tmp-"));
+      const child = spawn(node, [programPath("clustermesh-secrets"), command], {
+        env: { PATH: process.env.PATH, HOME: dir, TMPDIR: temporary },
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      const ended = once(child, "close");
+      let stdout = "";
+      for await (const chunk of child.stdout) {
+        stdout += chunk;
+        if (stdout.includes(shows)) break;
+      }
+      assert.notDeepEqual(await readdir(temporary), []);
+      child.kill("SIGINT");
+      // The sandbox is up until then: there it is the end of the work.
+      assert.deepEqual(await ended, command === "sandbox" ? [0, null] : [null, "SIGINT"]);
+      assert.deepEqual(await readdir(temporary), []);
+    });
+  }
 });
