@@ -146,13 +146,13 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
   if (paths.length === 0) {
     const groups = members.map((member): Group => {
       const { peers, nodeLocal, findings } = peersOf(member);
+      const expiry = { importer: member, importers: [member.source], owner: undefined, now: new Date(), expiresWithin };
       return {
         peers,
         skipped: nodeLocal.map((name) => skippedProbe(name, member.source)),
         findings,
         own: { ...ownOf(member), ...given },
-        remedyFor: (peer, certificate) =>
-          peerExpiryRemedy(peer, certificate, { importer: member, owner: undefined, now: new Date(), expiresWithin }),
+        remedyFor: (peer, certificate) => peerExpiryRemedy(peer, certificate, expiry),
       };
     });
     for (const [i, { peers, skipped, findings }] of groups.entries()) {

@@ -83,8 +83,8 @@ export interface Ownership extends JudgeOptions {
   owner: Member | undefined;
   /** The name of that cluster; by default the owner's context. */
   cluster?: string;
-  /** The context of the importer that has it; undefined for all of them. */
-  importer?: string | undefined;
+  /** Contexts of the importers that have it; undefined for all that there are. */
+  importers?: readonly string[] | undefined;
 }
 
 /**
@@ -93,9 +93,9 @@ export interface Ownership extends JudgeOptions {
  */
 export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
   const { use } = certificate;
-  const { owner, importer, now, expiresWithin: within = EXPIRES_WITHIN } = ownership;
+  const { owner, importers, now, expiresWithin: within = EXPIRES_WITHIN } = ownership;
   const cluster = ownership.cluster ?? owner?.target.facts.name ?? owner?.source ?? "";
-  if (!owner) return renewalRemedy(use, { cluster, importer });
+  if (!owner) return renewalRemedy(use, { cluster, importers });
   const current = readAll(owner, use);
   const renewed =
     current.some((one) => !expiresWithin(one, within, now)) &&
@@ -111,7 +111,7 @@ export function expiryRemedy(certificate: CertificateFact, ownership: Ownership)
     context: owner.source,
     version: owner.installation.facts.version,
     method: methodOf(owner, use),
-    importer,
+    importers,
     renewed,
   });
 }

@@ -73,12 +73,14 @@ export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pai
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const existing = new Map(members.map((member) => [member, readStanding(member.target, [])]));
   const lacked = usersLacked(members);
+  const importersOf = (peer: string) =>
+    members.filter((one) => existing.get(one)?.names.has(peer)).map(({ source }) => source);
   return members.flatMap((importer) => {
     const own = importer.target.facts.name ?? importer.source;
     const standing = existing.get(importer) ?? readStanding(importer.target, []);
     const names = new Set([...byName.keys(), ...standing.names]);
     names.delete(own);
-    const judge = judgeOf(importer, standing, byName, lacked, options);
+    const judge = judgeOf(importer, standing, byName, importersOf, lacked, options);
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
       const configured = standing.names.has(peer);
@@ -135,6 +137,7 @@ function judgeOf(
   importer: Seen,
   standing: Standing,
   byName: ReadonlyMap<string, Seen>,
+  importersOf: (peer: string) => string[],
   lacked: (member: Seen) => ReadonlySet<string>,
   { now, expiresWithin }: JudgeOptions,
 ): (peer: string) => Finding[] {
@@ -156,7 +159,13 @@ function judgeOf(
     const other = byName.get(name);
     if (stands) {
       const remedyFor = (certificate: CertificateFact) =>
-        peerExpiryRemedy(stands.peer, certificate, { importer, owner: other, now, expiresWithin });
+        peerExpiryRemedy(stands.peer, certificate, {
+          importer,
+          importers: importersOf(name),
+          owner: other,
+          now,
+          expiresWithin,
+        });
       findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now, { expiresWithin, remedyFor }));
     }
     // Of clusters that a context leads to it is reported once, and not by each importer.
@@ -251,17 +260,23 @@ function stale(before: Peer, { peer: now, source: from, installation }: Seen, im
 /**
  * What to do about a certificate of a peer, or of its importer where the peer comes without one.
  *
+ * @param context.importers contexts of all that have the peer.
  * @param context.owner the peer's cluster; undefined if no context leads to it.
  */
 export function peerExpiryRemedy(
   { name, ca, client }: Peer,
   certificate: CertificateFact,
-  { importer, owner, ...options }: JudgeOptions & { importer: Member; owner: Member | undefined },
+  {
+    importer,
+    importers,
+    owner,
+    ...options
+  }: JudgeOptions & { importer: Member; importers: readonly string[]; owner: Member | undefined },
 ): RemedyTemplate {
   const isOwn = certificate.use === "ca" ? ca === "importer" : certificate.use === "client" && client === "importer";
   return isOwn
     ? expiryRemedy(certificate, { ...options, owner: importer })
-    : expiryRemedy(certificate, { ...options, owner, cluster: name, importer: importer.source });
+    : expiryRemedy(certificate, { ...options, owner, cluster: name, importers });
 }
 
 function trusts(before: Peer, now: Peer): boolean {

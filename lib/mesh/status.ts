@@ -7,7 +7,7 @@ import { isReady, waitingFor } from "../cluster/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
 import { UserError } from "../peer/errors.ts";
 import type { CertificateFact } from "../peer/expiry.ts";
-import { type Finding, finding } from "../peer/findings.ts";
+import { type Finding, finding, told } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
 import { bothValues, checkLoopbackAddresses } from "../peer/rules.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
@@ -97,7 +97,7 @@ export async function meshStatus(sources: readonly MemberSource[], options: Stat
   const seen = once.map(({ member }) => member);
   const pairs = judgePairs(seen, options);
   if (!options.probe) return { clusters: withoutRepeated(clusters, pairs), pairs };
-  const probes = await probeAll(seen, { ...options, ...options.probe });
+  const probes = await probeAll(seen, pairs, { ...options, ...options.probe });
   for (const [member, found] of probes) {
     for (const probe of found) {
       const pair = pairs.find(({ importer, peer }) => importer === member.source && peer === probe.name);
@@ -227,6 +227,7 @@ function clash(clusters: readonly ClusterStatus[]): void {
 
 async function probeAll(
   members: readonly Seen[],
+  pairs: readonly Pair[],
   options: Omit<ProbeOptions, "own" | "remedyFor">,
 ): Promise<[Seen, PeerProbe[]][]> {
   // gRPC is loaded only where somebody is asked by it.
@@ -237,7 +238,14 @@ async function probeAll(
     members.map(async (member): Promise<[Seen, PeerProbe[]]> => {
       const own: { ca?: string | undefined; client?: ClientCertificate | undefined } = ownOf(member);
       const remedyFor = (peer: Peer, certificate: CertificateFact) =>
-        peerExpiryRemedy(peer, certificate, { ...options, importer: member, owner: byName.get(peer.name) });
+        peerExpiryRemedy(peer, certificate, {
+          ...options,
+          importer: member,
+          importers: pairs
+            .filter((one) => one.configured && one.peer === told(peer.name))
+            .map(({ importer }) => importer),
+          owner: byName.get(peer.name),
+        });
       const { peers, nodeLocal } = peersOf(member);
       const probes = await probePeers(peers, { ...options, own, remedyFor }, enter);
       return [member, [...probes, ...nodeLocal.map((name) => skippedProbe(name, member.source))]];

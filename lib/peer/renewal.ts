@@ -12,6 +12,9 @@ export type RenewalMethod =
   | { kind: "cronJob"; name: string; namespace: string }
   | { kind: "cert-manager"; certificate: string; namespace: string };
 
+/** How many importers a command names; for more it takes all contexts. */
+const MOST_NAMED = 5;
+
 /** How a cluster's certificate is renewed, as far as that is known. */
 export interface Renewal {
   /** The cluster's name, or its context. */
@@ -21,8 +24,8 @@ export interface Renewal {
   method?: RenewalMethod | undefined;
   /** Cilium's version there, which an upgrade of its Helm release has to keep. */
   version?: string | undefined;
-  /** The context of the importer that has the certificate; undefined for all of them. */
-  importer?: string | undefined;
+  /** Contexts of the importers that have the certificate; undefined for all that there are. */
+  importers?: readonly string[] | undefined;
   /** Set if the cluster has a new one already, which only has to be brought. */
   renewed?: boolean;
 }
@@ -32,14 +35,16 @@ export interface Renewal {
  * to the importers. A new CA has to be trusted by the importers before it is used.
  */
 export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemplate {
-  const { context, importer, method, renewed } = renewal;
+  const { context, importers = [], method, renewed } = renewal;
   const values = {
     cluster: renewal.cluster,
     context: shellQuote(context ?? renewal.cluster),
-    ...(importer !== undefined && { importer: shellQuote(importer) }),
+    importers:
+      importers.length === 0 || importers.length > MOST_NAMED
+        ? "--all-contexts"
+        : importers.map((importer) => `--context ${shellQuote(importer)}`).join(" "),
   };
-  const importers = importer === undefined ? "--all-contexts" : "--context {importer}";
-  const rotate = `clustermesh-secrets rotate {context} ${importers}`;
+  const rotate = "clustermesh-secrets rotate {context} {importers}";
   if (renewed) return { template: rotate, values };
   if (use === "ca") {
     return {

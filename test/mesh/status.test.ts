@@ -6,6 +6,7 @@ import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
+import { showFindings } from "../../lib/show/findings.ts";
 import { showStatus } from "../../lib/show/status.ts";
 import { styleFor } from "../../lib/show/style.ts";
 import { type Joined, joined, type Part } from "../support/joined.ts";
@@ -193,6 +194,21 @@ test("the remedy renews where certificates are made, and brings them", async (t)
     "cmctl renew 'mesh cert' --context c2 --namespace kube-system && " +
       `kubectl --context c2 --namespace kube-system wait --for=condition=Issuing=false certificate/'mesh cert' && ${client}`,
   );
+});
+
+test("a remedy for several importers names them all, and beyond five takes every context", async (t) => {
+  for (const [size, flags] of [
+    [3, "--context c1 --context c3"],
+    [7, "--all-contexts"],
+  ] as const) {
+    const parts: Part[] = Array.from({ length: size }, (_, i) => (i === 1 ? { pki: { notAfter: inDays(20) } } : {}));
+    const findings = findingsOf(await (await joined(t, parts)).status());
+    const clients = findings.filter(({ code }) => code === "certificate-expires");
+    assert.equal(clients.length, size - 1);
+    const style = styleFor({ isTTY: false } as never, {});
+    const [remedy] = showFindings(clients, style).slice(-1);
+    assert.ok(remedy?.endsWith(`then run: clustermesh-secrets rotate c2 ${flags}`), remedy);
+  }
 });
 
 test("an old certificate of a peer that has a new one only has to be brought", async (t) => {
