@@ -193,7 +193,7 @@ function showReport(report: TargetReport, dryRun: boolean, style: Style): string
   const [grants, revokes] = dryRun ? ["would grant", "would revoke"] : ["granted", "revoked"];
   if (plan.granted.length > 0) notes.push(`${grants} etcd users: ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) notes.push(`${revokes} etcd users: ${enumerate(plan.revoked)}`);
-  const own = showNotes([report], style, { details: true, named: false });
+  const own = showNotes([report], style, { dryRun, details: true, named: false });
   if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0) {
     own.push(style.dim("nothing written"));
   }
@@ -230,7 +230,7 @@ function showReportTable(reports: readonly TargetReport[], dryRun: boolean, styl
     ...showTable(columns, style),
     ...failed.slice(0, MOST_FAILURES).map((report) => failure(report, style)),
     ...(more > 0 ? [`… and ${count(more, "more failure")}; --details shows all`] : []),
-    ...showNotes(done, style, { details: false, named: true }).flatMap((line) => style.wrap(line)),
+    ...showNotes(done, style, { dryRun, details: false, named: true }).flatMap((line) => style.wrap(line)),
   ];
 }
 
@@ -249,7 +249,7 @@ function statusOf(report: TargetReport, dryRun: boolean): string {
 function showNotes(
   reports: readonly Done[],
   style: Style,
-  { details, named }: ShowOptions & { named: boolean },
+  { dryRun, details, named }: ShowOptions & { dryRun: boolean; named: boolean },
 ): string[] {
   const inClusters = (some: readonly { source: string }[]) =>
     named ? ` in ${inLine(clusters(some, reports.length, details))}` : "";
@@ -274,7 +274,7 @@ function showNotes(
   const cleaned = reports.flatMap(({ source, plan }) => plan.cleaned.map((name) => ({ source, name })));
   for (const [name, some] of groupBy(cleaned, (one) => one.name)) {
     const what = "the annotation of kubectl apply, with private keys in it";
-    lines.push(`removed from Secret ${inLine(name)}${inClusters(some)}: ${what}`);
+    lines.push(`${dryRun ? "would remove" : "removed"} from Secret ${inLine(name)}${inClusters(some)}: ${what}`);
   }
   const missing = reports.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
   for (const [name, some] of groupBy(missing, ({ workload }) => workloadName(workload))) {

@@ -121,3 +121,15 @@ test("a narrow terminal keeps what changes", () => {
   for (const line of lines) assert.ok(line.length <= 60, line);
   assert.match(lines[0] ?? "", /^CLUSTER +ADDED CHANGED REMOVED USERS RESTARTS STATUS$/);
 });
+
+test("what a dry run would remove is not said to be removed", () => {
+  const report = done("c1", planOf({ changed: ["x"] }, { cleaned: ["cilium-clustermesh"] }), 0);
+  const what = "from Secret cilium-clustermesh: the annotation of kubectl apply, with private keys in it";
+  for (const reports of [[report], Array<TargetReport>(4).fill(report)]) {
+    const text = (dryRun: boolean) => showReports(reports, plain, { dryRun, details: false }).join("\n");
+    assert.match(text(false), /^ *removed from Secret cilium-clustermesh/m);
+    assert.match(text(true), /^ *would remove from Secret cilium-clustermesh/m);
+    assert.doesNotMatch(text(true), /\bremoved\b/);
+  }
+  assert.ok(showReports([report], plain, { dryRun: true, details: false }).includes(`  would remove ${what}`));
+});
