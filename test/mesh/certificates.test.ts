@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { openCluster } from "../../lib/cluster/open.ts";
+import { expiryRemedy } from "../../lib/mesh/certificates.ts";
+import { type Member, readMember } from "../../lib/mesh/member.ts";
+import type { CertificateFact, CertificateUse } from "../../lib/peer/expiry.ts";
+import { fillTemplate } from "../../lib/peer/findings.ts";
+import type { PkiOptions } from "../../lib/sandbox/chart.ts";
+import { joined } from "../support/joined.ts";
+
+const NOW = new Date();
+const inDays = (days: number) => new Date(NOW.getTime() + days * 86_400_000 + 3_600_000);
+/** A certificate that is no longer the cluster's. */
+const old = (use: CertificateUse): CertificateFact => ({
+  use,
+  until: "2026-01-01",
+  days: 3,
+  fingerprint: "0".repeat(64),
+});
+
+async function memberOf(t: TestContext, pki: PkiOptions): Promise<Member> {
+  const { sandbox } = await joined(t, [{ pki }], { apart: true });
+  const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context: "c1" });
+  try {
+    return await readMember(api, "c1", { forExtract: true, warn: () => {} });
+  } finally {
+    api.close();
+  }
+}
+
+test("a cluster that has a new certificate already: a client's is brought, and a server's served after a restart", async (t) => {
+  const owner = await memberOf(t, { key: "ec" });
+  const remedy = (use: CertificateUse) => fillTemplate(expiryRemedy(old(use), { owner, importers: ["c2"], now: NOW }));
+  assert.equal(remedy("client"), "clustermesh-secrets rotate c1 --context c2");
+  assert.equal(remedy("ca"), "clustermesh-secrets rotate c1 --context c2");
+  assert.equal(
+    remedy("server"),
+    "kubectl --context c1 --namespace kube-system rollout restart deployment/clustermesh-apiserver",
+  );
+});
+
+test("a cluster whose new certificate expires soon too has to renew it", async (t) => {
+  const owner = await memberOf(t, { key: "ec", notAfter: inDays(20) });
+  for (const use of ["client", "server"] as const) {
+    assert.match(fillTemplate(expiryRemedy(old(use), { owner, now: NOW })), /^renew it in c1 /, use);
+    const within = { owner, now: NOW, expiresWithin: 20 * 86_400_000 };
+    assert.doesNotMatch(fillTemplate(expiryRemedy(old(use), within)), /renew it/, use);
+  }
+});
+
+test("of a cluster that no context leads to, its name stands in the command", () => {
+  const ownership = { owner: undefined, cluster: "c9", importers: ["c1"], now: NOW };
+  assert.match(
+    fillTemplate(expiryRemedy(old("client"), ownership)),
+    /^renew it in c9 .*: clustermesh-secrets rotate c9 --context c1$/,
+  );
+});
