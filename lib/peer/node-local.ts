@@ -20,7 +20,19 @@ export function isLoopbackAddress(address: string): boolean {
  * @param endpoints URLs, or `host:port`, which etcd's client takes too.
  */
 export function isNodeLocal(endpoints: readonly string[]): boolean {
-  return endpoints.length > 0 && endpoints.every((endpoint) => isLoopbackHost(urlHost(endpoint), true));
+  return (
+    endpoints.length > 0 &&
+    endpoints.every((endpoint) => !isDomainName(endpoint) && isLoopbackHost(urlHost(endpoint), true))
+  );
+}
+
+/**
+ * Whether the host is a name that ends in letters which are in no number, as nearly all do. Reading URLs takes longer, and
+ * a mesh of hundreds of clusters has tens of thousands of configs.
+ */
+function isDomainName(endpoint: string): boolean {
+  const lastLabel = /^https:\/\/(?:[\w-]+\.)+([a-z]{2,63}):\d{1,5}$/.exec(endpoint)?.[1];
+  return lastLabel !== undefined && /[g-wyz]/.test(lastLabel);
 }
 
 /** Whether some endpoints, but not all, are loopback addresses, which KVStoreMesh and agents resolve differently. */

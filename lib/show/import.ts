@@ -5,6 +5,7 @@ import type { PlannedTarget, TargetReport } from "../exchange/import.ts";
 import type { Outcome } from "../exchange/merge.ts";
 import type { Plan } from "../exchange/plan.ts";
 import type { Workload } from "../exchange/target.ts";
+import { shellQuote } from "../peer/shell.ts";
 import { planColumns } from "./plan-columns.ts";
 import { count, enumerate, harmless, inLine, type Style } from "./style.ts";
 import { showTable } from "./table.ts";
@@ -267,8 +268,12 @@ function showNotes(
   const kept = reports.flatMap(({ source, plan }) => plan.kept.map((name) => ({ source, name })));
   for (const [name, some] of groupBy(kept, (one) => one.name)) {
     const from =
-      some.length > MOST_LISTED && !details ? "--from CONTEXT" : some.map((one) => `--from ${one.source}`).join(" ");
-    lines.push(`kept ${inLine(name)}${inClusters(some)}: only reachable from a node; to remove it:`);
+      some.length > MOST_LISTED && !details
+        ? "--from CONTEXT"
+        : some.map((one) => `--from ${shellQuote(one.source)}`).join(" ");
+    lines.push(
+      `${dryRun ? "would keep" : "kept"} ${inLine(name)}${inClusters(some)}: only reachable from a node; to remove it:`,
+    );
     lines.push(`  clustermesh-secrets disconnect ${inLine(`${name} ${from}`)}`);
   }
   const cleaned = reports.flatMap(({ source, plan }) => plan.cleaned.map((name) => ({ source, name })));

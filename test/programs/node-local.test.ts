@@ -182,6 +182,22 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     assert.match(entry(COPY)?.config?.endpoints[0] ?? "", /^https:\/\/cluster1\.mesh\.cilium\.io:/);
   });
 
+  test("a cluster of the mesh that another tool made reachable by nodes: connect grants its user, and rotate skips it", async () => {
+    const config = SUBMARINER.submariner ?? "";
+    merge("cluster3", AGENTS, { cluster2: config });
+    const connected = await mesh("connect", ...NAMES, "--yes", "--restart-agents");
+    assert.equal(connected.code, 0, connected.stderr);
+    assert.match(connected.stderr, /kept cluster2.*: only reachable from a node; to remove it:/);
+    const users = storeOf("cluster3").read("ConfigMap", "kube-system", "clustermesh-remote-users");
+    assert.match(users?.data?.["users.yaml"], /remote-cluster2/);
+    const rotated = await mesh("rotate", "cluster2", "--all-contexts", "--yes");
+    assert.equal(rotated.code, 0, rotated.stderr);
+    assert.match(rotated.stderr, /^cluster3: skipped cluster2: only reachable from a node$/m);
+    assert.equal(textsOf(secretIn("cluster3", AGENTS)).cluster2, config);
+    assert.equal(textsOf(secretIn("cluster3", COPY)).cluster2, undefined);
+    merge("cluster3", AGENTS, { cluster2: null });
+  });
+
   test("one that an earlier version moved to KVStoreMesh is an error, and --migrate moves it back", async () => {
     const files = Object.fromEntries(Object.keys(SUBMARINER).map((key) => [key, null]));
     const cache = configText("https://clustermesh-apiserver.kube-system.svc:2379", LOCAL);

@@ -133,3 +133,29 @@ test("what a dry run would remove is not said to be removed", () => {
   }
   assert.ok(showReports([report], plain, { dryRun: true, details: false }).includes(`  would remove ${what}`));
 });
+
+test("a peer that is kept is named with the command that removes it, however many clusters have it", () => {
+  const kept = (count: number, dryRun = false) => {
+    const sources = names(count, "a context ");
+    const reports = sources.map((source) => done(source, planOf({ unchanged: ["x"] }, { kept: ["submariner"] })));
+    const lines = showReports(reports, plain, { dryRun, details: false });
+    const at = lines.findIndex((line) => line.includes("submariner"));
+    return lines.slice(at, at + 2).map((line) => line.trim());
+  };
+  const command = "clustermesh-secrets disconnect submariner";
+  assert.deepEqual(kept(1), [
+    "kept submariner: only reachable from a node; to remove it:",
+    `${command} --from 'a context 1'`,
+  ]);
+  assert.match(kept(1, true)[0] ?? "", /^would keep submariner: /);
+  assert.equal(
+    kept(5)[1],
+    `${command} ${names(5, "a context ")
+      .map((name) => `--from '${name}'`)
+      .join(" ")}`,
+  );
+  assert.deepEqual(kept(9), [
+    "kept submariner in all 9 clusters: only reachable from a node; to remove it:",
+    `${command} --from CONTEXT`,
+  ]);
+});

@@ -50,7 +50,7 @@ test("a name with line breaks makes no lines of its own", () => {
   const planned: Plan = {
     ...plan(target, [], OPTIONS),
     ...{ outcomes: new Map([[forged, "added"]]), granted: [forged], revoked: [forged], skippedSelf: true },
-    ...{ remembered: new Map([[forged, forged]]), cleaned: [], missing: [], changes: [] },
+    ...{ remembered: new Map([[forged, forged]]), kept: [forged], cleaned: [], missing: [], changes: [] },
   };
   const change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
   const report = {
@@ -70,8 +70,8 @@ test("a name with line breaks makes no lines of its own", () => {
     ["a change", [announceChange(forged, change, plain) ?? ""], 1],
     ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 2],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
-    ["an import", showReports([report], plain, { dryRun: false, details: false }), 5],
-    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 8],
+    ["an import", showReports([report], plain, { dryRun: false, details: false }), 7],
+    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 10],
     ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, true), 9],
     [
       "mermaid",
