@@ -1,4 +1,4 @@
-/** The programs that `make assets` built. */
+/** What `make assets` built: programs, and the folders of Cilium's charts. */
 import { assetNames, findAsset } from "../servers/assets.mjs";
 
 /** Paths of the programs. */
@@ -8,10 +8,16 @@ export interface Assets {
   kubeApiserver: string;
   /** Cilium's own, by minor version. */
   clustermeshApiserver: { "1.20": string; "1.19": string };
+  helm: string;
+  /** Folders of Cilium's charts, by minor version. */
+  charts: { "1.20": string; "1.18": string };
 }
 
 /** Versions of Cilium that are there to judge. */
 export type CiliumVersion = keyof Assets["clustermeshApiserver"];
+
+/** Versions of Cilium whose charts are there. */
+export type ChartVersion = keyof Assets["charts"];
 
 /**
  * Looks for the real servers, in KUBEBUILDER_ASSETS and then in the cache; undefined where one is missing.
@@ -31,6 +37,8 @@ export function findAssets(): Assets | undefined {
     etcdctl: path("etcdctl"),
     kubeApiserver: path("kube-apiserver"),
     clustermeshApiserver: { "1.20": path("clustermesh-apiserver-1.20"), "1.19": path("clustermesh-apiserver-1.19") },
+    helm: path("helm"),
+    charts: { "1.20": path("cilium-chart-1.20"), "1.18": path("cilium-chart-1.18") },
   };
 }
 
