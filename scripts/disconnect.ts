@@ -5,7 +5,17 @@ import { isClusterName } from "../lib/peer/peer.ts";
 import { inLine } from "../lib/show/style.ts";
 import { type Arguments, type Command, runnable } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
+import { contextNamesOf } from "./targets.ts";
 import { tell } from "./terminal.ts";
+
+/** Without what decides how peers are reached: none is added or changed here. */
+const {
+  addresses: { default: addresses },
+  tls: { default: tls },
+  "restart-agents": { default: restartAgents },
+  restarts: { default: restarts },
+  ...applicableOptions
+} = meshOptions;
 
 const options = {
   from: {
@@ -14,14 +24,16 @@ const options = {
     describe: "context of the only cluster to take it out of (repeatable)",
     completes: "contexts",
   },
-  ...meshOptions,
+  ...applicableOptions,
+  users: { type: "boolean", default: true, describe: "revoke their etcd users where users are managed; --no-users" },
 } as const;
 
 const command: Command<typeof options> = {
   usage: "Usage: $0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts",
   description:
     "Takes clusters, by Cilium's names, out of the config and the users of others. The clusters that leave may be gone: " +
-    "nobody asks them, and their own configs stay. Agents forget at once what they knew of them.",
+    "nobody asks them, and their own configs stay. A context that is called as one of them, or whose cluster is, is skipped " +
+    "if it does not answer. Agents forget at once what they knew of them.",
   positionals: "CLUSTER",
   examples: [
     ["$0 cluster3 --all-contexts", "out of every other"],
@@ -40,9 +52,16 @@ async function runDisconnect(args: Arguments<typeof options>, again = ""): Promi
   if (wrong !== undefined) {
     throw new UserError(`${JSON.stringify(wrong)} is no name of a cluster in a mesh`, EXIT.refused);
   }
-  const sources = await sourcesOf(args, args.from);
-  const { read, write, finish } = working(args, "Write this");
-  const result = await disconnect(sources, names, { read, write, skipUnreachable: args["skip-unreachable"] });
+  const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
+  const sources = await sourcesOf(all, args.from);
+  const { read, write, finish } = working(all, "Write this");
+  const result = await disconnect(sources, names, {
+    read,
+    write,
+    skipUnreachable: args["skip-unreachable"],
+    existing: await contextNamesOf(args),
+    log: (line) => tell(inLine(line)),
+  });
   if ("reports" in result && result.reports.length === 0) {
     tell(`no cluster that was read is configured for ${inLine([...names].join(", "))}`);
   }

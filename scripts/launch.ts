@@ -51,7 +51,10 @@ async function helpOf(program: string, name: string): Promise<string> {
 
 async function completionOf(name: string, words: readonly string[]): Promise<string> {
   const grammar = readPrerendered("completion")?.[name] ?? (await load(name));
-  return complete(grammar, words, async (before) => (await import("./cli/contexts.ts")).contextNames(before));
+  return complete(grammar, words, {
+    contexts: async (before) => (await import("./cli/contexts.ts")).contextNames(before),
+    clusters: async (before) => (await import("./cli/contexts.ts")).clusterNames(before),
+  });
 }
 
 function load(name: string) {

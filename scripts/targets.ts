@@ -25,6 +25,11 @@ export async function contextsOf(args: ClusterArguments, names: readonly string[
   return Promise.all(wanted.map((name) => selectContext(kubeconfig, name, impersonation(args))));
 }
 
+/** What the kubeconfig calls its contexts. */
+export async function contextNamesOf(args: ClusterArguments): Promise<Iterable<string>> {
+  return (await loadKubeconfig({ env: process.env, path: args.kubeconfig })).contexts.keys();
+}
+
 /**
  * The clusters that contexts of these names lead to, or the current one, or those of all contexts by their names. Two
  * contexts for one server are one cluster. Of all contexts, one that leads nowhere fails when it is opened, like a
@@ -57,12 +62,21 @@ export async function clustersOf(
 
 function sources(args: ClusterArguments, contexts: readonly (Context | MemberSource)[], once: string): MemberSource[] {
   const named = (way: Context | MemberSource) => ("open" in way ? way.source : way.name);
+  const alike = new Map<Context | MemberSource, Context | MemberSource>();
   const ways = distinct(
     contexts,
     (way) => ("open" in way ? undefined : targetKey(way)),
-    (same, other) => warn(`contexts ${named(same)} and ${named(other)} reach the same cluster, which is ${once} once`),
+    (same, other) => {
+      warn(`contexts ${named(same)} and ${named(other)} reach the same cluster, which is ${once} once`);
+      alike.set(other, same);
+    },
   );
-  return ways.map((way) => ("open" in way ? way : { source: way.name, open: () => connectFor(args, way) }));
+  return ways.map((way) => {
+    if ("open" in way) return way;
+    const same = contexts.filter((one) => one === way || alike.get(one) === way);
+    const names = same.flatMap((one) => [named(one), ...("open" in one ? [] : [one.cluster ?? ""])]);
+    return { source: way.name, names, open: () => connectFor(args, way) };
+  });
 }
 
 /** cluster2 before cluster10. */

@@ -34,6 +34,8 @@ export interface Kubeconfig extends KubeconfigFile {
 /** A context with all that is needed to reach its cluster. */
 export interface Context {
   name: string;
+  /** What the kubeconfig calls its cluster. */
+  cluster?: string;
   /** An http or https URL without user, query and closing slash; it may have a path. */
   server: string;
   /** `ca` is PEM; undefined for the system's roots. */
@@ -146,6 +148,7 @@ export async function selectContext(
   if (ca === "") throw fail("certificate-authority holds no certificate");
   return {
     name: wanted ?? "",
+    cluster: entry.cluster,
     server,
     tls: { ca, insecure: cluster.insecure, serverName: cluster.serverName },
     proxyUrl: cluster.proxyUrl,

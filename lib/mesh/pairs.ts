@@ -21,6 +21,7 @@ import {
 } from "../peer/findings.ts";
 import { KVSTOREMESH_SECRET, type Peer } from "../peer/peer.ts";
 import { checkLoopbackAddresses, checkPeer, type SourcedPeer, unknownId } from "../peer/rules.ts";
+import { shellQuote } from "../peer/shell.ts";
 import { expiryRemedy, type JudgeOptions } from "./certificates.ts";
 import { type Member, ownOf, peersOf, type Seen } from "./member.ts";
 
@@ -111,10 +112,16 @@ function misplaced({ source }: Seen, name: string): Finding {
 
 function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse: boolean): Finding[] {
   const place = { source: importer.source, key: peer };
-  const remedy = importCommand(other.source, importer.source);
+  const contexts = { peer: shellQuote(other.source), importer: shellQuote(importer.source) };
   if (reverse) {
+    const remedy = {
+      template: `to connect: ${IMPORT}; to disconnect: clustermesh-secrets disconnect {own} --from {peer}`,
+      values: { ...contexts, own: shellQuote(own) },
+    };
     return [finding("one-sided", place, `${peer} is configured for ${own}, but not the other way round`, remedy)];
   }
+  // Both at once: one direction alone would be an error where this is a warning.
+  const remedy = { template: "clustermesh-secrets connect {importer} {peer}", values: contexts };
   // Once for the two of them.
   return own < peer
     ? [
@@ -125,11 +132,10 @@ function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse
     : [];
 }
 
+const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
+
 function importCommand(peer: string, importer: string): RemedyTemplate {
-  return {
-    template: "extract-secret --context {peer} | import-secrets --context {importer} -",
-    values: { peer, importer },
-  };
+  return { template: IMPORT, values: { peer, importer } };
 }
 
 /** Judges the peers that one importer is configured for. */

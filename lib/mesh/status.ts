@@ -23,6 +23,8 @@ const PARALLEL = 16;
 export interface MemberSource {
   /** Its context. */
   source: string;
+  /** What else the kubeconfig calls it: other contexts for the same server, and their entries of clusters. */
+  names?: readonly string[];
   /** Starts to connect; throws a UserError where its context leads nowhere. */
   open(): KubernetesApi;
 }

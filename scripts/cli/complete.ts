@@ -8,21 +8,25 @@ export type Offer = [value: string, description?: string];
 const FILES = ":0";
 const NOTHING_ELSE = ":4";
 
-/** Gives the contexts that may follow these words. */
-type ContextNames = (before: readonly string[]) => Promise<string[]>;
+/** Gives what of the kubeconfig may follow these words. */
+export interface Names {
+  contexts(before: readonly string[]): Promise<string[]>;
+  /** Names that Cilium's clusters may have. */
+  clusters(before: readonly string[]): Promise<string[]>;
+}
 
 /**
  * Completes the last of the words that follow the name of a command, which may be empty. Files are offered for positional
- * arguments called FILE, contexts for CONTEXT.
+ * arguments called FILE, contexts for CONTEXT, and for CLUSTER what the kubeconfig calls its clusters.
  */
 export async function complete(
   { options, positionals }: Grammar,
   words: readonly string[],
-  contextNames: ContextNames,
+  names: Names,
 ): Promise<string> {
   const current = words.at(-1) ?? "";
   const before = words.slice(0, -1);
-  const contexts = async () => (await contextNames(before)).map((name): Offer => [name]);
+  const contexts = async () => offersOf(await names.contexts(before));
   const optionOf = (flag: string) =>
     Object.entries(options).find(([name, { alias }]) => flag === `--${name}` || flag === `-${alias}`)?.[1];
   const [, flag] = /^(--[^=]+)=/.exec(current) ?? [];
@@ -42,7 +46,12 @@ export async function complete(
   if (current.startsWith("-")) return answer(current, flagsOf(options, before), NOTHING_ELSE);
   if (positionals === "FILE") return answer(current, [], FILES);
   if (positionals === "CONTEXT") return answer(current, await contexts(), NOTHING_ELSE);
+  if (positionals === "CLUSTER") return answer(current, offersOf(await names.clusters(before)), NOTHING_ELSE);
   return answer(current, [], NOTHING_ELSE);
+}
+
+function offersOf(names: readonly string[]): Offer[] {
+  return names.map((name) => [name]);
 }
 
 /** The lines for a shell: those of the offers that begin with what stands there. */

@@ -19,7 +19,10 @@ describe("completion", () => {
     dir = mkdtempSync(join(tmpdir(), "completion-"));
     kubeconfig = join(dir, "kubeconfig");
     const contexts = CONTEXTS.map((name) => ({ name, context: { cluster: "c", user: "u" } }));
-    writeFileSync(kubeconfig, JSON.stringify({ contexts }));
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({ contexts, clusters: [{ name: "c2", cluster: { server: "https://c2" } }] }),
+    );
     writeFileSync(join(dir, "c2-secret.json"), "");
     const { bin } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { bin: Record<string, string> };
     for (const [name, program] of Object.entries(bin)) symlinkSync(join(root, program), join(dir, name));
@@ -87,6 +90,11 @@ describe("completion", () => {
         ["kind-c2", ":4"],
       ],
       [["status", "kind-c2", "kin"], [":4"]],
+      [
+        ["disconnect", ""],
+        ["kind-c2", "c2", ":4"],
+      ],
+      [["disconnect", "c2", "kind-c2", ""], [":4"]],
       [
         ["connect", "arn"],
         [...CONTEXTS.slice(1, 3), ":4"],

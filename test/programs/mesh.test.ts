@@ -87,8 +87,89 @@ describe("the commands over a mesh", () => {
     assert.equal(last.code, 0, last.stderr);
     assert.deepEqual(peersOf("cluster1"), [], "a Secret may be left empty, and is kept");
     assert.ok(sandbox.clusters[0]?.api.store.read("Secret", "kube-system", "cilium-clustermesh"));
-    const nobody = await go("disconnect", "cluster9", "--all-contexts", "--yes");
-    assert.deepEqual([nobody.code, /configured for cluster9/.test(nobody.stderr)], [0, true]);
+    const nothing = await go("disconnect", "cluster2", "--from", "cluster1", "--yes");
+    assert.deepEqual([nothing.code, /configured for cluster2/.test(nothing.stderr)], [0, true], nothing.stderr);
+  });
+
+  test("disconnect: a name that is no peer's is refused, with what may be meant", async () => {
+    await connect();
+    const before = fingerprint();
+    for (const names of [["clutser2"], ["cluster3", "clutser2"]]) {
+      const { code, stderr } = await go("disconnect", ...names, "--all-contexts", "--yes");
+      assert.deepEqual([code, fingerprint() === before], [2, true], stderr);
+      assert.match(stderr, /^error: cluster "clutser2": not a peer of cluster1, .*; did you mean cluster2\?\n {2}\S/);
+    }
+  });
+
+  test("disconnect: the context of the cluster that leaves is skipped if it is down, and no other", async () => {
+    await connect();
+    await sandbox.clusters[2]?.api.stop();
+    const done = await go("disconnect", "cluster3", "--all-contexts", "--yes");
+    assert.equal(done.code, 0, done.stderr);
+    assert.match(done.stderr, /^skipped cluster3, which leaves the mesh: .*refused/m);
+    assert.deepEqual([peersOf("cluster1"), peersOf("cluster2")], [["cluster2"], ["cluster1"]]);
+    const again = await go("disconnect", "cluster3", "--all-contexts", "--yes");
+    assert.deepEqual([again.code, /configured for cluster3/.test(again.stderr)], [0, true], again.stderr);
+    const before = fingerprint();
+    const other = await go("disconnect", "cluster2", "--all-contexts", "--yes");
+    assert.deepEqual([other.code, fingerprint() === before], [1, true], other.stderr);
+    assert.match(other.stderr, /cluster3: .*\[cluster-unreadable\]/);
+  });
+
+  test("disconnect: the leaving cluster is known by its entry in the kubeconfig, too", async () => {
+    await connect();
+    await sandbox.clusters[2]?.api.stop();
+    const file = join(dir, "kubeconfig");
+    const config = parse(readFileSync(sandbox.kubeconfig, "utf8"));
+    for (const context of config.contexts) if (context.name === "cluster3") context.name = "admin@third";
+    writeFileSync(file, stringify(config));
+    const { code, stderr } = await run("clustermesh-secrets", ["disconnect", "cluster3", "--all-contexts", "--yes"], {
+      kubeconfig: file,
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^skipped admin@third, which leaves the mesh: /m);
+    assert.deepEqual(peersOf("cluster1"), ["cluster2"]);
+  });
+
+  test("disconnect has no flags that decide how peers are reached", async () => {
+    const { stdout } = await go("disconnect", "--help");
+    assert.match(stdout, /--take-ownership/);
+    for (const flag of ["--addresses=2", "--tls=peer", "--restart-agents", "--no-restarts"]) {
+      const name = flag.replace(/^--(no-)?|=.*/g, "");
+      assert.doesNotMatch(stdout, new RegExp(`--(no-)?${name}\\b`));
+      const { code, stderr } = await go("disconnect", "cluster2", "--all-contexts", "--yes", flag);
+      assert.deepEqual([code, stderr.startsWith("error: unknown flag: --")], [2, true], stderr);
+    }
+  });
+
+  test("the remedies of status after a removal lead back or away, and to no worse", async () => {
+    await connect();
+    await go("disconnect", "cluster3", "--all-contexts", "--yes");
+    const remedies = async (code: string) => {
+      const { pairs } = JSON.parse((await go("status", ...NAMES, "-o", "json")).stdout) as {
+        pairs: { findings: { code: string; remedy: string }[] }[];
+      };
+      return pairs
+        .flatMap(({ findings }) => findings)
+        .filter((one) => one.code === code)
+        .map(({ remedy }) => remedy);
+    };
+    assert.deepEqual(await remedies("one-sided"), [
+      "to connect: extract-secret --context cluster3 | import-secrets --context cluster1 -; to disconnect: clustermesh-secrets disconnect cluster1 --from cluster3",
+      "to connect: extract-secret --context cluster3 | import-secrets --context cluster2 -; to disconnect: clustermesh-secrets disconnect cluster2 --from cluster3",
+    ]);
+    for (const name of ["cluster1", "cluster2"]) {
+      assert.equal((await go("disconnect", name, "--from", "cluster3", "--yes")).code, 0);
+    }
+    assert.deepEqual(await remedies("one-sided"), []);
+    const [connecting, ...others] = await remedies("not-connected");
+    assert.deepEqual(
+      [connecting, ...others],
+      ["clustermesh-secrets connect cluster1 cluster3", "clustermesh-secrets connect cluster2 cluster3"],
+    );
+    const [, ...words] = (connecting ?? "").split(" ");
+    assert.equal((await go(...words, "--yes", "--restart-agents")).code, 0);
+    assert.deepEqual([await remedies("one-sided"), peersOf("cluster3")], [[], ["cluster1"]]);
   });
 
   test("a star, a newcomer, and contexts from a file", async () => {
