@@ -85,8 +85,8 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     options.prune === true && !(standing.names.has(name) && isNodeLocalPeer(standing, name));
   const goes = (name: string) => !inFiles.has(name) && (isPruned(name) || options.drop?.has(name) === true);
   const dropped = new Set(allNames(standing).filter(goes));
-  const isForeign = (name: string) => isNodeLocalPeer(standing, name) && !isImportedNodeLocal(standing, name);
-  const isKept = (name: string) => isForeign(name) && !options.endpoints?.has(name);
+  const isKept = (name: string) =>
+    isNodeLocalPeer(standing, name) && !isImportedNodeLocal(standing, name) && !options.endpoints?.has(name);
   const skipped = [...inFiles].filter(isKept);
   if (options.prune && inFiles.size === 0) {
     const message = "no file is that of a peer, so pruning would drop everything";
@@ -130,17 +130,18 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     const wrong = checkAddresses(located, resolved);
     const before = homeOf(standing, name)?.entries.get(name)?.peer;
     const mounting = isNodeLocal(reached.peer.endpoints) ? mountingForAgents(target) : target;
+    // One that is only moved back to where a node can reach it is not ours to judge, nor to give another certificate.
+    const isMovedBack = stands && isKept(name);
     const choice =
-      stands && options.tls === "auto"
+      stands && (options.tls === "auto" || isMovedBack)
         ? asItStands(located, mounting)
         : chooseTls(located, mounting, options.tls, before?.client === "importer");
     if ("peer" in choice) {
       chosen.push(choice.peer);
       if (!stands && choice.peer.client === "importer") byOwnCertificate.push(candidate);
     } else wrong.push(...choice.findings);
-    // One that is only moved back to where a node can reach it is not ours to judge.
-    const judged = !isNodeLocal(reached.peer.endpoints) || options.endpoints?.has(name) === true;
-    findings.push(...(stands ? asUnusable([...(judged ? checkPeer(located, options.now) : []), ...wrong]) : wrong));
+    const unusable = stands && !isMovedBack ? checkPeer(located, options.now) : [];
+    findings.push(...(stands ? asUnusable([...unusable, ...wrong]) : wrong));
   }
 
   findings.push(...checkCommon(target, byOwnCertificate));
@@ -177,8 +178,8 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   ]);
   planSecrets(target, standing, written, dropped, facts, options, result);
   if (options.users && target.takesUsers) {
-    // One that is only moved back to where a node can reach it never asked for a user.
-    const joining = written.filter(({ name }) => inFiles.has(name) || !isForeign(name));
+    // Nor does one that is moved back come here as a user.
+    const joining = written.filter(({ name }) => !isKept(name));
     const names = [...joining.map(({ name }) => name), ...skipped];
     const users = planUsers(target, names, goes, options.takeOwnership);
     if (users.change) result.changes.push(users.change);

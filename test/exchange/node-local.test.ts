@@ -7,7 +7,7 @@ import type { Target } from "../../lib/exchange/target.ts";
 import { UserError } from "../../lib/peer/errors.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer } from "../../lib/peer/peer.ts";
 import { applied } from "../support/apply-plan.ts";
-import { caOf, clientOf } from "../support/material.ts";
+import { caOf, clientOf, DAY, freshClient } from "../support/material.ts";
 import { entriesOf, recordsOf, usersOf } from "../support/plans.ts";
 import { configText, LOCAL, OPTIONS, peerOf, secretOf, targetOf, textsOf } from "../support/targets.ts";
 
@@ -188,6 +188,10 @@ test("one that was moved to KVStoreMesh goes back: agents first, then what kvsto
       `merge-patch Secret ${AGENTS_SECRET}`,
       `merge-patch Secret ${KVSTOREMESH_SECRET}`,
     ]);
+    for (const tls of ["peer", "common"] as const) {
+      const client = (of: Plan) => textsOf(applied(target, of).agentsSecret)["submariner.etcd-client.crt"];
+      assert.equal(client(run(target, [], { migrate: true, tls })), client(planned), `--tls=${tls} is for others`);
+    }
     const between = applied(target, planned, planned.changes.length - 1);
     assert.deepEqual(endpointsIn(between.agentsSecret).submariner, [URL]);
     const after = applied(target, planned);
@@ -202,6 +206,24 @@ test("one that was moved to KVStoreMesh goes back: agents first, then what kvsto
     const again = run(between, [], { migrate: true });
     assert.deepEqual(brief(again), [`merge-patch Secret ${KVSTOREMESH_SECRET}`]);
     assert.deepEqual(textsOf(applied(between, again).agentsSecret), textsOf(after.agentsSecret));
+  }
+});
+
+test("what is moved back is not judged, and what agents reach by themselves is worth more", () => {
+  const dates = { notBefore: new Date(Date.now() - 9 * DAY), notAfter: new Date(Date.now() - DAY) };
+  const expired = freshClient(caOf("submariner"), dates);
+  const target = moved();
+  const files = { ...textsOf(target.kvstoremeshSecret), "submariner-client.pem": expired.cert };
+  const planned = run({ ...target, kvstoremeshSecret: secretOf(files, {}, KVSTOREMESH_SECRET) }, [], { migrate: true });
+  assert.deepEqual([planned.outcomes.get("submariner"), codes(planned)], ["moved", []]);
+
+  const direct = applied(targetOf("1.15"), run(targetOf("1.15"), [c2])).agentsSecret;
+  const fetched = secretOf({ ...SUBMARINER, c2: SUBMARINER.submariner }, {}, KVSTOREMESH_SECRET);
+  const both = targetOf("1.18", { kvstoreMesh: true, agentsSecret: direct, kvstoremeshSecret: fetched });
+  for (const plans of [run(both, [], { migrate: true }), run(both, [c2])]) {
+    assert.deepEqual(plans.kept, []);
+    assert.deepEqual(endpointsIn(applied(both, plans).kvstoremeshSecret).c2, c2.peer.endpoints);
+    assert.deepEqual(endpointsIn(applied(both, plans).agentsSecret).c2, [OWN_CACHE]);
   }
 });
 
@@ -287,4 +309,15 @@ test("what --endpoint says of a node's own address is taken as it is, if the cer
   }
   const aliased = await out(["c2.mesh.cilium.io:15379", "127.0.0.1:15379"]);
   assert.deepEqual(aliased.endpoints, ["https://c2.mesh.cilium.io:15379"], "a name is a name");
+});
+
+test("no workload is given an alias for localhost", () => {
+  const aliases = [{ hostname: "localhost", ips: ["127.0.0.1"] }];
+  const target = targetOf("1.18", { kvstoreMesh: true, aliases });
+  const planned = run(target, [c2], named(tunnel("localhost:15379")));
+  assert.deepEqual(endpointsIn(applied(target, planned).agentsSecret).c2, ["https://localhost:15379"]);
+  assert.deepEqual(
+    brief(planned).filter((one) => !/Secret|ConfigMap/.test(one)),
+    [],
+  );
 });
