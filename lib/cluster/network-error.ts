@@ -1,4 +1,5 @@
 /** Errors of connections, of names and of certificates in words. */
+import { getSystemErrorMap } from "node:util";
 import { describeSystemError } from "./system-error.ts";
 
 const UNKNOWN_AUTHORITY = "certificate signed by unknown authority";
@@ -37,9 +38,25 @@ export function describeNetworkError(error: Pick<NodeJS.ErrnoException, "code" |
   const { reason, errno } = error as NodeJS.ErrnoException & { reason?: unknown };
   if (typeof reason === "string" && reason !== "") return reason;
   if (errno !== undefined) return describeSystemError(error);
+  const words = wordsOfSystem(code);
+  if (words !== undefined) return words;
   // OpenSSL's names come alone, or with a message for its programmers; others come with a sentence.
   const hasSentence = code === "" || !(message === "" || message.includes(code) || code.startsWith("ERR_SSL_"));
   if (hasSentence) return message;
-  const words = code.replace(/^ERR_SSL_/, "").replaceAll("_", " ");
-  return words.toLowerCase();
+  return code
+    .replace(/^ERR_SSL_/, "")
+    .replaceAll("_", " ")
+    .toLowerCase();
+}
+
+/** A message of a library, or the words for the system's code in it: `connection refused` of `connect ECONNREFUSED ::1:1`. */
+export function describeNetworkMessage(message: string): string {
+  const found = message.match(/\bE[A-Z]{3,}\b/g)?.find((word) => wordsOfSystem(word) !== undefined);
+  if (found !== undefined) return describeNetworkError({ code: found, message });
+  return message === "" ? "no reason given" : message;
+}
+
+/** What the system says of an error, by the name of its code. */
+function wordsOfSystem(code: string): string | undefined {
+  return [...getSystemErrorMap().values()].find(([name]) => name === code)?.[1];
 }

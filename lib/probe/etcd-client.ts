@@ -7,6 +7,7 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
+import { describeNetworkMessage } from "../cluster/network-error.ts";
 import { isAddress } from "../peer/address.ts";
 import { covers, subjectAltNames } from "../peer/certificate.ts";
 import type { Credentials } from "./dial.ts";
@@ -89,7 +90,7 @@ function reason({ code, details }: ServiceError, timeout: number): Failed {
     return new Failed("etcd-unavailable", `does not answer within ${timeout / 1000} s; has its etcd a quorum?`, look);
   }
   if (code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED) {
-    return new Failed("etcd-unavailable", `is not able to answer (${details})`, look);
+    return new Failed("etcd-unavailable", `is not able to answer (${describeNetworkMessage(details)})`, look);
   }
   return new Failed(
     "not-etcd",

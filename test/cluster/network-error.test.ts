@@ -5,7 +5,7 @@ import { connect, createServer } from "node:net";
 import { test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { getSystemErrorMap } from "node:util";
-import { describeNetworkError } from "../../lib/cluster/network-error.ts";
+import { describeNetworkError, describeNetworkMessage } from "../../lib/cluster/network-error.ts";
 
 const RAW = /\b(?:E[A-Z0-9]{2,}|ERR_\w+|[A-Z]+(?:_[A-Z]+)+)\b/;
 
@@ -44,7 +44,19 @@ test("no code of the system, of OpenSSL or of Node is left as it is", () => {
     [{ code: "ERR_SSL_X", message: "80BC:error", reason: "tlsv1 alert" }, "tlsv1 alert"],
     [{ code: "ERR_HTTP2_ERROR", message: "Protocol error" }, "Protocol error"],
     [{ code: "ECONNRESET", message: "socket hang up" }, "connection reset by peer"],
+    [{ code: "ENETUNREACH", message: "connect ENETUNREACH ::1:1" }, "network is unreachable"],
     [{ message: "given up" }, "given up"],
   ];
   for (const [error, words] of table) assert.equal(describeNetworkError(error), words);
+});
+
+test("a library's message is left as it is, unless a code of the system stands in it", () => {
+  const table: [message: string, words: string][] = [
+    ["No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:2379", "connection refused"],
+    ["read ECONNRESET", "connection reset by peer"],
+    ["etcdserver: no leader", "etcdserver: no leader"],
+    ["EXAMPLE of an EVENT", "EXAMPLE of an EVENT"],
+    ["", "no reason given"],
+  ];
+  for (const [message, words] of table) assert.equal(describeNetworkMessage(message), words);
 });
