@@ -200,8 +200,10 @@ function exitCode(reports: readonly TargetReport[]): number {
 }
 
 /** Whether something that was asked for waits for another flag, or gives way to what was said before. */
-function isHeldBack({ missing, outcomes, remembered, kept }: Plan): boolean {
-  return missing.length + remembered.size + kept.length > 0 || [...outcomes.values()].includes("held");
+function isHeldBack({ missing, outcomes, remembered, keptEndpoints, kept }: Plan): boolean {
+  return (
+    missing.length + remembered.size + keptEndpoints.size + kept.length > 0 || [...outcomes.values()].includes("held")
+  );
 }
 
 /** Whether nothing that was looked at keeps a peer from connecting. */

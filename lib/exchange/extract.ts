@@ -6,7 +6,7 @@ import { type Installation, readInstallation } from "../cluster/installation.ts"
 import { describeExternal } from "../cluster/volumes.ts";
 import { hasPem, normalizeCa, PemError } from "../peer/certificate.ts";
 import { EXIT, UserError } from "../peer/errors.ts";
-import { APISERVER, isClusterName, type Peer } from "../peer/peer.ts";
+import { APISERVER, type ClusterFacts, isClusterName, type Peer } from "../peer/peer.ts";
 import { hasExternalWorkloads, workloadCertificate } from "./external-workload.ts";
 
 export interface PeerOptions extends EndpointOptions {
@@ -14,11 +14,12 @@ export interface PeerOptions extends EndpointOptions {
   keyless?: boolean;
   /** What the server certificate covers, instead of what it says itself or the chart puts there. */
   serverNames?: readonly string[];
+  /** The Service, if it is the user's own. */
+  service?: string | undefined;
 }
 
 export interface ExtractOptions extends PeerOptions {
   namespace?: string | undefined;
-  service?: string | undefined;
   /** Told what is normal and passes; by default as a warning. */
   note?(line: string): void;
   /** How long to wait for a load balancer's address, in milliseconds; 0 for not at all. */
@@ -134,7 +135,21 @@ export async function peerOf(installation: Installation, options: PeerOptions): 
     },
     options,
   );
-  return { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...(knownCa !== undefined && { ca: knownCa }) } };
+  const more: ClusterFacts = {
+    ...(knownCa !== undefined && { ca: knownCa }),
+    ...(isEndpointGiven(options) && { endpointGiven: true }),
+  };
+  return { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...more } };
+}
+
+/**
+ * Whether these options choose another endpoint than the one that a cluster itself says, which is what `connect`, `rotate`
+ * and `status` read of it. How many addresses there are at the most is no such choice: they still follow the nodes.
+ */
+function isEndpointGiven({ endpoints, service, clusterIp, addressTypes, serverNames = [] }: PeerOptions): boolean {
+  const usual: readonly string[] = EXTRACT_DEFAULTS.addressTypes;
+  const isUsual = addressTypes.length === usual.length && addressTypes.every((type, i) => type === usual[i]);
+  return endpoints.length + serverNames.length > 0 || service !== undefined || clusterIp || !isUsual;
 }
 
 /** With which CA and certificate others come; `knownCa` is the cluster's CA where the peer does not bring it. */

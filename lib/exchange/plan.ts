@@ -1,5 +1,5 @@
 import { type PeerRecord, recordedFacts } from "../peer/annotations.ts";
-import { endpointHostnames } from "../peer/etcd-config.ts";
+import { canonicalAliases, canonicalEndpoints, describeEndpoint, endpointHostnames } from "../peer/etcd-config.ts";
 import { type Finding, type FindingCode, finding, type RemedyTemplate } from "../peer/findings.ts";
 import { isNodeLocal } from "../peer/node-local.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../peer/peer.ts";
@@ -59,6 +59,10 @@ export interface Plan {
   revoked: string[];
   /** Peers of the files that are reached where `--endpoint` said before, and not where their file says. */
   remembered: Map<string, string>;
+  /** Peers of the files that are reached where an earlier file gave their endpoint, and not where theirs says. */
+  keptEndpoints: Map<string, string>;
+  /** Peers that were and will be reached elsewhere. */
+  endpointChanges: Map<string, { before: string; after: string }>;
   /** Peers that only a node can reach: they are kept, though their file was imported or the files lack them for `prune`. */
   kept: string[];
   /** Secrets from which an annotation with their whole content goes. */
@@ -118,7 +122,9 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   const chosen: Peer[] = [];
   const byOwnCertificate: SourcedPeer[] = [];
   const said = new Map<string, string>();
+  const given = new Set<string>();
   const remembered = new Map<string, string>();
+  const keptEndpoints = new Map<string, string>();
   const resolved = resolvedNames(target);
   for (const candidate of [...peers, ...again]) {
     const { name } = candidate.peer;
@@ -126,6 +132,10 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     const reached = reach(candidate.peer, target, standing, options.endpoints?.get(name));
     if (reached.said !== undefined) said.set(name, reached.said);
     if (reached.said !== undefined && !stands && !options.endpoints?.get(name)) remembered.set(name, reached.said);
+    if (reached.given) given.add(name);
+    if (reached.keeps && !stands && !sameEndpoint(reached.peer, candidate.peer)) {
+      keptEndpoints.set(name, describeEndpoint(reached.peer));
+    }
     const located = { ...candidate, peer: reached.peer };
     const wrong = checkAddresses(located, resolved);
     const before = homeOf(standing, name)?.entries.get(name)?.peer;
@@ -153,14 +163,16 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     granted: [],
     revoked: [],
     remembered,
+    keptEndpoints,
+    endpointChanges: new Map(),
     kept: [...skipped, ...(options.prune ? rest.filter((name) => isNodeLocalPeer(standing, name)) : [])].sort(),
     cleaned: [],
     missing: [],
     findings,
   };
   // First, for a config that names what does not resolve yet would cut a peer that worked.
-  const given = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
-  const told = new Set([...candidates.map(({ peer }) => peer), ...given].flatMap(hostnamesOf));
+  const overrides = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
+  const told = new Set([...candidates.map(({ peer }) => peer), ...overrides].flatMap(hostnamesOf));
   const throughNames = chosen.filter(({ endpoints }) => !isNodeLocal(endpoints));
   const aliases = planAliases(target, throughNames, told, options.restarts);
   result.changes.push(...aliases.changes);
@@ -173,9 +185,15 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ...records,
     ...written.map(({ name, facts }): [string, PeerRecord] => {
       const endpoint = said.get(name);
-      return [name, { ...recordedFacts(facts), ...(endpoint !== undefined && { endpoint }) }];
+      const more = { ...(endpoint !== undefined && { endpoint }), ...(given.has(name) && { given: true as const }) };
+      return [name, { ...recordedFacts(facts), ...more }];
     }),
   ]);
+  for (const peer of written) {
+    const before = homeOf(standing, peer.name)?.entries.get(peer.name)?.config;
+    if (!before || sameEndpoint(before, peer)) continue;
+    result.endpointChanges.set(peer.name, { before: describeEndpoint(before), after: describeEndpoint(peer) });
+  }
   planSecrets(target, standing, written, dropped, facts, options, result);
   if (options.users && target.takesUsers) {
     // Nor does one that is moved back come here as a user.
@@ -188,6 +206,13 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     findings.push(...users.findings);
   }
   return result;
+}
+
+/** Whether two are reached at the same place, in whatever order they name it. */
+function sameEndpoint(a: Pick<Peer, "endpoints" | "hostAliases">, b: typeof a): boolean {
+  const essence = ({ endpoints, hostAliases }: typeof a) =>
+    JSON.stringify([canonicalEndpoints(endpoints), canonicalAliases(hostAliases)]);
+  return essence(a) === essence(b);
 }
 
 /** The target with the `common-` files that its agents mount, which with KVStoreMesh may be others than those of its pods. */

@@ -1,4 +1,7 @@
-/** By which endpoint a target reaches a peer: what the file says, what `--endpoint` says, and what stands there. */
+/**
+ * By which endpoint a target reaches a peer: what the file says, what `--endpoint` says, and what stands there. What was
+ * chosen, by `--endpoint` of an import or at the extraction, holds until something else is chosen or it is taken back.
+ */
 import { type EndpointOptions, givenEndpoint } from "../cluster/endpoint.ts";
 import { chartNames } from "../cluster/server-certificate.ts";
 import { formatHostPort, isAddress, parseHostPort } from "../peer/address.ts";
@@ -65,6 +68,10 @@ export interface Reached {
   peer: Peer;
   /** What `--endpoint` said, now or before. */
   said: string | undefined;
+  /** Whether its file said, now or before, that the endpoint was given. */
+  given: boolean;
+  /** Whether it is still reached where an earlier file gave its endpoint: this one says of none that it was given. */
+  keeps: boolean;
 }
 
 /**
@@ -77,13 +84,21 @@ export function reach(
   given: GivenEndpoint | null | undefined,
 ): Reached {
   const config = homeOf(standing, peer.name)?.entries.get(peer.name)?.config;
-  const said = given?.text ?? (given === null || !config ? undefined : standing.records.get(peer.name)?.endpoint);
-  const from = given ?? (said === undefined ? undefined : config);
+  const record = given === null || !config ? undefined : standing.records.get(peer.name);
+  const said = given?.text ?? record?.endpoint;
+  const stated = peer.facts.endpointGiven === true;
+  const keeps = said === undefined && record?.given === true && !stated;
+  const from = given ?? (said !== undefined || keeps ? config : undefined);
   const { endpoints, hostAliases } = from ?? peer;
   const known = new Set(hostAliases.map(({ hostname }) => hostname));
   const lacking = endpointHostnames(endpoints).filter((host) => !known.has(host));
   const more = from ? [] : standingAliases(peer, target, config?.hostAliases ?? [], lacking);
-  return { peer: { ...peer, endpoints, hostAliases: [...hostAliases, ...more] }, said };
+  return {
+    peer: { ...peer, endpoints, hostAliases: [...hostAliases, ...more] },
+    said,
+    given: said === undefined && (stated || keeps),
+    keeps,
+  };
 }
 
 /**

@@ -56,6 +56,12 @@ export function isImportedNodeLocal(standing: Standing, name: string): boolean {
   return isNodeLocalPeer(standing, name) && endpoint !== undefined && isNodeLocal(endpoint.split(","));
 }
 
+/** Whether the endpoint of a peer was chosen, by `--endpoint` or at its extraction, and so holds whatever its cluster says. */
+export function isEndpointGiven({ records }: Standing, name: string): boolean {
+  const { endpoint, given } = records.get(name) ?? {};
+  return endpoint !== undefined || given === true;
+}
+
 /**
  * The Secret that tells how to reach a peer: usually {@link Standing.remote}, after a switch of KVStoreMesh the other.
  * For a peer that only a node can reach it is {@link Standing.agents}, and {@link Standing.kvstoremesh} if no other tells.

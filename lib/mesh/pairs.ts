@@ -4,11 +4,12 @@
  */
 import type { Outcome } from "../exchange/merge.ts";
 import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
-import { homeOf, isMisplaced, readStanding, type Standing } from "../exchange/standing.ts";
+import { homeOf, isEndpointGiven, isMisplaced, readStanding, type Standing } from "../exchange/standing.ts";
 import { planUsers } from "../exchange/users-change.ts";
 import { parseEndpoint } from "../peer/address.ts";
 import { recordedFacts } from "../peer/annotations.ts";
 import { certificateUser, overlap } from "../peer/certificate.ts";
+import { describeEndpoint } from "../peer/etcd-config.ts";
 import type { CertificateFact } from "../peer/expiry.ts";
 import {
   dedupeFindings,
@@ -38,6 +39,8 @@ export interface Pair {
   configured: boolean;
   /** Whether the importer's agents alone can reach it, by a process on each node: nothing more is known of it here. */
   nodeLocal?: true;
+  /** Whether its endpoint was chosen, at its extraction or by `--endpoint`, so that it is not compared with the cluster's. */
+  endpointGiven?: true;
   findings: Finding[];
 }
 
@@ -92,6 +95,7 @@ export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pai
         context: other?.source,
         configured,
         ...(standing.nodeLocal.has(peer) && { nodeLocal: true as const }),
+        ...(configured && isEndpointGiven(standing, peer) && { endpointGiven: true as const }),
         findings: [],
       };
       if (isMisplaced(standing, peer)) pair.findings.push(misplaced(importer, peer));
@@ -186,7 +190,10 @@ function judgeOf(
     } else {
       const before = homeOf(standing, name)?.entries.get(name)?.peer;
       const outcome = planned.outcomes.get(name);
-      if (before && isNew(outcome)) findings.push(...stale(before, other, importer, place));
+      if (before && isEndpointGiven(standing, name))
+        findings.push(...givenAddressesGone(before, other, importer, place));
+      else if (before && isNew(outcome)) findings.push(...endpointStale(before, other, importer, place));
+      if (before && isNew(outcome)) findings.push(...certificatesStale(before, other, importer, place));
       const asked = clientOf(importer, other.peer);
       if (asked !== undefined && lacked(other).has(asked)) {
         findings.push(
@@ -222,35 +229,59 @@ function migrateCommand(importer: string): RemedyTemplate {
   return { template: "import-secrets --context {importer} --migrate", values: { importer } };
 }
 
-/** In what way what stands is not what would be imported now. */
-function stale(before: Peer, { peer: now, source: from, installation }: Seen, importer: Seen, place: Place): Finding[] {
+/** Whether a peer is looked for elsewhere than its cluster says now. */
+function endpointStale(before: Peer, { peer: now, source: from, installation }: Seen, importer: Seen, place: Place) {
   if (!now) return [];
-  const findings: Finding[] = [];
   const remedy = importCommand(from, importer.source);
   const urls = (peer: Peer) => [...peer.endpoints].sort().join(", ");
   const port = (peer: Peer) => parseEndpoint(peer.endpoints[0] ?? "")?.port;
-  const ips = (peer: Peer) => peer.hostAliases.flatMap((alias) => alias.ips);
-  const serving = new Set([
-    ...ips(now),
-    ...installation.nodes().flatMap((node) => node.addresses.map((one) => one.address)),
-  ]);
-  const gone = ips(before).filter((ip) => !serving.has(ip));
-  const lost = ips(before).length > 0 && gone.length === ips(before).length;
-  if (port(before) !== port(now) || (urls(before) !== urls(now) && ips(before).length === 0) || lost) {
-    const where = (peer: Peer) => [urls(peer), ...(ips(peer).length > 0 ? [ips(peer).join(", ")] : [])].join(" at ");
-    findings.push(
-      finding(
-        "endpoint-stale",
-        place,
-        `${now.name} is at ${where(now)} now, and is looked for at ${where(before)}`,
-        remedy,
-      ),
-    );
-  } else if (gone.length > 0) {
-    findings.push(
-      finding("addresses-stale", place, `${gone.join(", ")} is no address of ${now.name} any more`, remedy),
-    );
+  const gone = addressesGone(before, [...addressesIn(now), ...nodeAddresses(installation)]);
+  const lost = addressesIn(before).length > 0 && gone.length === addressesIn(before).length;
+  if (port(before) !== port(now) || (urls(before) !== urls(now) && addressesIn(before).length === 0) || lost) {
+    const message = `${now.name} is at ${describeEndpoint(now)} now, and is looked for at ${describeEndpoint(before)}`;
+    return [finding("endpoint-stale", place, message, remedy)];
   }
+  return gone.length > 0 ? [addressesStale(gone, now, place, remedy)] : [];
+}
+
+/**
+ * Where an endpoint was chosen it is nobody else's to judge. But if some of its addresses are those of nodes, as with
+ * `--address-type`, the others were too.
+ */
+function givenAddressesGone(
+  before: Peer,
+  { peer: now, installation, source: from }: Seen,
+  importer: Seen,
+  place: Place,
+) {
+  const gone = addressesGone(before, nodeAddresses(installation));
+  if (!now || gone.length === 0 || gone.length === addressesIn(before).length) return [];
+  const template = "extract-secret --context {peer} --endpoint HOST:PORT | import-secrets --context {importer} -";
+  const values = { peer: shellQuote(from), importer: shellQuote(importer.source) };
+  return [addressesStale(gone, now, place, { template, values })];
+}
+
+function addressesStale(gone: readonly string[], { name }: Peer, place: Place, remedy: RemedyTemplate): Finding {
+  return finding("addresses-stale", place, `${gone.join(", ")} is no address of ${name} any more`, remedy);
+}
+
+function addressesIn({ hostAliases }: Peer): string[] {
+  return hostAliases.flatMap(({ ips }) => ips);
+}
+
+function addressesGone(before: Peer, serving: readonly string[]): string[] {
+  return addressesIn(before).filter((ip) => !serving.includes(ip));
+}
+
+function nodeAddresses(installation: Seen["installation"]): string[] {
+  return installation.nodes().flatMap(({ addresses }) => addresses.map(({ address }) => address));
+}
+
+/** In what way the certificates that stand are not those that would be imported now. */
+function certificatesStale(before: Peer, { peer: now, source: from }: Seen, importer: Seen, place: Place): Finding[] {
+  if (!now) return [];
+  const findings: Finding[] = [];
+  const remedy = importCommand(from, importer.source);
   if (!trusts(withOwn(before, importer), withOwn(now, importer))) {
     findings.push(
       finding("ca-stale", place, `the CA of ${now.name} has changed, and the new one is not trusted`, remedy),

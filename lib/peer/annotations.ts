@@ -6,7 +6,7 @@
  * not known has no annotation. Lists are comma-separated.
  *
  * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer in it, so that
- * the next import can compare, and with the endpoint that `--endpoint` gave it. At most 200 bytes a peer, for all annotations of an object share 256 KiB.
+ * the next import can compare, and with the endpoint that `--endpoint` gave it, or that its file said was given. At most 200 bytes a peer, for all annotations of an object share 256 KiB.
  */
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
@@ -70,6 +70,7 @@ const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<No
   nodePort: ["node-port", integer],
   serverNames: ["server-names", texts],
   ca: ["ca", text],
+  endpointGiven: ["endpoint", { write: () => "given", read: (value) => (value === "given" ? true : undefined) }],
 };
 
 /** The annotations of a file for these facts. */
@@ -109,12 +110,14 @@ export function unreadFact(
 export interface PeerRecord extends Pick<ClusterFacts, "id" | "maxConnectedClusters"> {
   /** What `--endpoint` said for this importer, comma-separated: the endpoint that stands holds until it is taken back. */
   endpoint?: string;
+  /** Set if the file said that its endpoint was given ({@link ClusterFacts.endpointGiven}): it holds in the same way. */
+  given?: true;
 }
 
 /** The value of {@link PEERS}; undefined where nothing is known of any. */
 export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): string | undefined {
   const known = [...records]
-    .map(([name, { id, maxConnectedClusters: max, endpoint }]) => [name, { id, max, endpoint }] as const)
+    .map(([name, { id, maxConnectedClusters: max, endpoint, given }]) => [name, { id, max, endpoint, given }] as const)
     .filter(([, record]) => Object.values(record).some((value) => value !== undefined));
   if (known.length === 0) return undefined;
   known.sort(([a], [b]) => (a < b ? -1 : 1));
@@ -131,11 +134,12 @@ export function readPeerRecords(value: string | undefined): Map<string, PeerReco
   }
   const records = new Map<string, PeerRecord>();
   for (const [name, entry] of Object.entries(typeof parsed === "object" && parsed !== null ? parsed : {})) {
-    const { id, max, endpoint } = (entry ?? {}) as { id?: unknown; max?: unknown; endpoint?: unknown };
+    const { id, max, endpoint, given } = (entry ?? {}) as Record<"id" | "max" | "endpoint" | "given", unknown>;
     records.set(name, {
       ...(typeof id === "number" && { id }),
       ...(typeof max === "number" && { maxConnectedClusters: max }),
       ...(typeof endpoint === "string" && { endpoint }),
+      ...(given === true && { given }),
     });
   }
   return records;

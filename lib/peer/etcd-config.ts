@@ -184,6 +184,12 @@ export function endpointHostnames(endpoints: readonly string[]): string[] {
   return [...new Set(hosts)].filter((host) => !isAddress(host));
 }
 
+/** Where a peer is reached, in one text: its URLs, and the addresses that their names stand for. */
+export function describeEndpoint({ endpoints, hostAliases }: Pick<EtcdConfig, "endpoints" | "hostAliases">): string {
+  const ips = hostAliases.flatMap((alias) => alias.ips);
+  return [endpoints.join(", "), ...(ips.length > 0 ? [ips.join(", ")] : [])].join(" at ");
+}
+
 /** Whether an endpoint is a cluster's own copy of what its kvstoremesh fetched, and so nobody's peer. */
 export function isOwnCache(endpoints: readonly string[]): boolean {
   return endpoints.some((url) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? ""));

@@ -69,6 +69,8 @@ export interface ClusterFacts {
   serverNames?: string[];
   /** The cluster's own CA bundle (PEM, public): by it an importer compares CAs where a peer comes without one. */
   ca?: string;
+  /** Set if the endpoint was chosen at the extraction, so that importers keep it though the cluster itself says another. */
+  endpointGiven?: true;
 }
 
 /** Names of objects in Cilium's namespace. */

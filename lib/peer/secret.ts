@@ -75,7 +75,9 @@ export function readEntries(
   return [...files]
     .filter(([, content]) => isEtcdConfig(textOf(content)))
     .map(([name, content]) => {
-      const own: ClusterFacts = facts.name === name ? facts : recordedFacts(records.get(name));
+      const record = records.get(name);
+      const recorded = { ...recordedFacts(record), ...(record?.given && { endpointGiven: record.given }) };
+      const own: ClusterFacts = facts.name === name ? facts : recorded;
       return readEntry(name, textOf(content), files, own, source);
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));

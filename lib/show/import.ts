@@ -56,17 +56,21 @@ export function showPlan(
     details || targets.length <= MOST_SENTENCES
       ? changing.flatMap((target) => style.wrap(sentenceOf(target, style)))
       : [...showTable(planColumns(targets, style), style), ...showRemovals(changing, style)];
-  return [...lines, ...showRestarts(targets, style, details, asked ? "if you answer yes" : "")];
+  return [
+    ...lines,
+    ...showEndpointChanges(targets, style, details),
+    ...showRestarts(targets, style, details, asked ? "if you answer yes" : ""),
+  ];
 }
 
-/** Of what is about to be done, what restarts pods or removes peers. */
+/** Of what is about to be done, what restarts pods, removes peers or has them reached elsewhere. */
 export function showDisruptions(targets: readonly PlannedTarget[], style: Style, { details }: ShowOptions): string[] {
   const removing = targets.filter(({ plan }) => namesOf(plan, "dropped").length + plan.revoked.length > 0);
   const lines =
     details || targets.length <= MOST_SENTENCES
       ? removing.flatMap((target) => style.wrap(sentenceOf(target, style)))
       : showRemovals(removing, style);
-  return [...lines, ...showRestarts(targets, style, details)];
+  return [...lines, ...showEndpointChanges(targets, style, details), ...showRestarts(targets, style, details)];
 }
 
 function sentenceOf({ source, plan }: PlannedTarget, style: Style): string {
@@ -92,6 +96,24 @@ function showRemovals(targets: readonly PlannedTarget[], style: Style): string[]
   return [...bySet].flatMap(([names, some]) =>
     style.wrap(`removes ${inLine(names)} from ${clusters(some, targets.length, false)}`),
   );
+}
+
+/** Which peers are reached elsewhere from then on, where they were and will be, and in which clusters. */
+function showEndpointChanges(targets: readonly PlannedTarget[], style: Style, details: boolean): string[] {
+  const changes = targets.flatMap(({ source, plan }) =>
+    [...plan.endpointChanges].map(([name, { before, after }]) => ({ source, name, change: `${before} → ${after}` })),
+  );
+  const groups = [...groupBy(changes, ({ name, change }) => JSON.stringify([name, change])).values()];
+  const shown = details ? groups : groups.slice(0, MOST_LISTED);
+  const more = groups.length - shown.length;
+  return [
+    ...shown.flatMap((some) => {
+      const { name, change } = some[0] as (typeof some)[number];
+      const where = clusters(some, targets.length, details);
+      return style.wrap(inLine(`endpoint of ${name} in ${where}: ${change}`));
+    }),
+    ...(more > 0 ? [`… and ${count(more, "more endpoint change")}; --details shows all`] : []),
+  ];
 }
 
 /**
@@ -156,6 +178,7 @@ export function showReports(
       : showReportTable(reports, dryRun, style);
   if (dryRun) {
     const done = reports.filter((report) => report.state === "done");
+    lines.push(...showEndpointChanges(done, style, details));
     lines.push(...showRestarts(done, style, details, "", "would restart"));
   }
   const wroteSecrets = (report: TargetReport) =>
@@ -263,6 +286,16 @@ function showNotes(
     const reset = `--endpoint ${name}= takes its file's`;
     lines.push(
       `${inLine(`${name} is reached at ${endpoint}`)}${inClusters(some)}, as --endpoint said; ${inLine(reset)}`,
+    );
+  }
+  const given = reports.flatMap(({ source, plan }) =>
+    [...plan.keptEndpoints].map(([name, endpoint]) => ({ source, name, endpoint })),
+  );
+  for (const [, some] of groupBy(given, ({ name, endpoint }) => JSON.stringify([name, endpoint]))) {
+    const { name, endpoint } = some[0] as (typeof some)[number];
+    lines.push(
+      `${inLine(`${name} is reached at ${endpoint}`)}${inClusters(some)}, as given when it was extracted; ` +
+        `to take its own: import-secrets --endpoint ${inLine(name)}= FILE`,
     );
   }
   const kept = reports.flatMap(({ source, plan }) => plan.kept.map((name) => ({ source, name })));

@@ -139,6 +139,25 @@ test("a pod that waits for something else is a warning", async (t) => {
   ]);
 });
 
+test("the file says that its endpoint was given if an option chose it, and not for a number of addresses", async (t) => {
+  const cluster = await startCluster(t, describe({ service: { clusterIP: "10.96.0.9" } }));
+  const choices: [options: Partial<ExtractOptions>, given: true | undefined][] = [
+    [{}, undefined],
+    [{ addresses: 1 }, undefined],
+    [{ keyless: true }, undefined],
+    [{ endpoints: ["10.9.9.9:2379"] }, true],
+    [{ clusterIp: true }, true],
+    [{ addressTypes: ["InternalIP"] }, true],
+    [{ service: "clustermesh-apiserver" }, true],
+    [{ serverNames: ["etcd.example"] }, true],
+  ];
+  for (const [options, given] of choices) {
+    const { peer, text } = await run(cluster, options);
+    assert.equal(peer.facts.endpointGiven, given, JSON.stringify(options));
+    assert.equal(text.includes('"clustermesh-secrets/endpoint":"given"'), given === true, text.slice(0, 900));
+  }
+});
+
 test("a load balancer's address is waited for, and not for ever", async (t) => {
   const service = { type: "LoadBalancer" } as const;
   const cluster = await startCluster(t, describe({ service }));

@@ -31,6 +31,7 @@ test("the schema, name by name", () => {
     nodePort: 32379,
     serverNames: ["*.mesh.cilium.io", "127.0.0.1"],
     ca: "-----BEGIN CERTIFICATE-----\n",
+    endpointGiven: true,
   };
   assert.deepEqual(writeFacts(facts), {
     [`${P}schema`]: "1",
@@ -50,6 +51,7 @@ test("the schema, name by name", () => {
     [`${P}node-port`]: "32379",
     [`${P}server-names`]: "*.mesh.cilium.io,127.0.0.1",
     [`${P}ca`]: "-----BEGIN CERTIFICATE-----\n",
+    [`${P}endpoint`]: "given",
   });
   assert.deepEqual(readFacts(writeFacts(facts)), facts);
   assert.deepEqual(writeFacts({}), { [`${P}schema`]: "1" });
@@ -63,6 +65,7 @@ test("what cannot be read is absent", () => {
   const wrong: Record<string, string[]> = {
     "cluster-id": ["", "x", "-1", "1.5", "1e3", " 2", "99999999999"],
     "max-connected-clusters": ["", "many"],
+    endpoint: ["", "Given", "10.1.2.3:2379"],
     kvstoremesh: ["", "yes", "True", "toString", "constructor", "__proto__"],
     "auth-mode": ["", "none", "constructor"],
     encryption: ["", "ipsec,wireguard"],

@@ -47,6 +47,30 @@ test("up to three clusters have a sentence each, with all that restarts and why 
   assert.deepEqual(showDisruptions(targets, plain, FEW), [last]);
 });
 
+test("where peers were and will be reached is shown before, once for all clusters alike, and six of many", () => {
+  const change = { before: "https://x:1 at 10.0.0.1", after: "https://x:2 at 10.0.0.2" };
+  const moving = planned(2, () => planOf({ changed: ["x"] }, { endpointChanges: new Map([["x", change]]) }));
+  const line = "endpoint of x in c1 and c2: https://x:1 at 10.0.0.1 → https://x:2 at 10.0.0.2";
+  assert.deepEqual(showPlan(moving, plain, FEW), ["c1: changes x", "c2: changes x", line]);
+  assert.deepEqual(showDisruptions(moving, plain, FEW), [line]);
+  const reports = moving.map(({ source, plan: of }) => done(source, of));
+  assert.ok(showReports(reports, plain, { ...FEW, dryRun: true }).includes(line));
+  assert.ok(!showReports(reports, plain, { ...FEW, dryRun: false }).includes(line), "it was shown before");
+  const many = planned(1, () =>
+    planOf({ changed: names(9) }, { endpointChanges: new Map(names(9).map((name) => [name, change])) }),
+  );
+  assert.equal(showDisruptions(many, plain, FEW).at(-1), "… and 3 more endpoint changes; --details shows all");
+  assert.equal(showDisruptions(many, plain, { details: true }).length, 9);
+});
+
+test("an endpoint that was given is named, with what takes it back", () => {
+  const of = planOf({ unchanged: ["x"] }, { keptEndpoints: new Map([["x", "https://x:1 at 10.0.0.1"]]) });
+  assert.deepEqual(showReports([done("c1", of, 0)], plain, { ...FEW, dryRun: false }).slice(1), [
+    "  x is reached at https://x:1 at 10.0.0.1, as given when it was extracted; to take its own: import-secrets --endpoint x= FILE",
+    "  nothing written",
+  ]);
+});
+
 test("the plan of thirty clusters is a table of a row each, and fits on a screen", () => {
   const all = names(30);
   const targets = planned(30, (i) =>

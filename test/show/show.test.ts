@@ -51,6 +51,8 @@ test("a name with line breaks makes no lines of its own", () => {
     ...plan(target, [], OPTIONS),
     ...{ outcomes: new Map([[forged, "added"]]), granted: [forged], revoked: [forged], skippedSelf: true },
     ...{ remembered: new Map([[forged, forged]]), kept: [forged], cleaned: [], missing: [], changes: [] },
+    ...{ keptEndpoints: new Map([[forged, forged]]) },
+    ...{ endpointChanges: new Map([[forged, { before: forged, after: forged }]]) },
   };
   const change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
   const report = {
@@ -68,9 +70,9 @@ test("a name with line breaks makes no lines of its own", () => {
     ["findings", showFindings(inspected.findings, plain), 2],
     ["inspect", showInspection({ peers: [inspected], refused: [], findings: [] }, plain), 11],
     ["a change", [announceChange(forged, change, plain) ?? ""], 1],
-    ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 2],
+    ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 3],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
-    ["an import", showReports([report], plain, { dryRun: false, details: false }), 7],
+    ["an import", showReports([report], plain, { dryRun: false, details: false }), 8],
     ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 10],
     ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, true), 9],
     [

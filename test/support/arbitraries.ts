@@ -91,6 +91,7 @@ const facts: fc.Arbitrary<ClusterFacts> = fc.record(
     nodePort: port,
     serverNames: fc.array(word, { maxLength: 3 }),
     ca: fc.constantFrom(caOf("a").cert, caOf("a").cert + caOf("b").cert),
+    endpointGiven: fc.constant(true as const),
   },
   { requiredKeys: [], noNullPrototype: true },
 );

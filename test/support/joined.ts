@@ -1,7 +1,7 @@
 /** A mesh of the sandbox's clusters, joined by this product, to be broken by a test. */
 import type { TestContext } from "node:test";
 import { openCluster } from "../../lib/cluster/open.ts";
-import { EXTRACT_DEFAULTS, extract } from "../../lib/exchange/extract.ts";
+import { EXTRACT_DEFAULTS, type ExtractOptions, extract } from "../../lib/exchange/extract.ts";
 import { importPeers } from "../../lib/exchange/import.ts";
 import { readTarget } from "../../lib/exchange/read-target.ts";
 import { type MemberSource, type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
@@ -19,7 +19,7 @@ export interface Joined {
   /** A way to a cluster: by its context, or by another that is called so. */
   way(cluster: string, source?: string): Promise<MemberSource>;
   /** Extracts a cluster, and imports it into another. */
-  exchange(from: string, to: string): Promise<void>;
+  exchange(from: string, to: string, options?: Partial<ExtractOptions>): Promise<void>;
   /** Changes a stored object behind everybody's back. */
   change<T extends KubernetesObject>(cluster: string, kind: string, name: string, by: (object: T) => void): void;
   remove(cluster: string, kind: string, name: string): void;
@@ -50,18 +50,19 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
     if (!found) throw new Error(`no ${name}`);
     return found;
   };
-  const extractPeer = async (name: string): Promise<Peer> => {
+  const extractPeer = async (name: string, options: Partial<ExtractOptions>): Promise<Peer> => {
     const api = await open(name);
     try {
-      return await extract(api, { ...EXTRACT_DEFAULTS, waitTimeout: 0, resolve: async () => [], warn: () => {} });
+      const usual = { ...EXTRACT_DEFAULTS, waitTimeout: 0, resolve: async () => [], warn: () => {} };
+      return await extract(api, { ...usual, ...options });
     } finally {
       api.close();
     }
   };
-  const exchange = async (from: string, to: string) => {
+  const exchange = async (from: string, to: string, options: Partial<ExtractOptions> = {}) => {
     const api = await open(to);
     const read = () => readTarget(api, to, { warn: () => {} });
-    const peers = [{ peer: await extractPeer(from), source: from }];
+    const peers = [{ peer: await extractPeer(from, options), source: from }];
     const result = await importPeers([{ source: to, open: () => api, read }], async () => ({ peers, findings: [] }), {
       plan: { ...OPTIONS, restarts: "all" },
       endpoints: new Map(),
