@@ -4,7 +4,6 @@ import { get } from "node:https";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1Secret } from "@kubernetes/client-node";
-import { readPeers } from "../../lib/exchange/files.ts";
 import { isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { readEntries } from "../../lib/peer/secret.ts";
 import { judgeAgents, kubelet, type Member, mounted, SERVICE, startMesh, workloadHosts } from "../support/mesh.ts";
@@ -18,9 +17,9 @@ import {
   waitFor,
   withoutRealServers,
 } from "../support/real.ts";
+import { leaveBehind } from "../support/upgrade.ts";
 
 const PATH = "/api/v1/namespaces/kube-system/secrets";
-const MOUNT = "/var/lib/cilium/clustermesh/";
 const AGENTS = "cilium-clustermesh";
 const COPY = "cilium-kvstoremesh";
 /** The worst order: agents are led to the copy long before anybody fetches it. */
@@ -168,35 +167,6 @@ async function arrives(etcd: Member["etcd"], peer: Member, nth: number, where: s
 interface List {
   metadata: { resourceVersion: string };
   items: V1Secret[];
-}
-
-/**
- * Leaves a target as an upgrade from 1.15 does: the chart's entries for the agents, whose names the DaemonSet resolves,
- * and none for kvstoremesh. Gives what the DaemonSet resolves.
- */
-async function leaveBehind({ api, name: own }: Member, files: string[]): Promise<Record<string, string[]>> {
-  const { peers } = await readPeers(files, new Date());
-  const data: Record<string, string> = {};
-  const hosts: Record<string, string[]> = {};
-  for (const { peer } of peers.filter(({ peer }) => peer.name !== own)) {
-    const { name, endpoints, hostAliases, ca, client } = peer;
-    assert.ok(typeof ca === "object" && typeof client === "object", `${name} comes with its own certificates`);
-    const stem = `${name}.etcd-client`;
-    const texts = {
-      [name]: `endpoints:\n- ${endpoints[0]}\ntrusted-ca-file: '${MOUNT}${stem}-ca.crt'\nkey-file: '${MOUNT}${stem}.key'\ncert-file: '${MOUNT}${stem}.crt'\n`,
-      [`${stem}-ca.crt`]: ca.pem,
-      [`${stem}.crt`]: client.cert,
-      [`${stem}.key`]: client.key,
-    };
-    for (const [key, text] of Object.entries(texts)) data[key] = Buffer.from(text).toString("base64");
-    for (const { hostname, ips } of hostAliases) hosts[hostname] = ips;
-  }
-  const metadata = { name: AGENTS, namespace: "kube-system" };
-  await api.ask("POST", PATH, { apiVersion: "v1", kind: "Secret", metadata, type: "Opaque", data });
-  const hostAliases = Object.entries(hosts).flatMap(([name, ips]) => ips.map((ip) => ({ ip, hostnames: [name] })));
-  const patch = { spec: { template: { spec: { hostAliases } } } };
-  await api.ask("PATCH", "/apis/apps/v1/namespaces/kube-system/daemonsets/cilium", patch);
-  return hosts;
 }
 
 /** The Secrets as they stood when listed, and after each write since: a watch tells every one. */

@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { mountedFolder, podTemplate } from "../../lib/cluster/volumes.ts";
-import { type ClusterPki, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type KeyType, makeCa } from "../../lib/sandbox/pki.ts";
+import { type ChartCluster, type ChartDescription, chartCluster } from "./chart.ts";
 import { type Ended, run } from "./programs.ts";
 import {
   type ApiServer,
@@ -47,6 +48,8 @@ export interface MeshSpec {
 export interface MeshOptions extends MeshSpec {
   /** Clusters whose certificates come by CSI volumes, and are in no Secret. */
   csi?: readonly string[];
+  /** Whether the objects are those of Cilium's real chart, rendered by helm; its Service is a NodePort. */
+  realChart?: boolean;
 }
 
 export interface Member {
@@ -123,6 +126,7 @@ async function startMember(
   stops: (() => Promise<unknown>)[],
 ): Promise<Member> {
   const loadBalancer = spec.service === "LoadBalancer";
+  if (loadBalancer && spec.realChart) throw new Error("nobody gives the Service of a real chart an address");
   const address = await freeAddress(loadBalancer ? 2379 : undefined);
   const port = loadBalancer ? 2379 : await freePort(address, "node");
   const serviceAddress = await freeAddress(2379);
@@ -140,9 +144,12 @@ async function startMember(
     tunnelProtocol: "vxlan",
     ...(spec.csi?.includes(name) && { csiDriver: "csi.cert-manager.io" }),
   };
-  const pki = clusterPki(description, { key: spec.key, ...(ca && { ca }) });
   const api = servers.get(name);
-  await api.create(clusterObjects(description, pki));
+  const options = { key: spec.key, ...(ca && { ca }) };
+  const { pki, objects } = spec.realChart
+    ? await realChartCluster({ ...description, version: spec.version, nodePort: port }, api, options)
+    : describedCluster(description, options);
+  await api.create(objects);
   const etcd = await startClusterEtcd({
     cluster: name,
     pki,
@@ -157,6 +164,20 @@ async function startMember(
   stops.push(sync.stop);
   await createIdentity(api, 0x10000 * id + 1, { from: name });
   return { name, id, description, pki, api, etcd, sync, serviceAddress, address, port };
+}
+
+function describedCluster(description: ClusterDescription, options: PkiOptions): ChartCluster {
+  const pki = clusterPki(description, options);
+  return { pki, objects: clusterObjects(description, pki) };
+}
+
+async function realChartCluster(
+  description: ChartDescription,
+  api: ApiServer,
+  options: PkiOptions,
+): Promise<ChartCluster> {
+  const { gitVersion }: { gitVersion: string } = await api.ask("GET", "/version");
+  return chartCluster(description, gitVersion, options);
 }
 
 async function extract(context: string, folder: string, kubeconfig: string, more: string[]): Promise<string> {
