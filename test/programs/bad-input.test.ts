@@ -311,6 +311,6 @@ describe("bad files", () => {
     );
     const { code, stderr } = await imports("--dry-run=client", path, path);
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /added c2 \(dry run\)/);
+    assert.match(stderr, /would add c2 \(dry run\)/);
   });
 });
