@@ -47,7 +47,9 @@ async function runDemo(): Promise<number> {
     const names = sandbox.clusters.map(({ description }) => description.name);
     const contexts = names.flatMap((name) => ["--context", name]);
     const status = ["status", ...names, "--probe"];
-    step("Three clusters, each with a Cilium and a CA of its own");
+    step(
+      "Three clusters, each with a Cilium and a CA of its own; all on this machine, so loopback addresses are warned of",
+    );
     await run("clustermesh-secrets", ["status", ...names], kubeconfig, [EXIT.findings]);
 
     step("Extract: what others need to reach a cluster, as a file");
