@@ -92,10 +92,10 @@ export interface Ownership extends JudgeOptions {
  * has a new one already, that is brought, or served after a restart.
  */
 export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
-  const { use } = certificate;
+  const { use, until } = certificate;
   const { owner, importers, now, expiresWithin: within = EXPIRES_WITHIN } = ownership;
   const cluster = ownership.cluster ?? owner?.target.facts.name ?? owner?.source ?? "";
-  if (!owner) return renewalRemedy(use, { cluster, importers });
+  if (!owner) return renewalRemedy(use, { cluster, until, importers });
   const current = readAll(owner, use);
   const renewed =
     current.some((one) => !expiresWithin(one, within, now)) &&
@@ -111,6 +111,7 @@ export function expiryRemedy(certificate: CertificateFact, ownership: Ownership)
     context: owner.source,
     version: owner.installation.facts.version,
     method: methodOf(owner, use),
+    until,
     importers,
     renewed,
   });

@@ -1,6 +1,7 @@
 /** Commands that renew a cluster's certificates where they are made, and bring them to its importers. Pure. */
 import type { CertificateUse } from "./expiry.ts";
 import type { RemedyTemplate } from "./findings.ts";
+import { versionAtLeast } from "./peer.ts";
 import { shellQuote } from "./shell.ts";
 
 /**
@@ -24,6 +25,8 @@ export interface Renewal {
   method?: RenewalMethod | undefined;
   /** Cilium's version there, which an upgrade of its Helm release has to keep. */
   version?: string | undefined;
+  /** The day on which the certificate expires, `YYYY-MM-DD`. */
+  until: string;
   /** Contexts of the importers that have the certificate; undefined for all that there are. */
   importers?: readonly string[] | undefined;
   /** Set if the cluster has a new one already, which only has to be brought. */
@@ -65,7 +68,7 @@ export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemp
 /** The command that renews, and returns when it has. */
 function renewalCommand(
   method: RenewalMethod,
-  { version }: Renewal,
+  { version, until }: Renewal,
 ): { command: string; values: Record<string, string> } {
   const values = { namespace: shellQuote(method.namespace) };
   switch (method.kind) {
@@ -84,16 +87,19 @@ function renewalCommand(
       const kubectl = "kubectl --context {context} --namespace {namespace}";
       return {
         command:
-          `${kubectl} create job renew-certificates --from=cronjob/{cronJob} && ` +
-          `${kubectl} wait --for=condition=complete job/renew-certificates`,
-        values: { ...values, cronJob: shellQuote(method.name) },
+          // Charts make it only if a schedule is set, and set one themselves from 1.20 on.
+          (versionAtLeast(version, "1.20") ? "" : "if clustermesh.apiserver.tls.auto.schedule is set, run: ") +
+          `${kubectl} create job {job} --from=cronjob/{cronJob} && ` +
+          `${kubectl} wait --for=condition=complete --timeout=5m job/{job}`,
+        // A Job stays when it is done, and the next renewal needs another name.
+        values: { ...values, cronJob: shellQuote(method.name), job: `renew-certificates-${until}` },
       };
     }
     case "cert-manager":
       return {
         command:
           "cmctl renew {certificate} --context {context} --namespace {namespace} && " +
-          "kubectl --context {context} --namespace {namespace} wait --for=condition=Issuing=false certificate/{certificate}",
+          "kubectl --context {context} --namespace {namespace} wait --for=condition=Issuing=false --timeout=5m certificate/{certificate}",
         values: { ...values, certificate: shellQuote(method.certificate) },
       };
   }

@@ -5,6 +5,7 @@ import { expiryRemedy } from "../../lib/mesh/certificates.ts";
 import { type Member, readMember } from "../../lib/mesh/member.ts";
 import type { CertificateFact, CertificateUse } from "../../lib/peer/expiry.ts";
 import { fillTemplate } from "../../lib/peer/findings.ts";
+import { renewalRemedy } from "../../lib/peer/renewal.ts";
 import type { PkiOptions } from "../../lib/sandbox/chart.ts";
 import { joined } from "../support/joined.ts";
 
@@ -54,4 +55,17 @@ test("of a cluster that no context leads to, its name stands in the command", ()
     fillTemplate(expiryRemedy(old("client"), ownership)),
     /^renew it in c9 .*: clustermesh-secrets rotate c9 --context c1$/,
   );
+});
+
+test("a CronJob that charts before 1.20 make only with a schedule is named with that condition", () => {
+  const method = { kind: "cronJob", name: "generate", namespace: "kube-system" } as const;
+  const renewal = { cluster: "c1", context: "c1", until: "2026-12-16", method };
+  const remedy = (version: string | undefined) => fillTemplate(renewalRemedy("client", { ...renewal, version }));
+  const command =
+    "kubectl --context c1 --namespace kube-system create job renew-certificates-2026-12-16 --from=cronjob/generate && ";
+  assert.ok(remedy("1.20.2").startsWith(command), remedy("1.20.2"));
+  for (const version of ["1.19.6", "1.14", undefined]) {
+    const condition = "if clustermesh.apiserver.tls.auto.schedule is set, run: ";
+    assert.ok(remedy(version).startsWith(condition + command), remedy(version));
+  }
 });

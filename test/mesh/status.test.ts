@@ -152,6 +152,7 @@ test("the remedy renews where certificates are made, and brings them", async (t)
       });
     }
   };
+  const date = inDays(20).toISOString().slice(0, 10);
   const remedies = async () => {
     const findings = findingsOf(await mesh.status());
     return findings.map(({ code, remedy }) => [code, remedy]).sort();
@@ -161,8 +162,8 @@ test("the remedy renews where certificates are made, and brings them", async (t)
     "clustermesh-secrets rotate c2 --all-contexts",
   ];
   const job =
-    "kubectl --context c2 --namespace kube-system create job renew-certificates --from=cronjob/clustermesh-apiserver-generate-certs && " +
-    "kubectl --context c2 --namespace kube-system wait --for=condition=complete job/renew-certificates";
+    `kubectl --context c2 --namespace kube-system create job renew-certificates-${date} --from=cronjob/clustermesh-apiserver-generate-certs && ` +
+    `kubectl --context c2 --namespace kube-system wait --for=condition=complete --timeout=5m job/renew-certificates-${date}`;
   const renew =
     "helm upgrade cilium cilium/cilium --version 1.20.2 --reuse-values --namespace kube-system --kube-context c2";
   const certgen = { manager: "cilium-certgen", operation: "Update", fieldsV1: { "f:data": {} } };
@@ -192,7 +193,7 @@ test("the remedy renews where certificates are made, and brings them", async (t)
   assert.equal(
     remedy,
     "cmctl renew 'mesh cert' --context c2 --namespace kube-system && " +
-      `kubectl --context c2 --namespace kube-system wait --for=condition=Issuing=false certificate/'mesh cert' && ${client}`,
+      `kubectl --context c2 --namespace kube-system wait --for=condition=Issuing=false --timeout=5m certificate/'mesh cert' && ${client}`,
   );
 });
 
