@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import type { V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { missingMounts } from "../../lib/sandbox/pods.ts";
-import { type Member, type Mesh, type MeshOptions, mounted, SERVICE, startMesh } from "../support/mesh.ts";
+import { type Member, type Mesh, mounted, SERVICE, startMesh } from "../support/mesh.ts";
 import { type Ended, run } from "../support/programs.ts";
 import { type ClusterEtcd, startClusterEtcd, troubleshoot, withoutRealServers } from "../support/real.ts";
 import { textsOf } from "../support/targets.ts";
@@ -12,9 +12,8 @@ import { leaveBehind } from "../support/upgrade.ts";
 
 const NAMESPACE = "/namespaces/kube-system";
 const MOUNT = "/var/lib/cilium/clustermesh/";
-const SPEC: MeshOptions = {
+const SPEC = {
   clusters: 2,
-  version: "1.18",
   kvstoremesh: true,
   ca: "own",
   authMode: "legacy",
@@ -22,7 +21,7 @@ const SPEC: MeshOptions = {
   deadAddress: false,
   key: "rsa",
   realChart: true,
-};
+} as const;
 
 /** The `data` of a Secret as it is on the API server; empty if there is none. */
 async function dataOf({ api }: Member, name: string): Promise<Record<string, string>> {
@@ -42,8 +41,11 @@ function submariner({ url }: ClusterEtcd, { pki }: Pick<Member, "pki">): Record<
   return Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString("base64")]));
 }
 
-for (const kvstoremesh of [true, false]) {
-  describe(`charts of 1.18 ${kvstoremesh ? "with" : "without"} KVStoreMesh, and Submariner's peer`, {
+for (const [version, kvstoremesh] of [
+  ["1.18", true],
+  ["1.14", false],
+] as const) {
+  describe(`charts of ${version} ${kvstoremesh ? "with" : "without"} KVStoreMesh, and Submariner's peer`, {
     skip: withoutRealServers(),
   }, () => {
     let mesh: Mesh;
@@ -51,7 +53,7 @@ for (const kvstoremesh of [true, false]) {
     let theirs: Record<string, string>;
     let served: ClusterEtcd;
     before(async () => {
-      mesh = await startMesh({ ...SPEC, kvstoremesh });
+      mesh = await startMesh({ ...SPEC, version, kvstoremesh });
       [target] = mesh.members as [Member];
       // The certificate of an etcd covers 127.0.0.1, where each node has Submariner's.
       served = await startClusterEtcd({ cluster: "submariner", pki: target.pki });

@@ -43,6 +43,7 @@ const programs = [
 const charts = [
   { name: "cilium-chart-1.20", folder: "clustermesh-apiserver-1.20", module: CILIUM },
   { name: "cilium-chart-1.18", folder: "cilium-chart-1.18", module: CILIUM },
+  { name: "cilium-chart-1.14", folder: "cilium-chart-1.14", module: CILIUM },
 ].map((chart) => ({ ...chart, path: "install/kubernetes/cilium", marker: "Chart.yaml" }));
 
 const recipes = [...programs, ...charts];

@@ -130,7 +130,7 @@ function pkiIn(rendered: readonly KubernetesObject[], { name, kvstoremesh }: Cha
     return Buffer.from(value, "base64").toString();
   };
   const pair = (secret: string) => ({ cert: text(secret, "tls.crt"), key: text(secret, "tls.key") });
-  const ca = { cert: text("cilium-ca", "ca.crt"), chain: "", key: text("cilium-ca", "ca.key") };
+  const ca = { cert: text(`${APISERVER}-server-cert`, "ca.crt"), chain: "", key: text("cilium-ca", "ca.key") };
   const hasLocal = kvstoremesh !== false;
   return {
     ca,

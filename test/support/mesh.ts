@@ -14,6 +14,7 @@ import { type Ended, run } from "./programs.ts";
 import {
   type ApiServer,
   type ApiServers,
+  type ChartVersion,
   type ClusterEtcd,
   type ClusterSync,
   createIdentity,
@@ -35,7 +36,7 @@ export const SERVICE = `clustermesh-apiserver.${NAMESPACE}.svc`;
 /** What the clusters of a mesh have in common. */
 export interface MeshSpec {
   clusters: number;
-  version: "1.20" | "1.18";
+  version: ChartVersion;
   kvstoremesh: boolean;
   ca: "own" | "shared";
   authMode: "legacy" | "migration" | "cluster";
@@ -202,7 +203,7 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
       etcd: member.etcd,
       files: await mounted(member, spec.kvstoremesh ? "kvstoremesh" : "agents"),
       // 1.19 does not know host aliases in a config: there the workload's serve.
-      ...(spec.version === "1.18" && { version: "1.19", hosts: await workloadHosts(member, spec.kvstoremesh) }),
+      ...(spec.version !== "1.20" && { version: "1.19", hosts: await workloadHosts(member, spec.kvstoremesh) }),
     });
     try {
       await kvstoremesh.ready(

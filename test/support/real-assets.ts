@@ -10,7 +10,7 @@ export interface Assets {
   clustermeshApiserver: { "1.20": string; "1.19": string };
   helm: string;
   /** Folders of Cilium's charts, by minor version. */
-  charts: { "1.20": string; "1.18": string };
+  charts: { "1.20": string; "1.18": string; "1.14": string };
 }
 
 /** Versions of Cilium that are there to judge. */
@@ -38,7 +38,7 @@ export function findAssets(): Assets | undefined {
     kubeApiserver: path("kube-apiserver"),
     clustermeshApiserver: { "1.20": path("clustermesh-apiserver-1.20"), "1.19": path("clustermesh-apiserver-1.19") },
     helm: path("helm"),
-    charts: { "1.20": path("cilium-chart-1.20"), "1.18": path("cilium-chart-1.18") },
+    charts: { "1.20": path("cilium-chart-1.20"), "1.18": path("cilium-chart-1.18"), "1.14": path("cilium-chart-1.14") },
   };
 }
 
