@@ -102,7 +102,7 @@ mesh: build ## extract and import; the files are only in a private temporary fol
 	$(EXTRACT_EACH); extract_each "$$dir"; \
 	node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$$dir"
 
-assets: install ## build the real servers and helm that the tests use, and fetch Cilium's charts, once, into the cache
+assets: install ## build the servers, helm and charts that the tests use, once, into the cache
 	@node test/servers/assets.mjs
 
 test: build ## run units, properties, contracts, and one small real mesh
