@@ -5,6 +5,7 @@ import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { inLine } from "../lib/show/style.ts";
 import { type Arguments, type Command, runnable } from "./cli.ts";
 import { meshOptions, sourcesOf, working } from "./mesh.ts";
+import { contextNamesOf } from "./targets.ts";
 import { tell } from "./terminal.ts";
 
 const options = {
@@ -46,6 +47,7 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
     write,
     skipUnreachable: args["skip-unreachable"],
     trust,
+    existing: await contextNamesOf(args),
     tell: (line) => tell(inLine(line)),
   });
   if ("reports" in result && result.reports.length + result.left.length === 0) {

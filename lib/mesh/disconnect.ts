@@ -1,16 +1,9 @@
 /** Taking clusters out of others. */
 import { importPeers } from "../exchange/import.ts";
-import { readStanding } from "../exchange/standing.ts";
-import { addedUsers } from "../exchange/users.ts";
-import { enumerate } from "../peer/enumerate.ts";
-import { EXIT, UserError } from "../peer/errors.ts";
-import { nearestOf } from "../peer/nearest.ts";
 import type { MeshResult } from "./connect.ts";
-import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import { asTarget, forbidden, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import { assertKnownPeers, peerNames } from "./peer-names.ts";
 import type { MemberSource } from "./status.ts";
-
-/** How many peers are listed for a name that is none of them. */
-const MOST_LISTED = 10;
 
 export interface DisconnectOptions {
   read: Omit<ReadOptions, "forExtract">;
@@ -44,7 +37,8 @@ export async function disconnect(
     const skipped = members.length > 0 ? failed.filter(({ source }) => leaves(source)) : [];
     for (const { source, message } of skipped) options.log(`skipped ${source}, which leaves the mesh: ${message}`);
     const unread = failed.filter((one) => !skipped.includes(one));
-    if (unread.length === 0) assertKnown(names, members, [...(options.existing ?? []), ...[...own.values()].flat()]);
+    if (unread.length === 0)
+      assertKnownPeers(names, members, [...(options.existing ?? []), ...[...own.values()].flat()]);
     const findings = options.skipUnreachable ? [] : unread;
     const concerned = members.filter((member) => peerNames(member).some((name) => names.has(name)));
     const result = await importPeers(concerned.map(asTarget), async () => ({ peers: [], findings }), {
@@ -56,25 +50,4 @@ export async function disconnect(
   } finally {
     for (const { api } of members) api.close();
   }
-}
-
-/** Where an earlier run was ended before its last write, only the user of a peer is left. */
-function peerNames({ target }: OpenMember): string[] {
-  return [...readStanding(target, []).names, ...addedUsers(target.users)];
-}
-
-/** @throws UserError (exit code 2) for a name of no cluster that is heard of: it is mistyped. */
-function assertKnown(names: ReadonlySet<string>, members: readonly OpenMember[], existing: readonly string[]): void {
-  const peers = new Set(members.flatMap(peerNames));
-  const known = new Set([...peers, ...members.flatMap(({ target }) => target.facts.name ?? []), ...existing]);
-  const unknown = [...names].find((name) => !known.has(name));
-  if (unknown === undefined) return;
-  const nearest = nearestOf(unknown, peers) ?? nearestOf(unknown, known);
-  const sources = members.map(({ source }) => source);
-  const have = peers.size === 0 ? "they have no peers" : `their peers are ${enumerate([...peers].sort(), MOST_LISTED)}`;
-  throw new UserError(
-    `cluster "${unknown}": not a peer of ${enumerate(sources, MOST_LISTED)}` +
-      `${nearest === undefined ? "" : `; did you mean ${nearest}?`}\n  ${have}`,
-    EXIT.refused,
-  );
 }

@@ -119,8 +119,8 @@ function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse
   const contexts = { peer: shellQuote(other.source), importer: shellQuote(importer.source) };
   if (reverse) {
     const remedy = {
-      template: `to connect: ${IMPORT}; to disconnect: clustermesh-secrets disconnect {own} --from {peer}`,
-      values: { ...contexts, own: shellQuote(own) },
+      template: `to connect: ${IMPORT}; to disconnect: clustermesh-secrets disconnect {cluster} --from {peer}`,
+      values: { ...contexts, cluster: shellQuote(own) },
     };
     return [finding("one-sided", place, `${peer} is configured for ${own}, but not the other way round`, remedy)];
   }

@@ -11,6 +11,7 @@ import { checkExtracted } from "./certificates.ts";
 import type { MeshResult } from "./connect.ts";
 import { ownOf, peersOf } from "./member.ts";
 import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import { assertKnownPeers } from "./peer-names.ts";
 import type { MemberSource } from "./status.ts";
 
 export interface RotateOptions {
@@ -19,6 +20,8 @@ export interface RotateOptions {
   skipUnreachable: boolean;
   /** A CA (PEM) to trust besides the ones that are trusted already; the peers are otherwise left as they stand. */
   trust?: string | undefined;
+  /** With `trust`: names of clusters that exist, whether they are peers or not: what the kubeconfig calls them. */
+  existing?: Iterable<string>;
   /** Told what happens to each pair, before the question. */
   tell(line: string): void;
 }
@@ -28,7 +31,7 @@ export interface RotateOptions {
  * nothing else: that comes before its CA changes, and needs no access to it.
  *
  * @param source the cluster whose certificates changed; with `trust`, its name alone is used.
- * @throws UserError (exit code 2) where the CA cannot be read.
+ * @throws UserError (exit code 2) where the CA cannot be read, and with `trust` for a name that no importer knows.
  */
 export async function rotate(
   name: string,
@@ -46,6 +49,7 @@ export async function rotate(
     if (changed.unread.length > 0) return { refused: changed.unread };
     const [rotated] = changed.members;
     const cluster = rotated?.target.facts.name ?? name;
+    if (trust !== undefined && unread.length === 0) assertKnownPeers([cluster], members, [...(options.existing ?? [])]);
     const configured = members.filter((member) => standingOf(member, cluster) !== undefined);
     for (const member of members.filter((one) => isKept(one, cluster))) {
       options.tell(`${member.source}: skipped ${cluster}: only reachable from a node`);

@@ -91,14 +91,22 @@ describe("the commands over a mesh", () => {
     assert.deepEqual([nothing.code, /configured for cluster2/.test(nothing.stderr)], [0, true], nothing.stderr);
   });
 
-  test("disconnect: a name that is no peer's is refused, with what may be meant", async () => {
+  test("disconnect and rotate --trust: a name that is no peer's is refused, with what may be meant", async () => {
     await connect();
     const before = fingerprint();
     for (const names of [["clutser2"], ["cluster3", "clutser2"]]) {
       const { code, stderr } = await go("disconnect", ...names, "--all-contexts", "--yes");
       assert.deepEqual([code, fingerprint() === before], [2, true], stderr);
-      assert.match(stderr, /^error: cluster "clutser2": not a peer of cluster1, .*; did you mean cluster2\?\n {2}\S/);
+      assert.match(
+        stderr,
+        /^error: cluster "clutser2": not a peer of cluster1, .*; did you mean cluster2\?\n {2}peers: /,
+      );
     }
+    const ca = join(dir, "ca.crt");
+    writeFileSync(ca, sandbox.clusters[1]?.pki.ca.cert ?? "");
+    const { code, stderr } = await go("rotate", "clutser2", "--trust", ca, "--all-contexts", "--yes");
+    assert.deepEqual([code, fingerprint() === before], [2, true], stderr);
+    assert.match(stderr, /^error: cluster "clutser2": not a peer of .*; did you mean cluster2\?\n/);
   });
 
   test("disconnect: the context of the cluster that leaves is skipped if it is down, and no other", async () => {
