@@ -32,7 +32,7 @@ export const meshOptions = {
   addresses: { type: "number", min: 1, default: 3, describe: "how many addresses of a cluster at the most" },
   parallel: { type: "number", min: 1, default: 8, describe: "how many clusters are written at a time" },
   yes: { type: "boolean", alias: "y", default: false, describe: "write without asking" },
-  wait: { type: "boolean", default: false, describe: "return when the mesh is as it should be" },
+  wait: { type: "boolean", default: false, describe: "return when the mesh is healthy" },
   timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
   ...writingOptions,
   ...clusterOptions,
@@ -118,7 +118,7 @@ function progress(): NonNullable<ImportOptions["finished"]> {
   };
 }
 
-/** Looks until the mesh of these clusters is as it should be. */
+/** Looks until the mesh of these clusters is healthy. */
 async function waiting(sources: readonly MemberSource[], args: MeshArguments, timeout: number): Promise<number> {
   const deadline = Date.now() + timeout;
   let told = "";
@@ -126,12 +126,12 @@ async function waiting(sources: readonly MemberSource[], args: MeshArguments, ti
     const status = await meshStatus(sources, { namespace: args.namespace, now: new Date(), resolve: addressesOf });
     const findings = findingsOf(status);
     if (!hasErrors(findings)) {
-      tell(style.green("the mesh is as it should be"));
+      tell(style.green("the mesh is healthy"));
       return EXIT.done;
     }
     if (Date.now() > deadline) {
       showFindings(findings, style, args.details).forEach(tell);
-      tell(`${style.red("error")}: not as it should be within ${args.timeout}`);
+      tell(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
       return EXIT.failed;
     }
     const first = findings.find(({ severity }) => severity === "error");

@@ -4,6 +4,13 @@ import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import { toStdout } from "./streams.ts";
 
+/** `--details` of the commands whose reports are otherwise summed up. */
+export const detailsOption = {
+  type: "boolean",
+  default: false,
+  describe: "list every cluster, peer and finding by itself",
+} as const;
+
 export const failOnOption = {
   type: "string",
   choices: ["error", "warning"],

@@ -6,7 +6,7 @@ import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { showMermaid, showStatus } from "../lib/show/status.ts";
 import { styleFor } from "../lib/show/style.ts";
 import { type Arguments, type Command, clusterOptions, duration, durationInDays, runnable } from "./cli.ts";
-import { expiresWithinOption, failOnOption, fails, printDocument } from "./report.ts";
+import { detailsOption, expiresWithinOption, failOnOption, fails, printDocument } from "./report.ts";
 import { isUnread, toStdout } from "./streams.ts";
 import { addressesOf, clustersOf } from "./targets.ts";
 import { style, tell } from "./terminal.ts";
@@ -24,7 +24,7 @@ const options = {
   "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
   probe: { type: "boolean", default: false, describe: "ask each peer's etcd too, from here" },
   "step-timeout": { type: "string", default: "5s", describe: "how long each step of --probe may take" },
-  wait: { type: "boolean", default: false, describe: "return when all is as it should be" },
+  wait: { type: "boolean", default: false, describe: "return when the mesh is healthy" },
   timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
   watch: { type: "boolean", alias: "w", default: false, describe: "look again every two seconds, until Ctrl-C" },
   "expires-within": expiresWithinOption,
@@ -35,6 +35,7 @@ const options = {
     choices: ["json", "yaml", "wide", "mermaid"],
     describe: "print all of it, for programs; with more for people; or as a graph",
   },
+  details: detailsOption,
   ...clusterOptions,
 } as const;
 
@@ -46,7 +47,7 @@ const command: Command<typeof options> = {
   positionals: "CONTEXT",
   examples: [
     ["$0 --context c1 --context c2 --context c3", "three clusters"],
-    ["$0 c1 c2 c3 --wait --timeout=5m", "until all is as it should be"],
+    ["$0 c1 c2 c3 --wait --timeout=5m", "until the mesh is healthy"],
     ["$0 --all-contexts -o mermaid", "a picture for the docs"],
   ],
   options,
@@ -92,7 +93,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (unread) return EXIT.failed;
   if (isGood(status, args)) return EXIT.done;
   if (!args.wait) return EXIT.findings;
-  tell(`${style.red("error")}: not as it should be within ${args.timeout}`);
+  tell(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
   return EXIT.failed;
 }
 
@@ -107,12 +108,12 @@ function progress(status: MeshStatus): string {
   return `waiting: ${first.source}: ${first.message}${more}`;
 }
 
-function print(status: MeshStatus, { output }: Arguments<typeof options>): void {
+function print(status: MeshStatus, { output, details }: Arguments<typeof options>): void {
   if (output === "json" || output === "yaml") {
     printDocument(reportOf(status), output);
   } else if (output === "mermaid") toStdout(showMermaid(status));
   else {
-    const lines = showStatus(status, styleFor(process.stdout, process.env), output === "wide");
+    const lines = showStatus(status, styleFor(process.stdout, process.env), { wide: output === "wide", details });
     toStdout(lines.map((line) => `${line}\n`).join(""));
   }
 }

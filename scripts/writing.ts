@@ -10,15 +10,9 @@ import { showFindings, showRefusal } from "../lib/show/findings.ts";
 import { announceChange, showDisruptions, showPlan, showReports } from "../lib/show/import.ts";
 import { styleFor } from "../lib/show/style.ts";
 import type { Arguments } from "./cli.ts";
+import { detailsOption } from "./report.ts";
 import { toStdout } from "./streams.ts";
 import { agreed, choose, interruptible, style, tell, warnOfKey } from "./terminal.ts";
-
-/** `--details` of the commands whose reports are otherwise summed up. */
-export const detailsOption = {
-  type: "boolean",
-  default: false,
-  describe: "list every cluster, peer and finding by itself",
-} as const;
 
 export const writingOptions = {
   tls: {
@@ -145,7 +139,7 @@ export function carryingOut(args: WritingArguments, dryRun: "none" | "client" | 
     interruption.finishWriting();
     if ("refused" in result) {
       showFindings(result.refused, style, details).forEach(tell);
-      if (!args.diff) tell(showRefusal(result.refused, style));
+      if (!args.diff) tell(showRefusal(result.refused, style, details));
       return EXIT.refused;
     }
     const { reports } = result;

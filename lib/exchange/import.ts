@@ -35,6 +35,8 @@ export type TargetReport =
 /** A target, and what is to be done to it. */
 export interface PlannedTarget {
   source: string;
+  /** Of Cilium there. */
+  version?: string | undefined;
   plan: Plan;
 }
 
@@ -157,7 +159,11 @@ export async function importPeers(
     const more = dedupeFindings([...findings, ...(withAgents ? findingsOf(withAgents) : [])]).slice(findings.length);
     options.warn(more.filter(({ severity }) => severity !== "error"));
     const proposed = ({ plans }: { plans: Plan[] }): PlannedTarget[] =>
-      ready.map(({ source: { source } }, i) => ({ source, plan: plans[i] as Plan }));
+      ready.map(({ source: { source }, target }, i) => ({
+        source,
+        version: target.facts.version,
+        plan: plans[i] as Plan,
+      }));
     const changing = [planned, ...(withAgents ? [withAgents] : [])].flatMap(({ plans }) => plans);
     if (changing.some(({ changes }) => changes.length > 0)) {
       const answer = await options.confirm?.({

@@ -36,17 +36,22 @@ export interface Pair {
   peer: string;
   /** The peer's context, where one of those that were named leads to it. */
   context?: string | undefined;
+  /** The peer's cluster id, if it is known. */
+  id?: number | undefined;
   configured: boolean;
   /** Whether the importer's agents alone can reach it, by a process on each node: nothing more is known of it here. */
   nodeLocal?: true;
   /** Whether its endpoint was chosen, at its extraction or by `--endpoint`, so that it is not compared with the cluster's. */
   endpointGiven?: true;
+  /** Set if the peer's clustermesh-apiserver does not run, which is a finding about that cluster. */
+  notRunning?: true;
   findings: Finding[];
 }
 
-export function stateOf({ configured, nodeLocal, findings }: Pair): PairState {
+export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): PairState {
   if (findings.some(({ severity }) => severity === "error")) return "error";
   if (nodeLocal) return "node-local";
+  if (configured && notRunning) return "error";
   if (!configured) return "missing";
   return findings.length > 0 ? "warning" : "ok";
 }
@@ -93,9 +98,11 @@ export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pai
         importer: importer.source,
         peer: told(peer),
         context: other?.source,
+        id: other ? other.target.facts.id : recordedFacts(standing.records.get(peer)).id,
         configured,
         ...(standing.nodeLocal.has(peer) && { nodeLocal: true as const }),
         ...(configured && isEndpointGiven(standing, peer) && { endpointGiven: true as const }),
+        ...(other?.installation.waiting !== undefined && { notRunning: true as const }),
         findings: [],
       };
       if (isMisplaced(standing, peer)) pair.findings.push(misplaced(importer, peer));

@@ -24,9 +24,18 @@ export function sharedFindings(findings: readonly Finding[]): Set<Finding> {
   return new Set(groupFindings(findings).flatMap((group) => (isOfOne(group.findings) ? [] : group.findings)));
 }
 
-/** The last line of what was refused: how many errors there are, if any. */
-export function showRefusal(findings: readonly Finding[], style: Style): string {
-  const errors = findings.filter(({ severity }) => severity === "error").length;
+/** How many errors and warnings {@link showFindings} prints: several that are summed up are one. */
+export function countFindings(findings: readonly Finding[], details = false): Record<Severity, number> {
+  const printed = details
+    ? findings
+    : groupFindings(findings).flatMap((group) => (isOfOne(group.findings) ? group.findings : [group.findings[0]]));
+  const errors = printed.filter(({ severity }) => severity === "error").length;
+  return { error: errors, warning: printed.length - errors };
+}
+
+/** The last line of what was refused: how many errors were printed, if any. */
+export function showRefusal(findings: readonly Finding[], style: Style, details = false): string {
+  const { error: errors } = countFindings(findings, details);
   return errors > 0 ? `${style.red("error")}: ${count(errors, "error")}, nothing was written` : "nothing was written";
 }
 

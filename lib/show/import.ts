@@ -56,10 +56,12 @@ export function showPlan(
     details || targets.length <= MOST_SENTENCES
       ? changing.flatMap((target) => style.wrap(sentenceOf(target, style)))
       : [...showTable(planColumns(targets, style), style), ...showRemovals(changing, style)];
+  const missing = asked ? [] : showMissing(targets, style, { details, named: true });
   return [
     ...lines,
     ...showEndpointChanges(targets, style, details),
     ...showRestarts(targets, style, details, asked ? "if you answer yes" : ""),
+    ...missing.flatMap((line) => style.wrap(line)),
   ];
 }
 
@@ -137,7 +139,7 @@ function showRestarts(
     const what = kind === "DaemonSet" ? `${workload} (all Cilium agents)` : workload;
     const when = kind === "DaemonSet" && condition !== "" ? ` ${condition}` : "";
     const where = clusters(some, targets.length, details);
-    const why = `to add host aliases for ${enumerate(hostnames, details ? hostnames.length : MOST_LISTED)}`;
+    const why = `to add host aliases for ${namesOrCount(hostnames, details)}`;
     return style.wrap(`${style.yellow(inLine(what))} ${verb}${when} in ${inLine(`${where}, ${why}`)}`);
   });
 }
@@ -146,7 +148,11 @@ function showRestarts(
 function clusters(some: readonly { source: string }[], all: number, details: boolean): string {
   const names = some.map(({ source }) => source);
   if (details || names.length <= MOST_LISTED) return enumerate(names, names.length);
-  return names.length === all ? `all ${all} clusters` : enumerate(names, MOST_LISTED);
+  return names.length === all ? `all ${all} clusters` : `${names.length} of ${all} clusters`;
+}
+
+function namesOrCount(names: readonly string[], details: boolean): string {
+  return details || names.length <= MOST_LISTED ? enumerate(names, names.length) : `${names.length} names`;
 }
 
 function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
@@ -314,16 +320,7 @@ function showNotes(
     const what = "the annotation of kubectl apply, with private keys in it";
     lines.push(`${dryRun ? "would remove" : "removed"} from Secret ${inLine(name)}${inClusters(some)}: ${what}`);
   }
-  const missing = reports.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
-  for (const [name, some] of groupBy(missing, ({ workload }) => workloadName(workload))) {
-    const hostnames = [...new Set(some.flatMap((one) => one.hostnames))];
-    const flag = some[0]?.workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
-    const aliases = inLine(enumerate(hostnames, details ? hostnames.length : MOST_LISTED));
-    lines.push(
-      `${style.yellow("not connecting yet")}: ${inLine(name)} has no host alias for ${aliases}${inClusters(some)}; ` +
-        `run again ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`,
-    );
-  }
+  lines.push(...showMissing(reports, style, { details, named }));
   const held = reports.flatMap(({ source, plan }) => namesOf(plan, "held").map((name) => ({ source, name })));
   if (held.length > 0) {
     const names = [...new Set(held.map(({ name }) => name))];
@@ -334,4 +331,23 @@ function showNotes(
     );
   }
   return lines;
+}
+
+/** Which workloads do not resolve all names yet, and how they will. */
+function showMissing(
+  targets: readonly PlannedTarget[],
+  style: Style,
+  { details, named }: ShowOptions & { named: boolean },
+): string[] {
+  const missing = targets.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
+  return [...groupBy(missing, ({ workload }) => workloadName(workload))].flatMap(([name, some]) => {
+    const hostnames = [...new Set(some.flatMap((one) => one.hostnames))];
+    const flag = some[0]?.workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
+    const where = named ? ` in ${clusters(some, targets.length, details)}` : "";
+    const lacks = inLine(`${name} has no host alias for ${namesOrCount(hostnames, details)}${where}`);
+    return [
+      `${style.yellow("not connecting yet")}: ${lacks}`,
+      `  run again ${flag} to add ${hostnames.length === 1 ? "it" : "them"}, which restarts its pods`,
+    ];
+  });
 }

@@ -1,63 +1,223 @@
-/** The state of a mesh for people: a line for each cluster, the matrix of pairs, and mermaid. Pure. */
+/** The state of a mesh for people: a table of clusters and their peers, and mermaid. Pure. */
 import type { CertificateStatus } from "../mesh/certificates.ts";
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { findingsOf } from "../mesh/status-report.ts";
 import { formatExpiry } from "../peer/expiry.ts";
-import { showFindings } from "./findings.ts";
-import { count, enumerate, inLine, type Style } from "./style.ts";
+import type { Severity } from "../peer/findings.ts";
+import { countFindings, showFindings } from "./findings.ts";
+import { count, inLine, listFirst, type Style } from "./style.ts";
+import { type Column, showTable, widthOfTable } from "./table.ts";
 
-/** Beyond so many clusters a matrix would be wider than a terminal: then each has its counts. */
-const MOST_IN_MATRIX = 60;
-/** Up to so many, the columns have room between them. */
-const MOST_SPACED = 20;
+/** Up to so many peers, the columns of the matrix are their names. */
+const MOST_NAMED = 8;
 
 const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗", missing: "·", "node-local": "⌂" };
+const MEANINGS: Record<PairState, string> = {
+  ok: "healthy",
+  warning: "warnings",
+  error: "does not connect",
+  missing: "not configured",
+  "node-local": "only reachable from a node",
+};
+const STATES = Object.keys(MARKS) as PairState[];
+const SELF = "–";
+const UNKNOWN = "?";
 
-/**
- * The whole report.
- *
- * @param wide with namespaces, containers, images and where each cluster is reached.
- */
-export function showStatus(status: MeshStatus, style: Style, wide = false): string[] {
+export interface StatusOptions {
+  /** With namespaces, containers, images, certificates and where each cluster is reached. */
+  wide?: boolean;
+  /** Each finding by itself. */
+  details?: boolean;
+}
+
+/** The whole report: a row for each cluster, with its peers; what was found; and the verdict. */
+export function showStatus(status: MeshStatus, style: Style, options: StatusOptions = {}): string[] {
+  const { wide = false, details = false } = options;
   const findings = findingsOf(status);
-  const errors = findings.filter(({ severity }) => severity === "error").length;
-  const unread = status.clusters.filter(({ error }) => error !== undefined).length;
-  const verdict =
-    errors > 0
-      ? style.red(`not as it should be: ${count(errors, "error")}, ${count(findings.length - errors, "warning")}`)
-      : findings.length > 0
-        ? style.yellow(`as it should be, with ${count(findings.length, "warning")}`)
-        : style.green("as it should be");
-  const size = `${count(status.clusters.length, "cluster")}${unread > 0 ? `, ${unread} of them not read` : ""}`;
   return [
-    ...status.clusters.flatMap((cluster) => clusterLines(cluster, style, wide)),
+    ...clusterTable(status, style),
     "",
-    ...matrix(status, style),
-    "",
-    ...(findings.length > 0 ? [...showFindings(findings, style), ""] : []),
-    `${style.bold(size)}: ${verdict}`,
+    ...(wide ? [...status.clusters.flatMap((cluster) => clusterLines(cluster, style)), ""] : []),
+    ...(findings.length > 0 ? [...showFindings(findings, style, details), ""] : []),
+    verdict(status.clusters, countFindings(findings, details), style),
   ];
 }
 
-function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): string[] {
-  const { source, name, id, version, kvstoreMesh, pods, error } = cluster;
-  const title = style.bold(inLine(source));
-  if (error !== undefined) return [`${title}: ${style.red("not read")}: ${inLine(error)}`];
-  const containers = pods.flatMap((pod) => pod.containers);
-  const ready = containers.filter((container) => container.ready).length;
-  const running =
-    cluster.waits === undefined
-      ? style.green(`${ready}/${containers.length} containers ready`)
-      : style.red(`waits ${inLine(cluster.waits)}`);
-  const facts = [
-    ...(name === source ? [] : [`cluster ${name}`]),
-    `id ${id ?? "unknown"}`,
-    `Cilium ${version ?? "of unknown version"}`,
-    ...(kvstoreMesh ? ["KVStoreMesh"] : []),
+function verdict(clusters: readonly ClusterStatus[], found: Record<Severity, number>, style: Style): string {
+  const [errors, warnings] = [found.error, count(found.warning, "warning")];
+  const unread = clusters.filter(({ error }) => error !== undefined).length;
+  const size = `${count(clusters.length, "cluster")}${unread > 0 ? ` (${unread} unreachable)` : ""}`;
+  if (errors > 0) return `${style.bold(size)}, ${style.red(`unhealthy: ${count(errors, "error")}, ${warnings}`)}`;
+  return found.warning > 0
+    ? `${style.bold(size)}, ${style.yellow(`healthy, with ${warnings}`)}`
+    : `${style.bold(size)}, ${style.green("healthy")}`;
+}
+
+/** One row for each cluster, with the state of its peers: by name, by id, or, if there are too many, how many of each. */
+function clusterTable(status: MeshStatus, style: Style): string[] {
+  const { clusters } = status;
+  const peers = peersIn(status);
+  const rows = rowsOf(status);
+  const facts: Column[] = [
+    { title: "CLUSTER", cells: clusters.map(({ source }) => inLine(source)), paint: style.bold, cut: "middle" },
+    ...(clusters.some(({ name, source }) => name !== undefined && name !== source)
+      ? [{ title: "NAME", cells: clusters.map(({ name }) => inLine(name ?? "-")), cut: "middle" as const }]
+      : []),
+    { title: "ID", cells: clusters.map(({ id }) => `${id ?? "-"}`) },
+    { title: "VERSION", cells: clusters.map(({ version }) => inLine(version ?? "-")) },
+    { title: "KVSTOREMESH", cells: clusters.map(kvstoreMeshOf), dispensable: 1 },
+    { title: "READY", cells: clusters.map(readyOf) },
+    statusColumn(status, style),
   ];
-  const lines = [`${title}: ${inLine(facts.join(", "))}, ${running}`];
-  if (!wide) return lines;
+  if (peers.length === 0) return showTable(facts, style);
+  const fewer = facts.filter(({ dispensable }) => dispensable === undefined);
+  const forms = [
+    ...(peers.length <= MOST_NAMED ? [{ matrix: namedColumns(peers, rows, style), legend: "rows reach columns" }] : []),
+    { matrix: [idColumn(peers, rows, style)], legend: "rows reach columns (cluster ids)", byId: true },
+  ];
+  for (const { matrix, legend, byId = false } of forms) {
+    const columns = [facts, fewer].map((some) => [...some, ...matrix]).find((all) => widthOfTable(all) <= style.width);
+    if (!columns) continue;
+    const legends = style.wrap(legendOf(legend, peers, rows)).map(style.dim);
+    return [...showTable(columns, style), ...legends, ...(byId ? describeUnknown(peers, style) : [])];
+  }
+  return showTable([...facts, ...countColumns(peers, rows)], style);
+}
+
+interface PeerColumn {
+  name: string;
+  id?: number | undefined;
+}
+
+/** Those who are peers, or may be: the clusters that were read, in their order, then the peers that none of them is. */
+function peersIn({ clusters, pairs }: MeshStatus): PeerColumn[] {
+  const peers = new Map<string, PeerColumn>();
+  for (const { source, name = source, id, error } of clusters) {
+    if (error === undefined && !peers.has(name)) peers.set(name, { name, id });
+  }
+  for (const { peer, id } of pairs) if (!peers.has(peer)) peers.set(peer, { name: peer, id });
+  return peers.size > 1 ? [...peers.values()] : [];
+}
+
+/** For each cluster the state of a peer by its name; undefined if it is not known. */
+type RowOfPairs = (peer: string) => PairState | "self" | undefined;
+
+function rowsOf({ clusters, pairs }: MeshStatus): RowOfPairs[] {
+  const bySource = new Map<string, Map<string, Pair>>();
+  for (const pair of pairs) {
+    const own = bySource.get(pair.importer) ?? new Map<string, Pair>();
+    bySource.set(pair.importer, own.set(pair.peer, pair));
+  }
+  return clusters.map(({ source, name = source, error }) => (peer) => {
+    const own = bySource.get(source);
+    // A second context of a cluster is not judged again.
+    if (error !== undefined || !own) return undefined;
+    if (peer === name) return "self";
+    const pair = own.get(peer);
+    return pair ? stateOf(pair) : "missing";
+  });
+}
+
+const markOf = (state: ReturnType<RowOfPairs>) =>
+  state === undefined ? UNKNOWN : state === "self" ? SELF : MARKS[state];
+
+function namedColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], style: Style): Column[] {
+  return peers.map(({ name }) => ({
+    title: inLine(name),
+    cells: rows.map((stateIn) => markOf(stateIn(name))),
+    paint: (cell) => paintMarks(cell, style),
+  }));
+}
+
+/** All peers in one column, a sign each, beneath their ids from top to bottom. */
+function idColumn(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], style: Style): Column {
+  const ids = peers.map(({ id }) => `${id ?? UNKNOWN}`);
+  const digits = Math.max(...ids.map(({ length }) => length));
+  const lines = Array.from({ length: digits }, (_, i) => ids.map((id) => id.padStart(digits)[i]).join(""));
+  return {
+    title: lines.at(-1) ?? "",
+    above: lines.slice(0, -1),
+    cells: rows.map((stateIn) => peers.map(({ name }) => markOf(stateIn(name))).join("")),
+    paint: (cell) => paintMarks(cell, style),
+  };
+}
+
+/** How many peers are in which state. */
+function countColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[]): Column[] {
+  const titles: Record<PairState, string> = {
+    ok: "OK",
+    warning: "WARNINGS",
+    error: "ERRORS",
+    missing: "MISSING",
+    "node-local": "ON NODES",
+  };
+  const isShown = (state: PairState) =>
+    state !== "node-local" || rows.some((stateIn) => peers.some(({ name }) => stateIn(name) === state));
+  return STATES.filter(isShown).map((state) => ({
+    title: titles[state],
+    cells: rows.map((stateIn) => `${peers.filter(({ name }) => stateIn(name) === state).length}`),
+  }));
+}
+
+function paintMarks(cell: string, style: Style): string {
+  const { green, yellow, red, dim } = style;
+  const colours = { ok: green, warning: yellow, error: red, missing: dim, "node-local": dim };
+  return [...cell].map((mark) => colours[STATES.find((state) => MARKS[state] === mark) ?? "missing"](mark)).join("");
+}
+
+/** What the marks mean that there are. */
+function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly RowOfPairs[]): string {
+  const states = new Set(rows.flatMap((stateIn) => peers.map(({ name }) => stateIn(name))));
+  const meanings = [
+    ...STATES.filter((state) => states.has(state)).map((state) => `${MARKS[state]} ${MEANINGS[state]}`),
+    ...(states.has(undefined) ? [`${UNKNOWN} unknown`] : []),
+  ];
+  return `${title}: ${meanings.join(", ")}`;
+}
+
+/** The peers whose columns no heading names. */
+function describeUnknown(peers: readonly PeerColumn[], style: Style): string[] {
+  const unknown = peers.filter(({ id }) => id === undefined).map(({ name }) => inLine(name));
+  return unknown.length > 0 ? style.wrap(`${UNKNOWN}: cluster id unknown: ${listFirst(unknown)}`).map(style.dim) : [];
+}
+
+function kvstoreMeshOf({ kvstoreMesh }: ClusterStatus): string {
+  return kvstoreMesh === undefined ? "-" : kvstoreMesh ? "yes" : "no";
+}
+
+function readyOf({ pods, error }: ClusterStatus): string {
+  if (error !== undefined) return "-";
+  const containers = pods.flatMap((pod) => pod.containers);
+  return `${containers.filter(({ ready }) => ready).length}/${containers.length}`;
+}
+
+/** What was found of each cluster and of its peers, in a word or two. */
+function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
+  const severities = clusters.map(({ source, findings }) => {
+    const all = [...findings, ...pairs.filter(({ importer }) => importer === source).flatMap((pair) => pair.findings)];
+    const errors = all.filter(({ severity }) => severity === "error").length;
+    return { errors, warnings: all.length - errors };
+  });
+  const cells = clusters.map(({ error, waits }, i) => {
+    const { errors = 0, warnings = 0 } = severities[i] ?? {};
+    if (error !== undefined) return "unreachable";
+    if (waits !== undefined) return "not running";
+    if (errors > 0) return count(errors, "error");
+    return warnings > 0 ? count(warnings, "warning") : "healthy";
+  });
+  const paint = (cell: string, row: number) => {
+    const { errors = 0, warnings = 0 } = severities[row] ?? {};
+    if (errors > 0 || clusters[row]?.waits !== undefined) return style.red(cell);
+    return warnings > 0 ? style.yellow(cell) : style.green(cell);
+  };
+  return { title: "STATUS", cells, paint };
+}
+
+/** All that is known of a cluster besides its row. */
+function clusterLines(cluster: ClusterStatus, style: Style): string[] {
+  const { source, pods, waits, error } = cluster;
+  if (error !== undefined) return [];
   const { namespace, authMode, maxConnectedClusters, endpoints = [], addresses = [], certificates = [] } = cluster;
   const details = [
     `namespace ${namespace}, authMode ${authMode ?? "unknown"}, max-connected-clusters ${maxConnectedClusters ?? "not set"}`,
@@ -65,6 +225,7 @@ function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): stri
       ? [`reached at ${endpoints.join(", ")}${addresses.length > 0 ? ` (${addresses.join(", ")})` : ""}`]
       : []),
     ...(certificates.length > 0 ? [`certificates: ${certificates.map(describeCertificate).join(", ")}`] : []),
+    ...(waits === undefined ? [] : [`waiting ${waits}`]),
     ...pods.flatMap((pod) =>
       pod.containers.map(({ name, image, ready, waiting }) => {
         const state = ready ? "ready" : (waiting ?? "not ready");
@@ -72,80 +233,11 @@ function clusterLines(cluster: ClusterStatus, style: Style, wide: boolean): stri
       }),
     ),
   ];
-  return [...lines, ...details.map((line) => style.dim(`  ${inLine(line)}`))];
+  return [`${style.bold(inLine(source))}:`, ...details.map((line) => style.dim(`  ${inLine(line)}`))];
 }
 
 function describeCertificate(certificate: CertificateStatus): string {
   return `${certificate.use === "ca" ? "CA" : certificate.use} ${formatExpiry(certificate)}`;
-}
-
-/** A row for each importer, a column for each peer. */
-function matrix({ clusters, pairs }: MeshStatus, style: Style): string[] {
-  const read = clusters.filter(({ error }) => error === undefined);
-  const known = new Set(read.map(({ name, source }) => name ?? source));
-  const names = [...known, ...new Set(pairs.map(({ peer }) => peer).filter((peer) => !known.has(peer)))];
-  if (names.length === 0) return [];
-  const bySource = new Map<string, Pair[]>();
-  for (const pair of pairs) {
-    const row = bySource.get(pair.importer);
-    if (row) row.push(pair);
-    else bySource.set(pair.importer, [pair]);
-  }
-  if (names.length > MOST_IN_MATRIX)
-    return read.map((cluster) => countsOf(cluster, bySource.get(cluster.source) ?? [], style));
-  const gap = names.length > MOST_SPACED ? "" : " ";
-  const digits = String(names.length).length;
-  const width = Math.min(14, Math.max(...names.map(({ length }) => length)));
-  const indent = " ".repeat(digits + 1 + width + 1);
-  const cut = (name: string) => (name.length > width ? `${name.slice(0, width - 1)}…` : name).padEnd(width);
-  const head = Array.from({ length: digits }, (_, digit) => {
-    const cells = names.map((_, i) => String(i + 1).padStart(digits)[digit]);
-    return style.dim(`${indent}${cells.join(gap)}`.trimEnd());
-  });
-  const rows = names.map((name, i) => {
-    const cluster = read.find((one) => (one.name ?? one.source) === name);
-    const own = new Map((cluster ? (bySource.get(cluster.source) ?? []) : []).map((pair) => [pair.peer, pair]));
-    const cells = names.map((peer) => {
-      if (peer === name) return style.dim("–");
-      const pair = own.get(peer);
-      return pair ? mark(stateOf(pair), style) : style.dim(cluster ? "·" : "?");
-    });
-    return `${style.dim(String(i + 1).padStart(digits))} ${inLine(cut(name))} ${cells.join(gap)}`;
-  });
-  return [...head, ...rows, style.dim(legend(known.size < names.length, pairs.some(isNodeLocal)))];
-}
-
-function isNodeLocal(pair: Pair): boolean {
-  return stateOf(pair) === "node-local";
-}
-
-function legend(uncovered: boolean, nodeLocal: boolean): string {
-  const parts = ["rows reach columns: ✓ as it should be", "! with a warning", "✗ does not connect", "· not configured"];
-  if (nodeLocal) parts.push(`${MARKS["node-local"]} only reachable from a node`);
-  return [...parts, ...(uncovered ? ["? no context"] : [])].join(", ");
-}
-
-function mark(state: PairState, style: Style): string {
-  const colours = {
-    ok: style.green,
-    warning: style.yellow,
-    error: style.red,
-    missing: style.dim,
-    "node-local": style.dim,
-  };
-  return colours[state](MARKS[state]);
-}
-
-function countsOf({ source }: ClusterStatus, pairs: readonly Pair[], style: Style): string {
-  const states = pairs.map((pair) => ({ peer: pair.peer, state: stateOf(pair) }));
-  const parts = (["ok", "warning", "error", "missing", "node-local"] as const)
-    .map((state) => ({ state, peers: states.filter((one) => one.state === state).map(({ peer }) => peer) }))
-    .filter(({ peers }) => peers.length > 0)
-    .map(({ state, peers }) => {
-      const which = state === "ok" ? "" : ` (${inLine(enumerate(peers, 4))})`;
-      return `${mark(state, style)} ${peers.length}${which}`;
-    });
-  return `${inLine(source)}: ${parts.join(", ") || "no peers"}`;
 }
 
 /** As a mermaid graph: whole lines where both are as they should be, dotted where only one is configured. */

@@ -15,24 +15,29 @@ export interface Style {
   yellow(text: string): string;
   /** How many columns a table may take. */
   width: number;
-  /** Breaks a line of prose between words, if there is a terminal; a command that can be pasted is not to be broken. */
+  /** Breaks a line of prose between words, if a width is set; a command that can be pasted is not to be broken. */
   wrap(line: string): string[];
 }
 
 /**
  * Colours for a stream, or none where it is no terminal, where `NO_COLOR` is set, or where TERM is dumb; and its width,
- * which is that of the terminal, or 100.
+ * which is that of the terminal, or COLUMNS, or 100.
  */
 export function styleFor(stream: { isTTY?: boolean; columns?: number }, env: NodeJS.ProcessEnv): Style {
   const on = stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
   const sgr = (start: number, end: number) => (text: string) => (on ? `\x1b[${start}m${text}\x1b[${end}m` : text);
   // A terminal that does not know its width says 0.
-  const columns = (stream.isTTY === true && stream.columns) || undefined;
+  const columns = (stream.isTTY === true && stream.columns) || columnsIn(env);
   return {
     ...{ bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), green: sgr(32, 39), yellow: sgr(33, 39) },
     width: columns ?? DEFAULT_WIDTH,
     wrap: (line) => (columns === undefined ? [line] : wrapLine(line, columns)),
   };
+}
+
+/** The width that `COLUMNS` sets. Shells do not export it, so prose in a pipe is wrapped only if somebody asks for it. */
+function columnsIn({ COLUMNS = "" }: NodeJS.ProcessEnv): number | undefined {
+  return /^[1-9]\d{0,4}$/.test(COLUMNS) ? Number(COLUMNS) : undefined;
 }
 
 /** For lines that are indented by two columns then. */

@@ -4,6 +4,8 @@ import { truncateEnd, truncateMiddle, widthOf } from "./wrap.ts";
 
 export interface Column {
   title: string;
+  /** Lines above the title, of its column. */
+  above?: readonly string[];
   /** One for each row, in one line and without colours. */
   cells: readonly string[];
   /** Colours a cell, after it was cut. */
@@ -25,7 +27,7 @@ const LEAST = 8;
 export function showTable(columns: readonly Column[], style: Style): string[] {
   let shown = [...columns];
   for (;;) {
-    const widths = shown.map(({ title, cells }) => Math.max(...[title, ...cells].map(widthOf)));
+    const widths = shown.map(widthOfColumn);
     const room = (gap: number) => style.width - gap * (shown.length - 1);
     const gap = GAPS.find((one) => sum(widths) <= room(one)) ?? GAPS[2];
     const fitted = shrink(shown, widths, room(gap));
@@ -36,6 +38,15 @@ export function showTable(columns: readonly Column[], style: Style): string[] {
     if (sum(fitted) <= room(gap) || last === undefined) return lines(shown, fitted, gap, style);
     shown = shown.filter((one) => one !== last);
   }
+}
+
+/** How wide a table is at least, with nothing cut and no column left out. */
+export function widthOfTable(columns: readonly Column[]): number {
+  return sum(columns.map(widthOfColumn)) + GAPS[2] * (columns.length - 1);
+}
+
+function widthOfColumn({ title, above = [], cells }: Column): number {
+  return Math.max(...[title, ...above, ...cells].map(widthOf));
 }
 
 /** The widths of columns in so much room, as far as they may be cut: the widest first. */
@@ -56,7 +67,11 @@ function lines(columns: readonly Column[], widths: readonly number[], gap: numbe
   const padded = (text: string, i: number) => text + " ".repeat(Math.max(0, (widths[i] ?? 0) - widthOf(text)));
   const join = (texts: readonly string[]) => texts.map(padded).join(" ".repeat(gap)).trimEnd();
   const rows = columns[0]?.cells.length ?? 0;
+  const above = Math.max(0, ...columns.map((column) => column.above?.length ?? 0));
   return [
+    ...Array.from({ length: above }, (_, line) =>
+      style.dim(join(columns.map((column) => column.above?.[line - above + column.above.length] ?? ""))),
+    ),
     style.dim(join(columns.map(({ title }) => title))),
     ...Array.from({ length: rows }, (_, row) =>
       join(

@@ -135,7 +135,7 @@ describe("clusters whose certificates are in no Secret", () => {
   test("status: the mesh is healthy, and connect finds nothing to do", async () => {
     const status = await call("clustermesh-secrets", "status", "c1", "c2", "c3");
     assert.equal(status.code, 0, status.stdout + status.stderr);
-    assert.match(status.stdout, /^1 c1 – ✓ ✓\n2 c2 ✓ – ✓\n3 c3 ✓ ✓ –$/m);
+    assert.match(status.stdout, /^c1 .* – +✓ +✓\nc2 .* ✓ +– +✓\nc3 .* ✓ +✓ +–$/m);
     const connect = await call("clustermesh-secrets", "connect", "c1", "c2", "c3");
     assert.equal(connect.code, 0, connect.stderr);
     assert.match(connect.stderr, /^c1 .*unchanged c2 and c3$/m);

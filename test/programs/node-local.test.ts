@@ -90,7 +90,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
   test("status shows it as a state, and waits for nothing", async () => {
     const { code, stdout } = await mesh("status", ...NAMES, "--probe", "--wait", "--timeout=20s");
     assert.equal(code, 0, stdout);
-    assert.match(stdout, /^1 cluster1 +– ✓ ✓ ⌂$/m);
+    assert.match(stdout, /^cluster1 .* – +✓ +✓ +⌂$/m);
     assert.match(stdout, /⌂ only reachable from a node/);
     assert.doesNotMatch(stdout, /migrate|submariner.*\[/);
     const report = JSON.parse((await mesh("status", ...NAMES, "-o", "json")).stdout);
@@ -175,7 +175,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
       assert.equal(entry(COPY), undefined);
     }
     const { code, stdout } = await mesh("status", ...NAMES);
-    assert.match(stdout, /^2 cluster2 +⌂ – ✓/m);
+    assert.match(stdout, /^cluster2 .* ⌂ +– +✓/m);
     assert.equal(code, 3, "cluster3 dropped cluster2, and that is another matter");
     const { stderr } = await imports("--endpoint", "cluster1=");
     assert.ok(isOwnCache(entry(AGENTS)?.config?.endpoints ?? []), stderr);

@@ -128,9 +128,14 @@ test("warnings come first and errors last, with a count at the end", () => {
   assert.deepEqual(others, []);
   assert.equal(
     showRefusal([error, unknown("c1"), { ...error, key: "c2" }], plain),
-    "error: 2 errors, nothing was written",
+    "error: 1 error, nothing was written",
+    "as they are printed",
   );
-  assert.equal(showRefusal([error], plain), "error: 1 error, nothing was written");
+  assert.equal(
+    showRefusal([error, { ...error, key: "c2" }], plain, true),
+    "error: 2 errors, nothing was written",
+    "with --details",
+  );
   assert.equal(showRefusal([], plain), "nothing was written");
 });
 

@@ -74,7 +74,7 @@ test("a name with line breaks makes no lines of its own", () => {
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
     ["an import", showReports([report], plain, { dryRun: false, details: false }), 8],
     ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 10],
-    ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, true), 9],
+    ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, { wide: true }), 9],
     [
       "mermaid",
       showMermaid({ clusters: [cluster], pairs: [pair] })
