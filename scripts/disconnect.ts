@@ -65,5 +65,7 @@ async function runDisconnect(args: Arguments<typeof options>, again = ""): Promi
   if ("reports" in result && result.reports.length === 0) {
     tell(`no cluster that was read is configured for ${inLine([...names].join(", "))}`);
   }
-  return finish(result, sources, again);
+  // What a cluster that leaves still has of the others is no part of the mesh that --wait waits for.
+  const staying = sources.filter(({ source }) => !result.leaving.includes(source));
+  return finish(result, staying, again);
 }

@@ -21,24 +21,25 @@ export interface DisconnectOptions {
  * that cannot be read and leads to one of them is skipped. It does so if it, its cluster in the kubeconfig, or another
  * context for the same server has the name of one that leaves.
  *
- * @returns the findings that stopped it, or a report for each cluster that has one of them, and the clusters that were left out.
+ * @returns the findings that stopped it, or a report for each cluster that has one of them, and the clusters that were left
+ *   out; besides, the contexts of clusters that leave.
  * @throws UserError (exit code 2) for a name that all clusters were asked for, and that is neither a peer of any nor existing.
  */
 export async function disconnect(
   sources: readonly MemberSource[],
   names: ReadonlySet<string>,
   options: DisconnectOptions,
-): Promise<MeshResult> {
+): Promise<MeshResult & { leaving: string[] }> {
   const { members, unread: failed } = await readMembers(sources, { ...options.read, forExtract: false });
   try {
-    const own = new Map(sources.map((one) => [one.source, [one.source, ...(one.names ?? [])]]));
-    const leaves = (source: string) => own.get(source)?.some((name) => names.has(name)) === true;
+    const namesOf = new Map(sources.map((one) => [one.source, [one.source, ...(one.names ?? [])]]));
+    const leaves = (source: string) => namesOf.get(source)?.some((name) => names.has(name)) === true;
     // If nothing at all could be read, there is nothing that it may be left out of.
     const skipped = members.length > 0 ? failed.filter(({ source }) => leaves(source)) : [];
     for (const { source, message } of skipped) options.log(`skipped ${source}, which leaves the mesh: ${message}`);
     const unread = failed.filter((one) => !skipped.includes(one));
     if (unread.length === 0)
-      assertKnownPeers(names, members, [...(options.existing ?? []), ...[...own.values()].flat()]);
+      assertKnownPeers(names, members, [...(options.existing ?? []), ...[...namesOf.values()].flat()]);
     const findings = options.skipUnreachable ? [] : unread;
     const concerned = members.filter((member) => peerNames(member).some((name) => names.has(name)));
     const result = await importPeers(concerned.map(asTarget), async () => ({ peers: [], findings }), {
@@ -46,7 +47,9 @@ export async function disconnect(
       plan: { ...options.write.plan, drop: names },
       forbidden,
     });
-    return "refused" in result ? result : { ...result, left: unread };
+    const own = members.filter(({ target }) => names.has(target.facts.name ?? ""));
+    const leaving = [...skipped, ...own].map(({ source }) => source);
+    return "refused" in result ? { ...result, leaving } : { ...result, left: unread, leaving };
   } finally {
     for (const { api } of members) api.close();
   }

@@ -124,20 +124,42 @@ describe("the commands over a mesh", () => {
     assert.match(other.stderr, /cluster3: .*\[cluster-unreadable\]/);
   });
 
-  test("disconnect: the leaving cluster is known by its entry in the kubeconfig, too", async () => {
+  test("disconnect --wait waits for those that stay, whether the one that leaves is up or down", async () => {
+    await connect();
+    const call = ["disconnect", "cluster3", "--all-contexts", "--yes", "--wait", "--timeout=20s"];
+    const up = await go(...call);
+    assert.deepEqual([up.code, /the mesh is/.test(up.stderr)], [0, true], up.stderr);
     await connect();
     await sandbox.clusters[2]?.api.stop();
-    const file = join(dir, "kubeconfig");
-    const config = parse(readFileSync(sandbox.kubeconfig, "utf8"));
-    for (const context of config.contexts) if (context.name === "cluster3") context.name = "admin@third";
-    writeFileSync(file, stringify(config));
-    const { code, stderr } = await run("clustermesh-secrets", ["disconnect", "cluster3", "--all-contexts", "--yes"], {
-      kubeconfig: file,
-    });
-    assert.equal(code, 0, stderr);
-    assert.match(stderr, /^skipped admin@third, which leaves the mesh: /m);
-    assert.deepEqual(peersOf("cluster1"), ["cluster2"]);
+    const down = await go(...call);
+    assert.deepEqual([down.code, /the mesh is/.test(down.stderr)], [0, true], down.stderr);
   });
+
+  const calledOtherwise: [what: string, contexts: string[], cluster: string][] = [
+    ["its entry in the kubeconfig", ["admin@third"], "cluster3"],
+    ["another context of its server", ["admin@third", "cluster3"], "third"],
+  ];
+  for (const [what, contexts, cluster] of calledOtherwise) {
+    test(`disconnect: the leaving cluster is known by ${what}, too`, async () => {
+      await connect();
+      await sandbox.clusters[2]?.api.stop();
+      const file = join(dir, "kubeconfig");
+      const config = parse(readFileSync(sandbox.kubeconfig, "utf8"));
+      const [entry] = config.clusters.filter(({ name }: { name: string }) => name === "cluster3");
+      const [own] = config.contexts.filter(({ name }: { name: string }) => name === "cluster3");
+      entry.name = cluster;
+      own.context.cluster = cluster;
+      const others = config.contexts.filter((one: unknown) => one !== own);
+      config.contexts = [...contexts.map((name) => ({ ...own, name })), ...others];
+      writeFileSync(file, stringify(config));
+      const { code, stderr } = await run("clustermesh-secrets", ["disconnect", "cluster3", "--all-contexts", "--yes"], {
+        kubeconfig: file,
+      });
+      assert.equal(code, 0, stderr);
+      assert.match(stderr, /^skipped admin@third, which leaves the mesh: /m);
+      assert.deepEqual(peersOf("cluster1"), ["cluster2"]);
+    });
+  }
 
   test("disconnect has no flags that decide how peers are reached", async () => {
     const { stdout } = await go("disconnect", "--help");
