@@ -213,9 +213,10 @@ function judgeOf(
         );
       }
     }
-    findings.push(...aliasesMissing(migrated, stands?.peer, place));
     const anew = migrated.outcomes.get(name);
     const moves = anew === "moved" || (anew === "held" && homeOf(standing, name) !== standing.remote);
+    // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
+    if (!moves) findings.push(...aliasesMissing(migrated, stands?.peer, place));
     if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
     return dedupeFindings(findings);
   };
