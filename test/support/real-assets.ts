@@ -1,7 +1,7 @@
 /** What `make assets` built: programs, and the folders of Cilium's charts. */
 import { assetNames, findAsset } from "../servers/assets.mjs";
 
-/** Paths of the programs. */
+/** Paths of the programs and the charts. */
 export interface Assets {
   etcd: string;
   etcdctl: string;
