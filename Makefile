@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node bench check format clean
+.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node bench bench-lts check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
@@ -116,6 +116,9 @@ test-node: build ## test the built programs on the current LTS of Node
 
 bench: build ## measure wall times against bare node and kubectl
 	@node --import tsx test/bench/bench.ts
+
+bench-lts: build ## measure them on the current LTS of Node
+	@"$$(node test/support/current-lts.mjs --where)" --import tsx test/bench/bench.ts
 
 check: install ## check types, format and lint
 	@npx tsc --noEmit

@@ -1,6 +1,6 @@
 /**
- * `make bench`: the programs as built, as whole processes, in one run and interleaved: against bare node, and against
- * kubectl and the same exchange by kubectl and jq where they are there. On real API servers where the binaries are
+ * `make bench`, and `make bench-lts` on the current LTS of Node: the programs as built, as whole processes, in one run and
+ * interleaved: against bare node, and against kubectl and the same exchange by kubectl and jq where they are there. On real API servers where the binaries are
  * there, else on the sandbox.
  */
 import { execFileSync, spawn } from "node:child_process";
@@ -12,6 +12,9 @@ import { fileURLToPath } from "node:url";
 import { programPath, run } from "../support/programs.ts";
 import { type Clusters, manyFiles, startClusters } from "./clusters.ts";
 import { interleave, measure, measureMemory, ratio, type Subject, summary } from "./measure.ts";
+
+// Few people set it, and with it each start of Node reads and parses a file of certificates.
+delete process.env.NODE_EXTRA_CA_CERTS;
 
 const RUNS = Number(process.env.RUNS ?? 21);
 /** Of what takes longer. */
@@ -88,7 +91,7 @@ try {
   }
   const meshes = await measureMeshes();
 
-  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${where}`;
+  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${where}, NODE_EXTRA_CA_CERTS unset`;
   const results = [...times].map(([what, all]) => ({ what, runs: all.length, ...summary(all) }));
   const base = results[0]?.median ?? 1;
   console.log(`${machine}\n`);

@@ -1,5 +1,6 @@
-// Runs the tests of the built programs on the current LTS of Node, which npm's platform packages of Node ship. It is
-// kept beside the other assets; without a registry the tests are not run, which is said in one line.
+// Runs the tests of the built programs on the current LTS of Node, which npm's platform packages of Node ship; with
+// `--where`, only prints the path of that Node. It is kept beside the other assets; without a registry the tests are not
+// run, which is said in one line.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
@@ -16,9 +17,13 @@ if (!existsSync(node)) {
   const args = ["install", "--prefix", folder, "--no-save", "--no-fund", "--no-audit", "--ignore-scripts"];
   const { status } = spawnSync("npm", [...args, `${platform}@${LTS}`], { stdio: ["ignore", "ignore", "inherit"] });
   if (status !== 0) {
-    console.log(`not run: the built programs' tests on Node ${LTS} (${platform} cannot be had)`);
-    process.exit(process.env.REQUIRE_REAL_SERVERS === "1" ? 1 : 0);
+    console.error(`not run: the built programs' tests on Node ${LTS} (${platform} cannot be had)`);
+    process.exit(process.env.REQUIRE_REAL_SERVERS === "1" || process.argv[2] === "--where" ? 1 : 0);
   }
+}
+if (process.argv[2] === "--where") {
+  console.log(node);
+  process.exit(0);
 }
 console.log(`the built programs on Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
 const tests = ["--import", "tsx", "--test", "--test-reporter=spec", "test/programs/programs.test.ts"];
