@@ -105,6 +105,9 @@ export async function meshStatus(sources: readonly MemberSource[], options: Stat
       const pair = pairs.find(({ importer, peer }) => importer === member.source && peer === probe.name);
       const known = new Set(pair?.findings.map(({ code }) => code));
       pair?.findings.push(...probe.findings.filter(({ code }) => !known.has(code)));
+      // What answers does run, whatever its pods say.
+      if (probe.addresses.some(({ steps, failed }) => steps.length > 0 && failed === undefined))
+        delete pair?.notRunning;
     }
   }
   return { clusters: withoutRepeated(clusters, pairs), pairs, probes: probes.flatMap(([, found]) => found) };
@@ -155,9 +158,9 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     if (installation.waiting !== undefined) {
       const message = `its ${APISERVER} does not run: it waits ${installation.waiting}`;
       const remedy = installation.awaitsFirstImport
-        ? `import a peer's file: import-secrets --context ${source} FILE`
+        ? { template: "import a peer's file: import-secrets --context {importer} FILE", values: { importer: source } }
         : "look at its pods";
-      findings.push(finding("pod-not-ready", place, message, remedy));
+      findings.push(finding("pod-not-ready", place, message, remedy, { data: { waits: installation.waiting } }));
     }
     const status: ClusterStatus = {
       source,

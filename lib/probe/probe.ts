@@ -5,6 +5,7 @@ import { describeNetworkError } from "../cluster/network-error.ts";
 import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
 import { certificateUser } from "../peer/certificate.ts";
 import { checkValidity, type ExpiryOptions } from "../peer/check-expiry.ts";
+import { enumerate } from "../peer/enumerate.ts";
 import { type CertificateFact, fingerprintOf } from "../peer/expiry.ts";
 import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate, told } from "../peer/findings.ts";
 import { isNodeLocal } from "../peer/node-local.ts";
@@ -390,19 +391,35 @@ async function countAll(etcd: EtcdClient): Promise<Record<Kind, number>> {
 }
 
 /**
- * The findings of all addresses. Where one of them serves, another that takes no connection costs Cilium some seconds
- * and no more; one that takes it and is wrong would be tried first again for ever.
+ * The findings of all addresses, one for those that fail alike. Where one of them serves, another that takes no connection
+ * costs Cilium some seconds and no more; one that takes it and is wrong would be tried first again for ever.
  */
 function weighed(answers: readonly Answer[], serves: boolean, place: Place, options: ExpiryOptions): Finding[] {
-  return answers.flatMap(({ address: { host, ip, port, failed }, failures }) =>
-    failures.map((failure) => {
-      const where = formatHostPort({ host: ip, port }) + (host === ip ? "" : ` (${host})`);
-      const { message, remedy } = failure;
-      return serves && failed === "tcp"
-        ? asFinding(new Failed("address-unreachable", message, `others serve; ${remedy}`), place, where)
-        : asFinding(failure, place, where, options);
-    }),
+  const groups = new Map<string, { failure: Failed; addresses: AddressProbe[] }>();
+  for (const { address, failures } of answers) {
+    for (const failed of failures) {
+      const { message, remedy } = failed;
+      const failure =
+        serves && address.failed === "tcp"
+          ? new Failed("address-unreachable", message, `others serve; ${remedy}`)
+          : failed;
+      const key = JSON.stringify([failure.code, message, failure.remedy, failure.certificate?.fingerprint]);
+      const group = groups.get(key) ?? { failure, addresses: [] };
+      groups.set(key, group);
+      group.addresses.push(address);
+    }
+  }
+  return [...groups.values()].map(({ failure, addresses }) =>
+    asFinding(failure, place, describeAddresses(addresses), failure.certificate ? options : {}),
   );
+}
+
+/** Addresses as the subject of a sentence in the singular, with the names that they are of. */
+function describeAddresses(addresses: readonly AddressProbe[]): string {
+  const list = addresses.map(({ ip, port }) => formatHostPort({ host: ip, port }));
+  const names = [...new Set(addresses.flatMap(({ host, ip }) => (host === ip ? [] : [host])))];
+  const of = names.length > 0 ? ` (${names.join(", ")})` : "";
+  return list.length === 1 ? `${list[0]}${of}` : `each of ${enumerate(list)}${of}`;
 }
 
 function asFinding(

@@ -134,7 +134,9 @@ export const SUMMARIES: Record<FindingCode, Summary> = {
   "ca-stale": { text: (of) => `CAs of ${of} have changed, and the new ones are not trusted` },
   "client-stale": { text: (of) => `client certificates of ${of} are outdated` },
   "peer-uncovered": { text: (of) => `${of} are not compared, because no context leads to them` },
-  "pod-not-ready": { each: true, text: (of) => `the clustermesh-apiserver of ${of} is not ready` },
+  "pod-not-ready": {
+    text: (of, { waits = "to be ready" }) => `the clustermesh-apiservers of ${of} do not run: they wait ${waits}`,
+  },
   "user-missing": { text: (of) => `${of} have no etcd user for their importer` },
   "host-alias-missing": { text: (of) => `workloads have no host aliases for ${of}` },
   "upgrade-left": { text: (of) => `configs of ${of} are written for another version of Cilium` },

@@ -159,7 +159,12 @@ test("one dead address of several is a warning, all of them an error", async (t)
   assert.deepEqual(codes(partly), ["address-unreachable"]);
   assert.equal(partly.addresses.length, alias.ips.length + 1);
   await second.nodePorts?.stop();
-  assert.deepEqual([...new Set(codes(await probe(both)))], ["connection-refused"]);
+  const none = await probe(both);
+  assert.deepEqual(codes(none), ["connection-refused"], "those that fail alike are one finding");
+  assert.equal(none.addresses.length, alias.ips.length + 1);
+  const [only] = none.findings;
+  assert.match(only?.message ?? "", /^each of 127\.0\.0\.1:\d+.* and \S+ \(\S+\) /);
+  for (const ip of [dead, ...alias.ips]) assert.ok(only?.message.includes(`${ip}:`), only?.message);
 });
 
 test("a peer that only a node can reach is skipped, whatever else is to be said of it", async () => {

@@ -103,6 +103,17 @@ test("a summary says what the reader needs besides the subjects, and is one for 
   );
 });
 
+test("clusters whose clustermesh-apiserver waits for the same are one finding", () => {
+  const waits = (source: string) => {
+    const remedy = { template: "import-secrets --context {importer} FILE", values: { importer: source } };
+    return finding("pod-not-ready", { source }, `${source} waits for x`, remedy, { data: { waits: "for x" } });
+  };
+  assert.deepEqual(show([waits("c1"), waits("c2")]), [
+    "error: the clustermesh-apiservers of 2 clusters do not run: they wait for x: c1, c2 [pod-not-ready]",
+    "  import-secrets --context IMPORTER FILE",
+  ]);
+});
+
 test("what each message says by itself is kept, up to ten", () => {
   const broken = names(12).map((name) =>
     finding("unreadable", { source: `${name}.json` }, `no JSON at ${name}`, "whole?"),
