@@ -24,6 +24,8 @@ export interface Merged {
 export interface MergeOptions {
   /** Names of configs that go. */
   drop?: ReadonlySet<string>;
+  /** Names of configs that nothing reads, and that go with a later change: what only they name may be written already. */
+  leaving?: readonly string[];
   /** Lay out in our form what says the same in another one too. */
   anew?: boolean;
 }
@@ -36,7 +38,7 @@ export interface MergeOptions {
 export function mergeEntries(
   standing: SecretFiles,
   wanted: readonly LaidOut[],
-  { drop = new Set(), anew = false }: MergeOptions = {},
+  { drop = new Set(), leaving: later = [], anew = false }: MergeOptions = {},
 ): Merged {
   if (wanted.length === 0 && drop.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(standing) };
@@ -56,7 +58,7 @@ export function mergeEntries(
   }
   const claimed = new Set<string>();
   /** The configs that leave the keys that they name. */
-  const leaving = new Set([...drop, ...(anew ? wanted.map(({ name }) => name) : [])]);
+  const leaving = new Set([...drop, ...later, ...(anew ? wanted.map(({ name }) => name) : [])]);
   for (const name of drop) {
     const old = before.get(name);
     if (!old) continue;

@@ -374,7 +374,7 @@ function planSecrets(
     return { ...secret, annotations: done.annotations, changed: done.change !== undefined };
   };
   if (target.facts.kvstoreMesh) {
-    const entering = mergeEntries(kvstoremesh.files, laid(others), { anew });
+    const entering = mergeEntries(kvstoremesh.files, laid(others), { anew, leaving: rests });
     const leaving = mergeEntries(entering.files, [], { drop: leaves });
     const cache = others.length > 0 ? cacheConfig(target, result.findings) : undefined;
     const copies = cache ? others.map(({ name }) => ({ name, config: cache })) : [];

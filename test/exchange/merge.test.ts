@@ -102,6 +102,17 @@ test("a renewed certificate does not go into a file that another peer names", ()
   assert.equal(files["c2.etcd-client.crt"], renewed.client.cert);
 });
 
+test("what only a config names that goes later may be written already", () => {
+  const key = layOut(c2, "target").key?.key ?? "";
+  const taken = { c3: configText("https://127.0.0.1:1", [undefined, key, key]) };
+  const wanted = [layOut(c2, "target")];
+  const avoiding = mergeEntries(filesOf(taken), wanted);
+  assert.equal(avoiding.files.has(key), false);
+  const leaving = mergeEntries(filesOf(taken), wanted, { leaving: ["c3"] });
+  assert.equal(leaving.files.has(key), true);
+  assert.equal(leaving.files.has("c3"), true, "it is still there");
+});
+
 test("a changed CA changes the config, in whatever layout, and the old file goes", () => {
   const moved = { ...c2, ca: { pem: caOf("new").cert }, client: clientOf(caOf("new")) };
   for (const names of [OLD_SCRIPTS, CHART, [caKey(c2), "c2.etcd-client.crt", "c2.etcd-client.key"]] as const) {
