@@ -146,7 +146,7 @@ function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse
 const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
 
 function importCommand(peer: string, importer: string): RemedyTemplate {
-  return { template: IMPORT, values: { peer, importer } };
+  return { template: IMPORT, values: { peer: shellQuote(peer), importer: shellQuote(importer) } };
 }
 
 /** Judges the peers that one importer is configured for. */
@@ -234,7 +234,7 @@ function leftByUpgrade({ source, target }: Seen, name: string): Finding {
 }
 
 function migrateCommand(importer: string): RemedyTemplate {
-  return { template: "import-secrets --context {importer} --migrate", values: { importer } };
+  return { template: "import-secrets --context {importer} --migrate", values: { importer: shellQuote(importer) } };
 }
 
 /** Whether a peer is looked for elsewhere than its cluster says now. */
@@ -365,7 +365,7 @@ function aliasesMissing({ missing }: Plan, peer: Peer | undefined, place: Place)
     .map(({ workload: { kind, name }, lacks }) =>
       finding("host-alias-missing", place, `${kind} ${name} has no host alias for ${lacks.join(", ")}`, {
         template: "import-secrets --context {importer} --migrate --restart-agents",
-        values: { importer: place.source },
+        values: { importer: shellQuote(place.source) },
       }),
     );
 }

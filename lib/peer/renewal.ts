@@ -98,8 +98,11 @@ function renewalCommand(
     case "cert-manager":
       return {
         command:
+          // The condition Issuing is set by the first command, and gone when the certificate is there: kubectl wait cannot
+          // wait for that.
           "cmctl renew {certificate} --context {context} --namespace {namespace} && " +
-          "kubectl --context {context} --namespace {namespace} wait --for=condition=Issuing=false --timeout=5m certificate/{certificate}",
+          "while kubectl --context {context} --namespace {namespace} get certificate {certificate} " +
+          "-o 'jsonpath={.status.conditions[*].type}' | grep -q Issuing; do sleep 2; done",
         values: { ...values, certificate: shellQuote(method.certificate) },
       };
   }
