@@ -17,6 +17,7 @@ const options = {
   endpoint: {
     type: "array",
     string: true,
+    list: true,
     describe: "host:port or ip:port before the cluster (repeatable), instead of what its Service says",
   },
   service: { type: "string", describe: "the Service, if it is your own (Cilium 1.19+)" },

@@ -26,6 +26,7 @@ const options = {
   endpoint: {
     type: "array",
     string: true,
+    list: true,
     describe: "NAME=HOST:PORT: reach this peer there, from now on (repeatable); NAME= as its file says again",
   },
   prune: { type: "boolean", default: false, describe: "drop the peers that are not among the files" },

@@ -6,6 +6,8 @@ export interface Option extends Options {
   type: "string" | "number" | "boolean" | "array";
   /** What a shell offers as its value, besides its choices. */
   completes?: "contexts" | "files";
+  /** Set if a value may be several with commas between them, after a `NAME=` if there is one. */
+  list?: true;
   /** The least and the greatest number it takes. Numbers are whole numbers. */
   min?: number;
   max?: number;

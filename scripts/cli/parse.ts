@@ -44,7 +44,7 @@ function valuesOf({ flags }: Normalized, options: Readonly<Record<string, Option
   return { ...values, ...Object.fromEntries(namesOf("array").map((name) => [name, [values[name] ?? []].flat()])) };
 }
 
-function checkValue(name: string, { type, choices, min, max }: Option, value: unknown): void {
+function checkValue(name: string, { type, choices, list, min, max }: Option, value: unknown): void {
   const values = value === undefined ? [] : [value].flat();
   const invalid = (message: string) => new UserError(message, EXIT.refused);
   if (type !== "array" && values.length > 1) throw invalid(`--${name} may be given only once`);
@@ -52,6 +52,8 @@ function checkValue(name: string, { type, choices, min, max }: Option, value: un
   if (wrong !== undefined) {
     throw invalid(`invalid value ${JSON.stringify(wrong)} for --${name}: must be one of ${choices?.join(", ")}`);
   }
+  const gap = list && values.find((one) => hasEmptyElement(String(one)));
+  if (gap !== undefined) throw invalid(`invalid value ${JSON.stringify(gap)} for --${name}: an element is empty`);
   if (type !== "number" || values.length === 0) return;
   const number = Number(values[0]);
   const [least, most] = [min ?? Number.NEGATIVE_INFINITY, max ?? Number.POSITIVE_INFINITY];
@@ -61,6 +63,12 @@ function checkValue(name: string, { type, choices, min, max }: Option, value: un
       `invalid value for --${name}: must be ${max === undefined ? `at least ${min}` : `from ${min} to ${max}`}`,
     );
   }
+}
+
+/** Whether one of several elements is empty. `NAME=` alone is none of several. */
+function hasEmptyElement(value: string): boolean {
+  const [first = "", ...others] = value.split(",");
+  return others.length > 0 && [first.replace(/^[^=]*=/, ""), ...others].some((one) => one.trim() === "");
 }
 
 function checkPositionals(program: string, called: string | undefined, values: readonly string[]): void {

@@ -31,6 +31,26 @@ function refusal(grammar: Grammar, argv: string[]): UserError | undefined {
   }
 }
 
+test("a list with an empty element is refused", () => {
+  const lists = all.flatMap(({ name, grammar }) =>
+    withValue(grammar).flatMap(([flag, { list }]) => (list ? [{ name, grammar, flag }] : [])),
+  );
+  assert.deepEqual(
+    lists.map(({ name, flag }) => `${name} ${flag}`),
+    ["extract endpoint", "import endpoint"],
+  );
+  for (const { name, grammar, flag } of lists) {
+    for (const value of [",", "a:1,", ",a:1", "a:1,,b:1", "a:1, ,b:1", "c2=,", "c2=,a:1", "c2=a:1,,b:1"]) {
+      const error = refusal(grammar, [`--${flag}=${value}`]);
+      assert.equal(error?.exitCode, 2, `${name} ${value}`);
+      assert.match(error.message, /: an element is empty$/);
+    }
+    for (const value of ["a:1", "a:1,b:1", "c2=", "c2=a:1,b:1"]) {
+      assert.equal(refusal(grammar, [`--${flag}=${value}`]), undefined, value);
+    }
+  }
+});
+
 describe("a flag without its value", () => {
   for (const { name, grammar } of all) {
     for (const [flag, option] of withValue(grammar)) {
