@@ -19,7 +19,6 @@ ARGS ?=
 override DIR := $(strip $(DIR))
 override CONTEXTS := $(strip $(CONTEXTS))
 override CLUSTER := $(strip $(CLUSTER))
-FIND_TESTS = find test -name '*.test.ts' -not -path 'test/e2e/*' | sort
 NEED_CONTEXTS = test -n "$(CONTEXTS)" || { \
 	  printf 'error: CONTEXTS is not set\n  make %s CONTEXTS="cluster1 cluster2"\n' $@ >&2; exit 2; }
 NEED_CLUSTER = test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { \
@@ -106,10 +105,11 @@ assets: install ## build the servers, helm and charts that the tests use, once, 
 	@node test/servers/assets.mjs
 
 test: build ## run units, properties, contracts, and one small real mesh
-	@$(NODE_TEST) --test-concurrency=2 $$($(FIND_TESTS)) test/e2e/smoke.test.ts
+	@$(NODE_TEST) --test-concurrency=4 $$(node test/support/suites.mjs quick)
 
 test-all: check test test-node ## run all tests and checks
-	@$(NODE_TEST) --test-concurrency=1 $$(find test/e2e -name '*.test.ts' -not -name 'smoke.test.ts' | sort)
+	@$(NODE_TEST) --test-concurrency=2 $$(node test/support/suites.mjs programs)
+	@$(NODE_TEST) --test-concurrency=1 $$(node test/support/suites.mjs e2e)
 
 test-node: build ## test the built programs on the current LTS of Node
 	@node test/support/current-lts.mjs

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { suites, UNIT_FOLDERS } from "./support/suites.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -44,6 +45,21 @@ function imports(): Import[] {
     });
   });
 }
+
+test("every test file is run, and by one suite", () => {
+  const files = Object.values(suites()).flat();
+  assert.deepEqual([...new Set(files)].length, files.length);
+  const unitFolders = new Set(suites().units.map((path) => dirname(path)));
+  assert.deepEqual([...unitFolders].sort(), UNIT_FOLDERS.map((folder) => `test/${folder}`).sort());
+  const run = ["exchange", "peer"].map((name) => readFileSync(join(root, `test/support/units-${name}.ts`), "utf8"));
+  const named = run.flatMap((text) => [...text.matchAll(/"(\w+)"/g)].map(([, folder]) => folder));
+  assert.deepEqual(named.sort(), [...UNIT_FOLDERS].sort());
+  // One process has the tests of many: hooks beneath a test or a suite only, and the environment as it is.
+  for (const path of suites().units) {
+    const text = readFileSync(join(root, path), "utf8");
+    assert.doesNotMatch(text, /^(?:before|beforeEach|afterEach)\(|process\.env\.\w+ ?= |process\.chdir/m, path);
+  }
+});
 
 describe("the house", () => {
   const all = imports();

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import { stringify } from "yaml";
 import { readPeers } from "../../lib/exchange/files.ts";
 import { MAX_FILE_BYTES } from "../../lib/peer/documents.ts";
@@ -12,10 +12,7 @@ import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { caOf, clientOf, freshClient, NOW } from "../support/material.ts";
 import { configText, peerOf, secretOf } from "../support/targets.ts";
 
-let dir = "";
-before(() => {
-  dir = mkdtempSync(join(tmpdir(), "files-test-"));
-});
+const dir = mkdtempSync(join(tmpdir(), "files-test-"));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 const [c2, c3] = [writePeerFile(peerOf("c2", 2).peer), writePeerFile(peerOf("c3", 3).peer)];

@@ -5,16 +5,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import { readPeers } from "../../lib/exchange/files.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { CALL, FORMS, type Form, good, json, packets, sopsSecret, TOKEN } from "../support/foreign-files.ts";
 import { NOW } from "../support/material.ts";
 
-let dir = "";
-before(() => {
-  dir = mkdtempSync(join(tmpdir(), "foreign files-"));
-});
+const dir = mkdtempSync(join(tmpdir(), "foreign files-"));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 function write({ name, content }: Pick<Form, "name" | "content">): string {

@@ -165,15 +165,15 @@ describe("files of another cluster, or of another kind", () => {
     await writeFile(join(dir, "folder", "cluster2.json"), JSON.stringify(secret));
     await writeFile(join(dir, "folder", "a.json"), json(sopsSecret));
     const before = writes().length;
-    const refused = async (errors: number) => {
+    const refused = async () => {
       const { code, stderr } = await go("import-secrets", "--context", "cluster3", "folder");
       assert.equal(code, 2, stderr);
-      assert.match(stderr, new RegExp(`^error: ${errors} errors?, nothing was written$`, "m"));
+      assert.match(stderr, /^error: 1 error, nothing was written$/m);
       return stderr;
     };
-    assert.match(await refused(1), /folder\/a\.json: is encrypted by SOPS/);
+    assert.match(await refused(), /folder\/a\.json: is encrypted by SOPS/);
     for (const name of ["b", "c"]) await writeFile(join(dir, "folder", `${name}.json`), json(sopsSecret));
-    const several = await refused(3);
+    const several = await refused();
     assert.match(several, /error: 3 files are encrypted \[encrypted-file\]/);
     assert.match(several, /^ {2}sops decrypt FILE \| import-secrets --context cluster3 -$/m);
     assert.equal(writes().length, before);

@@ -1,5 +1,5 @@
 /** The built programs, run as a person runs them. */
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -32,28 +32,27 @@ export function programPath(program: string): string {
  * @param variables of the environment, which make takes as they are.
  */
 export function runMake(goal: string, variables: Record<string, string>, kubeconfig: string): Promise<Ended> {
-  const env = {
-    ...process.env,
-    ...variables,
-    PATH: `${join(node, "..")}:${process.env.PATH}`,
-    KUBECONFIG: kubeconfig,
-  };
-  return new Promise((resolve) => {
-    execFile("make", ["-o", "build", goal], { cwd: root, env }, (error, stdout, stderr) =>
-      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
-    );
-  });
+  // What the make that runs the tests passes on to one beneath it.
+  const { MAKELEVEL: _, MAKEFLAGS: __, MFLAGS: ___, ...own } = process.env;
+  const env = { ...own, ...variables, PATH: `${join(node, "..")}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
+  return ended(spawn("make", ["-o", "build", goal], { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] }));
 }
 
 /** Runs a built program and waits for its end. */
 export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   const { kubeconfig = "/nonexistent", env = {}, stdin, cwd } = options;
+  const child = spawn(node, [programPath(program), ...args], {
+    cwd,
+    env: { PATH: process.env.PATH, HOME: "/nonexistent", KUBECONFIG: kubeconfig, ...env },
+    stdio: [stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+  });
+  child.stdin?.end(stdin);
+  return ended(child);
+}
+
+/** What a process printed, and its exit code, when it has ended. */
+function ended(child: ChildProcess): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(node, [programPath(program), ...args], {
-      cwd,
-      env: { PATH: process.env.PATH, HOME: "/nonexistent", KUBECONFIG: kubeconfig, ...env },
-      stdio: [stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-    });
     let stdout = "";
     let stderr = "";
     child.stdout?.on("data", (chunk) => {
@@ -64,6 +63,5 @@ export function run(program: string, args: readonly string[], options: RunOption
     });
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, stdout, stderr }));
-    child.stdin?.end(stdin);
   });
 }

@@ -1,0 +1,50 @@
+// Which test files `make test` runs, and which `make test-all` runs besides: each file is in one suite. Prints the files of
+// the suite that is named.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Of the tests of the built programs, those of what is worst: a key that shows, a write that nobody wanted, a crash. */
+const QUICK_PROGRAMS = ["bad-input", "careful", "completion", "flags", "help", "no-key"];
+/** Tests of what takes long, and changes with other programs than ours. */
+const SLOW = ["test/cluster/kubectl.test.ts", "test/sandbox/kubectl.test.ts", "test/support/real.test.ts"];
+/** Their tests run in two processes, by `units-*.ts`. */
+export const UNIT_FOLDERS = ["cli", "exchange", "mesh", "peer", "show"];
+
+/**
+ * Every test file, by its suite; the longest first, so that both cores have work to the end.
+ *
+ * @returns {{ units: string[], quick: string[], programs: string[], e2e: string[] }} paths from the top of the repository
+ */
+export function suites() {
+  const all = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".test.ts"))
+    .map((path) => `test/${path}`)
+    .sort();
+  const found = { units: [], quick: [], programs: [], e2e: [] };
+  for (const path of all) found[suiteOf(path)].push(path);
+  return found;
+}
+
+function suiteOf(path) {
+  const [, folder, name] = /^test\/(?:(.*)\/)?(.*)\.test\.ts$/.exec(path) ?? [];
+  if (UNIT_FOLDERS.includes(folder)) return "units";
+  if (folder === "e2e") return name === "smoke" ? "quick" : "e2e";
+  if (folder === "programs") return QUICK_PROGRAMS.includes(name) ? "quick" : "programs";
+  return SLOW.includes(path) ? "programs" : "quick";
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { quick, programs, e2e } = suites();
+  const long = /no-key|smoke|bad-input/;
+  const quickFirst = [...quick.filter((path) => long.test(path)), ...quick.filter((path) => !long.test(path))];
+  const files = {
+    quick: ["test/support/units-exchange.ts", "test/support/units-peer.ts", ...quickFirst],
+    programs,
+    e2e,
+  }[process.argv[2] ?? ""];
+  if (!files) throw new Error("one of quick, programs and e2e");
+  console.log(files.join("\n"));
+}
