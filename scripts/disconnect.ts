@@ -32,7 +32,7 @@ const command: Command<typeof options> = {
   usage: "Usage: $0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts",
   description:
     "Takes clusters, by Cilium's names, out of the config and the users of others. The clusters that leave may be gone: " +
-    "nobody asks them, and their own configs stay. A context that is called as one of them, or whose cluster is, is skipped " +
+    "they are not contacted, and their own configs stay. A context with the name of one of them, or of its cluster, is skipped " +
     "if it does not answer. Agents forget at once what they knew of them.",
   positionals: "CLUSTER",
   examples: [

@@ -30,7 +30,7 @@ export function warnOfKey(remedy: string): void {
   const where = publicStdout();
   if (where === undefined) return;
   warn(
-    `a private key ${where === "terminal" ? "stands on your terminal" : "stands in a file that others may read"}; ${remedy}`,
+    `a private key ${where === "terminal" ? "is printed to the terminal" : "is written to a file that others may read"}; ${remedy}`,
   );
 }
 
