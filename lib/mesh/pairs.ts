@@ -216,7 +216,13 @@ function judgeOf(
     const anew = migrated.outcomes.get(name);
     const moves = anew === "moved" || (anew === "held" && homeOf(standing, name) !== standing.remote);
     // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
-    if (!moves) findings.push(...aliasesMissing(migrated, stands?.peer, place));
+    if (!moves) {
+      const missing = aliasesMissing(migrated, stands?.peer, place);
+      findings.push(...missing);
+      // The config is up to date, and what resolves its name is not: an import that was told not to restart left it so.
+      const isCurrent = other?.peer !== undefined && planned.outcomes.get(name) === "unchanged";
+      if (isCurrent && missing.length === 0) findings.push(...aliasesOutdated(planned, stands?.peer, other, place));
+    }
     if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
     return dedupeFindings(findings);
   };
@@ -357,15 +363,34 @@ function usersLacked(members: readonly Seen[]): (member: Seen) => ReadonlySet<st
   };
 }
 
-function aliasesMissing({ missing }: Plan, peer: Peer | undefined, place: Place): Finding[] {
+/** Workloads without the host aliases by which they would reach a peer. */
+function aliasesMissing(plan: Plan, peer: Peer | undefined, place: Place): Finding[] {
+  return workloadsLacking(plan, peer).map(({ workload: { kind, name }, lacks }) =>
+    finding("host-alias-missing", place, `${kind} ${name} has no host alias for ${lacks.join(", ")}`, {
+      template: "import-secrets --context {importer} --migrate --restart-agents",
+      values: { importer: shellQuote(place.source) },
+    }),
+  );
+}
+
+/** Workloads that resolve the names of a peer to other addresses than an import would write. */
+function aliasesOutdated(plan: Plan, peer: Peer | undefined, other: Seen, place: Place): Finding[] {
+  return workloadsLacking(plan, peer).map(({ workload: { kind, name }, lacks }) =>
+    finding(
+      "host-alias-missing",
+      place,
+      `${kind} ${name} has host aliases of other addresses for ${lacks.join(", ")}`,
+      {
+        template: "clustermesh-secrets connect {importer} {peer} --restart-agents",
+        values: { importer: shellQuote(place.source), peer: shellQuote(other.source) },
+      },
+    ),
+  );
+}
+
+function workloadsLacking({ missing }: Plan, peer: Peer | undefined) {
   const hosts = new Set(peer?.endpoints.map((url) => parseEndpoint(url)?.host));
   return missing
     .map(({ workload, hostnames }) => ({ workload, lacks: hostnames.filter((name) => hosts.has(name)) }))
-    .filter(({ lacks }) => lacks.length > 0)
-    .map(({ workload: { kind, name }, lacks }) =>
-      finding("host-alias-missing", place, `${kind} ${name} has no host alias for ${lacks.join(", ")}`, {
-        template: "import-secrets --context {importer} --migrate --restart-agents",
-        values: { importer: shellQuote(place.source) },
-      }),
-    );
+    .filter(({ lacks }) => lacks.length > 0);
 }

@@ -401,6 +401,19 @@ test("authMode cluster: a peer that no longer lets the importer in", async (t) =
   assert.deepEqual(said(await mesh.status()), ["c1 (c2): user-missing"]);
 });
 
+test("before 1.20: host aliases of a workload that are other addresses than the config's", async (t) => {
+  const mesh = await joined(t, [{}, { version: "1.18.5", kvstoremesh: false }]);
+  assert.deepEqual(said(await mesh.status()), []);
+  mesh.change<Stored<V1DaemonSet>>("c2", "DaemonSet", "cilium", ({ spec }) => {
+    for (const alias of spec?.template.spec?.hostAliases ?? []) alias.ip = alias.ip?.replace("172.18.1.", "172.18.9.");
+  });
+  const status = await mesh.status();
+  assert.deepEqual(said(status), ["c2 (c1): host-alias-missing"]);
+  const [one] = status.pairs.flatMap(({ findings }) => findings);
+  assert.equal(one?.message, "DaemonSet cilium has host aliases of other addresses for c1.mesh.cilium.io");
+  assert.equal(one?.remedy, "clustermesh-secrets connect c2 c1 --restart-agents");
+});
+
 test("before 1.20: host aliases that a workload lost", async (t) => {
   const mesh = await joined(t, [{}, { version: "1.18.5", kvstoremesh: false }, { version: "1.18.5" }]);
   mesh.change<Stored<V1DaemonSet>>("c2", "DaemonSet", "cilium", ({ spec }) => {
