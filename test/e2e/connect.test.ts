@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
-import { kubelet, type Member, type Mesh, mounted, startMesh } from "../support/mesh.ts";
+import { kubelet, type Member, type Mesh, mounted, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { type Ended, run } from "../support/programs.ts";
 import { type KeyEvents, type Kvstoremesh, runKvstoremesh, waitFor, withoutRealServers } from "../support/real.ts";
 
@@ -28,16 +28,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "connect-"));
-    mesh = await startMesh({
-      clusters: 3,
-      version: "1.20",
-      kvstoremesh: true,
-      ca: "own",
-      authMode: "migration",
-      service: "NodePort",
-      deadAddress: false,
-      key: "ec",
-    });
+    mesh = await startMesh({ ...THREE_CLUSTERS, key: "ec" });
     [first, second] = mesh.members as [Member, Member];
   });
   after(async () => {

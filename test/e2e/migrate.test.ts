@@ -6,7 +6,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { V1Secret } from "@kubernetes/client-node";
 import { isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { readEntries } from "../../lib/peer/secret.ts";
-import { judgeAgents, kubelet, type Member, mounted, SERVICE, startMesh, workloadHosts } from "../support/mesh.ts";
+import {
+  judgeAgents,
+  kubelet,
+  type Member,
+  mounted,
+  SERVICE,
+  startMesh,
+  THREE_CLUSTERS,
+  workloadHosts,
+} from "../support/mesh.ts";
 import { run } from "../support/programs.ts";
 import {
   createIdentity,
@@ -34,16 +43,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
     test(`from 1.15's layout to ${version} with KVStoreMesh: ready, and nothing known is withdrawn in between`, async (t) => {
       const stops: (() => Promise<void>)[] = [];
       try {
-        const mesh = await startMesh({
-          clusters: 3,
-          version,
-          kvstoremesh: true,
-          ca: "own",
-          authMode: "migration",
-          service: "NodePort",
-          deadAddress: false,
-          key: "ec",
-        });
+        const mesh = await startMesh({ ...THREE_CLUSTERS, version, key: "ec" });
         stops.push(mesh.stop);
         const [target, ...peers] = mesh.members as [Member, ...Member[]];
         const names = peers.map(({ name }) => name);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
-import { type Member, mounted, SERVICE, startMesh } from "../support/mesh.ts";
+import { type Member, mounted, SERVICE, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { run } from "../support/programs.ts";
 import { runKvstoremesh, troubleshoot, withoutRealServers } from "../support/real.ts";
 
@@ -24,16 +24,7 @@ describe("a peer that only a node can reach, beside those of a mesh with KVStore
   skip: withoutRealServers(),
 }, () => {
   test("import, --migrate, rotate and --prune leave its bytes, and every peer connects", async () => {
-    const mesh = await startMesh({
-      clusters: 3,
-      version: "1.20",
-      kvstoremesh: true,
-      ca: "own",
-      authMode: "migration",
-      service: "NodePort",
-      deadAddress: false,
-      key: "ec",
-    });
+    const mesh = await startMesh({ ...THREE_CLUSTERS, key: "ec" });
     try {
       const [target, ...peers] = mesh.members as [Member, Member, Member];
       const { name: own, api } = target;

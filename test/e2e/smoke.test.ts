@@ -1,22 +1,13 @@
 /** One small real mesh, from the programs as built to Cilium's verdict; and the old scripts' form as the witness. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type Mesh, oldScriptFiles, startMesh } from "../support/mesh.ts";
+import { type Mesh, oldScriptFiles, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { troubleshoot, withoutRealServers } from "../support/real.ts";
 
 describe("a real mesh of three clusters of Cilium 1.20", { skip: withoutRealServers() }, () => {
   let mesh: Mesh;
   before(async () => {
-    mesh = await startMesh({
-      clusters: 3,
-      version: "1.20",
-      kvstoremesh: true,
-      ca: "own",
-      authMode: "migration",
-      service: "NodePort",
-      deadAddress: false,
-      key: "rsa",
-    });
+    mesh = await startMesh({ ...THREE_CLUSTERS, key: "rsa" });
   });
   after(() => mesh?.stop());
 

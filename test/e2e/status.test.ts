@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Pair } from "../../lib/mesh/pairs.ts";
 import type { PeerProbe } from "../../lib/probe/probe.ts";
-import { type Member, type Mesh, mounted, startMesh } from "../support/mesh.ts";
+import { type Member, type Mesh, mounted, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { run } from "../support/programs.ts";
 import { runKvstoremesh, waitFor, withoutRealServers } from "../support/real.ts";
 
@@ -17,16 +17,7 @@ interface Report {
 describe("status of a real mesh of three", { skip: withoutRealServers() }, () => {
   let mesh: Mesh;
   before(async () => {
-    mesh = await startMesh({
-      clusters: 3,
-      version: "1.20",
-      kvstoremesh: true,
-      ca: "own",
-      authMode: "migration",
-      service: "NodePort",
-      deadAddress: false,
-      key: "rsa",
-    });
+    mesh = await startMesh({ ...THREE_CLUSTERS, key: "rsa" });
     const { code, stderr } = await mesh.import(await mesh.extract());
     assert.equal(code, 0, stderr);
     // Cilium writes the first one after a minute.

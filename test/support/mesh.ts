@@ -46,6 +46,17 @@ export interface MeshSpec {
   key: KeyType;
 }
 
+/** Three clusters of Cilium 1.20 as the chart installs it, each with a CA of its own. */
+export const THREE_CLUSTERS = {
+  clusters: 3,
+  version: "1.20",
+  kvstoremesh: true,
+  ca: "own",
+  authMode: "migration",
+  service: "NodePort",
+  deadAddress: false,
+} as const satisfies Omit<MeshSpec, "key">;
+
 export interface MeshOptions extends MeshSpec {
   /** Clusters whose certificates come by CSI volumes, and are in no Secret. */
   csi?: readonly string[];
