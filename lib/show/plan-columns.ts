@@ -2,8 +2,7 @@
 import type { Outcome } from "../exchange/merge.ts";
 import type { Plan } from "../exchange/plan.ts";
 import { inLine, type Style } from "./style.ts";
-import type { Column } from "./table.ts";
-import { widthOf } from "./wrap.ts";
+import { type Column, widthOfTable } from "./table.ts";
 
 export interface Row {
   source: string;
@@ -81,8 +80,7 @@ function withNames(column: Column, names: readonly (readonly string[])[]): Colum
 }
 
 function fits(columns: readonly Column[], style: Style): boolean {
-  const widths = columns.map(({ title, cells }) => Math.max(...[title, ...cells].map(widthOf)) + GAP);
-  return widths.reduce((sum, one) => sum + one, STATUS_WIDTH) <= style.width;
+  return widthOfTable(columns, GAP) + GAP + STATUS_WIDTH <= style.width;
 }
 
 /** `+2 -1`: etcd users that are granted, and revoked. */

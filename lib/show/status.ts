@@ -104,19 +104,25 @@ function peersIn({ clusters, pairs }: MeshStatus): PeerColumn[] {
 type RowOfPairs = (peer: string) => PairState | "self" | undefined;
 
 function rowsOf({ clusters, pairs }: MeshStatus): RowOfPairs[] {
-  const bySource = new Map<string, Map<string, Pair>>();
-  for (const pair of pairs) {
-    const own = bySource.get(pair.importer) ?? new Map<string, Pair>();
-    bySource.set(pair.importer, own.set(pair.peer, pair));
-  }
+  const byImporter = pairsByImporter(pairs);
   return clusters.map(({ source, name = source, error }) => (peer) => {
-    const own = bySource.get(source);
+    const own = byImporter.get(source);
     // A second context of a cluster is not judged again.
     if (error !== undefined || !own) return undefined;
     if (peer === name) return "self";
     const pair = own.get(peer);
     return pair ? stateOf(pair) : "missing";
   });
+}
+
+/** For each importer, by its context, its pairs by the names of the peers. */
+function pairsByImporter(pairs: readonly Pair[]): Map<string, Map<string, Pair>> {
+  const all = new Map<string, Map<string, Pair>>();
+  for (const pair of pairs) {
+    const own = all.get(pair.importer) ?? new Map<string, Pair>();
+    all.set(pair.importer, own.set(pair.peer, pair));
+  }
+  return all;
 }
 
 const markOf = (state: ReturnType<RowOfPairs>) =>
@@ -194,8 +200,10 @@ function readyOf({ pods, error }: ClusterStatus): string {
 
 /** What was found of each cluster and of its peers, in a word or two. */
 function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
+  const byImporter = pairsByImporter(pairs);
   const severities = clusters.map(({ source, findings }) => {
-    const all = [...findings, ...pairs.filter(({ importer }) => importer === source).flatMap((pair) => pair.findings)];
+    const own = [...(byImporter.get(source)?.values() ?? [])];
+    const all = [...findings, ...own.flatMap((pair) => pair.findings)];
     const errors = all.filter(({ severity }) => severity === "error").length;
     return { errors, warnings: all.length - errors };
   });

@@ -40,9 +40,9 @@ export function showTable(columns: readonly Column[], style: Style): string[] {
   }
 }
 
-/** How wide a table is at least, with nothing cut and no column left out. */
-export function widthOfTable(columns: readonly Column[]): number {
-  return sum(columns.map(widthOfColumn)) + GAPS[2] * (columns.length - 1);
+/** How wide a table is with nothing cut and no column left out; by default with the smallest gap between columns. */
+export function widthOfTable(columns: readonly Column[], gap: number = GAPS[2]): number {
+  return sum(columns.map(widthOfColumn)) + gap * (columns.length - 1);
 }
 
 function widthOfColumn({ title, above = [], cells }: Column): number {
