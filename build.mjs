@@ -82,7 +82,7 @@ for (let entryPoints = [...entries]; entryPoints.length > 0; ) {
     define: { __VERSION__: JSON.stringify(version), "import.meta.url": "__url" },
     alias: {
       // yargs measures help texts with it, which are ASCII here; the real one brings tables of Unicode that take 20 ms.
-      "string-width": "./scripts/string-width.mjs",
+      "string-width": "./scripts/cli/string-width.mjs",
       // The same as for Node, but as modules, of which only what is used is taken.
       yaml: "./node_modules/yaml/browser/index.js",
     },

@@ -1,13 +1,13 @@
 /** `clustermesh-secrets`, and `kubectl clustermesh-secrets`: all commands in one program. */
 import { basename } from "node:path";
-import { EXIT } from "../lib/peer/errors.ts";
-import { nearestOf } from "../lib/peer/nearest.ts";
-import { harmless } from "../lib/show/style.ts";
+import { escapeControlChars } from "../lib/render/style.ts";
+import { EXIT } from "../lib/util/errors.ts";
+import { suggest } from "../lib/util/nearest.ts";
 import { answer, type Offer } from "./cli/complete.ts";
+import { guardStreams } from "./cli/streams.ts";
+import { log, style, version } from "./cli/terminal.ts";
 import { commands, PLUGIN, PROGRAM } from "./commands.ts";
 import { COMPLETE, isHelp, launch, printAndExit } from "./launch.ts";
-import { guardStreams } from "./streams.ts";
-import { style, tell, version } from "./terminal.ts";
 
 const called = basename(process.argv[1] ?? "");
 const program = called.startsWith("kubectl-") ? PLUGIN : PROGRAM;
@@ -46,11 +46,11 @@ function isCommand(name: string | undefined): name is string {
 function refuse(name: string | undefined): void {
   guardStreams();
   if (name !== undefined) {
-    const nearest = nearestOf(name, Object.keys(commands));
+    const nearest = suggest(name, Object.keys(commands));
     const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
-    tell(`${style.red("error")}: unknown command: ${harmless(JSON.stringify(name))}${hint}`);
+    log(`${style.red("error")}: unknown command: ${escapeControlChars(JSON.stringify(name))}${hint}`);
   }
-  tell(usage());
+  log(usage());
   process.exitCode = EXIT.refused;
 }
 

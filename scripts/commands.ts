@@ -1,5 +1,5 @@
 /** All commands, each loaded only where it is needed. */
-import type { Program } from "./cli.ts";
+import type { Program } from "./cli/run.ts";
 
 /** A command, as the list of commands shows it. */
 export interface Listed {

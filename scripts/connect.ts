@@ -1,11 +1,11 @@
 /** `clustermesh-secrets connect`: contexts -> a mesh. */
-import { companions, connectMesh } from "../lib/mesh/connect.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { showFindings } from "../lib/show/findings.ts";
-import { enumerate, inLine } from "../lib/show/style.ts";
-import { type Arguments, type Command, runnable } from "./cli.ts";
-import { meshOptions, sourcesOf, working } from "./mesh.ts";
-import { style, tell, warn } from "./terminal.ts";
+import { connectMesh, meshMembersOf } from "../lib/mesh/connect.ts";
+import { showFindings } from "../lib/render/findings.ts";
+import { enumerate, escapeLine } from "../lib/render/style.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
+import { meshOptions, prepareRun, sourcesOf } from "./cli/mesh-arguments.ts";
+import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import { log, style, warn } from "./cli/terminal.ts";
 
 const options = {
   hub: {
@@ -46,7 +46,7 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
   }
   const extra = known ?? hub;
   const named = await sourcesOf(args, args.files);
-  const { read, write, finish } = working(args, "Connect these clusters");
+  const { read, write, finish } = prepareRun(args, "Connect these clusters");
   let sources =
     extra === undefined ? named : withContext(await sourcesOf({ ...args, "all-contexts": false }, [extra]), named);
   let joining: Set<string> | undefined;
@@ -56,16 +56,16 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
     const first = sources.find(({ source }) => source === known);
     if (!first || joining.size === 0) throw new UserError("--with wants others that join it", EXIT.refused);
     const all = await sourcesOf({ ...args, context: [], "contexts-file": undefined, "all-contexts": true }, []);
-    const { found, missing, unread } = await companions(first, new Map(all.map((one) => [one.source, one])), read);
+    const { found, missing, unread } = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), read);
     if (unread.length > 0) {
-      showFindings(unread, style, args.details).forEach(tell);
+      showFindings(unread, style, args.details).forEach(log);
       return args.diff ? EXIT.refused : EXIT.failed;
     }
     const newcomers = joining;
     lacking = missing.filter((name) => !newcomers.has(name));
     if (found.length > 0)
-      tell(
-        `${known} knows ${inLine(
+      log(
+        `${known} knows ${escapeLine(
           enumerate(
             found.map(({ source }) => source),
             600,

@@ -1,12 +1,12 @@
 /** `clustermesh-secrets disconnect`: clusters out of others. */
 import { disconnect } from "../lib/mesh/disconnect.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
-import { inLine } from "../lib/show/style.ts";
-import { type Arguments, type Command, runnable } from "./cli.ts";
-import { meshOptions, sourcesOf, working } from "./mesh.ts";
-import { contextNamesOf } from "./targets.ts";
-import { tell } from "./terminal.ts";
+import { escapeLine } from "../lib/render/style.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
+import { contextNamesOf } from "./cli/clusters.ts";
+import { meshOptions, prepareRun, sourcesOf } from "./cli/mesh-arguments.ts";
+import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import { log } from "./cli/terminal.ts";
 
 /** Without what decides how peers are reached: none is added or changed here. */
 const {
@@ -54,16 +54,16 @@ async function runDisconnect(args: Arguments<typeof options>, again = ""): Promi
   }
   const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
   const sources = await sourcesOf(all, args.from);
-  const { read, write, finish } = working(all, "Write this");
+  const { read, write, finish } = prepareRun(all, "Write this");
   const result = await disconnect(sources, names, {
     read,
     write,
     skipUnreachable: args["skip-unreachable"],
     existing: await contextNamesOf(args),
-    log: (line) => tell(inLine(line)),
+    log: (line) => log(escapeLine(line)),
   });
   if ("reports" in result && result.reports.length === 0) {
-    tell(`no cluster that was read is configured for ${inLine([...names].join(", "))}`);
+    log(`no cluster that was read is configured for ${escapeLine([...names].join(", "))}`);
   }
   // What a cluster that leaves still has of the others is no part of the mesh that --wait waits for.
   const staying = sources.filter(({ source }) => !result.leaving.includes(source));

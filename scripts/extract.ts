@@ -1,14 +1,16 @@
 /** `extract-secret`: cluster -> file. */
-import { ADDRESS_TYPES, type AddressType } from "../lib/cluster/endpoint.ts";
-import { parseServerName } from "../lib/cluster/server-certificate.ts";
-import { EXTRACT_DEFAULTS, extract } from "../lib/exchange/extract.ts";
-import { writePrivately } from "../lib/exchange/private-file.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
+
+import { parseServerName } from "../lib/cilium/server-names.ts";
+import { ADDRESS_TYPES, type AddressType } from "../lib/extract/endpoint.ts";
+import { EXTRACT_DEFAULTS, extract } from "../lib/extract/extract.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
-import { type Arguments, type Command, clusterOptions, duration, runnable } from "./cli.ts";
-import { toStdout } from "./streams.ts";
-import { addressesOf, connectFor, contextsOf } from "./targets.ts";
-import { note, warn, warnOfKey } from "./terminal.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
+import { writePrivately } from "../lib/util/private-file.ts";
+import { addressesOf, connectFor, contextsOf } from "./cli/clusters.ts";
+import { duration } from "./cli/duration.ts";
+import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
+import { toStdout } from "./cli/streams.ts";
+import { note, warn, warnOfKey } from "./cli/terminal.ts";
 
 const options = {
   context: { type: "string", describe: "context of the cluster; else the current one", completes: "contexts" },

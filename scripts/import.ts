@@ -1,12 +1,13 @@
 /** `import-secrets`: files -> clusters. */
-import { readPeers } from "../lib/exchange/files.ts";
-import { importPeers } from "../lib/exchange/import.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
+
+import { importPeers } from "../lib/import/import.ts";
+import { readPeers } from "../lib/import/peer-files.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
 import { describeCall } from "./cli/call.ts";
-import { type Arguments, type Command, clusterOptions, runnable } from "./cli.ts";
-import { addressesOf, targetsOf } from "./targets.ts";
-import { carryingOut, dryRunOf, print, writingOptions } from "./writing.ts";
+import { addressesOf, targetsOf } from "./cli/clusters.ts";
+import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
+import { dryRunOf, importHooks, print, writingOptions } from "./cli/writing.ts";
 
 const options = {
   context: {
@@ -72,7 +73,7 @@ async function runImport(args: Arguments<typeof options>, program: string): Prom
   check(args, paths, endpoints);
   const dryRun = dryRunOf(args);
   const asks = process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
-  const { hooks, end } = carryingOut(args, dryRun, {
+  const { hooks, end } = importHooks(args, dryRun, {
     question: "Write this",
     always: false,
     asks,

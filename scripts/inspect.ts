@@ -1,13 +1,14 @@
 /** `clustermesh-secrets inspect`: would it connect, where to, and until when? Offline. */
-import { readPeers } from "../lib/exchange/files.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { readPeers } from "../lib/import/peer-files.ts";
 import { inspectPeers } from "../lib/peer/inspect.ts";
-import { showInspection } from "../lib/show/inspect.ts";
-import { styleFor } from "../lib/show/style.ts";
+import { showInspection } from "../lib/render/inspect.ts";
+import { styleFor } from "../lib/render/style.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
 import { describeCall } from "./cli/call.ts";
-import { type Arguments, type Command, durationInDays, runnable } from "./cli.ts";
-import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./report.ts";
-import { toStdout } from "./streams.ts";
+import { durationInDays } from "./cli/duration.ts";
+import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./cli/report.ts";
+import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import { toStdout } from "./cli/streams.ts";
 
 const options = {
   filename: {

@@ -1,12 +1,13 @@
 /** Starts a command. Help and completion, which the build knows beforehand, are answered without loading it. */
-import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { harmless } from "../lib/show/style.ts";
+
+import { escapeControlChars } from "../lib/render/style.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
 import { complete } from "./cli/complete.ts";
 import { HELP_WIDTH } from "./cli/option.ts";
+import { readPrerendered } from "./cli/prerendered.ts";
+import { endWith, guardStreams, toStdout } from "./cli/streams.ts";
+import { log, style, version } from "./cli/terminal.ts";
 import { commands } from "./commands.ts";
-import { readPrerendered } from "./prerendered.ts";
-import { endWith, guardStreams, toStdout } from "./streams.ts";
-import { style, tell, version } from "./terminal.ts";
 
 /** What a shell writes before the words that it wants completed. */
 export const COMPLETE = "__complete";
@@ -36,7 +37,7 @@ async function printed(text: () => string | Promise<string>): Promise<number> {
     return EXIT.done;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    tell(`${style.red("error")}: ${harmless(error.message)}`);
+    log(`${style.red("error")}: ${escapeControlChars(error.message)}`);
     return error.exitCode;
   }
 }

@@ -1,7 +1,7 @@
 /** Run by the build: works out what the programs know without loading a command. */
 import type { Grammar } from "./cli/option.ts";
+import type { Prerendered } from "./cli/prerendered.ts";
 import { commands, programNames } from "./commands.ts";
-import type { Prerendered } from "./prerendered.ts";
 
 /** The help text of every command by each of its names, and what there is to complete of it. */
 export async function prerender(): Promise<Prerendered> {

@@ -1,12 +1,12 @@
 /** `clustermesh-secrets rotate`: a cluster's new certificates to its importers. */
-import { readText } from "../lib/exchange/files.ts";
+import { readText } from "../lib/import/peer-files.ts";
 import { rotate } from "../lib/mesh/rotate.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { inLine } from "../lib/show/style.ts";
-import { type Arguments, type Command, runnable } from "./cli.ts";
-import { meshOptions, sourcesOf, working } from "./mesh.ts";
-import { contextNamesOf } from "./targets.ts";
-import { tell } from "./terminal.ts";
+import { escapeLine } from "../lib/render/style.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
+import { contextNamesOf } from "./cli/clusters.ts";
+import { meshOptions, prepareRun, sourcesOf } from "./cli/mesh-arguments.ts";
+import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import { log } from "./cli/terminal.ts";
 
 const options = {
   trust: {
@@ -41,17 +41,17 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
   const sources = await sourcesOf(args, []);
   const own = trust === undefined ? await sourcesOf({ ...args, ...NO_OTHERS }, [name]) : [];
   const importers = sources.filter(({ source }) => source !== name);
-  const { read, write, finish } = working(args, "Write these certificates");
+  const { read, write, finish } = prepareRun(args, "Write these certificates");
   const result = await rotate(name, own[0], importers, {
     read,
     write,
     skipUnreachable: args["skip-unreachable"],
     trust,
     existing: await contextNamesOf(args),
-    tell: (line) => tell(inLine(line)),
+    tell: (line) => log(escapeLine(line)),
   });
   if ("reports" in result && result.reports.length + result.left.length === 0) {
-    tell(`no cluster that was read is configured for ${inLine(name)}`);
+    log(`no cluster that was read is configured for ${escapeLine(name)}`);
   }
   return finish(result, [...own, ...importers], again);
 }

@@ -1,10 +1,10 @@
 /** `clustermesh-secrets sandbox`: keeps the embedded clusters up. */
 import { once } from "node:events";
-import { EXIT } from "../lib/peer/errors.ts";
+import { enumerate } from "../lib/render/style.ts";
 import { servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
-import { enumerate } from "../lib/show/style.ts";
-import { type Arguments, type Command, runnable } from "./cli.ts";
-import { style, tell } from "./terminal.ts";
+import { EXIT } from "../lib/util/errors.ts";
+import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import { log, style } from "./cli/terminal.ts";
 
 const options = {
   clusters: {
@@ -36,8 +36,8 @@ async function runSandbox({ clusters: count, "shared-ca": sharedCa, csi }: Argum
   const stopped = Promise.race(["SIGINT", "SIGTERM", "SIGHUP"].map((signal) => once(process, signal)));
   process.stdout.write(`export KUBECONFIG=${sandbox.kubeconfig}\n`);
   const contexts = sandbox.clusters.map(({ description: { name, version } }) => `${name} (Cilium ${version})`);
-  tell(`${style.bold("contexts")}: ${enumerate(contexts)}`);
-  tell(style.dim("up until Ctrl-C"));
+  log(`${style.bold("contexts")}: ${enumerate(contexts)}`);
+  log(style.dim("up until Ctrl-C"));
   await stopped;
   await sandbox.stop();
   return EXIT.done;

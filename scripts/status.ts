@@ -2,14 +2,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MeshStatus, meshStatus } from "../lib/mesh/status.ts";
 import { findingsOf, reportOf } from "../lib/mesh/status-report.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
-import { showMermaid, showStatus } from "../lib/show/status.ts";
-import { styleFor } from "../lib/show/style.ts";
-import { type Arguments, type Command, clusterOptions, duration, durationInDays, runnable } from "./cli.ts";
-import { detailsOption, expiresWithinOption, failOnOption, fails, printDocument } from "./report.ts";
-import { isUnread, toStdout } from "./streams.ts";
-import { addressesOf, clustersOf } from "./targets.ts";
-import { style, tell } from "./terminal.ts";
+import { showMermaid, showStatus } from "../lib/render/status.ts";
+import { styleFor } from "../lib/render/style.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
+import { addressesOf, clustersOf } from "./cli/clusters.ts";
+import { duration, durationInDays } from "./cli/duration.ts";
+import { detailsOption, expiresWithinOption, failOnOption, fails, printDocument } from "./cli/report.ts";
+import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
+import { isUnread, toStdout } from "./cli/streams.ts";
+import { log, style } from "./cli/terminal.ts";
 
 /** How long until it looks again, with --wait and --watch, in milliseconds. */
 const INTERVAL = 2_000;
@@ -82,7 +83,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
       print(status, args);
     } else {
       const line = progress(status);
-      if (line !== told) tell(style.dim(line));
+      if (line !== told) log(style.dim(line));
       told = line;
     }
     await sleep(INTERVAL);
@@ -93,7 +94,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (unread) return EXIT.failed;
   if (isGood(status, args)) return EXIT.done;
   if (!args.wait) return EXIT.findings;
-  tell(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
+  log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
   return EXIT.failed;
 }
 

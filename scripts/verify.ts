@@ -1,21 +1,23 @@
 /** `clustermesh-secrets verify`: is it true, seen from here? */
-import { readPeers, readText } from "../lib/exchange/files.ts";
+import { readPeers, readText } from "../lib/import/peer-files.ts";
 import { ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
 import { peerExpiryRemedy } from "../lib/mesh/pairs.ts";
-import { EXIT, UserError } from "../lib/peer/errors.ts";
+import { checkNodeLocal } from "../lib/peer/checks/endpoint.ts";
+import { checkPeer } from "../lib/peer/checks/peer.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
-import type { ClientCertificate } from "../lib/peer/peer.ts";
-import { checkNodeLocal, checkPeer, type SourcedPeer } from "../lib/peer/rules.ts";
+import type { ClientCertificate, SourcedPeer } from "../lib/peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers, skippedProbe } from "../lib/probe/probe.ts";
-import { sharedFindings, showFindings } from "../lib/show/findings.ts";
-import { harmless, inLine, styleFor } from "../lib/show/style.ts";
-import { showProbe, showSum } from "../lib/show/verify.ts";
+import { sharedFindings, showFindings } from "../lib/render/findings.ts";
+import { escapeControlChars, escapeLine, styleFor } from "../lib/render/style.ts";
+import { showProbe, showSum } from "../lib/render/verify.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
 import { describeCall } from "./cli/call.ts";
-import { type Arguments, type Command, clusterOptions, duration, durationInDays, runnable } from "./cli.ts";
-import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./report.ts";
-import { toStdout } from "./streams.ts";
-import { addressesOf, connectFor, contextsOf } from "./targets.ts";
-import { style, tell, warn } from "./terminal.ts";
+import { addressesOf, connectFor, contextsOf } from "./cli/clusters.ts";
+import { duration, durationInDays } from "./cli/duration.ts";
+import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./cli/report.ts";
+import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
+import { toStdout } from "./cli/streams.ts";
+import { log, style, warn } from "./cli/terminal.ts";
 
 const options = {
   context: {
@@ -109,7 +111,7 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
     if (shared.size > 0) lines.push(...showFindings([...shared], onStdout), "");
     if (probes.length > 0) lines.push(showSum(probes, onStdout));
     toStdout(lines.map((line) => `${line}\n`).join(""));
-    showFindings(findings, style).forEach(tell);
+    showFindings(findings, style).forEach(log);
   }
   if (unreadable) return EXIT.refused;
   if (failed) return EXIT.failed;
@@ -134,7 +136,7 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
         return [member];
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
-        tell(`${style.red("error")}: ${inLine(context.name)}: ${harmless(error.message)}`);
+        log(`${style.red("error")}: ${escapeLine(context.name)}: ${escapeControlChars(error.message)}`);
         failed = true;
         return [];
       } finally {

@@ -1,20 +1,20 @@
 /** Connecting clusters with each other, all at once. */
-import { importPeers, type TargetReport } from "../exchange/import.ts";
-import { EXIT, UserError } from "../peer/errors.ts";
+import { importPeers, type TargetReport } from "../import/import.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
-import type { SourcedPeer } from "../peer/rules.ts";
-import { checkExtracted } from "./certificates.ts";
-import { peersOf } from "./member.ts";
+import type { SourcedPeer } from "../peer/peer.ts";
+import { EXIT, UserError } from "../util/errors.ts";
+import type { MemberSource } from "./member.ts";
 import {
   asTarget,
   forbidden,
   type OpenMember,
+  peersOf,
   type ReadOptions,
   readEach,
   readMembers,
   type WriteOptions,
-} from "./members.ts";
-import type { MemberSource } from "./status.ts";
+} from "./member.ts";
+import { checkExtracted } from "./own-certificates.ts";
 
 export interface ConnectOptions {
   read: Omit<ReadOptions, "forExtract">;
@@ -92,7 +92,7 @@ function clashes(members: readonly OpenMember[]): Finding[] {
  * @param contexts what the kubeconfig leads to, by name.
  * @returns the names of its peers that no context leads to, too; not of those that only a node can reach.
  */
-export async function companions(
+export async function meshMembersOf(
   member: MemberSource,
   contexts: ReadonlyMap<string, MemberSource>,
   options: Omit<ReadOptions, "forExtract">,

@@ -1,9 +1,9 @@
 /** Taking clusters out of others. */
-import { importPeers } from "../exchange/import.ts";
+import { importPeers } from "../import/import.ts";
 import type { MeshResult } from "./connect.ts";
-import { asTarget, forbidden, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import type { MemberSource } from "./member.ts";
+import { asTarget, forbidden, type ReadOptions, readMembers, type WriteOptions } from "./member.ts";
 import { assertKnownPeers, peerNames } from "./peer-names.ts";
-import type { MemberSource } from "./status.ts";
 
 export interface DisconnectOptions {
   read: Omit<ReadOptions, "forExtract">;

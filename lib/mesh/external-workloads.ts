@@ -1,12 +1,13 @@
 /** What status tells of external workloads. */
-import type { KubernetesApi } from "../cluster/api.ts";
-import { hasExternalWorkloads, workloadCertificate } from "../exchange/external-workload.ts";
-import { PemError, readCertificates } from "../peer/certificate.ts";
-import { checkValidity } from "../peer/check-expiry.ts";
+
+import { hasExternalWorkloads, workloadCertificate } from "../extract/external-workload.ts";
+import type { KubernetesApi } from "../kube/api.ts";
+import { checkValidity } from "../peer/checks/validity.ts";
 import { type Finding, finding } from "../peer/findings.ts";
-import { shellQuote } from "../peer/shell.ts";
-import type { JudgeOptions } from "./certificates.ts";
+import { shellQuote } from "../util/shell.ts";
+import { PemError, readCertificates } from "../x509/pem.ts";
 import type { Member } from "./member.ts";
+import type { JudgeOptions } from "./own-certificates.ts";
 
 /** What is wrong with the certificate that external workloads come with, where there is one. */
 export async function externalWorkloads(

@@ -2,15 +2,22 @@
  * Pairs of clusters, an importer and its peer each: whether what stands in the importer is what an import of the peer
  * would write now. The import's own plan is asked, so that the two cannot differ. Pure.
  */
-import type { Outcome } from "../exchange/merge.ts";
-import { type Plan, type PlanOptions, plan } from "../exchange/plan.ts";
-import { homeOf, isEndpointGiven, isMisplaced, readStanding, type Standing } from "../exchange/standing.ts";
-import { planUsers } from "../exchange/users-change.ts";
-import { parseEndpoint } from "../peer/address.ts";
+
+import {
+  type ExistingConfig,
+  isEndpointGiven,
+  isMisplaced,
+  readExistingConfig,
+  secretHolding,
+} from "../import/plan/existing.ts";
+import type { Outcome } from "../import/plan/merge-secret.ts";
+import { type Plan, type PlanOptions, plan } from "../import/plan/plan.ts";
+import { planUsers } from "../import/plan/users.ts";
 import { recordedFacts } from "../peer/annotations.ts";
-import { certificateUser, overlap } from "../peer/certificate.ts";
+import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
+import { unknownId } from "../peer/checks/mesh.ts";
+import { checkPeer } from "../peer/checks/peer.ts";
 import { describeEndpoint } from "../peer/etcd-config.ts";
-import type { CertificateFact } from "../peer/expiry.ts";
 import {
   dedupeFindings,
   type Finding,
@@ -18,13 +25,16 @@ import {
   finding,
   type Place,
   type RemedyTemplate,
-  told,
+  redact,
 } from "../peer/findings.ts";
-import { KVSTOREMESH_SECRET, type Peer } from "../peer/peer.ts";
-import { checkLoopbackAddresses, checkPeer, type SourcedPeer, unknownId } from "../peer/rules.ts";
-import { shellQuote } from "../peer/shell.ts";
-import { expiryRemedy, type JudgeOptions } from "./certificates.ts";
-import { type Member, ownOf, peersOf, type Seen } from "./member.ts";
+import { KVSTOREMESH_SECRET, type Peer, type SourcedPeer } from "../peer/peer.ts";
+import { parseEndpoint } from "../util/address.ts";
+import { shellQuote } from "../util/shell.ts";
+import { haveCertificateInCommon } from "../x509/chain.ts";
+import type { CertificateFact } from "../x509/expiry.ts";
+import { certificateUser } from "../x509/names.ts";
+import { type ExtractedMember, type Member, ownOf, peersOf } from "./member.ts";
+import { expiryRemedy, type JudgeOptions } from "./own-certificates.ts";
 
 /** `missing`: the importer is not configured for this peer; `node-local`: only a node can reach it, and that is no fault. */
 export type PairState = "ok" | "warning" | "error" | "missing" | "node-local";
@@ -78,15 +88,15 @@ const OF_INTEREST: FindingCode[] = [
 
 const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
 
-export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pair[] {
+export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
-  const existing = new Map(members.map((member) => [member, readStanding(member.target, [])]));
+  const existing = new Map(members.map((member) => [member, readExistingConfig(member.target, [])]));
   const lacked = usersLacked(members);
   const importersOf = (peer: string) =>
     members.filter((one) => existing.get(one)?.names.has(peer)).map(({ source }) => source);
   return members.flatMap((importer) => {
     const own = importer.target.facts.name ?? importer.source;
-    const standing = existing.get(importer) ?? readStanding(importer.target, []);
+    const standing = existing.get(importer) ?? readExistingConfig(importer.target, []);
     const names = new Set([...byName.keys(), ...standing.names]);
     names.delete(own);
     const judge = judgeOf(importer, standing, byName, importersOf, lacked, options);
@@ -96,7 +106,7 @@ export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pai
       const back = other && existing.get(other);
       const pair: Pair = {
         importer: importer.source,
-        peer: told(peer),
+        peer: redact(peer),
         context: other?.source,
         id: other ? other.target.facts.id : recordedFacts(standing.records.get(peer)).id,
         configured,
@@ -116,12 +126,18 @@ export function judgePairs(members: readonly Seen[], options: JudgeOptions): Pai
 }
 
 /** That a peer which only a node can reach is where kvstoremesh reads, as earlier versions of `--migrate` moved it. */
-function misplaced({ source }: Seen, name: string): Finding {
+function misplaced({ source }: ExtractedMember, name: string): Finding {
   const message = `${name} is only reachable from a node, and configured in ${KVSTOREMESH_SECRET}, where nothing reaches it`;
   return finding("node-local-misplaced", { source, key: name }, message, migrateCommand(source));
 }
 
-function lacking(importer: Seen, own: string, peer: string, other: Seen, reverse: boolean): Finding[] {
+function lacking(
+  importer: ExtractedMember,
+  own: string,
+  peer: string,
+  other: ExtractedMember,
+  reverse: boolean,
+): Finding[] {
   const place = { source: importer.source, key: peer };
   const contexts = { peer: shellQuote(other.source), importer: shellQuote(importer.source) };
   if (reverse) {
@@ -151,11 +167,11 @@ function importCommand(peer: string, importer: string): RemedyTemplate {
 
 /** Judges the peers that one importer is configured for. */
 function judgeOf(
-  importer: Seen,
-  standing: Standing,
-  byName: ReadonlyMap<string, Seen>,
+  importer: ExtractedMember,
+  standing: ExistingConfig,
+  byName: ReadonlyMap<string, ExtractedMember>,
   importersOf: (peer: string) => string[],
-  lacked: (member: Seen) => ReadonlySet<string>,
+  lacked: (member: ExtractedMember) => ReadonlySet<string>,
   { now, expiresWithin }: JudgeOptions,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
@@ -195,7 +211,7 @@ function judgeOf(
     } else if (!other.peer || !stands) {
       // That it cannot be extracted is said of the cluster.
     } else {
-      const before = homeOf(standing, name)?.entries.get(name)?.peer;
+      const before = secretHolding(standing, name)?.entries.get(name)?.peer;
       const outcome = planned.outcomes.get(name);
       if (before && isEndpointGiven(standing, name))
         findings.push(...givenAddressesGone(before, other, importer, place));
@@ -214,7 +230,7 @@ function judgeOf(
       }
     }
     const anew = migrated.outcomes.get(name);
-    const moves = anew === "moved" || (anew === "held" && homeOf(standing, name) !== standing.remote);
+    const moves = anew === "moved" || (anew === "held" && secretHolding(standing, name) !== standing.remote);
     // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
     if (!moves) {
       const missing = aliasesMissing(migrated, stands?.peer, place);
@@ -230,7 +246,7 @@ function judgeOf(
 
 const isNew = (outcome: Outcome | undefined) => outcome !== undefined && outcome !== "unchanged" && outcome !== "held";
 
-function leftByUpgrade({ source, target }: Seen, name: string): Finding {
+function leftByUpgrade({ source, target }: ExtractedMember, name: string): Finding {
   return finding(
     "upgrade-left",
     { source, key: name },
@@ -244,7 +260,12 @@ function migrateCommand(importer: string): RemedyTemplate {
 }
 
 /** Whether a peer is looked for elsewhere than its cluster says now. */
-function endpointStale(before: Peer, { peer: now, source: from, installation }: Seen, importer: Seen, place: Place) {
+function endpointStale(
+  before: Peer,
+  { peer: now, source: from, installation }: ExtractedMember,
+  importer: ExtractedMember,
+  place: Place,
+) {
   if (!now) return [];
   const remedy = importCommand(from, importer.source);
   const urls = (peer: Peer) => [...peer.endpoints].sort().join(", ");
@@ -264,8 +285,8 @@ function endpointStale(before: Peer, { peer: now, source: from, installation }: 
  */
 function givenAddressesGone(
   before: Peer,
-  { peer: now, installation, source: from }: Seen,
-  importer: Seen,
+  { peer: now, installation, source: from }: ExtractedMember,
+  importer: ExtractedMember,
   place: Place,
 ) {
   const gone = addressesGone(before, nodeAddresses(installation));
@@ -287,12 +308,17 @@ function addressesGone(before: Peer, serving: readonly string[]): string[] {
   return addressesIn(before).filter((ip) => !serving.includes(ip));
 }
 
-function nodeAddresses(installation: Seen["installation"]): string[] {
+function nodeAddresses(installation: ExtractedMember["installation"]): string[] {
   return installation.nodes().flatMap(({ addresses }) => addresses.map(({ address }) => address));
 }
 
 /** In what way the certificates that stand are not those that would be imported now. */
-function certificatesStale(before: Peer, { peer: now, source: from }: Seen, importer: Seen, place: Place): Finding[] {
+function certificatesStale(
+  before: Peer,
+  { peer: now, source: from }: ExtractedMember,
+  importer: ExtractedMember,
+  place: Place,
+): Finding[] {
   if (!now) return [];
   const findings: Finding[] = [];
   const remedy = importCommand(from, importer.source);
@@ -331,10 +357,12 @@ export function peerExpiryRemedy(
 }
 
 function trusts(before: Peer, now: Peer): boolean {
-  return typeof before.ca !== "object" || typeof now.ca !== "object" || overlap(before.ca.pem, now.ca.pem);
+  return (
+    typeof before.ca !== "object" || typeof now.ca !== "object" || haveCertificateInCommon(before.ca.pem, now.ca.pem)
+  );
 }
 
-function withOwn(peer: Peer, importer: Seen): Peer {
+function withOwn(peer: Peer, importer: ExtractedMember): Peer {
   const { ca, client } = ownOf(importer);
   return {
     ...peer,
@@ -344,16 +372,16 @@ function withOwn(peer: Peer, importer: Seen): Peer {
 }
 
 /** The listed user (`remote-<name>`) as which an importer comes to a peer; undefined where it comes as `remote`. */
-function clientOf(importer: Seen, peer: Peer): string | undefined {
+function clientOf(importer: ExtractedMember, peer: Peer): string | undefined {
   const { client } = withOwn(peer, importer);
   const user = client === "importer" ? undefined : certificateUser(client.cert);
   return user?.startsWith("remote-") ? user : undefined;
 }
 
 /** The users that a member would let in by an import of all others, and does not yet. */
-function usersLacked(members: readonly Seen[]): (member: Seen) => ReadonlySet<string> {
+function usersLacked(members: readonly ExtractedMember[]): (member: ExtractedMember) => ReadonlySet<string> {
   const names = members.flatMap(({ peer }) => peer?.name ?? []);
-  const known = new Map<Seen, ReadonlySet<string>>();
+  const known = new Map<ExtractedMember, ReadonlySet<string>>();
   return (member) => {
     const { target } = member;
     const others = names.filter((name) => name !== target.facts.name);
@@ -374,7 +402,7 @@ function aliasesMissing(plan: Plan, peer: Peer | undefined, place: Place): Findi
 }
 
 /** Workloads that resolve the names of a peer to other addresses than an import would write. */
-function aliasesOutdated(plan: Plan, peer: Peer | undefined, other: Seen, place: Place): Finding[] {
+function aliasesOutdated(plan: Plan, peer: Peer | undefined, other: ExtractedMember, place: Place): Finding[] {
   return workloadsLacking(plan, peer).map(({ workload: { kind, name }, lacks }) =>
     finding(
       "host-alias-missing",

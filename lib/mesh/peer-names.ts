@@ -1,17 +1,17 @@
 /** Names of peers that a person typed, among those that clusters have. */
-import { readStanding } from "../exchange/standing.ts";
-import { addedUsers } from "../exchange/users.ts";
-import { enumerate } from "../peer/enumerate.ts";
-import { EXIT, UserError } from "../peer/errors.ts";
-import { nearestOf } from "../peer/nearest.ts";
-import type { OpenMember } from "./members.ts";
+import { readExistingConfig } from "../import/plan/existing.ts";
+import { addedUsers } from "../import/plan/users.ts";
+import { enumerate } from "../util/enumerate.ts";
+import { EXIT, UserError } from "../util/errors.ts";
+import { suggest } from "../util/nearest.ts";
+import type { OpenMember } from "./member.ts";
 
 /** How many clusters, and peers, are listed for a name that is none of them. */
 const MOST_LISTED = 10;
 
 /** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */
 export function peerNames({ target }: Pick<OpenMember, "target">): string[] {
-  return [...readStanding(target, []).names, ...addedUsers(target.users)];
+  return [...readExistingConfig(target, []).names, ...addedUsers(target.users)];
 }
 
 /**
@@ -30,7 +30,7 @@ export function assertKnownPeers(
   const known = new Set([...peers, ...members.flatMap(({ target }) => target.facts.name ?? []), ...existing]);
   const unknown = [...names].find((name) => !known.has(name));
   if (unknown === undefined) return;
-  const nearest = nearestOf(unknown, peers) ?? nearestOf(unknown, known);
+  const nearest = suggest(unknown, peers) ?? suggest(unknown, known);
   const clusters = enumerate(
     members.map(({ source }) => source),
     MOST_LISTED,

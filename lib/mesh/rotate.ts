@@ -1,18 +1,27 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
-import { describeExternal } from "../cluster/volumes.ts";
-import { importPeers } from "../exchange/import.ts";
-import { isImportedNodeLocal, isNodeLocalPeer, readStanding, standingPeer } from "../exchange/standing.ts";
-import type { Target } from "../exchange/target.ts";
-import { normalizeCa, overlap, PemError, signedBy } from "../peer/certificate.ts";
-import { EXIT, UserError } from "../peer/errors.ts";
+import { describeExternal } from "../cilium/volumes.ts";
+import { importPeers } from "../import/import.ts";
+import { existingPeer, isImportedNodeLocal, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
+import type { Target } from "../import/plan/target.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
-import { checkExtracted } from "./certificates.ts";
+import { EXIT, UserError } from "../util/errors.ts";
+import { haveCertificateInCommon, signedBy } from "../x509/chain.ts";
+import { normalizeCa, PemError } from "../x509/pem.ts";
 import type { MeshResult } from "./connect.ts";
-import { ownOf, peersOf } from "./member.ts";
-import { asTarget, forbidden, type OpenMember, type ReadOptions, readMembers, type WriteOptions } from "./members.ts";
+import type { MemberSource } from "./member.ts";
+import {
+  asTarget,
+  forbidden,
+  type OpenMember,
+  ownOf,
+  peersOf,
+  type ReadOptions,
+  readMembers,
+  type WriteOptions,
+} from "./member.ts";
+import { checkExtracted } from "./own-certificates.ts";
 import { assertKnownPeers } from "./peer-names.ts";
-import type { MemberSource } from "./status.ts";
 
 export interface RotateOptions {
   read: Omit<ReadOptions, "forExtract">;
@@ -54,10 +63,10 @@ export async function rotate(
     for (const member of members.filter((one) => isKept(one, cluster))) {
       options.tell(`${member.source}: skipped ${cluster}: only reachable from a node`);
     }
-    const left = trust === undefined ? [] : configured.flatMap((member) => untold(member, cluster));
+    const left = trust === undefined ? [] : configured.flatMap((member) => untrustedFindings(member, cluster));
     const concerned = configured.filter(({ source }) => !left.some((one) => one.source === source));
     if (rotated?.peer)
-      for (const member of concerned) options.tell(`${member.source}: ${outlook(member, rotated, cluster)}`);
+      for (const member of concerned) options.tell(`${member.source}: ${rotationImpact(member, rotated, cluster)}`);
     const fresh = rotated?.peer;
     const now = options.write.plan.now;
     const findings = [...(options.skipUnreachable ? [] : unread), ...(rotated ? checkExtracted(rotated, now) : [])];
@@ -85,17 +94,17 @@ function standingOf({ target }: OpenMember, cluster: string): Peer | undefined {
 }
 
 function standing(target: Target, cluster: string): Peer | undefined {
-  const existing = readStanding(target, []);
+  const existing = readExistingConfig(target, []);
   if (!isImportedNodeLocal(existing, cluster)) {
     return peersOf({ target }, existing).peers.find(({ peer }) => peer.name === cluster)?.peer;
   }
-  const one = standingPeer(target, existing, cluster);
+  const one = existingPeer(target, existing, cluster);
   return "peer" in one ? one.peer : undefined;
 }
 
 /** Whether somebody else configured the cluster as a peer that only a node can reach: an import would leave it as it is. */
 function isKept({ target }: OpenMember, cluster: string): boolean {
-  const existing = readStanding(target, []);
+  const existing = readExistingConfig(target, []);
   return isNodeLocalPeer(existing, cluster) && !isImportedNodeLocal(existing, cluster);
 }
 
@@ -115,7 +124,7 @@ function withCa(before: string, trust: string): string {
 }
 
 /** A finding about an importer that would no longer trust what it trusts now, if a new CA were written for it. */
-function untold({ source, target }: OpenMember, cluster: string): Finding[] {
+function untrustedFindings({ source, target }: OpenMember, cluster: string): Finding[] {
   const before = standing(target, cluster);
   if (!before || trustedCa(before, target.common?.ca) !== undefined) return [];
   const { external } = target.common ?? {};
@@ -130,7 +139,7 @@ function untold({ source, target }: OpenMember, cluster: string): Finding[] {
 }
 
 /** How an importer gets over the change: of both sides, each has to take what the other shows, before and after. */
-function outlook(importer: OpenMember, rotated: OpenMember, cluster: string): string {
+function rotationImpact(importer: OpenMember, rotated: OpenMember, cluster: string): string {
   const before = standing(importer.target, cluster);
   if (!before || !rotated.peer) return "is not configured for it";
   const own = ownOf(importer);
@@ -140,7 +149,7 @@ function outlook(importer: OpenMember, rotated: OpenMember, cluster: string): st
   const server = rotated.installation.ca;
   // Undefined where one of the two cannot be read.
   const accepted = client === undefined || now === undefined ? undefined : signedBy(client, now);
-  const trusts = trusted === undefined || server === undefined ? undefined : overlap(trusted, server);
+  const trusts = trusted === undefined || server === undefined ? undefined : haveCertificateInCommon(trusted, server);
   if (accepted && trusts) return `stays connected with ${cluster}: it reconnects at most once`;
   if (accepted !== false && trusts !== false) {
     const hidden = client === undefined || trusted === undefined ? importer : rotated;

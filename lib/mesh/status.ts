@@ -1,33 +1,24 @@
-/** The state of a mesh: what each cluster tells of itself and of its peers, put together. */
+/** The state of a mesh: what each cluster says of itself and of its peers, put together. */
 import type { V1Pod } from "@kubernetes/client-node";
-import type { KubernetesApi } from "../cluster/api.ts";
-import { distinct } from "../cluster/distinct.ts";
-import { limited } from "../cluster/limited.ts";
-import { isReady, waitingFor } from "../cluster/waiting.ts";
-import { EXTRACT_DEFAULTS, peerOf } from "../exchange/extract.ts";
-import { UserError } from "../peer/errors.ts";
-import type { CertificateFact } from "../peer/expiry.ts";
-import { type Finding, finding, told } from "../peer/findings.ts";
+import { isReady, waitingFor } from "../cilium/waiting.ts";
+import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
+import type { KubernetesApi } from "../kube/api.ts";
+import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
+import { bothValues } from "../peer/checks/mesh.ts";
+import { type Finding, finding, redact } from "../peer/findings.ts";
 import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
-import { bothValues, checkLoopbackAddresses } from "../peer/rules.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
-import { type CertificateStatus, checkOwnCertificates, describeCertificates } from "./certificates.ts";
+import { limitConcurrency } from "../util/concurrency.ts";
+import { dedupe } from "../util/dedupe.ts";
+import { UserError } from "../util/errors.ts";
+import type { CertificateFact } from "../x509/expiry.ts";
 import { externalWorkloads } from "./external-workloads.ts";
-import { ownOf, peersOf, readMember, type Seen } from "./member.ts";
+import { type ExtractedMember, type MemberSource, ownOf, peersOf, readMember } from "./member.ts";
+import { type CertificateStatus, checkOwnCertificates, describeCertificates } from "./own-certificates.ts";
 import { judgePairs, type Pair, peerExpiryRemedy } from "./pairs.ts";
 
 /** How many clusters are read at a time. */
 const PARALLEL = 16;
-
-/** A cluster to look at. */
-export interface MemberSource {
-  /** Its context. */
-  source: string;
-  /** What else the kubeconfig calls it: other contexts for the same server, and their entries of clusters. */
-  names?: readonly string[];
-  /** Starts to connect; throws a UserError where its context leads nowhere. */
-  open(): KubernetesApi;
-}
 
 export interface StatusOptions {
   namespace?: string | undefined;
@@ -84,10 +75,10 @@ export interface MeshStatus {
  * @throws what is no UserError.
  */
 export async function meshStatus(sources: readonly MemberSource[], options: StatusOptions): Promise<MeshStatus> {
-  const enter = limited(PARALLEL);
+  const enter = limitConcurrency(PARALLEL);
   const read = await Promise.all(sources.map((source) => enter(() => look(source, options))));
   const clusters = read.map(({ status }) => status);
-  const once = distinct(
+  const once = dedupe(
     read.filter(isRead),
     ({ member }) => member.target.identity,
     (same, { status }) => {
@@ -127,7 +118,7 @@ function withoutRepeated(clusters: readonly ClusterStatus[], pairs: readonly Pai
 
 interface Look {
   status: ClusterStatus;
-  member?: Seen;
+  member?: ExtractedMember;
 }
 
 function isRead(look: Look): look is Required<Look> {
@@ -231,23 +222,23 @@ function clash(clusters: readonly ClusterStatus[]): void {
 }
 
 async function probeAll(
-  members: readonly Seen[],
+  members: readonly ExtractedMember[],
   pairs: readonly Pair[],
   options: Omit<ProbeOptions, "own" | "remedyFor">,
-): Promise<[Seen, PeerProbe[]][]> {
+): Promise<[ExtractedMember, PeerProbe[]][]> {
   // gRPC is loaded only where somebody is asked by it.
   const { PARALLEL: PROBES, probePeers, skippedProbe } = await import("../probe/probe.ts");
-  const enter = limited(PROBES);
+  const enter = limitConcurrency(PROBES);
   const byName = new Map(members.map((member) => [member.target.facts.name, member]));
   return Promise.all(
-    members.map(async (member): Promise<[Seen, PeerProbe[]]> => {
+    members.map(async (member): Promise<[ExtractedMember, PeerProbe[]]> => {
       const own: { ca?: string | undefined; client?: ClientCertificate | undefined } = ownOf(member);
       const remedyFor = (peer: Peer, certificate: CertificateFact) =>
         peerExpiryRemedy(peer, certificate, {
           ...options,
           importer: member,
           importers: pairs
-            .filter((one) => one.configured && one.peer === told(peer.name))
+            .filter((one) => one.configured && one.peer === redact(peer.name))
             .map(({ importer }) => importer),
           owner: byName.get(peer.name),
         });

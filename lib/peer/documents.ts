@@ -1,11 +1,11 @@
 /** Texts of files as Secrets: JSON or YAML, one object, a List or several documents. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
+import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "../util/yaml.ts";
 import { type Finding, finding } from "./findings.ts";
-import { type Call, DEFAULT_CALL, type Foreign, foreignFinding } from "./foreign.ts";
-import { recognizeTemplate } from "./foreign-content.ts";
-import { recognizeObject } from "./foreign-objects.ts";
-import { recognizeSops } from "./sops.ts";
-import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "./yaml.ts";
+import { recognizeTemplate } from "./foreign/content.ts";
+import { type Call, DEFAULT_CALL, type Foreign, foreignFinding } from "./foreign/foreign.ts";
+import { recognizeObject } from "./foreign/objects.ts";
+import { recognizeSops } from "./foreign/sops.ts";
 
 /** A file of more bytes than this is not read: a Secret holds one megabyte. */
 export const MAX_FILE_BYTES = 64 * 1_048_576;

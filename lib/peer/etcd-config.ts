@@ -1,8 +1,8 @@
 /** The etcd client config: what Cilium reads for one remote cluster. Pure. */
 import { stringify } from "yaml";
-import { compareAddresses, isAddress, parseEndpoint } from "./address.ts";
+import { compareAddresses, isAddress, parseEndpoint } from "../util/address.ts";
+import { YamlError, yamlDocuments } from "../util/yaml.ts";
 import type { HostAlias } from "./peer.ts";
-import { YamlError, yamlDocuments } from "./yaml.ts";
 
 export interface EtcdConfig {
   endpoints: string[];

@@ -1,5 +1,5 @@
 /** Findings: what would keep a peer from connecting, each with a code that does not change. One list for every command. */
-import type { CertificateFact } from "./expiry.ts";
+import type { CertificateFact } from "../x509/expiry.ts";
 
 export type Severity = "error" | "warning";
 
@@ -162,16 +162,16 @@ export function finding(
 ): Finding {
   const template = typeof remedy === "object" ? redactedTemplate(remedy) : undefined;
   // Of a template only the values are others' words: a command of ours is never cut.
-  const text = template ? fillTemplate(template) : typeof remedy === "string" ? told(remedy) : undefined;
+  const text = template ? fillTemplate(template) : typeof remedy === "string" ? redact(remedy) : undefined;
   return {
     code,
     severity: FINDING_CODES[code],
-    source: oneLine(source),
-    key: key === undefined ? undefined : told(key),
-    message: told(message),
+    source: truncateLine(source),
+    key: key === undefined ? undefined : redact(key),
+    message: redact(message),
     remedy: text,
     ...(template && { remedyTemplate: template }),
-    ...(clusters && { clusters: [told(clusters[0]), told(clusters[1])] }),
+    ...(clusters && { clusters: [redact(clusters[0]), redact(clusters[1])] }),
     ...(existing && { existing }),
     ...(data && { data: redactedValues(data) }),
     ...(certificate && { certificate }),
@@ -188,7 +188,7 @@ function redactedTemplate({ template, values }: RemedyTemplate): RemedyTemplate 
 }
 
 function redactedValues(values: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, told(value)]));
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, redact(value)]));
 }
 
 /**
@@ -207,20 +207,20 @@ export function dedupeFindings(findings: readonly Finding[]): Finding[] {
   return [...found.values()];
 }
 
-/** What others wrote, as it may be told: {@link oneLine}, and {@link withoutKeys}. */
-export function told(text: string): string {
-  return oneLine(withoutKeys(text));
+/** What others wrote, as it may be told: {@link truncateLine}, and {@link redactKeys}. */
+export function redact(text: string): string {
+  return truncateLine(redactKeys(text));
 }
 
 /** A text without line breaks, of which at most 300 characters are left, from its beginning and its end. */
-export function oneLine(text: string): string {
+export function truncateLine(text: string): string {
   const line = text.replace(/\r\n|[\n\v\f\r\u0085\u2028\u2029]/g, "\\n");
   if (line.length <= 300) return line;
   return `${line.slice(0, 180)}… (${(line.length - 260).toLocaleString("en")} more characters) …${line.slice(-80)}`;
 }
 
 /** A text in which PEM blocks and long runs of base64, with the lines that go on with them, are told by their length. */
-export function withoutKeys(text: string): string {
+export function redactKeys(text: string): string {
   const length = (run: string) => `(${run.length} characters)`;
   return text
     .replace(/-----BEGIN [\s\S]*?(?:-----END [^-]*-----|$)/g, length)

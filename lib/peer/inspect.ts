@@ -1,23 +1,15 @@
 /** What a file says of its peers, for a person who asks whether it would connect. Pure: the clock is an argument. */
 import type { X509Certificate } from "node:crypto";
-import { parseEndpoint } from "./address.ts";
-import {
-  commonName,
-  covers,
-  keyFits,
-  nameOf,
-  PemError,
-  readCertificates,
-  readPrivateKey,
-  subjectAltNames,
-  validity,
-} from "./certificate.ts";
-import { type Expiry, expiryOf, formatDate } from "./expiry.ts";
-import { dedupeFindings, type Finding, type FindingCode, oneLine, told } from "./findings.ts";
+import { parseEndpoint } from "../util/address.ts";
+import { type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
+import { commonName, covers, formatName, subjectAltNames } from "../x509/names.ts";
+import { keyFits, PemError, readCertificates, readPrivateKey, validity } from "../x509/pem.ts";
+import { checkLoopbackAddresses } from "./checks/endpoint.ts";
+import { checkTogether } from "./checks/mesh.ts";
+import { dedupeFindings, type Finding, type FindingCode, redact, truncateLine } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { isNodeLocal } from "./node-local.ts";
-import type { Peer } from "./peer.ts";
-import { checkLoopbackAddresses, checkTogether, type SourcedPeer } from "./rules.ts";
+import type { Peer, SourcedPeer } from "./peer.ts";
 
 /** What is public of a certificate. */
 export interface CertificateReport extends Expiry {
@@ -45,7 +37,7 @@ export interface EndpointReport {
  */
 export type Verdict = "connects" | "warnings" | "default-certificates" | "node-local" | "fails";
 
-/** Its texts are {@link told}: they hold no key, wherever in the file one stands. */
+/** Its texts are {@link redact}: they hold no key, wherever in the file one stands. */
 export interface PeerReport {
   name: string;
   source: string;
@@ -84,10 +76,10 @@ export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Find
   const byPeer = new Map<string, Finding[]>();
   const others: Finding[] = [];
   // As findings call them.
-  for (const { peer } of peers) byPeer.set(told(peer.name), []);
+  for (const { peer } of peers) byPeer.set(redact(peer.name), []);
   for (const one of all) ((one.key === undefined ? undefined : byPeer.get(one.key)) ?? others).push(one);
   const reports = peers.map((sourced) => {
-    const name = told(sourced.peer.name);
+    const name = redact(sourced.peer.name);
     const own = byPeer.get(name) ?? [];
     // A symmetric finding stands in the report of one of the two, and holds for both.
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
@@ -121,16 +113,16 @@ function reportOf(
   const leaf = chain?.[0];
   const user = leaf && commonName(leaf);
   return {
-    name: told(name),
-    source: oneLine(source),
+    name: redact(name),
+    source: truncateLine(source),
     layout,
     id: facts.id,
-    version: facts.version === undefined ? undefined : told(facts.version),
+    version: facts.version === undefined ? undefined : redact(facts.version),
     endpoints: endpointsOf(peer),
     ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem) ?? []).map((one) => describe(one, now)),
     client: client === "importer" ? client : leaf && describe(leaf, now),
     keyFits: client === "importer" || !leaf ? undefined : fits(client.key, leaf),
-    user: user === undefined ? undefined : told(user),
+    user: user === undefined ? undefined : redact(user),
     findings,
   };
 }
@@ -146,8 +138,8 @@ function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): 
   return endpoints.map((url) => {
     const host = parseEndpoint(url)?.host;
     return {
-      url: told(url),
-      addresses: (hostAliases.find(({ hostname }) => hostname === host)?.ips ?? []).map(told),
+      url: redact(url),
+      addresses: (hostAliases.find(({ hostname }) => hostname === host)?.ips ?? []).map(redact),
       covered: serverNames && host !== undefined ? covers(serverNames, host) : undefined,
     };
   });
@@ -165,9 +157,9 @@ function certificatesOf(pem: string): readonly X509Certificate[] | undefined {
 
 function describe(certificate: X509Certificate, now: Date): CertificateReport {
   return {
-    subject: told(nameOf(certificate.subject)),
-    issuer: told(nameOf(certificate.issuer)),
-    names: subjectAltNames(certificate).map(told),
+    subject: redact(formatName(certificate.subject)),
+    issuer: redact(formatName(certificate.issuer)),
+    names: subjectAltNames(certificate).map(redact),
     key: keyOf(certificate),
     from: formatDate(validity(certificate).from),
     ...expiryOf(certificate, now),

@@ -1,7 +1,16 @@
 /**
- * The thing exchanged. Everything that comes in becomes a {@link Peer} at the door and is checked there, once;
- * everything that goes out is written from a Peer.
+ * What is exchanged. Everything that comes in becomes a {@link Peer}, and everything that goes out is written from one.
+ * Pure.
  */
+import type { Layout } from "./layout.ts";
+
+/** A peer and where it came from. */
+export interface SourcedPeer {
+  peer: Peer;
+  source: string;
+  /** How it stood in its file. */
+  layout?: Layout | undefined;
+}
 
 /** A name that clients of a peer's etcd resolve to these addresses (`cilium-host-aliases` in a config, Cilium 1.20+). */
 export interface HostAlias {
@@ -75,9 +84,13 @@ export interface ClusterFacts {
 
 /** Names of objects in Cilium's namespace. */
 export const AGENTS_SECRET = "cilium-clustermesh";
+
 export const KVSTOREMESH_SECRET = "cilium-kvstoremesh";
+
 export const USERS_CONFIG_MAP = "clustermesh-remote-users";
+
 export const USERS_KEY = "users.yaml";
+
 export const APISERVER = "clustermesh-apiserver";
 
 /** Where the configs and their TLS files are mounted, in the agents and in the kvstoremesh container alike. */

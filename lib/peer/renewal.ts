@@ -1,8 +1,9 @@
 /** Commands that renew a cluster's certificates where they are made, and bring them to its importers. Pure. */
-import type { CertificateUse } from "./expiry.ts";
+
+import { shellQuote } from "../util/shell.ts";
+import type { CertificateUse } from "../x509/expiry.ts";
 import type { RemedyTemplate } from "./findings.ts";
 import { versionAtLeast } from "./peer.ts";
-import { shellQuote } from "./shell.ts";
 
 /**
  * What makes a certificate anew (`clustermesh.apiserver.tls.auto.method` of Cilium's chart): an upgrade of a Helm

@@ -1,9 +1,9 @@
 /** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
+import { decodeBase64, textOf } from "../util/content.ts";
+import { contentHash, normalizeCa, PemError } from "../x509/pem.ts";
 import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
-import { contentHash, normalizeCa, PemError } from "./certificate.ts";
-import { checkAnnotations } from "./check-annotations.ts";
-import { decoded, textOf } from "./content.ts";
+import { checkAnnotations } from "./checks/annotations.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
 import { type Layout, layoutOf } from "./layout.ts";
@@ -38,7 +38,7 @@ export function decodeFiles(secret: V1Secret, place: Place): { files: Map<string
   const findings: Finding[] = [];
   const data: Record<string, unknown> = secret.data ?? {};
   for (const [key, value] of Object.entries(data)) {
-    const content = typeof value === "string" ? decoded(value) : undefined;
+    const content = typeof value === "string" ? decodeBase64(value) : undefined;
     if (content) files.set(key, content);
     else
       findings.push(finding("data-invalid", { ...place, key }, "the value is not base64", "export the Secret again"));
@@ -202,15 +202,15 @@ export function readPeerFile(
 }
 
 /** A config, and those of its TLS files that stand beside it in the Secret. */
-export interface LaidOut {
+export interface SecretEntry {
   name: string;
   config: Omit<EtcdConfig, "otherFields">;
-  ca?: LaidOutFile | undefined;
-  cert?: LaidOutFile | undefined;
-  key?: LaidOutFile | undefined;
+  ca?: SecretEntryFile | undefined;
+  cert?: SecretEntryFile | undefined;
+  key?: SecretEntryFile | undefined;
 }
 
-export interface LaidOutFile {
+export interface SecretEntryFile {
   /** Its key in the Secret. */
   key: string;
   content: string;
@@ -223,10 +223,10 @@ export interface LaidOutFile {
  * so that peers share it and a changed one changes the config and is picked up; certificate and key are named by the
  * peer, so that their renewal does not reconnect.
  */
-export function layOut(peer: Peer, where: "file" | "target"): LaidOut {
+export function toSecretEntry(peer: Peer, where: "file" | "target"): SecretEntry {
   const { name, endpoints, hostAliases, ca, client } = peer;
   const inFile = where === "file";
-  const files: Pick<LaidOut, "ca" | "cert" | "key"> = {};
+  const files: Pick<SecretEntry, "ca" | "cert" | "key"> = {};
   if (typeof ca === "object") {
     files.ca = { key: inFile ? `${name}-ca.crt` : `ca-${contentHash(ca.pem)}.crt`, content: ca.pem };
   }
@@ -253,7 +253,7 @@ export function layOut(peer: Peer, where: "file" | "target"): LaidOut {
  * `<name>` and the peer's own TLS files beside it. The same peer gives the same bytes.
  */
 export function writePeerFile(peer: Peer): V1Secret {
-  const { name, config, ca, cert, key } = layOut(peer, "file");
+  const { name, config, ca, cert, key } = toSecretEntry(peer, "file");
   const data: Record<string, string> = { [name]: toBase64(formatEtcdConfig(config)) };
   for (const file of [ca, cert, key]) if (file) data[file.key] = toBase64(file.content);
   return {

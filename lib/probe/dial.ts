@@ -3,10 +3,11 @@ import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { describeNetworkError } from "../cluster/network-error.ts";
-import { covers, nameOf, subjectAltNames, validity } from "../peer/certificate.ts";
-import { certificateFact, type Expiry, expiryOf, formatDate } from "../peer/expiry.ts";
 import type { FindingCode } from "../peer/findings.ts";
+import { describeNetworkError } from "../util/network-error.ts";
+import { certificateFact, type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
+import { covers, formatName, subjectAltNames } from "../x509/names.ts";
+import { validity } from "../x509/pem.ts";
 import { type Attempt, Failed, type Steps } from "./steps.ts";
 
 /** What a client comes with: PEM. */
@@ -141,8 +142,8 @@ async function openTls(
 /** What a server's certificate says of it. */
 export function describeServer(certificate: X509Certificate, now: Date): ServerCertificate {
   return {
-    subject: nameOf(certificate.subject),
-    issuer: nameOf(certificate.issuer),
+    subject: formatName(certificate.subject),
+    issuer: formatName(certificate.issuer),
     names: subjectAltNames(certificate),
     ...expiryOf(certificate, now),
   };

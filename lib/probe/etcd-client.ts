@@ -7,9 +7,9 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { describeNetworkMessage } from "../cluster/network-error.ts";
-import { isAddress } from "../peer/address.ts";
-import { covers, subjectAltNames } from "../peer/certificate.ts";
+import { isAddress } from "../util/address.ts";
+import { describeNetworkMessage } from "../util/network-error.ts";
+import { covers, subjectAltNames } from "../x509/names.ts";
 import type { Credentials } from "./dial.ts";
 import { ETCD, prefixEnd, type RoleResponse, type StatusResponse, type UserResponse } from "./etcd-api.ts";
 import { type Attempt, Failed } from "./steps.ts";

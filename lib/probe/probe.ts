@@ -1,16 +1,17 @@
 /** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
 import type { X509Certificate } from "node:crypto";
-import { limited } from "../cluster/limited.ts";
-import { describeNetworkError } from "../cluster/network-error.ts";
-import { formatHostPort, isAddress, parseEndpoint } from "../peer/address.ts";
-import { certificateUser } from "../peer/certificate.ts";
-import { checkValidity, type ExpiryOptions } from "../peer/check-expiry.ts";
-import { enumerate } from "../peer/enumerate.ts";
-import { type CertificateFact, fingerprintOf } from "../peer/expiry.ts";
-import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate, told } from "../peer/findings.ts";
+import { bothValues } from "../peer/checks/mesh.ts";
+import { checkPeer } from "../peer/checks/peer.ts";
+import { checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
+import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate, redact } from "../peer/findings.ts";
 import { isNodeLocal } from "../peer/node-local.ts";
-import type { ClientCertificate, Peer } from "../peer/peer.ts";
-import { bothValues, checkPeer, type SourcedPeer } from "../peer/rules.ts";
+import type { ClientCertificate, Peer, SourcedPeer } from "../peer/peer.ts";
+import { formatHostPort, isAddress, parseEndpoint } from "../util/address.ts";
+import { limitConcurrency } from "../util/concurrency.ts";
+import { enumerate } from "../util/enumerate.ts";
+import { describeNetworkError } from "../util/network-error.ts";
+import { type CertificateFact, fingerprintOf } from "../x509/expiry.ts";
+import { certificateUser } from "../x509/names.ts";
 import { type Credentials, describeServer, dial, type ServerCertificate } from "./dial.ts";
 import { type EtcdClient, etcdClient } from "./etcd-client.ts";
 import { type Attempt, Failed, type StepName, type StepResult, Steps } from "./steps.ts";
@@ -80,14 +81,14 @@ export interface PeerProbe {
 export async function probePeers(
   peers: readonly SourcedPeer[],
   options: ProbeOptions,
-  enter: <T>(work: () => Promise<T>) => Promise<T> = limited(PARALLEL),
+  enter: <T>(work: () => Promise<T>) => Promise<T> = limitConcurrency(PARALLEL),
 ): Promise<PeerProbe[]> {
   return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, enter))));
 }
 
 /** What is reported of a peer that only a node can reach, by its name alone. */
 export function skippedProbe(name: string, source: string): PeerProbe {
-  return { name: told(name), source, addresses: [], skipped: "node-local", findings: [] };
+  return { name: redact(name), source, addresses: [], skipped: "node-local", findings: [] };
 }
 
 /** What makes it senseless to try: there is nothing to connect to or to come with. */
@@ -118,7 +119,7 @@ async function probePeer(
     ...(remedyFor && { remedyFor: (certificate) => remedyFor(given, certificate) }),
   };
   const said = checkPeer({ peer, source }, now, expiry).filter(({ code }) => code !== "endpoint-address");
-  const result: PeerProbe = { name: told(peer.name), source, addresses: [], findings: said };
+  const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: said };
   const { ca, client } = peer;
   if (client === "importer" || ca === "importer") {
     const lacks = client === "importer" ? "without a client certificate, for its importer has one" : "without a CA";

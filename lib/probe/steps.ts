@@ -1,6 +1,7 @@
 /** The steps of a check: each timed, with a limit, and the first that fails ends it. */
-import type { CertificateFact } from "../peer/expiry.ts";
+
 import type { FindingCode } from "../peer/findings.ts";
+import type { CertificateFact } from "../x509/expiry.ts";
 
 /** In their order. */
 export const STEPS = ["resolve", "tcp", "tls", "client", "user", "heartbeat", "config", "synced"] as const;

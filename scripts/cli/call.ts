@@ -1,6 +1,6 @@
 /** A command as it would be typed again. Pure. */
-import type { Call } from "../../lib/peer/foreign.ts";
-import { shellQuote } from "../../lib/peer/shell.ts";
+import type { Call } from "../../lib/peer/foreign/foreign.ts";
+import { shellQuote } from "../../lib/util/shell.ts";
 import type { Option } from "./option.ts";
 
 /** Flags that name files besides the arguments. */

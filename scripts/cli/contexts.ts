@@ -1,7 +1,7 @@
 /** What the kubeconfig offers as completions: a file of its own, for it takes the kubeconfig and YAML to know it. */
-import { type Kubeconfig, loadKubeconfig } from "../../lib/cluster/kubeconfig.ts";
+import { type Kubeconfig, loadKubeconfig } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { isClusterName } from "../../lib/peer/peer.ts";
-import { harmless } from "../../lib/show/style.ts";
+import { escapeControlChars } from "../../lib/render/style.ts";
 
 /** The names of the contexts that are not named yet, and that can be shown as they are. */
 export async function contextNames(before: readonly string[]): Promise<string[]> {
@@ -25,7 +25,7 @@ async function namesIn(
   const named = before.findLast((word, i) => before[i - 1] === "--kubeconfig" || word.startsWith("--kubeconfig="));
   try {
     const kubeconfig = await loadKubeconfig({ env: process.env, path: named?.replace(/^--kubeconfig=/, "") });
-    const oneLine = (name: string) => !name.includes("\n") && harmless(name) === name;
+    const oneLine = (name: string) => !name.includes("\n") && escapeControlChars(name) === name;
     return [...select(kubeconfig)].filter((name) => oneLine(name) && !before.includes(name));
   } catch {
     return [];

@@ -1,7 +1,8 @@
 /** Flags in all the forms that kubectl's users write, brought into one. Pure. */
-import { EXIT, UserError } from "../../lib/peer/errors.ts";
-import { nearestOf } from "../../lib/peer/nearest.ts";
-import { inLine } from "../../lib/show/style.ts";
+
+import { escapeLine } from "../../lib/render/style.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { suggest } from "../../lib/util/nearest.ts";
 import type { Option } from "./option.ts";
 
 /** Arguments in one form. */
@@ -90,8 +91,8 @@ export function normalizeArgs(
   }
 
   function unknown(flag: string): UserError {
-    const nearest = nearestOf(flag.replace(/^-+(no-)?/, ""), Object.keys(options));
+    const nearest = suggest(flag.replace(/^-+(no-)?/, ""), Object.keys(options));
     const hint = nearest === undefined ? `see ${program} --help` : `did you mean --${nearest}?`;
-    return new UserError(`unknown flag: ${inLine(flag)}; ${hint}`, EXIT.refused);
+    return new UserError(`unknown flag: ${escapeLine(flag)}; ${hint}`, EXIT.refused);
   }
 }

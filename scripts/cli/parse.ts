@@ -1,6 +1,6 @@
 /** The arguments of a command, read strictly. Pure: nothing is printed, loaded or contacted. */
 import parseFlags from "yargs-parser";
-import { EXIT, UserError } from "../../lib/peer/errors.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { type Normalized, normalizeArgs } from "./normalize.ts";
 import type { Arguments, Grammar, Option } from "./option.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { UserError } from "../../lib/peer/errors.ts";
-import { duration, durationInDays } from "../../scripts/cli.ts";
+import { UserError } from "../../lib/util/errors.ts";
+import { duration, durationInDays } from "../../scripts/cli/duration.ts";
 
 const HOUR = 3_600_000;
 

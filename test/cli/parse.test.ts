@@ -1,7 +1,7 @@
 /** The arguments of all commands, by their own tables of flags: a new flag is covered without a new test. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { UserError } from "../../lib/peer/errors.ts";
+import { UserError } from "../../lib/util/errors.ts";
 import { normalizeArgs } from "../../scripts/cli/normalize.ts";
 import type { Grammar, Option } from "../../scripts/cli/option.ts";
 import { parseArguments } from "../../scripts/cli/parse.ts";

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { openCluster } from "../../lib/cluster/open.ts";
-import { expiryRemedy } from "../../lib/mesh/certificates.ts";
+import { openCluster } from "../../lib/kube/open.ts";
 import { type Member, readMember } from "../../lib/mesh/member.ts";
-import type { CertificateFact, CertificateUse } from "../../lib/peer/expiry.ts";
+import { expiryRemedy } from "../../lib/mesh/own-certificates.ts";
 import { fillTemplate } from "../../lib/peer/findings.ts";
 import { renewalRemedy } from "../../lib/peer/renewal.ts";
 import type { PkiOptions } from "../../lib/sandbox/chart.ts";
+import type { CertificateFact, CertificateUse } from "../../lib/x509/expiry.ts";
 import { joined } from "../support/joined.ts";
 
 const NOW = new Date();

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Node, V1Secret } from "@kubernetes/client-node";
-import type { ExtractOptions } from "../../lib/exchange/extract.ts";
+import type { ExtractOptions } from "../../lib/extract/extract.ts";
 import { connectMesh } from "../../lib/mesh/connect.ts";
-import type { ReadOptions, WriteOptions } from "../../lib/mesh/members.ts";
+import type { ReadOptions, WriteOptions } from "../../lib/mesh/member.ts";
 import { rotate } from "../../lib/mesh/rotate.ts";
 import { findingsOf } from "../../lib/mesh/status-report.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";

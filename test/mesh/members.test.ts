@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { configMaps } from "../../lib/cluster/api.ts";
-import { companions, connectMesh } from "../../lib/mesh/connect.ts";
+import { configMaps } from "../../lib/kube/api.ts";
+import { connectMesh, meshMembersOf } from "../../lib/mesh/connect.ts";
 import { disconnect } from "../../lib/mesh/disconnect.ts";
-import { type ReadOptions, readMembers, type WriteOptions } from "../../lib/mesh/members.ts";
-import type { MemberSource } from "../../lib/mesh/status.ts";
-import { UserError } from "../../lib/peer/errors.ts";
+import type { MemberSource } from "../../lib/mesh/member.ts";
+import { type ReadOptions, readMembers, type WriteOptions } from "../../lib/mesh/member.ts";
+import { UserError } from "../../lib/util/errors.ts";
 import { type Joined, joined } from "../support/joined.ts";
 import { OPTIONS } from "../support/targets.ts";
 
@@ -118,6 +118,6 @@ test("who comes with a newcomer: the context of a peer's name, though another of
   const [known, stray, right] = await waysOf(mesh, [["c1"], ["c3", "c2"], ["c3"]]);
   assert.ok(known && stray && right);
   const contexts = new Map([stray, right].map((way) => [way.source, way]));
-  const { found, missing } = await companions(known, contexts, read);
+  const { found, missing } = await meshMembersOf(known, contexts, read);
   assert.deepEqual([found.map(({ source }) => source), missing], [["c3"], ["c2"]]);
 });

@@ -4,11 +4,11 @@ import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Node, V1Secret, V1Servic
 import { stateOf } from "../../lib/mesh/pairs.ts";
 import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
+import { showFindings } from "../../lib/render/findings.ts";
+import { showStatus } from "../../lib/render/status.ts";
+import { styleFor } from "../../lib/render/style.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
-import { showFindings } from "../../lib/show/findings.ts";
-import { showStatus } from "../../lib/show/status.ts";
-import { styleFor } from "../../lib/show/style.ts";
 import { type Joined, joined, type Part } from "../support/joined.ts";
 import { configText, LOCAL, secretOf } from "../support/targets.ts";
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
+import { checkPeer } from "../../lib/peer/checks/peer.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { inspectPeers } from "../../lib/peer/inspect.ts";
-import { checkPeer } from "../../lib/peer/rules.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
-import { showInspection } from "../../lib/show/inspect.ts";
-import { styleFor } from "../../lib/show/style.ts";
+import { showInspection } from "../../lib/render/inspect.ts";
+import { styleFor } from "../../lib/render/style.ts";
 import { NOW } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { formatEtcdConfig } from "../../lib/peer/etcd-config.ts";
-import { dedupeFindings, fillTemplate, finding, oneLine, told, withoutKeys } from "../../lib/peer/findings.ts";
-import { layOut } from "../../lib/peer/secret.ts";
+import { dedupeFindings, fillTemplate, finding, redact, redactKeys, truncateLine } from "../../lib/peer/findings.ts";
+import { toSecretEntry } from "../../lib/peer/secret.ts";
 import { peer } from "../support/arbitraries.ts";
 import { caOf, clientOf } from "../support/material.ts";
 
@@ -23,11 +23,11 @@ test("whatever a finding is made of, each of its texts is one line, and not long
 });
 
 test("a line break is shown as one, and what is left out is counted", () => {
-  assert.equal(oneLine("a\nerror: b\r\nc\u2029"), "a\\nerror: b\\nc\\n");
-  assert.equal(oneLine("x".repeat(300)), "x".repeat(300));
+  assert.equal(truncateLine("a\nerror: b\r\nc\u2029"), "a\\nerror: b\\nc\\n");
+  assert.equal(truncateLine("x".repeat(300)), "x".repeat(300));
   const name = "n".repeat(100_000);
-  assert.match(oneLine(`"${name}" is no name`), /^"n{179}… \(99,753 more characters\) …n+" is no name$/);
-  assert.equal(oneLine(oneLine(name)), oneLine(name));
+  assert.match(truncateLine(`"${name}" is no name`), /^"n{179}… \(99,753 more characters\) …n+" is no name$/);
+  assert.equal(truncateLine(truncateLine(name)), truncateLine(name));
 });
 
 test("a key is told by its length, however it is folded", () => {
@@ -43,7 +43,7 @@ test("a key is told by its length, however it is folded", () => {
     JSON.stringify(key.slice(0, 120)),
     Buffer.from(key).toString("base64"),
   ]) {
-    const said = told(text);
+    const said = redact(text);
     assert.match(said, /\(\d+ characters\)/);
     for (const line of lines) {
       for (let at = 0; at + 16 <= line.length; at++) assert.ok(!said.includes(line.slice(at, at + 16)), said);
@@ -55,8 +55,8 @@ test("what is no key stays as it is", () => {
   fc.assert(
     fc.property(peer, (given) => {
       for (const where of ["file", "target"] as const) {
-        const text = formatEtcdConfig(layOut(given, where).config);
-        assert.equal(withoutKeys(text), text);
+        const text = formatEtcdConfig(toSecretEntry(given, where).config);
+        assert.equal(redactKeys(text), text);
       }
     }),
   );
@@ -68,7 +68,7 @@ test("what is no key stays as it is", () => {
     "remote, until 2029-11-23, SHA-256 83407a1bf5f27b0e040e3e5b2fa9e1e5",
     "CN=Cilium CA",
   ]) {
-    assert.equal(withoutKeys(text), text);
+    assert.equal(redactKeys(text), text);
   }
 });
 

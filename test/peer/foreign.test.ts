@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, test } from "node:test";
-import { readPeers } from "../../lib/exchange/files.ts";
+import { readPeers } from "../../lib/import/peer-files.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { CALL, FORMS, type Form, good, json, packets, sopsSecret, TOKEN } from "../support/foreign-files.ts";
 import { NOW } from "../support/material.ts";

@@ -1,17 +1,12 @@
 import assert from "node:assert/strict";
 import { createPrivateKey } from "node:crypto";
 import { test } from "node:test";
+import { checkAddresses, checkLoopbackAddresses } from "../../lib/peer/checks/endpoint.ts";
+import { samePeer } from "../../lib/peer/checks/identity.ts";
+import { checkMesh, type ExistingPeer, type TargetContext } from "../../lib/peer/checks/mesh.ts";
+import { checkPeer } from "../../lib/peer/checks/peer.ts";
 import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
-import {
-  checkAddresses,
-  checkLoopbackAddresses,
-  checkMesh,
-  checkPeer,
-  type Judge,
-  type StandingPeer,
-  samePeer,
-} from "../../lib/peer/rules.ts";
 import { type CaOptions, type Issuer, issue, type LeafOptions, makeCa } from "../../lib/sandbox/pki.ts";
 import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
@@ -393,7 +388,7 @@ test("the same peer, however its files are written, and whatever they tell besid
   for (const other of others) assert.equal(samePeer(one, { ...one, ...other }), false, JSON.stringify(other));
 });
 
-function judge(facts: ClusterFacts = {}, standing: StandingPeer[] = []): Judge {
+function judge(facts: ClusterFacts = {}, standing: ExistingPeer[] = []): TargetContext {
   return {
     source: "own",
     facts: { name: "own", id: 1, maxConnectedClusters: 255, version: "1.18.5", ...facts },
@@ -404,7 +399,7 @@ function judge(facts: ClusterFacts = {}, standing: StandingPeer[] = []): Judge {
 test("ids and maxima are compared, also with what stands in the target", () => {
   const [two, three] = [peerOf("c2", 2), peerOf("c3", 3)];
   const legacy = peerOf("c4", 4, { facts: {} });
-  const stands = (name: string, id?: number, maxConnectedClusters?: number): StandingPeer => ({
+  const stands = (name: string, id?: number, maxConnectedClusters?: number): ExistingPeer => ({
     name,
     id,
     maxConnectedClusters,
@@ -412,7 +407,7 @@ test("ids and maxima are compared, also with what stands in the target", () => {
   const table: [
     what: string,
     peers: (typeof two)[],
-    target: Judge,
+    target: TargetContext,
     expected: [FindingCode, source: string, key?: string][],
   ][] = [
     ["all well", [two, three], judge({}, [stands("c9", 9, 255)]), []],
@@ -461,7 +456,7 @@ test("ids and maxima are compared, also with what stands in the target", () => {
       what,
     );
   }
-  const message = (peers: (typeof two)[], target: Judge) => checkMesh(peers, target)[0]?.message ?? "";
+  const message = (peers: (typeof two)[], target: TargetContext) => checkMesh(peers, target)[0]?.message ?? "";
   assert.match(message([two, peerOf("c3", 2)], judge()), /c3 has id 2, and so has c2/);
   assert.match(message([peerOf("c2", 1)], judge()), /id 1.*own/);
 });
@@ -478,7 +473,7 @@ test("no more peers than the maximum allows, with those that stand there", () =>
       peer: { ...peerOf("c2").peer, name: `p${i}`, facts: { id: i + 2, maxConnectedClusters: maximum } },
       source: "f",
     }));
-  const standing: StandingPeer[] = [{ name: "s", id: 255 }];
+  const standing: ExistingPeer[] = [{ name: "s", id: 255 }];
   assert.deepEqual(codes(checkMesh(peers(253, 255), judge({}, standing))), []);
   assert.deepEqual(codes(checkMesh(peers(254, 255), judge({}, []))), []);
   const [one] = checkMesh(peers(253, 255), judge({}, [...standing, { name: "t", id: 300 }]));

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
 import fc from "fast-check";
-import { mergeEntries } from "../../lib/exchange/merge.ts";
-import { normalizeCa } from "../../lib/peer/certificate.ts";
+import { mergeEntries } from "../../lib/import/plan/merge-secret.ts";
 import { parseSecrets } from "../../lib/peer/documents.ts";
 import { finding } from "../../lib/peer/findings.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
-import { decodeFiles, layOut, readEntries, readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
+import { decodeFiles, readEntries, readPeerFile, toSecretEntry, writePeerFile } from "../../lib/peer/secret.ts";
+import { normalizeCa } from "../../lib/x509/pem.ts";
 import { peer as anyPeer, standingFiles } from "../support/arbitraries.ts";
 import { caOf, clientOf, intermediateOf, rsaCaOf } from "../support/material.ts";
 import { COMMON, configText, LOCAL, peerOf, secretOf, textsOf } from "../support/targets.ts";
@@ -32,7 +32,7 @@ test("any peer comes back from its file as it went in", () => {
 test("any peer comes back from a target as it went in, but for its facts", () => {
   fc.assert(
     fc.property(anyPeer, (peer) => {
-      const { files } = mergeEntries(new Map(), [layOut(peer, "target")]);
+      const { files } = mergeEntries(new Map(), [toSecretEntry(peer, "target")]);
       const [entry, ...others] = readEntries(files, {}, "t");
       assert.deepEqual(entry?.peer, { ...peer, facts: {} });
       assert.deepEqual(others, []);
@@ -150,10 +150,10 @@ test("the file of a keyless peer holds no key, and its CA in an annotation", () 
 });
 
 test("in a target a CA is named by its content, certificate and key by the peer", () => {
-  const one = layOut(peerOf("c2").peer, "target");
-  const renewed = layOut(peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 1) }).peer, "target");
-  const other = layOut(peerOf("c3", 3, { ca: { pem: caOf("c2").cert } }).peer, "target");
-  const changed = layOut(peerOf("c2", 2, { ca: { pem: caOf("new").cert } }).peer, "target");
+  const one = toSecretEntry(peerOf("c2").peer, "target");
+  const renewed = toSecretEntry(peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 1) }).peer, "target");
+  const other = toSecretEntry(peerOf("c3", 3, { ca: { pem: caOf("c2").cert } }).peer, "target");
+  const changed = toSecretEntry(peerOf("c2", 2, { ca: { pem: caOf("new").cert } }).peer, "target");
   assert.match(one.ca?.key ?? "", /^ca-[0-9a-f]{16}\.crt$/);
   assert.deepEqual([one.cert?.key, one.key?.key], ["c2.etcd-client.crt", "c2.etcd-client.key"]);
   assert.deepEqual(renewed.config, one.config);

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
-import type { CertificateFact } from "../../lib/peer/expiry.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers } from "../../lib/probe/probe.ts";
 import type { PkiOptions } from "../../lib/sandbox/chart.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import type { CertificateFact } from "../../lib/x509/expiry.ts";
 import { peerIn, serving } from "../support/etcds.ts";
 
 async function probe(peer: Peer, options: Partial<ProbeOptions> = {}): Promise<PeerProbe> {

@@ -10,9 +10,9 @@ import {
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type { TestContext } from "node:test";
-import type { Credentials } from "../../lib/cluster/credentials.ts";
-import type { Context } from "../../lib/cluster/kubeconfig.ts";
-import { ConnectionError, type ConnectOptions, connect, type Transport } from "../../lib/cluster/transport.ts";
+import type { Credentials } from "../../lib/kube/auth/credentials.ts";
+import type { Context } from "../../lib/kube/kubeconfig/kubeconfig.ts";
+import { ConnectionError, type ConnectOptions, connect, type Transport } from "../../lib/kube/transport/transport.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 
 export const ca = makeCa({ cn: "ca" });

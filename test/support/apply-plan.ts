@@ -1,8 +1,8 @@
 /** Applies a plan to a target as an API server would, so that plans can be chained without one. Pure. */
 import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
-import type { Change, MergePatch } from "../../lib/exchange/change.ts";
-import type { Plan } from "../../lib/exchange/plan.ts";
-import type { Target, Workload } from "../../lib/exchange/target.ts";
+import type { Change, MergePatch } from "../../lib/import/plan/change.ts";
+import type { Plan } from "../../lib/import/plan/plan.ts";
+import type { Target, Workload } from "../../lib/import/plan/target.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
 
 /** The target after the first `count` changes of a plan, by default all. Throws where an API server would refuse. */

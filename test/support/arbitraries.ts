@@ -1,10 +1,10 @@
 /** What random tests are made of: names, addresses, peers, and Secrets as others may have left them. */
 import type { V1Secret } from "@kubernetes/client-node";
 import fc from "fast-check";
-import { normalizeCa } from "../../lib/peer/certificate.ts";
 import { canonicalAliases, canonicalEndpoints } from "../../lib/peer/etcd-config.ts";
 import { isNodeLocal } from "../../lib/peer/node-local.ts";
 import { type ClusterFacts, isClusterName, type Peer } from "../../lib/peer/peer.ts";
+import { normalizeCa } from "../../lib/x509/pem.ts";
 import { caOf, clientOf, intermediateOf } from "./material.ts";
 import { COMMON, configText, LOCAL, secretOf } from "./targets.ts";
 

@@ -1,7 +1,7 @@
 /** A cluster of the sandbox for one test, reached as the programs reach one. */
 import type { TestContext } from "node:test";
-import type { KubernetesApi } from "../../lib/cluster/api.ts";
-import { openCluster } from "../../lib/cluster/open.ts";
+import type { KubernetesApi } from "../../lib/kube/api.ts";
+import { openCluster } from "../../lib/kube/open.ts";
 import type { ClusterPki, PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";

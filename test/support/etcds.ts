@@ -1,7 +1,7 @@
 /** A cluster of the sandbox whose etcd answers, and its peer as extracted. */
 import type { TestContext } from "node:test";
-import { openCluster } from "../../lib/cluster/open.ts";
-import { EXTRACT_DEFAULTS, extract } from "../../lib/exchange/extract.ts";
+import { EXTRACT_DEFAULTS, extract } from "../../lib/extract/extract.ts";
+import { openCluster } from "../../lib/kube/open.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 

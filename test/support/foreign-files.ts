@@ -1,7 +1,7 @@
 /** Files that are something else than Secrets with peers, as the tools write them, without any real secret. */
 import { gzipSync } from "node:zlib";
 import { stringify } from "yaml";
-import type { Call } from "../../lib/peer/foreign.ts";
+import type { Call } from "../../lib/peer/foreign/foreign.ts";
 import { writePeerFile } from "../../lib/peer/secret.ts";
 import { caOf } from "./material.ts";
 import { peerOf } from "./targets.ts";

@@ -1,10 +1,11 @@
 /** A mesh of the sandbox's clusters, joined by this product, to be broken by a test. */
 import type { TestContext } from "node:test";
-import { openCluster } from "../../lib/cluster/open.ts";
-import { EXTRACT_DEFAULTS, type ExtractOptions, extract } from "../../lib/exchange/extract.ts";
-import { importPeers } from "../../lib/exchange/import.ts";
-import { readTarget } from "../../lib/exchange/read-target.ts";
-import { type MemberSource, type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
+import { EXTRACT_DEFAULTS, type ExtractOptions, extract } from "../../lib/extract/extract.ts";
+import { importPeers } from "../../lib/import/import.ts";
+import { readTarget } from "../../lib/import/read-target.ts";
+import { openCluster } from "../../lib/kube/open.ts";
+import type { MemberSource } from "../../lib/mesh/member.ts";
+import { type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
-import { mountedFolder, podTemplate } from "../../lib/cluster/volumes.ts";
+import { mountedFolder, podTemplate } from "../../lib/cilium/volumes.ts";
 import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type KeyType, makeCa } from "../../lib/sandbox/pki.ts";

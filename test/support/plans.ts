@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { parse } from "yaml";
-import type { PlanOptions } from "../../lib/exchange/plan.ts";
-import type { Target } from "../../lib/exchange/target.ts";
+import type { PlanOptions } from "../../lib/import/plan/plan.ts";
+import type { Target } from "../../lib/import/plan/target.ts";
 import { readPeerRecords } from "../../lib/peer/annotations.ts";
+import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
-import type { SourcedPeer } from "../../lib/peer/rules.ts";
 import { decodeFiles, readEntries } from "../../lib/peer/secret.ts";
 import { aliasesOf } from "./apply-plan.ts";
 import { peer as anyPeer, standingSecret } from "./arbitraries.ts";

@@ -9,9 +9,9 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Of the tests of the built programs, those of what is worst: a key that shows, a write that nobody wanted, a crash. */
 const QUICK_PROGRAMS = ["bad-input", "careful", "completion", "flags", "help", "no-key"];
 /** Tests of what takes long, and changes with other programs than ours. */
-const SLOW = ["test/cluster/kubectl.test.ts", "test/sandbox/kubectl.test.ts", "test/support/real.test.ts"];
+const SLOW = ["test/kube/kubectl.test.ts", "test/sandbox/kubectl.test.ts", "test/support/real.test.ts"];
 /** Their tests run in two processes, by `units-*.ts`. */
-export const UNIT_FOLDERS = ["cli", "exchange", "mesh", "peer", "show"];
+export const UNIT_FOLDERS = ["cli", "extract", "import", "mesh", "peer", "render", "util", "x509"];
 
 /**
  * Every test file, by its suite; the longest first, so that both cores have work to the end.
@@ -41,7 +41,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const long = /no-key|smoke|bad-input/;
   const quickFirst = [...quick.filter((path) => long.test(path)), ...quick.filter((path) => !long.test(path))];
   const files = {
-    quick: ["test/support/units-exchange.ts", "test/support/units-peer.ts", ...quickFirst],
+    quick: ["test/support/units-import.ts", "test/support/units-peer.ts", ...quickFirst],
     programs,
     e2e,
   }[process.argv[2] ?? ""];

@@ -1,7 +1,8 @@
 /** Targets and peers for tests of what is pure, as each version's chart makes them. */
 import type { V1Secret } from "@kubernetes/client-node";
-import type { PlanOptions } from "../../lib/exchange/plan.ts";
-import type { Target, Workload } from "../../lib/exchange/target.ts";
+import type { PlanOptions } from "../../lib/import/plan/plan.ts";
+import type { Target, Workload } from "../../lib/import/plan/target.ts";
+import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import {
   AGENTS_SECRET,
   type ClusterFacts,
@@ -9,7 +10,6 @@ import {
   type Peer,
   versionAtLeast,
 } from "../../lib/peer/peer.ts";
-import type { SourcedPeer } from "../../lib/peer/rules.ts";
 import { caOf, clientOf } from "./material.ts";
 
 export const VERSIONS = ["1.10", "1.11", "1.12", "1.13", "1.14", "1.15", "1.16", "1.17", "1.18", "1.19", "1.20"];

@@ -1,6 +1,6 @@
 /** What an upgrade of Cilium leaves behind in a cluster. */
 import assert from "node:assert/strict";
-import { readPeers } from "../../lib/exchange/files.ts";
+import { readPeers } from "../../lib/import/peer-files.ts";
 import type { Member } from "./mesh.ts";
 
 const PATH = "/api/v1/namespaces/kube-system/secrets";

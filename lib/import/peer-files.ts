@@ -1,0 +1,131 @@
+/** Reading the files that peers come in: files, folders, and standard input. */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import { checkNodeLocal } from "../peer/checks/endpoint.ts";
+import { samePeer } from "../peer/checks/identity.ts";
+import { checkPeer } from "../peer/checks/peer.ts";
+import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
+import { type Finding, finding, truncateLine } from "../peer/findings.ts";
+import { recognizeContent } from "../peer/foreign/content.ts";
+import { type Call, DEFAULT_CALL, foreignFinding } from "../peer/foreign/foreign.ts";
+import type { SourcedPeer } from "../peer/peer.ts";
+import { readPeerFile } from "../peer/secret.ts";
+import { EXIT, UserError } from "../util/errors.ts";
+import { asFileError, readFileAt, readStream } from "../util/read-file.ts";
+
+/** How peers are read from files. */
+export interface ReadPeersOptions {
+  /** Where `-` reads from. */
+  stdin?: AsyncIterable<Uint8Array | string>;
+  /** What reads them, for remedies that pipe into it. */
+  call?: Call;
+  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
+  expiresWithin?: number;
+}
+
+/**
+ * Reads peers from files (JSON or YAML), from the `.json`, `.yaml` and `.yml` files of folders, and from standard input
+ * (`-`), and checks each by itself. The same peer twice counts once.
+ *
+ * @param now the time to judge certificates by.
+ */
+export async function readPeers(
+  paths: readonly string[],
+  now: Date,
+  { stdin = process.stdin, call = DEFAULT_CALL, expiresWithin }: ReadPeersOptions = {},
+): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
+  const findings: Finding[] = [];
+  const found: SourcedPeer[] = [];
+  for (const { source, path, bytes } of await readFiles(paths, stdin, findings)) {
+    const foreign = recognizeContent(bytes);
+    if (foreign) {
+      findings.push(foreignFinding(foreign, source, path, call));
+      continue;
+    }
+    const text = bytes.toString().replace(/^\uFEFF/, "");
+    const { secrets, findings: unparsed } = parseSecrets(text, source, { call, ...(path !== undefined && { path }) });
+    const read = secrets.map((secret) => readPeerFile(secret, source));
+    // One by one: what is spread into a call has to fit on the stack.
+    for (const one of [unparsed, ...read.map((file) => file.findings)].flat()) findings.push(one);
+    for (const { peers, layouts } of read) {
+      for (const peer of peers) found.push({ peer, source, layout: layouts.get(peer.name) });
+    }
+  }
+  const byName = new Map<string, SourcedPeer>();
+  for (const candidate of found) {
+    const { peer, source } = candidate;
+    const other = byName.get(peer.name);
+    if (other && !samePeer(other.peer, peer)) {
+      const message = `${peer.name} stands in ${other.source} too, with other content`;
+      findings.push(finding("name-twice", { source, key: peer.name }, message, "leave one of the two files out"));
+    } else if (!other || other.peer.facts.id === undefined) {
+      // Of files that say the same, one that tells its cluster's id is the better.
+      byName.set(peer.name, candidate);
+    }
+  }
+  for (const candidate of byName.values()) {
+    findings.push(...checkNodeLocal(candidate), ...checkPeer(candidate, now, { expiresWithin }));
+  }
+  return { peers: [...byName.values()], findings };
+}
+
+/**
+ * Reads a file that a flag names.
+ *
+ * @throws UserError (exit code 2) where it cannot be read.
+ */
+export async function readText(path: string): Promise<string> {
+  try {
+    return (await readFileAt(path, MAX_FILE_BYTES)).toString();
+  } catch (error) {
+    throw new UserError(`${truncateLine(path)}: ${asFileError(error).message}`, EXIT.refused);
+  }
+}
+
+/** A file that was read; without a path it is standard input. */
+interface ReadFile {
+  source: string;
+  path: string | undefined;
+  bytes: Buffer;
+}
+
+async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Array | string>, findings: Finding[]) {
+  const read: ReadFile[] = [];
+  for (const path of new Set(paths)) {
+    const files = path === "-" ? ["-"] : expand(path, findings);
+    for (const source of files) {
+      // Connections that are being made get on in between.
+      await turn();
+      const bytes = await (source === "-"
+        ? readStream(stdin, MAX_FILE_BYTES)
+        : readFileAt(source, MAX_FILE_BYTES)
+      ).catch((error: unknown) => {
+        findings.push(finding("unreadable", { source: nameOf(source) }, asFileError(error).message));
+        return undefined;
+      });
+      if (bytes) read.push({ source: nameOf(source), path: source === "-" ? undefined : source, bytes });
+    }
+  }
+  return read;
+}
+
+function nameOf(path: string): string {
+  return path === "-" ? "standard input" : path;
+}
+
+function expand(path: string, findings: Finding[]): string[] {
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    const names = readdirSync(path)
+      .filter((name) => /\.(json|ya?ml)$/i.test(name))
+      .sort();
+    if (names.length === 0) {
+      findings.push(finding("unreadable", { source: path }, "the folder holds no .json, .yaml or .yml file"));
+    }
+    return names.map((name) => join(path, name));
+  } catch (error) {
+    findings.push(finding("unreadable", { source: path }, asFileError(error).message));
+    return [];
+  }
+}

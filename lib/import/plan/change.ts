@@ -1,0 +1,37 @@
+/** One object to write, as a plan says it. */
+import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
+import type { MetadataPatch } from "./ownership.ts";
+import type { Workload } from "./target.ts";
+
+/** Operations of a JSON Patch (RFC 6902). */
+export type JsonPatch = { op: "test" | "add" | "replace"; path: string; value: unknown }[];
+
+/**
+ * One object to write. A JSON patch is that of a workload, whose pods it restarts, and adds host aliases for `hostnames`.
+ * Each is old or new, whole; every prefix of a plan's changes leaves what worked working.
+ */
+export type Change =
+  | { verb: "create"; kind: "Secret"; name: string; object: V1Secret }
+  | { verb: "create"; kind: "ConfigMap"; name: string; object: V1ConfigMap }
+  | { verb: "merge-patch"; kind: "Secret" | "ConfigMap"; name: string; patch: MergePatch; follows?: boolean }
+  | { verb: "json-patch"; kind: Workload["kind"]; name: string; patch: JsonPatch; hostnames: string[] };
+
+/**
+ * A merge patch under the `resourceVersion` that was read; null removes. One that `follows` another change of the same
+ * object in the plan is made under the version which that one gave.
+ */
+export interface MergePatch {
+  metadata: MetadataPatch & { resourceVersion?: string };
+  data?: Record<string, string | null>;
+}
+
+/** The metadata of a merge patch of an object as it was read. */
+export function versioned({ metadata }: V1Secret | V1ConfigMap, patch: MetadataPatch): MergePatch["metadata"] {
+  const { labels = {}, annotations = {}, ownerReferences } = patch;
+  return {
+    ...(metadata?.resourceVersion !== undefined && { resourceVersion: metadata.resourceVersion }),
+    ...(Object.keys(labels).length > 0 && { labels }),
+    ...(Object.keys(annotations).length > 0 && { annotations }),
+    ...(ownerReferences !== undefined && { ownerReferences }),
+  };
+}

@@ -1,0 +1,206 @@
+/** Merging configs and their TLS files into a Secret: what changes, and nothing else. Pure. */
+
+import { posix } from "node:path";
+import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../../peer/etcd-config.ts";
+import { MOUNT_PATH } from "../../peer/peer.ts";
+import {
+  type Entry,
+  readEntries,
+  type SecretEntry,
+  type SecretEntryFile,
+  type SecretFiles,
+} from "../../peer/secret.ts";
+import { bytesOf } from "../../util/content.ts";
+import { normalizeCa, PemError } from "../../x509/pem.ts";
+
+/**
+ * What becomes of a peer. `moved`: from the Secret where a switch of KVStoreMesh left it; `held`: not written yet, for
+ * its new name would not resolve.
+ */
+export type Outcome = "added" | "changed" | "moved" | "unchanged" | "dropped" | "held";
+
+export interface Merged {
+  /** The keys that change: their new content, or null where they go. */
+  changes: Map<string, Buffer | null>;
+  outcomes: Map<string, Outcome>;
+  /** All files after the merge. */
+  files: Map<string, Buffer>;
+}
+
+export interface MergeOptions {
+  /** Names of configs that go. */
+  drop?: ReadonlySet<string>;
+  /** Names of configs that nothing reads, and that go with a later change: what only they name may be written already. */
+  leaving?: readonly string[];
+  /** Lay out in our form what says the same in another one too. */
+  anew?: boolean;
+}
+
+/**
+ * Merges entries into the files of a Secret. An entry that already says the same keeps its bytes, whatever its layout:
+ * Cilium compares bytes, and a changed one makes every agent reconnect. Files that an entry which was replaced or
+ * dropped had named, and that no config names any more, go. Everything else stays.
+ */
+export function mergeEntries(
+  standing: SecretFiles,
+  wanted: readonly SecretEntry[],
+  { drop = new Set(), leaving: later = [], anew = false }: MergeOptions = {},
+): Merged {
+  if (wanted.length === 0 && drop.size === 0) {
+    return { changes: new Map(), outcomes: new Map(), files: new Map(standing) };
+  }
+  const before = new Map(readEntries(standing, {}, "").map((entry) => [entry.name, entry]));
+  const files = new Map(standing);
+  const outcomes = new Map<string, Outcome>();
+  const replaced = new Set<string>();
+  /** The configs that name a key, whether it stands there or not. */
+  const users = new Map<string, string[]>();
+  for (const entry of before.values()) {
+    for (const key of pathsOf(entry)) {
+      const names = users.get(key);
+      if (names) names.push(entry.name);
+      else users.set(key, [entry.name]);
+    }
+  }
+  const claimed = new Set<string>();
+  /** The configs that leave the keys that they name. */
+  const leaving = new Set([...drop, ...later, ...(anew ? wanted.map(({ name }) => name) : [])]);
+  for (const name of drop) {
+    const old = before.get(name);
+    if (!old) continue;
+    files.delete(name);
+    outcomes.set(name, "dropped");
+    for (const key of keysOf(old)) replaced.add(key);
+  }
+
+  for (const entry of wanted) {
+    const old = before.get(entry.name);
+    // Only what no other config names may be written, or what all that name it leave.
+    const mayWrite = (key: string) =>
+      (users.has(key) || !files.has(key)) &&
+      (users.get(key) ?? []).every((name) => name === entry.name || leaving.has(name)) &&
+      (!before.has(key) || drop.has(key)) &&
+      !claimed.has(key);
+    const stays = old && (!anew || sameNames(old, entry)) && isUpToDate(old, entry, standing);
+    const inPlace = stays ? inPlaceWrites(old, entry) : undefined;
+    const writes = inPlace?.every(([key, content]) => mayWrite(key) || sameFile(files.get(key), content))
+      ? inPlace
+      : rewriteEntry(entry, mayWrite, files);
+    let changed = false;
+    for (const [key, content] of writes) {
+      claimed.add(key);
+      if (sameFile(files.get(key), content)) continue;
+      files.set(key, bytesOf(content));
+      changed = true;
+    }
+    outcomes.set(entry.name, !standing.has(entry.name) ? "added" : changed ? "changed" : "unchanged");
+    if (old && changed) for (const key of keysOf(old)) replaced.add(key);
+  }
+
+  if (replaced.size > 0) {
+    const after = readEntries(files, {}, "");
+    const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry), ...pathsOf(entry)]));
+    for (const key of replaced) if (!named.has(key)) files.delete(key);
+  }
+
+  const changes = new Map<string, Buffer | null>();
+  for (const key of [...new Set([...standing.keys(), ...files.keys()])].sort()) {
+    const content = files.get(key);
+    if (content === undefined) changes.set(key, null);
+    else if (!standing.get(key)?.equals(content)) changes.set(key, content);
+  }
+  return { changes, outcomes, files };
+}
+
+/** The keys that a config names in its own Secret, also those that are not there. */
+function pathsOf({ config }: Entry): string[] {
+  const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
+  // Others may write a path in another way, or through the link that kubelet mounts files behind.
+  const written = paths.map((path) => posix.normalize(path));
+  const below = written.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length));
+  return [...new Set(below.map((key) => key.replace(/^\.\.data\//, "")))];
+}
+
+function keysOf({ keys: { ca, cert, key } }: Entry): string[] {
+  return [ca, cert, key].filter((name) => name !== undefined);
+}
+
+/** Whether the files have the names that we give them. */
+function sameNames({ keys }: Entry, { ca, cert, key }: SecretEntry): boolean {
+  return keys.ca === ca?.key && keys.cert === cert?.key && keys.key === key?.key;
+}
+
+function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles): boolean {
+  if (!old.config || !old.peer) return false;
+  const { config } = old;
+  return (
+    JSON.stringify(canonicalEndpoints(config.endpoints)) ===
+      JSON.stringify(canonicalEndpoints(entry.config.endpoints)) &&
+    JSON.stringify(canonicalAliases(config.hostAliases)) ===
+      JSON.stringify(canonicalAliases(entry.config.hostAliases)) &&
+    config.otherFields.length === 0 &&
+    sameReference(config.certFile, old.keys.cert, entry.config.certFile, entry.cert) &&
+    sameReference(config.keyFile, old.keys.key, entry.config.keyFile, entry.key) &&
+    sameReference(config.trustedCaFile, old.keys.ca, entry.config.trustedCaFile, entry.ca) &&
+    (old.keys.ca === undefined || sameCa(files.get(old.keys.ca)?.toString() ?? "", entry.ca?.content ?? ""))
+  );
+}
+
+/** Both bring the file themselves, or both name the same file of the cluster's own. */
+function sameReference(
+  path: string | undefined,
+  key: string | undefined,
+  wantedPath: string | undefined,
+  wanted: SecretEntryFile | undefined,
+): boolean {
+  return wanted ? key !== undefined : key === undefined && path === wantedPath;
+}
+
+function sameCa(a: string, b: string): boolean {
+  try {
+    return a === b || normalizeCa(a) === normalizeCa(b);
+  } catch (error) {
+    if (error instanceof PemError) return false;
+    throw error;
+  }
+}
+
+function sameFile(standing: Buffer | undefined, content: string): boolean {
+  return standing?.equals(bytesOf(content)) ?? false;
+}
+
+/** New certificate and key under the names that the config which stays gives them. */
+function inPlaceWrites(old: Entry, { cert, key }: SecretEntry): [string, string][] {
+  const writes: [string, string][] = [];
+  if (cert && old.keys.cert !== undefined) writes.push([old.keys.cert, cert.content]);
+  if (key && old.keys.key !== undefined) writes.push([old.keys.key, key.content]);
+  return writes;
+}
+
+/**
+ * The config in its canonical form and its files, under names that are free. A CA is named by its content, so one that
+ * stands there already is shared.
+ */
+function rewriteEntry(
+  { name, config, ca, cert, key }: SecretEntry,
+  mayWrite: (key: string) => boolean,
+  files: SecretFiles,
+): [string, string][] {
+  const writes: [string, string][] = [];
+  const place = (file: SecretEntryFile | undefined, path: string | undefined) => {
+    if (!file) return path;
+    let free = file.key;
+    for (let n = 2; !mayWrite(free) && !(file === ca && sameFile(files.get(free), file.content)); n++) {
+      free = file.key.replace(/(\.\w+)$/, `.${n}$1`);
+    }
+    writes.push([free, file.content]);
+    return MOUNT_PATH + free;
+  };
+  const text = formatEtcdConfig({
+    ...config,
+    trustedCaFile: place(ca, config.trustedCaFile),
+    certFile: place(cert, config.certFile),
+    keyFile: place(key, config.keyFile),
+  });
+  return [[name, text], ...writes];
+}

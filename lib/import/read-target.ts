@@ -1,0 +1,110 @@
+/** Reading the target of an import. */
+import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
+import { type Installation, readInstallation } from "../cilium/installation.ts";
+import { COMMON_NAMES, fileIn, type MountedFolder } from "../cilium/volumes.ts";
+import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../kube/api.ts";
+import { canonicalAliases } from "../peer/etcd-config.ts";
+import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
+import { internBase64Values } from "../util/content.ts";
+import type { Target, Workload } from "./plan/target.ts";
+
+/**
+ * Reads a cluster as the target of an import.
+ *
+ * @param source its context.
+ * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
+ */
+export async function readTarget(
+  api: KubernetesApi,
+  source: string,
+  options: { namespace?: string | undefined; warn(line: string): void },
+): Promise<Target> {
+  return targetOf(
+    await readInstallation(api, { ...options, forExtract: false, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] }),
+    source,
+  );
+}
+
+/** An installation as a target, where its two config Secrets were read with it. */
+export function targetOf(installation: Installation, source: string): Target {
+  const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
+  const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
+  return {
+    source,
+    namespace,
+    identity: installation.identity,
+    facts,
+    agentsSecret: internValues(installation.secrets.get(AGENTS_SECRET)),
+    kvstoremeshSecret: internValues(installation.secrets.get(KVSTOREMESH_SECRET)),
+    users,
+    takesUsers,
+    common: commonOf(reader, installation),
+    agentsCommon: commonOf(folders.agents, installation),
+    localMounted: fileIn(folders.agents, "local-etcd-client.crt") !== undefined,
+    clientCertificate: remoteCertificate?.cert,
+    resolvers: resolvers(installation),
+    aliases: aliases(installation),
+  };
+}
+
+/** Many targets have the same peers. */
+function internValues(secret: V1Secret | undefined): V1Secret | undefined {
+  if (secret?.data) internBase64Values(secret.data);
+  return secret;
+}
+
+/** Reads again what an import writes, after somebody else wrote it: what is installed stays as it was read. */
+export async function rereadTarget(api: KubernetesApi, target: Target): Promise<Target> {
+  const { namespace } = target;
+  const [agentsSecret, kvstoremeshSecret, users, ...resolvers] = await Promise.all([
+    api.get(secrets, namespace, AGENTS_SECRET),
+    api.get(secrets, namespace, KVSTOREMESH_SECRET),
+    target.takesUsers ? api.get(configMaps, namespace, USERS_CONFIG_MAP) : undefined,
+    ...target.resolvers.map(async ({ kind, name, object }) => {
+      const resource: Resource<V1Deployment | V1DaemonSet> = kind === "Deployment" ? deployments : daemonSets;
+      return workload(kind, (await api.get(resource, namespace, name)) ?? object);
+    }),
+  ]);
+  return { ...target, agentsSecret, kvstoremeshSecret, users, resolvers };
+}
+
+/** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */
+function commonOf(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
+  const { contentOf, remoteCertificate, remoteCertificateError } = installation;
+  const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) => fileIn(folder, name));
+  if (cert?.kind === "external") {
+    if (!key || !ca) return undefined;
+    return { ca: contentOf(ca), external: cert, listed: folder?.files.has(COMMON_NAMES.cert) === true };
+  }
+  if (!cert || !(remoteCertificate ?? remoteCertificateError)) return undefined;
+  return { ca: ca && contentOf(ca) };
+}
+
+/** The workloads that read the peers' configs; Deployments first, for they may be patched without a question. */
+function resolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
+  if (facts.kvstoreMesh) return [workload("Deployment", deployment)];
+  const readsPeers = operator && folders.operator?.secrets.has(AGENTS_SECRET);
+  return [
+    ...(readsPeers ? [workload("Deployment", operator)] : []),
+    ...(agents ? [workload("DaemonSet", agents)] : []),
+  ];
+}
+
+function workload(kind: Workload["kind"], object: V1Deployment | V1DaemonSet): Workload {
+  return { kind, name: object.metadata?.name ?? "", hostAliases: aliasesOf(object), object };
+}
+
+function aliasesOf({ spec }: V1Deployment | V1DaemonSet) {
+  return spec?.template.spec?.hostAliases;
+}
+
+/** What the workloads resolve, by name. */
+function aliases({ deployment, agents, operator }: Installation): HostAlias[] {
+  const addresses = new Map<string, Set<string>>();
+  for (const workload of [deployment, agents, operator]) {
+    for (const { ip, hostnames } of (workload && aliasesOf(workload)) ?? []) {
+      for (const name of hostnames ?? []) addresses.set(name, (addresses.get(name) ?? new Set()).add(ip));
+    }
+  }
+  return canonicalAliases([...addresses].map(([hostname, ips]) => ({ hostname, ips: [...ips] })));
+}

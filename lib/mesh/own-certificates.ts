@@ -1,0 +1,138 @@
+/** A cluster's own certificates: until when they are valid, and what to do about those that expire. Pure. */
+import type { X509Certificate } from "node:crypto";
+import type { HeldCertificate } from "../cilium/certificate-sources.ts";
+import { checkPeer } from "../peer/checks/peer.ts";
+import { checkAuthorityExpiry, checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
+import { type Finding, type RemedyTemplate, redact } from "../peer/findings.ts";
+import { APISERVER } from "../peer/peer.ts";
+import { type RenewalMethod, renewalRemedy } from "../peer/renewal.ts";
+import { shellQuote } from "../util/shell.ts";
+import {
+  type CertificateFact,
+  type CertificateUse,
+  EXPIRES_WITHIN,
+  type Expiry,
+  expiresWithin,
+  expiryOf,
+  fingerprintOf,
+} from "../x509/expiry.ts";
+import { formatName } from "../x509/names.ts";
+import { PemError, readCertificates } from "../x509/pem.ts";
+import type { ExtractedMember, Member } from "./member.ts";
+
+/** One of a cluster's own certificates, as it is reported. */
+export interface CertificateStatus extends Expiry {
+  use: CertificateUse;
+  subject: string;
+  /** What makes it anew, if its Secret tells. */
+  renewedBy?: RenewalMethod["kind"] | undefined;
+}
+
+/** How a cluster's certificates are judged. */
+export interface JudgeOptions {
+  now: Date;
+  /** Milliseconds within which one that expires is warned of; 30 days by default. */
+  expiresWithin?: number | undefined;
+}
+
+/** The certificates that a cluster shows to its peers and by which these verify it, as far as they can be read. */
+export function describeCertificates(member: Member, { now }: Pick<JudgeOptions, "now">): CertificateStatus[] {
+  const statusOf = (certificate: X509Certificate, use: CertificateUse): CertificateStatus => ({
+    use,
+    subject: redact(formatName(certificate.subject)),
+    ...expiryOf(certificate, now),
+    renewedBy: methodOf(member, use)?.kind,
+  });
+  const [client] = readAll(member, "client");
+  const [server] = readAll(member, "server");
+  return [
+    ...(client ? [statusOf(client, "client")] : []),
+    ...(server ? [statusOf(server, "server")] : []),
+    ...readAll(member, "ca").map((one) => statusOf(one, "ca")),
+  ];
+}
+
+/** What is wrong with the time for which a cluster's own certificates are valid. */
+export function checkOwnCertificates(member: Member, { now, expiresWithin }: JudgeOptions): Finding[] {
+  const place = { source: member.source };
+  const remedyFor = (certificate: CertificateFact) => expiryRemedy(certificate, { owner: member, now, expiresWithin });
+  const options: ExpiryOptions = { expiresWithin, remedyFor };
+  const leaves = (["client", "server"] as const).flatMap((use) => {
+    const [leaf] = readAll(member, use);
+    return leaf ? checkValidity(leaf, use, place, now, options) : [];
+  });
+  const authorities = readAll(member, "ca");
+  const expired = authorities.map((ca) => checkValidity(ca, "ca", place, now, { ...options, expiresWithin: 0 }));
+  const usable = authorities.filter((_, i) => expired[i]?.length === 0);
+  return [
+    ...leaves,
+    ...(usable.length > 0 ? checkAuthorityExpiry(usable, () => "ca", place, now, options) : expired.flat()),
+  ];
+}
+
+/** What is wrong with a cluster as the peer that its importers get now; nothing if it cannot be extracted. */
+export function checkExtracted(member: ExtractedMember, now: Date): Finding[] {
+  const { peer, source } = member;
+  if (!peer) return [];
+  const remedyFor = (certificate: CertificateFact) => expiryRemedy(certificate, { owner: member, now });
+  return checkPeer({ peer, source }, now, { remedyFor });
+}
+
+/** Whose certificate it is, and who has it. */
+export interface Ownership extends JudgeOptions {
+  /** The cluster that it is of; undefined if no context leads to it. */
+  owner: Member | undefined;
+  /** The name of that cluster; by default the owner's context. */
+  cluster?: string;
+  /** Contexts of the importers that have it; undefined for all that there are. */
+  importers?: readonly string[] | undefined;
+}
+
+/**
+ * What to do about a certificate that expires: renew it where it is made, and bring it to the importers. If its cluster
+ * has a new one already, that is brought, or served after a restart.
+ */
+export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
+  const { use, until } = certificate;
+  const { owner, importers, now, expiresWithin: within = EXPIRES_WITHIN } = ownership;
+  const cluster = ownership.cluster ?? owner?.target.facts.name ?? owner?.source ?? "";
+  if (!owner) return renewalRemedy(use, { cluster, until, importers });
+  const current = readAll(owner, use);
+  const renewed =
+    current.some((one) => !expiresWithin(one, within, now)) &&
+    !current.some((one) => fingerprintOf(one) === certificate.fingerprint);
+  if (renewed && use === "server") {
+    return {
+      template: `kubectl --context {context} --namespace {namespace} rollout restart deployment/${APISERVER}`,
+      values: { context: shellQuote(owner.source), namespace: shellQuote(owner.installation.namespace) },
+    };
+  }
+  return renewalRemedy(use, {
+    cluster,
+    context: owner.source,
+    version: owner.installation.facts.version,
+    method: methodOf(owner, use),
+    until,
+    importers,
+    renewed,
+  });
+}
+
+function methodOf({ installation }: Member, use: CertificateUse): RenewalMethod | undefined {
+  if (use === "ca") return undefined;
+  return use === "server" ? installation.serverCertificate?.method : installation.remoteRenewal;
+}
+
+/** A cluster's certificates of one use, with what they come from; none if they cannot be read. */
+function readAll({ installation }: Member, use: CertificateUse): readonly X509Certificate[] {
+  const { remoteCertificate, ca } = installation;
+  const server: HeldCertificate | undefined = installation.serverCertificate;
+  const pem = { client: remoteCertificate?.cert, server: server?.pem, ca }[use];
+  if (pem === undefined) return [];
+  try {
+    return readCertificates(pem);
+  } catch (error) {
+    if (error instanceof PemError) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,118 @@
+/** The endpoints and host aliases of a peer. Pure. */
+
+import { formatHostPort, isAddress, parseEndpoint } from "../../util/address.ts";
+import { covers } from "../../x509/names.ts";
+import { aliasProblem, endpointHostnames, isOwnCache } from "../etcd-config.ts";
+import { type Finding, finding, type Place } from "../findings.ts";
+import { isLoopbackAddress, isNodeLocal, isPartlyNodeLocal } from "../node-local.ts";
+import type { SourcedPeer } from "../peer.ts";
+import { MESH_DOMAIN, type Peer } from "../peer.ts";
+
+export function checkEndpoints(peer: Peer, place: Place): Finding[] {
+  if (isOwnCache(peer.endpoints)) {
+    return [
+      finding(
+        "own-cache",
+        place,
+        "this entry points at its cluster's own cache, not at a peer",
+        "take Secret cilium-kvstoremesh of that cluster instead",
+      ),
+    ];
+  }
+  // Whether there may be one is for who reads it to say: see checkNodeLocal.
+  if (isNodeLocal(peer.endpoints)) return [];
+  const findings: Finding[] = [];
+  if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, "the config has no endpoint"));
+  for (const url of peer.endpoints) {
+    if (parseEndpoint(url) === undefined) {
+      findings.push(
+        finding("endpoint-invalid", place, `endpoint ${JSON.stringify(url)} is no URL of the form https://host:port`),
+      );
+    }
+  }
+  const problem = aliasProblem(peer.hostAliases);
+  if (problem) findings.push(finding("alias-invalid", place, `the config has ${problem}; Cilium refuses it`));
+  const { serverNames } = peer.facts;
+  for (const url of peer.endpoints) {
+    const endpoint = parseEndpoint(url);
+    if (!endpoint) continue;
+    const { host } = endpoint;
+    if (serverNames && !covers(serverNames, host)) {
+      findings.push(
+        finding(
+          "endpoint-not-covered",
+          place,
+          `the server certificate does not cover ${host}, only ${serverNames.join(", ")}`,
+          "extract again, with --endpoint if need be",
+        ),
+      );
+    } else if (!serverNames && isAddress(host) && host !== "127.0.0.1" && host !== "::1") {
+      findings.push(
+        finding(
+          "endpoint-address",
+          place,
+          `the endpoint is the address ${host}, which the certificates that the chart makes do not cover`,
+          {
+            template: "extract {peer} anew, or import with --endpoint {peer}={endpoint}",
+            values: { peer: peer.name, endpoint: formatHostPort(endpoint) },
+          },
+        ),
+      );
+    }
+  }
+  return findings;
+}
+
+/**
+ * That a peer which came as a file is served on the node itself ({@link isNodeLocal}): the same endpoint leads each importer
+ * to its own nodes, so only `--endpoint` can say that something listens there.
+ */
+export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
+  if (!isNodeLocal(endpoints)) return [];
+  const message = `${name} is only reachable from a node: ${endpoints.join(", ")} is a loopback address`;
+  const port = String(parseEndpoint(endpoints[0] ?? "")?.port ?? "PORT");
+  return [
+    finding("endpoint-node-local", { source, key: name }, message, {
+      template: "leave it out, or if there is a tunnel on each node: --endpoint {peer}=127.0.0.1:{port}",
+      values: { peer: name, port },
+    }),
+  ];
+}
+
+/**
+ * That a name in a peer's endpoints has host aliases that are loopback addresses, or that some of its endpoints are: each
+ * node and each pod connects to itself there. It works on one machine, as in a test mesh, so it is a warning, and only
+ * commands that look at peers report it.
+ */
+export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, place: Place): Finding[] {
+  const names = endpointHostnames(endpoints);
+  const aliased = hostAliases
+    .filter(({ hostname }) => names.includes(hostname))
+    .map(({ hostname, ips }) => ({ hostname, ips: ips.filter(isLoopbackAddress) }))
+    .filter(({ ips }) => ips.length > 0);
+  const hosts = aliased.map(({ hostname, ips }) => `${hostname} (${ips.join(", ")})`);
+  if (isPartlyNodeLocal(endpoints)) hosts.push(...endpoints.filter((endpoint) => isNodeLocal([endpoint])));
+  if (hosts.length === 0) return [];
+  const message = `${name} is reached at loopback addresses, where nodes and pods connect to themselves: ${hosts.join(", ")}`;
+  const remedy = "outside of a test on one machine, re-extract with --endpoint HOST:PORT";
+  return [finding("loopback-address", place, message, remedy)];
+}
+
+/**
+ * Whether the peer's names can be resolved by the target.
+ *
+ * @param resolved names that the target resolves already, by a workload's aliases or a standing config's.
+ */
+export function checkAddresses({ peer, source }: SourcedPeer, resolved: ReadonlySet<string>): Finding[] {
+  const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));
+  return endpointHostnames(peer.endpoints)
+    .filter((host) => host.toLowerCase().endsWith(`.${MESH_DOMAIN}`) && !aliased.has(host) && !resolved.has(host))
+    .map((host) =>
+      finding(
+        "no-addresses",
+        { source, key: peer.name },
+        `the file tells no addresses of ${host}, and DNS does not know it`,
+        "charts before 1.20 keep them in hostAliases of the workload: extract the peer with extract-secret",
+      ),
+    );
+}

@@ -1,0 +1,33 @@
+/** The name and id of a peer. Pure. */
+import { canonicalAliases, canonicalEndpoints } from "../etcd-config.ts";
+import { type Finding, finding, type Place } from "../findings.ts";
+import { isClusterName, type Peer } from "../peer.ts";
+
+export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
+  const findings: Finding[] = [];
+  if (!isClusterName(name)) {
+    findings.push(
+      finding(
+        "name-illegal",
+        place,
+        `${JSON.stringify(name)} is no name of a cluster in a mesh`,
+        "a key with a config is called like the cluster: at most 32 of a-z, 0-9 and -, and not default",
+      ),
+    );
+  }
+  const { id, maxConnectedClusters: maximum = 511 } = facts;
+  if (id !== undefined && (id < 1 || id > maximum)) {
+    findings.push(finding("id-illegal", place, `cluster id ${id} is not within 1 to ${maximum}`));
+  }
+  return findings;
+}
+
+/** Whether two peers are the same, whatever their files told besides. An id or maximum that one lacks is no difference. */
+export function samePeer(a: Peer, b: Peer): boolean {
+  const essence = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
+    JSON.stringify([name, canonicalEndpoints(endpoints), canonicalAliases(hostAliases), ca, client]);
+  const { id = b.facts.id, maxConnectedClusters: maximum = b.facts.maxConnectedClusters } = a.facts;
+  return (
+    essence(a) === essence(b) && id === (b.facts.id ?? id) && maximum === (b.facts.maxConnectedClusters ?? maximum)
+  );
+}

@@ -1,0 +1,142 @@
+/** Whether certificates are valid now, and for long enough. Pure: the clock is an argument. */
+import type { X509Certificate } from "node:crypto";
+import { buildChain, issuerProblem } from "../../x509/chain.ts";
+import {
+  type CertificateFact,
+  type CertificateUse,
+  certificateFact,
+  EXPIRES_WITHIN,
+  expiresWithin,
+  formatDate,
+  formatDays,
+  timeIn,
+} from "../../x509/expiry.ts";
+import { formatName } from "../../x509/names.ts";
+import { validity } from "../../x509/pem.ts";
+import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate } from "../findings.ts";
+
+/** How certificates that expire are judged. */
+export interface ExpiryOptions {
+  /** Milliseconds within which one that expires is warned of; 30 days by default. */
+  expiresWithin?: number | undefined;
+  /** What to do about one that expires, or has expired; by default what can be done with a file of its cluster. */
+  remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
+}
+
+/** How certificates are called in messages, and the codes for the time for which they are valid. */
+const VALIDITY: Record<CertificateUse, Record<"expires" | "expired" | "future", FindingCode> & { what: string }> = {
+  client: {
+    what: "client certificate",
+    expires: "certificate-expires",
+    expired: "certificate-expired",
+    future: "certificate-not-yet-valid",
+  },
+  server: {
+    what: "server certificate",
+    expires: "server-certificate-expires",
+    expired: "server-certificate-expired",
+    future: "server-certificate-expired",
+  },
+  ca: { what: "CA", expires: "ca-expires", expired: "ca-expired", future: "certificate-not-yet-valid" },
+};
+
+/** What is wrong with the time for which a certificate is valid; a warning about one that expires soon. */
+export function checkValidity(
+  certificate: X509Certificate,
+  use: CertificateUse,
+  place: Place,
+  now: Date,
+  options: ExpiryOptions = {},
+): Finding[] {
+  const { expiresWithin: within = EXPIRES_WITHIN, remedyFor } = options;
+  const { from, until } = validity(certificate);
+  const { what, expired, future } = VALIDITY[use];
+  if (from > now) return [finding(future, place, `the ${what} is valid only from ${formatDate(from)} on`)];
+  if (until < now) {
+    const fact = certificateFact(certificate, use, now);
+    const remedy = remedyFor?.(fact) ?? "extract the peer again";
+    return [finding(expired, place, `the ${what} expired on ${fact.until}`, remedy, { certificate: fact })];
+  }
+  return expiresWithin(certificate, within, now) ? [expiryWarning(certificate, use, place, now, options)] : [];
+}
+
+function expiryWarning(
+  certificate: X509Certificate,
+  use: CertificateUse,
+  place: Place,
+  now: Date,
+  { remedyFor }: ExpiryOptions,
+): Finding {
+  const { what, expires } = VALIDITY[use];
+  const fact = certificateFact(certificate, use, now);
+  const name = use === "ca" ? `${what} ${formatName(certificate.subject)}` : what;
+  const message = `the ${name} expires in ${formatDays(fact.days)}, on ${fact.until}`;
+  const remedy = remedyFor?.(fact) ?? remedyForFile(use, place);
+  return finding(expires, place, message, remedy, { certificate: fact });
+}
+
+/** What can be done by whoever has only the file of a cluster. */
+function remedyForFile(use: CertificateUse, { key, source }: Place): RemedyTemplate {
+  const template =
+    use === "ca"
+      ? "make a new CA in {cluster}, and have importers trust it before it is used: " +
+        "clustermesh-secrets rotate {cluster} --trust NEW-CA.crt --all-contexts"
+      : "renew it in {cluster}, then extract {cluster} again and import the new file";
+  return { template, values: { cluster: key ?? source } };
+}
+
+/**
+ * A warning about a CA file of which no certificate lets Cilium trust a server for much longer: about the one that
+ * expires last. While a CA is being changed, the file holds the new one too.
+ *
+ * @param usable its certificates that do so now.
+ * @param useOf what each of them is: a CA, or the server's certificate itself.
+ */
+export function checkAuthorityExpiry(
+  usable: readonly X509Certificate[],
+  useOf: (certificate: X509Certificate) => CertificateUse,
+  place: Place,
+  now: Date,
+  options: ExpiryOptions,
+): Finding[] {
+  const [last] = [...usable].sort((a, b) => validity(b).until.getTime() - validity(a).until.getTime());
+  if (!last || !expiresWithin(last, options.expiresWithin ?? EXPIRES_WITHIN, now)) return [];
+  return [expiryWarning(last, useOf(last), place, now, options)];
+}
+
+/**
+ * Warnings about issuers on the way from a client certificate up to the CA file that expire, if no other way is left
+ * then.
+ */
+export function checkIssuerExpiry(
+  chain: readonly X509Certificate[],
+  authorities: readonly X509Certificate[],
+  place: Place,
+  now: Date,
+  options: ExpiryOptions,
+): Finding[] {
+  const within = options.expiresWithin ?? EXPIRES_WITHIN;
+  const wayAt = (time: Date) =>
+    buildChain(chain, authorities, (issuer, trusted) => issuerProblem(issuer, trusted, "client", time) === undefined);
+  const way = wayAt(now);
+  if (!way || wayAt(timeIn(within, now))) return [];
+  const root = way.at(-1);
+  return way
+    .slice(1)
+    .filter((issuer) => expiresWithin(issuer, within, now))
+    .map((issuer) =>
+      issuer === root
+        ? expiryWarning(issuer, "ca", place, now, options)
+        : intermediateWarning(issuer, place, now, options),
+    );
+}
+
+/** An intermediate CA is renewed, and brought, together with the client certificate. */
+function intermediateWarning(issuer: X509Certificate, place: Place, now: Date, { remedyFor }: ExpiryOptions): Finding {
+  const fact = certificateFact(issuer, "client", now);
+  const message =
+    `the client certificate comes from ${formatName(issuer.subject)}, which expires in ${formatDays(fact.days)}, ` +
+    `on ${fact.until}`;
+  const remedy = remedyFor?.(fact) ?? remedyForFile("client", place);
+  return finding("certificate-expires", place, message, remedy, { certificate: fact });
+}

@@ -1,0 +1,137 @@
+/** Foreign files that are known by what their JSON or YAML says. Pure. */
+import { enumerate } from "../../util/enumerate.ts";
+import { at, type Fields, isFields, objectName } from "../../util/fields.ts";
+import { shellQuote } from "../../util/shell.ts";
+import { redactKeys } from "../findings.ts";
+import { command, EXTRACT, type Foreign, LEAVE_OUT } from "./foreign.ts";
+import { recognizeByKind } from "./kinds.ts";
+
+/** More names than this are counted. */
+const MOST_NAMES = 5;
+
+/** By what a document is recognized; the first that recognizes it holds. */
+const DETECTORS: readonly ((object: Fields) => Foreign | undefined)[] = [
+  recognizePlaceholders,
+  recognizeByKind,
+  recognizeKubeconfig,
+  recognizeValues,
+  recognizeToolFile,
+];
+
+/** What a document is, if not a Secret; undefined if none of these. */
+export function recognizeObject(object: unknown): Foreign | undefined {
+  if (!isFields(object)) return undefined;
+  for (const detect of DETECTORS) {
+    const found = detect(object);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Values of a Secret that another tool puts the real ones in place of. None of these is base64. */
+const PLACEHOLDERS: readonly { code: Foreign["code"]; pattern: RegExp; message: string; remedy: string }[] = [
+  {
+    code: "encrypted-file",
+    pattern: /^ENC\[AES256_GCM,/,
+    message: "holds values encrypted by SOPS, but not its part sops, without which they cannot be decrypted",
+    remedy: "take the whole file, as sops wrote it",
+  },
+  {
+    code: "foreign-file",
+    pattern: /^\{\{[\s\S]*\}\}$/,
+    message: "holds a Secret with values of a template ({{ … }}) that has not been rendered",
+    remedy: "helm template {release} {chart} --show-only {template} | {rerun}",
+  },
+  {
+    code: "foreign-file",
+    pattern: /^<path:[^>]*>$/,
+    message: "holds a Secret with placeholders of the Argo CD Vault plugin",
+    remedy: "argocd-vault-plugin generate {file} | {rerun}",
+  },
+  {
+    code: "foreign-file",
+    pattern: /^\$\{[^}]+\}$/,
+    message: "holds a Secret with variables that have not been substituted",
+    remedy: "envsubst < {file} | {rerun}",
+  },
+  {
+    code: "foreign-file",
+    pattern: /^ref\+[a-z0-9]+:\/\//,
+    message: "holds a Secret with references that vals resolves",
+    remedy: "vals eval -f {file} | {rerun}",
+  },
+];
+
+function recognizePlaceholders({ data, stringData }: Fields): Foreign | undefined {
+  const values = [data, stringData].flatMap((fields) => (isFields(fields) ? Object.values(fields) : []));
+  for (const { code, pattern, message, remedy } of PLACEHOLDERS) {
+    if (!values.some((value) => typeof value === "string" && pattern.test(value.trim()))) continue;
+    return { code, message, remedy: command(remedy) };
+  }
+  return undefined;
+}
+
+function recognizeKubeconfig(object: Fields): Foreign | undefined {
+  const { kind, clusters, contexts, users } = object;
+  const lists = [clusters, contexts, users].filter((list) => Array.isArray(list)).length;
+  if (kind === undefined ? lists < 3 : kind !== "Config" || lists === 0) return undefined;
+  const names = (Array.isArray(contexts) ? contexts : [])
+    .map((entry) => (isFields(entry) ? entry.name : undefined))
+    .filter((name) => typeof name === "string")
+    // Its texts go into a message, and one of them into a command.
+    .filter((name) => name !== "" && name.length <= 200 && redactKeys(name) === name);
+  const [only, ...others] = names;
+  const of =
+    names.length === 0 ? "" : ` (${others.length === 0 ? "context" : "contexts"} ${enumerate(names, MOST_NAMES)})`;
+  return {
+    code: "foreign-file",
+    message: `is a kubeconfig${of}, not a Secret`,
+    remedy: command(
+      "{extract} --kubeconfig {file} --context {context} | {rerun}",
+      only !== undefined && others.length === 0 ? { context: shellQuote(only) } : {},
+    ),
+  };
+}
+
+/** Values of Cilium's chart, by themselves or for a chart that has it as a dependency. */
+function recognizeValues(object: Fields): Foreign | undefined {
+  if (object.kind !== undefined) return undefined;
+  const values = [object, ...Object.values(object)].find(
+    (fields) => isFields(fields) && isFields(fields.clustermesh) && isChartValues(fields.clustermesh),
+  );
+  if (values === undefined) return undefined;
+  const names = clusterNames(at(values, ["clustermesh", "config", "clusters"]));
+  const of = names.length === 0 ? "" : ` with clustermesh.config.clusters (${enumerate(names, MOST_NAMES)})`;
+  return {
+    code: "foreign-file",
+    message: `is a values file of Cilium's Helm chart${of}, not a Secret; extract each cluster instead`,
+    remedy: EXTRACT,
+  };
+}
+
+function isChartValues(clustermesh: Fields): boolean {
+  return (
+    isFields(clustermesh.config) || isFields(clustermesh.apiserver) || typeof clustermesh.useAPIServer === "boolean"
+  );
+}
+
+/** A list up to Cilium 1.18; from 1.19 on also a mapping by names. */
+function clusterNames(clusters: unknown): string[] {
+  if (Array.isArray(clusters)) {
+    return clusters.map((entry) => objectName(at(entry, ["name"]))).filter((name) => name !== undefined);
+  }
+  return isFields(clusters) ? Object.keys(clusters).filter((name) => objectName(name) !== undefined) : [];
+}
+
+/** Files of tools that have no kind. */
+function recognizeToolFile(object: Fields): Foreign | undefined {
+  const { apiVersion, kind, data, name, version } = object;
+  if (kind !== undefined || isFields(data)) return undefined;
+  const foreign = (message: string): Foreign => ({ code: "foreign-file", message, remedy: LEAVE_OUT });
+  if (Array.isArray(object.creation_rules)) return foreign("is a configuration of SOPS, not a Secret");
+  if (typeof apiVersion === "string" && typeof name === "string" && typeof version === "string") {
+    return foreign("is a Chart.yaml of Helm, not a Secret");
+  }
+  const lists = ["resources", "bases", "components", "patches", "generators", "secretGenerator", "configMapGenerator"];
+  return lists.some((list) => Array.isArray(object[list])) ? foreign("is a kustomization, not a Secret") : undefined;
+}

@@ -1,0 +1,401 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { type Installation, type InstallationOptions, readInstallation } from "../../lib/cilium/installation.ts";
+import { versionAtLeast } from "../../lib/peer/peer.ts";
+import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
+import type { ClusterDescription } from "../../lib/sandbox/description.ts";
+import { encode } from "../../lib/sandbox/object.ts";
+import { makeCa } from "../../lib/sandbox/pki.ts";
+import { UserError } from "../../lib/util/errors.ts";
+import { normalizeCa } from "../../lib/x509/pem.ts";
+import { countRounds, describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { VERSIONS } from "../support/targets.ts";
+
+const REMOTE = "clustermesh-apiserver-remote-cert";
+const SERVER = "clustermesh-apiserver-server-cert";
+
+async function read(
+  cluster: SandboxedCluster,
+  options: Partial<InstallationOptions> = {},
+): Promise<{ installation: Installation; warnings: string[] }> {
+  const warnings: string[] = [];
+  const installation = await readInstallation(cluster.api, {
+    forExtract: true,
+    warn: (line) => warnings.push(line),
+    ...options,
+  });
+  return { installation, warnings };
+}
+
+async function fails(cluster: SandboxedCluster, exitCode: number, patterns: RegExp[], options = {}): Promise<void> {
+  await assert.rejects(read(cluster, options), (error) => {
+    assert.ok(error instanceof UserError, String(error));
+    assert.equal(error.exitCode, exitCode, error.message);
+    for (const pattern of patterns) assert.match(error.message, pattern);
+    assert.ok(error.message.split("\n").length <= 2, error.message);
+    return true;
+  });
+}
+
+for (const version of VERSIONS) {
+  test(`${version}: facts, certificates and mounts are read in two rounds at most`, async (t) => {
+    const since = (minimum: string) => versionAtLeast(version, minimum) === true;
+    const cluster = await startCluster(t, describe({ version: `${version}.3`, digest: `sha256:${"a".repeat(64)}` }));
+    const rounds = countRounds(cluster.server);
+    const { installation, warnings } = await read(cluster);
+    const { facts, folders } = installation;
+
+    assert.deepEqual(facts, {
+      namespace: "kube-system",
+      version: `${version}.3`,
+      name: "cluster2",
+      id: 2,
+      maxConnectedClusters: 255,
+      kvstoreMesh: since("1.16"),
+      authMode: since("1.19") ? "migration" : "legacy",
+      routingMode: "tunnel",
+      tunnelProtocol: "vxlan",
+      encryption: "none",
+      kubeProxyReplacement: false,
+      ipFamilies: ["IPv4"],
+      podCidrs: ["10.2.0.0/16"],
+      nodePort: 32379,
+    });
+    assert.equal(installation.remoteCertificate?.cert, cluster.pki.remote.cert);
+    assert.equal(installation.remoteCertificate?.key, cluster.pki.remote.key);
+    assert.equal(normalizeCa(installation.ca ?? ""), normalizeCa(cluster.pki.ca.cert));
+    assert.ok(installation.serverNames.includes("*.mesh.cilium.io"));
+    assert.equal(installation.serverNames.includes("clustermesh-apiserver.kube-system.svc"), since("1.14"));
+    assert.equal(folders.agents?.files.has("common-etcd-client.crt"), since("1.14"));
+    assert.equal(folders.agents?.files.has("local-etcd-client.crt"), since("1.16"));
+    assert.equal(folders.kvstoremesh?.files.has("common-etcd-client.crt"), since("1.16") || undefined);
+    assert.equal(installation.takesUsers, since("1.19"));
+    assert.deepEqual(
+      installation.nodes().map(({ name, podCidrs }) => [name, podCidrs]),
+      [
+        ["node1", ["10.2.1.0/24"]],
+        ["node2", ["10.2.2.0/24"]],
+      ],
+    );
+    assert.equal(installation.service()?.spec?.type, "NodePort");
+    assert.deepEqual(warnings, []);
+    assert.ok(rounds() <= 2, `${rounds()} rounds`);
+
+    const asked = cluster.server.requests.map(({ path }) => path);
+    assert.deepEqual(
+      asked.filter((path) => /\/secrets(\?|$)/.test(path)),
+      [],
+      "Secrets are never listed",
+    );
+    assert.deepEqual(
+      asked.filter((path) => /ca-cert|admin-cert|local-cert|cilium-ca|cilium-clustermesh/.test(path)),
+      [],
+      "no key is read that is not needed",
+    );
+  });
+}
+
+test("authMode is read off certificate and mounts", async (t) => {
+  const modes: [Partial<ClusterDescription>, Installation["facts"]["authMode"]][] = [
+    [{ version: "1.14", authMode: "migration" }, "migration"],
+    [{ version: "1.16", authMode: "cluster" }, "cluster"],
+    [{ version: "1.20", authMode: "legacy" }, "legacy"],
+    [{ version: "1.20", authMode: "cluster" }, "cluster"],
+    [{ version: "1.18", authMode: "cluster", identityAllocationMode: "kvstore" }, "cluster"],
+  ];
+  for (const [overrides, expected] of modes) {
+    const { installation } = await read(await startCluster(t, describe(overrides)));
+    assert.equal(installation.facts.authMode, expected, JSON.stringify(overrides));
+  }
+});
+
+test("the CA is where the workloads' volumes take it from (tls.caBundle)", async (t) => {
+  for (const [kind, version] of [
+    ["ConfigMap", "1.14"],
+    ["Secret", "1.17"],
+    ["ConfigMap", "1.20"],
+  ] as const) {
+    const caBundle = { kind, name: "our-roots", key: "roots.pem" };
+    const cluster = await startCluster(t, describe({ version, caBundle, kvstoremesh: true }));
+    const other = makeCa({ cn: "unrelated", key: "ec" });
+    cluster.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
+    const rounds = countRounds(cluster.server);
+    const { installation, warnings } = await read(cluster);
+    assert.equal(installation.ca, cluster.pki.ca.cert, `${kind} ${version}`);
+    assert.deepEqual(warnings, []);
+    assert.ok(rounds() <= 2);
+    const content = (folder: "agents" | "kvstoremesh") => {
+      const source = installation.folders[folder]?.files.get("common-etcd-client-ca.crt");
+      return source && installation.contentOf(source);
+    };
+    assert.equal(content("agents"), cluster.pki.ca.cert);
+    // kvstoremesh follows caBundle from 1.18 on only: one name, two contents.
+    assert.equal(content("kvstoremesh"), version === "1.20" ? cluster.pki.ca.cert : other.cert, `${kind} ${version}`);
+  }
+});
+
+test("of several CAs the one that signed the server certificate is taken; none is said", async (t) => {
+  const other = makeCa({ cn: "unrelated", key: "ec" });
+  const old = await startCluster(t, describe({ version: "1.12" }));
+  old.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
+  const found = await read(old);
+  assert.equal(found.installation.ca, old.pki.ca.cert, "of clustermesh-apiserver-ca-cert");
+  assert.deepEqual(found.warnings, []);
+
+  const empty = await startCluster(t, describe({ version: "1.10" }));
+  empty.change("Secret", REMOTE, ({ data }) => delete data["ca.crt"]);
+  assert.equal((await read(empty)).installation.ca, empty.pki.ca.cert);
+
+  const none = await startCluster(t, describe({ version: "1.18" }));
+  none.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
+  const { installation, warnings } = await read(none);
+  assert.equal(installation.ca, other.cert);
+  assert.match(warnings.join(), /not signed by/);
+});
+
+test("Secrets under the names of older installs", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.11" }));
+  const secret = cluster.server.store.read("Secret", "kube-system", REMOTE);
+  cluster.remove("Secret", REMOTE);
+  assert.ok(secret);
+  cluster.server.store.put({ ...secret, metadata: { name: `${REMOTE}s`, namespace: "kube-system" } });
+  const { installation } = await read(cluster);
+  assert.equal(installation.remoteCertificate?.key, cluster.pki.remote.key);
+  cluster.remove("Secret", `${REMOTE}s`);
+  assert.equal((await read(cluster)).installation.remoteCertificate, undefined);
+});
+
+test("a certificate that a volume takes from elsewhere", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.19" }));
+  const secret = cluster.server.store.read("Secret", "kube-system", REMOTE);
+  assert.ok(secret);
+  cluster.server.store.put({ ...secret, metadata: { name: "our-cert", namespace: "kube-system" } });
+  cluster.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "tls.key": "stale" })));
+  cluster.change("DaemonSet", "cilium", ({ spec }) => {
+    const text = JSON.stringify(spec.template.spec.volumes).replaceAll(REMOTE, "our-cert");
+    spec.template.spec.volumes = JSON.parse(text);
+  });
+  const { installation } = await read(cluster);
+  assert.equal(installation.remoteCertificate?.key, cluster.pki.remote.key);
+  assert.equal(installation.ca, cluster.pki.ca.cert);
+});
+
+test("Cilium is found in another namespace, and the guess leaves no trace", async (t) => {
+  const cluster = await startCluster(t, describe({ namespace: "cilium" }), {
+    forbid: [{ namespace: "kube-system" }],
+  });
+  const rounds = countRounds(cluster.server);
+  const { installation, warnings } = await read(cluster);
+  assert.equal(installation.namespace, "cilium");
+  assert.equal(installation.ca, cluster.pki.ca.cert);
+  assert.ok(installation.serverNames.includes("clustermesh-apiserver.cilium.svc"));
+  assert.deepEqual(warnings, []);
+  assert.equal(rounds(), 2);
+});
+
+test("several installations are refused with their namespaces, unless -n says which", async (t) => {
+  const cluster = await startCluster(t, describe({ namespace: "b-side" }));
+  const second = describe({ name: "other", id: 9, namespace: "a-side", nodes: [] });
+  for (const object of clusterObjects(second, clusterPki(second, { key: "ec" }))) cluster.server.store.put(object);
+  await fails(cluster, 2, [/a-side and b-side/, /-n/]);
+  const { installation } = await read(cluster, { namespace: "a-side" });
+  assert.equal(installation.facts.name, "other");
+  assert.equal(installation.namespace, "a-side");
+});
+
+test("where the whole cluster may not be asked, kube-system is taken, and said", async (t) => {
+  const allow = [{ namespace: "kube-system" }, { verb: "list", resource: "nodes" }];
+  const cluster = await startCluster(t, describe(), { allow });
+  const rounds = countRounds(cluster.server);
+  const { installation, warnings } = await read(cluster);
+  assert.equal(installation.namespace, "kube-system");
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /kube-system.*-n/);
+  assert.ok(rounds() <= 2);
+  assert.deepEqual((await read(cluster, { namespace: "kube-system" })).warnings, []);
+});
+
+test("the namespace is found by pods where Deployments may not be listed", async (t) => {
+  const cluster = await startCluster(t, describe({ namespace: "cilium" }), {
+    forbid: [{ verb: "list", resource: "deployments" }],
+  });
+  const { installation, warnings } = await read(cluster);
+  assert.equal(installation.namespace, "cilium");
+  assert.deepEqual(warnings, []);
+});
+
+test("what is not there is said in a line or two", async (t) => {
+  const cluster = await startCluster(t, describe());
+  cluster.remove("ConfigMap", "cilium-config");
+  await fails(cluster, 1, [/no ConfigMap cilium-config/, /kube-system/]);
+  cluster.remove("Deployment", "clustermesh-apiserver");
+  await fails(cluster, 1, [/no Cilium/, /-n/]);
+  await fails(cluster, 1, [/no Cilium/, /elsewhere/], { namespace: "elsewhere" });
+
+  const lonely = await startCluster(t, describe());
+  lonely.remove("Deployment", "clustermesh-apiserver");
+  await fails(lonely, 1, [/no clustermesh-apiserver/, /clustermesh\.useAPIServer/]);
+
+  const external = describe({ kvstoreMode: "external", identityAllocationMode: "kvstore", version: "1.19" });
+  await fails(await startCluster(t, external), 1, [/external kvstore/]);
+  const ancient = await startCluster(t, describe({ version: "1.15", identityAllocationMode: "kvstore" }));
+  ancient.remove("Deployment", "clustermesh-apiserver");
+  await fails(ancient, 1, [/external kvstore/]);
+});
+
+test("an extraction goes on without what it does not need", async (t) => {
+  const forbid = [
+    { resource: "daemonsets" },
+    { resource: "pods" },
+    { resource: "nodes" },
+    { resource: "services" },
+    { name: "cilium-operator" },
+    { name: "clustermesh-remote-users" },
+    { name: SERVER },
+  ];
+  const cluster = await startCluster(t, describe({ version: "1.20.1" }), { forbid });
+  const { installation, warnings } = await read(cluster);
+  assert.equal(installation.facts.version, "1.20.1");
+  assert.deepEqual(installation.serverNames, [
+    "*.mesh.cilium.io",
+    "clustermesh-apiserver.kube-system.svc",
+    "127.0.0.1",
+    "::1",
+  ]);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", new RegExp(`${SERVER} may not be read.*\\*\\.mesh\\.cilium\\.io`));
+  assert.equal(installation.ca, cluster.pki.ca.cert);
+  assert.throws(() => installation.nodes(), /not allowed to list Nodes/);
+  assert.throws(() => installation.pods(), /not allowed to list Pods/);
+  assert.throws(() => installation.service(), /not allowed to get Service/);
+  assert.equal(installation.waiting, undefined);
+});
+
+test("without the right to read a Secret, the names of a certificate follow from the version", async (t) => {
+  const names = async (version: string) => {
+    const cluster = await startCluster(t, describe({ version }), { forbid: [{ name: SERVER }] });
+    return (await read(cluster)).installation.serverNames;
+  };
+  for (const version of ["1.10", "1.13", "1.14", "1.19", "1.20"]) {
+    const cluster = await startCluster(t, describe({ version }));
+    const real = (await read(cluster)).installation.serverNames;
+    assert.deepEqual(new Set(await names(version)), new Set(real), version);
+  }
+});
+
+test("a server certificate that is missing or cannot be read", async (t) => {
+  const cluster = await startCluster(t, describe());
+  cluster.change("Secret", SERVER, ({ data }) => Object.assign(data, encode({ "tls.crt": "nonsense" })));
+  const broken = await read(cluster);
+  assert.match(broken.warnings.join(), /tls\.crt of Secret clustermesh-apiserver-server-cert/);
+  assert.ok(broken.installation.serverNames.includes("*.mesh.cilium.io"));
+  cluster.remove("Secret", SERVER);
+  assert.match((await read(cluster)).warnings.join(), /is not there/);
+});
+
+test("what is indispensable may not be forbidden, and the message says what it is", async (t) => {
+  for (const name of ["cilium-config", "clustermesh-apiserver"]) {
+    const cluster = await startCluster(t, describe(), { forbid: [{ verb: "get", name }] });
+    await fails(cluster, 1, [/not allowed to get/, new RegExp(name), /kube-system/]);
+  }
+  const cluster = await startCluster(t, describe(), { forbid: [{ name: REMOTE }] });
+  const { installation } = await read(cluster);
+  assert.match(
+    installation.remoteCertificateError?.message ?? "",
+    /not allowed to get Secret clustermesh-apiserver-re/,
+  );
+});
+
+test("an import takes nothing that it may not read for something that is not there", async (t) => {
+  const options = { forExtract: false, secrets: ["cilium-clustermesh", "cilium-kvstoremesh"] };
+  const description = describe({ version: "1.19", kvstoremesh: false });
+  for (const name of [
+    "cilium",
+    "cilium-operator",
+    "clustermesh-remote-users",
+    "cilium-clustermesh",
+    "cilium-kvstoremesh",
+  ]) {
+    const cluster = await startCluster(t, description, { forbid: [{ verb: "get", name }] });
+    await fails(cluster, 1, [/not allowed to get/, new RegExp(name)], options);
+  }
+});
+
+test("an import asks for no server certificate, no pods and no nodes, but where pod CIDRs stand on nodes only", async (t) => {
+  const options = { forExtract: false, secrets: ["cilium-clustermesh"] };
+  const cluster = await startCluster(t, describe({ version: "1.19" }));
+  cluster.server.store.put({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "cilium-clustermesh", namespace: "kube-system" },
+    data: {},
+  });
+  const { installation, warnings } = await read(cluster, options);
+  assert.equal(installation.secrets.get("cilium-clustermesh")?.metadata?.name, "cilium-clustermesh");
+  assert.equal(installation.users, undefined);
+  assert.equal(installation.takesUsers, true);
+  assert.deepEqual(warnings, []);
+  const asked = cluster.server.requests.map(({ path }) => path).join("\n");
+  assert.doesNotMatch(asked, /server-cert|\/nodes|namespaces\/kube-system\/pods/);
+
+  const nodeCidrs = await startCluster(t, describe({ ipam: "kubernetes" }));
+  assert.deepEqual((await read(nodeCidrs, options)).installation.facts.podCidrs, ["10.2.0.0/20"]);
+});
+
+test("pod CIDRs on nodes become the few prefixes that cover them; those of other IPAM modes mean nothing", async (t) => {
+  const nodes = Array.from({ length: 1203 }, (_, i) => ({
+    name: `node${i}`,
+    internalIPs: [`172.18.${i >> 8}.${i & 255}`],
+    podCIDRs: [`10.${64 + (i >> 8)}.${i & 255}.0/24`, `fd00:64:0:${i.toString(16)}::/64`],
+  }));
+  const cluster = await startCluster(t, describe({ ipam: "kubernetes", nodes, ipv6: true }));
+  const { installation } = await read(cluster);
+  assert.equal(installation.nodes().length, 1203);
+  assert.deepEqual(installation.facts.podCidrs, [
+    "10.64.0.0/16",
+    "10.65.0.0/16",
+    "10.66.0.0/16",
+    "10.67.0.0/16",
+    "10.68.0.0/16",
+    "fd00:64::/52",
+  ]);
+  assert.deepEqual(installation.facts.ipFamilies, ["IPv4", "IPv6"]);
+  assert.equal(cluster.server.requests.filter(({ path }) => path.startsWith("/api/v1/nodes")).length, 3);
+  const eni = await startCluster(t, describe({ ipam: "eni" }));
+  assert.equal((await read(eni)).installation.facts.podCidrs, undefined);
+});
+
+test("a default install of 1.19 and 1.20 is read while its pod waits for the users ConfigMap", async (t) => {
+  for (const version of ["1.19", "1.20"]) {
+    const cluster = await startCluster(t, describe({ version }));
+    const { installation } = await read(cluster);
+    assert.match(installation.waiting ?? "", /^for configmap\/clustermesh-remote-users \(created by the first import/);
+    assert.equal(installation.pods()[0]?.spec?.nodeName, "node1");
+  }
+  const crashing = await startCluster(t, describe({ podReady: false }));
+  crashing.change("Pod", crashing.server.store.all("Pod")[0]?.metadata.name ?? "", ({ status }) => {
+    status.containerStatuses[0].state = { waiting: { reason: "CrashLoopBackOff" } };
+  });
+  assert.equal((await read(crashing)).installation.waiting, "for container etcd: CrashLoopBackOff");
+});
+
+test("a Service of the user's own is asked for by its name", async (t) => {
+  const cluster = await startCluster(t, describe({ version: "1.19", service: false }));
+  assert.equal((await read(cluster)).installation.service(), undefined);
+  cluster.server.store.put({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "mesh", namespace: "kube-system" },
+    spec: { type: "NodePort", ports: [{ port: 2379, nodePort: 30123 }] },
+  });
+  const { installation } = await read(cluster, { service: "mesh" });
+  assert.equal(installation.service()?.metadata?.name, "mesh");
+  assert.equal(installation.facts.nodePort, 30123);
+});
+
+test("a server that is down, and one that goes down, are errors", async (t: TestContext) => {
+  const cluster = await startCluster(t, describe());
+  await read(cluster);
+  await cluster.server.stop();
+  await assert.rejects(read(cluster), (error) => error instanceof UserError && error.exitCode === 1);
+});

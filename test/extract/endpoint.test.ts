@@ -1,0 +1,337 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { V1Pod, V1Service } from "@kubernetes/client-node";
+import fc from "fast-check";
+import type { NodeInfo } from "../../lib/cilium/nodes.ts";
+import { chooseEndpoint, type EndpointOptions, type EndpointSource } from "../../lib/extract/endpoint.ts";
+import { UserError } from "../../lib/util/errors.ts";
+
+const CHART = ["*.mesh.cilium.io", "clustermesh-apiserver.kube-system.svc", "127.0.0.1", "::1"];
+const MESH = "https://c2.mesh.cilium.io";
+
+function nodeOf(name: string, day: number, ips: string[], more: Partial<NodeInfo> = {}): NodeInfo {
+  return {
+    name,
+    created: `2026-01-${String(day).padStart(2, "0")}T00:00:00Z`,
+    ready: true,
+    eligible: true,
+    addresses: ips.map((address) => ({ type: "InternalIP", address })),
+    podCidrs: [],
+    ...more,
+  };
+}
+
+const NODES = [
+  nodeOf("n4", 4, ["10.0.0.4"]),
+  nodeOf("n2", 2, ["10.0.0.2"]),
+  nodeOf("n1", 1, ["10.0.0.10"]),
+  nodeOf("n3", 3, ["10.0.0.3"]),
+];
+
+function serviceOf(spec: V1Service["spec"], ingress?: { ip?: string; hostname?: string }[]): V1Service {
+  return {
+    metadata: { name: "clustermesh-apiserver" },
+    spec: { ports: [{ port: 2379, ...(spec?.type === "NodePort" && { nodePort: 32379 }) }], ...spec },
+    status: { loadBalancer: ingress ? { ingress } : {} },
+  };
+}
+
+function podOn(nodeName: string, ready: boolean): V1Pod {
+  return {
+    metadata: { name: `pod-${nodeName}` },
+    spec: { nodeName, containers: [] },
+    status: { conditions: [{ type: "Ready", status: ready ? "True" : "False" }] },
+  };
+}
+
+interface Case {
+  service?: V1Service | undefined;
+  nodes?: NodeInfo[];
+  pods?: V1Pod[];
+  names?: string[];
+  options?: Partial<EndpointOptions>;
+}
+
+async function choose({ nodes = NODES, pods = [], names = CHART, options = {}, ...rest }: Case = {}) {
+  const warnings: string[] = [];
+  const source: EndpointSource = {
+    cluster: "c2",
+    serverNames: names,
+    service: () => ("service" in rest ? rest.service : serviceOf({ type: "NodePort" })),
+    nodes: () => nodes,
+    pods: () => pods,
+  };
+  const { endpoints, hostAliases } = await chooseEndpoint(source, {
+    endpoints: [],
+    addresses: 3,
+    addressTypes: ["InternalIP", "ExternalIP"],
+    clusterIp: false,
+    resolve: async (name) => {
+      if (name === "lb.example.com") return ["203.0.113.9", "203.0.113.10", "2001:db8::9"];
+      if (name === "empty.example.com") return [];
+      throw new Error(`ENOTFOUND ${name}`);
+    },
+    warn: (line) => warnings.push(line),
+    ...options,
+  });
+  return { endpoints, hostAliases, warnings };
+}
+
+const aliases = (...ips: string[]) => [{ hostname: "c2.mesh.cilium.io", ips }];
+
+async function refused(input: Case, exitCode: number, ...patterns: RegExp[]) {
+  await assert.rejects(choose(input), (error) => {
+    assert.ok(error instanceof UserError, String(error));
+    assert.equal(error.exitCode, exitCode, error.message);
+    for (const pattern of patterns) assert.match(error.message, pattern);
+    assert.ok(error.message.split("\n").length <= 2, error.message);
+    return true;
+  });
+}
+
+test("NodePort: one URL with the certificate's name, and the oldest nodes behind it, sorted as numbers", async () => {
+  assert.deepEqual(await choose(), {
+    endpoints: [`${MESH}:32379`],
+    hostAliases: aliases("10.0.0.2", "10.0.0.3", "10.0.0.10"),
+    warnings: [],
+  });
+  assert.deepEqual((await choose({ options: { addresses: 1 } })).hostAliases, aliases("10.0.0.10"));
+  assert.equal((await choose({ options: { addresses: 9 } })).hostAliases[0]?.ips.length, 4);
+});
+
+test("nodes of the same age are taken by name", async () => {
+  const nodes = ["b", "a", "c"].map((name, i) => nodeOf(name, 1, [`10.0.0.${i + 1}`]));
+  assert.deepEqual((await choose({ nodes, options: { addresses: 2 } })).hostAliases, aliases("10.0.0.1", "10.0.0.2"));
+});
+
+test("nodes that are not ready, cordoned or excluded are left out, and none left is an error", async () => {
+  const nodes = NODES.map((node) => (node.name === "n1" ? { ...node, eligible: false } : node));
+  assert.deepEqual((await choose({ nodes })).hostAliases, aliases("10.0.0.2", "10.0.0.3", "10.0.0.4"));
+  await refused({ nodes: [] }, 1, /no node to name/, /--endpoint/);
+  await refused({ nodes: NODES.map((node) => ({ ...node, eligible: false })) }, 1, /no node to name/);
+});
+
+test("a node that may not be listed is an error only where the Service wants nodes", async () => {
+  const forbidden = () => {
+    throw new UserError("not allowed to list Nodes", 1);
+  };
+  const source = { cluster: "c2", serverNames: CHART, nodes: forbidden, pods: () => [] };
+  const options: EndpointOptions = {
+    endpoints: ["10.1.1.1:2379"],
+    addresses: 3,
+    addressTypes: ["InternalIP"],
+    clusterIp: false,
+    resolve: async () => [],
+    warn: () => {},
+  };
+  const service = () => serviceOf({ type: "NodePort" });
+  assert.deepEqual((await chooseEndpoint({ ...source, service }, options)).hostAliases, aliases("10.1.1.1"));
+  await assert.rejects(chooseEndpoint({ ...source, service }, { ...options, endpoints: [] }), /not allowed/);
+});
+
+test("dual-stack nodes give both families, and an IPv6 address stands in brackets in a URL", async () => {
+  const nodes = [nodeOf("a", 1, ["10.0.0.1", "fd00::1"]), nodeOf("b", 2, ["10.0.0.2", "fd00::2"])];
+  assert.deepEqual((await choose({ nodes })).hostAliases, aliases("10.0.0.1", "10.0.0.2", "fd00::1"));
+  assert.deepEqual(
+    (await choose({ nodes, options: { addresses: 4 } })).hostAliases,
+    aliases("10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"),
+  );
+  const single = await choose({ nodes: [nodeOf("a", 1, ["fd00::1"])], names: ["fd00::1"] });
+  assert.deepEqual(single.endpoints, ["https://[fd00::1]:32379"]);
+});
+
+test("--address-type says the order of types; each node gives those of the first type it has", async () => {
+  const nodes = [
+    nodeOf("a", 1, ["10.0.0.1"], {
+      addresses: [
+        { type: "InternalIP", address: "10.0.0.1" },
+        { type: "ExternalIP", address: "198.51.100.1" },
+      ],
+    }),
+    nodeOf("b", 2, ["10.0.0.2"]),
+  ];
+  assert.deepEqual((await choose({ nodes })).hostAliases, aliases("10.0.0.1", "10.0.0.2"));
+  const external = await choose({ nodes, options: { addressTypes: ["ExternalIP", "InternalIP"] } });
+  assert.deepEqual(external.hostAliases, aliases("10.0.0.2", "198.51.100.1"));
+  const only = await choose({ nodes, options: { addressTypes: ["ExternalIP"] } });
+  assert.deepEqual(only.hostAliases, aliases("198.51.100.1"));
+  await refused({ nodes: [nodeOf("b", 2, ["10.0.0.2"])], options: { addressTypes: ["ExternalIP"] } }, 1, /ExternalIP/);
+});
+
+test("an address that the certificate covers stands in the URL itself", async () => {
+  const one = await choose({ nodes: [nodeOf("a", 1, ["10.0.0.1"])], names: [...CHART, "10.0.0.1"] });
+  assert.deepEqual(one, { endpoints: ["https://10.0.0.1:32379"], hostAliases: [], warnings: [] });
+  const uncoveredName = await choose({ names: ["clustermesh.example.com", "10.0.0.3"] });
+  assert.deepEqual(uncoveredName.endpoints, ["https://10.0.0.3:32379"]);
+  assert.deepEqual(uncoveredName.hostAliases, []);
+});
+
+test("where nothing is covered, the error names what the certificate covers, and the remedy", async () => {
+  await refused({ names: ["etcd.example.com"] }, 1, /c2\.mesh\.cilium\.io/, /etcd\.example\.com/, /extraDnsNames/);
+  // A wildcard stands for one label.
+  await refused({ names: ["*.cilium.io"] }, 1, /--endpoint/);
+});
+
+test("externalTrafficPolicy Local: only nodes with ready pods, cordoned or not, and a warning", async () => {
+  const service = serviceOf({ type: "NodePort", externalTrafficPolicy: "Local" });
+  const pods = [podOn("n3", true), podOn("n4", false)];
+  const { hostAliases, warnings } = await choose({ service, pods });
+  assert.deepEqual(hostAliases, aliases("10.0.0.3"));
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /Local/);
+  const cordoned = NODES.map((node) => ({ ...node, eligible: false }));
+  assert.deepEqual((await choose({ service, pods, nodes: cordoned })).hostAliases, aliases("10.0.0.3"));
+  // While all pods wait, theirs are the nodes that will answer.
+  assert.deepEqual((await choose({ service, pods: [podOn("n4", false)] })).hostAliases, aliases("10.0.0.4"));
+  await refused({ service, pods: [] }, 1, /--endpoint/);
+});
+
+test("a pod that moves changes nothing with externalTrafficPolicy Cluster", async () => {
+  assert.deepEqual(await choose({ pods: [podOn("n3", true)] }), await choose({ pods: [podOn("n4", true)] }));
+});
+
+test("LoadBalancer: ips become aliases at the Service's port", async () => {
+  const service = serviceOf({ type: "LoadBalancer", ports: [{ port: 2379, nodePort: 31000 }] }, [
+    { ip: "203.0.113.20" },
+    { ip: "203.0.113.3" },
+  ]);
+  assert.deepEqual(await choose({ service }), {
+    endpoints: [`${MESH}:2379`],
+    hostAliases: aliases("203.0.113.3", "203.0.113.20"),
+    warnings: [],
+  });
+  const covered = serviceOf({ type: "LoadBalancer" }, [{ ip: "203.0.113.3" }]);
+  assert.deepEqual((await choose({ service: covered, names: [...CHART, "203.0.113.3"] })).endpoints, [
+    "https://203.0.113.3:2379",
+  ]);
+});
+
+test("LoadBalancer: a hostname that is covered is the endpoint, another is resolved and pinned", async () => {
+  const service = serviceOf({ type: "LoadBalancer" }, [{ hostname: "lb.example.com" }]);
+  assert.deepEqual(await choose({ service, names: [...CHART, "*.example.com"] }), {
+    endpoints: ["https://lb.example.com:2379"],
+    hostAliases: [],
+    warnings: [],
+  });
+  const { endpoints, hostAliases, warnings } = await choose({ service });
+  assert.deepEqual(endpoints, [`${MESH}:2379`]);
+  assert.deepEqual(hostAliases, aliases("203.0.113.9", "203.0.113.10", "2001:db8::9"));
+  assert.match(warnings.join(), /lb\.example\.com.*may change/);
+});
+
+test("LoadBalancer: no address yet, a name that does not resolve, a name without addresses", async () => {
+  const named = (hostname: string) => serviceOf({ type: "LoadBalancer" }, [{ hostname }]);
+  await refused({ service: serviceOf({ type: "LoadBalancer" }) }, 1, /--wait/);
+  await refused({ service: serviceOf({ type: "LoadBalancer" }, []) }, 1, /--wait/);
+  await refused({ service: named("gone.example.com") }, 1, /gone\.example\.com/, /--endpoint/);
+  await refused({ service: named("empty.example.com") }, 1, /empty\.example\.com/, /--endpoint/);
+});
+
+test("ClusterIP: only when it is said", async () => {
+  const service = serviceOf({ type: "ClusterIP", clusterIP: "10.96.0.9", clusterIPs: ["10.96.0.9", "fd00:96::9"] });
+  await refused({ service }, 1, /--cluster-ip/, /--endpoint/);
+  await refused({ service: serviceOf({ clusterIP: "10.96.0.9" }) }, 1, /ClusterIP/);
+  const { endpoints, hostAliases } = await choose({ service, options: { clusterIp: true } });
+  assert.deepEqual(endpoints, [`${MESH}:2379`]);
+  assert.deepEqual(hostAliases, aliases("10.96.0.9", "fd00:96::9"));
+  await refused({ service: serviceOf({ clusterIP: "None" }), options: { clusterIp: true } }, 1, /no cluster IP/);
+});
+
+test("no Service: an error that names the ways out", async () => {
+  await refused({ service: undefined }, 1, /--service/, /--endpoint/);
+  assert.deepEqual((await choose({ service: undefined, options: { endpoints: ["10.9.9.9:443"] } })).endpoints, [
+    `${MESH}:443`,
+  ]);
+});
+
+test("--endpoint: addresses with one port become aliases of the covered name", async () => {
+  const { endpoints, hostAliases } = await choose({
+    options: { endpoints: ["10.1.0.2:443", "[fd00::5]:443", "10.1.0.1:443"] },
+  });
+  assert.deepEqual(endpoints, [`${MESH}:443`]);
+  assert.deepEqual(hostAliases, aliases("10.1.0.1", "10.1.0.2", "fd00::5"));
+});
+
+test("--endpoint: a covered name, with and without addresses; another is pinned", async () => {
+  const names = [...CHART, "mesh.example.com"];
+  assert.deepEqual(await choose({ names, options: { endpoints: ["mesh.example.com:443"] } }), {
+    endpoints: ["https://mesh.example.com:443"],
+    hostAliases: [],
+    warnings: [],
+  });
+  assert.deepEqual(
+    (await choose({ names, options: { endpoints: ["10.1.0.1:443", "mesh.example.com:443"] } })).hostAliases,
+    [{ hostname: "mesh.example.com", ips: ["10.1.0.1"] }],
+  );
+  const pinned = await choose({ options: { endpoints: ["lb.example.com:443"] } });
+  assert.deepEqual(pinned.endpoints, [`${MESH}:443`]);
+  assert.equal(pinned.hostAliases[0]?.ips.length, 3);
+  assert.match(pinned.warnings.join(), /lb\.example\.com/);
+});
+
+test("--endpoint: two names, two ports, and what is no endpoint", async () => {
+  await refused({ options: { endpoints: ["a.example.com:443", "b.example.com:443"] } }, 2, /name/);
+  await refused({ options: { endpoints: ["10.0.0.1:443", "10.0.0.2:444"] } }, 2, /port/);
+  for (const text of ["10.0.0.1", "https://10.0.0.1:443", "10.0.0.1:0", "10.0.0.1:70000", "fd00::5:443", "a b:1", ""]) {
+    await refused({ options: { endpoints: [text] } }, 2, /host:port/);
+  }
+});
+
+test("a Service of the user's own: the port that leads to 2379, however it is called", async () => {
+  const ports = [
+    { name: "metrics", port: 9962, nodePort: 30001 },
+    { name: "etcd", port: 443, targetPort: 2379, nodePort: 30002 },
+  ];
+  assert.deepEqual((await choose({ service: serviceOf({ type: "NodePort", ports }) })).endpoints, [`${MESH}:30002`]);
+  await refused({ service: serviceOf({ type: "NodePort", ports: [] }) }, 1, /no port/);
+});
+
+test("property: the same cluster gives the same endpoint, in whatever order nodes and addresses come", async () => {
+  const ip = fc
+    .tuple(fc.integer({ min: 1, max: 254 }), fc.integer({ min: 1, max: 254 }))
+    .map((ab) => `10.0.${ab.join(".")}`);
+  const node = fc.record({ day: fc.integer({ min: 1, max: 4 }), ip, eligible: fc.boolean() });
+  const cluster = fc
+    .uniqueArray(node, { minLength: 1, maxLength: 12, selector: (one) => one.ip })
+    .filter((all) => all.some(({ eligible }) => eligible))
+    .map((all) => all.map(({ day, ip, eligible }, i) => nodeOf(`n${i}`, day, [ip], { eligible })));
+  await fc.assert(
+    fc.asyncProperty(
+      cluster.chain((nodes) =>
+        fc.tuple(
+          fc.constant(nodes),
+          fc.shuffledSubarray(nodes, { minLength: nodes.length }),
+          fc.integer({ min: 1, max: 5 }),
+        ),
+      ),
+      async ([nodes, shuffled, addresses]) => {
+        const first = await choose({ nodes, options: { addresses } });
+        assert.deepEqual(await choose({ nodes: shuffled, options: { addresses } }), first);
+        const ips = first.hostAliases[0]?.ips ?? [];
+        const eligible = nodes.filter((one) => one.eligible);
+        assert.equal(ips.length, Math.min(addresses, eligible.length));
+        // No eligible node that was left out is older than one that was taken.
+        const taken = (one: NodeInfo) => ips.includes(one.addresses[0]?.address ?? "");
+        const youngest = Math.max(...eligible.filter(taken).map((one) => Date.parse(one.created)));
+        for (const one of eligible) assert.ok(taken(one) || Date.parse(one.created) >= youngest);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+test("a loopback address is never in the URL, though the certificate covers it: importers would reach themselves", async () => {
+  const nodes = [nodeOf("n1", 1, ["127.0.0.1"])];
+  assert.deepEqual(await choose({ nodes }), {
+    endpoints: [`${MESH}:32379`],
+    hostAliases: aliases("127.0.0.1"),
+    warnings: [],
+  });
+  const service = serviceOf({ type: "LoadBalancer" }, [{ ip: "127.0.0.1" }]);
+  assert.deepEqual((await choose({ service })).hostAliases, aliases("127.0.0.1"));
+  const names = ["127.0.0.1", "localhost"];
+  await refused({ nodes, names }, 1, /--endpoint/);
+  await refused({ names, options: { endpoints: ["localhost:2379"] } }, 2, /only reachable on the node itself/);
+  const local = serviceOf({ type: "LoadBalancer" }, [{ hostname: "localhost" }]);
+  await refused({ names, service: local }, 1, /only reachable on the node itself/);
+});

@@ -1,0 +1,142 @@
+/** --endpoint: by which endpoint a target reaches a peer, now and at the next import. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type EndpointOverride, resolveOverride } from "../../lib/import/plan/endpoint-override.ts";
+import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
+import type { Target } from "../../lib/import/plan/target.ts";
+import type { Peer } from "../../lib/peer/peer.ts";
+import { UserError } from "../../lib/util/errors.ts";
+import { applied } from "../support/apply-plan.ts";
+import { entriesOf, recordsOf } from "../support/plans.ts";
+import { COMMON, configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
+
+const c2 = peerOf("c2", 2);
+const GIVEN: EndpointOverride = {
+  text: "10.9.9.9:2379",
+  endpoints: ["https://c2.mesh.cilium.io:2379"],
+  hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.9.9.9"] }],
+};
+const run = (
+  target: Target,
+  peers: (typeof c2)[],
+  given?: EndpointOverride | null,
+  options: Partial<PlanOptions> = {},
+) =>
+  plan(target, peers, {
+    ...OPTIONS,
+    ...(given !== undefined && { endpoints: new Map([["c2", given]]) }),
+    ...options,
+  });
+const reached = (target: Target) => {
+  const config = entriesOf(target.agentsSecret).find(({ name }) => name === "c2")?.config;
+  return [config?.endpoints[0], config?.hostAliases[0]?.ips];
+};
+const codes = ({ findings }: Plan) => findings.map(({ code }) => code);
+const out = (peer: Peer, given: string[], names: Record<string, string[]> = {}) => {
+  const warned: string[] = [];
+  const options = {
+    resolve: async (name: string) => names[name] ?? [],
+    warn: (line: string) => void warned.push(line),
+  };
+  return resolveOverride(peer, given, options).then((made) => ({ ...made, warned }));
+};
+
+test("an endpoint that was said holds until it is changed or taken back", () => {
+  const said = applied(targetOf("1.20"), run(targetOf("1.20"), [c2], GIVEN));
+  assert.deepEqual(reached(said), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
+  assert.equal(recordsOf(said.agentsSecret), '{"c2":{"id":2,"max":255,"endpoint":"10.9.9.9:2379"}}');
+
+  const again = run(said, [c2]);
+  assert.deepEqual(again.changes, []);
+  assert.deepEqual([...again.remembered], [["c2", "10.9.9.9:2379"]]);
+
+  const other = {
+    ...GIVEN,
+    text: "10.8.8.8:2379",
+    hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.8.8.8"] }],
+  };
+  const changed = applied(said, run(said, [c2], other));
+  assert.deepEqual(reached(changed), ["https://c2.mesh.cilium.io:2379", ["10.8.8.8"]]);
+
+  const back = applied(changed, run(changed, [c2], null));
+  assert.deepEqual(reached(back), ["https://c2.mesh.cilium.io:32379", ["10.0.0.2"]]);
+  assert.equal(recordsOf(back.agentsSecret), '{"c2":{"id":2,"max":255}}');
+  assert.deepEqual([...run(back, [c2]).remembered], []);
+});
+
+test("of a peer that stands there an endpoint can be said without its file, but not taken back", () => {
+  const target = applied(targetOf("1.20"), run(targetOf("1.20"), [c2]));
+  const planned = run(target, [], GIVEN);
+  assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
+  assert.deepEqual(reached(applied(target, planned)), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
+  assert.deepEqual(codes(run(target, [], null)), ["endpoint-needs-file"]);
+  assert.deepEqual(codes(run(targetOf("1.20"), [peerOf("c3", 3)], GIVEN)), ["endpoint-for-nobody"]);
+  assert.deepEqual(codes(run({ ...target, facts: { ...target.facts, name: "c2" } }, [], GIVEN)), [], "itself");
+});
+
+test("before 1.20 what is said goes over what a workload resolves", () => {
+  const empty = targetOf("1.18", { takesUsers: false });
+  const target = applied(empty, run(empty, [c2], undefined, { restarts: "all" }));
+  const said = applied(target, run(target, [], GIVEN, { restarts: "all" }));
+  assert.deepEqual(said.resolvers[0]?.hostAliases, [{ ip: "10.9.9.9", hostnames: ["c2.mesh.cilium.io"] }]);
+  assert.deepEqual(run(said, [c2]).changes, []);
+  assert.equal(run(said, [c2]).missing.length, 0);
+});
+
+test("it survives a move between the Secrets, and a prune", () => {
+  const said = applied(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
+  const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: said.agentsSecret, users: said.users });
+  const moved = applied(target, run(target, [], undefined, { migrate: true }));
+  assert.match(recordsOf(moved.kvstoremeshSecret) ?? "", /"endpoint":"10\.9\.9\.9:2379"/);
+  const pruned = applied(moved, run(moved, [c2], undefined, { prune: true }));
+  assert.equal(recordsOf(pruned.kvstoremeshSecret), recordsOf(moved.kvstoremeshSecret));
+});
+
+test("it is the answer where a file tells no addresses", () => {
+  const bare = peerOf("c2", 2, { hostAliases: [], facts: {} });
+  assert.deepEqual(codes(run(targetOf("1.20"), [bare])), ["id-unknown", "no-addresses"]);
+  assert.deepEqual(codes(run(targetOf("1.20"), [bare], GIVEN)), ["id-unknown"]);
+});
+
+test("names and addresses are made out as an extraction does", async () => {
+  const covered = {
+    ...c2.peer,
+    facts: { ...c2.peer.facts, serverNames: ["*.mesh.cilium.io", "lb.example", "10.1.1.1"] },
+  };
+  assert.deepEqual(await out(covered, ["lb.example:2379"]), {
+    text: "lb.example:2379",
+    endpoints: ["https://lb.example:2379"],
+    hostAliases: [],
+    warned: [],
+  });
+  assert.deepEqual((await out(covered, ["10.1.1.1:1"])).endpoints, ["https://10.1.1.1:1"]);
+  const two = await out(covered, ["10.2.2.3:1", "10.2.2.2:1"]);
+  assert.deepEqual(two.endpoints, ["https://c2.mesh.cilium.io:1"]);
+  assert.deepEqual(two.hostAliases, [{ hostname: "c2.mesh.cilium.io", ips: ["10.2.2.2", "10.2.2.3"] }]);
+  assert.equal(two.text, "10.2.2.3:1,10.2.2.2:1");
+  const resolved = await out(covered, ["nat.example:1"], { "nat.example": ["10.3.3.3"] });
+  assert.deepEqual(resolved.hostAliases[0]?.ips, ["10.3.3.3"]);
+  assert.match(resolved.warned.join(), /addresses of nat\.example are taken as they are now/);
+  await assert.rejects(out(covered, ["nat.example:1"]), { name: UserError.name, exitCode: 1 });
+  await assert.rejects(out(covered, ["nonsense"]), { name: UserError.name, exitCode: 2 });
+  // Of a file that does not tell what the certificate covers, its own names serve, and the chart's.
+  const unknown = { ...c2.peer, endpoints: ["https://etcd.c2.example:2379"], facts: {} };
+  assert.deepEqual((await out(unknown, ["etcd.c2.example:9"])).endpoints, ["https://etcd.c2.example:9"]);
+  assert.deepEqual((await out(unknown, ["10.4.4.4:9"])).endpoints, ["https://c2.mesh.cilium.io:9"]);
+});
+
+test("before 1.20 a new name is not written while the agents cannot resolve it: the peer would be cut", () => {
+  const standing = secretOf({ c2: configText("https://old.example:2379", COMMON) });
+  const target = targetOf("1.18", { agentsSecret: standing, takesUsers: false });
+  const planned = run(target, [c2]);
+  assert.deepEqual([...planned.outcomes], [["c2", "held"]]);
+  assert.deepEqual(planned.changes, []);
+  assert.equal(planned.missing.length, 1);
+  const allowed = run(target, [c2], undefined, { restarts: "all" });
+  assert.deepEqual(
+    allowed.changes.map(({ kind }) => kind),
+    ["DaemonSet", "Secret"],
+  );
+  // A peer that does not stand there yet has nothing to lose.
+  assert.deepEqual([...run(targetOf("1.18", { takesUsers: false }), [c2]).outcomes], [["c2", "added"]]);
+});

@@ -1,0 +1,361 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { mergeEntries } from "../../lib/import/plan/merge-secret.ts";
+import type { Peer } from "../../lib/peer/peer.ts";
+import { readEntries, readPeerFile, type SecretFiles, toSecretEntry, writePeerFile } from "../../lib/peer/secret.ts";
+import { peers, standingFiles } from "../support/arbitraries.ts";
+import { caOf, clientOf, freshClient } from "../support/material.ts";
+import { COMMON, configText, LOCAL, peerOf, secretOf, textsOf } from "../support/targets.ts";
+
+type Texts = Record<string, string>;
+
+const filesOf = (texts: Texts): SecretFiles =>
+  new Map(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text)]));
+const merge = (standing: Texts, ...wanted: Peer[]) =>
+  mergeEntries(
+    filesOf(standing),
+    wanted.map((peer) => toSecretEntry(peer, "target")),
+  );
+const after = ({ files }: ReturnType<typeof merge>): Texts =>
+  Object.fromEntries([...files].map(([key, content]) => [key, content.toString()]));
+const changed = ({ changes }: ReturnType<typeof merge>) =>
+  Object.fromEntries([...changes].map(([key, content]) => [key, content === null ? null : content.toString()]));
+
+const c2 = peerOf("c2", 2).peer;
+const c3 = peerOf("c3", 3).peer;
+const caKey = (peer: Peer) => toSecretEntry(peer, "target").ca?.key ?? "";
+
+/** A peer's files as another layout has them, with the config in a form that is not ours. */
+function inLayout(peer: Peer, names: readonly [string | undefined, string, string]): Texts {
+  const { ca, client, endpoints, hostAliases } = peer;
+  const aliases = hostAliases
+    .map(({ hostname, ips }) => `- ips: [${ips}] # by hand\n  hostname: ${hostname}\n`)
+    .join("");
+  return {
+    [peer.name]: configText(endpoints[0] ?? "", names, aliases && `cilium-host-aliases:\n${aliases}`),
+    ...(typeof ca === "object" && names[0] !== undefined && { [names[0]]: `# CA\n${ca.pem}` }),
+    ...(client !== "importer" && { [names[1]]: client.cert, [names[2]]: client.key }),
+  };
+}
+
+const OLD_SCRIPTS = ["c2-ca.crt", "c2.crt", "c2.key"] as const;
+const CHART = ["c2.etcd-client-ca.crt", "c2.etcd-client.crt", "c2.etcd-client.key"] as const;
+
+test("a first peer", () => {
+  const merged = merge({}, c2);
+  assert.deepEqual([...merged.outcomes], [["c2", "added"]]);
+  assert.deepEqual(
+    Object.keys(changed(merged)).sort(),
+    ["c2", "c2.etcd-client.crt", "c2.etcd-client.key", caKey(c2)].sort(),
+  );
+  assert.deepEqual(changed(merged), after(merged));
+  assert.deepEqual(merge(after(merged), c2).changes.size, 0);
+});
+
+test("a config that already says the same keeps its bytes, in whatever layout", () => {
+  const common: Peer = { ...c2, ca: "importer", client: "importer" };
+  const table: [string, Peer, Texts][] = [
+    ["old scripts", c2, inLayout(c2, OLD_SCRIPTS)],
+    ["chart", c2, inLayout(c2, CHART)],
+    ["chart, common", common, inLayout(common, COMMON)],
+    [
+      "mixture",
+      { ...c2, ca: "importer" },
+      inLayout({ ...c2, ca: "importer" }, [COMMON[0], "c2.etcd-client.crt", "c2.etcd-client.key"]),
+    ],
+    ["no CA", { ...c2, ca: "system" }, inLayout({ ...c2, ca: "system" }, [undefined, "c2.crt", "c2.key"])],
+    ["names of anybody's", c2, inLayout(c2, ["a", "b", "c"])],
+    [
+      "one file for two peers",
+      c2,
+      { ...inLayout(c2, ["a", "b", "c"]), c3: configText("https://c3:1", ["a", "b", "c"]) },
+    ],
+    ["without aliases", { ...c2, hostAliases: [] }, inLayout({ ...c2, hostAliases: [] }, CHART)],
+  ];
+  for (const [what, peer, standing] of table) {
+    const merged = merge(standing, peer);
+    assert.deepEqual(changed(merged), {}, what);
+    assert.deepEqual([...merged.outcomes], [["c2", "unchanged"]], what);
+  }
+});
+
+test("a renewed certificate keeps the config's bytes, in whatever layout", () => {
+  const renewed = { ...c2, client: clientOf(caOf("c2"), "remote", 1) };
+  for (const names of [
+    OLD_SCRIPTS,
+    CHART,
+    ["a", "b", "c"],
+    [caKey(c2), "c2.etcd-client.crt", "c2.etcd-client.key"],
+  ] as const) {
+    const merged = merge(inLayout(c2, [...names] as [string, string, string]), renewed);
+    assert.deepEqual(changed(merged), { [names[1]]: renewed.client.cert, [names[2]]: renewed.client.key });
+    assert.deepEqual([...merged.outcomes], [["c2", "changed"]]);
+  }
+});
+
+test("a renewed certificate does not go into a file that another peer names", () => {
+  const renewed = { ...c2, client: clientOf(caOf("c2"), "remote", 1) };
+  const standing: Texts = { ...inLayout(c2, ["a", "b", "c"]), c3: configText("https://c3:1", ["a", "b", "c"]) };
+  const files = after(merge(standing, renewed));
+  assert.deepEqual([files.a, files.b, files.c, files.c3], [standing.a, standing.b, standing.c, standing.c3]);
+  assert.equal(files["c2.etcd-client.crt"], renewed.client.cert);
+});
+
+test("what only a config names that goes later may be written already", () => {
+  const key = toSecretEntry(c2, "target").key?.key ?? "";
+  const taken = { c3: configText("https://127.0.0.1:1", [undefined, key, key]) };
+  const wanted = [toSecretEntry(c2, "target")];
+  const avoiding = mergeEntries(filesOf(taken), wanted);
+  assert.equal(avoiding.files.has(key), false);
+  const leaving = mergeEntries(filesOf(taken), wanted, { leaving: ["c3"] });
+  assert.equal(leaving.files.has(key), true);
+  assert.equal(leaving.files.has("c3"), true, "it is still there");
+});
+
+test("a changed CA changes the config, in whatever layout, and the old file goes", () => {
+  const moved = { ...c2, ca: { pem: caOf("new").cert }, client: clientOf(caOf("new")) };
+  for (const names of [OLD_SCRIPTS, CHART, [caKey(c2), "c2.etcd-client.crt", "c2.etcd-client.key"]] as const) {
+    const standing = inLayout(c2, [...names] as [string, string, string]);
+    const merged = merge(standing, moved);
+    assert.notEqual(after(merged).c2, standing.c2);
+    assert.deepEqual(
+      Object.keys(after(merged)).sort(),
+      ["c2", "c2.etcd-client.crt", "c2.etcd-client.key", caKey(moved)].sort(),
+    );
+    assert.equal(changed(merged)[names[0]], null);
+  }
+});
+
+test("a CA that only differs in its form is the same CA", () => {
+  const bundle = { ...c2, ca: { pem: caOf("c2").cert } };
+  const standing = {
+    ...inLayout(c2, OLD_SCRIPTS),
+    "c2-ca.crt": `# CA of c2\r\n${caOf("c2").cert.replaceAll("\n", "\r\n")}`,
+  };
+  assert.deepEqual(changed(merge(standing, bundle)), {});
+});
+
+test("an empty CA file, as charts up to 1.13 write it, is replaced", () => {
+  const standing = { ...inLayout(c2, CHART), "c2.etcd-client-ca.crt": "" };
+  const merged = merge(standing, c2);
+  assert.deepEqual([...merged.outcomes], [["c2", "changed"]]);
+  assert.equal(after(merged)[caKey(c2)], caOf("c2").cert);
+  assert.equal("c2.etcd-client-ca.crt" in after(merged), false);
+});
+
+test("a shared CA is stored once, and stays until the last one goes that names it", () => {
+  const shared = { pem: caOf("shared").cert };
+  const [one, two] = [
+    { ...c2, ca: shared },
+    { ...c3, ca: shared },
+  ];
+  const both = merge({}, one, two);
+  assert.equal(Object.values(after(both)).filter((text) => text === shared.pem).length, 1);
+  assert.deepEqual(after(merge(after(merge({}, one)), two)), after(both));
+  const without = merge(after(both), c2);
+  assert.equal(after(without)[caKey(one)], shared.pem);
+  assert.equal(caKey(one) in after(merge(after(without), c3)), false);
+});
+
+test("what differs is written anew: endpoints, aliases, form of certificates, fields that are none", () => {
+  const table: [what: string, standing: Texts, wanted: Peer][] = [
+    ["the endpoint", inLayout(c2, CHART), { ...c2, endpoints: ["https://c2.mesh.cilium.io:32380"] }],
+    ["an address", inLayout(c2, CHART), { ...c2, hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.0.0.3"] }] }],
+    ["no aliases", inLayout(c2, CHART), { ...c2, hostAliases: [] }],
+    ["to the common form", inLayout(c2, CHART), { ...c2, ca: "importer", client: "importer" }],
+    ["from the common form", inLayout({ ...c2, ca: "importer", client: "importer" }, COMMON), c2],
+    [
+      "from the local files",
+      inLayout({ ...c2, ca: "importer", client: "importer" }, LOCAL),
+      { ...c2, ca: "importer", client: "importer" },
+    ],
+    ["to the system's roots", inLayout(c2, CHART), { ...c2, ca: "system" }],
+    ["a field that Cilium does not read", { ...inLayout(c2, CHART), c2: `${inLayout(c2, CHART).c2}ca-file: /x\n` }, c2],
+    ["a config that is none", { ...inLayout(c2, CHART), c2: "endpoints: [" }, c2],
+    ["a file that is missing", { c2: inLayout(c2, CHART).c2 ?? "" }, c2],
+  ];
+  for (const [what, standing, wanted] of table) {
+    const merged = merge(standing, wanted);
+    assert.deepEqual([...merged.outcomes], [["c2", "changed"]], what);
+    assert.deepEqual(read(after(merged), "c2"), { ...wanted, facts: {} }, what);
+    assert.equal(merge(after(merged), wanted).changes.size, 0, what);
+  }
+  const keyless = after(merge(inLayout(c2, CHART), { ...c2, ca: "importer", client: "importer" }));
+  assert.deepEqual(Object.keys(keyless), ["c2"], "no private key stays behind");
+});
+
+function read(texts: Texts, name: string): Peer | undefined {
+  return readEntries(filesOf(texts), {}, "t").find((entry) => entry.name === name)?.peer;
+}
+
+test("a file of somebody's where ours would stand is not written over", () => {
+  const key = toSecretEntry(c2, "target");
+  const [ca, cert] = [key.ca?.key ?? "", key.cert?.key ?? ""];
+  const table: [what: string, standing: Texts][] = [
+    ["named by no config", { [cert]: "mine", [ca]: "mine too" }],
+    [
+      "named by another peer's",
+      {
+        [cert]: c3.client === "importer" ? "" : c3.client.cert,
+        x: "x",
+        c3: configText("https://c3:1", [cert, cert, "x"]),
+      },
+    ],
+    ["with the same content", { [cert]: clientOf(caOf("c2")).cert }],
+    ["a config itself", { [cert]: "endpoints: []\n", [ca]: "endpoints: []\n" }],
+    ["all taken", { [cert]: "1", "c2.etcd-client.2.crt": "2", "c2.etcd-client.3.crt": "3" }],
+  ];
+  for (const [what, standing] of table) {
+    const merged = merge(standing, c2);
+    const files = after(merged);
+    assert.deepEqual(Object.fromEntries(Object.keys(standing).map((name) => [name, files[name]])), standing, what);
+    assert.deepEqual(read(files, "c2"), { ...c2, facts: {} }, what);
+    assert.equal(merge(files, c2).changes.size, 0, what);
+    const renewed = merge(files, { ...c2, client: clientOf(caOf("c2"), "remote", 1) });
+    assert.equal(renewed.changes.size, 2, what);
+    assert.equal(renewed.changes.has("c2"), false, what);
+    for (const name of Object.keys(standing)) assert.equal(renewed.changes.has(name), false, `${what}: ${name}`);
+  }
+});
+
+test("two peers of one import do not write over each other's files, in whatever layout these stand", () => {
+  // c3 stands in files that are called like ours for c2.
+  const standing = inLayout(c3, ["x", "c2.etcd-client.crt", "c2.etcd-client.key"]);
+  for (const wanted of [
+    [c2, c3],
+    [c3, c2],
+  ]) {
+    const files = after(merge(standing, ...wanted));
+    for (const peer of wanted) assert.deepEqual(read(files, peer.name), { ...peer, facts: {} }, peer.name);
+    assert.equal(files.c3, standing.c3);
+  }
+});
+
+test("a file that serves two purposes is not written over for one of them", () => {
+  const key = caKey(c3);
+  // c2's certificate stands under the name that c3's CA will have, with its content; or is a config besides.
+  const asCa = { ...inLayout(c2, ["x", key, "y"]), [key]: caOf("c3").cert };
+  const asConfig = { ...inLayout(c2, ["x", "z", "y"]), z: "endpoints: []\n" };
+  for (const standing of [asCa, asConfig]) {
+    for (const wanted of [
+      [c2, c3],
+      [c3, c2],
+    ]) {
+      const files = after(merge(standing, ...wanted));
+      for (const peer of wanted) assert.deepEqual(read(files, peer.name), { ...peer, facts: {} }, peer.name);
+      if (standing === asConfig) assert.equal(files.z, asConfig.z);
+    }
+  }
+});
+
+test("our own form moves over the old scripts' own: the peers that are not imported stay as they are", () => {
+  const [old2, old3] = [textsOf(writePeerFile(c2)), textsOf(writePeerFile(c3))];
+  const moved = { ...c2, hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.9.9.9"] }] };
+  const files = after(merge({ ...old2, ...old3, README: "x" }, moved));
+  assert.deepEqual(Object.fromEntries(Object.entries(files).filter(([key]) => key in old3 || key === "README")), {
+    ...old3,
+    README: "x",
+  });
+  assert.deepEqual(
+    Object.keys(files).sort(),
+    [...Object.keys(old3), "README", "c2", "c2.etcd-client.crt", "c2.etcd-client.key", caKey(c2)].sort(),
+  );
+});
+
+const NAMES = ["c2", "c3", "c4"];
+const anyPeers = peers(NAMES);
+const anyFiles = standingFiles(NAMES).map((files): SecretFiles => new Map(Object.entries(files)));
+const laid = (list: readonly Peer[]) => list.map((peer) => toSecretEntry(peer, "target"));
+const keysOf = (files: SecretFiles, keep: (name: string) => boolean) =>
+  readEntries(files, {}, "")
+    .filter(({ name }) => keep(name))
+    .flatMap(({ name, keys }) => [name, ...Object.values(keys).filter((key) => key !== undefined)]);
+
+test("merging again changes nothing, whatever stands there", () => {
+  fc.assert(
+    fc.property(anyFiles, anyPeers, (standing, list) => {
+      const { files } = mergeEntries(standing, laid(list));
+      const again = mergeEntries(files, laid(list));
+      assert.deepEqual([...again.changes], []);
+      assert.deepEqual(new Set(again.outcomes.values()), new Set(["unchanged"]));
+    }),
+    { numRuns: 120 },
+  );
+});
+
+test("each peer can be read afterwards as it was wanted, whatever stands there", () => {
+  fc.assert(
+    fc.property(anyFiles, anyPeers, (standing, list) => {
+      const { files } = mergeEntries(standing, laid(list));
+      const entries = new Map(readEntries(files, {}, "").map((entry) => [entry.name, entry.peer]));
+      for (const peer of list) assert.deepEqual(entries.get(peer.name), { ...peer, facts: {} });
+    }),
+    { numRuns: 120 },
+  );
+});
+
+test("nothing that is not of the peers imported is touched, whatever stands there", () => {
+  fc.assert(
+    fc.property(anyFiles, anyPeers, (standing, list) => {
+      const names = new Set(list.map(({ name }) => name));
+      const { changes } = mergeEntries(standing, laid(list));
+      // What may change: the peers' configs, and files that only their configs name.
+      const theirs = new Set(keysOf(standing, (name) => names.has(name)));
+      const others = new Set(keysOf(standing, (name) => !names.has(name)));
+      for (const key of standing.keys()) {
+        if (!theirs.has(key) && !names.has(key)) assert.ok(!changes.has(key), `${key} is nobody's we know`);
+        if (others.has(key)) assert.ok(!changes.has(key), `${key} is another peer's`);
+      }
+    }),
+    { numRuns: 120 },
+  );
+});
+
+test("no change takes away a file that a config names which stays", () => {
+  fc.assert(
+    fc.property(anyFiles, anyPeers, (standing, list) => {
+      const { files, changes } = mergeEntries(standing, laid(list));
+      const named = new Set(
+        keysOf(standing, (name) => standing.get(name)?.equals(files.get(name) ?? Buffer.alloc(0)) === true),
+      );
+      for (const [key, content] of changes)
+        if (content === null) assert.ok(!named.has(key) && !NAMES.includes(key), key);
+      // And what is left behind by the peers imported is nothing.
+      const names = new Set(list.map(({ name }) => name));
+      const left = keysOf(standing, (name) => names.has(name)).filter((key) => files.has(key));
+      const inUse = new Set(keysOf(files, () => true));
+      for (const key of left) assert.ok(inUse.has(key), `${key} is left behind`);
+    }),
+    { numRuns: 120 },
+  );
+});
+
+test("merging one and then the other equals merging both, in an empty Secret and in any", () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.constant(new Map()), anyFiles), anyPeers, fc.nat(), (standing: SecretFiles, list, at) => {
+      const cut = at % (list.length + 1);
+      const first = mergeEntries(standing, laid(list.slice(0, cut)));
+      const second = mergeEntries(first.files, laid(list.slice(cut)));
+      const both = mergeEntries(standing, laid(list));
+      const meaning = (files: SecretFiles) => readEntries(files, {}, "").map(({ name, peer }) => [name, peer]);
+      assert.deepEqual(meaning(second.files), meaning(both.files));
+      // Where nothing of anybody's is in the way, byte for byte.
+      if (standing.size === 0) assert.deepEqual(new Map([...second.files].sort()), new Map([...both.files].sort()));
+    }),
+    { numRuns: 120 },
+  );
+});
+
+test("a file as it came out of one target goes into another", () => {
+  const { files } = merge({}, c2, c3);
+  const { peers } = readPeerFile(secretOf(Object.fromEntries(files)), "f");
+  assert.deepEqual(after(merge({}, ...peers)), after(merge({}, c2, c3)));
+});
+
+test("a certificate that is renewed while its config is written anew comes in one", () => {
+  const fresh = freshClient(caOf("c2"));
+  const both = { ...c2, client: fresh, endpoints: ["https://c2.mesh.cilium.io:1"] };
+  const files = after(merge(inLayout(c2, CHART), both));
+  assert.deepEqual([files["c2.etcd-client.crt"], files["c2.etcd-client.key"]], [fresh.cert, fresh.key]);
+});

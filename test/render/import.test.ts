@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { TargetReport } from "../../lib/import/import.ts";
+import type { Change } from "../../lib/import/plan/change.ts";
+import type { Outcome } from "../../lib/import/plan/merge-secret.ts";
+import { type Plan, plan } from "../../lib/import/plan/plan.ts";
+import { showDisruptions, showPlan, showReports } from "../../lib/render/import.ts";
+import { styleFor } from "../../lib/render/style.ts";
+import { UserError } from "../../lib/util/errors.ts";
+import { OPTIONS, targetOf } from "../support/targets.ts";
+
+const plain = styleFor({}, {});
+const FEW = { details: false };
+const names = (count: number, prefix = "c") => Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
+const target = targetOf("1.18", { takesUsers: false });
+const restart = (kind: "Deployment" | "DaemonSet", name: string, hostnames: string[]): Change => ({
+  verb: "json-patch",
+  ...{ kind, name, patch: [], hostnames },
+});
+const secret: Change = { verb: "merge-patch", kind: "Secret", name: "cilium-clustermesh", patch: { metadata: {} } };
+
+function planOf(outcomes: Partial<Record<Outcome, string[]>>, more: Partial<Plan> = {}): Plan {
+  const entries = Object.entries(outcomes).flatMap(([outcome, some]) =>
+    some.map((name) => [name, outcome as Outcome] as const),
+  );
+  return { ...plan(target, [], OPTIONS), changes: [secret], outcomes: new Map(entries), ...more };
+}
+
+const planned = (count: number, of: (i: number) => Plan) => names(count).map((source, i) => ({ source, plan: of(i) }));
+const done = (source: string, of: Plan, writes = 1): TargetReport => ({
+  ...{ source, state: "done", target, plan: of, writes, previews: [] },
+});
+
+test("up to three clusters have a sentence each, with all that restarts and why below", () => {
+  const agents = restart("DaemonSet", "cilium", ["a.example", "b.example"]);
+  const targets = planned(2, (i) => planOf({ added: ["x", "y"] }, i === 0 ? { changes: [agents, secret] } : {}));
+  const last = "daemonset/cilium (all Cilium agents) restarts in c1, to add host aliases for a.example and b.example";
+  assert.deepEqual(showPlan(targets, plain, FEW), [
+    "c1: adds x and y; restarts daemonset/cilium",
+    "c2: adds x and y",
+    last,
+  ]);
+  assert.equal(
+    showPlan(targets, plain, { ...FEW, asked: true }).at(-1),
+    last.replace("restarts in", "restarts if you answer yes in"),
+  );
+  assert.deepEqual(showDisruptions(targets, plain, FEW), [last]);
+});
+
+test("where peers were and will be reached is shown before, once for all clusters alike, and six of many", () => {
+  const change = { before: "https://x:1 at 10.0.0.1", after: "https://x:2 at 10.0.0.2" };
+  const moving = planned(2, () => planOf({ changed: ["x"] }, { endpointChanges: new Map([["x", change]]) }));
+  const line = "endpoint of x in c1 and c2: https://x:1 at 10.0.0.1 → https://x:2 at 10.0.0.2";
+  assert.deepEqual(showPlan(moving, plain, FEW), ["c1: changes x", "c2: changes x", line]);
+  assert.deepEqual(showDisruptions(moving, plain, FEW), [line]);
+  const reports = moving.map(({ source, plan: of }) => done(source, of));
+  assert.ok(showReports(reports, plain, { ...FEW, dryRun: true }).includes(line));
+  assert.ok(!showReports(reports, plain, { ...FEW, dryRun: false }).includes(line), "it was shown before");
+  const many = planned(1, () =>
+    planOf({ changed: names(9) }, { endpointChanges: new Map(names(9).map((name) => [name, change])) }),
+  );
+  assert.equal(showDisruptions(many, plain, FEW).at(-1), "… and 3 more endpoint changes; --details shows all");
+  assert.equal(showDisruptions(many, plain, { details: true }).length, 9);
+});
+
+test("an endpoint that was given is named, with what takes it back", () => {
+  const of = planOf({ unchanged: ["x"] }, { keptEndpoints: new Map([["x", "https://x:1 at 10.0.0.1"]]) });
+  assert.deepEqual(showReports([done("c1", of, 0)], plain, { ...FEW, dryRun: false }).slice(1), [
+    "  x is reached at https://x:1 at 10.0.0.1, as given when it was extracted; to take its own: import-secrets --endpoint x= FILE",
+    "  nothing written",
+  ]);
+});
+
+test("the plan of thirty clusters is a table of a row each, and fits on a screen", () => {
+  const all = names(30);
+  const targets = planned(30, (i) =>
+    planOf(
+      { added: all.filter((_, j) => j !== i) },
+      { granted: all.slice(1), changes: [restart("Deployment", "clustermesh-apiserver", all), secret] },
+    ),
+  );
+  const lines = showPlan(targets, plain, FEW);
+  assert.equal(lines[0], "CLUSTER   ADDED   CHANGED   REMOVED   UNCHANGED   USERS   RESTARTS");
+  assert.equal(lines[1], "c1        29      0         0         0           +29     apiserver");
+  assert.equal(lines.length, 32);
+  assert.equal(
+    lines[31],
+    "deployment/clustermesh-apiserver restarts in all 30 clusters, to add host aliases for 30 names",
+  );
+  const details = showPlan(targets, plain, { details: true });
+  assert.ok(details[0]?.startsWith("c1: adds c2, c3, ") && details[0].includes(" c29 and c30;"), details[0]);
+  assert.ok(details.at(-1)?.endsWith("c28, c29 and c30"), details.at(-1));
+});
+
+test("a column with few names has them, and all that are removed are named", () => {
+  const few = showPlan(
+    planned(5, () => planOf({ dropped: ["x"], unchanged: names(9) }, { revoked: ["remote-x"] })),
+    plain,
+    FEW,
+  );
+  assert.deepEqual(few.slice(0, 2), [
+    "CLUSTER   ADDED   CHANGED   REMOVED   UNCHANGED   USERS   RESTARTS",
+    "c1        0       0         x         9           -1      -",
+  ]);
+  const many = showPlan(
+    planned(5, (i) => planOf({ dropped: i === 0 ? ["y"] : names(12, "x") })),
+    plain,
+    FEW,
+  );
+  assert.deepEqual(many.slice(6), ["removes y from c1", `removes ${names(12, "x").join(", ")} from c2, c3, c4 and c5`]);
+});
+
+test("results of many clusters: a status each, failures below, and what is left to do once", () => {
+  const missing = [
+    { workload: { kind: "DaemonSet", name: "cilium" } as Plan["missing"][number]["workload"], hostnames: ["h"] },
+  ];
+  const reports: TargetReport[] = [
+    done("c1", planOf({ added: ["x"] })),
+    done("c2", planOf({ unchanged: ["x"] }), 0),
+    done("c3", planOf({ added: ["x"] }, { missing })),
+    done("c4", planOf({ added: ["x"], held: ["y"] }, { missing })),
+    { source: "c5", state: "failed", error: new UserError("no route", 1), writes: 1 },
+  ];
+  assert.deepEqual(showReports(reports, plain, { dryRun: false, details: false }), [
+    "CLUSTER  VERSION  ADDED  CHANGED  REMOVED  PENDING  UNCHANGED  USERS  RESTARTS  STATUS",
+    "c1       1.18.3   x      0        0        0        0          0      -         written",
+    "c2       1.18.3   0      0        0        0        x          0      -         unchanged",
+    "c3       1.18.3   x      0        0        0        0          0      -         needs restart",
+    "c4       1.18.3   x      0        0        y        0          0      -         needs restart",
+    "c5       -        -      -        -        -        -          -      -         partly written",
+    "c5: failed: no route (partly written; run again to complete)",
+    "not connecting yet: daemonset/cilium has no host alias for h in c3 and c4",
+    "  run again with --restart-agents to add it, which restarts its pods",
+    "not changed before that restart in c4: y, which works by the name that resolves now",
+    "Secrets written; pods pick them up within about two minutes",
+  ]);
+  const dry = showReports(reports.slice(0, 4), plain, { dryRun: true, details: false });
+  assert.match(dry[1] ?? "", / would change$/);
+  assert.doesNotMatch(dry.join("\n"), /written/);
+});
+
+test("a narrow terminal keeps what changes", () => {
+  const narrow = styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" });
+  const reports = names(5).map((name) => done(`arn:aws:eks:eu-1:1234:cluster/${name}`, planOf({ added: ["x"] })));
+  const lines = showReports(reports, narrow, { dryRun: false, details: false });
+  for (const line of lines) assert.ok(line.length <= 60, line);
+  assert.match(lines[0] ?? "", /^CLUSTER +ADDED CHANGED REMOVED USERS RESTARTS STATUS$/);
+});
+
+test("what a dry run would remove is not said to be removed", () => {
+  const report = done("c1", planOf({ changed: ["x"] }, { cleaned: ["cilium-clustermesh"] }), 0);
+  const what = "from Secret cilium-clustermesh: the annotation of kubectl apply, with private keys in it";
+  for (const reports of [[report], Array<TargetReport>(4).fill(report)]) {
+    const text = (dryRun: boolean) => showReports(reports, plain, { dryRun, details: false }).join("\n");
+    assert.match(text(false), /^ *removed from Secret cilium-clustermesh/m);
+    assert.match(text(true), /^ *would remove from Secret cilium-clustermesh/m);
+    assert.doesNotMatch(text(true), /\bremoved\b/);
+  }
+  assert.ok(showReports([report], plain, { dryRun: true, details: false }).includes(`  would remove ${what}`));
+});
+
+test("a peer that is kept is named with the command that removes it, however many clusters have it", () => {
+  const kept = (count: number, dryRun = false) => {
+    const sources = names(count, "a context ");
+    const reports = sources.map((source) => done(source, planOf({ unchanged: ["x"] }, { kept: ["submariner"] })));
+    const lines = showReports(reports, plain, { dryRun, details: false });
+    const at = lines.findIndex((line) => line.includes("submariner"));
+    return lines.slice(at, at + 2).map((line) => line.trim());
+  };
+  const command = "clustermesh-secrets disconnect submariner";
+  assert.deepEqual(kept(1), [
+    "kept submariner: only reachable from a node; to remove it:",
+    `${command} --from 'a context 1'`,
+  ]);
+  assert.match(kept(1, true)[0] ?? "", /^would keep submariner: /);
+  assert.equal(
+    kept(5)[1],
+    `${command} ${names(5, "a context ")
+      .map((name) => `--from '${name}'`)
+      .join(" ")}`,
+  );
+  assert.deepEqual(kept(9), [
+    "kept submariner in all 9 clusters: only reachable from a node; to remove it:",
+    `${command} --from CONTEXT`,
+  ]);
+});

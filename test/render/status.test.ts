@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Pair } from "../../lib/mesh/pairs.ts";
+import type { ClusterStatus, MeshStatus } from "../../lib/mesh/status.ts";
+import { finding } from "../../lib/peer/findings.ts";
+import { showMermaid, showStatus } from "../../lib/render/status.ts";
+import { styleFor } from "../../lib/render/style.ts";
+
+const plain = styleFor({}, {});
+
+function meshOf(size: number, broken: (importer: number, peer: number) => Partial<Pair> = () => ({})): MeshStatus {
+  const nameOf = (i: number) => `cluster${i + 1}`;
+  const all = Array.from({ length: size }, (_, i) => i);
+  const clusters = all.map(
+    (i): ClusterStatus => ({
+      source: nameOf(i),
+      name: nameOf(i),
+      id: i + 1,
+      version: "1.20.2",
+      kvstoreMesh: true,
+      pods: [{ name: "p", ready: true, containers: [{ name: "etcd", image: "etcd", ready: true }] }],
+      findings: [],
+    }),
+  );
+  const pairs = all.flatMap((i) =>
+    all
+      .filter((j) => i !== j)
+      .map(
+        (j): Pair => ({
+          importer: nameOf(i),
+          peer: nameOf(j),
+          context: nameOf(j),
+          id: j + 1,
+          configured: true,
+          findings: [],
+          ...broken(i, j),
+        }),
+      ),
+  );
+  return { clusters, pairs };
+}
+
+const bad = (i: number, j: number) => [
+  finding("endpoint-stale", { source: `cluster${i + 1}`, key: `cluster${j + 1}` }, "it is elsewhere"),
+];
+
+test("a few clusters: a row each, and a column for each peer by its name", () => {
+  const status = meshOf(3, (i, j) => (i === 0 && j === 2 ? { findings: bad(i, j) } : {}));
+  const lines = showStatus(status, plain);
+  assert.deepEqual(lines.slice(0, 5), [
+    "CLUSTER    ID   VERSION   KVSTOREMESH   READY   STATUS    cluster1   cluster2   cluster3",
+    "cluster1   1    1.20.2    yes           1/1     1 error   –          ✓          ✗",
+    "cluster2   2    1.20.2    yes           1/1     healthy   ✓          –          ✓",
+    "cluster3   3    1.20.2    yes           1/1     healthy   ✓          ✓          –",
+    "rows reach columns: ✓ healthy, ✗ does not connect",
+  ]);
+  assert.equal(lines.at(-1), "3 clusters, unhealthy: 1 error, 0 warnings");
+});
+
+test("thirty clusters, by their ids and not by their rows, fit on a screen of 40 lines and 100 columns", () => {
+  const status = meshOf(30, (i, j) => (i === 0 && j === 1 ? { findings: bad(i, j) } : {}));
+  for (const [i, cluster] of status.clusters.entries()) cluster.id = 101 + i;
+  for (const pair of status.pairs) if (pair.id !== undefined) pair.id += 100;
+  const lines = showStatus(status, plain);
+  assert.ok(lines.length <= 40, `${lines.length} lines`);
+  for (const line of lines) assert.ok(line.length <= 100, line);
+  assert.deepEqual(
+    lines.slice(0, 4).map((line) => line.slice(-30)),
+    [
+      "1".repeat(30),
+      `${"0".repeat(9)}${"1".repeat(10)}${"2".repeat(10)}3`,
+      "123456789012345678901234567890",
+      `–✗${"✓".repeat(28)}`,
+    ],
+  );
+});
+
+test("sixty clusters fit in 100 columns", () => {
+  const lines = showStatus(meshOf(60), plain);
+  for (const line of lines) assert.ok(line.length <= 100, line);
+  assert.ok(lines[2]?.endsWith(` –${"✓".repeat(59)}`), lines[2]);
+});
+
+test("more of them, or a narrow terminal: how many peers are in which state", () => {
+  const broken = (i: number, j: number) => (i === 7 && j > 90 ? { findings: bad(i, j) } : {});
+  const lines = showStatus(meshOf(100, broken), plain);
+  assert.match(lines[0] ?? "", / OK +WARNINGS +ERRORS +MISSING$/);
+  assert.match(lines[8] ?? "", /^cluster8 .* 90 +0 +9 +0$/);
+  const narrow = showStatus(meshOf(30), styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" }));
+  for (const line of narrow) assert.ok(line.length <= 60, line);
+});
+
+test("a peer whose clustermesh-apiserver does not run is not healthy", () => {
+  const status = meshOf(2, (i) => (i === 0 ? { notRunning: true } : {}));
+  const second = status.clusters[1] as ClusterStatus;
+  second.waits = "to be ready";
+  assert.deepEqual(showStatus(status, plain).slice(1, 3), [
+    "cluster1   1    1.20.2    yes           1/1     healthy       –          ✗",
+    "cluster2   2    1.20.2    yes           1/1     not running   ✓          –",
+  ]);
+});
+
+test("peers of no context have columns too, and are named if their ids are unknown", () => {
+  const status = meshOf(10);
+  const other = (peer: string, id?: number): Pair => ({ ...(status.pairs[0] as Pair), peer, id, context: undefined });
+  status.pairs.push(other("far", 77), other("old"));
+  const lines = showStatus(status, plain);
+  assert.deepEqual(
+    lines.slice(0, 4).map((line) => line.slice(-12).padEnd(12)),
+    ["          17", "12345678907?", `–${"✓".repeat(11)}`, `✓–${"✓".repeat(8)}··`],
+  );
+  assert.equal(lines[13], "?: cluster id unknown: old");
+});
+
+test("names with terminal escapes are shown harmless", () => {
+  const status = meshOf(2);
+  for (const cluster of status.clusters) cluster.name = "x\u001b[2J";
+  const text = [...showStatus(status, plain, { wide: true }), showMermaid(status)].join("\n");
+  assert.ok(!text.includes("\u001b"), text);
+});
+
+test("mermaid: both ways, one way, broken", () => {
+  const status = meshOf(3, (i, j) => {
+    if (i === 0 && j === 2) return { configured: false };
+    return i === 1 && j === 2 ? { findings: bad(i, j) } : {};
+  });
+  assert.equal(
+    showMermaid(status),
+    [
+      "graph LR",
+      '  c0["cluster1"]',
+      '  c1["cluster2"]',
+      '  c2["cluster3"]',
+      "  c0 <--> c1",
+      "  c2 -.-> c0",
+      "  c1 x--x c2",
+      "",
+    ].join("\n"),
+  );
+});
+
+test("a peer that only a node can reach has a mark of its own, and no column of faults", () => {
+  const status = meshOf(2);
+  const nodeLocal: Pair = { importer: "cluster1", peer: "submariner", configured: true, nodeLocal: true, findings: [] };
+  const lines = showStatus({ ...status, pairs: [...status.pairs, nodeLocal] }, plain);
+  assert.deepEqual(lines.slice(0, 4), [
+    "CLUSTER    ID   VERSION   KVSTOREMESH   READY   STATUS    cluster1   cluster2   submariner",
+    "cluster1   1    1.20.2    yes           1/1     healthy   –          ✓          ⌂",
+    "cluster2   2    1.20.2    yes           1/1     healthy   ✓          –          ·",
+    "rows reach columns: ✓ healthy, · not configured, ⌂ only reachable from a node",
+  ]);
+  assert.equal(lines.at(-1), "2 clusters, healthy");
+});

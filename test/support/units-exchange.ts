@@ -1,3 +1,0 @@
-import { runUnits } from "./units.ts";
-
-await runUnits(["exchange", "cli"]);

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { getSystemErrorMap } from "node:util";
+import { describeSystemError } from "../../lib/util/system-error.ts";
+
+function errorOf(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return assert.fail("it works");
+}
+
+test("errors of the system are words, without the code, the call and the path", () => {
+  const folder = mkdtempSync(join(tmpdir(), "system-error-"));
+  try {
+    const table: [work: () => unknown, words: string][] = [
+      [() => readFileSync(join(folder, "none")), "no such file or directory"],
+      [() => readFileSync(folder), "is a directory"],
+      [() => writeFileSync(folder, ""), "is a directory"],
+      [() => readFileSync(join(process.execPath, "x")), "not a directory"],
+      [() => readFileSync(join(folder, "x".repeat(5_000))), "name too long"],
+    ];
+    for (const [work, words] of table) assert.equal(describeSystemError(errorOf(work)), words);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  for (const [errno, [code]] of getSystemErrorMap()) {
+    assert.doesNotMatch(describeSystemError(Object.assign(new Error(code), { code, errno })), /\bE[A-Z0-9]{2,}/, code);
+  }
+});
+
+test("an error of Node does not repeat its argument, and another one is its message", () => {
+  assert.equal(describeSystemError(errorOf(() => readFileSync("SECRET\0"))), "invalid argument");
+  assert.equal(describeSystemError(new Error("it has changed")), "it has changed");
+});

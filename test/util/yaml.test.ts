@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { parseAllDocuments, stringify } from "yaml";
+import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "../../lib/util/yaml.ts";
+import { relativeCost } from "../support/cost.ts";
+
+const read = (text: string) => [...yamlDocuments(text)];
+
+test("what the library reads is read the same", () => {
+  fc.assert(
+    fc.property(fc.array(fc.jsonValue(), { maxLength: 3 }), (values) => {
+      const text = values.map((value) => `---\n${stringify(value)}`).join("");
+      assert.deepEqual(
+        read(text),
+        parseAllDocuments(text).map((document) => document.toJS()),
+      );
+    }),
+  );
+  assert.deepEqual(read(""), []);
+  assert.deepEqual(read("a: &x {b: 1}\nc: *x\n"), [{ a: { b: 1 }, c: { b: 1 } }]);
+  assert.deepEqual(read("a: &x {b: 1}\n<<: *x\n"), [{ a: { b: 1 }, "<<": { b: 1 } }]);
+  assert.deepEqual(read("%YAML 1.1\n---\na: &x {b: 1}\nc:\n  <<: *x\n  b: 2\n"), [{ a: { b: 1 }, c: { b: 2 } }]);
+});
+
+test("a key that stands twice is seen, as deep as it is", () => {
+  const key = fc.constantFrom("a", "b", "c", "<<", '"a"', "true", "'true '", '"__proto__"', "? a\n ");
+  const { mapping } = fc.letrec<{ value: string; mapping: string }>((tie) => ({
+    value: fc.oneof({ maxDepth: 4 }, fc.constant("x"), tie("mapping")),
+    mapping: fc
+      .array(fc.tuple(key, tie("value")), { maxLength: 4 })
+      .map((pairs) => `{${pairs.map(([name, value]) => `${name}: ${value}`).join(", ")}}`),
+  }));
+  fc.assert(
+    fc.property(mapping, (text) => {
+      const [error] = parseAllDocuments(text).flatMap((document) => document.errors);
+      assert.equal(attempt(() => read(text)) instanceof SameKeyTwice, error?.code === "DUPLICATE_KEY", text);
+    }),
+  );
+  for (const text of ["a: 1\na: 2\n", "- - a: 1\n    a: 2\n", '1: x\n"1": y\n', "a: &x b\n? c\n: {d: 1, d: *x}\n"]) {
+    assert.ok(attempt(() => read(text)) instanceof SameKeyTwice, text);
+  }
+});
+
+function attempt(read: () => unknown): unknown {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+test("no text takes long, fills the memory or ends the process", () => {
+  const full = (unit: string, before = "") => before + unit.repeat(MOST_YAML.characters / unit.length - 2);
+  const many = (line: (i: number) => string, most: number) => Array.from({ length: most }, (_, i) => line(i)).join("");
+  const texts: [text: string, error: typeof YamlError][] = [
+    ["a".repeat(MOST_YAML.characters + 1), TooLong],
+    [full("---\na: 1\n"), TooLong],
+    [full("\t\n", "|\n "), TooLong],
+    [full("`\\", '"'), TooLong],
+    [full("& "), TooLong],
+    [full("%\n"), TooLong],
+    [full("{}\n"), YamlError],
+    [full("a", '"'), YamlError],
+    [full("["), YamlError],
+    [full("- "), YamlError],
+    [full("? - "), YamlError],
+    [many((i) => `${" ".repeat(i)}a:\n`, 3_000), YamlError],
+    [many((i) => `- &a${i} x\n- *a${i}\n`, 20_000), YamlError],
+    [`${many((i) => `k${i}: 1\n`, 30_000)}k7: 1\n`, SameKeyTwice],
+    ["*a : 1\n", YamlError],
+    ["a: *b\n", YamlError],
+  ];
+  for (const [text, wanted] of texts) {
+    const cost = relativeCost(() => {
+      const error = attempt(() => read(text));
+      assert.ok(error instanceof wanted, `${text.slice(0, 20)}: ${String(error)}`);
+    });
+    assert.ok(cost < 250, `${text.slice(0, 20)}: ${cost}`);
+  }
+  assert.equal(Object.keys(read(many((i) => `k${i}: 1\n`, 30_000))[0] as object).length, 30_000);
+});
+
+test("where it stopped is told, and nothing of what stands there", () => {
+  assert.throws(() => read("a: 1\nb: [secret\n"), { message: "stopped at line 3, column 1" });
+  assert.throws(() => read("secret: : x\n"), { message: "stopped at line 1, column 9" });
+});

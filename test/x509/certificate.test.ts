@@ -1,0 +1,383 @@
+import assert from "node:assert/strict";
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from "node:crypto";
+import { test } from "node:test";
+import fc from "fast-check";
+import { type CaOptions, issue, makeCa, type Usage } from "../../lib/sandbox/pki.ts";
+import { allowsPurpose, buildChain, type IssuerProblem, issuerProblem, signedBy } from "../../lib/x509/chain.ts";
+import { commonName, covers, formatName, subjectAltNames } from "../../lib/x509/names.ts";
+import {
+  contentHash,
+  hasPem,
+  keyFits,
+  normalizeCa,
+  PemError,
+  readCertificates,
+  readPrivateKey,
+  validity,
+} from "../../lib/x509/pem.ts";
+import { ipAddress } from "../support/arbitraries.ts";
+import { relativeCost } from "../support/cost.ts";
+import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
+
+const crlf = (text: string) => text.replaceAll("\n", "\r\n");
+const cut = (text: string) => text.slice(0, text.length / 2);
+
+test("certificates of a PEM text, whatever stands around them", () => {
+  const [a, b, r] = [caOf("a").cert, caOf("b").cert, rsaCaOf("r").cert];
+  const table: [what: string, pem: string, expected: string[] | RegExp][] = [
+    ["ECDSA", a, [a]],
+    ["RSA", r, [r]],
+    ["a bundle", a + r + b, [a, r, b]],
+    ["comments around", `# CA\n${a}\nsubject=/CN=b\n${b}bye`, [a, b]],
+    ["CRLF", crlf(a + b), [a, b]],
+    ["no newline at the end", a.trimEnd(), [a]],
+    ["empty", "", /holds no certificate in PEM form/],
+    ["spaces", " \n\n", /holds no certificate/],
+    ["junk", "not a certificate", /holds no certificate/],
+    ["DER", Buffer.from(new X509Certificate(a).raw).toString("latin1"), /holds no certificate/],
+    ["indented, which Go does not find", a.replace(/^/gm, "  "), /holds no certificate/],
+    ["a key", caOf("a").key, /holds a PRIVATE KEY where a certificate/],
+    ["a key behind a certificate", a + caOf("a").key, /holds a PRIVATE KEY where a certificate/],
+    ["a request", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", /REQUEST/],
+    ["no ASN.1", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", /certificate 1 cannot be read/],
+    ["the second damaged", a + b.replace("MII", "AAA").replace("MI", "AA"), /certificate 2 cannot be read/],
+    ["cut off", cut(a), /holds no certificate|cut off/],
+    ["the second cut off", a + cut(b), /cut off within a PEM block/],
+    ["no time", withBadTime(a), /certificate 1 cannot be read/],
+    ["a key that is none", withBadKey(a), /certificate 1 cannot be read/],
+  ];
+  for (const [what, pem, expected] of table) {
+    if (expected instanceof RegExp) {
+      assert.throws(
+        () => readCertificates(pem),
+        (error) => error instanceof PemError && expected.test(error.message),
+        what,
+      );
+    } else {
+      const raw = expected.map((one) => new X509Certificate(one).fingerprint256);
+      assert.deepEqual(
+        readCertificates(pem).map((one) => one.fingerprint256),
+        raw,
+        what,
+      );
+    }
+  }
+});
+
+/** The month of notBefore is 13. */
+function withBadTime(pem: string): string {
+  return changed(pem, (der) => der.write("13", der.indexOf(Buffer.from("301e170d", "hex")) + 6, "latin1"));
+}
+
+/** A point that is not on the curve. */
+function withBadKey(pem: string): string {
+  return changed(pem, (der) => der.writeUInt32BE(0, der.indexOf(Buffer.from("03420004", "hex")) + 8));
+}
+
+function changed(pem: string, change: (der: Buffer) => void): string {
+  const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64");
+  change(der);
+  return `-----BEGIN CERTIFICATE-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
+}
+
+test("an empty CA file is told from one that cannot be read", () => {
+  assert.equal(hasPem(""), false);
+  assert.equal(hasPem("# nothing\n"), false);
+  assert.equal(hasPem(caOf("a").cert), true);
+  assert.equal(hasPem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), true);
+});
+
+test("a megabyte of begun blocks is read in no time", () => {
+  const pem = "-----BEGIN CERTIFICATE-----\n".repeat(40_000);
+  const cost = relativeCost(() => {
+    assert.equal(hasPem(pem), false);
+    assert.throws(() => readCertificates(pem), PemError);
+  });
+  assert.ok(cost < 20, `${cost}`);
+});
+
+test("private keys of every kind, and what is none", () => {
+  const ec = clientOf(caOf("a"));
+  const parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+  const sec1 = createPrivateKey(ec.key).export({ type: "sec1", format: "pem" }).toString();
+  const ed25519 = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  const rsa = createPrivateKey(rsaCaOf("r").key);
+  const passphrase = { cipher: "aes-256-cbc", passphrase: "secret" };
+  const good: [string, string][] = [
+    ["PKCS#8", ec.key],
+    ["SEC1", sec1],
+    ["SEC1 behind its parameters, as openssl writes it", parameters + sec1],
+    ["CRLF", crlf(ec.key)],
+    ["RSA PKCS#8", rsa.export({ type: "pkcs8", format: "pem" }).toString()],
+    ["RSA PKCS#1", rsa.export({ type: "pkcs1", format: "pem" }).toString()],
+    ["Ed25519", ed25519],
+    ["behind its certificate", ec.cert + ec.key],
+  ];
+  for (const [what, pem] of good) assert.equal(readPrivateKey(pem).type, "private", what);
+  const bad: [string, string, RegExp][] = [
+    ["empty", "", /holds no private key/],
+    ["a certificate", ec.cert, /holds no private key/],
+    [
+      "a public key",
+      generateKeyPairSync("ed25519").publicKey.export({ type: "spki", format: "pem" }).toString(),
+      /holds no/,
+    ],
+    ["cut off", cut(ec.key), /cannot be read/],
+    ["junk inside", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", /cannot be read/],
+    ["PKCS#8 encrypted", rsa.export({ type: "pkcs8", format: "pem", ...passphrase }).toString(), /is encrypted/],
+    ["PKCS#1 encrypted", rsa.export({ type: "pkcs1", format: "pem", ...passphrase }).toString(), /is encrypted/],
+  ];
+  for (const [what, pem, message] of bad) {
+    assert.throws(
+      () => readPrivateKey(pem),
+      (error) => error instanceof PemError && message.test(error.message) && !/AAAA/.test(error.message),
+      what,
+    );
+  }
+});
+
+test("a key fits its own certificate only, of whatever kind the other is", () => {
+  const ec = clientOf(caOf("a"));
+  const rsa = rsaCaOf("r");
+  const fits = (key: string, cert: string) => keyFits(readPrivateKey(key), new X509Certificate(cert));
+  assert.equal(fits(ec.key, ec.cert), true);
+  assert.equal(fits(rsa.key, rsa.cert), true);
+  assert.equal(fits(clientOf(caOf("b")).key, ec.cert), false);
+  assert.equal(fits(rsa.key, ec.cert), false);
+  assert.equal(fits(ec.key, rsa.cert), false);
+});
+
+test("bundles of the same certificates are one text", () => {
+  const [a, b, r] = [caOf("a").cert, caOf("b").cert, rsaCaOf("r").cert];
+  const one = normalizeCa(a + b + r);
+  assert.equal(normalizeCa(r + a + b + a), one);
+  assert.equal(normalizeCa(`# CAs\n${crlf(b)}\n\n${r}${a.trimEnd()}`), one);
+  assert.equal(normalizeCa(one), one);
+  assert.notEqual(normalizeCa(a + b), one);
+  assert.equal(normalizeCa(a), a);
+  assert.throws(() => normalizeCa(""), PemError);
+  assert.match(contentHash(one), /^[0-9a-f]{16}$/);
+  assert.notEqual(contentHash(one), contentHash(a));
+});
+
+test("the common name", () => {
+  assert.equal(commonName(new X509Certificate(clientOf(caOf("a"), "remote-c2").cert)), "remote-c2");
+  const nameless = new X509Certificate(freshClient(caOf("a"), { cn: "" }).cert);
+  assert.equal(commonName(nameless), undefined);
+  assert.equal(formatName(nameless.subject), "(no name)");
+  assert.equal(formatName("C=CH\nCN=a"), "C=CH, CN=a");
+});
+
+test("the names of a server certificate", () => {
+  const ips = ["127.0.0.1", "::1", "fd00:0:0::a", "::ffff:10.0.0.1"];
+  const { cert } = issue(caOf("a"), { cn: "x", usage: "server", dns: ["*.mesh.cilium.io", "a.b"], ips });
+  assert.deepEqual(subjectAltNames(new X509Certificate(cert)), [
+    ...["*.mesh.cilium.io", "a.b", "127.0.0.1", "::1", "fd00::a", "10.0.0.1"],
+  ]);
+  assert.deepEqual(subjectAltNames(new X509Certificate(caOf("a").cert)), []);
+  const odd = issue(caOf("a"), { cn: "x", usage: "server", dns: ["a, DNS:b", 'c"d'] });
+  assert.deepEqual(subjectAltNames(new X509Certificate(odd.cert)), ["a, DNS:b", 'c"d']);
+});
+
+test("names are covered as Go judges it", () => {
+  const names = ["*.mesh.cilium.io", "ClusterMesh.example", "127.0.0.1", "::1", "fd00::a"];
+  const yes = "c2.mesh.cilium.io C2.Mesh.Cilium.IO c2.mesh.cilium.io. clustermesh.example 127.0.0.1 ::1 0:0::1 FD00::A";
+  for (const host of yes.split(" ")) assert.equal(covers(names, host), true, host);
+  const no =
+    "mesh.cilium.io a.b.mesh.cilium.io mesh.cilium.io.evil c2.mesh.cilium.io.evil x.clustermesh.example 10.0.0.1 ::2";
+  for (const host of no.split(" ")) assert.equal(covers(names, host), false, host);
+  // An address is never matched by a DNS name, nor the other way round.
+  assert.equal(covers(["*.0.0.1", "10.0.0.1.nip.io"], "10.0.0.1"), false);
+  assert.equal(covers([], "a"), false);
+});
+
+test("names are covered where node:crypto says so too, of hosts that a certificate may hold", () => {
+  const label = fc.constantFrom("a", "B", "c2", "mesh");
+  const host = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join("."));
+  // OpenSSL wants two labels behind the star, Go one.
+  const pattern = fc.oneof(
+    host,
+    fc.tuple(fc.constant("*"), host, label).map((parts) => parts.join(".")),
+  );
+  const certificates = fc
+    .record({ dns: fc.array(pattern, { maxLength: 3 }), ips: fc.array(ipAddress, { minLength: 1, maxLength: 3 }) })
+    .map((names) => ({
+      names,
+      x509: new X509Certificate(issue(caOf("a"), { cn: "x", usage: "server", ...names }).cert),
+    }));
+  fc.assert(
+    fc.property(
+      certificates,
+      fc.array(host, { maxLength: 8 }),
+      fc.array(ipAddress, { maxLength: 4 }),
+      (one, hosts, ips) => {
+        const names = subjectAltNames(one.x509);
+        for (const name of hosts) {
+          const theirs = one.x509.checkHost(name, { subject: "never", partialWildcards: false }) !== undefined;
+          assert.equal(covers(names, name), theirs, `${name} in ${names}`);
+        }
+        for (const ip of [...ips, ...one.names.ips]) {
+          // Go takes an IPv4 address and its IPv6 form for one, OpenSSL doesn't.
+          if (ip.includes("::ffff:")) continue;
+          assert.equal(covers(names, ip), one.x509.checkIP(ip) !== undefined, `${ip} in ${names}`);
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test("from when and until when, in any century", () => {
+  const dates = [
+    "0050-03-04T05:06:07Z",
+    "1950-01-01T00:00:00Z",
+    "2049-12-31T23:59:59Z",
+    "2050-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+  ];
+  for (const date of dates) {
+    const at = new Date(date);
+    const { cert } = freshClient(caOf("a"), { notBefore: at, notAfter: at });
+    assert.deepEqual(validity(new X509Certificate(cert)), { from: at, until: at }, date);
+  }
+});
+
+test("a chain is signed by what is trusted", () => {
+  const [a, b, middle] = [caOf("a"), caOf("b"), intermediateOf("a")];
+  const deep = makeCa({ cn: "deep", issuer: middle });
+  const rsa = rsaCaOf("r");
+  const namesake = makeCa({ cn: "a CA" });
+  const anew = (options: Partial<CaOptions>) => makeCa({ cn: "a CA", privateKey: a.key, ...options }).cert;
+  const table: [what: string, chain: string, trusted: string, expected: boolean][] = [
+    ["by a root", clientOf(a).cert, a.cert, true],
+    ["by one of several", clientOf(a).cert, b.cert + a.cert, true],
+    ["by another", clientOf(a).cert, b.cert, false],
+    ["by another of the same name", clientOf(a).cert, namesake.cert, false],
+    ["over an intermediate that the chain brings", clientOf(middle).cert, a.cert, true],
+    ["over two", clientOf(deep).cert, a.cert, true],
+    ["over an intermediate that is missing", freshClient({ ...middle, chain: "" }).cert, a.cert, false],
+    ["over an intermediate that is trusted itself", freshClient({ ...middle, chain: "" }).cert, middle.cert, true],
+    ["over one that belongs to another", freshClient({ ...middle, chain: b.cert }).cert, b.cert, false],
+    ["trusted itself", clientOf(a).cert, clientOf(a).cert, true],
+    ["RSA", freshClient(rsa).cert, rsa.cert, true],
+    ["RSA by ECDSA", freshClient(rsa).cert, a.cert, false],
+    ["RSA by ECDSA of the same name", freshClient(rsa).cert, makeCa({ cn: "r CA" }).cert, false],
+    ["by a root made anew with its key", clientOf(a).cert, anew({ keyId: "another" }), true],
+    ["by one that has expired", clientOf(a).cert, anew({ notAfter: new Date(NOW.getTime() - DAY) }), true],
+    ["by one that is no CA", clientOf(a).cert, anew({ flaw: "no-ca" }), false],
+    ["by one that may not sign", clientOf(a).cert, anew({ flaw: "no-cert-sign" }), false],
+    ["by a root of X.509 v1", clientOf(a).cert, anew({ flaw: "v1" }), true],
+    ["a root that stands in its own chain", clientOf(a).cert + a.cert + a.cert, b.cert, false],
+  ];
+  for (const [what, chain, trusted, expected] of table) {
+    assert.equal(signedBy(chain, trusted), expected, what);
+  }
+  assert.equal(signedBy("", a.cert), false);
+});
+
+test("the way up leads over the issuers that are taken, whichever stands first", () => {
+  const [root, other] = [caOf("a"), caOf("b")];
+  const key = clientOf(root).key;
+  const crossed = [root, other].map((issuer) => makeCa({ cn: "middle", privateKey: key, issuer }));
+  const [one = root, two = root] = crossed;
+  const chain = readCertificates(freshClient({ ...one, chain: one.cert + two.cert }).cert);
+  const trusted = readCertificates(root.cert + other.cert);
+  const names = (way: ReturnType<typeof buildChain>) => way?.map(({ subject }) => subject);
+  const over = (name: string) => ["CN=remote", "CN=middle", `CN=${name} CA`];
+  assert.deepEqual(names(buildChain(chain, trusted, () => true)), over("a"));
+  assert.deepEqual(names(buildChain(chain, trusted, ({ subject }) => subject !== "CN=a CA")), over("b"));
+  assert.deepEqual(names(buildChain(chain, trusted, (issuer) => issuer !== chain[1])), over("b"));
+  assert.equal(
+    buildChain(chain, trusted, (_, isTrusted) => isTrusted),
+    undefined,
+  );
+  assert.deepEqual(
+    buildChain(chain, chain, () => false),
+    chain.slice(0, 1),
+    "what is trusted itself needs no issuer",
+  );
+  assert.equal(
+    buildChain([], trusted, () => true),
+    undefined,
+  );
+});
+
+test("for what a certificate may be used", () => {
+  const table: [Usage, server: boolean, client: boolean][] = [
+    ["server", true, false],
+    ["client", false, true],
+    ["any", true, true],
+    ["none", true, true],
+  ];
+  for (const [usage, server, client] of table) {
+    const certificate = new X509Certificate(freshClient(caOf("a"), { usage }).cert);
+    assert.deepEqual(
+      [allowsPurpose("server", certificate), allowsPurpose("client", certificate)],
+      [server, client],
+      usage,
+    );
+  }
+});
+
+test("what keeps a certificate from vouching for others", () => {
+  const at = (days: number) => new Date(NOW.getTime() + days * DAY);
+  const table: [
+    what: string,
+    options: Partial<CaOptions>,
+    trusted: IssuerProblem | undefined,
+    within?: IssuerProblem | undefined,
+  ][] = [
+    ["nothing", {}, undefined],
+    ["an RSA key does not", { key: "rsa" }, undefined],
+    ["expired", { notBefore: at(-9), notAfter: at(-1) }, "expired"],
+    ["not valid yet", { notBefore: at(1) }, "not-yet-valid"],
+    ["no CA", { flaw: "no-ca" }, "no-ca"],
+    ["no keyCertSign", { flaw: "no-cert-sign" }, "no-ca"],
+    ["X.509 v1, which within a chain is no CA", { flaw: "v1" }, undefined, "no-ca"],
+    ["X.509 v1 with a longer key", { flaw: "v1", key: "rsa" }, undefined, "no-ca"],
+    ["for servers", { usage: "server" }, "usage"],
+    ["for clients", { usage: "client" }, undefined],
+  ];
+  for (const [what, options, trusted, within = trusted] of table) {
+    const issuer = new X509Certificate(makeCa({ cn: "x", ...options }).cert);
+    assert.equal(issuerProblem(issuer, true, "client", NOW), trusted, what);
+    assert.equal(issuerProblem(issuer, false, "client", NOW), within, what);
+  }
+  const forClients = new X509Certificate(makeCa({ cn: "x", usage: "client" }).cert);
+  assert.equal(issuerProblem(forClients, true, "server", NOW), "usage");
+});
+
+test("no text crashes the readers: they throw PemError or nothing", () => {
+  const pieces = fc.constantFrom(
+    ...[
+      "-----BEGIN CERTIFICATE-----\n",
+      "-----END CERTIFICATE-----\n",
+      "-----BEGIN PRIVATE KEY-----",
+      "-----BEGIN ",
+      "-----",
+    ],
+    ...[caOf("a").cert, caOf("a").key, "\n", "\r\n", "MII", "Proc-Type: 4,ENCRYPTED\n"],
+  );
+  const text = fc
+    .array(fc.oneof(pieces, fc.string({ unit: "binary" })), { maxLength: 8 })
+    .map((parts) => parts.join(""));
+  const damaged = fc
+    .tuple(
+      fc.constantFrom(caOf("a").cert, clientOf(caOf("a")).key, caOf("a").cert + caOf("b").cert),
+      fc.nat(),
+      fc.string({ minLength: 1 }),
+    )
+    .map(([pem, at, junk]) => pem.slice(0, at % pem.length) + junk + pem.slice((at % pem.length) + junk.length));
+  fc.assert(
+    fc.property(fc.oneof(text, damaged), (pem) => {
+      for (const read of [readCertificates, readPrivateKey, normalizeCa]) {
+        try {
+          read(pem);
+        } catch (error) {
+          assert.ok(error instanceof PemError, String(error));
+        }
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
