@@ -1,11 +1,17 @@
 /** `clustermesh-secrets connect`: contexts -> a mesh. */
-import { connectMesh, meshMembersOf } from "../lib/mesh/connect.ts";
+import type { Cluster } from "../lib/kube/cluster.ts";
+import { meshMembersOf, planConnect } from "../lib/mesh/connect.ts";
 import { showFindings } from "../lib/render/findings.ts";
 import { enumerate, escapeLine } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { meshOptions, prepareRun, sourcesOf } from "./cli/mesh-arguments.ts";
-import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import { Contexts } from "./cli/clusters.ts";
+import { MeshRun, meshOptions, namedClusters, readMesh, readOptions } from "./cli/mesh-arguments.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import { runnable } from "./cli/run.ts";
 import { log, style, warn } from "./cli/terminal.ts";
+
+/** How many clusters are listed: all that a mesh may have. */
+const MOST_LISTED = 600;
 
 const options = {
   hub: {
@@ -44,50 +50,43 @@ async function runConnect(args: Arguments<typeof options>, again = ""): Promise<
   if (hub !== undefined && known !== undefined) {
     throw new UserError("--hub and --with are mutually exclusive", EXIT.refused);
   }
+  using contexts = await Contexts.load(args);
+  const named = await namedClusters(contexts, args, args.files);
+  const run = new MeshRun(args, "Connect these clusters");
   const extra = known ?? hub;
-  const named = await sourcesOf(args, args.files);
-  const { read, write, finish } = prepareRun(args, "Connect these clusters");
-  let sources =
-    extra === undefined ? named : withContext(await sourcesOf({ ...args, "all-contexts": false }, [extra]), named);
+  let clusters = extra === undefined ? named : union(await contexts.named([extra], "taken"), named);
   let joining: Set<string> | undefined;
   let lacking: string[] = [];
   if (known !== undefined) {
     joining = new Set(named.map(({ source }) => source).filter((source) => source !== known));
-    const first = sources.find(({ source }) => source === known);
+    const first = clusters.find(({ source }) => source === known);
     if (!first || joining.size === 0) throw new UserError("--with wants others that join it", EXIT.refused);
-    const all = await sourcesOf({ ...args, context: [], "contexts-file": undefined, "all-contexts": true }, []);
-    const { found, missing, unread } = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), read);
-    if (unread.length > 0) {
-      showFindings(unread, style, args.details).forEach(log);
+    const all = await contexts.all("taken");
+    const members = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), readOptions(args));
+    if (members.unread.length > 0) {
+      showFindings(members.unread, style, args.details).forEach(log);
       return args.diff ? EXIT.refused : EXIT.failed;
     }
     const newcomers = joining;
-    lacking = missing.filter((name) => !newcomers.has(name));
-    if (found.length > 0)
-      log(
-        `${known} knows ${escapeLine(
-          enumerate(
-            found.map(({ source }) => source),
-            600,
-          ),
-        )}`,
-      );
-    if (lacking.length > 0)
-      warn(`${known} knows ${enumerate(lacking, 600)} too, but no context of that name leads there`);
-    sources = withContext(sources, found);
+    lacking = members.missing.filter((name) => !newcomers.has(name));
+    logMembers(known, members.found, lacking);
+    clusters = union(clusters, members.found);
   }
-  if (sources.length < 2) throw new UserError("connecting takes two clusters or more", EXIT.refused);
-  const result = await connectMesh(sources, {
-    read,
-    write,
-    hub,
-    joining,
-    skipUnreachable: args["skip-unreachable"],
-  });
-  const code = await finish(result, sources, again);
+  if (clusters.length < 2) throw new UserError("connecting takes two clusters or more", EXIT.refused);
+  const mesh = await readMesh(clusters, args, { forExtract: true });
+  const change = planConnect(mesh, { hub, joining, skipUnreachable: args["skip-unreachable"], now: run.now });
+  const code = await run.carryOut(change, clusters, again);
   return code === EXIT.done && lacking.length > 0 ? EXIT.findings : code;
 }
 
-function withContext<T extends { source: string }>(some: readonly T[], others: readonly T[]): T[] {
+function logMembers(known: string, found: readonly Cluster[], lacking: readonly string[]): void {
+  const names = found.map(({ source }) => source);
+  if (names.length > 0) log(`${known} knows ${escapeLine(enumerate(names, MOST_LISTED))}`);
+  if (lacking.length > 0) {
+    warn(`${known} knows ${enumerate(lacking, MOST_LISTED)} too, but no context of that name leads there`);
+  }
+}
+
+function union(some: readonly Cluster[], others: readonly Cluster[]): Cluster[] {
   return [...new Map([...some, ...others].map((one) => [one.source, one])).values()];
 }

@@ -1,12 +1,12 @@
-/** `clustermesh-secrets disconnect`: clusters out of others. */
-import { disconnect } from "../lib/mesh/disconnect.ts";
+/** `clustermesh-secrets disconnect`: removes clusters from others. */
+import { planDisconnect } from "../lib/mesh/disconnect.ts";
+import { hasErrors } from "../lib/peer/findings.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
-import { escapeLine } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { contextNamesOf } from "./cli/clusters.ts";
-import { meshOptions, prepareRun, sourcesOf } from "./cli/mesh-arguments.ts";
-import { type Arguments, type Command, runnable } from "./cli/run.ts";
-import { log } from "./cli/terminal.ts";
+import { Contexts } from "./cli/clusters.ts";
+import { MeshRun, meshOptions, namedClusters, readMesh } from "./cli/mesh-arguments.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import { runnable } from "./cli/run.ts";
 
 /** Without what decides how peers are reached: none is added or changed here. */
 const {
@@ -53,19 +53,19 @@ async function runDisconnect(args: Arguments<typeof options>, again = ""): Promi
     throw new UserError(`${JSON.stringify(wrong)} is no name of a cluster in a mesh`, EXIT.refused);
   }
   const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
-  const sources = await sourcesOf(all, args.from);
-  const { read, write, finish } = prepareRun(all, "Write this");
-  const result = await disconnect(sources, names, {
-    read,
-    write,
+  using contexts = await Contexts.load(args);
+  const clusters = await namedClusters(contexts, all, args.from);
+  const run = new MeshRun(all, "Write this");
+  const mesh = await readMesh(clusters, all, { forExtract: false });
+  const { leaving, ...change } = planDisconnect(names, clusters, mesh, {
     skipUnreachable: args["skip-unreachable"],
-    existing: await contextNamesOf(args),
-    log: (line) => log(escapeLine(line)),
+    existing: contexts.names(),
   });
-  if ("reports" in result && result.reports.length === 0) {
-    log(`no cluster that was read is configured for ${escapeLine([...names].join(", "))}`);
+  if (change.targets.length === 0 && !hasErrors(change.findings)) {
+    change.notes.push(`no cluster that was read is configured for ${[...names].join(", ")}`);
   }
   // What a cluster that leaves still has of the others is no part of the mesh that --wait waits for.
-  const staying = sources.filter(({ source }) => !result.leaving.includes(source));
-  return finish(result, staying, again);
+  const staying = clusters.filter(({ source }) => !leaving.includes(source));
+  // Awaited, for the connections are closed at the end of this block.
+  return await run.carryOut(change, staying, again, names);
 }

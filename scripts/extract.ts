@@ -2,11 +2,17 @@
 
 import { parseServerName } from "../lib/cilium/server-names.ts";
 import { ADDRESS_TYPES, type AddressType } from "../lib/extract/endpoint.ts";
-import { EXTRACT_DEFAULTS, extract } from "../lib/extract/extract.ts";
+import {
+  EXTRACT_DEFAULTS,
+  type Extraction,
+  type ExtractOptions,
+  extract,
+  extractWhenReachable,
+} from "../lib/extract/extract.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { writePrivately } from "../lib/util/private-file.ts";
-import { addressesOf, connectFor, contextsOf } from "./cli/clusters.ts";
+import { addressesOf, Contexts } from "./cli/clusters.ts";
 import { duration } from "./cli/duration.ts";
 import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
 import { toStdout } from "./cli/streams.ts";
@@ -84,39 +90,46 @@ async function runExtract(args: Arguments<typeof options>): Promise<number> {
   const serverNames = args["server-name"].map(serverNameOf);
   const waitTimeout = duration(args.timeout, "timeout");
   const types = args["address-type"] as AddressType[];
-  const [context] = await contextsOf(args, namedContexts(args));
-  if (!context) throw new UserError("no context", EXIT.refused);
-  const api = connectFor(args, context);
-  try {
-    const peer = await extract(api, {
-      namespace: args.namespace,
-      service: args.service,
-      externalWorkload: args["external-workload"],
-      keyless: args.keyless,
-      serverNames: [...new Set(serverNames)],
-      waitTimeout: args.wait ? waitTimeout : 0,
-      endpoints: args.endpoint,
-      addresses: args.addresses,
-      addressTypes: types.length > 0 ? types : EXTRACT_DEFAULTS.addressTypes,
-      clusterIp: args["cluster-ip"],
-      resolve: addressesOf,
-      warn,
-      note,
-    });
-    const secret = writePeerFile(peer);
-    const text =
-      args.output === "yaml"
-        ? (await import("yaml")).stringify(secret, { lineWidth: 0, version: "1.1" })
-        : `${JSON.stringify(secret, null, 2)}\n`;
-    if (args["output-file"] !== undefined) {
-      await writePrivately(args["output-file"], text);
-    } else {
-      toStdout(text);
-      if (peer.client !== "importer") warnOfKey("--output-file FILE writes one that only you can read");
-    }
-    return EXIT.done;
-  } finally {
-    api.close();
+  using contexts = await Contexts.load(args);
+  const [cluster] = await contexts.named(namedContexts(args), "read");
+  if (!cluster) throw new UserError("no context", EXIT.refused);
+  const options: ExtractOptions = {
+    namespace: args.namespace,
+    service: args.service,
+    externalWorkload: args["external-workload"],
+    keyless: args.keyless,
+    serverNames: [...new Set(serverNames)],
+    endpoints: args.endpoint,
+    addresses: args.addresses,
+    addressTypes: types.length > 0 ? types : EXTRACT_DEFAULTS.addressTypes,
+    clusterIp: args["cluster-ip"],
+    resolve: addressesOf,
+  };
+  const { peer, warnings, notes } = args.wait
+    ? await waitFor(extractWhenReachable(cluster.api, waitTimeout, options))
+    : await extract(cluster.api, options);
+  warnings.forEach(warn);
+  notes.forEach(note);
+  const secret = writePeerFile(peer);
+  const text =
+    args.output === "yaml"
+      ? (await import("yaml")).stringify(secret, { lineWidth: 0, version: "1.1" })
+      : `${JSON.stringify(secret, null, 2)}\n`;
+  if (args["output-file"] !== undefined) {
+    await writePrivately(args["output-file"], text);
+  } else {
+    toStdout(text);
+    if (peer.client !== "importer") warnOfKey("--output-file FILE writes one that only you can read");
+  }
+  return EXIT.done;
+}
+
+/** The extraction that comes at last; lines before it are printed. */
+async function waitFor(steps: AsyncGenerator<string, Extraction>): Promise<Extraction> {
+  for (;;) {
+    const { done, value } = await steps.next();
+    if (done) return value;
+    note(value);
   }
 }
 

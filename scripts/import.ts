@@ -1,13 +1,15 @@
 /** `import-secrets`: files -> clusters. */
 
-import { importPeers } from "../lib/import/import.ts";
 import { readPeers } from "../lib/import/peer-files.ts";
+import { prepareImport } from "../lib/import/prepare.ts";
+import { readTargets } from "../lib/import/read-target.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { describeCall } from "./cli/call.ts";
-import { addressesOf, targetsOf } from "./cli/clusters.ts";
+import { Contexts } from "./cli/clusters.ts";
 import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
-import { dryRunOf, importHooks, print, writingOptions } from "./cli/writing.ts";
+import { warn } from "./cli/terminal.ts";
+import { ImportRun, writingOptions } from "./cli/writing.ts";
 
 const options = {
   context: {
@@ -71,26 +73,37 @@ async function runImport(args: Arguments<typeof options>, program: string): Prom
   const paths = [...args.files, ...args.filename];
   const endpoints = endpointsOf(args.endpoint);
   check(args, paths, endpoints);
-  const dryRun = dryRunOf(args);
   const asks = process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
-  const { hooks, end } = importHooks(args, dryRun, {
+  const run = new ImportRun(args, {
     question: "Write this",
     always: false,
     asks,
-    yes: args.yes,
     showsPlan: args.prune || args.migrate,
   });
+  using contexts = await Contexts.load(args);
+  const clusters = await contexts.named(args.context, "written");
   // One file alone is not all that --prune is to keep.
   const call = describeCall(program, options, { ...args, prune: false });
-  const result = await importPeers(await targetsOf(args), () => readPeers(paths, new Date(), { call }), {
-    ...hooks,
-    plan: { ...hooks.plan, prune: args.prune, migrate: args.migrate },
-    endpoints,
-    resolve: addressesOf,
-  });
-  const code = end(result);
-  if ("reports" in result && (args.diff || args.output !== undefined)) await print(result.reports, args);
-  return code;
+  const [read, files] = await Promise.all([
+    readTargets(clusters, { namespace: args.namespace }),
+    readPeers(paths, new Date(), { call }),
+  ]);
+  read.warnings.forEach(warn);
+  const prepared = await prepareImport(
+    read.targets.map((target) => ({ ...target, peers: files.peers })),
+    {
+      ...run.options,
+      plan: { ...run.options.plan, prune: args.prune, migrate: args.migrate },
+      endpoints,
+      findings: [...files.findings, ...read.findings],
+    },
+  );
+  const confirmed = await run.review(prepared);
+  if (!confirmed) return EXIT.refused;
+  const failed = read.failed.map((one) => ({ ...one, state: "failed" as const, writes: 0 }));
+  const reports = [...failed, ...(await run.apply(confirmed))];
+  const order = clusters.map(({ source }) => source);
+  return run.finish(reports.sort((a, b) => order.indexOf(a.source) - order.indexOf(b.source)));
 }
 
 function check(

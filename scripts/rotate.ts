@@ -1,12 +1,12 @@
 /** `clustermesh-secrets rotate`: a cluster's new certificates to its importers. */
 import { readText } from "../lib/import/peer-files.ts";
-import { rotate } from "../lib/mesh/rotate.ts";
-import { escapeLine } from "../lib/render/style.ts";
+import { planRotation, planTrust } from "../lib/mesh/rotate.ts";
+import { hasErrors } from "../lib/peer/findings.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { contextNamesOf } from "./cli/clusters.ts";
-import { meshOptions, prepareRun, sourcesOf } from "./cli/mesh-arguments.ts";
-import { type Arguments, type Command, runnable } from "./cli/run.ts";
-import { log } from "./cli/terminal.ts";
+import { Contexts } from "./cli/clusters.ts";
+import { MeshRun, meshOptions, namedClusters, readMesh } from "./cli/mesh-arguments.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import { runnable } from "./cli/run.ts";
 
 const options = {
   trust: {
@@ -38,22 +38,26 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
   const [name, ...others] = args.files;
   if (name === undefined || others.length > 0) throw new UserError("name one cluster; see --help", EXIT.refused);
   const trust = args.trust === undefined ? undefined : await readText(args.trust);
-  const sources = await sourcesOf(args, []);
-  const own = trust === undefined ? await sourcesOf({ ...args, ...NO_OTHERS }, [name]) : [];
-  const importers = sources.filter(({ source }) => source !== name);
-  const { read, write, finish } = prepareRun(args, "Write these certificates");
-  const result = await rotate(name, own[0], importers, {
-    read,
-    write,
-    skipUnreachable: args["skip-unreachable"],
-    trust,
-    existing: await contextNamesOf(args),
-    tell: (line) => log(escapeLine(line)),
-  });
-  if ("reports" in result && result.reports.length + result.left.length === 0) {
-    log(`no cluster that was read is configured for ${escapeLine(name)}`);
+  using contexts = await Contexts.load(args);
+  const named = await namedClusters(contexts, args, []);
+  const importers = named.filter(({ source }) => source !== name);
+  const run = new MeshRun(args, "Write these certificates");
+  const own = trust === undefined ? await contexts.named([name], "taken") : [];
+  const [rotated, mesh] = await Promise.all([
+    readMesh(own, args, { forExtract: true }),
+    readMesh(importers, args, { forExtract: false }),
+  ]);
+  const [member] = rotated.members;
+  const skipUnreachable = args["skip-unreachable"];
+  const change =
+    trust !== undefined
+      ? planTrust(name, trust, mesh, { skipUnreachable, existing: contexts.names() })
+      : member
+        ? planRotation(member, mesh, { skipUnreachable, now: run.now })
+        : { targets: [], findings: rotated.unread, left: [], notes: [] };
+  if (change.targets.length + change.left.length === 0 && !hasErrors(change.findings)) {
+    change.notes.push(`no cluster that was read is configured for ${name}`);
   }
-  return finish(result, [...own, ...importers], again);
+  // Awaited, for the connections are closed at the end of this block.
+  return await run.carryOut(change, [...own, ...importers], again);
 }
-
-const NO_OTHERS = { context: [], "contexts-file": undefined, "all-contexts": false };

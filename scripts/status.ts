@@ -5,7 +5,7 @@ import { findingsOf, reportOf } from "../lib/mesh/status-report.ts";
 import { showMermaid, showStatus } from "../lib/render/status.ts";
 import { styleFor } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { addressesOf, clustersOf } from "./cli/clusters.ts";
+import { addressesOf, Contexts } from "./cli/clusters.ts";
 import { duration, durationInDays } from "./cli/duration.ts";
 import { detailsOption, expiresWithinOption, failOnOption, fails, printDocument } from "./cli/report.ts";
 import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
@@ -66,9 +66,10 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (args["all-contexts"] && names.length > 0) {
     throw new UserError("--all-contexts takes no other contexts", EXIT.refused);
   }
-  const sources = await clustersOf(args, args["all-contexts"] ? "all" : names, "read");
+  using contexts = await Contexts.load(args);
+  const clusters = args["all-contexts"] ? await contexts.all("read") : await contexts.named(names, "read");
   const look = () =>
-    meshStatus(sources, {
+    meshStatus(clusters, {
       namespace: args.namespace,
       now: new Date(),
       expiresWithin,

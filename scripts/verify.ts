@@ -1,6 +1,8 @@
 /** `clustermesh-secrets verify`: is it true, seen from here? */
+
+import { readClusters } from "../lib/cilium/read-clusters.ts";
 import { readPeers, readText } from "../lib/import/peer-files.ts";
-import { ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
+import { type Member, ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
 import { peerExpiryRemedy } from "../lib/mesh/pairs.ts";
 import { checkNodeLocal } from "../lib/peer/checks/endpoint.ts";
 import { checkPeer } from "../lib/peer/checks/peer.ts";
@@ -12,7 +14,7 @@ import { escapeControlChars, escapeLine, styleFor } from "../lib/render/style.ts
 import { showProbe, showSum } from "../lib/render/verify.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { describeCall } from "./cli/call.ts";
-import { addressesOf, connectFor, contextsOf } from "./cli/clusters.ts";
+import { addressesOf, Contexts } from "./cli/clusters.ts";
 import { duration, durationInDays } from "./cli/duration.ts";
 import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./cli/report.ts";
 import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
@@ -121,30 +123,8 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
 }
 
 async function groupsOf(args: Arguments<typeof options>, paths: string[], program: string, expiresWithin: number) {
-  const contexts = args.context.length > 0 ? await contextsOf(args, args.context) : [];
   const given = await givenOwn(args);
-  let failed = false;
-  const read = await Promise.all(
-    contexts.map(async (context) => {
-      const api = connectFor(args, context);
-      try {
-        const member = await readMember(api, context.name, {
-          namespace: args.namespace,
-          forExtract: false,
-          warn: (line) => warn(`${context.name}: ${line}`),
-        });
-        return [member];
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        log(`${style.red("error")}: ${escapeLine(context.name)}: ${escapeControlChars(error.message)}`);
-        failed = true;
-        return [];
-      } finally {
-        api.close();
-      }
-    }),
-  );
-  const members = read.flat();
+  const { members, failed } = await readContexts(args);
   if (paths.length === 0) {
     const groups = members.map((member): Group => {
       const { peers, nodeLocal, findings } = peersOf(member);
@@ -176,6 +156,22 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
   const unreadable = hasErrors(others.filter(({ key }) => key === undefined || !names.has(key)));
   const group: Group = { peers, skipped: [], findings: others, own: { ...(member && ownOf(member)), ...given } };
   return { groups: [group], unreadable, failed };
+}
+
+/** The clusters of `--context`; those that cannot be read are printed. */
+async function readContexts(args: Arguments<typeof options>): Promise<{ members: Member[]; failed: boolean }> {
+  if (args.context.length === 0) return { members: [], failed: false };
+  using contexts = await Contexts.load(args);
+  const { read, failed } = await readClusters(
+    await contexts.named(args.context, "read"),
+    (cluster) => readMember(cluster, { namespace: args.namespace, forExtract: false }),
+    () => undefined,
+  );
+  for (const { source, installation } of read) for (const line of installation.warnings) warn(`${source}: ${line}`);
+  for (const { source, error } of failed) {
+    log(`${style.red("error")}: ${escapeLine(source)}: ${escapeControlChars(error.message)}`);
+  }
+  return { members: read, failed: failed.length > 0 };
 }
 
 /** What `--cert`, `--key` and `--ca` name. */

@@ -180,8 +180,7 @@ export function serverCertificate(
   { server }: CertificateSources,
   facts: ClusterFacts,
   given: readonly string[],
-  warn: (line: string) => void,
-): { held?: HeldCertificate; names: string[]; hiddenBy?: ExternalSource } {
+): { held?: HeldCertificate; names: string[]; hiddenBy?: ExternalSource; warnings: string[] } {
   const { object, key } = server?.kind === "Secret" ? server : { object: SERVER_CERT, key: "tls.crt" };
   const secret = `Secret ${object}`;
   const held = unwrapUnlessForbidden(result);
@@ -190,19 +189,20 @@ export function serverCertificate(
     try {
       const names = namesOf(held.pem);
       const others = given.filter((name) => !names.includes(name) && !covers(names, name));
-      if (others.length > 0) warn(`the server certificate in ${secret} does not cover ${others.join(", ")}`);
-      return { held, names: given.length > 0 ? [...given] : names };
+      const warnings =
+        others.length > 0 ? [`the server certificate in ${secret} does not cover ${others.join(", ")}`] : [];
+      return { held, names: given.length > 0 ? [...given] : names, warnings };
     } catch (error) {
       if (!(error instanceof PemError)) throw error;
       problem = `${key} of ${secret} ${error.message}`;
     }
   }
-  if (given.length > 0) return { names: [...given] };
+  if (given.length > 0) return { names: [...given], warnings: [] };
   const names = chartNames(facts);
-  if (server?.kind === "external") return { names, hiddenBy: server };
+  if (server?.kind === "external") return { names, hiddenBy: server, warnings: [] };
   problem ??= `${secret} ${isForbidden(result) ? "may not be read" : "is not there"}`;
-  warn(`${problem}, so the names that the chart gives the server certificate are taken: ${names.join(", ")}`);
-  return { names };
+  const assumed = `${problem}, so the names that the chart gives the server certificate are taken: ${names.join(", ")}`;
+  return { names, warnings: [assumed] };
 }
 
 /**

@@ -64,8 +64,6 @@ export interface InstallationOptions {
   serverNames?: readonly string[];
   /** Further Secrets to read in the same round. */
   secrets?: readonly string[];
-  /** Told what is not as it should be, but does not stop the work. */
-  warn(line: string): void;
 }
 
 export interface Installation {
@@ -113,6 +111,8 @@ export interface Installation {
   waiting: string | undefined;
   /** Whether it waits for the first import, which is normal. */
   awaitsFirstImport: boolean;
+  /** What was assumed, or is wrong and does not stop the work, a line each. */
+  warnings: string[];
 }
 
 /**
@@ -123,15 +123,21 @@ export interface Installation {
  *   kvstore; ApiError and ConnectionError where what is indispensable cannot be read.
  */
 export async function readInstallation(api: KubernetesApi, options: InstallationOptions): Promise<Installation> {
-  const { forExtract, warn } = options;
+  const { forExtract } = options;
   const guess = options.namespace ?? GUESS;
   const guessed = readNamed(api, guess, options);
   const earlyNodes = forExtract ? attempt(readNodes(api)) : undefined;
-  const namespace = options.namespace ?? (await locate(api, warn));
+  const located =
+    options.namespace === undefined ? await locate(api) : { namespace: options.namespace, isGuess: false };
+  const { namespace } = located;
+  const assumed = `not allowed to look for Cilium in all namespaces; ${namespace} is taken, -n says another`;
   const named = await settled(namespace === guess ? guessed : readNamed(api, namespace, options));
 
   const deployment = unwrap(named.deployment);
-  if (!deployment) throw notInstalled(namespace, unwrapUnlessForbidden(named.config)?.data);
+  if (!deployment) {
+    const error = notInstalled(namespace, unwrapUnlessForbidden(named.config)?.data);
+    throw located.isGuess ? new UserError(`${error.message}\n  ${assumed}`, error.exitCode) : error;
+  }
   const containers = deployment.spec?.template.spec?.containers ?? [];
   if (!containers.some(({ name }) => name === "apiserver")) throw externalKvstore(namespace);
   const configMap = unwrap(named.config);
@@ -200,19 +206,20 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     secrets: new Map(named.secrets.map(([name, result]) => [name, unwrap(result)])),
     waiting: undefined,
     awaitsFirstImport: false,
+    warnings: located.isGuess ? [assumed] : [],
   };
   if (forExtract) {
     const pods = named.pods && unwrapUnlessForbidden(named.pods);
     const hasUsers = isForbidden(named.users) ? undefined : users !== undefined;
     installation.waiting = pods && waitingFor(pods, hasUsers);
     installation.awaitsFirstImport = pods !== undefined && awaitsFirstImport(pods, hasUsers);
-    const { held, names, hiddenBy } = serverCertificate(
+    const { held, names, hiddenBy, warnings } = serverCertificate(
       server ?? { value: undefined },
       sources,
       facts,
       options.serverNames ?? [],
-      warn,
     );
+    installation.warnings.push(...warnings);
     const pem = held?.pem;
     installation.serverCertificate = held;
     installation.serverNames = names;
@@ -221,7 +228,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
       api.get(secrets, namespace, name),
     );
     if (pem !== undefined && installation.ca !== undefined && !signedBy(pem, installation.ca)) {
-      warn(
+      installation.warnings.push(
         "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it",
       );
     }

@@ -25,15 +25,13 @@ async function readDeployments(api: KubernetesApi): Promise<V1Deployment[]> {
  * The namespace of the one clustermesh-apiserver there is: by its Deployment, or by its pods where Deployments may not
  * be listed or there is none. Where neither may be listed, or nothing is found, it is the usual one.
  *
+ * @returns besides, whether neither may be listed.
  * @throws UserError (exit code 2) where there are several.
  */
-export async function locate(api: KubernetesApi, warn: (line: string) => void): Promise<string> {
+export async function locate(api: KubernetesApi): Promise<{ namespace: string; isGuess: boolean }> {
   const results = await Promise.all([attempt(readDeployments(api)), attempt(readPods(api))]);
   const [byName, byLabel] = [unwrapUnlessForbidden(results[0]), unwrapUnlessForbidden(results[1])];
-  if (!byName && !byLabel) {
-    warn(`not allowed to look for Cilium in all namespaces; ${GUESS} is taken, -n says another`);
-    return GUESS;
-  }
+  if (!byName && !byLabel) return { namespace: GUESS, isGuess: true };
   const found: KubernetesObject[] = byName?.length ? byName : (byLabel ?? []);
   const namespaces = [...new Set(found.map(({ metadata }) => metadata?.namespace ?? ""))].sort();
   if (namespaces.length > 1) {
@@ -42,7 +40,7 @@ export async function locate(api: KubernetesApi, warn: (line: string) => void): 
       EXIT.refused,
     );
   }
-  return namespaces[0] ?? GUESS;
+  return { namespace: namespaces[0] ?? GUESS, isGuess: false };
 }
 
 /**

@@ -39,18 +39,23 @@ export interface EndpointOptions {
   clusterIp: boolean;
   /** The addresses of a name. What it throws counts as none. */
   resolve(name: string): Promise<string[]>;
-  warn(line: string): void;
 }
 
 export interface Endpoint {
   endpoints: string[];
   hostAliases: HostAlias[];
+  /** What may change later, or is otherwise worth to know, a line each. */
+  warnings: string[];
 }
 
 /** A load balancer has no address yet: it may be waited for. */
 export class NoAddressYet extends UserError {
-  constructor(message: string) {
-    super(message, EXIT.failed);
+  /** What is missing, without a remedy. */
+  readonly problem: string;
+  constructor(service: string) {
+    const problem = `the load balancer of Service ${service} has no address yet`;
+    super(`${problem}; --wait waits for it`, EXIT.failed);
+    this.problem = problem;
   }
 }
 
@@ -100,7 +105,7 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
  */
 export async function givenEndpoint(
   source: Pick<EndpointSource, "cluster" | "serverNames">,
-  options: Pick<EndpointOptions, "endpoints" | "resolve" | "warn">,
+  options: Pick<EndpointOptions, "endpoints" | "resolve">,
 ): Promise<Endpoint> {
   const parsed = options.endpoints.map((text) => {
     const endpoint = parseHostPort(text);
@@ -115,11 +120,18 @@ export async function givenEndpoint(
   if (names.length > 1) throw new UserError("--endpoint was given with several names; a peer has one", EXIT.refused);
   const [name] = names;
   if (name === undefined) return named(source, ips, port);
-  if (!covers(source.serverNames, name)) return named(source, [...ips, ...(await pin(name, options))], port);
+  if (!covers(source.serverNames, name)) {
+    const pinned = await pin(name, options);
+    return named(source, [...ips, ...pinned.ips], port, [pinned.warning]);
+  }
   if (ips.length === 0 && name.endsWith(`.${MESH_DOMAIN}`)) {
     throw new UserError(`${name} is in no DNS: add --endpoint IP:${port} for each of its addresses`, EXIT.refused);
   }
-  return { endpoints: [`https://${formatHostPort({ host: name, port })}`], hostAliases: aliases(name, ips) };
+  return {
+    endpoints: [`https://${formatHostPort({ host: name, port })}`],
+    hostAliases: aliases(name, ips),
+    warnings: [],
+  };
 }
 
 async function fromNodes(source: EndpointSource, options: EndpointOptions, service: V1Service): Promise<Endpoint> {
@@ -128,14 +140,15 @@ async function fromNodes(source: EndpointSource, options: EndpointOptions, servi
     throw new UserError(`Service ${service.metadata?.name} has no node port`, EXIT.failed);
   }
   const oldest = [...source.nodes()].sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
-  const nodes =
-    service.spec?.externalTrafficPolicy === "Local"
-      ? withPods(source, oldest, options)
-      : oldest.filter((node) => node.eligible);
+  const isLocal = service.spec?.externalTrafficPolicy === "Local";
+  const nodes = isLocal ? withPods(source, oldest) : oldest.filter((node) => node.eligible);
+  const warnings = isLocal ? [LOCAL_POLICY] : [];
   const found: string[] = [];
   for (const node of nodes) {
     if (found.length >= options.addresses) break;
-    for (const address of await addressesOf(node, options)) if (!found.includes(address)) found.push(address);
+    const addresses = await addressesOf(node, options);
+    for (const address of addresses.ips) if (!found.includes(address)) found.push(address);
+    warnings.push(...addresses.warnings);
   }
   if (found.length === 0) {
     throw new UserError(
@@ -145,31 +158,35 @@ async function fromNodes(source: EndpointSource, options: EndpointOptions, servi
       EXIT.failed,
     );
   }
-  return named(source, found.slice(0, options.addresses), nodePort);
+  return named(source, found.slice(0, options.addresses), nodePort, warnings);
 }
+
+const LOCAL_POLICY =
+  "externalTrafficPolicy is Local: only the nodes of clustermesh-apiserver pods answer, and pods move";
 
 /**
  * With externalTrafficPolicy Local only the nodes of ready pods answer, cordoned or not; while none is ready, those of
  * the pods that are to be.
  */
-function withPods(source: EndpointSource, nodes: NodeInfo[], { warn }: EndpointOptions): NodeInfo[] {
+function withPods(source: EndpointSource, nodes: NodeInfo[]): NodeInfo[] {
   const pods = source.pods();
   const ready = pods.filter(isReady);
   const places = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
-  warn("externalTrafficPolicy is Local: only the nodes of clustermesh-apiserver pods answer, and pods move");
   return nodes.filter(({ name, ready }) => ready && places.has(name));
 }
 
 /** All addresses of the first type that a node has any of. */
-async function addressesOf(node: NodeInfo, options: EndpointOptions): Promise<string[]> {
+async function addressesOf(node: NodeInfo, options: EndpointOptions): Promise<{ ips: string[]; warnings: string[] }> {
   for (const wanted of options.addressTypes) {
     const values = node.addresses.filter(({ type }) => type === wanted).map(({ address }) => address);
     const ips = values.filter(isAddress).sort(compareAddresses);
     const names = values.filter((value) => !isAddress(value));
-    for (const name of names) ips.push(...(await pin(name, options)));
-    if (ips.length > 0) return ips;
+    const pinned: Pinned[] = [];
+    for (const name of names) pinned.push(await pin(name, options));
+    ips.push(...pinned.flatMap((one) => one.ips));
+    if (ips.length > 0) return { ips, warnings: pinned.map(({ warning }) => warning) };
   }
-  return [];
+  return { ips: [], warnings: [] };
 }
 
 async function fromLoadBalancer(
@@ -182,26 +199,31 @@ async function fromLoadBalancer(
   const names = ingress.flatMap(({ hostname }) => (hostname ? [hostname] : [])).sort();
   const ips = ingress.flatMap(({ ip }) => (ip ? [ip] : []));
   if (names.length + ips.length === 0) {
-    throw new NoAddressYet(
-      `the load balancer of Service ${service.metadata?.name} has no address yet; --wait waits for it`,
-    );
+    throw new NoAddressYet(service.metadata?.name ?? "");
   }
   const covered = names.find((name) => covers(source.serverNames, name));
-  if (covered !== undefined) return { endpoints: [`https://${covered}:${port}`], hostAliases: aliases(covered, ips) };
-  const pinned = ips.length > 0 ? [] : (await Promise.all(names.map((name) => pin(name, options)))).flat();
-  const all = [...new Set([...ips, ...pinned])].sort(compareAddresses);
-  return named(source, all.slice(0, options.addresses), port);
+  if (covered !== undefined) {
+    return { endpoints: [`https://${covered}:${port}`], hostAliases: aliases(covered, ips), warnings: [] };
+  }
+  const pinned = ips.length > 0 ? [] : await Promise.all(names.map((name) => pin(name, options)));
+  const all = [...new Set([...ips, ...pinned.flatMap((one) => one.ips)])].sort(compareAddresses);
+  const warnings = pinned.map(({ warning }) => warning);
+  return named(source, all.slice(0, options.addresses), port, warnings);
 }
 
-/** The addresses of a name, as they are now. */
-async function pin(name: string, { resolve, warn }: Pick<EndpointOptions, "resolve" | "warn">): Promise<string[]> {
+/** The addresses of a name, as they are now, and a warning that they may change. */
+interface Pinned {
+  ips: string[];
+  warning: string;
+}
+
+async function pin(name: string, { resolve }: Pick<EndpointOptions, "resolve">): Promise<Pinned> {
   const found = await resolve(name).catch(() => []);
   const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
   if (ips.length === 0) {
     throw new UserError(`${name} does not resolve here; say --endpoint IP:PORT for each of its addresses`, EXIT.failed);
   }
-  warn(`the addresses of ${name} are taken as they are now, and may change: ${ips.join(", ")}`);
-  return ips;
+  return { ips, warning: `the addresses of ${name} are taken as they are now, and may change: ${ips.join(", ")}` };
 }
 
 /**
@@ -212,18 +234,19 @@ function named(
   { cluster, serverNames, givenNames = [] }: Pick<EndpointSource, "cluster" | "serverNames" | "givenNames">,
   addresses: readonly string[],
   port: number,
+  warnings: string[] = [],
 ): Endpoint {
   const ips = [...new Set(addresses)].sort(compareAddresses);
   const url = (host: string) => [`https://${formatHostPort({ host, port })}`];
   const direct = ips.filter((ip) => !isLoopbackAddress(ip) && covers(serverNames, ip));
   const [first] = direct;
-  if (ips.length === 1 && first !== undefined) return { endpoints: url(first), hostAliases: [] };
+  if (ips.length === 1 && first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
   // Of a wildcard the cluster's name; a name that each cluster has for its own service would lead back to the importer.
   const given = givenNames.map((one) => one.replace(/^\*(?=\.)/, cluster));
   const names = [meshName(cluster), ...given.filter((one) => !isAddress(one) && !isOwnCache(url(one)))];
   const name = names.find((one) => covers(serverNames, one));
-  if (name !== undefined) return { endpoints: url(name), hostAliases: aliases(name, ips) };
-  if (first !== undefined) return { endpoints: url(first), hostAliases: [] };
+  if (name !== undefined) return { endpoints: url(name), hostAliases: aliases(name, ips), warnings };
+  if (first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
   throw new UserError(
     `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
       "  say --endpoint with a name that it covers, or add one by clustermesh.apiserver.tls.server.extraDnsNames",

@@ -20,12 +20,17 @@ export interface PeerOptions extends EndpointOptions {
 
 export interface ExtractOptions extends PeerOptions {
   namespace?: string | undefined;
-  /** Told what is normal and passes; by default as a warning. */
-  note?(line: string): void;
-  /** How long to wait for a load balancer's address, in milliseconds; 0 for not at all. */
-  waitTimeout: number;
   /** With the certificate of external workloads instead of the one for peers. */
   externalWorkload?: boolean;
+}
+
+/** A cluster as the peer of others, and what is to be known of it. */
+export interface Extraction {
+  peer: Peer;
+  /** What was assumed, may change, or is wrong and does not stop the extraction, a line each. */
+  warnings: string[];
+  /** What is normal and passes, a line each. */
+  notes: string[];
 }
 
 /**
@@ -35,53 +40,58 @@ export interface ExtractOptions extends PeerOptions {
  * @throws UserError where the cluster is not set up for a mesh, or cannot be reached by others; ApiError and
  *   ConnectionError.
  */
-export async function extract(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
-  const deadline = Date.now() + options.waitTimeout;
-  const warned = new Set<string>();
-  const warn = (line: string) => {
-    if (!warned.has(line)) options.warn(line);
-    warned.add(line);
-  };
-  for (let told = false; ; told = true) {
-    try {
-      return await extractOnce(api, { ...options, warn });
-    } catch (error) {
-      if (!(error instanceof NoAddressYet) || options.waitTimeout === 0) throw error;
-      if (Date.now() >= deadline) {
-        throw new UserError(
-          `${error.message.replace(/;.*/, "")}; waited for ${options.waitTimeout / 1000} s`,
-          EXIT.failed,
-        );
-      }
-      const note = options.note ?? warn;
-      if (!told) note(`${error.message.replace(/;.*/, "")}; waiting`);
-      await sleep(Math.min(2_000, Math.max(0, deadline - Date.now())));
-    }
-  }
-}
-
-async function extractOnce(api: KubernetesApi, options: ExtractOptions): Promise<Peer> {
-  const { namespace, service, serverNames = [], warn } = options;
-  const installation = await readInstallation(api, { namespace, service, serverNames, forExtract: true, warn });
+export async function extract(api: KubernetesApi, options: ExtractOptions): Promise<Extraction> {
+  const { namespace, service, serverNames = [] } = options;
+  const installation = await readInstallation(api, { namespace, service, serverNames, forExtract: true });
   const { waiting, facts, external, namesHiddenBy } = installation;
-  const peer = options.externalWorkload
+  const { peer, warnings } = options.externalWorkload
     ? await forExternalWorkload(api, installation, options)
     : await peerOf(installation, options);
   if (external && !options.keyless && peer.client === "importer") {
-    warn(
+    warnings.push(
       `certificates come from ${describeExternal(external)}, not from Secrets: extracted without CA and key, so ` +
         "importers use their own common-etcd-client files",
     );
   }
   if (namesHiddenBy) {
-    warn(
+    warnings.push(
       `the server certificate comes from ${describeExternal(namesHiddenBy)} and cannot be read: assuming the chart's ` +
         `names ${installation.serverNames.join(", ")} (set others with --server-name)`,
     );
   }
-  const log = installation.awaitsFirstImport ? (options.note ?? warn) : warn;
-  if (waiting !== undefined) log(`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`);
-  return peer;
+  const awaited = waiting === undefined ? [] : [`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`];
+  return {
+    peer,
+    warnings: [...installation.warnings, ...warnings, ...(installation.awaitsFirstImport ? [] : awaited)],
+    notes: installation.awaitsFirstImport ? awaited : [],
+  };
+}
+
+/**
+ * As {@link extract}, once the load balancer has an address.
+ *
+ * @param timeout how long to wait for it, in milliseconds.
+ * @returns yields a line when it begins to wait; its result is the extraction.
+ * @throws as {@link extract}; UserError if the time is over.
+ */
+export async function* extractWhenReachable(
+  api: KubernetesApi,
+  timeout: number,
+  options: ExtractOptions,
+): AsyncGenerator<string, Extraction> {
+  const deadline = Date.now() + timeout;
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      return await extract(api, options);
+    } catch (error) {
+      if (!(error instanceof NoAddressYet)) throw error;
+      if (Date.now() >= deadline) {
+        throw new UserError(`${error.problem}; waited for ${timeout / 1000} s`, EXIT.failed);
+      }
+      if (isFirst) yield `${error.problem}; waiting`;
+      await sleep(Math.min(2_000, Math.max(0, deadline - Date.now())));
+    }
+  }
 }
 
 /** What a virtual machine's agent needs to join: the cluster as a peer, and the certificate of external workloads. */
@@ -89,7 +99,7 @@ async function forExternalWorkload(
   api: KubernetesApi,
   installation: Installation,
   options: PeerOptions,
-): Promise<Peer> {
+): Promise<ExtractedPeer> {
   const { facts, namespace } = installation;
   if (!hasExternalWorkloads(facts)) {
     throw new UserError(`Cilium removed external workloads in 1.18, and this is ${facts.version}`, EXIT.failed);
@@ -104,7 +114,8 @@ async function forExternalWorkload(
   }
   const { cert, key } = found;
   const ca = requiredCa(installation);
-  return { ...(await peerOf(installation, options)), ca: { pem: ca }, client: { cert, key } };
+  const { peer, warnings } = await peerOf(installation, options);
+  return { peer: { ...peer, ca: { pem: ca }, client: { cert, key } }, warnings };
 }
 
 /** What `extract-secret` takes where nothing else is said. */
@@ -115,16 +126,22 @@ export const EXTRACT_DEFAULTS = {
   clusterIp: false,
 } as const satisfies Partial<EndpointOptions>;
 
+/** A peer, and warnings about it, a line each. */
+export interface ExtractedPeer {
+  peer: Peer;
+  warnings: string[];
+}
+
 /**
  * The peer that others need of an installation that was read for an extraction.
  *
  * @throws UserError where it is not set up for a mesh, or cannot be reached by others; ApiError for what may not be read.
  */
-export async function peerOf(installation: Installation, options: PeerOptions): Promise<Peer> {
+export async function peerOf(installation: Installation, options: PeerOptions): Promise<ExtractedPeer> {
   const { facts, serverNames } = installation;
   const name = checkName(installation);
-  const { knownCa, ...tls } = tlsOf(installation, options);
-  const endpoint = await chooseEndpoint(
+  const { knownCa, warnings: ofCa, ...tls } = tlsOf(installation, options);
+  const { warnings, ...endpoint } = await chooseEndpoint(
     {
       cluster: name,
       serverNames,
@@ -139,7 +156,8 @@ export async function peerOf(installation: Installation, options: PeerOptions): 
     ...(knownCa !== undefined && { ca: knownCa }),
     ...(isEndpointGiven(options) && { endpointGiven: true }),
   };
-  return { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...more } };
+  const peer = { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...more } };
+  return { peer, warnings: [...ofCa, ...warnings] };
 }
 
 /**
@@ -155,16 +173,19 @@ function isEndpointGiven({ endpoints, service, clusterIp, addressTypes, serverNa
 /** With which CA and certificate others come; `knownCa` is the cluster's CA where the peer does not bring it. */
 function tlsOf(
   installation: Installation,
-  { keyless = false, warn }: PeerOptions,
-): Pick<Peer, "ca" | "client"> & { knownCa?: string | undefined } {
+  { keyless = false }: PeerOptions,
+): Pick<Peer, "ca" | "client"> & { knownCa?: string | undefined; warnings: string[] } {
   const { external, facts, remoteCertificate, remoteCertificateError } = installation;
   const own = { ca: "importer", client: "importer" } as const;
   if (keyless || external) {
-    return { ...own, knownCa: knownCa(installation, warn) };
+    return { ...own, ...knownCa(installation) };
   }
   if (!remoteCertificate) throw remoteCertificateError ?? noCertificate(installation);
   const ca = requiredCa(installation);
-  return facts.authMode === "cluster" ? { ...own, knownCa: ca } : { ca: { pem: ca }, client: remoteCertificate };
+  const warnings: string[] = [];
+  return facts.authMode === "cluster"
+    ? { ...own, knownCa: ca, warnings }
+    : { ca: { pem: ca }, client: remoteCertificate, warnings };
 }
 
 function checkName({ facts: { name = "default", id = 0 } }: Installation): string {
@@ -211,13 +232,12 @@ function requiredCa({ ca, namespace }: Installation): string {
 }
 
 /** The CA where it can be read: importers compare it with theirs. */
-function knownCa({ ca }: Installation, warn: (line: string) => void): string | undefined {
-  if (ca === undefined || !hasPem(ca)) return undefined;
+function knownCa({ ca }: Installation): { knownCa?: string; warnings: string[] } {
+  if (ca === undefined || !hasPem(ca)) return { warnings: [] };
   try {
-    return normalizeCa(ca);
+    return { knownCa: normalizeCa(ca), warnings: [] };
   } catch (error) {
     if (!(error instanceof PemError)) throw error;
-    warn(`the CA certificate of the cluster ${error.message}, so the file does not tell it`);
-    return undefined;
+    return { warnings: [`the CA certificate of the cluster ${error.message}, so the file does not tell it`] };
   }
 }

@@ -1,4 +1,4 @@
-/** Carrying out a plan: no rules of its own, only writes, and reading and planning again where another writer came first. */
+/** The second step of an import: what was prepared is written, and planned again if somebody else wrote in between. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import {
@@ -10,134 +10,219 @@ import {
   type Resource,
   secrets,
 } from "../kube/api.ts";
-import { hasErrors } from "../peer/findings.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
-import { UserError } from "../util/errors.ts";
-import type { Change } from "./plan/change.ts";
+import { mergeGenerators } from "../util/concurrency.ts";
+import { EXIT, UserError } from "../util/errors.ts";
+import { type Change, coalesce } from "./plan/change.ts";
+import { disruptionsBeyond } from "./plan/disruptions.ts";
 import type { Outcome } from "./plan/merge-secret.ts";
-import type { Plan } from "./plan/plan.ts";
+import { type Plan, plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
+import type { PreparedImport, PreparedTarget } from "./prepare.ts";
+import { keyOf, type Preview, preview, type Stored } from "./preview.ts";
+import { rereadTarget } from "./read-target.ts";
 
+/** How many targets are written at a time, unless something else is said. */
+export const MOST_WRITTEN = 8;
 /** How long the conflicts over one object are answered by reading and planning again, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
-
-/** An object as it was written, or would have been. */
-export type Stored = V1Secret | V1ConfigMap | V1Deployment | V1DaemonSet;
+/** How old a plan may get before its target is read again, in milliseconds: somebody may have thought about it. */
+const STALE_AFTER = 10_000;
 
 export interface ApplyOptions {
-  /** Have the API server check and answer, and store nothing. */
-  dryRun?: boolean;
-  /** Whether `wrote` needs no more of an object than its metadata. */
-  metadataOnly?: boolean;
+  /** Whether to write, to have the API server check and store nothing, or to work out here what would be written. */
+  dryRun?: "none" | "client" | "server";
+  /** Work out each object before and after, for who shows them. */
+  previews?: boolean;
+  /** How many targets are written at a time. */
+  parallel?: number;
   /** Ends the work before the next write. */
   signal?: AbortSignal;
-  /** Reads the target anew after a conflict. */
-  reread(): Promise<Target>;
-  /** Plans anew after a conflict. */
-  replan(target: Target): Plan;
-  /** Told of each change before it is made. */
-  announce(change: Change): void;
-  /** Told of each change after it was made, with the object as it is then stored. */
-  wrote(change: Change, stored: Stored): void;
+}
+
+/** What became of one target. */
+export type TargetReport =
+  | { source: string; state: "failed"; error: UserError; writes: number }
+  | { source: string; state: "done"; target: Target; plan: Plan; writes: number; previews: Preview[] };
+
+/** `change`: a change is about to be made; it is made when the next event is asked for. `report`: a target is done. */
+export type ImportEvent = { kind: "change"; source: string; change: Change } | { kind: "report"; report: TargetReport };
+
+/** The work was ended from outside. */
+export class Interrupted extends UserError {
+  constructor() {
+    super("interrupted", EXIT.failed);
+  }
 }
 
 /**
- * Makes the changes of a plan, one after the other. On a conflict the target is read and planned anew, until the
- * conflicts end or 30 seconds are over in which nothing could be written.
+ * Makes the changes of a prepared import: those of one target one after the other, several targets at a time. After a
+ * conflict, and if it was prepared more than 10 s ago, a target is read and planned again. A new plan that removes,
+ * revokes, restarts or takes more than was prepared is refused.
  *
- * @returns the last plan, with the outcomes, users and cleaned Secrets of all attempts.
- * @throws ApiError and ConnectionError as the API server or the way to it gives them; UserError (exit code 1) where
- *   conflicts do not end or the work is ended, or (2) where the target changed so that the peers may not be written any
- *   more.
+ * @param prepared an import without findings of severity error.
+ * @returns yields each change before it is made, and a report for each target when it is done. A target that fails with a
+ *   UserError fails for itself: with exit code 2 if it changed so that the peers may not be written any more, with 1 if
+ *   conflicts do not end within 30 s in which nothing could be written, or if the work was ended.
+ * @throws what is no UserError.
  */
-export async function applyPlan(api: KubernetesApi, target: Target, plan: Plan, options: ApplyOptions): Promise<Plan> {
-  let deadline = Date.now() + CONFLICT_TIMEOUT;
-  let current = plan;
-  let standing = target;
-  for (let attempt = 1; ; attempt++) {
-    const { failed, made, raced } = await makeChanges(current);
-    if (!failed && !(await raced)) return current;
-    if (made > 0) {
-      deadline = Date.now() + CONFLICT_TIMEOUT;
-      attempt = 1;
-    } else if (failed && Date.now() > deadline) {
-      throw new UserError(
-        `${failed.change.kind} ${failed.change.name} is being changed by others all the time: gave up after 30 s`,
-        1,
-        { cause: failed.error },
-      );
-    }
-    await sleep(Math.random() * Math.min(50 * 2 ** attempt, 1_000));
-    if (options.signal?.aborted) throw new Interrupted();
-    standing = await options.reread();
-    const next = options.replan(standing);
-    if (hasErrors(next.findings)) {
-      const first = next.findings.find(({ severity }) => severity === "error");
-      throw new UserError(`the target changed meanwhile: ${first?.message}`, 2);
-    }
-    if (failed?.error.status === 422 && next.changes.some((change) => sameChange(change, failed.change))) {
-      throw failed.error;
-    }
-    current = combinePlans(current, next);
-  }
+export function applyImport(prepared: PreparedImport, options: ApplyOptions = {}): AsyncGenerator<ImportEvent, void> {
+  const isStale = Date.now() - prepared.preparedAt > STALE_AFTER;
+  return mergeGenerators(
+    prepared.targets.map((one) => () => applyTo(one, isStale, options)),
+    options.parallel ?? MOST_WRITTEN,
+  );
+}
 
-  /**
-   * With KVStoreMesh a peer stands in both Secrets. Whoever adds it and whoever drops it meanwhile may each come between
-   * the other's two writes without a conflict, so each looks, after its last, at the Secret that it did not write last.
-   */
-  async function otherSecretChanged(last: string, versions: Versions): Promise<boolean> {
-    if (options.dryRun || !target.facts.kvstoreMesh) return false;
-    const [other, asRead] =
-      last === AGENTS_SECRET
-        ? [KVSTOREMESH_SECRET, standing.kvstoremeshSecret]
-        : [AGENTS_SECRET, standing.agentsSecret];
-    const known = versions.get(other) ?? asRead?.metadata?.resourceVersion;
-    const now = await api.get(secrets, target.namespace, other, { metadataOnly: true });
-    return now?.metadata?.resourceVersion !== known;
+async function* applyTo(
+  one: PreparedTarget,
+  isStale: boolean,
+  options: ApplyOptions,
+): AsyncGenerator<ImportEvent, void> {
+  const writer = new TargetWriter(one, options);
+  let report: TargetReport;
+  try {
+    if (options.dryRun !== "client") yield* writer.write(isStale);
+    const { target, plan, writes } = writer;
+    const previews = options.previews ? preview(target, plan, writer.stored) : [];
+    report = { source: one.source, state: "done", target, plan, writes, previews };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    report = { source: one.source, state: "failed", error, writes: writer.writes };
   }
-
-  /**
-   * Makes the changes up to the first that conflicts, and counts them. `raced`: whether somebody else changed the Secret
-   * that was not written last, which is asked while what is no Secret is written.
-   */
-  async function makeChanges(
-    plan: Plan,
-  ): Promise<{ made: number; raced?: Promise<boolean>; failed?: { change: Change; error: ApiError } }> {
-    const changes = options.dryRun ? coalesce(plan.changes) : plan.changes;
-    const last = changes.findLast(({ kind }) => kind === "Secret");
-    const versions = new Map<string, string | undefined>();
-    let raced = Promise.resolve(false);
-    let made = 0;
-    for (const change of changes) {
-      if (options.signal?.aborted) throw new Interrupted();
-      options.announce(change);
-      try {
-        const stored = await make(api, target.namespace, withLatestVersion(change, versions), options);
-        versions.set(change.name, stored.metadata?.resourceVersion);
-        options.wrote(change, stored);
-        if (!options.dryRun) made++;
-        if (change === last) {
-          raced = otherSecretChanged(change.name, versions);
-          raced.catch(() => {});
-        }
-      } catch (error) {
-        // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
-        const conflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
-        if (!conflict) throw error;
-        return { made, failed: { change, error } };
-      }
-    }
-    return { made, raced };
-  }
+  yield { kind: "report", report };
 }
 
 /** The `resourceVersion` that a write gave, by the object's name. */
 type Versions = ReadonlyMap<string, string | undefined>;
 
-/** The work was ended from outside. */
-export class Interrupted extends UserError {
-  constructor() {
-    super("interrupted", 1);
+/** What came of making the changes of a plan, up to the first that conflicts. */
+interface Round {
+  made: number;
+  conflict?: { change: Change; error: ApiError };
+  /** Whether somebody else changed the Secret that was not written last. */
+  raced?: Promise<boolean>;
+}
+
+class TargetWriter {
+  /** As it was read last. */
+  target: Target;
+  /** What is done, over all rounds. */
+  plan: Plan;
+  /** How many objects were written. */
+  writes = 0;
+  /** The objects as the API server answered, if previews are wanted. */
+  readonly stored = new Map<string, Stored>();
+  readonly #prepared: PreparedTarget;
+  readonly #options: ApplyOptions;
+
+  constructor(prepared: PreparedTarget, options: ApplyOptions) {
+    this.#prepared = prepared;
+    this.#options = options;
+    this.target = prepared.target;
+    this.plan = prepared.plan;
+  }
+
+  async *write(isStale: boolean): AsyncGenerator<ImportEvent, void> {
+    if (isStale) this.plan = await this.#planAgain();
+    let current = this.plan;
+    let deadline = Date.now() + CONFLICT_TIMEOUT;
+    for (let attempt = 1; ; attempt++) {
+      const { made, conflict, raced } = yield* this.#makeChanges(current);
+      if (!conflict && !(await raced)) return;
+      if (made > 0) {
+        deadline = Date.now() + CONFLICT_TIMEOUT;
+        attempt = 1;
+      } else if (conflict && Date.now() > deadline) {
+        const { kind, name } = conflict.change;
+        throw new UserError(
+          `${kind} ${name} is being changed by others all the time: gave up after 30 s`,
+          EXIT.failed,
+          {
+            cause: conflict.error,
+          },
+        );
+      }
+      await sleep(Math.random() * Math.min(50 * 2 ** attempt, 1_000));
+      this.#assertNotInterrupted();
+      current = await this.#planAgain();
+      // An invalid object is answered as a test that fails: the same change again would not help.
+      const isRepeated = current.changes.some((change) => isSameChange(change, conflict?.change));
+      if (conflict?.error.status === 422 && isRepeated) throw conflict.error;
+      this.plan = combinePlans(this.plan, current);
+    }
+  }
+
+  /** @throws UserError (exit code 2) if the new plan may not be carried out, or does more than was prepared. */
+  async #planAgain(): Promise<Plan> {
+    const { api, peers, options } = this.#prepared;
+    this.target = await rereadTarget(api, this.target);
+    const next = plan(this.target, peers, options);
+    const error = next.findings.find(({ severity }) => severity === "error");
+    if (error) throw new UserError(`the target changed meanwhile: ${error.message}`, EXIT.refused);
+    const { removed, revoked, restarted, taken } = disruptionsBeyond(this.#prepared.plan, next);
+    const beyond = [
+      ...(removed.length > 0 ? [`${removed.join(", ")} was added and would be removed`] : []),
+      ...(revoked.length > 0 ? [`${revoked.join(", ")} was added and would be revoked`] : []),
+      ...(restarted.length > 0 ? [`${restarted.join(", ")} would be restarted`] : []),
+      ...taken.map((object) => `${object} would be taken`),
+    ];
+    if (beyond.length === 0) return next;
+    throw new UserError(`the target changed meanwhile: ${beyond.join("; ")}; run again`, EXIT.refused);
+  }
+
+  async *#makeChanges(planned: Plan): AsyncGenerator<ImportEvent, Round> {
+    const isDryRun = this.#options.dryRun === "server";
+    const changes = isDryRun ? coalesce(planned.changes) : planned.changes;
+    const last = changes.findLast(({ kind }) => kind === "Secret");
+    const versions = new Map<string, string | undefined>();
+    let raced = Promise.resolve(false);
+    let made = 0;
+    for (const change of changes) {
+      this.#assertNotInterrupted();
+      yield { kind: "change", source: this.#prepared.source, change };
+      try {
+        const stored = await this.#make(withLatestVersion(change, versions), isDryRun);
+        versions.set(change.name, stored.metadata?.resourceVersion);
+        if (this.#options.previews) this.stored.set(keyOf(change), stored);
+      } catch (error) {
+        // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
+        const isConflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
+        if (!isConflict) throw error;
+        return { made, conflict: { change, error } };
+      }
+      if (isDryRun) continue;
+      made++;
+      this.writes++;
+      if (change === last) {
+        raced = this.#otherSecretChanged(change.name, versions);
+        raced.catch(() => {});
+      }
+    }
+    return { made, raced };
+  }
+
+  /**
+   * With KVStoreMesh a peer stands in both Secrets. Whoever adds it and whoever removes it meanwhile may each come between
+   * the other's two writes without a conflict, so each looks, after its last, at the Secret that it did not write last.
+   */
+  async #otherSecretChanged(last: string, versions: Versions): Promise<boolean> {
+    const { facts, namespace, kvstoremeshSecret, agentsSecret } = this.target;
+    if (!facts.kvstoreMesh) return false;
+    const [other, asRead] =
+      last === AGENTS_SECRET ? [KVSTOREMESH_SECRET, kvstoremeshSecret] : [AGENTS_SECRET, agentsSecret];
+    const known = versions.get(other) ?? asRead?.metadata?.resourceVersion;
+    const now = await this.#prepared.api.get(secrets, namespace, other, { metadataOnly: true });
+    return now?.metadata?.resourceVersion !== known;
+  }
+
+  #make(change: Change, dryRun: boolean): Promise<Stored> {
+    const options = { dryRun, metadataOnly: !this.#options.previews };
+    return make(this.#prepared.api, this.target.namespace, change, options);
+  }
+
+  #assertNotInterrupted(): void {
+    if (this.#options.signal?.aborted) throw new Interrupted();
   }
 }
 
@@ -148,30 +233,11 @@ function withLatestVersion(change: Change, versions: Versions): Change {
   return { ...change, patch: { ...change.patch, metadata: { ...change.patch.metadata, resourceVersion } } };
 }
 
-/** Where nothing is stored, a change that follows another one of the same object is made together with it. */
-export function coalesce(changes: readonly Change[]): Change[] {
-  const result: Change[] = [];
-  for (const change of changes) {
-    const first = result.findIndex(({ kind, name }) => kind === change.kind && name === change.name);
-    const before = result[first];
-    if (before && change.verb === "merge-patch") result[first] = mergePatches(before, change);
-    else result.push(change);
-  }
-  return result;
-}
-
-function mergePatches(first: Change, second: Change & { verb: "merge-patch" }): Change {
-  if (first.verb !== "merge-patch") return first;
-  const { metadata, data } = first.patch;
-  const annotations = { ...metadata.annotations, ...second.patch.metadata.annotations };
-  return { ...first, patch: { metadata: { ...metadata, annotations }, data: { ...data, ...second.patch.data } } };
-}
-
 function isFailedTest({ status }: ApiError, { verb }: Change): boolean {
   return verb === "json-patch" && status === 422;
 }
 
-function sameChange(a: Change, b: Change): boolean {
+function isSameChange(a: Change, b: Change | undefined): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
@@ -179,9 +245,8 @@ function make(
   api: KubernetesApi,
   namespace: string,
   change: Change,
-  { dryRun = false, metadataOnly = false }: Pick<ApplyOptions, "dryRun" | "metadataOnly">,
+  options: { dryRun: boolean; metadataOnly: boolean },
 ): Promise<Stored> {
-  const options = { dryRun, metadataOnly };
   switch (change.verb) {
     case "create":
       return change.kind === "Secret"

@@ -1,10 +1,12 @@
 /** The objects that a plan is about, as they stand and as they would. Pure. */
-import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
+import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
-import { coalesce, type Stored } from "./apply.ts";
-import type { Change, MergePatch } from "./plan/change.ts";
+import { type Change, coalesce, type MergePatch } from "./plan/change.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
+
+/** An object as it was written, or would have been. */
+export type Stored = V1Secret | V1ConfigMap | V1Deployment | V1DaemonSet;
 
 /** An object before and after; the same where nothing changes. */
 export interface Preview {

@@ -1,12 +1,49 @@
 /** Reading the target of an import. */
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
+import { type ReadFailure, readClusters } from "../cilium/read-clusters.ts";
 import { COMMON_NAMES, fileIn, type MountedFolder } from "../cilium/volumes.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../kube/api.ts";
+import type { Cluster } from "../kube/cluster.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
+import { type Finding, finding } from "../peer/findings.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import { internBase64Values } from "../util/content.ts";
 import type { Target, Workload } from "./plan/target.ts";
+
+/** The targets of an import, and what is to be known of how they were read. */
+export interface ReadTargets {
+  targets: { api: KubernetesApi; target: Target }[];
+  failed: ReadFailure[];
+  /** Of contexts that lead to the same cluster. */
+  findings: Finding[];
+  /** What was assumed, a line each. */
+  warnings: string[];
+}
+
+/**
+ * Reads clusters as the targets of an import. One that cannot be read fails for itself.
+ *
+ * @param options.namespace Cilium's namespace, if the user says it.
+ */
+export async function readTargets(
+  clusters: readonly Cluster[],
+  options: { namespace?: string | undefined },
+): Promise<ReadTargets> {
+  const { read, failed, repeated } = await readClusters(
+    clusters,
+    async ({ source, api }) => ({ source, api, ...(await readTarget(api, source, options)) }),
+    ({ target }) => target.identity,
+  );
+  return {
+    targets: read.map(({ api, target }) => ({ api, target })),
+    failed,
+    findings: [...repeated].map(([source, first]) =>
+      finding("same-cluster", { source }, `reaches the same cluster as ${first}, which is written once`),
+    ),
+    warnings: read.flatMap(({ source, warnings }) => warnings.map((line) => `${source}: ${line}`)),
+  };
+}
 
 /**
  * Reads a cluster as the target of an import.
@@ -17,12 +54,14 @@ import type { Target, Workload } from "./plan/target.ts";
 export async function readTarget(
   api: KubernetesApi,
   source: string,
-  options: { namespace?: string | undefined; warn(line: string): void },
-): Promise<Target> {
-  return targetOf(
-    await readInstallation(api, { ...options, forExtract: false, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] }),
-    source,
-  );
+  options: { namespace?: string | undefined } = {},
+): Promise<{ target: Target; warnings: string[] }> {
+  const installation = await readInstallation(api, {
+    ...options,
+    forExtract: false,
+    secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET],
+  });
+  return { target: targetOf(installation, source), warnings: installation.warnings };
 }
 
 /** An installation as a target, where its two config Secrets were read with it. */

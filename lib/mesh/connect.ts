@@ -1,72 +1,70 @@
 /** Connecting clusters with each other, all at once. */
-import { importPeers, type TargetReport } from "../import/import.ts";
+import { readClusters } from "../cilium/read-clusters.ts";
+import type { Cluster } from "../kube/cluster.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
-import type { MemberSource } from "./member.ts";
 import {
-  asTarget,
-  forbidden,
-  type OpenMember,
+  type ExtractedMember,
+  importTarget,
+  type MeshChange,
+  type MeshReading,
   peersOf,
   type ReadOptions,
-  readEach,
+  readMember,
   readMembers,
-  type WriteOptions,
 } from "./member.ts";
 import { checkExtracted } from "./own-certificates.ts";
 
 export interface ConnectOptions {
-  read: Omit<ReadOptions, "forExtract">;
-  write: WriteOptions;
   /** Context of the one that all others are connected with, and with nobody else; else each with each. */
   hub?: string | undefined;
   /** Contexts that come new: only pairs with one of them are connected. */
   joining?: ReadonlySet<string> | undefined;
   /** Go on without clusters that cannot be read. */
   skipUnreachable: boolean;
+  /** The time to judge certificates by. */
+  now: Date;
 }
 
-export type MeshResult = { refused: Finding[] } | { reports: TargetReport[]; left: Finding[] };
-
 /**
- * Connects clusters: each is read once, everything is checked, and then each is written.
+ * Which peers each cluster gets, so that all are connected. Pure.
  *
- * @returns the findings that stopped it, or a report for each cluster and the clusters that were left out.
+ * @param reading of all clusters, with what others extract of each.
+ * @throws UserError (exit code 2) for less than two clusters.
  */
-export async function connectMesh(sources: readonly MemberSource[], options: ConnectOptions): Promise<MeshResult> {
-  const { members, unread, same } = await readMembers(sources, { ...options.read, forExtract: true });
-  try {
-    if (members.length < 2 && unread.length === 0) {
-      throw new UserError("connecting takes two clusters or more", EXIT.refused);
-    }
-    const { now } = options.write.plan;
-    const peers = members.flatMap(({ peer, source }): SourcedPeer[] => (peer ? [{ peer, source }] : []));
-    const findings = [
-      ...(options.skipUnreachable ? [] : unread),
-      ...members.flatMap((member) => checkExtracted(member, now)),
-      ...clashes(members),
-    ];
-    const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
-    const meets = pairing(options, same);
-    const result = await importPeers(members.map(asTarget), async () => ({ peers, findings }), {
-      ...options.write,
-      forbidden,
-      peersFor: ({ source, facts }, all) =>
-        all.filter(({ peer }) => peer.name !== facts.name && meets(source, contextOf.get(peer.name) ?? "")),
-    });
-    return "refused" in result ? result : { ...result, left: unread };
-  } finally {
-    for (const { api } of members) api.close();
+export function planConnect({ members, unread, repeated }: MeshReading, options: ConnectOptions): MeshChange {
+  if (members.length < 2 && unread.length === 0) {
+    throw new UserError("connecting takes two clusters or more", EXIT.refused);
   }
+  const peers = members.flatMap(({ peer, source }): SourcedPeer[] => (peer ? [{ peer, source }] : []));
+  const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
+  const meets = pairing(options, repeated);
+  return {
+    targets: members.map((member) =>
+      importTarget(
+        member,
+        peers.filter(
+          ({ peer }) => peer.name !== member.target.facts.name && meets(member.source, contextOf.get(peer.name) ?? ""),
+        ),
+      ),
+    ),
+    findings: [
+      ...(options.skipUnreachable ? [] : unread),
+      ...members.flatMap((member) => checkExtracted(member, options.now)),
+      ...clashes(members),
+    ],
+    left: unread,
+    notes: [],
+  };
 }
 
 /** Whether two contexts are to be connected; one that was left out is meant by the one that stays for its cluster. */
 function pairing(
   { hub, joining }: ConnectOptions,
-  same: ReadonlyMap<string, string>,
+  repeated: ReadonlyMap<string, string>,
 ): (one: string, other: string) => boolean {
-  const staying = (context: string) => same.get(context) ?? context;
+  const staying = (context: string) => repeated.get(context) ?? context;
   const centre = hub === undefined ? undefined : staying(hub);
   const newcomers = joining === undefined ? undefined : new Set([...joining].map(staying));
   return (one, other) =>
@@ -75,7 +73,7 @@ function pairing(
 }
 
 /** Two contexts of one cluster name would pass each other over as their own. */
-function clashes(members: readonly OpenMember[]): Finding[] {
+function clashes(members: readonly ExtractedMember[]): Finding[] {
   return members.flatMap(({ source, target: { facts } }, i) => {
     const other = members.slice(0, i).find(({ target }) => target.facts.name === facts.name);
     if (other === undefined || facts.name === undefined) return [];
@@ -93,22 +91,24 @@ function clashes(members: readonly OpenMember[]): Finding[] {
  * @returns the names of its peers that no context leads to, too; not of those that only a node can reach.
  */
 export async function meshMembersOf(
-  member: MemberSource,
-  contexts: ReadonlyMap<string, MemberSource>,
+  cluster: Cluster,
+  contexts: ReadonlyMap<string, Cluster>,
   options: Omit<ReadOptions, "forExtract">,
-): Promise<{ found: MemberSource[]; missing: string[]; unread: Finding[] }> {
-  const first = await readMembers([member], { ...options, forExtract: false });
+): Promise<{ found: Cluster[]; missing: string[]; unread: Finding[] }> {
+  const first = await readMembers([cluster], { ...options, forExtract: false });
+  if (hasErrors(first.unread)) return { found: [], missing: [], unread: first.unread };
   const known = first.members.map((member) => peersOf(member));
   const names = known.flatMap(({ peers }) => peers.map(({ peer }) => peer.name));
   const nodeLocal = known.flatMap((one) => one.nodeLocal);
-  for (const { api } of first.members) api.close();
-  if (hasErrors(first.unread)) return { found: [], missing: [], unread: first.unread };
   const candidates = [...names, ...nodeLocal].flatMap((name) => contexts.get(name) ?? []);
-  // Of two contexts for one cluster, the second may be the one that is called as it is.
-  const { members } = await readEach(candidates, { ...options, forExtract: false });
-  for (const { api } of members) api.close();
+  // Each by itself: of two contexts of one cluster the second may be the one that is called as it is.
+  const { read } = await readClusters(
+    candidates,
+    (candidate) => readMember(candidate, { ...options, forExtract: false }),
+    () => undefined,
+  );
   const confirmed = new Set(
-    members.filter(({ source, target }) => target.facts.name === source).map((one) => one.source),
+    read.filter(({ source, target }) => target.facts.name === source).map(({ source }) => source),
   );
   return {
     found: candidates.filter(({ source }) => confirmed.has(source)),

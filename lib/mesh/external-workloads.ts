@@ -1,7 +1,6 @@
 /** What status tells of external workloads. */
 
 import { hasExternalWorkloads, workloadCertificate } from "../extract/external-workload.ts";
-import type { KubernetesApi } from "../kube/api.ts";
 import { checkValidity } from "../peer/checks/validity.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { shellQuote } from "../util/shell.ts";
@@ -10,14 +9,10 @@ import type { Member } from "./member.ts";
 import type { JudgeOptions } from "./own-certificates.ts";
 
 /** What is wrong with the certificate that external workloads come with, where there is one. */
-export async function externalWorkloads(
-  api: KubernetesApi,
-  member: Member,
-  { now, expiresWithin }: JudgeOptions,
-): Promise<Finding[]> {
+export async function externalWorkloads(member: Member, { now, expiresWithin }: JudgeOptions): Promise<Finding[]> {
   const { facts, namespace } = member.installation;
   if (!hasExternalWorkloads(facts)) return [];
-  const found = await workloadCertificate(api, namespace);
+  const found = await workloadCertificate(member.api, namespace);
   if (!found) return [];
   const place = { source: member.source, key: found.secret };
   try {

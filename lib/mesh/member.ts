@@ -1,13 +1,13 @@
 /** The clusters of a mesh: each read once, as what others extract and as what is imported into. */
 import { type Installation, readInstallation } from "../cilium/installation.ts";
+import { readClusters } from "../cilium/read-clusters.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
-import type { ImportOptions, TargetSource } from "../import/import.ts";
-import type { Change } from "../import/plan/change.ts";
 import { existingPeer, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
-import type { Plan } from "../import/plan/plan.ts";
 import type { Target } from "../import/plan/target.ts";
+import type { ImportTarget } from "../import/prepare.ts";
 import { targetOf } from "../import/read-target.ts";
-import { configMaps, daemonSets, deployments, type KubernetesApi, type Subject, secrets } from "../kube/api.ts";
+import type { KubernetesApi } from "../kube/api.ts";
+import type { Cluster } from "../kube/cluster.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import {
@@ -18,35 +18,33 @@ import {
   type SourcedPeer,
   versionAtLeast,
 } from "../peer/peer.ts";
-import { limitConcurrency } from "../util/concurrency.ts";
-import { dedupe } from "../util/dedupe.ts";
-import { UserError } from "../util/errors.ts";
 
 export interface Member {
   /** Its context. */
   source: string;
+  api: KubernetesApi;
   installation: Installation;
   target: Target;
 }
 
 /** A member, and what others would extract from it now. */
 export interface ExtractedMember extends Member {
-  /** Undefined where it cannot be extracted. */
+  /** Undefined where it cannot be extracted, or was not to be. */
   peer: Peer | undefined;
 }
 
 /**
  * Reads a cluster once, as a target and, if wanted, as what others extract.
  *
+ * @param options.forImport whether it is going to be written, so that all that an import needs is indispensable.
  * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
  */
 export async function readMember(
-  api: KubernetesApi,
-  source: string,
-  options: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean; warn(line: string): void },
+  { api, source }: Cluster,
+  options: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean },
 ): Promise<Member> {
   const installation = await readInstallation(api, { ...options, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] });
-  return { source, installation, target: targetOf(installation, source) };
+  return { source, api, installation, target: targetOf(installation, source) };
 }
 
 /** What an importer comes with where a peer's config names the cluster's own files. */
@@ -87,115 +85,69 @@ function asResolved(peer: Peer, { facts, aliases }: Target): Peer {
   return { ...peer, hostAliases: [...own, ...aliases.filter(({ hostname }) => wanted.includes(hostname))] };
 }
 
-/** How many clusters are read at a time. */
-const PARALLEL = 16;
-
-/** A cluster that is to be written, with its connection. */
-export interface OpenMember extends ExtractedMember {
-  api: KubernetesApi;
-}
-
 export interface ReadOptions {
   namespace?: string | undefined;
   /** How many addresses of a cluster its importers get at the most. */
   addresses?: number;
   /** Read what others need of it too. */
   forExtract: boolean;
+  /** The addresses of a name. */
   resolve(name: string): Promise<string[]>;
-  warn(line: string): void;
 }
 
-/** What an import is told by these commands' callers. */
-export type WriteOptions = Omit<ImportOptions, "peersFor" | "forbidden">;
+/** What was read of a mesh. */
+export interface MeshReading {
+  members: ExtractedMember[];
+  /** A finding for each cluster that cannot be read, or that others cannot reach. */
+  unread: Finding[];
+  /** The contexts that lead to a cluster that an earlier one leads to, each with that one. */
+  repeated: Map<string, string>;
+  /** What was assumed, may change, or is wrong and does not stop the work, a line each. */
+  warnings: string[];
+}
+
+/** What a command makes of a mesh: which clusters are written, with which peers. */
+export interface MeshChange {
+  targets: ImportTarget[];
+  /** What was found of the clusters and of what they show to others. An error among them stops the work. */
+  findings: Finding[];
+  /** Of clusters that are left out, though they were meant. */
+  left: Finding[];
+  /** What is to be known before it is confirmed, a line each. */
+  notes: string[];
+}
 
 /**
- * Reads clusters at the same time. Their connections stay open, for whoever closes them. A cluster that two contexts
- * lead to is taken once.
- *
- * @returns besides, a finding for each that cannot be read, or that others cannot reach, and of each context that is left
- *   out the one that stays for its cluster.
+ * Reads clusters that are to be written at the same time. A cluster that two contexts lead to is read by both and taken
+ * once, by the first.
  */
-export async function readMembers(
-  sources: readonly MemberSource[],
-  options: ReadOptions,
-): Promise<{ members: OpenMember[]; unread: Finding[]; same: Map<string, string> }> {
-  const { members, unread } = await readEach(sources, options);
-  const same = new Map<string, string>();
-  const once = dedupe(
-    members,
-    ({ target }) => target.identity,
-    (stays, { source, api }) => {
-      options.warn(`${source}: reaches the same cluster as ${stays.source}, which is taken once`);
-      same.set(source, stays.source);
-      api.close();
+export async function readMembers(clusters: readonly Cluster[], options: ReadOptions): Promise<MeshReading> {
+  const { addresses = EXTRACT_DEFAULTS.addresses, resolve } = options;
+  const warningsOf = new Map<string, string[]>();
+  const { read, failed, repeated } = await readClusters(
+    clusters,
+    async (cluster): Promise<ExtractedMember> => {
+      const member = await readMember(cluster, { ...options, forImport: true });
+      const { peer, warnings = [] } = options.forExtract
+        ? await peerOf(member.installation, { ...EXTRACT_DEFAULTS, addresses, resolve })
+        : {};
+      warningsOf.set(cluster.source, [...member.installation.warnings, ...warnings]);
+      return { ...member, peer };
     },
+    ({ target }) => target.identity,
   );
-  return { members: once, unread, same };
+  return {
+    members: read,
+    unread: failed.map(({ source, error }) => finding("cluster-unreadable", { source }, error.inOneLine)),
+    repeated,
+    warnings: [
+      ...[...warningsOf].flatMap(([source, lines]) => lines.map((line) => `${source}: ${line}`)),
+      ...[...repeated].map(([source, first]) => `${source}: reaches the same cluster as ${first}, which is taken once`),
+    ],
+  };
 }
 
-/** As {@link readMembers}, with a member for each context. */
-export async function readEach(
-  sources: readonly MemberSource[],
-  options: ReadOptions,
-): Promise<{ members: OpenMember[]; unread: Finding[] }> {
-  const enter = limitConcurrency(PARALLEL);
-  const unread: Finding[] = [];
-  const read = await Promise.all(
-    sources.map(({ source, open }) =>
-      enter(async (): Promise<OpenMember[]> => {
-        const warn = (line: string) => options.warn(`${source}: ${line}`);
-        let api: KubernetesApi | undefined;
-        try {
-          api = open();
-          const member = await readMember(api, source, { ...options, forImport: true, warn });
-          const { addresses = EXTRACT_DEFAULTS.addresses, resolve } = options;
-          const peer = options.forExtract
-            ? await peerOf(member.installation, { ...EXTRACT_DEFAULTS, addresses, resolve, warn })
-            : undefined;
-          return [{ ...member, peer, api }];
-        } catch (error) {
-          api?.close();
-          if (!(error instanceof UserError)) throw error;
-          unread.push(finding("cluster-unreadable", { source }, error.inOneLine));
-          return [];
-        }
-      }),
-    ),
-  );
-  return { members: read.flat(), unread };
-}
-
-/** A member as the target of an import: it is read and connected already. */
-export function asTarget({ source, api, target }: OpenMember): TargetSource {
-  return { source, open: () => api, read: async () => target };
-}
-
-/** What the user may not do of a plan, as the cluster's own RBAC says. */
-export async function forbidden(api: KubernetesApi, target: Target, { changes }: Plan): Promise<Finding[]> {
-  const subjects = new Map(changes.map((change) => [JSON.stringify([change.verb, change.kind, change.name]), change]));
-  const missing = await Promise.all(
-    [...subjects.values()].map(async (change) => {
-      const subject = subjectOf(change, target.namespace);
-      const check = await api.missingRight(subject);
-      if (check === undefined) return [];
-      const message = `not allowed to ${subject.verb} ${change.kind} ${change.name} in namespace ${target.namespace}`;
-      return [finding("not-allowed", { source: target.source }, message, `check with: ${check}`)];
-    }),
-  );
-  return missing.flat();
-}
-
-function subjectOf({ verb, kind, name }: Change, namespace: string): Subject {
-  const resource = { Secret: secrets, ConfigMap: configMaps, Deployment: deployments, DaemonSet: daemonSets }[kind];
-  return { verb: verb === "create" ? "create" : "patch", resource, namespace, name };
-}
-
-/** A cluster to look at. */
-export interface MemberSource {
-  /** Its context. */
-  source: string;
-  /** What else the kubeconfig calls it: other contexts for the same server, and their entries of clusters. */
-  names?: readonly string[];
-  /** Starts to connect; throws a UserError where its context leads nowhere. */
-  open(): KubernetesApi;
+/** A member as the target of an import of these peers. */
+export function importTarget({ api, target }: Member, peers: readonly SourcedPeer[]): ImportTarget {
+  return { api, target, peers };
 }

@@ -4,13 +4,13 @@ import { addedUsers } from "../import/plan/users.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { suggest } from "../util/nearest.ts";
-import type { OpenMember } from "./member.ts";
+import type { Member } from "./member.ts";
 
 /** How many clusters, and peers, are listed for a name that is none of them. */
 const MOST_LISTED = 10;
 
 /** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */
-export function peerNames({ target }: Pick<OpenMember, "target">): string[] {
+export function peerNames({ target }: Pick<Member, "target">): string[] {
   return [...readExistingConfig(target, []).names, ...addedUsers(target.users)];
 }
 
@@ -23,7 +23,7 @@ export function peerNames({ target }: Pick<OpenMember, "target">): string[] {
  */
 export function assertKnownPeers(
   names: Iterable<string>,
-  members: readonly OpenMember[],
+  members: readonly Member[],
   existing: readonly string[],
 ): void {
   const peers = new Set(members.flatMap(peerNames));

@@ -1,111 +1,100 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
 import { describeExternal } from "../cilium/volumes.ts";
-import { importPeers } from "../import/import.ts";
 import { existingPeer, isImportedNodeLocal, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
-import type { Target } from "../import/plan/target.ts";
 import { type Finding, finding } from "../peer/findings.ts";
-import type { Peer } from "../peer/peer.ts";
+import type { Peer, SourcedPeer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { haveCertificateInCommon, signedBy } from "../x509/chain.ts";
 import { normalizeCa, PemError } from "../x509/pem.ts";
-import type { MeshResult } from "./connect.ts";
-import type { MemberSource } from "./member.ts";
-import {
-  asTarget,
-  forbidden,
-  type OpenMember,
-  ownOf,
-  peersOf,
-  type ReadOptions,
-  readMembers,
-  type WriteOptions,
-} from "./member.ts";
+import { type ExtractedMember, importTarget, type MeshChange, type MeshReading, ownOf, peersOf } from "./member.ts";
 import { checkExtracted } from "./own-certificates.ts";
 import { assertKnownPeers } from "./peer-names.ts";
 
 export interface RotateOptions {
-  read: Omit<ReadOptions, "forExtract">;
-  write: WriteOptions;
+  /** Go on without clusters that cannot be read. */
   skipUnreachable: boolean;
-  /** A CA (PEM) to trust besides the ones that are trusted already; the peers are otherwise left as they stand. */
-  trust?: string | undefined;
-  /** With `trust`: names of clusters that exist, whether they are peers or not: what the kubeconfig calls them. */
-  existing?: Iterable<string>;
-  /** Told what happens to each pair, before the question. */
-  tell(line: string): void;
+  /** The time to judge certificates by. */
+  now: Date;
 }
 
 /**
- * Gives the importers of a cluster its certificates as they are now. With `trust` they get a further CA to trust and
- * nothing else: that comes before its CA changes, and needs no access to it.
+ * Which importers of a cluster get its certificates as they are now, and how each gets over the change. Pure.
  *
- * @param source the cluster whose certificates changed; with `trust`, its name alone is used.
- * @throws UserError (exit code 2) where the CA cannot be read, and with `trust` for a name that no importer knows.
+ * @param rotated the cluster whose certificates changed, with what others extract of it.
  */
-export async function rotate(
-  name: string,
-  source: MemberSource | undefined,
-  importers: readonly MemberSource[],
-  options: RotateOptions,
-): Promise<MeshResult> {
-  const { trust } = options;
-  const changed =
-    trust === undefined && source
-      ? await readMembers([source], { ...options.read, forExtract: true })
-      : { members: [], unread: [] };
-  const { members, unread } = await readMembers(importers, { ...options.read, forExtract: false });
-  try {
-    if (changed.unread.length > 0) return { refused: changed.unread };
-    const [rotated] = changed.members;
-    const cluster = rotated?.target.facts.name ?? name;
-    if (trust !== undefined && unread.length === 0) assertKnownPeers([cluster], members, [...(options.existing ?? [])]);
-    const configured = members.filter((member) => standingOf(member, cluster) !== undefined);
-    for (const member of members.filter((one) => isKept(one, cluster))) {
-      options.tell(`${member.source}: skipped ${cluster}: only reachable from a node`);
+export function planRotation(rotated: ExtractedMember, importers: MeshReading, options: RotateOptions): MeshChange {
+  const cluster = rotated.target.facts.name ?? rotated.source;
+  const { configured, kept } = importersOf(cluster, importers);
+  const peers: SourcedPeer[] = rotated.peer ? [{ peer: rotated.peer, source: rotated.source }] : [];
+  return {
+    targets: configured.map(({ member }) => importTarget(member, peers)),
+    findings: [...(options.skipUnreachable ? [] : importers.unread), ...checkExtracted(rotated, options.now)],
+    left: importers.unread,
+    notes: [
+      ...kept,
+      ...configured.map(({ member, peer }) => `${member.source}: ${rotationImpact(member, peer, rotated, cluster)}`),
+    ],
+  };
+}
+
+/**
+ * Which importers of a cluster get a further CA to trust, and nothing else: that comes before its CA changes, and needs no
+ * access to it. Pure.
+ *
+ * @param cluster its name.
+ * @param ca PEM.
+ * @param existing names of clusters that exist, whether they are peers or not: what the kubeconfig calls them.
+ * @throws UserError (exit code 2) where the CA cannot be read, and for a name that no importer knows.
+ */
+export function planTrust(
+  cluster: string,
+  ca: string,
+  importers: MeshReading,
+  { skipUnreachable, existing }: Pick<RotateOptions, "skipUnreachable"> & { existing: Iterable<string> },
+): MeshChange {
+  const { members, unread } = importers;
+  if (unread.length === 0) assertKnownPeers([cluster], members, [...existing]);
+  const { configured, kept } = importersOf(cluster, importers);
+  const trusting = configured.map(({ member, peer }) => ({
+    member,
+    peer,
+    before: trustedCa(peer, member.target.common?.ca),
+  }));
+  return {
+    targets: trusting.flatMap(({ member, peer, before }) =>
+      before === undefined
+        ? []
+        : [importTarget(member, [{ peer: { ...peer, ca: { pem: withCa(before, ca) } }, source: member.source }])],
+    ),
+    findings: skipUnreachable ? [] : unread,
+    left: [
+      ...unread,
+      ...trusting.flatMap(({ member, peer, before }) => (before === undefined ? [unknownCaFinding(member, peer)] : [])),
+    ],
+    notes: kept,
+  };
+}
+
+/** The clusters that are configured for another one, with it as their peer; and a line for each that keeps it as it is. */
+function importersOf(
+  cluster: string,
+  { members }: MeshReading,
+): { configured: { member: ExtractedMember; peer: Peer }[]; kept: string[] } {
+  const configured: { member: ExtractedMember; peer: Peer }[] = [];
+  const kept: string[] = [];
+  for (const member of members) {
+    const existing = readExistingConfig(member.target, []);
+    if (isImportedNodeLocal(existing, cluster)) {
+      const one = existingPeer(member.target, existing, cluster);
+      if ("peer" in one) configured.push({ member, peer: one.peer });
+    } else if (isNodeLocalPeer(existing, cluster)) {
+      kept.push(`${member.source}: skipped ${cluster}: only reachable from a node`);
+    } else {
+      const found = peersOf(member, existing).peers.find(({ peer }) => peer.name === cluster);
+      if (found) configured.push({ member, peer: found.peer });
     }
-    const left = trust === undefined ? [] : configured.flatMap((member) => untrustedFindings(member, cluster));
-    const concerned = configured.filter(({ source }) => !left.some((one) => one.source === source));
-    if (rotated?.peer)
-      for (const member of concerned) options.tell(`${member.source}: ${rotationImpact(member, rotated, cluster)}`);
-    const fresh = rotated?.peer;
-    const now = options.write.plan.now;
-    const findings = [...(options.skipUnreachable ? [] : unread), ...(rotated ? checkExtracted(rotated, now) : [])];
-    const peers = fresh ? [{ peer: fresh, source: rotated.source }] : [];
-    const result = await importPeers(concerned.map(asTarget), async () => ({ peers, findings }), {
-      ...options.write,
-      forbidden,
-      ...(trust !== undefined && {
-        peersFor: (target: Target) => {
-          const peer = standing(target, cluster);
-          const before = peer && trustedCa(peer, target.common?.ca);
-          if (!peer || before === undefined) return [];
-          return [{ peer: { ...peer, ca: { pem: withCa(before, trust) } }, source: target.source }];
-        },
-      }),
-    });
-    return "refused" in result ? result : { ...result, left: [...unread, ...left] };
-  } finally {
-    for (const { api } of [...members, ...changed.members]) api.close();
   }
-}
-
-function standingOf({ target }: OpenMember, cluster: string): Peer | undefined {
-  return standing(target, cluster);
-}
-
-function standing(target: Target, cluster: string): Peer | undefined {
-  const existing = readExistingConfig(target, []);
-  if (!isImportedNodeLocal(existing, cluster)) {
-    return peersOf({ target }, existing).peers.find(({ peer }) => peer.name === cluster)?.peer;
-  }
-  const one = existingPeer(target, existing, cluster);
-  return "peer" in one ? one.peer : undefined;
-}
-
-/** Whether somebody else configured the cluster as a peer that only a node can reach: an import would leave it as it is. */
-function isKept({ target }: OpenMember, cluster: string): boolean {
-  const existing = readExistingConfig(target, []);
-  return isNodeLocalPeer(existing, cluster) && !isImportedNodeLocal(existing, cluster);
+  return { configured, kept };
 }
 
 /** The CA (PEM) that a peer is verified by; undefined where it cannot be told. */
@@ -124,24 +113,21 @@ function withCa(before: string, trust: string): string {
 }
 
 /** A finding about an importer that would no longer trust what it trusts now, if a new CA were written for it. */
-function untrustedFindings({ source, target }: OpenMember, cluster: string): Finding[] {
-  const before = standing(target, cluster);
-  if (!before || trustedCa(before, target.common?.ca) !== undefined) return [];
+function unknownCaFinding({ source, target }: ExtractedMember, { name, ca }: Peer): Finding {
   const { external } = target.common ?? {};
   const [where, remedy] =
-    before.ca === "system"
+    ca === "system"
       ? ["the system's roots", "add the new CA to the images of its pods"]
       : external
         ? [describeExternal(external), "add the new CA to what fills that volume"]
         : ["an object that cannot be read", "add the new CA there"];
-  const message = `the CA that ${cluster} is verified by comes from ${where}, so the new one was not added`;
-  return [finding("common-unverified", { source, key: cluster }, message, remedy)];
+  const message = `the CA that ${name} is verified by comes from ${where}, so the new one was not added`;
+  return finding("common-unverified", { source, key: name }, message, remedy);
 }
 
 /** How an importer gets over the change: of both sides, each has to take what the other shows, before and after. */
-function rotationImpact(importer: OpenMember, rotated: OpenMember, cluster: string): string {
-  const before = standing(importer.target, cluster);
-  if (!before || !rotated.peer) return "is not configured for it";
+function rotationImpact(importer: ExtractedMember, before: Peer, rotated: ExtractedMember, cluster: string): string {
+  if (!rotated.peer) return `${cluster} cannot be extracted`;
   const own = ownOf(importer);
   const client = before.client === "importer" ? own.client?.cert : before.client.cert;
   const trusted = trustedCa(before, own.ca);

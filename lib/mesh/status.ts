@@ -2,7 +2,7 @@
 import type { V1Pod } from "@kubernetes/client-node";
 import { isReady, waitingFor } from "../cilium/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
-import type { KubernetesApi } from "../kube/api.ts";
+import type { Cluster } from "../kube/cluster.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
 import { bothValues } from "../peer/checks/mesh.ts";
 import { type Finding, finding, redact } from "../peer/findings.ts";
@@ -13,7 +13,7 @@ import { dedupe } from "../util/dedupe.ts";
 import { UserError } from "../util/errors.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { externalWorkloads } from "./external-workloads.ts";
-import { type ExtractedMember, type MemberSource, ownOf, peersOf, readMember } from "./member.ts";
+import { type ExtractedMember, ownOf, peersOf, readMember } from "./member.ts";
 import { type CertificateStatus, checkOwnCertificates, describeCertificates } from "./own-certificates.ts";
 import { judgePairs, type Pair, peerExpiryRemedy } from "./pairs.ts";
 
@@ -74,7 +74,7 @@ export interface MeshStatus {
  *
  * @throws what is no UserError.
  */
-export async function meshStatus(sources: readonly MemberSource[], options: StatusOptions): Promise<MeshStatus> {
+export async function meshStatus(sources: readonly Cluster[], options: StatusOptions): Promise<MeshStatus> {
   const enter = limitConcurrency(PARALLEL);
   const read = await Promise.all(sources.map((source) => enter(() => look(source, options))));
   const clusters = read.map(({ status }) => status);
@@ -125,21 +125,18 @@ function isRead(look: Look): look is Required<Look> {
   return look.member !== undefined;
 }
 
-async function look({ source, open }: MemberSource, options: StatusOptions): Promise<Look> {
+async function look(cluster: Cluster, options: StatusOptions): Promise<Look> {
   const findings: Finding[] = [];
+  const { source } = cluster;
   const place = { source };
-  // What is not as it should be is told by findings here.
-  const warn = () => {};
-  let api: KubernetesApi | undefined;
   try {
-    api = open();
-    const member = await readMember(api, source, { namespace: options.namespace, forExtract: true, warn });
+    const member = await readMember(cluster, { namespace: options.namespace, forExtract: true });
     const { installation } = member;
     const { facts, namespace } = installation;
-    findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(api, member, options)));
+    findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(member, options)));
     let peer: Peer | undefined;
     try {
-      peer = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve, warn });
+      ({ peer } = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve }));
       findings.push(...checkLoopbackAddresses(peer, place));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
@@ -175,8 +172,6 @@ async function look({ source, open }: MemberSource, options: StatusOptions): Pro
     const message = error.inOneLine;
     findings.push(finding("cluster-unreadable", place, message));
     return { status: { source, error: message, pods: [], findings } };
-  } finally {
-    api?.close();
   }
 }
 

@@ -1,10 +1,10 @@
 /** What an import is about to do and what it did, as lines for a person. Pure. */
-import { Interrupted } from "../import/apply.ts";
-import type { PlannedTarget, TargetReport } from "../import/import.ts";
+import { Interrupted, type TargetReport } from "../import/apply.ts";
 import type { Change } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { Workload } from "../import/plan/target.ts";
+import type { PlannedTarget } from "../import/prepare.ts";
 import { shellQuote } from "../util/shell.ts";
 import { planColumns } from "./plan-columns.ts";
 import { count, enumerate, escapeControlChars, escapeLine, type Style } from "./style.ts";

@@ -1,84 +1,130 @@
-/** The clusters that a program's arguments name. */
-
-import type { TargetSource } from "../../lib/import/import.ts";
-import { readTarget } from "../../lib/import/read-target.ts";
+/** The clusters that a command's arguments name: their contexts, each opened once. */
 import type { KubernetesApi } from "../../lib/kube/api.ts";
+import type { Cluster } from "../../lib/kube/cluster.ts";
 import {
   type Context,
   type Impersonation,
+  type Kubeconfig,
   KubeconfigError,
   loadKubeconfig,
   selectContext,
   targetKey,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { connectTo } from "../../lib/kube/open.ts";
-import type { MemberSource } from "../../lib/mesh/member.ts";
 import { dedupe } from "../../lib/util/dedupe.ts";
 import { duration } from "./duration.ts";
-import type { Arguments, clusterOptions } from "./run.ts";
+import type { Arguments } from "./option.ts";
+import type { clusterOptions } from "./run.ts";
 import { traced, warn } from "./terminal.ts";
 
-type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
+export type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
 
-/** The contexts of these names, or the current one; all are there before any is connected to. */
-export async function contextsOf(args: ClusterArguments, names: readonly string[]): Promise<Context[]> {
-  const kubeconfig = await loadKubeconfig({ env: process.env, path: args.kubeconfig });
-  const wanted = names.length > 0 ? [...new Set(names)] : [undefined];
-  return Promise.all(wanted.map((name) => selectContext(kubeconfig, name, impersonation(args))));
+/** A context of the kubeconfig, or why it leads nowhere. */
+type Way = { name: string; context: Context } | { name: string; error: KubeconfigError };
+
+/** The contexts of a kubeconfig, which is loaded once. Each is connected to when it is first used, and only once. */
+export class Contexts {
+  readonly #args: ClusterArguments;
+  readonly #kubeconfig: Kubeconfig;
+  readonly #opened = new Map<string, KubernetesApi>();
+
+  /** @throws UserError (exit code 2) if the kubeconfig cannot be read. */
+  static async load(args: ClusterArguments): Promise<Contexts> {
+    return new Contexts(args, await loadKubeconfig({ env: process.env, path: args.kubeconfig }));
+  }
+
+  private constructor(args: ClusterArguments, kubeconfig: Kubeconfig) {
+    this.#args = args;
+    this.#kubeconfig = kubeconfig;
+  }
+
+  /** What the kubeconfig calls its contexts. */
+  names(): Iterable<string> {
+    return this.#kubeconfig.contexts.keys();
+  }
+
+  /**
+   * The clusters that contexts of these names lead to, or the current one if there are none. Two contexts for one server
+   * and user are one cluster.
+   *
+   * @param once what is done with a cluster, for the warning about two contexts.
+   * @throws UserError (exit code 2) for a context that is not there or leads nowhere.
+   */
+  async named(names: readonly string[], once: string): Promise<Cluster[]> {
+    const wanted = names.length > 0 ? [...new Set(names)] : [undefined];
+    const contexts = await Promise.all(wanted.map((name) => this.#select(name)));
+    return this.#clusters(
+      contexts.map((context) => ({ name: context.name, context })),
+      once,
+    );
+  }
+
+  /** The clusters of all contexts, by their names. One that leads nowhere fails when it is used. */
+  async all(once: string): Promise<Cluster[]> {
+    const ways = await Promise.all(
+      inNaturalOrder(this.names()).map(async (name): Promise<Way> => {
+        try {
+          return { name, context: await this.#select(name) };
+        } catch (error) {
+          if (!(error instanceof KubeconfigError)) throw error;
+          return { name, error };
+        }
+      }),
+    );
+    return this.#clusters(ways, once);
+  }
+
+  /** Closes all connections. */
+  [Symbol.dispose](): void {
+    for (const api of this.#opened.values()) api.close();
+  }
+
+  #select(name: string | undefined): Promise<Context> {
+    return selectContext(this.#kubeconfig, name, impersonation(this.#args));
+  }
+
+  #clusters(ways: readonly Way[], once: string): Cluster[] {
+    const namesOf = new Map(ways.map((way) => [way, callings(way)]));
+    const kept = dedupe(
+      ways,
+      (way) => ("error" in way ? undefined : targetKey(way.context)),
+      (first, other) => {
+        warn(`contexts ${first.name} and ${other.name} reach the same cluster, which is ${once} once`);
+        namesOf.get(first)?.push(...callings(other));
+      },
+    );
+    const open = (way: Way) => this.#open(way);
+    return kept.map((way) => ({
+      source: way.name,
+      names: namesOf.get(way) ?? [],
+      get api() {
+        return open(way);
+      },
+    }));
+  }
+
+  #open(way: Way): KubernetesApi {
+    if ("error" in way) throw way.error;
+    const opened = this.#opened.get(way.name) ?? this.#connect(way.context);
+    this.#opened.set(way.name, opened);
+    return opened;
+  }
+
+  #connect(context: Context): KubernetesApi {
+    const args = this.#args;
+    return connectTo(context, {
+      kubeconfig: args.kubeconfig,
+      requestTimeout: duration(args["request-timeout"], "request-timeout"),
+      impersonate: impersonation(args),
+      trace: args.debug ? (line) => traced(`${context.name}: ${line}`) : undefined,
+      warn,
+    });
+  }
 }
 
-/** What the kubeconfig calls its contexts. */
-export async function contextNamesOf(args: ClusterArguments): Promise<Iterable<string>> {
-  return (await loadKubeconfig({ env: process.env, path: args.kubeconfig })).contexts.keys();
-}
-
-/**
- * The clusters that contexts of these names lead to, or the current one, or those of all contexts by their names. Two
- * contexts for one server are one cluster. Of all contexts, one that leads nowhere fails when it is opened, like a
- * cluster that does not answer; one that was named is an error.
- *
- * @param once what is done with a cluster, for the warning.
- */
-export async function clustersOf(
-  args: ClusterArguments,
-  names: readonly string[] | "all",
-  once: string,
-): Promise<MemberSource[]> {
-  if (names !== "all") return sources(args, await contextsOf(args, names), once);
-  const kubeconfig = await loadKubeconfig({ env: process.env, path: args.kubeconfig });
-  const all = inNaturalOrder(kubeconfig.contexts.keys()).map(async (name): Promise<Context | MemberSource> => {
-    try {
-      return await selectContext(kubeconfig, name, impersonation(args));
-    } catch (error) {
-      if (!(error instanceof KubeconfigError)) throw error;
-      return {
-        source: name,
-        open: () => {
-          throw error;
-        },
-      };
-    }
-  });
-  return sources(args, await Promise.all(all), once);
-}
-
-function sources(args: ClusterArguments, contexts: readonly (Context | MemberSource)[], once: string): MemberSource[] {
-  const named = (way: Context | MemberSource) => ("open" in way ? way.source : way.name);
-  const alike = new Map<Context | MemberSource, Context | MemberSource>();
-  const ways = dedupe(
-    contexts,
-    (way) => ("open" in way ? undefined : targetKey(way)),
-    (same, other) => {
-      warn(`contexts ${named(same)} and ${named(other)} reach the same cluster, which is ${once} once`);
-      alike.set(other, same);
-    },
-  );
-  return ways.map((way) => {
-    if ("open" in way) return way;
-    const same = contexts.filter((one) => one === way || alike.get(one) === way);
-    const names = same.flatMap((one) => [named(one), ...("open" in one ? [] : [one.cluster ?? ""])]);
-    return { source: way.name, names, open: () => connectFor(args, way) };
-  });
+/** What a context is called: by its own name, and by that of its cluster. */
+function callings(way: Way): string[] {
+  return [way.name, ...("error" in way || way.context.cluster === undefined ? [] : [way.context.cluster])];
 }
 
 /** cluster2 before cluster10. */
@@ -96,24 +142,4 @@ export async function addressesOf(name: string): Promise<string[]> {
   // Loaded only here: most imports and extractions resolve nothing.
   const { lookup } = await import("node:dns/promises");
   return (await lookup(name, { all: true })).map(({ address }) => address);
-}
-
-/** Starts to connect to the cluster of a context. */
-export function connectFor(args: ClusterArguments, context: Context): KubernetesApi {
-  return connectTo(context, {
-    kubeconfig: args.kubeconfig,
-    requestTimeout: duration(args["request-timeout"], "request-timeout"),
-    impersonate: impersonation(args),
-    trace: args.debug ? (line) => traced(`${context.name}: ${line}`) : undefined,
-    warn,
-  });
-}
-
-/** The targets of an import. */
-export async function targetsOf(args: ClusterArguments & { context: string[] }): Promise<TargetSource[]> {
-  return (await clustersOf(args, args.context, "written")).map(({ source, open }) => ({
-    source,
-    open,
-    read: (api) => readTarget(api, source, { namespace: args.namespace, warn: (line) => warn(`${source}: ${line}`) }),
-  }));
 }

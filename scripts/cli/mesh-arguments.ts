@@ -1,21 +1,22 @@
 /** What the commands over many clusters have in common: which contexts they write, how they ask, and how they end. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ImportOptions } from "../../lib/import/import.ts";
 import { readText } from "../../lib/import/peer-files.ts";
-import type { MeshResult } from "../../lib/mesh/connect.ts";
-import type { MemberSource, ReadOptions, WriteOptions } from "../../lib/mesh/member.ts";
+import { prepareImport } from "../../lib/import/prepare.ts";
+import type { Cluster } from "../../lib/kube/cluster.ts";
+import { type MeshChange, type MeshReading, type ReadOptions, readMembers } from "../../lib/mesh/member.ts";
 import { meshStatus } from "../../lib/mesh/status.ts";
 import { findingsOf } from "../../lib/mesh/status-report.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { addressesOf, clustersOf } from "./clusters.ts";
+import { addressesOf, type Contexts } from "./clusters.ts";
 import { duration } from "./duration.ts";
-import { type Arguments, clusterOptions } from "./run.ts";
+import type { Arguments } from "./option.ts";
+import { clusterOptions } from "./run.ts";
 import { signalOf } from "./signals.ts";
 import { log, mayRetell, style, warn } from "./terminal.ts";
-import { dryRunOf, importHooks, print, writingOptions } from "./writing.ts";
+import { ImportRun, writingOptions } from "./writing.ts";
 
 /** How long until --wait looks again, in milliseconds. */
 const INTERVAL = 2_000;
@@ -46,7 +47,11 @@ export type MeshArguments = Arguments<typeof meshOptions>;
  *
  * @throws UserError (exit code 2) where none is named: the current context alone is never meant.
  */
-export async function sourcesOf(args: MeshArguments, names: readonly string[]): Promise<MemberSource[]> {
+export async function namedClusters(
+  contexts: Contexts,
+  args: MeshArguments,
+  names: readonly string[],
+): Promise<Cluster[]> {
   const listed = args["contexts-file"] === undefined ? [] : await contextsIn(args["contexts-file"]);
   const named = [...names, ...args.context, ...listed];
   if (args["all-contexts"] && named.length > names.length) {
@@ -55,7 +60,7 @@ export async function sourcesOf(args: MeshArguments, names: readonly string[]): 
   if (!args["all-contexts"] && named.length === 0) {
     throw new UserError("no context was named: say --context, --contexts-file or --all-contexts", EXIT.refused);
   }
-  return clustersOf(args, args["all-contexts"] ? "all" : named, "taken");
+  return args["all-contexts"] ? contexts.all("taken") : contexts.named(named, "taken");
 }
 
 async function contextsIn(path: string): Promise<string[]> {
@@ -63,53 +68,95 @@ async function contextsIn(path: string): Promise<string[]> {
   return lines.filter((line) => line !== "" && !line.startsWith("#"));
 }
 
-/**
- * How clusters are read and written by these arguments, and what ends the command.
- *
- * @param question what is asked before anything is written, without the question mark.
- */
-export function prepareRun(args: MeshArguments, question: string) {
-  const timeout = duration(args.timeout, "timeout");
-  const dryRun = dryRunOf(args);
-  const writing = dryRun === "none";
-  const asks = process.stdin.isTTY && process.stderr.isTTY;
-  const { hooks, end, interruption } = importHooks(args, dryRun, { question, always: true, asks, yes: args.yes });
-  const read: Omit<ReadOptions, "forExtract"> = {
-    namespace: args.namespace,
-    addresses: args.addresses,
-    resolve: addressesOf,
-    warn,
-  };
-  const write: WriteOptions = {
-    ...hooks,
-    parallel: args.parallel,
-    endpoints: new Map(),
-    resolve: addressesOf,
-    ...(writing && mayRetell && { finished: progress() }),
-  };
-  const finish = async (result: MeshResult, sources: readonly MemberSource[], again: string): Promise<number> => {
-    if ("refused" in result) {
-      const code = end(result);
-      const unread = result.refused.some((one) => one.code === "cluster-unreadable");
-      const others = result.refused.some((one) => one.severity === "error" && one.code !== "cluster-unreadable");
-      if (unread) log("--skip-unreachable goes on without clusters that cannot be read");
-      return unread && !others && !args.diff ? EXIT.failed : code;
-    }
-    const code = end(result);
-    if (args.diff) await print(result.reports, args);
-    showFindings(result.left, style, args.details).forEach(log);
-    if ((code === EXIT.failed || signalOf(code)) && writing) log(`run again to complete: ${escapeLine(again)}`);
-    if (args.diff && result.left.length > 0) return EXIT.refused;
+/** What is read of clusters, by these arguments. */
+export function readOptions(args: MeshArguments): Omit<ReadOptions, "forExtract"> {
+  return { namespace: args.namespace, addresses: args.addresses, resolve: addressesOf };
+}
+
+/** Reads clusters that are to be written, and warns of what was assumed. */
+export async function readMesh(
+  clusters: readonly Cluster[],
+  args: MeshArguments,
+  { forExtract }: Pick<ReadOptions, "forExtract">,
+): Promise<MeshReading> {
+  const reading = await readMembers(clusters, { ...readOptions(args), forExtract });
+  reading.warnings.forEach(warn);
+  return reading;
+}
+
+/** One run of a command over many clusters. */
+export class MeshRun {
+  readonly #args: MeshArguments;
+  readonly #timeout: number;
+  readonly #run: ImportRun;
+
+  /**
+   * @param question what is asked before anything is written, without the question mark.
+   * @throws UserError (exit code 2) for a duration that is none.
+   */
+  constructor(args: MeshArguments, question: string) {
+    this.#args = args;
+    this.#timeout = duration(args.timeout, "timeout");
+    const asks = process.stdin.isTTY && process.stderr.isTTY;
+    this.#run = new ImportRun(args, { question, always: true, asks });
+  }
+
+  /** The time by which certificates are judged. */
+  get now(): Date {
+    return this.#run.options.plan.now;
+  }
+
+  /**
+   * Shows a change of a mesh, has it confirmed, and writes it.
+   *
+   * @param meant the clusters that `--wait` waits for.
+   * @param again the command, to say how to run it again.
+   * @param removed names of the peers that are removed.
+   * @returns the exit code.
+   */
+  async carryOut(
+    { targets, findings, left, notes }: MeshChange,
+    meant: readonly Cluster[],
+    again: string,
+    removed: ReadonlySet<string> = new Set(),
+  ): Promise<number> {
+    for (const line of notes) log(escapeLine(line));
+    const { plan, ...options } = this.#run.options;
+    const prepared = await prepareImport(targets, {
+      ...options,
+      plan: { ...plan, drop: removed },
+      findings,
+      checkRights: true,
+    });
+    const confirmed = await this.#run.review(prepared);
+    if (!confirmed) return this.#refusal(prepared.findings);
+    const reports = await this.#run.apply(confirmed, this.#run.writes && mayRetell ? progress() : undefined);
+    const code = await this.#run.finish(reports);
+    return this.#conclude(code, left, meant, again);
+  }
+
+  #refusal(findings: MeshChange["findings"]): number {
+    const errors = findings.filter(({ severity }) => severity === "error");
+    const unread = errors.filter(({ code }) => code === "cluster-unreadable");
+    if (unread.length > 0) log("--skip-unreachable goes on without clusters that cannot be read");
+    return unread.length > 0 && unread.length === errors.length && !this.#args.diff ? EXIT.failed : EXIT.refused;
+  }
+
+  async #conclude(code: number, left: MeshChange["left"], meant: readonly Cluster[], again: string): Promise<number> {
+    const { diff, details, wait } = this.#args;
+    const { writes } = this.#run;
+    showFindings(left, style, details).forEach(log);
+    if ((code === EXIT.failed || signalOf(code)) && writes) log(`run again to complete: ${escapeLine(again)}`);
+    if (diff && left.length > 0) return EXIT.refused;
     if (code !== EXIT.done) return code;
-    if (result.left.length > 0) return EXIT.findings;
-    if (!args.wait || !writing) return code;
-    return interruption.exitCode() ?? waiting(sources, args, timeout);
-  };
-  return { read, write, finish };
+    if (left.length > 0) return EXIT.findings;
+    if (!wait || !writes) return code;
+    return this.#run.endedBySignal() ?? waitUntilHealthy(meant, this.#args, this.#timeout);
+  }
 }
 
 /** One line that counts. */
-function progress(): NonNullable<ImportOptions["finished"]> {
+function progress(): () => void {
   let done = 0;
   return () => {
     done++;
@@ -120,11 +167,11 @@ function progress(): NonNullable<ImportOptions["finished"]> {
 }
 
 /** Looks until the mesh of these clusters is healthy. */
-async function waiting(sources: readonly MemberSource[], args: MeshArguments, timeout: number): Promise<number> {
+async function waitUntilHealthy(clusters: readonly Cluster[], args: MeshArguments, timeout: number): Promise<number> {
   const deadline = Date.now() + timeout;
   let told = "";
   for (;;) {
-    const status = await meshStatus(sources, { namespace: args.namespace, now: new Date(), resolve: addressesOf });
+    const status = await meshStatus(clusters, { namespace: args.namespace, now: new Date(), resolve: addressesOf });
     const findings = findingsOf(status);
     if (!hasErrors(findings)) {
       log(style.green("the mesh is healthy"));

@@ -1,16 +1,17 @@
-/** What the commands that write have in common: their options, what they tell meanwhile, and how they end. */
-import { Interrupted } from "../../lib/import/apply.ts";
-import type { Answer, ImportOptions, Proposal, TargetReport } from "../../lib/import/import.ts";
+/** What the commands that write have in common: their flags, how a plan is shown and confirmed, and how it is applied. */
+import { applyImport, Interrupted, type TargetReport } from "../../lib/import/apply.ts";
 import type { Change } from "../../lib/import/plan/change.ts";
 import type { Plan } from "../../lib/import/plan/plan.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
-import type { Finding } from "../../lib/peer/findings.ts";
+import { hasChanges, type ImportOptions, type PreparedImport, removesPeers } from "../../lib/import/prepare.ts";
+import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings, showRefusal } from "../../lib/render/findings.ts";
 import { announceChange, showDisruptions, showPlan, showReports } from "../../lib/render/import.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { EXIT } from "../../lib/util/errors.ts";
+import { addressesOf } from "./clusters.ts";
+import type { Arguments } from "./option.ts";
 import { detailsOption } from "./report.ts";
-import type { Arguments } from "./run.ts";
 import { toStdout } from "./streams.ts";
 import { choose, confirm, interruptible, log, style, warnOfKey } from "./terminal.ts";
 
@@ -43,126 +44,162 @@ export const writingOptions = {
   details: detailsOption,
 } as const;
 
-type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & { output?: string | undefined };
-
-export function dryRunOf(args: WritingArguments): "none" | "client" | "server" {
-  return args.diff && args["dry-run"] === "none" ? "client" : (args["dry-run"] as "none" | "client" | "server");
-}
+type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & {
+  output?: string | undefined;
+  parallel?: number;
+  yes: boolean;
+};
 
 /** How a command has its plan confirmed. */
-export interface Confirming {
+export interface Conversation {
   /** What is asked, without the question mark, if no peers are removed. */
   question: string;
   /** Whether to ask before anything is written; else only before peers are removed or agents restarted. */
   always: boolean;
   /** Whether somebody can be asked. */
   asks: boolean;
-  /** Whether it was confirmed by a flag. */
-  yes: boolean;
   /** Show the whole plan if nothing is asked, too; else then only what restarts pods or removes peers. */
   showsPlan?: boolean;
 }
 
-/**
- * Shows what is about to be written and has it confirmed, in one conversation: whether to write, and whether to restart
- * agents too.
- *
- */
-async function confirmed(
-  { targets, withAgents, removes }: Proposal,
-  { question, always, asks, yes, showsPlan = false }: Confirming,
-  details: boolean,
-): Promise<Answer> {
-  const offered = yes || !asks ? undefined : withAgents;
-  if (!offered && (yes || !(always || removes))) {
-    (showsPlan ? showPlan : showDisruptions)(targets, style, { details }).forEach(log);
-    return "write";
-  }
-  showPlan(offered ?? targets, style, { details, asked: offered !== undefined }).forEach(log);
-  if (!asks) {
-    const what = removes && !always ? "refusing to remove peers without confirmation" : "confirmation required";
-    log(`${style.red("error")}: ${what}: stdin is not a terminal; pass --yes`);
-    return "abort";
-  }
-  const removing = "Remove these peers and revoke their access? Agents drop their state immediately";
-  if (!offered) return (await confirm(removes ? removing : `${question}?`)) ? "write" : "abort";
-  if (removes) log("agents drop the state of removed peers immediately");
-  log("yes: write, and restart the agents");
-  log("no: write without restarting the agents; they connect after a later run with --restart-agents");
-  log("abort: write nothing");
-  const answer = await choose(`${question}, and restart the agents?`);
-  return answer === "yes" ? "restart-agents" : answer === "no" ? "write" : "abort";
-}
+/** One run of a command that writes: what was prepared is reviewed, applied, and reported. */
+export class ImportRun {
+  /** What the flags say, for {@link prepareImport}. */
+  readonly options: ImportOptions;
+  /** Whether anything is written; else it is a preview. */
+  readonly writes: boolean;
+  readonly #args: WritingArguments;
+  readonly #conversation: Conversation;
+  readonly #dryRun: "none" | "client" | "server";
+  readonly #interruption = interruptible();
 
-/**
- * What an import is given by these options, and what is told of it. `end` tells the result, and gives the exit code, which
- * stands for a signal if one ended the work.
- */
-export function importHooks(args: WritingArguments, dryRun: "none" | "client" | "server", confirming: Confirming) {
-  const writing = dryRun === "none";
-  const interruption = interruptible();
-  const { details } = args;
-  /** The restarts that were shown with the plan. */
-  const known = new Set<string>();
-  const keyOf = (source: string, { kind, name }: Change) => JSON.stringify([source, kind, name]);
-  const hooks = {
-    plan: {
-      tls: args.tls as TlsMode,
-      users: args.users,
-      restarts: args["restart-agents"] ? "all" : args.restarts ? "deployments" : "none",
-      takeOwnership: args["take-ownership"],
-      previewOnly: !writing,
-      now: new Date(),
-    },
-    dryRun,
-    previews: args.diff || args.output !== undefined,
-    signal: interruption.signal,
-    warn: (found) => showFindings(found, style, details).forEach(log),
-    ...(writing && {
-      proposeAgents: confirming.asks && !confirming.yes,
-      confirm: async (proposal: Proposal) => {
-        const answer = await confirmed(proposal, confirming, details);
-        const accepted = answer === "restart-agents" ? proposal.withAgents : proposal.targets;
-        for (const { source, plan } of accepted ?? []) {
-          for (const change of plan.changes) known.add(keyOf(source, change));
-        }
-        return answer;
+  /** From here on, signals end the work. */
+  constructor(args: WritingArguments, conversation: Conversation) {
+    this.#args = args;
+    this.#conversation = conversation;
+    const dryRun = args["dry-run"] as "none" | "client" | "server";
+    this.#dryRun = args.diff && dryRun === "none" ? "client" : dryRun;
+    this.writes = this.#dryRun === "none";
+    this.options = {
+      plan: {
+        tls: args.tls as TlsMode,
+        users: args.users,
+        restarts: args["restart-agents"] ? "all" : args.restarts ? "deployments" : "none",
+        takeOwnership: args["take-ownership"],
+        previewOnly: !this.writes,
+        now: new Date(),
       },
-    }),
-    announce: (source, change) => {
-      if (!writing) return;
-      interruption.startWriting();
-      if (!known.has(keyOf(source, change))) logIfPresent(announceChange(source, change, style));
-    },
-  } satisfies Partial<ImportOptions>;
-  const end = (result: { refused: Finding[] } | { reports: TargetReport[] }): number => {
-    interruption.finishWriting();
-    if ("refused" in result) {
-      showFindings(result.refused, style, details).forEach(log);
-      if (!args.diff) log(showRefusal(result.refused, style, details));
-      return EXIT.refused;
-    }
-    const { reports } = result;
-    // What differs is told by the diff itself.
-    const shown = args.diff
-      ? reports.filter((report) => report.state === "failed" || isHeldBack(report.plan))
-      : reports;
-    showReports(shown, style, { dryRun: !writing, details }).forEach(log);
-    const interrupted = reports.some((report) => report.state === "failed" && report.error instanceof Interrupted);
-    const ended = interruption.exitCode();
-    if (interrupted && ended !== undefined) return ended;
-    return args.diff ? exitCodeOfDiff(reports) : exitCode(reports);
-  };
-  return { hooks, end, interruption };
-}
+      resolve: addressesOf,
+      proposeAgents: this.writes && conversation.asks && !args.yes,
+    };
+  }
 
-/** Tells a line, where there is one. */
-export function logIfPresent(line: string | undefined): void {
-  if (line !== undefined) log(line);
+  /**
+   * Shows what was found and what is about to be written, and has it confirmed.
+   *
+   * @returns what is to be applied; undefined if it is refused or declined, which is said.
+   */
+  async review(prepared: PreparedImport): Promise<PreparedImport | undefined> {
+    this.#log(showFindings(prepared.findings, style, this.#args.details));
+    if (hasErrors(prepared.findings)) return this.#refuse(prepared.findings);
+    const besides = prepared.withAgents?.findings.filter(({ severity }) => severity !== "error") ?? [];
+    this.#log(showFindings(besides, style, this.#args.details));
+    const chosen = this.writes && hasChanges(prepared) ? await this.#confirm(prepared) : prepared;
+    if (chosen === undefined) return this.#refuse([]);
+    const errors = chosen === prepared ? [] : chosen.findings.filter(({ severity }) => severity === "error");
+    this.#log(showFindings(errors, style, this.#args.details));
+    return errors.length > 0 ? this.#refuse(errors) : chosen;
+  }
+
+  /**
+   * Writes, and says what was not said with the plan.
+   *
+   * @param finished told of each target when it is done.
+   */
+  async apply(prepared: PreparedImport, finished: () => void = () => {}): Promise<TargetReport[]> {
+    const keyOf = (source: string, { kind, name }: Change) => JSON.stringify([source, kind, name]);
+    const shown = new Set(
+      prepared.targets.flatMap(({ source, plan }) => plan.changes.map((change) => keyOf(source, change))),
+    );
+    const reports = new Map<string, TargetReport>();
+    const events = applyImport(prepared, {
+      dryRun: this.#dryRun,
+      previews: this.#args.diff || this.#args.output !== undefined,
+      signal: this.#interruption.signal,
+      ...(this.#args.parallel !== undefined && { parallel: this.#args.parallel }),
+    });
+    for await (const event of events) {
+      if (event.kind === "report") {
+        reports.set(event.report.source, event.report);
+        finished();
+      } else if (this.writes) {
+        this.#interruption.startWriting();
+        const line = shown.has(keyOf(event.source, event.change))
+          ? undefined
+          : announceChange(event.source, event.change, style);
+        if (line !== undefined) log(line);
+      }
+    }
+    this.#interruption.finishWriting();
+    return prepared.targets.flatMap(({ source }) => reports.get(source) ?? []);
+  }
+
+  /** Shows what became of each target, and gives the exit code, which stands for a signal if one ended the work. */
+  async finish(reports: readonly TargetReport[]): Promise<number> {
+    const { diff, details } = this.#args;
+    // What differs is told by the diff itself.
+    const shown = diff ? reports.filter((report) => report.state === "failed" || isHeldBack(report.plan)) : reports;
+    this.#log(showReports(shown, style, { dryRun: !this.writes, details }));
+    if (diff || this.#args.output !== undefined) await print(reports, this.#args);
+    const interrupted = reports.some((report) => report.state === "failed" && report.error instanceof Interrupted);
+    const ended = this.endedBySignal();
+    if (interrupted && ended !== undefined) return ended;
+    return diff ? exitCodeOfDiff(reports) : exitCode(reports);
+  }
+
+  /** The exit code of work that a signal ended; undefined while none came. */
+  endedBySignal(): number | undefined {
+    return this.#interruption.exitCode();
+  }
+
+  async #confirm(prepared: PreparedImport): Promise<PreparedImport | undefined> {
+    const { details, yes } = this.#args;
+    const { question, always, asks, showsPlan = false } = this.#conversation;
+    const removes = removesPeers(prepared);
+    const offered = yes || !asks ? undefined : prepared.withAgents;
+    if (!offered && (yes || !(always || removes))) {
+      this.#log((showsPlan ? showPlan : showDisruptions)(prepared.targets, style, { details }));
+      return prepared;
+    }
+    const { targets } = offered ?? prepared;
+    this.#log(showPlan(targets, style, { details, asked: offered !== undefined }));
+    if (!asks) {
+      const what = removes && !always ? "refusing to remove peers without confirmation" : "confirmation required";
+      log(`${style.red("error")}: ${what}: stdin is not a terminal; pass --yes`);
+      return undefined;
+    }
+    const removing = "Remove these peers and revoke their access? Agents drop their state immediately";
+    if (!offered) return (await confirm(removes ? removing : `${question}?`)) ? prepared : undefined;
+    if (removes) log("agents drop the state of removed peers immediately");
+    log("yes: write, and restart the agents");
+    log("no: write without restarting the agents; they connect after a later run with --restart-agents");
+    log("abort: write nothing");
+    const answer = await choose(`${question}, and restart the agents?`);
+    return { yes: offered, no: prepared, abort: undefined }[answer];
+  }
+
+  #refuse(findings: readonly Finding[]): undefined {
+    const { diff, details } = this.#args;
+    if (!diff) log(showRefusal(findings, style, details));
+  }
+
+  #log(lines: readonly string[]): void {
+    lines.forEach(log);
+  }
 }
 
 /** The objects or what differs, on stdout. Loaded only here. */
-export async function print(
+async function print(
   reports: readonly TargetReport[],
   { diff, output }: { diff: boolean; output?: string | undefined },
 ): Promise<void> {

@@ -18,13 +18,8 @@ async function read(
   cluster: SandboxedCluster,
   options: Partial<InstallationOptions> = {},
 ): Promise<{ installation: Installation; warnings: string[] }> {
-  const warnings: string[] = [];
-  const installation = await readInstallation(cluster.api, {
-    forExtract: true,
-    warn: (line) => warnings.push(line),
-    ...options,
-  });
-  return { installation, warnings };
+  const installation = await readInstallation(cluster.api, { forExtract: true, ...options });
+  return { installation, warnings: installation.warnings };
 }
 
 async function fails(cluster: SandboxedCluster, exitCode: number, patterns: RegExp[], options = {}): Promise<void> {

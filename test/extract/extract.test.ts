@@ -3,8 +3,7 @@ import { type TestContext, test } from "node:test";
 import type { V1PodSpec, V1Volume } from "@kubernetes/client-node";
 import fc from "fast-check";
 import { chartNames } from "../../lib/cilium/server-names.ts";
-import { type ExtractOptions, extract } from "../../lib/extract/extract.ts";
-import type { Peer } from "../../lib/peer/peer.ts";
+import { type Extraction, type ExtractOptions, extract, extractWhenReachable } from "../../lib/extract/extract.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { encode } from "../../lib/sandbox/object.ts";
 import { UserError } from "../../lib/util/errors.ts";
@@ -16,23 +15,30 @@ const REMOTE = "clustermesh-apiserver-remote-cert";
 
 async function run(
   { api }: SandboxedCluster,
-  options: Partial<ExtractOptions> = {},
-): Promise<{ peer: Peer; text: string; warnings: string[] }> {
-  const warnings: string[] = [];
-  const peer = await extract(api, {
-    waitTimeout: 0,
+  { waitTimeout = 0, ...options }: Partial<ExtractOptions> & { waitTimeout?: number } = {},
+): Promise<Extraction & { text: string; waits: string[] }> {
+  const waits: string[] = [];
+  const all: ExtractOptions = {
     endpoints: [],
     addresses: 3,
     addressTypes: ["InternalIP", "ExternalIP"],
     clusterIp: false,
     resolve: async () => [],
-    warn: (line) => warnings.push(line),
     ...options,
-  });
-  return { peer, text: JSON.stringify(writePeerFile(peer)), warnings };
+  };
+  if (waitTimeout === 0) {
+    const extraction = await extract(api, all);
+    return { ...extraction, text: JSON.stringify(writePeerFile(extraction.peer)), waits };
+  }
+  const steps = extractWhenReachable(api, waitTimeout, all);
+  for (;;) {
+    const { done, value } = await steps.next();
+    if (done) return { ...value, text: JSON.stringify(writePeerFile(value.peer)), waits };
+    waits.push(value);
+  }
 }
 
-async function fails(cluster: SandboxedCluster, patterns: RegExp[], options: Partial<ExtractOptions> = {}) {
+async function fails(cluster: SandboxedCluster, patterns: RegExp[], options: Parameters<typeof run>[1] = {}) {
   await assert.rejects(run(cluster, options), (error) => {
     assert.ok(error instanceof UserError, String(error));
     assert.equal(error.exitCode, 1);
@@ -121,9 +127,7 @@ test("what may not be read is an error only where the endpoint needs it", async 
 });
 
 test("a default install whose pod waits is extracted, and what it waits for is said once", async (t) => {
-  const notes: string[] = [];
-  const note = (line: string) => notes.push(line);
-  const { peer, warnings } = await run(await startCluster(t, describe({ version: "1.20" })), { note });
+  const { peer, warnings, notes } = await run(await startCluster(t, describe({ version: "1.20" })));
   assert.equal(peer.name, "cluster2");
   assert.deepEqual(notes, [
     "cluster2: clustermesh-apiserver is not running yet: waiting for configmap/clustermesh-remote-users (created by the first import into this cluster)",
@@ -133,7 +137,8 @@ test("a default install whose pod waits is extracted, and what it waits for is s
 
 test("a pod that waits for something else is a warning", async (t) => {
   const cluster = await startCluster(t, describe({ version: "1.18", podReady: false }));
-  const { warnings } = await run(cluster, { note: () => assert.fail("it is not normal") });
+  const { warnings, notes } = await run(cluster);
+  assert.deepEqual(notes, []);
   assert.deepEqual(warnings, [
     "cluster2: clustermesh-apiserver is not running yet: waiting for container etcd: ContainerCreating",
   ]);
@@ -172,10 +177,10 @@ test("a load balancer's address is waited for, and not for ever", async (t) => {
     }
     return undefined;
   };
-  const { peer, warnings } = await run(cluster, { waitTimeout: 30_000 });
+  const { peer, waits } = await run(cluster, { waitTimeout: 30_000 });
   assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["203.0.113.7"] }]);
   assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:2379"]);
-  assert.equal(warnings.filter((line) => /waiting/.test(line)).length, 1);
+  assert.deepEqual(waits, ["the load balancer of Service clustermesh-apiserver has no address yet; waiting"]);
 });
 
 test("a pod that moves, a node more and another status leave the bytes as they are", async (t) => {

@@ -1,70 +1,36 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1DaemonSet, V1Secret } from "@kubernetes/client-node";
-import { importPeers, type TargetSource } from "../../lib/import/import.ts";
-import { readTarget } from "../../lib/import/read-target.ts";
-import { ApiError, daemonSets, type KubernetesApi, secrets } from "../../lib/kube/api.ts";
-import { openCluster } from "../../lib/kube/open.ts";
+import { applyImport } from "../../lib/import/apply.ts";
+import type { PlanOptions } from "../../lib/import/plan/plan.ts";
+import { type PreparedImport, prepareImport, removesPeers } from "../../lib/import/prepare.ts";
+import { readTarget, readTargets } from "../../lib/import/read-target.ts";
+import { ApiError, daemonSets, secrets } from "../../lib/kube/api.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { encode, type KubernetesObject } from "../../lib/sandbox/object.ts";
 import { UserError } from "../../lib/util/errors.ts";
 import { describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { caOf, clientOf } from "../support/material.ts";
+import { type RunOptions, runImport } from "../support/run-import.ts";
 import { OPTIONS, peerOf } from "../support/targets.ts";
 
 const NAMESPACE = "kube-system";
 const NAME = "cilium-clustermesh";
 
-/** Imports, and gives what became of it; every warning fails. */
+/** Imports into a cluster as it is now. */
 async function importInto(
-  cluster: SandboxedCluster,
+  { api }: SandboxedCluster,
   peers: SourcedPeer[],
-  options: {
-    restarts?: "none" | "deployments" | "all";
-    may?: boolean;
-    findings?: Finding[];
-    prune?: boolean;
-    drop?: boolean;
-    api?: KubernetesApi;
-  } = {},
+  { restarts = "all", prune = false, ...options }: RunOptions & Pick<Partial<PlanOptions>, "restarts" | "prune"> = {},
 ) {
-  const asked: { removes: boolean; withAgents: string[] | undefined }[] = [];
-  const announced: string[] = [];
-  const { restarts = "all", may, findings = [], prune = false, drop, api = cluster.api } = options;
-  const result = await importPeers(
-    [
-      {
-        source: "target",
-        open: () => api,
-        read: (api) => readTarget(api, "target", { warn: (line) => assert.fail(line) }),
-      },
-    ],
-    async () => ({ peers, findings }),
-    {
-      plan: { ...OPTIONS, restarts, prune },
-      endpoints: new Map(),
-      resolve: async () => [],
-      dryRun: "none",
-      warn: () => {},
-      announce: (_, { verb, kind, name }) => announced.push(`${verb} ${kind} ${name}`),
-      proposeAgents: may !== undefined,
-      confirm: async ({ removes, withAgents }) => {
-        asked.push({ removes, withAgents: withAgents?.map(({ source }) => source) });
-        if (removes && drop === false) return "abort";
-        return may ? "restart-agents" : "write";
-      },
-    },
-  );
-  return { result, asked, announced };
+  const { target, warnings } = await readTarget(api, "target");
+  assert.deepEqual(warnings, []);
+  return runImport([{ api, target, peers }], { plan: { ...OPTIONS, restarts, prune }, ...options });
 }
 
 function start(t: Parameters<typeof startCluster>[0], version = "1.20") {
   return startCluster(t, describe({ version, kvstoremesh: false, authMode: "legacy" }));
-}
-
-/** An import closes what it was given. */
-async function reopened({ kubeconfig }: SandboxedCluster): Promise<KubernetesApi> {
-  return (await openCluster({ kubeconfig })).api;
 }
 
 function stored(cluster: SandboxedCluster): V1Secret {
@@ -101,13 +67,12 @@ test("what another writer did between reading and writing stays: the target is r
       (object as { data?: Record<string, string> }).data = encode({ theirs: "changed" });
     }),
   );
-  const { result, announced } = await importInto(cluster, [peerOf("c9", 9)]);
-  assert.ok("reports" in result);
-  const [report] = result.reports;
+  const { reports, changes } = await importInto(cluster, [peerOf("c9", 9)]);
+  const [report] = reports ?? [];
   assert.equal(report?.state, "done", report?.state === "failed" ? report.error.message : "");
   assert.equal(report?.writes, 1);
   assert.equal(report?.state === "done" && report.plan.outcomes.get("c9"), "added");
-  assert.deepEqual(announced, [`merge-patch Secret ${NAME}`, `merge-patch Secret ${NAME}`]);
+  assert.deepEqual(changes, [`merge-patch Secret ${NAME}`, `merge-patch Secret ${NAME}`]);
   assert.equal(Buffer.from(stored(cluster).data?.theirs ?? "", "base64").toString(), "changed");
   assert.equal(stored(cluster).data?.c9 !== undefined, true);
 });
@@ -115,27 +80,27 @@ test("what another writer did between reading and writing stays: the target is r
 test("a race of two creates ends in a merge", async (t) => {
   const cluster = await start(t);
   justBefore(cluster, "POST", () => cluster.server.store.put(foreignSecret()));
-  const { result, announced } = await importInto(cluster, [peerOf("c9", 9)]);
-  assert.equal("reports" in result && result.reports[0]?.state, "done");
-  assert.deepEqual(announced, [`create Secret ${NAME}`, `merge-patch Secret ${NAME}`]);
+  const { reports, changes } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.equal(reports?.[0]?.state, "done");
+  assert.deepEqual(changes, [`create Secret ${NAME}`, `merge-patch Secret ${NAME}`]);
   assert.deepEqual(Object.keys(stored(cluster).data ?? {}).includes("theirs"), true);
 });
 
 test("with KVStoreMesh, whatever way an import and a prune run into each other, a peer stands in both Secrets or none", async (t) => {
   for (let seed = 1; seed <= 40; seed++) {
     const cluster = await startCluster(t, describe({ version: "1.20", kvstoremesh: true, authMode: "legacy" }));
-    await importInto(cluster, [peerOf("c8", 8)], { api: await reopened(cluster) });
-    if (seed % 2) await importInto(cluster, [peerOf("c7", 7)], { api: await reopened(cluster) });
+    await importInto(cluster, [peerOf("c8", 8)]);
+    if (seed % 2) await importInto(cluster, [peerOf("c7", 7)]);
     inRandomOrder(cluster, seed);
-    const reports = await Promise.all([
-      importInto(cluster, [peerOf("c9", 9)], { api: await reopened(cluster) }),
-      importInto(cluster, [peerOf("c8", 8)], { api: await reopened(cluster), prune: true }),
+    const runs = await Promise.all([
+      importInto(cluster, [peerOf("c9", 9)]),
+      importInto(cluster, [peerOf("c8", 8)], { prune: true }),
     ]);
     const [agents, fetched] = [NAME, "cilium-kvstoremesh"].map((name) => {
       const { data = {} } = cluster.server.store.read("Secret", NAMESPACE, name) as unknown as V1Secret;
       return ["c7", "c8", "c9"].filter((peer) => data[peer] !== undefined);
     });
-    const states = reports.map(({ result }) => ("reports" in result ? result.reports[0]?.state : "refused"));
+    const states = runs.map(({ reports }) => reports?.[0]?.state);
     assert.equal(states[0], "done", `seed ${seed}`);
     assert.equal(agents?.includes("c8"), true, `seed ${seed}`);
     // A prune that finds a peer which it was not told to drop says so and fails, with c7 dropped where it is first.
@@ -171,8 +136,8 @@ test("a workload whose aliases were changed meanwhile is read again, and both ch
       if (spec?.template.spec) spec.template.spec.hostAliases = [{ ip: "192.0.2.1", hostnames: ["theirs.example"] }];
     }),
   );
-  const { result } = await importInto(cluster, [peerOf("c9", 9)]);
-  assert.equal("reports" in result && result.reports[0]?.state, "done");
+  const { reports } = await importInto(cluster, [peerOf("c9", 9)]);
+  assert.equal(reports?.[0]?.state, "done");
   const names = (cluster.server.store.read("DaemonSet", NAMESPACE, "cilium") as unknown as V1DaemonSet).spec?.template
     .spec?.hostAliases;
   assert.deepEqual(
@@ -187,131 +152,219 @@ test("a write that is refused ends that target, and says what was written before
     method === "POST" && path.includes("/secrets")
       ? { status: 422, body: { kind: "Status", code: 422, reason: "Invalid", message: "no" } }
       : undefined;
-  const { result } = await importInto(cluster, [peerOf("c9", 9)]);
-  assert.ok("reports" in result);
-  const [report] = result.reports;
+  const { reports } = await importInto(cluster, [peerOf("c9", 9)]);
+  const [report] = reports ?? [];
   assert.equal(report?.state, "failed");
   assert.equal(report?.state === "failed" && report.error instanceof ApiError, true);
   assert.equal(report?.writes, 1, "the workload's aliases come before the Secret");
 });
 
 test("a finding of severity error in the files or in the plan writes nothing", async (t) => {
-  const cluster = await start(t);
   const bad: Finding = { code: "unreadable", severity: "error", source: "a.json", message: "no such file" };
-  for (const [peers, findings] of [
-    [[peerOf("c9", 9)], [bad]],
-    [[peerOf("c9", 2)], []],
-  ] as [SourcedPeer[], Finding[]][]) {
-    const { result, announced } = await importInto(await start(t), peers, { findings });
-    assert.equal("refused" in result, true);
-    assert.deepEqual(announced, []);
+  for (const [peers, findings, code] of [
+    [[peerOf("c9", 9)], [bad], "unreadable"],
+    [[peerOf("c9", 2)], [], "id-of-target"],
+  ] as [SourcedPeer[], Finding[], string][]) {
+    const cluster = await start(t);
+    const { reports, refused, changes } = await importInto(cluster, peers, { findings });
+    assert.equal(reports, undefined);
+    assert.deepEqual(
+      refused.map((one) => one.code),
+      [code],
+    );
+    assert.deepEqual(changes, []);
+    assert.deepEqual(
+      cluster.server.requests.filter(({ method }) => method !== "GET"),
+      [],
+    );
   }
-  assert.deepEqual(
-    cluster.server.requests.filter(({ method }) => method !== "GET"),
-    [],
-  );
 });
 
-test("agents are restarted only where that was said or is answered", async (t) => {
-  for (const [may, patched] of [
-    [false, false],
-    [true, true],
-  ] as const) {
+test("agents are restarted only if that was said or is chosen", async (t) => {
+  for (const restarts of [false, true]) {
     const cluster = await start(t, "1.18");
-    const { result, asked, announced } = await importInto(cluster, [peerOf("c9", 9)], { restarts: "deployments", may });
-    assert.deepEqual(asked, [{ removes: false, withAgents: ["target"] }]);
-    assert.equal(announced.includes("json-patch DaemonSet cilium"), patched);
-    const [report] = "reports" in result ? result.reports : [];
-    assert.equal(report?.state === "done" && report.plan.missing.length, patched ? 0 : 1);
+    const { prepared, reports, changes } = await importInto(cluster, [peerOf("c9", 9)], {
+      restarts: "deployments",
+      proposeAgents: true,
+      confirm: (one) => (restarts ? one.withAgents : one),
+    });
+    assert.equal(removesPeers(prepared), false);
+    assert.deepEqual(
+      prepared.withAgents?.targets.map(({ source }) => source),
+      ["target"],
+    );
+    assert.equal(changes.includes("json-patch DaemonSet cilium"), restarts);
+    const [report] = reports ?? [];
+    assert.equal(report?.state === "done" && report.plan.missing.length, restarts ? 0 : 1);
   }
 });
 
 test("what was held back until agents may be restarted is judged once they may", async (t) => {
   const cluster = await start(t, "1.18");
-  const { result: first } = await importInto(cluster, [peerOf("c9", 9)]);
-  assert.ok("reports" in first);
-  cluster.change("Secret", NAME, ({ metadata }) => {
-    metadata.labels = { "app.kubernetes.io/managed-by": "Helm" };
-  });
+  assert.ok((await importInto(cluster, [peerOf("c9", 9)])).reports);
+  own(cluster);
   const hostname = "c9.other.example";
   const moved = peerOf("c9", 9, {
     endpoints: [`https://${hostname}:2379`],
     hostAliases: [{ hostname, ips: ["10.0.0.9"] }],
   });
-  const { result, announced } = await importInto(cluster, [moved], {
+  const { refused, changes } = await importInto(cluster, [moved], {
     restarts: "deployments",
-    may: true,
-    api: await reopened(cluster),
+    proposeAgents: true,
+    confirm: ({ withAgents }) => withAgents,
   });
-  assert.deepEqual("refused" in result && result.refused.map(({ code }) => code), ["owned-by-other"]);
-  assert.deepEqual(announced, []);
+  assert.deepEqual(
+    refused.map(({ code }) => code),
+    ["owned-by-other"],
+  );
+  assert.deepEqual(changes, []);
 });
 
-test("pruning asks before it takes back a user, too", async (t) => {
+test("pruning has a user revoked confirmed, too", async (t) => {
   const cluster = await startCluster(t, describe({ version: "1.20", kvstoremesh: false, authMode: "migration" }));
-  assert.ok("reports" in (await importInto(cluster, [peerOf("c8", 8), peerOf("c9", 9)])).result);
+  assert.ok((await importInto(cluster, [peerOf("c8", 8), peerOf("c9", 9)])).reports);
   cluster.change("Secret", NAME, (object) => {
     delete (object as { data?: Record<string, string> }).data?.c8;
   });
-  const { result, announced } = await importInto(cluster, [peerOf("c9", 9)], {
-    prune: true,
-    drop: false,
-    api: await reopened(cluster),
-  });
-  assert.deepEqual(result, { refused: [] });
-  assert.deepEqual(announced, []);
-  const done = await importInto(cluster, [peerOf("c9", 9)], { prune: true, drop: true, api: await reopened(cluster) });
-  assert.equal(done.announced.at(-1), "merge-patch ConfigMap clustermesh-remote-users");
-});
-
-test("a target that cannot be read fails for itself", async (t) => {
-  const cluster = await start(t);
-  cluster.remove("Deployment", "clustermesh-apiserver");
-  const { result } = await importInto(cluster, [peerOf("c9", 9)]);
-  assert.ok("reports" in result);
-  const [report] = result.reports;
-  assert.equal(report?.state === "failed" && report.error instanceof UserError, true);
-});
-
-test("two sources that lead to one cluster: it is written once, reported once, and that is said", async (t) => {
-  const cluster = await start(t);
-  const source = async (name: string): Promise<TargetSource> => {
-    const { api } = await openCluster({ kubeconfig: cluster.kubeconfig });
-    return { source: name, open: () => api, read: (api) => readTarget(api, name, { warn: assert.fail }) };
+  const confirm = (answer: boolean) => (prepared: PreparedImport) => {
+    assert.equal(removesPeers(prepared), true);
+    return answer ? prepared : undefined;
   };
-  const gone: TargetSource = {
+  const declined = await importInto(cluster, [peerOf("c9", 9)], { prune: true, confirm: confirm(false) });
+  assert.deepEqual([declined.reports, declined.changes], [undefined, []]);
+  const done = await importInto(cluster, [peerOf("c9", 9)], { prune: true, confirm: confirm(true) });
+  assert.equal(done.changes.at(-1), "merge-patch ConfigMap clustermesh-remote-users");
+});
+
+/** Marks the config Secret as Helm's. */
+function own(cluster: SandboxedCluster): void {
+  cluster.change("Secret", NAME, ({ metadata }) => {
+    metadata.labels = { "app.kubernetes.io/managed-by": "Helm" };
+    metadata.annotations = { ...metadata.annotations, "meta.helm.sh/release-name": "cilium" };
+  });
+}
+
+/** What somebody else does between the two steps, and why the import is refused then. */
+const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: SandboxedCluster) => void, RegExp][] = [
+  [
+    "a peer that would be removed",
+    { prune: true },
+    (cluster) =>
+      cluster.change("Secret", NAME, (object) => {
+        const { data = {} } = object as unknown as V1Secret;
+        Object.assign(data, { c7: data.c9 });
+      }),
+    /^the target changed meanwhile: c7 was added and would be removed; run again$/,
+  ],
+  [
+    "a user that would be revoked",
+    { prune: true },
+    (cluster) =>
+      cluster.change("ConfigMap", "clustermesh-remote-users", (object) => {
+        object.metadata.annotations = { "clustermesh-secrets/users": "c7,c9" };
+        Object.assign(object, {
+          data: { "users.yaml": "users:\n- {name: remote-c7, role: remote}\n- {name: remote-c9, role: remote}\n" },
+        });
+      }),
+    /^the target changed meanwhile: remote-c7 was added and would be revoked; run again$/,
+  ],
+  [
+    "a workload that would be restarted",
+    { restarts: "all" },
+    (cluster) =>
+      cluster.change("DaemonSet", "cilium", (object) => {
+        delete (object as unknown as V1DaemonSet).spec?.template.spec?.hostAliases;
+      }),
+    /^the target changed meanwhile: daemonset\/cilium would be restarted; run again$/,
+  ],
+  [
+    "an owner that it would be taken from",
+    { takeOwnership: true },
+    own,
+    /^the target changed meanwhile: Secret cilium-clustermesh from Helm release cilium would be taken; run again$/,
+  ],
+];
+for (const [what, options, act, message] of MEANWHILE) {
+  for (const how of ["a conflict", "time"]) {
+    test(`a plan that was agreed to does no more than it said, found by ${how}: ${what}`, async (t) => {
+      const cluster = await startCluster(t, describe({ version: "1.18", kvstoremesh: false, authMode: "migration" }));
+      await importInto(cluster, [peerOf("c9", 9)]);
+      const before = structuredClone(stored(cluster).data);
+      const renewed = peerOf("c9", 9, { client: clientOf(caOf("c9"), "remote", 1) });
+      const { reports } = await importInto(cluster, [renewed], {
+        plan: { ...OPTIONS, ...options },
+        confirm: (prepared) => {
+          act(cluster);
+          // Whatever it was, the Secret has another version then.
+          cluster.change("Secret", NAME, () => {});
+          return how === "time" ? { ...prepared, preparedAt: prepared.preparedAt - 11_000 } : prepared;
+        },
+      });
+      const [report] = reports ?? [];
+      assert.ok(report?.state === "failed", JSON.stringify(report));
+      assert.equal(report.error.exitCode, 2);
+      assert.match(report.error.message, message);
+      assert.equal(report.writes, 0);
+      assert.equal(stored(cluster).data?.c9, before?.c9);
+    });
+  }
+}
+
+test("what was prepared more than 10 s ago is read again before the first write", async (t) => {
+  const readsAfter = async (age: number) => {
+    const cluster = await start(t);
+    let before = 0;
+    const { reports } = await importInto(cluster, [peerOf("c9", 9)], {
+      confirm: (prepared) => {
+        before = cluster.server.requests.length;
+        return { ...prepared, preparedAt: Date.now() - age };
+      },
+    });
+    assert.equal(reports?.[0]?.state, "done");
+    return cluster.server.requests.slice(before).map(({ method }) => method);
+  };
+  assert.deepEqual(await readsAfter(0), ["POST"]);
+  assert.deepEqual(new Set((await readsAfter(11_000)).slice(0, -1)), new Set(["GET"]));
+});
+
+test("a change is announced before it is made, and made when the next event is asked for", async (t) => {
+  const cluster = await start(t);
+  const { target } = await readTarget(cluster.api, "target");
+  const prepared = await prepareImport([{ api: cluster.api, target, peers: [peerOf("c9", 9)] }], {
+    plan: OPTIONS,
+    resolve: async () => [],
+  });
+  const events = applyImport(prepared);
+  const { value: first } = await events.next();
+  assert.equal(first?.kind, "change");
+  assert.equal(cluster.server.store.read("Secret", NAMESPACE, NAME), undefined);
+  const { value: second } = await events.next();
+  assert.equal(second?.kind === "report" && second.report.writes, 1);
+  assert.equal((await events.next()).done, true);
+});
+
+test("a target that cannot be read fails for itself, and two contexts of one cluster are one target", async (t) => {
+  const cluster = await start(t);
+  const gone = {
     source: "gone",
-    open: () => {
+    get api(): never {
       throw new UserError("there is no way", 2);
     },
-    read: () => assert.fail(),
   };
-  const sources = [await source("one"), gone, await source("another")];
-  const [warned, announced]: [Finding[], string[]] = [[], []];
-  const result = await importPeers(sources, async () => ({ peers: [peerOf("c9", 9)], findings: [] }), {
-    plan: OPTIONS,
-    endpoints: new Map(),
-    resolve: async () => [],
-    dryRun: "none",
-    warn: (findings) => warned.push(...findings),
-    announce: (source, { verb, kind, name }) => announced.push(`${source}: ${verb} ${kind} ${name}`),
-  });
+  const { api } = cluster;
+  const read = await readTargets([{ source: "one", api }, gone, { source: "another", api }], {});
   assert.deepEqual(
-    warned.map(({ code, severity, source, message }) => [code, severity, source, message]),
+    read.targets.map(({ target }) => target.source),
+    ["one"],
+  );
+  assert.deepEqual(
+    read.failed.map(({ source, error }) => [source, error.message]),
+    [["gone", "there is no way"]],
+  );
+  assert.deepEqual(
+    read.findings.map(({ code, severity, source, message }) => [code, severity, source, message]),
     [["same-cluster", "warning", "another", "reaches the same cluster as one, which is written once"]],
   );
-  assert.deepEqual(announced, [`one: create Secret ${NAME}`]);
-  assert.ok("reports" in result);
-  assert.deepEqual(
-    result.reports.map(({ source, state, writes }) => [source, state, writes]),
-    [
-      ["one", "done", 1],
-      ["gone", "failed", 0],
-    ],
-  );
-  for (const { open } of [sources[0], sources[2]] as TargetSource[]) {
-    await assert.rejects(open().get(secrets, NAMESPACE, NAME), /closed/, "no connection is left open");
-  }
 });
 
 test("the API's typed writes carry our field manager", async (t) => {

@@ -33,12 +33,7 @@ const reached = (target: Target) => {
 };
 const codes = ({ findings }: Plan) => findings.map(({ code }) => code);
 const out = (peer: Peer, given: string[], names: Record<string, string[]> = {}) => {
-  const warned: string[] = [];
-  const options = {
-    resolve: async (name: string) => names[name] ?? [],
-    warn: (line: string) => void warned.push(line),
-  };
-  return resolveOverride(peer, given, options).then((made) => ({ ...made, warned }));
+  return resolveOverride(peer, given, async (name) => names[name] ?? []);
 };
 
 test("an endpoint that was said holds until it is changed or taken back", () => {
@@ -107,7 +102,7 @@ test("names and addresses are made out as an extraction does", async () => {
     text: "lb.example:2379",
     endpoints: ["https://lb.example:2379"],
     hostAliases: [],
-    warned: [],
+    warnings: [],
   });
   assert.deepEqual((await out(covered, ["10.1.1.1:1"])).endpoints, ["https://10.1.1.1:1"]);
   const two = await out(covered, ["10.2.2.3:1", "10.2.2.2:1"]);
@@ -116,7 +111,7 @@ test("names and addresses are made out as an extraction does", async () => {
   assert.equal(two.text, "10.2.2.3:1,10.2.2.2:1");
   const resolved = await out(covered, ["nat.example:1"], { "nat.example": ["10.3.3.3"] });
   assert.deepEqual(resolved.hostAliases[0]?.ips, ["10.3.3.3"]);
-  assert.match(resolved.warned.join(), /addresses of nat\.example are taken as they are now/);
+  assert.match(resolved.warnings.join(), /addresses of nat\.example are taken as they are now/);
   await assert.rejects(out(covered, ["nat.example:1"]), { name: UserError.name, exitCode: 1 });
   await assert.rejects(out(covered, ["nonsense"]), { name: UserError.name, exitCode: 2 });
   // Of a file that does not tell what the certificate covers, its own names serve, and the chart's.

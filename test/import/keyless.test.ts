@@ -14,12 +14,7 @@ const COMMON_PATHS = COMMON.map((name) => `/var/lib/cilium/clustermesh/${name}`)
 
 test("a cluster whose certificates are in no Secret, imported by versions, with and without KVStoreMesh", async (t) => {
   const source = await startCluster(t, describe({ version: "1.20", csiDriver: "csi.example" }), { pki });
-  const peer = await extract(source.api, {
-    ...EXTRACT_DEFAULTS,
-    waitTimeout: 0,
-    resolve: async () => [],
-    warn: () => {},
-  });
+  const { peer } = await extract(source.api, { ...EXTRACT_DEFAULTS, resolve: async () => [] });
   const { peers, findings } = readPeerFile(writePeerFile(peer), "cluster2.json");
   assert.deepEqual(findings, []);
   const candidates = peers.map((one) => ({ peer: one, source: "cluster2.json" }));
@@ -29,7 +24,7 @@ test("a cluster whose certificates are in no Secret, imported by versions, with 
         const what = `${version} ${kvstoremesh} ${csiDriver}`;
         const description = describe({ name: "own", id: 1, version, kvstoremesh, ...(csiDriver && { csiDriver }) });
         const { api } = await startCluster(t, description, { pki });
-        const target = await readTarget(api, "own", { warn: () => {} });
+        const { target } = await readTarget(api, "own");
         const planned = plan(target, candidates, { ...OPTIONS, restarts: "all" });
         assert.deepEqual([...planned.outcomes], [["cluster2", "added"]], what);
         assert.deepEqual(

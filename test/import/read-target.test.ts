@@ -12,7 +12,7 @@ const REMOTE = "clustermesh-apiserver-remote-cert";
 
 async function start(t: TestContext, overrides: Partial<ClusterDescription>) {
   const cluster = await startCluster(t, describe(overrides));
-  return { cluster, read: (): Promise<Target> => readTarget(cluster.api, "own", { warn: () => {} }) };
+  return { cluster, read: (): Promise<Target> => readTarget(cluster.api, "own").then(({ target }) => target) };
 }
 
 /** Changes the pod spec of the workload that reaches peers. */

@@ -23,7 +23,7 @@ async function memberOf(t: TestContext, pki: PkiOptions): Promise<Member> {
   const { sandbox } = await joined(t, [{ pki }], { apart: true });
   const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context: "c1" });
   try {
-    return await readMember(api, "c1", { forExtract: true, warn: () => {} });
+    return await readMember({ source: "c1", api }, { forExtract: true });
   } finally {
     api.close();
   }

@@ -3,29 +3,33 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Node, V1Secret } from "@kubernetes/client-node";
 import type { ExtractOptions } from "../../lib/extract/extract.ts";
-import { connectMesh } from "../../lib/mesh/connect.ts";
-import type { ReadOptions, WriteOptions } from "../../lib/mesh/member.ts";
-import { rotate } from "../../lib/mesh/rotate.ts";
+import { planConnect } from "../../lib/mesh/connect.ts";
+import { type ReadOptions, readMembers } from "../../lib/mesh/member.ts";
+import { planRotation, planTrust } from "../../lib/mesh/rotate.ts";
 import { findingsOf } from "../../lib/mesh/status-report.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 import { type Joined, joined } from "../support/joined.ts";
 import { caOf } from "../support/material.ts";
-import { OPTIONS, textsOf } from "../support/targets.ts";
+import { runChange } from "../support/run-import.ts";
+import { textsOf } from "../support/targets.ts";
 
+const HOW = { skipUnreachable: false, now: new Date() };
 const PROXY = { endpoints: ["10.1.2.3:2379"] };
 
 /** Two clusters, of which c1 has c2 as it was extracted with these options. */
 async function meshWith(t: Parameters<typeof joined>[0], options: Partial<ExtractOptions>) {
   const mesh = await joined(t, [{}, { pki: { ca: makeCa({ cn: "Cilium CA", key: "ec" }) } }]);
   await mesh.exchange("c2", "c1", options);
-  const read: Omit<ReadOptions, "forExtract"> = { resolve: async () => [], warn: () => {} };
-  const write: WriteOptions = {
-    ...{ plan: OPTIONS, endpoints: new Map(), resolve: async () => [], dryRun: "none" },
-    ...{ warn: () => {}, announce: () => {} },
+  const read = async ({ forExtract }: Pick<ReadOptions, "forExtract">, ...names: string[]) =>
+    readMembers(await Promise.all(names.map((name) => mesh.way(name))), { forExtract, resolve: async () => [] });
+  /** Brings the certificates of c2 to c1. */
+  const rotate = async () => {
+    const [c2] = (await read({ forExtract: true }, "c2")).members;
+    assert.ok(c2);
+    return runChange(planRotation(c2, await read({ forExtract: false }, "c1"), HOW));
   };
-  const ways = (...names: string[]) => Promise.all(names.map((name) => mesh.way(name)));
-  return { mesh, ways, options: { read, write, skipUnreachable: false } };
+  return { mesh, read, rotate };
 }
 
 const configOf = (mesh: Joined): string => {
@@ -42,7 +46,7 @@ const CHOICES: [what: string, options: Partial<ExtractOptions>, address: string]
 ];
 for (const [what, choice, address] of CHOICES) {
   test(`${what}: status, connect and rotate leave what it chose`, async (t) => {
-    const { mesh, ways, options } = await meshWith(t, {});
+    const { mesh, read, rotate } = await meshWith(t, {});
     mesh.change<V1Node & KubernetesObject>("c2", "Node", "c2-node1", ({ status }) => {
       status?.addresses?.push({ type: "ExternalIP", address: "203.0.113.1" });
     });
@@ -61,32 +65,25 @@ for (const [what, choice, address] of CHOICES) {
         ["c2", undefined],
       ],
     );
-    const connected = await connectMesh(await ways("c1", "c2"), options);
-    assert.ok("reports" in connected, JSON.stringify(connected));
-    const [report] = connected.reports;
-    assert.ok(report?.state === "done");
+    const connected = await runChange(planConnect(await read({ forExtract: true }, "c1", "c2"), HOW));
+    const [report] = connected.reports ?? [];
+    assert.ok(report?.state === "done", JSON.stringify(connected.refused));
     assert.deepEqual([report.writes, [...report.plan.keptEndpoints.keys()]], [0, ["c2"]]);
-    const [source] = await ways("c2");
-    await rotate("c2", source, await ways("c1"), { ...options, tell: () => {} });
+    await rotate();
     assert.equal(configOf(mesh), before);
   });
 }
 
 test("renewed certificates reach an importer with a given endpoint, and nothing else changes there", async (t) => {
-  const { mesh, ways, options } = await meshWith(t, PROXY);
+  const { mesh, read, rotate } = await meshWith(t, PROXY);
   mesh.rotate("c2");
   const found = await codes(mesh);
   assert.ok(found.includes("ca-stale") && !found.includes("endpoint-stale"), found.join());
-  const ways2 = await ways("c2", "c1");
-  const trusted = await rotate("c2", undefined, await ways("c1"), {
-    ...options,
-    trust: caOf("new").cert,
-    tell: () => {},
-  });
-  assert.ok("reports" in trusted && trusted.reports.length === 1, JSON.stringify(trusted));
+  const importers = await read({ forExtract: false }, "c1");
+  const trust = planTrust("c2", caOf("new").cert, importers, { skipUnreachable: false, existing: [] });
+  assert.equal((await runChange(trust)).reports?.length, 1);
   assert.match(configOf(mesh), /10\.1\.2\.3/);
-  const rotated = await rotate("c2", ways2[0], ways2.slice(1), { ...options, tell: () => {} });
-  assert.ok("reports" in rotated, JSON.stringify(rotated));
+  assert.ok((await rotate()).reports);
   assert.deepEqual(await codes(mesh), []);
   assert.match(configOf(mesh), /10\.1\.2\.3/);
 });

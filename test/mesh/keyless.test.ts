@@ -2,33 +2,26 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
-import { connectMesh } from "../../lib/mesh/connect.ts";
-import type { ReadOptions, WriteOptions } from "../../lib/mesh/member.ts";
-import { rotate } from "../../lib/mesh/rotate.ts";
+import { planConnect } from "../../lib/mesh/connect.ts";
+import { type ReadOptions, readMembers } from "../../lib/mesh/member.ts";
+import { planRotation, planTrust } from "../../lib/mesh/rotate.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
 import { type Joined, joined, type Part } from "../support/joined.ts";
 import { caOf } from "../support/material.ts";
+import { runChange } from "../support/run-import.ts";
 import { OPTIONS, textsOf } from "../support/targets.ts";
 
 const pki = { ca: caOf("mesh"), key: "ec" } as const;
 const CSI = { csiDriver: "csi.spiffe.io", pki };
+const HOW = { skipUnreachable: false, now: new Date() };
+const ALL = { plan: { ...OPTIONS, restarts: "all" } } as const;
 const BUNDLE = { caBundle: { kind: "ConfigMap", name: "roots", key: "ca.pem" } } as const;
 
 async function meshOf(t: Parameters<typeof joined>[0], parts: readonly Part[], apart = false) {
   const mesh = await joined(t, parts, { apart });
-  const lines: string[] = [];
-  const codes: string[] = [];
-  const read: Omit<ReadOptions, "forExtract"> = { resolve: async () => [], warn: (line) => lines.push(line) };
-  const write: WriteOptions = {
-    plan: { ...OPTIONS, restarts: "all" },
-    endpoints: new Map(),
-    resolve: async () => [],
-    dryRun: "none",
-    warn: (findings) => codes.push(...findings.map(({ code, source, key }) => [source, key, code].join(" "))),
-    announce: () => {},
-  };
-  const ways = (...names: string[]) => Promise.all(names.map((name) => mesh.way(name)));
-  return { mesh, lines, codes, options: { read, write, skipUnreachable: false }, ways };
+  const read = async ({ forExtract }: Pick<ReadOptions, "forExtract">, ...names: string[]) =>
+    readMembers(await Promise.all(names.map((name) => mesh.way(name))), { forExtract, resolve: async () => [] });
+  return { mesh, read };
 }
 
 function textsIn(mesh: Joined, cluster: string, secret = "cilium-kvstoremesh"): Record<string, string> {
@@ -38,14 +31,15 @@ function textsIn(mesh: Joined, cluster: string, secret = "cilium-kvstoremesh"): 
 
 test("connect joins them with each other and with one that has Secrets; status has nothing to say", async (t) => {
   const parts = [{ ...CSI, version: "1.20.2" }, { ...CSI, version: "1.18.5", kvstoremesh: false }, { pki }];
-  const { mesh, lines, options, ways } = await meshOf(t, parts, true);
-  const result = await connectMesh(await ways("c1", "c2", "c3"), options);
-  assert.ok("reports" in result, JSON.stringify(result));
+  const { mesh, read } = await meshOf(t, parts, true);
+  const reading = await read({ forExtract: true }, "c1", "c2", "c3");
+  const { reports, refused } = await runChange(planConnect(reading, HOW), ALL);
+  assert.ok(reports, JSON.stringify(refused));
   assert.deepEqual(
-    result.reports.map((report) => report.state === "done" && [...report.plan.outcomes].flat().join(" ")),
+    reports.map((report) => report.state === "done" && [...report.plan.outcomes].flat().join(" ")),
     ["c2 added c3 added", "c1 added c3 added", "c1 added c2 added"],
   );
-  assert.deepEqual(lines, []);
+  assert.deepEqual(reading.warnings, []);
   // c3's key comes where nobody can tell whether the target's own certificate would do; theirs come nowhere.
   assert.deepEqual(Object.keys(textsIn(mesh, "c3")).sort(), ["c1", "c2"]);
   assert.ok(Object.keys(textsIn(mesh, "c1")).includes("c3.etcd-client.key"));
@@ -63,11 +57,10 @@ test("what is known is checked: another CA is an error", async (t) => {
     { ...CSI, ...BUNDLE },
     { ...other, ...BUNDLE },
   ];
-  const { options, ways } = await meshOf(t, parts, true);
-  const result = await connectMesh(await ways("c1", "c2"), options);
-  assert.ok("refused" in result);
+  const { read } = await meshOf(t, parts, true);
+  const { refused } = await runChange(planConnect(await read({ forExtract: true }, "c1", "c2"), HOW), ALL);
   assert.deepEqual(
-    result.refused.filter(({ severity }) => severity === "error").map(({ source, key, code }) => [source, key, code]),
+    refused.map(({ source, key, code }) => [source, key, code]),
     [
       ["c2", "c2", "ca-differs"],
       ["c1", "c1", "ca-differs"],
@@ -77,18 +70,16 @@ test("what is known is checked: another CA is an error", async (t) => {
 
 test("rotate: nothing to bring for them, and what becomes of whom is said only where it is known", async (t) => {
   const parts: Part[] = [{ ...CSI }, { pki }, { ...CSI, ...BUNDLE }];
-  const { mesh, options, ways } = await meshOf(t, parts);
+  const { mesh, read } = await meshOf(t, parts);
   const before = ["c1", "c2", "c3"].map((name) => textsIn(mesh, name));
   const rotated = async (name: string, ...importers: string[]) => {
-    const [source] = await ways(name);
-    const told: string[] = [];
-    const result = await rotate(name, source, await ways(...importers), {
-      ...options,
-      tell: (line) => told.push(line),
-    });
-    assert.ok("reports" in result, JSON.stringify(result));
-    assert.deepEqual(result.left, []);
-    return told;
+    const [source] = (await read({ forExtract: true }, name)).members;
+    assert.ok(source);
+    const change = planRotation(source, await read({ forExtract: false }, ...importers), HOW);
+    const { reports, refused } = await runChange(change, ALL);
+    assert.ok(reports, JSON.stringify(refused));
+    assert.deepEqual(change.left, []);
+    return change.notes;
   };
   const hidden = (who: string) =>
     `certificates of ${who} come from volume "common-etcd-client" (CSI driver csi.spiffe.io)`;
@@ -108,18 +99,20 @@ test("rotate: nothing to bring for them, and what becomes of whom is said only w
 test("rotate --trust adds a CA where the present one is known, and leaves out the others", async (t) => {
   // c1 by CSI, c2 by CSI with its CA in a ConfigMap, c3 with Secrets; all come to c4 by their own certificate.
   const parts: Part[] = [{ ...CSI }, { ...CSI, ...BUNDLE }, { pki }, { ...CSI }];
-  const { mesh, options, ways } = await meshOf(t, parts);
+  const { mesh, read } = await meshOf(t, parts);
   const before = textsIn(mesh, "c1");
   const trust = caOf("next").cert;
-  const result = await rotate("c4", undefined, await ways("c1", "c2", "c3"), { ...options, trust, tell: () => {} });
-  assert.ok("reports" in result, JSON.stringify(result));
+  const importers = await read({ forExtract: false }, "c1", "c2", "c3");
+  const { left, ...change } = planTrust("c4", trust, importers, { skipUnreachable: false, existing: [] });
+  const { reports, refused } = await runChange({ ...change, left }, ALL);
+  assert.ok(reports, JSON.stringify(refused));
   assert.deepEqual(
-    result.left.map(({ source, key, code }) => [source, key, code]),
+    left.map(({ source, key, code }) => [source, key, code]),
     [["c1", "c4", "common-unverified"]],
   );
-  assert.match(result.left[0]?.message ?? "", /comes from volume "common-etcd-client".*the new one was not added/);
+  assert.match(left[0]?.message ?? "", /comes from volume "common-etcd-client".*the new one was not added/);
   assert.deepEqual(
-    result.reports.map(({ source }) => source),
+    reports.map(({ source }) => source),
     ["c2", "c3"],
   );
   assert.deepEqual(textsIn(mesh, "c1"), before, "with the new CA alone it would be cut off now");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { TargetReport } from "../../lib/import/import.ts";
+import type { TargetReport } from "../../lib/import/apply.ts";
 import type { Change } from "../../lib/import/plan/change.ts";
 import { type Plan, plan } from "../../lib/import/plan/plan.ts";
 import { finding } from "../../lib/peer/findings.ts";

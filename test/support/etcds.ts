@@ -24,7 +24,7 @@ export async function serving(t: TestContext, options: { count?: number; sharedC
 export async function peerIn(sandbox: Sandbox, context: string): Promise<Peer> {
   const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context });
   try {
-    return await extract(api, { ...EXTRACT_DEFAULTS, waitTimeout: 0, resolve: async () => [], warn: () => {} });
+    return (await extract(api, { ...EXTRACT_DEFAULTS, resolve: async () => [] })).peer;
   } finally {
     api.close();
   }

@@ -1,24 +1,25 @@
 /** A mesh of the sandbox's clusters, joined by this product, to be broken by a test. */
 import type { TestContext } from "node:test";
 import { EXTRACT_DEFAULTS, type ExtractOptions, extract } from "../../lib/extract/extract.ts";
-import { importPeers } from "../../lib/import/import.ts";
 import { readTarget } from "../../lib/import/read-target.ts";
+import type { KubernetesApi } from "../../lib/kube/api.ts";
+import type { Cluster } from "../../lib/kube/cluster.ts";
 import { openCluster } from "../../lib/kube/open.ts";
-import type { MemberSource } from "../../lib/mesh/member.ts";
 import { type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { runImport } from "./run-import.ts";
 import { OPTIONS } from "./targets.ts";
 
 export interface Joined {
   sandbox: Sandbox;
   /** Of all clusters, or by these ways alone. */
-  status(options?: Partial<StatusOptions>, ways?: readonly MemberSource[]): Promise<MeshStatus>;
+  status(options?: Partial<StatusOptions>, ways?: readonly Cluster[]): Promise<MeshStatus>;
   /** A way to a cluster: by its context, or by another that is called so. */
-  way(cluster: string, source?: string): Promise<MemberSource>;
+  way(cluster: string, source?: string): Promise<Cluster>;
   /** Extracts a cluster, and imports it into another. */
   exchange(from: string, to: string, options?: Partial<ExtractOptions>): Promise<void>;
   /** Changes a stored object behind everybody's back. */
@@ -45,6 +46,10 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
   });
   const sandbox = await startSandbox({ clusters });
   t.after(() => sandbox.stop());
+  const opened: KubernetesApi[] = [];
+  t.after(() => {
+    for (const api of opened) api.close();
+  });
   const open = async (context: string) => (await openCluster({ kubeconfig: sandbox.kubeconfig, context })).api;
   const find = (name: string) => {
     const found = sandbox.clusters.find(({ description }) => description.name === name);
@@ -54,30 +59,23 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
   const extractPeer = async (name: string, options: Partial<ExtractOptions>): Promise<Peer> => {
     const api = await open(name);
     try {
-      const usual = { ...EXTRACT_DEFAULTS, waitTimeout: 0, resolve: async () => [], warn: () => {} };
-      return await extract(api, { ...usual, ...options });
+      return (await extract(api, { ...EXTRACT_DEFAULTS, resolve: async () => [], ...options })).peer;
     } finally {
       api.close();
     }
   };
   const exchange = async (from: string, to: string, options: Partial<ExtractOptions> = {}) => {
     const api = await open(to);
-    const read = () => readTarget(api, to, { warn: () => {} });
+    const { target } = await readTarget(api, to);
     const peers = [{ peer: await extractPeer(from, options), source: from }];
-    const result = await importPeers([{ source: to, open: () => api, read }], async () => ({ peers, findings: [] }), {
-      plan: { ...OPTIONS, restarts: "all" },
-      endpoints: new Map(),
-      resolve: async () => [],
-      dryRun: "none",
-      warn: () => {},
-      announce: () => {},
-    });
-    const [report] = "reports" in result ? result.reports : [];
-    if (report?.state !== "done") throw new Error(JSON.stringify(result));
+    const { reports, refused } = await runImport([{ api, target, peers }], { plan: { ...OPTIONS, restarts: "all" } });
+    api.close();
+    if (reports?.[0]?.state !== "done") throw new Error(JSON.stringify([reports, refused]));
   };
-  const way = async (cluster: string, source = cluster): Promise<MemberSource> => {
+  const way = async (cluster: string, source = cluster): Promise<Cluster> => {
     const api = await open(cluster);
-    return { source, open: () => api };
+    opened.push(api);
+    return { source, api };
   };
   const names = sandbox.clusters.map(({ description: { name } }) => name);
   if (!apart) {

@@ -35,3 +35,22 @@ export function versioned({ metadata }: V1Secret | V1ConfigMap, patch: MetadataP
     ...(ownerReferences !== undefined && { ownerReferences }),
   };
 }
+
+/** Changes of which each object has one: for who stores nothing, so that a later change never meets an earlier one. */
+export function coalesce(changes: readonly Change[]): Change[] {
+  const result: Change[] = [];
+  for (const change of changes) {
+    const first = result.findIndex(({ kind, name }) => kind === change.kind && name === change.name);
+    const before = result[first];
+    if (before && change.verb === "merge-patch") result[first] = mergePatches(before, change);
+    else result.push(change);
+  }
+  return result;
+}
+
+function mergePatches(first: Change, second: Change & { verb: "merge-patch" }): Change {
+  if (first.verb !== "merge-patch") return first;
+  const { metadata, data } = first.patch;
+  const annotations = { ...metadata.annotations, ...second.patch.metadata.annotations };
+  return { ...first, patch: { metadata: { ...metadata, annotations }, data: { ...data, ...second.patch.data } } };
+}

@@ -4,7 +4,7 @@
  */
 
 import { chartNames } from "../../cilium/server-names.ts";
-import { type EndpointOptions, givenEndpoint } from "../../extract/endpoint.ts";
+import { givenEndpoint } from "../../extract/endpoint.ts";
 import { endpointHostnames } from "../../peer/etcd-config.ts";
 import { isNodeLocal, isPartlyNodeLocal } from "../../peer/node-local.ts";
 import { type HostAlias, type Peer, versionAtLeast } from "../../peer/peer.ts";
@@ -23,22 +23,26 @@ export interface EndpointOverride {
 }
 
 /**
- * Makes out what `--endpoint` says of a peer, by the rules of an extraction. Where it is not known what the peer's
+ * Resolves what `--endpoint` says of a peer, by the rules of an extraction. Where it is not known what the peer's
  * certificate covers, the names in its own endpoints serve, and what the chart puts there. A loopback address, as of a tunnel
  * on each node, is taken as it is, so that the peer is one that only a node can reach.
  *
+ * @param resolve gives the addresses of a name.
+ * @returns besides, a line for each name whose addresses are taken as they are now.
  * @throws UserError as {@link givenEndpoint}, and with exit code 2 if loopback addresses are mixed with others, or the peer's
  *   certificate does not cover them.
  */
 export async function resolveOverride(
   { name, endpoints, facts }: Peer,
   given: readonly string[],
-  options: Pick<EndpointOptions, "resolve" | "warn">,
-): Promise<EndpointOverride> {
+  resolve: (name: string) => Promise<string[]>,
+): Promise<EndpointOverride & { warnings: string[] }> {
   const usual = () => [...endpointHostnames(endpoints), ...chartNames({ namespace: "kube-system", ...facts })];
   const source = { cluster: name, serverNames: facts.serverNames ?? usual() };
-  if (isNodeLocal(given))
-    return { text: given.join(","), endpoints: onNode(name, source.serverNames, given), hostAliases: [] };
+  const text = given.join(",");
+  if (isNodeLocal(given)) {
+    return { text, endpoints: onNode(name, source.serverNames, given), hostAliases: [], warnings: [] };
+  }
   const addressed = given.every((one) => isAddress(parseHostPort(one)?.host ?? ""));
   if (addressed && isPartlyNodeLocal(given)) {
     throw new UserError(
@@ -46,7 +50,7 @@ export async function resolveOverride(
       EXIT.refused,
     );
   }
-  return { text: given.join(","), ...(await givenEndpoint(source, { ...options, endpoints: given })) };
+  return { text, ...(await givenEndpoint(source, { resolve, endpoints: given })) };
 }
 
 /** The URLs for what listens on each node. */

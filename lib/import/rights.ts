@@ -1,0 +1,30 @@
+/** Whether the user may write what a plan wants to be written, asked before the first write. */
+import { configMaps, daemonSets, deployments, type KubernetesApi, type Subject, secrets } from "../kube/api.ts";
+import { type Finding, finding } from "../peer/findings.ts";
+import type { Change } from "./plan/change.ts";
+import type { Plan } from "./plan/plan.ts";
+import type { Target } from "./plan/target.ts";
+
+/**
+ * What the user may not do of a plan, as the cluster's own RBAC says.
+ *
+ * @throws UserError if the API server cannot be asked.
+ */
+export async function checkRights(api: KubernetesApi, target: Target, { changes }: Plan): Promise<Finding[]> {
+  const subjects = new Map(changes.map((change) => [JSON.stringify([change.verb, change.kind, change.name]), change]));
+  const missing = await Promise.all(
+    [...subjects.values()].map(async (change) => {
+      const subject = subjectOf(change, target.namespace);
+      const check = await api.missingRight(subject);
+      if (check === undefined) return [];
+      const message = `not allowed to ${subject.verb} ${change.kind} ${change.name} in namespace ${target.namespace}`;
+      return [finding("not-allowed", { source: target.source }, message, `check with: ${check}`)];
+    }),
+  );
+  return missing.flat();
+}
+
+function subjectOf({ verb, kind, name }: Change, namespace: string): Subject {
+  const resource = { Secret: secrets, ConfigMap: configMaps, Deployment: deployments, DaemonSet: daemonSets }[kind];
+  return { verb: verb === "create" ? "create" : "patch", resource, namespace, name };
+}

@@ -1,0 +1,54 @@
+/** An import as a command carries it out, without a person. */
+import { type ApplyOptions, applyImport, type ImportEvent, type TargetReport } from "../../lib/import/apply.ts";
+import {
+  hasChanges,
+  type ImportOptions,
+  type ImportTarget,
+  type PreparedImport,
+  prepareImport,
+} from "../../lib/import/prepare.ts";
+import type { MeshChange } from "../../lib/mesh/member.ts";
+import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
+import { OPTIONS } from "./targets.ts";
+
+export interface RunOptions extends Partial<ImportOptions>, ApplyOptions {
+  /** What to apply of what was prepared, if there is anything to write; undefined for nothing. By default all. */
+  confirm?: (prepared: PreparedImport) => PreparedImport | undefined | Promise<PreparedImport | undefined>;
+}
+
+export interface Run {
+  prepared: PreparedImport;
+  /** In the order of the targets; undefined if the import was refused or declined. */
+  reports: TargetReport[] | undefined;
+  /** The errors that refused it. */
+  refused: Finding[];
+  changes: string[];
+}
+
+/** Prepares an import, has it confirmed, and applies it. */
+export async function runImport(targets: readonly ImportTarget[], options: RunOptions = {}): Promise<Run> {
+  const { confirm = (one) => one } = options;
+  const prepared = await prepareImport(targets, { plan: OPTIONS, resolve: async () => [], ...options });
+  const errorsOf = ({ findings }: PreparedImport) => findings.filter(({ severity }) => severity === "error");
+  if (hasErrors(prepared.findings)) return { prepared, reports: undefined, refused: errorsOf(prepared), changes: [] };
+  const confirmed = hasChanges(prepared) ? await confirm(prepared) : prepared;
+  const refused = confirmed ? errorsOf(confirmed) : [];
+  if (!confirmed || refused.length > 0) return { prepared, reports: undefined, refused, changes: [] };
+  const events: ImportEvent[] = [];
+  for await (const event of applyImport(confirmed, options)) events.push(event);
+  const reports = events.flatMap((event) => (event.kind === "report" ? [event.report] : []));
+  const order = confirmed.targets.map(({ source }) => source);
+  return {
+    prepared,
+    reports: reports.sort((a, b) => order.indexOf(a.source) - order.indexOf(b.source)),
+    refused: [],
+    changes: events.flatMap((event) =>
+      event.kind === "change" ? [`${event.change.verb} ${event.change.kind} ${event.change.name}`] : [],
+    ),
+  };
+}
+
+/** Carries out a change of a mesh. */
+export function runChange({ targets, findings }: MeshChange, options: RunOptions = {}): Promise<Run> {
+  return runImport(targets, { findings, checkRights: true, ...options });
+}
