@@ -86,7 +86,7 @@ async function runImport(args: Arguments<typeof options>, program: string): Prom
   const call = describeCall(program, options, { ...args, prune: false });
   const [read, files] = await Promise.all([
     readTargets(clusters, { namespace: args.namespace }),
-    readPeers(paths, new Date(), { call }),
+    readPeers(paths, { call }),
   ]);
   read.warnings.forEach(warn);
   const prepared = await prepareImport(

@@ -47,8 +47,8 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
   const now = new Date();
   const expiresWithin = durationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
-  const { peers, findings } = await readPeers(paths, now, { call, expiresWithin });
-  const inspection = inspectPeers(peers, findings, now);
+  const { peers, findings } = await readPeers(paths, { call });
+  const inspection = inspectPeers(peers, findings, now, { expiresWithin });
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {
     const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);

@@ -4,8 +4,6 @@ import { readClusters } from "../lib/cilium/read-clusters.ts";
 import { readPeers, readText } from "../lib/import/peer-files.ts";
 import { type Member, ownOf, peersOf, readMember } from "../lib/mesh/member.ts";
 import { peerExpiryRemedy } from "../lib/mesh/pairs.ts";
-import { checkNodeLocal } from "../lib/peer/checks/endpoint.ts";
-import { checkPeer } from "../lib/peer/checks/peer.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import type { ClientCertificate, SourcedPeer } from "../lib/peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers, skippedProbe } from "../lib/probe/probe.ts";
@@ -144,17 +142,11 @@ async function groupsOf(args: Arguments<typeof options>, paths: string[], progra
     return { groups, unreadable: false, failed };
   }
   const [member] = members;
-  const now = new Date();
   const call = describeCall(program, options, args);
-  const { peers, findings } = await readPeers(paths, now, { call, expiresWithin });
-  // The probe reports these again, with the peer's answers.
-  // That only a node can reach one is a reason not to import it; here it is skipped.
-  const known = peers.flatMap((one) => [...checkPeer(one, now, { expiresWithin }), ...checkNodeLocal(one)]);
-  const repeated = new Set(known.map((one) => JSON.stringify(one)));
-  const others = findings.filter((one) => !repeated.has(JSON.stringify(one)));
+  const { peers, findings } = await readPeers(paths, { call });
   const names = new Set(peers.map(({ peer }) => peer.name));
-  const unreadable = hasErrors(others.filter(({ key }) => key === undefined || !names.has(key)));
-  const group: Group = { peers, skipped: [], findings: others, own: { ...(member && ownOf(member)), ...given } };
+  const unreadable = hasErrors(findings.filter(({ key }) => key === undefined || !names.has(key)));
+  const group: Group = { peers, skipped: [], findings, own: { ...(member && ownOf(member)), ...given } };
   return { groups: [group], unreadable, failed };
 }
 

@@ -2,9 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import { checkNodeLocal } from "../peer/checks/endpoint.ts";
 import { samePeer } from "../peer/checks/identity.ts";
-import { checkPeer } from "../peer/checks/peer.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { type Finding, finding, truncateLine } from "../peer/findings.ts";
 import { recognizeContent } from "../peer/foreign/content.ts";
@@ -20,20 +18,17 @@ export interface ReadPeersOptions {
   stdin?: AsyncIterable<Uint8Array | string>;
   /** What reads them, for remedies that pipe into it. */
   call?: Call;
-  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
-  expiresWithin?: number;
 }
 
 /**
  * Reads peers from files (JSON or YAML), from the `.json`, `.yaml` and `.yml` files of folders, and from standard input
- * (`-`), and checks each by itself. The same peer twice counts once.
+ * (`-`). The same peer twice counts once.
  *
- * @param now the time to judge certificates by.
+ * @returns the peers as they are, and what is wrong with the files.
  */
 export async function readPeers(
   paths: readonly string[],
-  now: Date,
-  { stdin = process.stdin, call = DEFAULT_CALL, expiresWithin }: ReadPeersOptions = {},
+  { stdin = process.stdin, call = DEFAULT_CALL }: ReadPeersOptions = {},
 ): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
   const findings: Finding[] = [];
   const found: SourcedPeer[] = [];
@@ -63,9 +58,6 @@ export async function readPeers(
       // Of files that say the same, one that tells its cluster's id is the better.
       byName.set(peer.name, candidate);
     }
-  }
-  for (const candidate of byName.values()) {
-    findings.push(...checkNodeLocal(candidate), ...checkPeer(candidate, now, { expiresWithin }));
   }
   return { peers: [...byName.values()], findings };
 }

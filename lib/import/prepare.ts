@@ -1,6 +1,7 @@
 /** The first step of an import: everything is planned, and nothing written. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { KubernetesApi } from "../kube/api.ts";
+import { PeerChecker } from "../peer/checks/peer.ts";
 import { dedupeFindings, type Finding, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/peer.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
@@ -72,11 +73,12 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
   const resolved = await Promise.all(
     targets.map(async (one) => ({ ...one, ...(await resolveOverrides(one, options)) })),
   );
+  const checker = new PeerChecker(options.plan.now);
   const planAll = async (restarts: PlanOptions["restarts"]): Promise<PreparedImport> => {
     const planned: PreparedTarget[] = [];
     for (const { endpoints, pinned: _, ...one } of resolved) {
       const { source, facts } = one.target;
-      const planOptions = { ...options.plan, restarts, ...(endpoints && { endpoints }) };
+      const planOptions = { checker, ...options.plan, restarts, ...(endpoints && { endpoints }) };
       const version = facts.version;
       planned.push({ ...one, source, version, options: planOptions, plan: plan(one.target, one.peers, planOptions) });
       // Hundreds take seconds: an interruption is to be heard in between.
@@ -144,7 +146,7 @@ async function resolveOverrides(
   { endpoints = new Map(), resolve }: ImportOptions,
 ): Promise<{ endpoints?: Map<string, EndpointOverride | null>; pinned: Finding[] }> {
   if (endpoints.size === 0) return { pinned: [] };
-  const existing = readExistingConfig(target, []);
+  const existing = readExistingConfig(target);
   const overrides = new Map<string, EndpointOverride | null>();
   const pinned: Finding[] = [];
   for (const [name, given] of endpoints) {

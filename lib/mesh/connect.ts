@@ -2,7 +2,6 @@
 import { readClusters } from "../cilium/read-clusters.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
-import type { SourcedPeer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import {
   type ExtractedMember,
@@ -14,7 +13,7 @@ import {
   readMember,
   readMembers,
 } from "./member.ts";
-import { checkExtracted } from "./own-certificates.ts";
+import { extractedPeer } from "./own-certificates.ts";
 
 export interface ConnectOptions {
   /** Context of the one that all others are connected with, and with nobody else; else each with each. */
@@ -37,7 +36,7 @@ export function planConnect({ members, unread, repeated }: MeshReading, options:
   if (members.length < 2 && unread.length === 0) {
     throw new UserError("connecting takes two clusters or more", EXIT.refused);
   }
-  const peers = members.flatMap(({ peer, source }): SourcedPeer[] => (peer ? [{ peer, source }] : []));
+  const peers = members.flatMap((member) => extractedPeer(member, options.now));
   const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
   const meets = pairing(options, repeated);
   return {
@@ -49,11 +48,7 @@ export function planConnect({ members, unread, repeated }: MeshReading, options:
         ),
       ),
     ),
-    findings: [
-      ...(options.skipUnreachable ? [] : unread),
-      ...members.flatMap((member) => checkExtracted(member, options.now)),
-      ...clashes(members),
-    ],
+    findings: [...(options.skipUnreachable ? [] : unread), ...clashes(members)],
     left: unread,
     notes: [],
   };

@@ -64,7 +64,7 @@ export function ownOf({ installation, target }: Member): {
  */
 export function peersOf(
   { target }: Pick<Member, "target">,
-  standing = readExistingConfig(target, []),
+  standing = readExistingConfig(target),
 ): { peers: SourcedPeer[]; nodeLocal: string[]; findings: Finding[] } {
   const nodeLocal = [...standing.names].filter((name) => isNodeLocalPeer(standing, name)).sort();
   const peers: SourcedPeer[] = [];

@@ -1,10 +1,9 @@
 /** A cluster's own certificates: until when they are valid, and what to do about those that expire. Pure. */
 import type { X509Certificate } from "node:crypto";
 import type { HeldCertificate } from "../cilium/certificate-sources.ts";
-import { checkPeer } from "../peer/checks/peer.ts";
 import { checkAuthorityExpiry, checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
 import { type Finding, type RemedyTemplate, redact } from "../peer/findings.ts";
-import { APISERVER } from "../peer/peer.ts";
+import { APISERVER, type SourcedPeer } from "../peer/peer.ts";
 import { type RenewalMethod, renewalRemedy } from "../peer/renewal.ts";
 import { shellQuote } from "../util/shell.ts";
 import {
@@ -70,12 +69,11 @@ export function checkOwnCertificates(member: Member, { now, expiresWithin }: Jud
   ];
 }
 
-/** What is wrong with a cluster as the peer that its importers get now; nothing if it cannot be extracted. */
-export function checkExtracted(member: ExtractedMember, now: Date): Finding[] {
+/** A cluster as the peer that its importers get now; none if it cannot be extracted. */
+export function extractedPeer(member: ExtractedMember, now: Date): SourcedPeer[] {
   const { peer, source } = member;
-  if (!peer) return [];
   const remedyFor = (certificate: CertificateFact) => expiryRemedy(certificate, { owner: member, now });
-  return checkPeer({ peer, source }, now, { remedyFor });
+  return peer ? [{ peer, source, remedyFor }] : [];
 }
 
 /** Whose certificate it is, and who has it. */

@@ -90,13 +90,13 @@ const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: 
 
 export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
-  const existing = new Map(members.map((member) => [member, readExistingConfig(member.target, [])]));
+  const existing = new Map(members.map((member) => [member, readExistingConfig(member.target)]));
   const lacked = usersLacked(members);
   const importersOf = (peer: string) =>
     members.filter((one) => existing.get(one)?.names.has(peer)).map(({ source }) => source);
   return members.flatMap((importer) => {
     const own = importer.target.facts.name ?? importer.source;
-    const standing = existing.get(importer) ?? readExistingConfig(importer.target, []);
+    const standing = existing.get(importer) ?? readExistingConfig(importer.target);
     const names = new Set([...byName.keys(), ...standing.names]);
     names.delete(own);
     const judge = judgeOf(importer, standing, byName, importersOf, lacked, options);
@@ -199,7 +199,7 @@ function judgeOf(
           now,
           expiresWithin,
         });
-      findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source }, now, { expiresWithin, remedyFor }));
+      findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source, remedyFor }, now, { expiresWithin }));
     }
     // Of clusters that a context leads to it is reported once, and not by each importer.
     if (stands && !other?.peer) findings.push(...checkLoopbackAddresses(stands.peer, place));

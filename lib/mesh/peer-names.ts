@@ -11,7 +11,7 @@ const MOST_LISTED = 10;
 
 /** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */
 export function peerNames({ target }: Pick<Member, "target">): string[] {
-  return [...readExistingConfig(target, []).names, ...addedUsers(target.users)];
+  return [...readExistingConfig(target).names, ...addedUsers(target.users)];
 }
 
 /**

@@ -2,12 +2,12 @@
 import { describeExternal } from "../cilium/volumes.ts";
 import { existingPeer, isImportedNodeLocal, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
 import { type Finding, finding } from "../peer/findings.ts";
-import type { Peer, SourcedPeer } from "../peer/peer.ts";
+import type { Peer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { haveCertificateInCommon, signedBy } from "../x509/chain.ts";
 import { normalizeCa, PemError } from "../x509/pem.ts";
 import { type ExtractedMember, importTarget, type MeshChange, type MeshReading, ownOf, peersOf } from "./member.ts";
-import { checkExtracted } from "./own-certificates.ts";
+import { extractedPeer } from "./own-certificates.ts";
 import { assertKnownPeers } from "./peer-names.ts";
 
 export interface RotateOptions {
@@ -25,10 +25,10 @@ export interface RotateOptions {
 export function planRotation(rotated: ExtractedMember, importers: MeshReading, options: RotateOptions): MeshChange {
   const cluster = rotated.target.facts.name ?? rotated.source;
   const { configured, kept } = importersOf(cluster, importers);
-  const peers: SourcedPeer[] = rotated.peer ? [{ peer: rotated.peer, source: rotated.source }] : [];
+  const peers = extractedPeer(rotated, options.now);
   return {
     targets: configured.map(({ member }) => importTarget(member, peers)),
-    findings: [...(options.skipUnreachable ? [] : importers.unread), ...checkExtracted(rotated, options.now)],
+    findings: options.skipUnreachable ? [] : importers.unread,
     left: importers.unread,
     notes: [
       ...kept,
@@ -83,7 +83,7 @@ function importersOf(
   const configured: { member: ExtractedMember; peer: Peer }[] = [];
   const kept: string[] = [];
   for (const member of members) {
-    const existing = readExistingConfig(member.target, []);
+    const existing = readExistingConfig(member.target);
     if (isImportedNodeLocal(existing, cluster)) {
       const one = existingPeer(member.target, existing, cluster);
       if ("peer" in one) configured.push({ member, peer: one.peer });

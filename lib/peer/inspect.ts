@@ -4,8 +4,10 @@ import { parseEndpoint } from "../util/address.ts";
 import { type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../x509/names.ts";
 import { keyFits, PemError, readCertificates, readPrivateKey, validity } from "../x509/pem.ts";
-import { checkLoopbackAddresses } from "./checks/endpoint.ts";
+import { checkLoopbackAddresses, checkNodeLocal } from "./checks/endpoint.ts";
 import { checkTogether } from "./checks/mesh.ts";
+import { checkPeer } from "./checks/peer.ts";
+import type { ExpiryOptions } from "./checks/validity.ts";
 import { dedupeFindings, type Finding, type FindingCode, redact, truncateLine } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { isNodeLocal } from "./node-local.ts";
@@ -67,12 +69,18 @@ export interface Inspection {
 /**
  * Judges peers as an import would, without a target.
  *
- * @param found what was found when they were read and checked one by one.
+ * @param found what was found when they were read.
  * @param now the time to judge certificates by.
  */
-export function inspectPeers(peers: readonly SourcedPeer[], found: readonly Finding[], now: Date): Inspection {
+export function inspectPeers(
+  peers: readonly SourcedPeer[],
+  found: readonly Finding[],
+  now: Date,
+  options: Pick<ExpiryOptions, "expiresWithin"> = {},
+): Inspection {
+  const own = peers.flatMap((one) => [...checkNodeLocal(one), ...checkPeer(one, now, options)]);
   const loopback = peers.flatMap(({ peer, source }) => checkLoopbackAddresses(peer, { source, key: peer.name }));
-  const all = dedupeFindings([...found, ...loopback, ...checkTogether(peers)]);
+  const all = dedupeFindings([...found, ...own, ...loopback, ...checkTogether(peers)]);
   const byPeer = new Map<string, Finding[]>();
   const others: Finding[] = [];
   // As findings call them.

@@ -2,6 +2,8 @@
  * What is exchanged. Everything that comes in becomes a {@link Peer}, and everything that goes out is written from one.
  * Pure.
  */
+import type { CertificateFact } from "../x509/expiry.ts";
+import type { RemedyTemplate } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 
 /** A peer and where it came from. */
@@ -10,6 +12,8 @@ export interface SourcedPeer {
   source: string;
   /** How it stood in its file. */
   layout?: Layout | undefined;
+  /** What to do about a certificate of it that expires, if more is known of its cluster than its file says. */
+  remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
 }
 
 /** A name that clients of a peer's etcd resolve to these addresses (`cilium-host-aliases` in a config, Cilium 1.20+). */

@@ -118,7 +118,9 @@ async function probePeer(
     expiresWithin,
     ...(remedyFor && { remedyFor: (certificate) => remedyFor(given, certificate) }),
   };
-  const said = checkPeer({ peer, source }, now, expiry).filter(({ code }) => code !== "endpoint-address");
+  const said = checkPeer({ peer, source, remedyFor: expiry.remedyFor }, now, { expiresWithin }).filter(
+    ({ code }) => code !== "endpoint-address",
+  );
   const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: said };
   const { ca, client } = peer;
   if (client === "importer" || ca === "importer") {

@@ -7,10 +7,12 @@ import { Readable } from "node:stream";
 import { after, test } from "node:test";
 import { stringify } from "yaml";
 import { readPeers } from "../../lib/import/peer-files.ts";
+import { plan } from "../../lib/import/plan/plan.ts";
 import { MAX_FILE_BYTES } from "../../lib/peer/documents.ts";
+import type { Finding } from "../../lib/peer/findings.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { caOf, clientOf, freshClient, NOW } from "../support/material.ts";
-import { configText, peerOf, secretOf } from "../support/targets.ts";
+import { configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "files-test-"));
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -28,7 +30,17 @@ const stdin = (...chunks: (string | Buffer)[]) => Readable.from(chunks) as Async
 const json = (object: unknown) => JSON.stringify(object, null, 2);
 
 async function codes(...paths: string[]): Promise<string[]> {
-  return (await readPeers(paths, NOW)).findings.map(({ code }) => code);
+  return (await readPeers(paths)).findings.map(({ code }) => code);
+}
+
+/** What is wrong with files, and with importing their peers. */
+async function findingsOf(...paths: string[]): Promise<Finding[]> {
+  const { peers, findings } = await readPeers(paths);
+  const planned = plan(targetOf("1.13"), peers, { ...OPTIONS, now: NOW, restarts: "all" });
+  return [
+    ...findings,
+    ...planned.findings.filter(({ code }) => code !== "id-unknown" && code !== "common-not-mounted"),
+  ];
 }
 
 test("files, folders and standard input", async () => {
@@ -41,7 +53,7 @@ test("files, folders and standard input", async () => {
   const one = write("c2.json", json(c2));
   const two = write("c3.yml", stringify(c3));
   const read = async (paths: string[], from = stdin()) => {
-    const { peers, findings } = await readPeers(paths, NOW, { stdin: from });
+    const { peers, findings } = await readPeers(paths, { stdin: from });
     assert.deepEqual(findings, []);
     return peers.map(({ peer, source }) => ({ peer, source }));
   };
@@ -74,7 +86,7 @@ test("a pipe is a file too", async () => {
   const fifo = join(dir, "fifo");
   execFileSync("mkfifo", [fifo]);
   const writing = import("node:fs/promises").then(({ writeFile }) => writeFile(fifo, json(c2)));
-  const { peers, findings } = await readPeers([fifo], NOW);
+  const { peers, findings } = await readPeers([fifo]);
   await writing;
   assert.deepEqual([peers.length, findings.length], [1, 0]);
 });
@@ -97,7 +109,7 @@ test("what cannot be read is said of each, and the rest is read", async () => {
     [write("binary.json", Buffer.from(json(c2), "utf16le")), /no text in UTF-8/],
     [write("half.json", json(c2).slice(0, 99)), /neither JSON nor YAML/],
   ];
-  const { peers, findings } = await readPeers([...table.map(([path]) => path), good], NOW);
+  const { peers, findings } = await readPeers([...table.map(([path]) => path), good]);
   assert.deepEqual(
     peers.map(({ source }) => source),
     [good],
@@ -113,7 +125,7 @@ test("what cannot be read is said of each, and the rest is read", async () => {
 test("a file that may not be read", async () => {
   const path = write("closed.json", json(c2));
   chmodSync(path, 0);
-  const { findings } = await readPeers([path], NOW);
+  const { findings } = await readPeers([path]);
   const root = process.getuid?.() === 0;
   assert.deepEqual(
     findings.map(({ message }) => message),
@@ -129,12 +141,12 @@ test("standard input that is too long is not kept", async () => {
       yield Buffer.alloc(8 * 1_048_576, 32);
     }
   }
-  const { findings } = await readPeers(["-"], NOW, { stdin: endless() });
+  const { findings } = await readPeers(["-"], { stdin: endless() });
   assert.match(findings[0]?.message ?? "", /more than 64 MiB/);
   assert.equal(chunks, 9);
 });
 
-test("the checks at the door, all at once, each with file and key", async () => {
+test("what is wrong with files and with their peers, all at once, each with file and key", async () => {
   const expired = { notBefore: new Date(NOW.getTime() - 9e8), notAfter: new Date(NOW.getTime() - 5e8) };
   const bad = write(
     "bad.json",
@@ -154,7 +166,7 @@ test("the checks at the door, all at once, each with file and key", async () => 
   );
   const cm = write("cm.yaml", "apiVersion: v1\nkind: ConfigMap\n");
   const cut = write("cut.json", json({ ...c3, data: { ...c3.data, "c3.crt": `${c3.data?.["c3.crt"]}=` } }));
-  const { findings } = await readPeers([bad, cache, cm, cut], NOW);
+  const findings = await findingsOf(bad, cache, cm, cut);
   assert.deepEqual(
     new Set(findings.map(({ source, key, code }) => `${source.slice(dir.length + 1)} ${key} ${code}`)),
     new Set([
@@ -178,7 +190,7 @@ test("a peer that only a node can reach is refused as a file, with the flag for 
   ];
   for (const [url, remedy] of cases) {
     const path = write("submariner.json", json(secretOf({ submariner: configText(url, files) })));
-    const { findings } = await readPeers([path], NOW);
+    const findings = await findingsOf(path);
     assert.deepEqual(
       findings.map(({ key, code, severity }) => [key, code, severity]),
       [["submariner", "endpoint-node-local", "error"]],
@@ -194,10 +206,10 @@ test("510 peers in one YAML List, and as many findings as there are, are no stra
     writePeerFile(peerOf(`c${i + 2}`, i + 2, { ca: { pem: ca.cert } }).peer),
   );
   const all = write("all.yaml", stringify({ apiVersion: "v1", kind: "List", items }));
-  assert.equal((await readPeers([all], NOW)).peers.length, 510);
+  assert.equal((await readPeers([all])).peers.length, 510);
   const data = Object.fromEntries(Array.from({ length: 9_000 }, (_, i) => [`k${i}`, "%"]));
   const many = Array.from({ length: 20 }, (_, i) => write(`many${i}.json`, json({ ...c2, data })));
-  assert.equal((await readPeers(many, NOW)).findings.length, 180_000);
+  assert.equal((await readPeers(many)).findings.length, 180_000);
 });
 
 test("the same peer twice counts once; of two that differ it is said", async () => {
@@ -213,7 +225,7 @@ test("the same peer twice counts once; of two that differ it is said", async () 
     [one, poor],
     [poor, one],
   ]) {
-    const { peers, findings } = await readPeers(paths, NOW);
+    const { peers, findings } = await readPeers(paths);
     assert.deepEqual(findings, []);
     assert.deepEqual(
       peers,
@@ -222,7 +234,7 @@ test("the same peer twice counts once; of two that differ it is said", async () 
     );
   }
   for (const other of [renewed, otherId]) {
-    const { findings } = await readPeers([one, other], NOW);
+    const { findings } = await readPeers([one, other]);
     assert.deepEqual(
       findings.map(({ code, source, key }) => [code, source, key]),
       [["name-twice", other, "c2"]],

@@ -577,9 +577,13 @@ function ofChartSize(i: number): Partial<Peer> {
   return { ca: { pem: withSerial(ca.cert, i) }, client: { cert: withSerial(ca.cert, 1000 + i), key: ca.key } };
 }
 
+/** Certificates that were made by another serial number alone have a void signature; here only bytes count. */
+const VOID = "certificate-not-signed";
+const errorsBesides = (planned: Plan) => errors(planned).filter((code) => code !== VOID);
+
 test("254 RSA peers with CAs of their own are refused with the bytes, before anything is written", () => {
   const planned = run(large(), rsaPeers(254, ofChartSize));
-  const [one, ...others] = planned.findings;
+  const [one, ...others] = planned.findings.filter(({ code }) => code !== VOID);
   assert.deepEqual(
     [one?.code, one?.severity, one?.source, one?.key, others.length],
     ["secret-too-large", "error", "own", AGENTS_SECRET, 0],
@@ -600,8 +604,8 @@ test("254 RSA peers with CAs of their own are refused with the bytes, before any
 
 test("up to 335 RSA peers of one CA fit with keys of their own, and 510 in the common form or with ECDSA", () => {
   const client = (i: number) => ({ client: { cert: withSerial(rsaCaOf("rsa").cert, i), key: rsaCaOf("rsa").key } });
-  assert.deepEqual(errors(run(large(), rsaPeers(300, client), { tls: "peer" })), []);
-  assert.deepEqual(errors(run(large(), rsaPeers(400, client), { tls: "peer" })), ["secret-too-large"]);
+  assert.deepEqual(errorsBesides(run(large(), rsaPeers(300, client), { tls: "peer" })), []);
+  assert.deepEqual(errorsBesides(run(large(), rsaPeers(400, client), { tls: "peer" })), ["secret-too-large"]);
   const common = run(
     large(),
     Array.from({ length: 510 }, (_, i) => {
@@ -609,7 +613,7 @@ test("up to 335 RSA peers of one CA fit with keys of their own, and 510 in the c
       return { peer: { ...peer, facts: { id: i + 2, maxConnectedClusters: 511 } }, source };
     }),
   );
-  assert.deepEqual(errors(common), []);
+  assert.deepEqual(errorsBesides(common), []);
   assert.equal(common.outcomes.size, 510);
   const ecdsa = Array.from({ length: 510 }, (_, i) => {
     const ca = withSerial(caOf("own").cert, i);
@@ -619,7 +623,7 @@ test("up to 335 RSA peers of one CA fit with keys of their own, and 510 in the c
       facts: { id: i + 2, maxConnectedClusters: 511 },
     });
   });
-  assert.deepEqual(errors(run(large("1.13"), ecdsa)), []);
+  assert.deepEqual(errorsBesides(run(large("1.13"), ecdsa)), []);
 });
 
 test("a Secret may be as large as the limit, not a byte larger, with what stands there", () => {

@@ -9,7 +9,6 @@ import { after, test } from "node:test";
 import { readPeers } from "../../lib/import/peer-files.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { CALL, FORMS, type Form, good, json, packets, sopsSecret, TOKEN } from "../support/foreign-files.ts";
-import { NOW } from "../support/material.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "foreign files-"));
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -45,7 +44,7 @@ function check(findings: Finding[], { title, code, message, remedy }: Form, sour
 for (const one of FORMS) {
   test(`${one.title}: one finding, and a command`, async () => {
     const path = write(one);
-    const { peers, findings } = await readPeers([path], NOW, { call: CALL });
+    const { peers, findings } = await readPeers([path], { call: CALL });
     assert.deepEqual(peers, []);
     check(findings, one, path, `'${path}'`);
     // The folder's name has a space in it.
@@ -55,7 +54,7 @@ for (const one of FORMS) {
 
 test("from standard input the file is a placeholder, and sops is told the format", async () => {
   for (const one of FORMS) {
-    const { findings } = await readPeers(["-"], NOW, { stdin: Readable.from([Buffer.from(one.content)]), call: CALL });
+    const { findings } = await readPeers(["-"], { stdin: Readable.from([Buffer.from(one.content)]), call: CALL });
     const sops = one.remedy.startsWith("sops ");
     const remedy = findings[0]?.remedy ?? "";
     if (sops)
@@ -81,7 +80,7 @@ test("a good file, a Secret with a field sops of its own, and what resembles oth
     [Buffer.from("Ãa: 1\n"), ["not-a-secret"]],
   ];
   for (const [content, codes] of table) {
-    const { findings } = await readPeers([write({ name: "like.json", content })], NOW);
+    const { findings } = await readPeers([write({ name: "like.json", content })]);
     assert.deepEqual(
       findings.map(({ code }) => code),
       codes,
@@ -94,7 +93,7 @@ test("names that a shell or a terminal would trip over are quoted", async () => 
   const names = ["it's.json", "$(x).json", "a;b.json", "tab\there.json", "line\nbreak.json", "é.json", "‮.json"];
   for (const name of names) {
     const path = write({ name, content: json(sopsSecret) });
-    const [one] = (await readPeers([path], NOW)).findings;
+    const [one] = (await readPeers([path])).findings;
     const ran = spawnSync("bash", ["-c", `sops() { printf '%s\\0' "$@"; }; import-secrets() { cat; }; ${one?.remedy}`]);
     assert.deepEqual(ran.stdout.toString().split("\0").slice(0, -1), ["decrypt", path], one?.remedy);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -102,5 +101,5 @@ test("names that a shell or a terminal would trip over are quoted", async () => 
   }
   const deep = Array.from({ length: 12 }, () => "Abcdefghijklmnopqrstuvwxyz0123456789").join("");
   const path = write({ name: `${deep.slice(0, 200)}.json`, content: json(sopsSecret) });
-  assert.equal((await readPeers([path], NOW)).findings[0]?.remedy, `sops decrypt '${path}' | import-secrets -`);
+  assert.equal((await readPeers([path])).findings[0]?.remedy, `sops decrypt '${path}' | import-secrets -`);
 });

@@ -19,7 +19,7 @@ export async function leaveBehind(
   files: readonly string[],
   others: Readonly<Record<string, string>> = {},
 ): Promise<Record<string, string[]>> {
-  const { peers } = await readPeers(files, new Date());
+  const { peers } = await readPeers(files);
   const data: Record<string, string> = { ...others };
   const hosts: Record<string, string[]> = {};
   for (const { peer } of peers.filter(({ peer }) => peer.name !== own)) {

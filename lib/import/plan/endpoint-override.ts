@@ -99,7 +99,7 @@ export function applyOverride(
   const lacking = endpointHostnames(endpoints).filter((host) => !known.has(host));
   const more = from ? [] : standingAliases(peer, target, config?.hostAliases ?? [], lacking);
   return {
-    peer: { ...peer, endpoints, hostAliases: [...hostAliases, ...more] },
+    peer: from || more.length > 0 ? { ...peer, endpoints, hostAliases: [...hostAliases, ...more] } : peer,
     said,
     given: said === undefined && (stated || keeps),
     keeps,

@@ -23,13 +23,15 @@ export interface ExistingConfig {
   /** Names of such peers in {@link kvstoremesh}, where nothing can reach them. */
   misplaced: Set<string>;
   records: Map<string, PeerRecord>;
+  /** What keeps one of them from being read. */
+  findings: Finding[];
 }
 
-export function readExistingConfig(target: Target, findings: Finding[]): ExistingConfig {
+/** Reads the two config Secrets of a target. */
+export function readExistingConfig(target: Target): ExistingConfig {
   const { facts } = target;
-  const agents = readConfigSecret(target.agentsSecret, target, findings);
-  // What nobody reads is not worth a finding.
-  const kvstoremesh = readConfigSecret(target.kvstoremeshSecret, target, facts.kvstoreMesh ? findings : []);
+  const agents = readConfigSecret(target.agentsSecret, target);
+  const kvstoremesh = readConfigSecret(target.kvstoremeshSecret, target);
   const remote = facts.kvstoreMesh ? kvstoremesh : agents;
   const names = new Set([...remote.entries.keys(), ...agents.entries.keys()]);
   names.delete(facts.name ?? "");
@@ -40,7 +42,9 @@ export function readExistingConfig(target: Target, findings: Finding[]): Existin
     if (record) records.set(name, record);
   }
   const misplaced = nodeLocalNames(kvstoremesh, facts.name);
-  return { agents, kvstoremesh, remote, names, nodeLocal, misplaced, records };
+  // What nobody reads is not worth a finding.
+  const findings = [...agents.findings, ...(facts.kvstoreMesh ? kvstoremesh.findings : [])];
+  return { agents, kvstoremesh, remote, names, nodeLocal, misplaced, records, findings };
 }
 
 function nodeLocalNames({ entries }: ConfigSecret, own: string | undefined): Set<string> {

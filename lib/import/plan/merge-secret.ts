@@ -32,8 +32,8 @@ export interface MergeOptions {
   drop?: ReadonlySet<string>;
   /** Names of configs that nothing reads, and that go with a later change: what only they name may be written already. */
   leaving?: readonly string[];
-  /** Lay out in our form what says the same in another one too. */
-  anew?: boolean;
+  /** Write in our form what is up to date in another one too. */
+  rewrite?: boolean;
 }
 
 /**
@@ -44,7 +44,7 @@ export interface MergeOptions {
 export function mergeEntries(
   standing: SecretFiles,
   wanted: readonly SecretEntry[],
-  { drop = new Set(), leaving: later = [], anew = false }: MergeOptions = {},
+  { drop = new Set(), leaving: later = [], rewrite = false }: MergeOptions = {},
 ): Merged {
   if (wanted.length === 0 && drop.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(standing) };
@@ -64,7 +64,7 @@ export function mergeEntries(
   }
   const claimed = new Set<string>();
   /** The configs that leave the keys that they name. */
-  const leaving = new Set([...drop, ...later, ...(anew ? wanted.map(({ name }) => name) : [])]);
+  const leaving = new Set([...drop, ...later, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
   for (const name of drop) {
     const old = before.get(name);
     if (!old) continue;
@@ -81,7 +81,7 @@ export function mergeEntries(
       (users.get(key) ?? []).every((name) => name === entry.name || leaving.has(name)) &&
       (!before.has(key) || drop.has(key)) &&
       !claimed.has(key);
-    const stays = old && (!anew || sameNames(old, entry)) && isUpToDate(old, entry, standing);
+    const stays = old && (!rewrite || sameNames(old, entry)) && isUpToDate(old, entry, standing);
     const inPlace = stays ? inPlaceWrites(old, entry) : undefined;
     const writes = inPlace?.every(([key, content]) => mayWrite(key) || sameFile(files.get(key), content))
       ? inPlace

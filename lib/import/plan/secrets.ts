@@ -17,6 +17,8 @@ export const MAX_ANNOTATIONS = 262_144;
 
 /** A config Secret as it stands, read. */
 export interface ConfigSecret {
+  /** What keeps it, or an entry of it, from being read. */
+  findings: Finding[];
   secret: V1Secret | undefined;
   files: Map<string, Buffer>;
   entries: Map<string, Entry>;
@@ -25,15 +27,11 @@ export interface ConfigSecret {
 }
 
 /** Reads a config Secret; one that is not there is empty. */
-export function readConfigSecret(
-  secret: V1Secret | undefined,
-  { source }: Pick<Target, "source">,
-  findings: Finding[],
-): ConfigSecret {
+export function readConfigSecret(secret: V1Secret | undefined, { source }: Pick<Target, "source">): ConfigSecret {
   const decoded = secret ? decodeFiles(secret, { source }) : { files: new Map<string, Buffer>(), findings: [] };
-  findings.push(...decoded.findings);
   const annotations = secret?.metadata?.annotations ?? {};
   return {
+    findings: decoded.findings,
     secret,
     files: decoded.files,
     entries: new Map(readEntries(decoded.files, annotations, source).map((entry) => [entry.name, entry])),

@@ -1,0 +1,164 @@
+/** What becomes of each peer of an import: of the files, and of those that exist in the target. Pure. */
+import { recordedFacts } from "../../peer/annotations.ts";
+import { type Finding, finding } from "../../peer/findings.ts";
+import type { SourcedPeer } from "../../peer/peer.ts";
+import type { EndpointOverride } from "./endpoint-override.ts";
+import {
+  type ExistingConfig,
+  importFileRemedy,
+  isImportedNodeLocal,
+  isNodeLocalPeer,
+  reconcileExisting,
+  unsupportedFields,
+} from "./existing.ts";
+import type { Target } from "./target.ts";
+
+/** Which peers are to be imported, removed and written again. */
+export interface RoleOptions {
+  /** The peers are the whole truth: what else exists is removed. */
+  prune?: boolean;
+  /** Peers that are removed, by name; unlike with `prune` they may be all. */
+  drop?: ReadonlySet<string>;
+  /** What exists is written again, in the form for the version that runs now. */
+  migrate?: boolean;
+  /** What `--endpoint` says of peers, by name; null takes back what it said before. */
+  endpoints?: ReadonlyMap<string, EndpointOverride | null>;
+  /** The time to judge the certificates of existing peers by. */
+  now: Date;
+}
+
+/** The peers of an import, by what becomes of them. */
+export interface PeerRoles {
+  /** Whether the target's own file was among the peers. It is skipped. */
+  skippedSelf: boolean;
+  /** Those of the files that are written, with what an earlier file told and theirs does not. */
+  imported: SourcedPeer[];
+  /** Names in the files of peers that only a node can reach, and that another tool wrote: they stay as they are. */
+  kept: string[];
+  /** Names of peers that are removed. */
+  removed: Set<string>;
+  /** Names of existing peers that are neither in the files nor removed, sorted. */
+  staying: string[];
+  /** Of these, the ones to be written again. */
+  rewritten: SourcedPeer[];
+  findings: Finding[];
+}
+
+export function assignRoles(
+  target: Target,
+  existing: ExistingConfig,
+  candidates: readonly SourcedPeer[],
+  options: RoleOptions,
+): PeerRoles {
+  const { skippedSelf, peers, findings } = withoutSelf(target, candidates);
+  const inFiles = new Set(peers.map(({ peer }) => peer.name));
+  const isKept = (name: string) => isOfOtherTool(existing, name) && !options.endpoints?.has(name);
+  const removed = new Set(
+    [...existing.agents.entries.keys(), ...existing.kvstoremesh.entries.keys()]
+      .filter((name) => !inFiles.has(name) && isRemoved(existing, name, options))
+      .sort(),
+  );
+  if (options.prune && inFiles.size === 0) {
+    const message = "no file is that of a peer, so pruning would drop everything";
+    const remedy = "name the files of the peers to keep";
+    findings.push(finding("prune-everything", { source: target.source }, message, remedy));
+  }
+  const staying = [...existing.names].filter((name) => !inFiles.has(name) && !removed.has(name)).sort();
+  const rewriting = peersToRewrite(target, existing, staying, options);
+  return {
+    skippedSelf,
+    imported: peers.filter(({ peer }) => !isKept(peer.name)).map((one) => withRecordedFacts(one, existing)),
+    kept: [...inFiles].filter(isKept),
+    removed,
+    staying,
+    rewritten: rewriting.peers,
+    findings: [...findings, ...checkOverrides(target, inFiles, staying, options), ...rewriting.findings],
+  };
+}
+
+/** Whether a peer is one that only a node can reach, and was not imported so: nothing of it is changed. */
+export function isOfOtherTool(existing: ExistingConfig, name: string): boolean {
+  return isNodeLocalPeer(existing, name) && !isImportedNodeLocal(existing, name);
+}
+
+/** Whether a peer is removed that is not among the files, also if only its copy is left. */
+export function isRemoved(existing: ExistingConfig, name: string, { prune, drop }: RoleOptions): boolean {
+  const isPruned = prune === true && !(existing.names.has(name) && isNodeLocalPeer(existing, name));
+  return isPruned || drop?.has(name) === true;
+}
+
+/** The target's own file among the peers is skipped; only one of name and id equal is an error. */
+function withoutSelf(
+  { facts, source }: Target,
+  candidates: readonly SourcedPeer[],
+): { skippedSelf: boolean; peers: SourcedPeer[]; findings: Finding[] } {
+  const own = candidates.filter(({ peer }) => peer.name === facts.name);
+  const others = own.filter(
+    ({ peer: { facts: theirs } }) => theirs.id !== undefined && facts.id !== undefined && theirs.id !== facts.id,
+  );
+  return {
+    skippedSelf: own.length > others.length,
+    peers: candidates.filter((one) => !own.includes(one)),
+    findings: others.map((one) => {
+      const { name, facts: theirs } = one.peer;
+      const message = `${name} with id ${theirs.id} has the name of target ${source}, whose id is ${facts.id}`;
+      const place = { source: one.source, key: name };
+      return finding("name-of-target", place, message, "clusters of a mesh have distinct names");
+    }),
+  };
+}
+
+/** A peer with the facts that its file does not tell, and an earlier one told. */
+function withRecordedFacts(one: SourcedPeer, { records }: ExistingConfig): SourcedPeer {
+  const { peer } = one;
+  const recorded = recordedFacts(records.get(peer.name));
+  const isKnown = Object.keys(recorded).every((fact) => fact in peer.facts);
+  return isKnown ? one : { ...one, peer: { ...peer, facts: { ...recorded, ...peer.facts } } };
+}
+
+/** What `--endpoint` names that it cannot change. */
+function checkOverrides(
+  { source, facts }: Target,
+  inFiles: ReadonlySet<string>,
+  staying: readonly string[],
+  { endpoints = new Map() }: RoleOptions,
+): Finding[] {
+  return [...endpoints].flatMap(([name, given]) => {
+    if (name === facts.name || inFiles.has(name)) return [];
+    const place = { source, key: name };
+    if (!staying.includes(name)) {
+      const message = `--endpoint names ${name}, which is not among the peers`;
+      return [finding("endpoint-for-nobody", place, message, "import its file with it")];
+    }
+    if (given !== null) return [];
+    const message = `only the file of ${name} tells its own endpoint`;
+    return [finding("endpoint-needs-file", place, message, "import it with it")];
+  });
+}
+
+/** The existing peers that are to be written again: all for a migration, else those that `--endpoint` names. */
+function peersToRewrite(
+  target: Target,
+  existing: ExistingConfig,
+  staying: readonly string[],
+  { migrate = false, endpoints = new Map(), now }: RoleOptions,
+): { peers: SourcedPeer[]; findings: Finding[] } {
+  const results = staying.flatMap((name): (SourcedPeer | Finding)[] => {
+    const given = endpoints.get(name);
+    if ((!migrate || existing.nodeLocal.has(name)) && !given) return [];
+    const fields = unsupportedFields(existing, name);
+    if (fields.length === 0) return [reconcileExisting(target, existing, name, now)];
+    const some = fields.slice(0, 5).join(", ");
+    const place = { source: target.source, key: name };
+    const message = `the config of ${name} has ${some}, which this program does not write, so it stays as it is`;
+    return [
+      given
+        ? finding("endpoint-needs-file", place, message, importFileRemedy(name))
+        : finding("config-fields-ignored", place, message, importFileRemedy(name), { data: { fields: some } }),
+    ];
+  });
+  return {
+    peers: results.filter((one) => "peer" in one),
+    findings: results.filter((one) => "code" in one),
+  };
+}
