@@ -46,7 +46,7 @@ node_modules/.installed: package.json package-lock.json
 
 build: dist/extract-secret.js ## build the programs into dist/
 
-dist/extract-secret.js: node_modules/.installed build.mjs package.json $(shell find lib scripts -type f)
+dist/extract-secret.js: node_modules/.installed build.mjs package.json $(shell find build lib scripts -type f)
 	@node build.mjs
 
 demo: build ## connect three embedded clusters, end to end

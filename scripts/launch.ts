@@ -2,6 +2,7 @@
 
 import { escapeControlChars } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
+import { enableCompileCache } from "./cli/compile-cache.ts";
 import { complete } from "./cli/complete.ts";
 import { HELP_WIDTH } from "./cli/option.ts";
 import { readPrerendered } from "./cli/prerendered.ts";
@@ -18,7 +19,10 @@ export async function launch(program: string, name: string, argv: string[]): Pro
   if (first === COMPLETE) await printAndExit(() => completionOf(name, words));
   else if (isHelp(first) && words.length === 0) await printAndExit(() => helpOf(program, name));
   else if (first === "--version" && words.length === 0) await printAndExit(version);
-  else await (await load(name)).main(program, argv);
+  else {
+    enableCompileCache(process.env);
+    await (await load(name)).main(program, argv);
+  }
 }
 
 export function isHelp(word: string | undefined): boolean {

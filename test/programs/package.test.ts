@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import module from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -124,7 +125,7 @@ describe("the package, installed globally", () => {
     for (const path of caches) {
       const cachedData = await readFile(join(installed, path));
       const code = await readFile(join(installed, path.replace(/\.cache$/, "")), "latin1");
-      assert.equal(new Script(code, { cachedData }).cachedDataRejected, false, path);
+      assert.equal(new Script(module.wrap(code.replace("#!", "//")), { cachedData }).cachedDataRejected, false, path);
       for (const foreign of [process.cwd(), tmpdir(), "MIGHAgEA", "LS0tLS1CRUdJTiBQ"]) {
         assert.ok(!cachedData.includes(foreign), `${foreign} in ${path}`);
       }

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
+
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import { parse } from "yaml";
 import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
@@ -286,6 +288,22 @@ describe("the built programs", () => {
       assert.match(help.stdout, /Examples:/);
       assert.equal((await run(program, ["--version"])).stdout, `${version}\n`);
     }
+  });
+
+  test("what V8 compiled is kept in the user's cache folder if Node can do that, and it is not fatal if it cannot be", async () => {
+    const caches = join(dir, "caches");
+    const has = await promisify(execFile)(node, ["-p", "'enableCompileCache' in require('node:module')"]);
+    const inspect = (folder: string, env: NodeJS.ProcessEnv = {}) =>
+      run("clustermesh-secrets", ["inspect", join(dir, "cluster2.json")], { env: { XDG_CACHE_HOME: folder, ...env } });
+    const first = await inspect(caches);
+    assert.equal(existsSync(join(caches, "clustermesh-secrets", "compile-cache")), has.stdout.trim() === "true");
+    for (const [folder, env] of [
+      [join(caches, "off"), { NODE_DISABLE_COMPILE_CACHE: "1" }],
+      ["/dev/null", {}],
+    ] as const) {
+      assert.deepEqual(await inspect(folder, env), first);
+    }
+    assert.equal(existsSync(join(caches, "off")), false);
   });
 
   test("the demo runs to its end", async () => {
