@@ -103,7 +103,7 @@ describe("the layers", () => {
     assert.deepEqual([...new Set(outside.map(({ from }) => from))].sort(), ["scripts/demo.ts", "scripts/sandbox.ts"]);
     const needs = all.filter(({ from, to }) => from.startsWith("lib/sandbox/") && layerOf(to) !== undefined);
     const layers = new Set(needs.map(({ to }) => layerOf(to)));
-    assert.deepEqual([...layers].sort(), ["lib/peer", "lib/probe"]);
+    assert.deepEqual([...layers].sort(), ["lib/peer", "lib/probe", "lib/util"]);
     const probe = needs.filter(({ to }) => to.startsWith("lib/probe/")).map(({ to }) => to);
     assert.deepEqual(probe, ["lib/probe/etcd-api.ts"], "of the probe only how etcd's messages are written");
   });

@@ -1,17 +1,18 @@
 /** The patches of a Kubernetes API: the two that are standards, and a part of its own. None changes what it is given. */
-import { isDeepStrictEqual } from "node:util";
+import jsonpatch, { type Operation } from "fast-json-patch";
+import { isFields } from "../util/fields.ts";
 
 type Json = unknown;
 
 /** JSON Merge Patch, RFC 7386. */
 export function mergePatch(target: Json, patch: Json): Json {
-  if (!isObject(patch)) return patch;
-  const result: Record<string, Json> = isObject(target) ? { ...target } : {};
+  if (!isFields(patch)) return patch;
+  const merged = new Map(isFields(target) ? Object.entries(target) : []);
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else set(result, key, mergePatch(own(result, key), value));
+    if (value === null) merged.delete(key);
+    else merged.set(key, mergePatch(merged.get(key), value));
   }
-  return result;
+  return Object.fromEntries(merged);
 }
 
 /** A patch that a real API server can apply and the sandbox cannot. */
@@ -29,7 +30,7 @@ export function strategicMergePatch(target: Json, patch: Json): Json {
 
 function refuseStrategies(patch: Json): void {
   if (Array.isArray(patch)) throw new UnsupportedPatch("lists in strategic merge patches");
-  if (!isObject(patch)) return;
+  if (!isFields(patch)) return;
   for (const [key, value] of Object.entries(patch)) {
     if (key.startsWith("$")) throw new UnsupportedPatch("directives in strategic merge patches");
     refuseStrategies(value);
@@ -47,101 +48,28 @@ export class PatchError extends Error {}
  * @throws TypeError where the patch itself is malformed
  */
 export function jsonPatch(target: Json, patch: Json): Json {
-  if (!Array.isArray(patch)) throw new TypeError("a JSON patch is a list of operations");
-  return patch.reduce((document: Json, operation) => apply(document, operation), structuredClone(target));
-}
-
-function apply(document: Json, operation: Json): Json {
-  if (!isObject(operation)) throw new TypeError("an operation is an object");
-  const path = pointer(operation.path);
-  const value = () => {
-    if (!("value" in operation)) throw new PatchError(`no value at ${operation.path}`);
-    return structuredClone(operation.value);
-  };
-  switch (operation.op) {
-    case "add":
-      return add(document, path, value());
-    case "remove":
-      return remove(document, path);
-    case "replace":
-      if (path.length === 0) return value();
-      return add(exists(document, path) ? remove(document, path) : document, path, value());
-    case "copy":
-      return add(document, path, structuredClone(read(document, pointer(operation.from))));
-    case "move": {
-      const from = pointer(operation.from);
-      const moved = read(document, from);
-      return add(remove(document, from), path, moved);
-    }
-    case "test":
-      if (!isDeepStrictEqual(exists(document, path) ? read(document, path) : null, value())) {
-        throw new PatchError(`test of ${operation.path} failed`);
-      }
-      return document;
-    default:
-      throw new PatchError(`unknown operation ${String(operation.op)}`);
+  if (!Array.isArray(patch) || !patch.every(isFields)) throw new TypeError("a JSON patch is a list of operations");
+  try {
+    return (structuredClone(patch) as unknown as Operation[]).reduce<Json>(
+      (document, operation) => jsonpatch.applyOperation(document, adapt(document, operation), true).newDocument,
+      structuredClone(target),
+    );
+  } catch (error) {
+    throw new PatchError((error as Error).message);
   }
 }
 
-function pointer(text: Json): string[] {
-  if (typeof text !== "string" || (text !== "" && !text.startsWith("/")))
-    throw new PatchError(`no path: ${String(text)}`);
-  return text
-    .split("/")
-    .slice(1)
-    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
-}
-
-function read(document: Json, path: string[]): Json {
-  return path.reduce((value: Json, key) => {
-    const next = Array.isArray(value) ? value[index(key, value.length - 1)] : own(value, key);
-    if (next === undefined) throw new PatchError(`nothing at ${path.join("/")}`);
-    return next;
-  }, document);
-}
-
-/** Whether a key is there; its parent has to be, and an index of a list. */
-function exists(document: Json, path: string[]): boolean {
-  const key = path.at(-1);
-  const parent = read(document, path.slice(0, -1));
-  return key === undefined || !isObject(parent) || own(parent, key) !== undefined;
-}
-
-function add(document: Json, path: string[], value: Json): Json {
-  const key = path.at(-1);
-  if (key === undefined) return value;
-  const parent = read(document, path.slice(0, -1));
-  if (Array.isArray(parent)) parent.splice(key === "-" ? parent.length : index(key, parent.length), 0, value);
-  else if (isObject(parent)) set(parent, key, value);
-  else throw new PatchError(`no object or list at ${path.join("/")}`);
-  return document;
-}
-
-function remove(document: Json, path: string[]): Json {
-  const key = path.at(-1);
-  if (key === undefined) throw new PatchError("the whole document cannot be removed");
-  read(document, path);
-  const parent = read(document, path.slice(0, -1));
-  if (Array.isArray(parent)) parent.splice(index(key, parent.length - 1), 1);
-  else delete (parent as Record<string, Json>)[key];
-  return document;
-}
-
-function index(key: string, last: number): number {
-  const number = /^(0|[1-9]\d*)$/.test(key) ? Number(key) : -1;
-  if (number < 0 || number > last) throw new PatchError(`no index ${key}`);
-  return number;
-}
-
-function isObject(value: Json): value is Record<string, Json> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function own(value: Json, key: string): Json {
-  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
-}
-
-/** Also for the key `__proto__`, which JSON may hold. */
-function set(object: Record<string, Json>, key: string, value: Json): void {
-  Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
+/** An operation for the library, which takes no liberties, but an index with zeros in front and a document taken away. */
+function adapt(document: Json, operation: Operation): Operation {
+  const { op, path } = operation;
+  if (path === "") {
+    if (op === "remove") throw new Error("the whole document cannot be removed");
+    return operation;
+  }
+  const parent = jsonpatch.getValueByPointer(document, path.slice(0, path.lastIndexOf("/")));
+  if (Array.isArray(parent) && /\/0\d+$/.test(path)) throw new Error(`no index at ${path}`);
+  const free = isFields(parent) && jsonpatch.getValueByPointer(document, path) === undefined;
+  if (free && op === "replace") return { ...operation, op: "add" };
+  if (free && op === "test" && operation.value === null) return { op, path: "", value: document };
+  return operation;
 }

@@ -3,6 +3,7 @@
  * Messages and numbers of fields are those of Kubernetes' public `generated.proto` files.
  */
 import protobuf from "protobufjs/light.js";
+import { isFields } from "../util/fields.ts";
 
 /** What a body begins with. */
 const MAGIC = Buffer.from("k8s\0");
@@ -135,10 +136,6 @@ function decoded(type: string, bytes: Buffer): protobuf.Message {
 function withoutEmpty(object: Record<string, unknown>): Record<string, unknown> {
   const entries = Object.entries(object).filter(([, value]) => value !== "");
   return Object.fromEntries(
-    entries.map(([key, value]) => [key, isPlain(value) && !FREE_MAPS.includes(key) ? withoutEmpty(value) : value]),
+    entries.map(([key, value]) => [key, isFields(value) && !FREE_MAPS.includes(key) ? withoutEmpty(value) : value]),
   );
-}
-
-function isPlain(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -6,6 +6,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { createSecureServer } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { isFields } from "../util/fields.ts";
 import { discovery } from "./discovery.ts";
 import type { KubernetesObject } from "./object.ts";
 import { jsonPatch, mergePatch, PatchError, strategicMergePatch, UnsupportedPatch } from "./patch.ts";
@@ -496,7 +497,7 @@ function fieldCheck(resource: Resource, options: string, query: URLSearchParams)
 
 function patched(current: KubernetesObject, type: string, patch: unknown): unknown {
   const apply = type === STRATEGIC ? strategicMergePatch : type === MERGE ? mergePatch : jsonPatch;
-  if (apply === jsonPatch ? !Array.isArray(patch) : !isObject(patch)) throw badRequest("error decoding patch");
+  if (apply === jsonPatch ? !Array.isArray(patch) : !isFields(patch)) throw badRequest("error decoding patch");
   try {
     return apply(current, patch);
   } catch (error) {
@@ -513,8 +514,4 @@ function decodePatched(resource: Resource, result: unknown): KubernetesObject {
     if (error instanceof DecodeError) throw invalidPatch(result, error.message);
     throw error;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,6 @@
 /** What an API server checks of an object before it stores it, as far as ConfigMaps, Secrets and metadata go. */
 import { isDeepStrictEqual } from "node:util";
+import { isFields } from "../util/fields.ts";
 import type { KubernetesObject } from "./object.ts";
 import { apiVersion, type Resource } from "./resources.ts";
 import { type Cause, invalid } from "./status.ts";
@@ -66,7 +67,7 @@ export function unknownFields(resource: Resource, body: unknown): string[] | und
   if (!shape) return undefined;
   const unknown: string[] = [];
   const look = (value: unknown, known: Shape, prefix: string) => {
-    if (!isObject(value)) return;
+    if (!isFields(value)) return;
     for (const [key, inner] of Object.entries(value)) {
       const next = Object.hasOwn(known, key) ? known[key] : undefined;
       if (next === undefined) unknown.push(prefix + key);
@@ -87,12 +88,12 @@ export class DecodeError extends Error {}
  * @throws DecodeError where it is an object of another kind, a field is of the wrong type, or base64 isn't any
  */
 export function decode(resource: Resource, body: unknown): KubernetesObject {
-  if (!isObject(body)) throw new DecodeError("json: cannot unmarshal a value that is no object");
+  if (!isFields(body)) throw new DecodeError("json: cannot unmarshal a value that is no object");
   const { kind = resource.kind, apiVersion: version = apiVersion(resource), metadata = {}, ...rest } = body;
   if (kind !== resource.kind || version !== apiVersion(resource)) {
     throw new DecodeError(`${kind} of ${version}: unknown conversion`);
   }
-  if (!isObject(metadata)) throw new DecodeError("json: cannot unmarshal metadata");
+  if (!isFields(metadata)) throw new DecodeError("json: cannot unmarshal metadata");
   const object = structuredClone({
     apiVersion: apiVersion(resource),
     kind: resource.kind,
@@ -124,7 +125,7 @@ export function decode(resource: Resource, body: unknown): KubernetesObject {
 
 function stringMap(holder: Record<string, unknown>, key: string, field: string): void {
   const value = holder[key] ?? undefined;
-  if (value !== undefined && !isObject(value)) throw new DecodeError(`json: cannot unmarshal into field ${field}`);
+  if (value !== undefined && !isFields(value)) throw new DecodeError(`json: cannot unmarshal into field ${field}`);
   if (value === undefined || Object.keys(value).length === 0) {
     delete holder[key];
     return;
@@ -240,8 +241,4 @@ function tooLong(limit: number): string {
 
 function size(texts: string[]): number {
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
