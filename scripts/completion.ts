@@ -1,7 +1,8 @@
 /** `clustermesh-secrets completion`: what makes a shell ask us. */
 import { readFileSync } from "node:fs";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import { runnable } from "./cli/run.ts";
 import { toStdout } from "./cli/streams.ts";
 
 /** For each there is a script beside this one, which asks `clustermesh-secrets __complete`, and knows no flag itself. */

@@ -3,20 +3,15 @@ import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { $ } from "zx/core";
-import { configMaps, secrets } from "../lib/kube/api.ts";
-import { openCluster } from "../lib/kube/open.ts";
-import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../lib/peer/peer.ts";
-import { showSecret, showUsers } from "../lib/render/objects.ts";
-import { styleFor } from "../lib/render/style.ts";
+import { AGENTS_SECRET } from "../lib/peer/peer.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
-import { EXIT, UserError } from "../lib/util/errors.ts";
-import { type Command, runnable } from "./cli/run.ts";
+import { EXIT } from "../lib/util/errors.ts";
+import type { Command } from "./cli/option.ts";
+import { runnable } from "./cli/run.ts";
 import { ENDING_SIGNALS, endBySignal } from "./cli/signals.ts";
+import { print, run, showObjects, step } from "./demo-steps.ts";
 
 const options = {} as const;
-const NAMESPACE = "kube-system";
 
 const command: Command<typeof options> = {
   usage: "Usage: $0",
@@ -27,9 +22,6 @@ const command: Command<typeof options> = {
   options,
   run: runDemo,
 };
-
-const style = styleFor(process.stdout, process.env);
-const print = (...lines: string[]) => void process.stdout.write(`${lines.join("\n")}\n`);
 
 export const demoCommand = runnable(command);
 
@@ -54,11 +46,8 @@ async function runDemo(): Promise<number> {
 
     step("Extract: what others need to reach a cluster, as a file");
     for (const name of names) {
-      await run(
-        "extract-secret",
-        ["--context", name, "--output-file", join(folder, `${name}-secret.json`)],
-        kubeconfig,
-      );
+      const file = join(folder, `${name}-secret.json`);
+      await run("extract-secret", ["--context", name, "--output-file", file], kubeconfig);
     }
     await run("clustermesh-secrets", ["inspect", folder], kubeconfig);
 
@@ -90,45 +79,10 @@ async function runDemo(): Promise<number> {
 
 /** cluster1 comes to cluster2 with what cluster3 gives its peers. */
 function breakCertificate({ clusters: [first, , third] }: Sandbox): void {
-  const secret = first?.api.store.read("Secret", NAMESPACE, AGENTS_SECRET);
+  const secret = first?.api.store.read("Secret", "kube-system", AGENTS_SECRET);
   if (!first || !third || !secret) throw new Error("the demo's clusters are not there");
   const { cert, key } = third.pki.remote;
   const texts = { "cluster2.etcd-client.crt": cert, "cluster2.etcd-client.key": key };
   for (const [name, text] of Object.entries(texts)) secret.data[name] = Buffer.from(text).toString("base64");
   first.api.store.put(secret);
-}
-
-function step(title: string): void {
-  print("", style.bold(`── ${title} ──`), "");
-}
-
-/** Runs one of the programs as it was built, and shows what a person would have typed and read. */
-async function run(program: string, args: string[], kubeconfig: string, codes: number[] = [EXIT.done]): Promise<void> {
-  print(style.green(`$ ${[program, ...args].join(" ")}`));
-  const path = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
-  const output = await $({
-    env: { ...process.env, KUBECONFIG: kubeconfig },
-    nothrow: true,
-    quiet: true,
-  })`${process.execPath} ${path} ${args}`;
-  process.stdout.write(output.stdout + output.stderr);
-  if (!codes.includes(output.exitCode ?? EXIT.failed)) {
-    throw new UserError(`${program} ended with exit code ${output.exitCode}`, EXIT.failed);
-  }
-  print("");
-}
-
-async function showObjects(context: string, kubeconfig: string): Promise<void> {
-  const { api } = await openCluster({ kubeconfig, context });
-  try {
-    for (const name of [KVSTOREMESH_SECRET, AGENTS_SECRET]) {
-      const secret = await api.get(secrets, NAMESPACE, name);
-      if (secret) print(...showSecret(secret, style));
-    }
-    const users = await api.get(configMaps, NAMESPACE, USERS_CONFIG_MAP);
-    if (users) print(...showUsers(users, style));
-    print("");
-  } finally {
-    api.close();
-  }
 }

@@ -6,18 +6,14 @@ import { styleFor } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { describeCall } from "./cli/call.ts";
 import { durationInDays } from "./cli/duration.ts";
-import { expiresWithinOption, failOnOption, fails, outputOption, printDocument } from "./cli/report.ts";
-import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import { expiresWithinOption, failOnOption, filenameOption, outputOption } from "./cli/options.ts";
+import { fails, printDocument } from "./cli/report.ts";
+import { runnable } from "./cli/run.ts";
 import { toStdout } from "./cli/streams.ts";
 
 const options = {
-  filename: {
-    type: "array",
-    string: true,
-    alias: "f",
-    describe: "file, folder or - (repeatable), besides arguments",
-    completes: "files",
-  },
+  filename: filenameOption,
   details: { type: "boolean", default: false, describe: "every peer in full, however many there are" },
   "expires-within": expiresWithinOption,
   "fail-on": failOnOption,

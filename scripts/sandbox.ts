@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { enumerate } from "../lib/render/style.ts";
 import { servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
 import { EXIT } from "../lib/util/errors.ts";
-import { type Arguments, type Command, runnable } from "./cli/run.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import { runnable } from "./cli/run.ts";
 import { log, style } from "./cli/terminal.ts";
 
 const options = {

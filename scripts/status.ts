@@ -1,19 +1,23 @@
 /** `clustermesh-secrets status`: every pair of clusters. */
-import { setTimeout as sleep } from "node:timers/promises";
-import { type MeshStatus, meshStatus } from "../lib/mesh/status.ts";
-import { findingsOf, reportOf } from "../lib/mesh/status-report.ts";
-import { showMermaid, showStatus } from "../lib/render/status.ts";
-import { styleFor } from "../lib/render/style.ts";
+import { observeMesh } from "../lib/mesh/observe.ts";
+import { findingsOf } from "../lib/mesh/status-report.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { addressesOf, Contexts } from "./cli/clusters.ts";
 import { duration, durationInDays } from "./cli/duration.ts";
-import { detailsOption, expiresWithinOption, failOnOption, fails, printDocument } from "./cli/report.ts";
-import { type Arguments, type Command, clusterOptions, runnable } from "./cli/run.ts";
-import { isUnread, toStdout } from "./cli/streams.ts";
+import type { Arguments, Command } from "./cli/option.ts";
+import {
+  allContextsOption,
+  clusterOptions,
+  detailsOption,
+  expiresWithinOption,
+  failOnOption,
+  waitOptions,
+} from "./cli/options.ts";
+import { fails } from "./cli/report.ts";
+import { runnable } from "./cli/run.ts";
+import { printStatus, waitingLog } from "./cli/show-status.ts";
+import { isUnread } from "./cli/streams.ts";
 import { log, style } from "./cli/terminal.ts";
-
-/** How long until it looks again, with --wait and --watch, in milliseconds. */
-const INTERVAL = 2_000;
 
 const options = {
   context: {
@@ -22,11 +26,10 @@ const options = {
     describe: "context of a cluster (repeatable); else the current one",
     completes: "contexts",
   },
-  "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
+  "all-contexts": allContextsOption,
   probe: { type: "boolean", default: false, describe: "ask each peer's etcd too, from here" },
   "step-timeout": { type: "string", default: "5s", describe: "how long each step of --probe may take" },
-  wait: { type: "boolean", default: false, describe: "return when the mesh is healthy" },
-  timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
+  ...waitOptions,
   watch: { type: "boolean", alias: "w", default: false, describe: "look again every two seconds, until Ctrl-C" },
   "expires-within": expiresWithinOption,
   "fail-on": failOnOption,
@@ -68,54 +71,21 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   }
   using contexts = await Contexts.load(args);
   const clusters = args["all-contexts"] ? await contexts.all("read") : await contexts.named(names, "read");
-  const look = () =>
-    meshStatus(clusters, {
-      namespace: args.namespace,
-      now: new Date(),
-      expiresWithin,
-      resolve: addressesOf,
-      ...(args.probe && { probe: { stepTimeout } }),
-    });
-  let status = await look();
-  let told = "";
-  while ((args.watch && !isUnread()) || (args.wait && !isGood(status, args) && Date.now() < deadline)) {
-    if (args.watch) {
-      if (process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
-      print(status, args);
-    } else {
-      const line = progress(status);
-      if (line !== told) log(style.dim(line));
-      told = line;
-    }
-    await sleep(INTERVAL);
-    status = await look();
+  const { namespace } = args;
+  const probe = args.probe && { probe: { stepTimeout } };
+  const logWaiting = waitingLog();
+  for await (const status of observeMesh(clusters, { namespace, expiresWithin, resolve: addressesOf, ...probe })) {
+    const isUnreadable = status.clusters.some(({ error }) => error !== undefined);
+    const isGood = !isUnreadable && !fails(findingsOf(status), args["fail-on"]);
+    const waits = args.wait && !isGood && Date.now() < deadline;
+    if (args.watch && process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
+    if (waits) logWaiting(status);
+    else printStatus(status, args);
+    if (waits || (args.watch && !isUnread())) continue;
+    if (isGood) return EXIT.done;
+    if (isUnreadable || !args.wait) return isUnreadable ? EXIT.failed : EXIT.findings;
+    log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
+    return EXIT.failed;
   }
-  print(status, args);
-  const unread = status.clusters.some(({ error }) => error !== undefined);
-  if (unread) return EXIT.failed;
-  if (isGood(status, args)) return EXIT.done;
-  if (!args.wait) return EXIT.findings;
-  log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
   return EXIT.failed;
-}
-
-function isGood(status: MeshStatus, args: Arguments<typeof options>): boolean {
-  return !status.clusters.some(({ error }) => error !== undefined) && !fails(findingsOf(status), args["fail-on"]);
-}
-
-function progress(status: MeshStatus): string {
-  const [first, ...others] = findingsOf(status).filter(({ severity }) => severity === "error");
-  if (!first) return "waiting for warnings to go";
-  const more = others.length > 0 ? `, and ${others.length} more` : "";
-  return `waiting: ${first.source}: ${first.message}${more}`;
-}
-
-function print(status: MeshStatus, { output, details }: Arguments<typeof options>): void {
-  if (output === "json" || output === "yaml") {
-    printDocument(reportOf(status), output);
-  } else if (output === "mermaid") toStdout(showMermaid(status));
-  else {
-    const lines = showStatus(status, styleFor(process.stdout, process.env), { wide: output === "wide", details });
-    toStdout(lines.map((line) => `${line}\n`).join(""));
-  }
 }

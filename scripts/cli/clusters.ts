@@ -14,7 +14,7 @@ import { connectTo } from "../../lib/kube/open.ts";
 import { dedupe } from "../../lib/util/dedupe.ts";
 import { duration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
-import type { clusterOptions } from "./run.ts";
+import type { clusterOptions } from "./options.ts";
 import { traced, warn } from "./terminal.ts";
 
 export type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;

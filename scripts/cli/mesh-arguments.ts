@@ -1,10 +1,9 @@
 /** What the commands over many clusters have in common: which contexts they write, how they ask, and how they end. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { readText } from "../../lib/import/peer-files.ts";
 import { prepareImport } from "../../lib/import/prepare.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import { type MeshChange, type MeshReading, type ReadOptions, readMembers } from "../../lib/mesh/member.ts";
-import { meshStatus } from "../../lib/mesh/status.ts";
+import { observeMesh } from "../../lib/mesh/observe.ts";
 import { findingsOf } from "../../lib/mesh/status-report.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings } from "../../lib/render/findings.ts";
@@ -13,13 +12,11 @@ import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { addressesOf, type Contexts } from "./clusters.ts";
 import { duration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
-import { clusterOptions } from "./run.ts";
+import { allContextsOption, clusterOptions, waitOptions } from "./options.ts";
+import { waitingLog } from "./show-status.ts";
 import { signalOf } from "./signals.ts";
 import { log, mayRetell, style, warn } from "./terminal.ts";
 import { ImportRun, writingOptions } from "./writing.ts";
-
-/** How long until --wait looks again, in milliseconds. */
-const INTERVAL = 2_000;
 
 export const meshOptions = {
   context: {
@@ -28,14 +25,13 @@ export const meshOptions = {
     describe: "context of a cluster that may be written (repeatable)",
     completes: "contexts",
   },
-  "all-contexts": { type: "boolean", default: false, describe: "every context of the kubeconfig" },
+  "all-contexts": allContextsOption,
   "contexts-file": { type: "string", describe: "file with a context a line", completes: "files" },
   "skip-unreachable": { type: "boolean", default: false, describe: "go on without clusters that cannot be read" },
   addresses: { type: "number", min: 1, default: 3, describe: "how many addresses of a cluster at the most" },
   parallel: { type: "number", min: 1, default: 8, describe: "how many clusters are written at a time" },
   yes: { type: "boolean", alias: "y", default: false, describe: "write without asking" },
-  wait: { type: "boolean", default: false, describe: "return when the mesh is healthy" },
-  timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
+  ...waitOptions,
   ...writingOptions,
   ...clusterOptions,
 } as const;
@@ -169,9 +165,8 @@ function progress(): () => void {
 /** Looks until the mesh of these clusters is healthy. */
 async function waitUntilHealthy(clusters: readonly Cluster[], args: MeshArguments, timeout: number): Promise<number> {
   const deadline = Date.now() + timeout;
-  let told = "";
-  for (;;) {
-    const status = await meshStatus(clusters, { namespace: args.namespace, now: new Date(), resolve: addressesOf });
+  const logWaiting = waitingLog();
+  for await (const status of observeMesh(clusters, { namespace: args.namespace, resolve: addressesOf })) {
     const findings = findingsOf(status);
     if (!hasErrors(findings)) {
       log(style.green("the mesh is healthy"));
@@ -179,13 +174,10 @@ async function waitUntilHealthy(clusters: readonly Cluster[], args: MeshArgument
     }
     if (Date.now() > deadline) {
       showFindings(findings, style, args.details).forEach(log);
-      log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
-      return EXIT.failed;
+      break;
     }
-    const first = findings.find(({ severity }) => severity === "error");
-    const line = `waiting: ${first?.source}: ${first?.message}`;
-    if (line !== told) log(style.dim(escapeLine(line)));
-    told = line;
-    await sleep(Math.min(INTERVAL, Math.max(0, deadline - Date.now())));
+    logWaiting(status);
   }
+  log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
+  return EXIT.failed;
 }

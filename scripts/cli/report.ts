@@ -1,35 +1,7 @@
-/** What the commands that look have in common: when they fail, and how they print for programs. */
-
+/** How the commands that look end, and how they print for programs. */
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { toStdout } from "./streams.ts";
-
-/** `--details` of the commands whose reports are otherwise summed up. */
-export const detailsOption = {
-  type: "boolean",
-  default: false,
-  describe: "list every cluster, peer and finding by itself",
-} as const;
-
-export const failOnOption = {
-  type: "string",
-  choices: ["error", "warning"],
-  default: "error",
-  describe: "which findings make the exit code 3",
-} as const;
-
-export const expiresWithinOption = {
-  type: "string",
-  default: "30d",
-  describe: "warn of certificates that expire within this time",
-} as const;
-
-export const outputOption = {
-  type: "string",
-  alias: "o",
-  choices: ["json", "yaml"],
-  describe: "print all of it, for programs; without private keys",
-} as const;
 
 /** Whether these findings are the ones that `--fail-on` means. */
 export function fails(findings: readonly Finding[], failOn: string): boolean {

@@ -8,21 +8,6 @@ import { log, style, traced, version } from "./terminal.ts";
 
 export type { Arguments, Command } from "./option.ts";
 
-/** Options by which every program reaches a cluster; their names are kubectl's. */
-export const clusterOptions = {
-  kubeconfig: {
-    type: "string",
-    describe: "path of the kubeconfig; else KUBECONFIG, else ~/.kube/config",
-    completes: "files",
-  },
-  namespace: { type: "string", alias: "n", describe: "Cilium's namespace; else it is looked for" },
-  as: { type: "string", describe: "user to impersonate" },
-  "as-group": { type: "array", string: true, describe: "group to impersonate (repeatable)" },
-  "as-uid": { type: "string", describe: "uid to impersonate" },
-  "request-timeout": { type: "string", default: "30s", describe: "how long one request may take; 0 for no limit" },
-  debug: { type: "boolean", default: false, describe: "tell each request, and a stack where one goes wrong" },
-} as const satisfies Record<string, Option>;
-
 const commonOptions = {
   help: { alias: "h", type: "boolean", describe: "show this" },
   version: { type: "boolean", describe: "show the version" },

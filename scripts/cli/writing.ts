@@ -11,7 +11,7 @@ import { styleFor } from "../../lib/render/style.ts";
 import { EXIT } from "../../lib/util/errors.ts";
 import { addressesOf } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
-import { detailsOption } from "./report.ts";
+import { detailsOption } from "./options.ts";
 import { toStdout } from "./streams.ts";
 import { choose, confirm, interruptible, log, style, warnOfKey } from "./terminal.ts";
 

@@ -1,0 +1,100 @@
+/** What `verify` is to probe, by its arguments. */
+import { readClusters } from "../../lib/cilium/read-clusters.ts";
+import { readPeers, readText } from "../../lib/import/peer-files.ts";
+import { type Member, ownOf, readMember } from "../../lib/mesh/member.ts";
+import { type ProbeGroup, probeGroupOf } from "../../lib/mesh/verify.ts";
+import { hasErrors } from "../../lib/peer/findings.ts";
+import type { Call } from "../../lib/peer/foreign/foreign.ts";
+import { escapeControlChars, escapeLine } from "../../lib/render/style.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { type ClusterArguments, Contexts } from "./clusters.ts";
+import { log, style, warn } from "./terminal.ts";
+
+interface VerifyArguments extends ClusterArguments {
+  context: string[];
+  cert: string | undefined;
+  key: string | undefined;
+  ca: string | undefined;
+}
+
+/** What is to be probed, and whether all that was named could be read. */
+export interface VerifyInput {
+  groups: ProbeGroup[];
+  /** Whether files could not be read. */
+  unreadable: boolean;
+  /** Whether clusters could not be read, which was printed. */
+  failed: boolean;
+}
+
+/**
+ * Refuses flags that do not go together.
+ *
+ * @throws UserError (exit code 2)
+ */
+export function checkVerifyFlags(args: VerifyArguments, paths: readonly string[]): void {
+  if (paths.length === 0 && args.context.length === 0) {
+    throw new UserError("neither a file nor a context was named; see --help", EXIT.refused);
+  }
+  if ((args.cert === undefined) !== (args.key === undefined)) {
+    throw new UserError("--cert and --key belong together", EXIT.refused);
+  }
+  if (paths.length > 0 && args.context.length > 1) {
+    throw new UserError("with files, --context says whose certificate to come with: give one", EXIT.refused);
+  }
+}
+
+/**
+ * Reads the files, with the certificate of the one context, or the peers that each context is configured for.
+ *
+ * @param call the command, for remedies that pipe into it.
+ * @throws UserError for a context that is not there, or a file of a flag that cannot be read.
+ */
+export async function readVerifyInput(
+  args: VerifyArguments,
+  paths: readonly string[],
+  call: Call,
+  expiresWithin: number,
+): Promise<VerifyInput> {
+  const given = await givenOwn(args);
+  const { members, failed } = await readContexts(args);
+  if (paths.length > 0) {
+    const [member] = members;
+    const { peers, findings } = await readPeers(paths, { call });
+    const names = new Set(peers.map(({ peer }) => peer.name));
+    const unreadable = hasErrors(findings.filter(({ key }) => key === undefined || !names.has(key)));
+    const own = { ...(member && ownOf(member)), ...given };
+    return { groups: [{ peers, skipped: [], findings, own }], unreadable, failed };
+  }
+  const groups = members.map((member) => probeGroupOf(member, given, { now: new Date(), expiresWithin }));
+  for (const [i, { peers, skipped, findings }] of groups.entries()) {
+    if (peers.length + skipped.length + findings.length === 0) {
+      warn(`${members[i]?.source} is not configured for any peer`);
+    }
+  }
+  return { groups, unreadable: false, failed };
+}
+
+/** The clusters of `--context`; those that cannot be read are printed. */
+async function readContexts(args: VerifyArguments): Promise<{ members: Member[]; failed: boolean }> {
+  if (args.context.length === 0) return { members: [], failed: false };
+  using contexts = await Contexts.load(args);
+  const { read, failed } = await readClusters(
+    await contexts.named(args.context, "read"),
+    (cluster) => readMember(cluster, { namespace: args.namespace, forExtract: false }),
+    () => undefined,
+  );
+  for (const { source, installation } of read) for (const line of installation.warnings) warn(`${source}: ${line}`);
+  for (const { source, error } of failed) {
+    log(`${style.red("error")}: ${escapeLine(source)}: ${escapeControlChars(error.message)}`);
+  }
+  return { members: read, failed: failed.length > 0 };
+}
+
+/** What `--cert`, `--key` and `--ca` name. */
+async function givenOwn({ cert, key, ca }: VerifyArguments): Promise<ProbeGroup["own"]> {
+  return {
+    ...(ca !== undefined && { ca: await readText(ca) }),
+    ...(cert !== undefined &&
+      key !== undefined && { client: { cert: await readText(cert), key: await readText(key) } }),
+  };
+}
