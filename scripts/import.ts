@@ -3,6 +3,7 @@ import { readPeers } from "../lib/import/peer-files.ts";
 import { prepareImport } from "../lib/import/prepare.ts";
 import { readTargets } from "../lib/import/read-target.ts";
 import { EXIT } from "../lib/util/errors.ts";
+import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { checkImportFlags, endpointsOf, type ImportArguments, importOptions } from "./cli/import-flags.ts";
@@ -47,9 +48,10 @@ async function runImport(args: ImportArguments, program: string): Promise<number
   const clusters = await contexts.named(args.context, "written");
   // One file alone is not all that --prune is to keep.
   const call = describeCall(program, importOptions, { ...args, prune: false });
+  const cache = new ParseCache();
   const [read, files] = await Promise.all([
-    readTargets(clusters, { namespace: args.namespace }),
-    readPeers(paths, { call }),
+    readTargets(clusters, { namespace: args.namespace, cache }),
+    readPeers(paths, { call, cache }),
   ]);
   read.warnings.forEach(warn);
   const prepared = await prepareImport(

@@ -4,6 +4,7 @@ import { inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/render/inspect.ts";
 import { styleFor } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
+import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { durationInDays } from "./cli/duration.ts";
 import type { Arguments, Command } from "./cli/option.ts";
@@ -43,8 +44,9 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
   const now = new Date();
   const expiresWithin = durationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
-  const { peers, findings } = await readPeers(paths, { call });
-  const inspection = inspectPeers(peers, findings, now, { expiresWithin });
+  const cache = new ParseCache();
+  const { peers, findings } = await readPeers(paths, { call, cache });
+  const inspection = inspectPeers(peers, findings, now, { expiresWithin, cache });
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {
     const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);

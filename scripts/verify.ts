@@ -4,6 +4,7 @@ import { sharedFindings, showFindings } from "../lib/render/findings.ts";
 import { styleFor } from "../lib/render/style.ts";
 import { showProbe, showSum } from "../lib/render/verify.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
+import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { addressesOf } from "./cli/clusters.ts";
 import { duration, durationInDays } from "./cli/duration.ts";
@@ -62,8 +63,9 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
   if (stepTimeout === 0) throw new UserError("--step-timeout has to be longer than 0", EXIT.refused);
   const expiresWithin = durationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
-  const { groups, unreadable, failed } = await readVerifyInput(args, paths, call, expiresWithin);
-  const probes = await probeGroups(groups, { stepTimeout, now: new Date(), expiresWithin, resolve: addressesOf });
+  const judging = { now: new Date(), expiresWithin, cache: new ParseCache() };
+  const { groups, unreadable, failed } = await readVerifyInput(args, paths, call, judging);
+  const probes = await probeGroups(groups, { ...judging, stepTimeout, resolve: addressesOf });
   const findings = groups.flatMap((group) => group.findings);
   if (args.output !== undefined) printDocument({ peers: probes, findings }, args.output as "json" | "yaml");
   else {

@@ -118,6 +118,16 @@ describe("the layers", () => {
     assert.deepEqual([...new Set(packages)].sort(), ["node:crypto", "node:net", "node:path", "yaml"]);
   });
 
+  test("nothing but the Kubernetes client keeps what it has read when a command ends", () => {
+    const files = new Set(all.flatMap(({ from, to }) => [from, to]));
+    const ours = [...files].filter((path) => path.startsWith("lib/"));
+    const keeping = ours.filter((path) => {
+      const text = readFileSync(join(root, path), "utf8");
+      return /^(?:export )?(?:let |const .* = new (?:Weak)?(?:Map|Set)(?:<.*>)?\(\);)/m.test(text);
+    });
+    assert.deepEqual([...new Set(keeping.map(layerOf))], ["lib/kube"], keeping.join(", "));
+  });
+
   test("nothing of client-node but its types is loaded", () => {
     const loaded = all.filter(({ to, typesOnly }) => to.startsWith("@kubernetes/client-node") && !typesOnly);
     assert.deepEqual(loaded, []);

@@ -10,6 +10,7 @@ import { type Call, DEFAULT_CALL, foreignFinding } from "../peer/foreign/foreign
 import type { SourcedPeer } from "../peer/peer.ts";
 import { readPeerFile } from "../peer/secret.ts";
 import { EXIT, UserError } from "../util/errors.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 import { asFileError, readFileAt, readStream } from "../util/read-file.ts";
 
 /** How peers are read from files. */
@@ -18,6 +19,8 @@ export interface ReadPeersOptions {
   stdin?: AsyncIterable<Uint8Array | string>;
   /** What reads them, for remedies that pipe into it. */
   call?: Call;
+  /** Holds what was parsed already. */
+  cache?: ParseCache;
 }
 
 /**
@@ -28,7 +31,7 @@ export interface ReadPeersOptions {
  */
 export async function readPeers(
   paths: readonly string[],
-  { stdin = process.stdin, call = DEFAULT_CALL }: ReadPeersOptions = {},
+  { stdin = process.stdin, call = DEFAULT_CALL, cache = new ParseCache() }: ReadPeersOptions = {},
 ): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
   const findings: Finding[] = [];
   const found: SourcedPeer[] = [];
@@ -40,7 +43,7 @@ export async function readPeers(
     }
     const text = bytes.toString().replace(/^\uFEFF/, "");
     const { secrets, findings: unparsed } = parseSecrets(text, source, { call, ...(path !== undefined && { path }) });
-    const read = secrets.map((secret) => readPeerFile(secret, source));
+    const read = secrets.map((secret) => readPeerFile(secret, source, cache));
     // One by one: what is spread into a call has to fit on the stack.
     for (const one of [unparsed, ...read.map((file) => file.findings)].flat()) findings.push(one);
     for (const { peers, layouts } of read) {

@@ -8,7 +8,7 @@ import type { Cluster } from "../kube/cluster.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
-import { internBase64Values } from "../util/content.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 import type { Target, Workload } from "./plan/target.ts";
 
 /** The targets of an import, and what is to be known of how they were read. */
@@ -21,18 +21,21 @@ export interface ReadTargets {
   warnings: string[];
 }
 
-/**
- * Reads clusters as the targets of an import. One that cannot be read fails for itself.
- *
- * @param options.namespace Cilium's namespace, if the user says it.
- */
+export interface ReadTargetOptions {
+  /** Cilium's namespace, if the user says it. */
+  namespace?: string | undefined;
+  /** Holds what was parsed already. */
+  cache?: ParseCache;
+}
+
+/** Reads clusters as the targets of an import. One that cannot be read fails for itself. */
 export async function readTargets(
   clusters: readonly Cluster[],
-  options: { namespace?: string | undefined },
+  { namespace, cache = new ParseCache() }: ReadTargetOptions,
 ): Promise<ReadTargets> {
   const { read, failed, repeated } = await readClusters(
     clusters,
-    async ({ source, api }) => ({ source, api, ...(await readTarget(api, source, options)) }),
+    async ({ source, api }) => ({ source, api, ...(await readTarget(api, source, { namespace, cache })) }),
     ({ target }) => target.identity,
   );
   return {
@@ -54,18 +57,18 @@ export async function readTargets(
 export async function readTarget(
   api: KubernetesApi,
   source: string,
-  options: { namespace?: string | undefined } = {},
+  { namespace, cache }: ReadTargetOptions = {},
 ): Promise<{ target: Target; warnings: string[] }> {
   const installation = await readInstallation(api, {
-    ...options,
+    namespace,
     forExtract: false,
     secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET],
   });
-  return { target: targetOf(installation, source), warnings: installation.warnings };
+  return { target: targetOf(installation, source, cache), warnings: installation.warnings };
 }
 
 /** An installation as a target, where its two config Secrets were read with it. */
-export function targetOf(installation: Installation, source: string): Target {
+export function targetOf(installation: Installation, source: string, cache = new ParseCache()): Target {
   const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
   const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
   return {
@@ -73,8 +76,8 @@ export function targetOf(installation: Installation, source: string): Target {
     namespace,
     identity: installation.identity,
     facts,
-    agentsSecret: internValues(installation.secrets.get(AGENTS_SECRET)),
-    kvstoremeshSecret: internValues(installation.secrets.get(KVSTOREMESH_SECRET)),
+    agentsSecret: internValues(installation.secrets.get(AGENTS_SECRET), cache),
+    kvstoremeshSecret: internValues(installation.secrets.get(KVSTOREMESH_SECRET), cache),
     users,
     takesUsers,
     common: commonOf(reader, installation),
@@ -83,18 +86,20 @@ export function targetOf(installation: Installation, source: string): Target {
     clientCertificate: remoteCertificate?.cert,
     resolvers: resolvers(installation),
     aliases: aliases(installation),
+    cache,
   };
 }
 
-/** Many targets have the same peers. */
-function internValues(secret: V1Secret | undefined): V1Secret | undefined {
-  if (secret?.data) internBase64Values(secret.data);
+/** A Secret whose values are those of other targets where they are equal: many targets have the same peers. */
+function internValues(secret: V1Secret | undefined, cache: ParseCache): V1Secret | undefined {
+  const data = secret?.data ?? {};
+  for (const [key, value] of Object.entries(data)) if (typeof value === "string") data[key] = cache.intern(value);
   return secret;
 }
 
 /** Reads again what an import writes, after somebody else wrote it: what is installed stays as it was read. */
 export async function rereadTarget(api: KubernetesApi, target: Target): Promise<Target> {
-  const { namespace } = target;
+  const { namespace, cache } = target;
   const [agentsSecret, kvstoremeshSecret, users, ...resolvers] = await Promise.all([
     api.get(secrets, namespace, AGENTS_SECRET),
     api.get(secrets, namespace, KVSTOREMESH_SECRET),
@@ -104,7 +109,11 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
       return workload(kind, (await api.get(resource, namespace, name)) ?? object);
     }),
   ]);
-  return { ...target, agentsSecret, kvstoremeshSecret, users, resolvers };
+  const read = {
+    agentsSecret: internValues(agentsSecret, cache),
+    kvstoremeshSecret: internValues(kvstoremeshSecret, cache),
+  };
+  return { ...target, ...read, users, resolvers };
 }
 
 /** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */

@@ -18,6 +18,7 @@ import {
   type SourcedPeer,
   versionAtLeast,
 } from "../peer/peer.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 
 export interface Member {
   /** Its context. */
@@ -41,10 +42,13 @@ export interface ExtractedMember extends Member {
  */
 export async function readMember(
   { api, source }: Cluster,
-  options: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean },
+  {
+    cache,
+    ...options
+  }: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean; cache?: ParseCache | undefined },
 ): Promise<Member> {
   const installation = await readInstallation(api, { ...options, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] });
-  return { source, api, installation, target: targetOf(installation, source) };
+  return { source, api, installation, target: targetOf(installation, source, cache) };
 }
 
 /** What an importer comes with where a peer's config names the cluster's own files. */
@@ -89,6 +93,8 @@ export interface ReadOptions {
   namespace?: string | undefined;
   /** How many addresses of a cluster its importers get at the most. */
   addresses?: number;
+  /** Holds what was parsed already. */
+  cache?: ParseCache;
   /** Read what others need of it too. */
   forExtract: boolean;
   /** The addresses of a name. */
@@ -122,12 +128,12 @@ export interface MeshChange {
  * once, by the first.
  */
 export async function readMembers(clusters: readonly Cluster[], options: ReadOptions): Promise<MeshReading> {
-  const { addresses = EXTRACT_DEFAULTS.addresses, resolve } = options;
+  const { addresses = EXTRACT_DEFAULTS.addresses, cache = new ParseCache(), resolve } = options;
   const warningsOf = new Map<string, string[]>();
   const { read, failed, repeated } = await readClusters(
     clusters,
     async (cluster): Promise<ExtractedMember> => {
-      const member = await readMember(cluster, { ...options, forImport: true });
+      const member = await readMember(cluster, { ...options, cache, forImport: true });
       const { peer, warnings = [] } = options.forExtract
         ? await peerOf(member.installation, { ...EXTRACT_DEFAULTS, addresses, resolve })
         : {};

@@ -122,13 +122,13 @@ function methodOf({ installation }: Member, use: CertificateUse): RenewalMethod 
 }
 
 /** A cluster's certificates of one use, with what they come from; none if they cannot be read. */
-function readAll({ installation }: Member, use: CertificateUse): readonly X509Certificate[] {
+function readAll({ installation, target }: Member, use: CertificateUse): readonly X509Certificate[] {
   const { remoteCertificate, ca } = installation;
   const server: HeldCertificate | undefined = installation.serverCertificate;
   const pem = { client: remoteCertificate?.cert, server: server?.pem, ca }[use];
   if (pem === undefined) return [];
   try {
-    return readCertificates(pem);
+    return target.cache.parse(readCertificates, pem);
   } catch (error) {
     if (error instanceof PemError) return [];
     throw error;

@@ -29,6 +29,7 @@ import {
 } from "../peer/findings.ts";
 import { KVSTOREMESH_SECRET, type Peer, type SourcedPeer } from "../peer/peer.ts";
 import { parseEndpoint } from "../util/address.ts";
+import type { ParseCache } from "../util/parse-cache.ts";
 import { shellQuote } from "../util/shell.ts";
 import { haveCertificateInCommon } from "../x509/chain.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
@@ -199,7 +200,12 @@ function judgeOf(
           now,
           expiresWithin,
         });
-      findings.push(...checkPeer({ peer: withOwn(stands.peer, importer), source, remedyFor }, now, { expiresWithin }));
+      findings.push(
+        ...checkPeer({ peer: withOwn(stands.peer, importer), source, remedyFor }, now, {
+          expiresWithin,
+          cache: target.cache,
+        }),
+      );
     }
     // Of clusters that a context leads to it is reported once, and not by each importer.
     if (stands && !other?.peer) findings.push(...checkLoopbackAddresses(stands.peer, place));
@@ -322,7 +328,7 @@ function certificatesStale(
   if (!now) return [];
   const findings: Finding[] = [];
   const remedy = importCommand(from, importer.source);
-  if (!trusts(withOwn(before, importer), withOwn(now, importer))) {
+  if (!trusts(withOwn(before, importer), withOwn(now, importer), importer.target.cache)) {
     findings.push(
       finding("ca-stale", place, `the CA of ${now.name} has changed, and the new one is not trusted`, remedy),
     );
@@ -356,10 +362,9 @@ export function peerExpiryRemedy(
     : expiryRemedy(certificate, { ...options, owner, cluster: name, importers });
 }
 
-function trusts(before: Peer, now: Peer): boolean {
-  return (
-    typeof before.ca !== "object" || typeof now.ca !== "object" || haveCertificateInCommon(before.ca.pem, now.ca.pem)
-  );
+function trusts({ ca: before }: Peer, { ca: now }: Peer, cache: ParseCache): boolean {
+  if (typeof before !== "object" || typeof now !== "object") return true;
+  return haveCertificateInCommon(before.pem, now.pem, cache);
 }
 
 function withOwn(peer: Peer, importer: ExtractedMember): Peer {
@@ -374,7 +379,7 @@ function withOwn(peer: Peer, importer: ExtractedMember): Peer {
 /** The listed user (`remote-<name>`) as which an importer comes to a peer; undefined where it comes as `remote`. */
 function clientOf(importer: ExtractedMember, peer: Peer): string | undefined {
   const { client } = withOwn(peer, importer);
-  const user = client === "importer" ? undefined : certificateUser(client.cert);
+  const user = client === "importer" ? undefined : certificateUser(client.cert, importer.target.cache);
   return user?.startsWith("remote-") ? user : undefined;
 }
 

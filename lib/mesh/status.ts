@@ -1,4 +1,5 @@
 /** The state of a mesh: what each cluster says of itself and of its peers, put together. */
+
 import type { V1Pod } from "@kubernetes/client-node";
 import { isReady, waitingFor } from "../cilium/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
@@ -11,6 +12,7 @@ import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { dedupe } from "../util/dedupe.ts";
 import { UserError } from "../util/errors.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { externalWorkloads } from "./external-workloads.ts";
 import { type ExtractedMember, ownOf, peersOf, readMember } from "./member.ts";
@@ -28,6 +30,8 @@ export interface StatusOptions {
   expiresWithin?: number | undefined;
   /** Ask each peer's etcd too, from here: milliseconds for each step. */
   probe?: { stepTimeout: number } | undefined;
+  /** Holds what was parsed already. */
+  cache?: ParseCache | undefined;
 }
 
 export interface ContainerState {
@@ -76,7 +80,8 @@ export interface MeshStatus {
  */
 export async function meshStatus(sources: readonly Cluster[], options: StatusOptions): Promise<MeshStatus> {
   const enter = limitConcurrency(PARALLEL);
-  const read = await Promise.all(sources.map((source) => enter(() => look(source, options))));
+  const { cache = new ParseCache() } = options;
+  const read = await Promise.all(sources.map((source) => enter(() => look(source, { cache, ...options }))));
   const clusters = read.map(({ status }) => status);
   const once = dedupe(
     read.filter(isRead),
@@ -130,7 +135,11 @@ async function look(cluster: Cluster, options: StatusOptions): Promise<Look> {
   const { source } = cluster;
   const place = { source };
   try {
-    const member = await readMember(cluster, { namespace: options.namespace, forExtract: true });
+    const member = await readMember(cluster, {
+      namespace: options.namespace,
+      cache: options.cache,
+      forExtract: true,
+    });
     const { installation } = member;
     const { facts, namespace } = installation;
     findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(member, options)));
@@ -238,7 +247,7 @@ async function probeAll(
           owner: byName.get(peer.name),
         });
       const { peers, nodeLocal } = peersOf(member);
-      const probes = await probePeers(peers, { ...options, own, remedyFor }, enter);
+      const probes = await probePeers(peers, { ...options, cache: member.target.cache, own, remedyFor }, enter);
       return [member, [...probes, ...nodeLocal.map((name) => skippedProbe(name, member.source))]];
     }),
   );

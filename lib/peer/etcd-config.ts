@@ -34,14 +34,10 @@ export function isEtcdConfig(content: string): boolean {
  */
 export function parseEtcdConfig(text: string): EtcdConfig {
   if (text.length > MOST_BYTES) throw new EtcdConfigError("has more than 64 KiB");
-  const config = parsed.get(text) ?? readPlain(text) ?? readYaml(text);
+  const config = readPlain(text) ?? readYaml(text);
   if (config.endpoints.length > MOST_ENDPOINTS) throw new EtcdConfigError(`has more than ${MOST_ENDPOINTS} endpoints`);
-  parsed.set(text, config);
   return config;
 }
-
-/** In a mesh of hundreds of clusters the same configs stand in every one of them. */
-const parsed = new Map<string, EtcdConfig>();
 
 function readYaml(text: string): EtcdConfig {
   let value: unknown;

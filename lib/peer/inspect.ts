@@ -1,6 +1,8 @@
 /** What a file says of its peers, for a person who asks whether it would connect. Pure: the clock is an argument. */
+
 import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../util/address.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 import { type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../x509/names.ts";
 import { keyFits, PemError, readCertificates, readPrivateKey, validity } from "../x509/pem.ts";
@@ -76,9 +78,10 @@ export function inspectPeers(
   peers: readonly SourcedPeer[],
   found: readonly Finding[],
   now: Date,
-  options: Pick<ExpiryOptions, "expiresWithin"> = {},
+  options: Pick<ExpiryOptions, "expiresWithin" | "cache"> = {},
 ): Inspection {
-  const own = peers.flatMap((one) => [...checkNodeLocal(one), ...checkPeer(one, now, options)]);
+  const { expiresWithin, cache = new ParseCache() } = options;
+  const own = peers.flatMap((one) => [...checkNodeLocal(one), ...checkPeer(one, now, { expiresWithin, cache })]);
   const loopback = peers.flatMap(({ peer, source }) => checkLoopbackAddresses(peer, { source, key: peer.name }));
   const all = dedupeFindings([...found, ...own, ...loopback, ...checkTogether(peers)]);
   const byPeer = new Map<string, Finding[]>();
@@ -91,7 +94,7 @@ export function inspectPeers(
     const own = byPeer.get(name) ?? [];
     // A symmetric finding stands in the report of one of the two, and holds for both.
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
-    return { ...reportOf(sourced, own, now), verdict: verdictOf(sourced.peer, [...own, ...shared]) };
+    return { ...reportOf(sourced, own, now, cache), verdict: verdictOf(sourced.peer, [...own, ...shared]) };
   });
   const refused = new Set(others.filter(({ code }) => UNREADABLE.includes(code)).map(({ source }) => source));
   return { peers: reports, refused: [...refused], findings: others };
@@ -115,9 +118,10 @@ function reportOf(
   { peer, source, layout = "other" }: SourcedPeer,
   findings: Finding[],
   now: Date,
+  cache: ParseCache,
 ): Omit<PeerReport, "verdict"> {
   const { name, ca, client, facts } = peer;
-  const chain = client === "importer" ? undefined : certificatesOf(client.cert);
+  const chain = client === "importer" ? undefined : certificatesOf(client.cert, cache);
   const leaf = chain?.[0];
   const user = leaf && commonName(leaf);
   return {
@@ -127,9 +131,9 @@ function reportOf(
     id: facts.id,
     version: facts.version === undefined ? undefined : redact(facts.version),
     endpoints: endpointsOf(peer),
-    ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem) ?? []).map((one) => describe(one, now)),
+    ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem, cache) ?? []).map((one) => describe(one, now)),
     client: client === "importer" ? client : leaf && describe(leaf, now),
-    keyFits: client === "importer" || !leaf ? undefined : fits(client.key, leaf),
+    keyFits: client === "importer" || !leaf ? undefined : fits(client.key, leaf, cache),
     user: user === undefined ? undefined : redact(user),
     findings,
   };
@@ -154,9 +158,9 @@ function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): 
 }
 
 /** Undefined where the text holds none that can be read: the findings say why. */
-function certificatesOf(pem: string): readonly X509Certificate[] | undefined {
+function certificatesOf(pem: string, cache: ParseCache): readonly X509Certificate[] | undefined {
   try {
-    return readCertificates(pem);
+    return cache.parse(readCertificates, pem);
   } catch (error) {
     if (error instanceof PemError) return undefined;
     throw error;
@@ -180,9 +184,9 @@ function keyOf({ publicKey }: X509Certificate): string {
   return [type.toUpperCase(), ...(size === undefined ? [] : [size])].join(" ");
 }
 
-function fits(key: string, leaf: X509Certificate): boolean | undefined {
+function fits(key: string, leaf: X509Certificate, cache: ParseCache): boolean | undefined {
   try {
-    return keyFits(readPrivateKey(key), leaf);
+    return cache.compare(keyFits, cache.parse(readPrivateKey, key), leaf);
   } catch (error) {
     if (error instanceof PemError) return undefined;
     throw error;

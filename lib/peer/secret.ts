@@ -1,6 +1,7 @@
 /** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
 import { decodeBase64, textOf } from "../util/content.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 import { contentHash, normalizeCa, PemError } from "../x509/pem.ts";
 import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
 import { checkAnnotations } from "./checks/annotations.ts";
@@ -33,12 +34,16 @@ function tlsFiles(prefix: string): TlsPaths {
  *
  * @returns findings instead of a file for each value that is not base64.
  */
-export function decodeFiles(secret: V1Secret, place: Place): { files: Map<string, Buffer>; findings: Finding[] } {
+export function decodeFiles(
+  secret: V1Secret,
+  place: Place,
+  cache = new ParseCache(),
+): { files: Map<string, Buffer>; findings: Finding[] } {
   const files = new Map<string, Buffer>();
   const findings: Finding[] = [];
   const data: Record<string, unknown> = secret.data ?? {};
   for (const [key, value] of Object.entries(data)) {
-    const content = typeof value === "string" ? decodeBase64(value) : undefined;
+    const content = typeof value === "string" ? cache.parse(decodeBase64, value) : undefined;
     if (content) files.set(key, content);
     else
       findings.push(finding("data-invalid", { ...place, key }, "the value is not base64", "export the Secret again"));
@@ -69,26 +74,34 @@ export function readEntries(
   files: SecretFiles,
   annotations: Readonly<Record<string, string>>,
   source: string,
+  cache = new ParseCache(),
 ): Entry[] {
   const facts = readFacts(annotations);
   const records = readPeerRecords(annotations[PEERS]);
   return [...files]
-    .filter(([, content]) => isEtcdConfig(textOf(content)))
+    .filter(([, content]) => isEtcdConfig(cache.parse(textOf, content)))
     .map(([name, content]) => {
       const record = records.get(name);
       const recorded = { ...recordedFacts(record), ...(record?.given && { endpointGiven: record.given }) };
       const own: ClusterFacts = facts.name === name ? facts : recorded;
-      return readEntry(name, textOf(content), files, own, source);
+      return readEntry(name, cache.parse(textOf, content), files, own, source, cache);
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function readEntry(name: string, text: string, files: SecretFiles, facts: ClusterFacts, source: string): Entry {
+function readEntry(
+  name: string,
+  text: string,
+  files: SecretFiles,
+  facts: ClusterFacts,
+  source: string,
+  cache: ParseCache,
+): Entry {
   const place = { source, key: name };
   const findings: Finding[] = [];
   let config: EtcdConfig;
   try {
-    config = parseEtcdConfig(text);
+    config = cache.parse(parseEtcdConfig, text);
   } catch (error) {
     if (!(error instanceof EtcdConfigError)) throw error;
     findings.push(finding("config-invalid", place, `the config ${error.message}`));
@@ -114,7 +127,7 @@ function readEntry(name: string, text: string, files: SecretFiles, facts: Cluste
       findings.push(finding("file-missing", place, `${field} names ${key}, which is not in the Secret`));
       return undefined;
     }
-    const pem = textOf(content);
+    const pem = cache.parse(textOf, content);
     // Cilium takes it for a cluster's config, whoever names it.
     if (isEtcdConfig(pem)) {
       findings.push(finding("file-missing", place, `${field} names ${key}, which is a config itself`));
@@ -140,7 +153,7 @@ function readEntry(name: string, text: string, files: SecretFiles, facts: Cluste
           name,
           endpoints: config.endpoints,
           hostAliases: config.hostAliases,
-          ca: ca === undefined ? "system" : ca === "importer" ? ca : { pem: canonicalCa(ca.pem) },
+          ca: ca === undefined ? "system" : ca === "importer" ? ca : { pem: canonicalCa(ca.pem, cache) },
           client,
           facts,
         };
@@ -149,9 +162,9 @@ function readEntry(name: string, text: string, files: SecretFiles, facts: Cluste
 }
 
 /** So that equal bundles are equal texts; what cannot be read stays as it is, for the rules to judge. */
-function canonicalCa(pem: string): string {
+function canonicalCa(pem: string, cache: ParseCache): string {
   try {
-    return normalizeCa(pem);
+    return normalizeCa(pem, cache);
   } catch (error) {
     if (error instanceof PemError) return pem;
     throw error;
@@ -166,11 +179,12 @@ function canonicalCa(pem: string): string {
 export function readPeerFile(
   secret: V1Secret,
   source: string,
+  cache = new ParseCache(),
 ): { peers: Peer[]; layouts: Map<string, Layout>; findings: Finding[] } {
   const place = { source };
-  const { files, findings } = decodeFiles(secret, place);
+  const { files, findings } = decodeFiles(secret, place, cache);
   const annotations = secret.metadata?.annotations ?? {};
-  const entries = readEntries(files, annotations, source);
+  const entries = readEntries(files, annotations, source, cache);
   if (entries.length === 0 && findings.length === 0) {
     findings.push(
       finding("no-peer", place, "the Secret holds no etcd config", "expected one key for each cluster, by its name"),

@@ -1,4 +1,5 @@
 /** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
+
 import type { X509Certificate } from "node:crypto";
 import { bothValues } from "../peer/checks/mesh.ts";
 import { checkPeer } from "../peer/checks/peer.ts";
@@ -10,6 +11,7 @@ import { formatHostPort, isAddress, parseEndpoint } from "../util/address.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { describeNetworkError } from "../util/network-error.ts";
+import type { ParseCache } from "../util/parse-cache.ts";
 import { type CertificateFact, fingerprintOf } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
 import { type Credentials, describeServer, dial, type ServerCertificate } from "./dial.ts";
@@ -43,6 +45,8 @@ export interface ProbeOptions {
   expiresWithin?: number | undefined;
   /** What to do about a certificate of a peer that expires, or has expired; by default what can be done with its file. */
   remedyFor?: ((peer: Peer, certificate: CertificateFact) => RemedyTemplate | string) | undefined;
+  /** Holds what was parsed already. */
+  cache?: ParseCache | undefined;
 }
 
 /** What one address answered. */
@@ -113,12 +117,12 @@ async function probePeer(
   const peer = completed(given, options.own);
   const place = { source, key: peer.name };
   // Of an address in the URL it will be seen whether the certificate covers it.
-  const { now, expiresWithin, remedyFor } = options;
+  const { now, expiresWithin, remedyFor, cache } = options;
   const expiry: ExpiryOptions = {
     expiresWithin,
     ...(remedyFor && { remedyFor: (certificate) => remedyFor(given, certificate) }),
   };
-  const said = checkPeer({ peer, source, remedyFor: expiry.remedyFor }, now, { expiresWithin }).filter(
+  const said = checkPeer({ peer, source, remedyFor: expiry.remedyFor }, now, { expiresWithin, cache }).filter(
     ({ code }) => code !== "endpoint-address",
   );
   const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: said };
@@ -226,10 +230,10 @@ async function probeAddress(
   attempt: Attempt,
   peer: Peer,
   credentials: Credentials,
-  { stepTimeout, now }: ProbeOptions,
+  { stepTimeout, now, cache }: ProbeOptions,
 ): Promise<Answer> {
   const steps = new Steps(stepTimeout);
-  const address: AddressProbe = { ...attempt, steps: steps.results, user: certificateUser(credentials.cert) };
+  const address: AddressProbe = { ...attempt, steps: steps.results, user: certificateUser(credentials.cert, cache) };
   const failures: Failed[] = [];
   let client: EtcdClient | undefined;
   let certificate: X509Certificate | undefined;

@@ -1,6 +1,7 @@
 /** Chains of certificates, as Go verifies them. Pure. */
 
 import type { X509Certificate } from "node:crypto";
+import { ParseCache } from "../util/parse-cache.ts";
 import { PemError, readCertificates, validity } from "./pem.ts";
 
 /** What a certificate is used for: a server's, or a client's. */
@@ -60,11 +61,14 @@ export function buildChain(
   chain: readonly X509Certificate[],
   trusted: readonly X509Certificate[],
   takes: (issuer: X509Certificate, trusted: boolean) => boolean,
+  cache = new ParseCache(),
 ): Chain | undefined {
   const [leaf, ...intermediates] = chain;
   if (!leaf) return undefined;
   if (trusted.some((ca) => ca.fingerprint256 === leaf.fingerprint256)) return [leaf];
   const seen = new Set<X509Certificate>();
+  const hasSigned = (issuer: X509Certificate, certificate: X509Certificate) =>
+    cache.compare(isSigner, issuer, certificate);
   const climb = (certificate: X509Certificate): Chain | undefined => {
     seen.add(certificate);
     const ca = trusted.find((issuer) => hasSigned(issuer, certificate) && takes(issuer, true));
@@ -83,23 +87,26 @@ export function buildChain(
  * Whether a certificate (PEM, with its chain) is signed by a CA of a bundle; false where one cannot be read. Dates are
  * not judged.
  */
-export function signedBy(cert: string, ca: string): boolean {
-  return readable(() => buildChain(readCertificates(cert), readCertificates(ca), maySign) !== undefined);
+export function signedBy(cert: string, ca: string, cache = new ParseCache()): boolean {
+  return readable(() => {
+    const [chain, trusted] = [cert, ca].map((pem) => cache.parse(readCertificates, pem)) as [Chain, Chain];
+    return buildChain(chain, trusted, maySign, cache) !== undefined;
+  });
 }
 
 /** Whether two bundles (PEM) have a certificate in common; false where one cannot be read. */
-export function haveCertificateInCommon(a: string, b: string): boolean {
+export function haveCertificateInCommon(a: string, b: string, cache = new ParseCache()): boolean {
   return readable(() => {
-    const known = new Set(readCertificates(a).map(({ fingerprint256 }) => fingerprint256));
-    return readCertificates(b).some(({ fingerprint256 }) => known.has(fingerprint256));
+    const known = new Set(cache.parse(readCertificates, a).map(({ fingerprint256 }) => fingerprint256));
+    return cache.parse(readCertificates, b).some(({ fingerprint256 }) => known.has(fingerprint256));
   });
 }
 
 /** Whether every certificate of `part` stands in `bundle` (both PEM); false where one cannot be read. */
-export function includesAll(bundle: string, part: string): boolean {
+export function includesAll(bundle: string, part: string, cache = new ParseCache()): boolean {
   return readable(() => {
-    const known = new Set(readCertificates(bundle).map(({ fingerprint256 }) => fingerprint256));
-    return readCertificates(part).every(({ fingerprint256 }) => known.has(fingerprint256));
+    const known = new Set(cache.parse(readCertificates, bundle).map(({ fingerprint256 }) => fingerprint256));
+    return cache.parse(readCertificates, part).every(({ fingerprint256 }) => known.has(fingerprint256));
   });
 }
 
@@ -113,14 +120,7 @@ function readable(judge: () => boolean): boolean {
   }
 }
 
-/** Verified signatures, by the fingerprints of both. */
-const signed = new Map<string, boolean>();
-
 /** By name and signature, as Go judges it: OpenSSL wants key identifiers to agree too, which a CA made anew may change. */
-function hasSigned(issuer: X509Certificate, certificate: X509Certificate): boolean {
-  if (issuer.subject !== certificate.issuer) return false;
-  const pair = issuer.fingerprint256 + certificate.fingerprint256;
-  const known = signed.get(pair) ?? certificate.verify(issuer.publicKey);
-  signed.set(pair, known);
-  return known;
+function isSigner(issuer: X509Certificate, certificate: X509Certificate): boolean {
+  return issuer.subject === certificate.issuer && certificate.verify(issuer.publicKey);
 }

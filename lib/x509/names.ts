@@ -2,6 +2,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import { isAddress } from "../util/address.ts";
+import { ParseCache } from "../util/parse-cache.ts";
 import { PemError, readCertificates } from "./pem.ts";
 
 /** The common name of the subject, which etcd takes as the user; undefined where it has none. */
@@ -15,9 +16,9 @@ export function formatName(name: string | undefined): string {
 }
 
 /** The etcd user that a client certificate (PEM) comes as; undefined where it has none, or cannot be read. */
-export function certificateUser(pem: string): string | undefined {
+export function certificateUser(pem: string, cache = new ParseCache()): string | undefined {
   try {
-    const [leaf] = readCertificates(pem);
+    const [leaf] = cache.parse(readCertificates, pem);
     return leaf && commonName(leaf);
   } catch (error) {
     if (error instanceof PemError) return undefined;

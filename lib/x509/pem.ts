@@ -1,5 +1,6 @@
 /** Certificates and keys in PEM, of any key type, read by node:crypto. Pure. */
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { ParseCache } from "../util/parse-cache.ts";
 
 // As Go finds them: from the start of a line. A body holds no dashes in a row, which keeps the search linear.
 const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----/gm;
@@ -17,9 +18,6 @@ export function certificateBlocks(pem: string): string[] {
   return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
 }
 
-/** The same texts are read again for every peer, Secret and target, and reading one takes half a millisecond. */
-const parsed = new Map<string, readonly X509Certificate[]>();
-
 /**
  * All certificates of a PEM text, in its order.
  *
@@ -27,8 +25,6 @@ const parsed = new Map<string, readonly X509Certificate[]>();
  *   holds such a block) or cannot be read.
  */
 export function readCertificates(pem: string): readonly X509Certificate[] {
-  const known = parsed.get(pem);
-  if (known) return known;
   const certificates: X509Certificate[] = [];
   for (const [block, label] of pem.matchAll(BLOCK)) {
     if (label !== "CERTIFICATE") throw new PemError(`holds a ${label} where a certificate is expected`);
@@ -46,12 +42,8 @@ export function readCertificates(pem: string): readonly X509Certificate[] {
   }
   if (certificates.length === 0) throw new PemError("holds no certificate in PEM form");
   if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("is cut off within a PEM block");
-  parsed.set(pem, certificates);
   return certificates;
 }
-
-/** As for certificates: in a mesh each key is judged once for every cluster that has it. */
-const keys = new Map<string, KeyObject>();
 
 /**
  * The private key of a PEM text.
@@ -62,25 +54,16 @@ export function readPrivateKey(pem: string): KeyObject {
   if (/^Proc-Type:.*ENCRYPTED|BEGIN ENCRYPTED PRIVATE KEY/m.test(pem)) throw new PemError("is encrypted");
   if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new PemError("holds no private key in PEM form");
   try {
-    const key = keys.get(pem) ?? createPrivateKey(pem);
-    keys.set(pem, key);
-    return key;
+    return createPrivateKey(pem);
   } catch {
     // The message of OpenSSL is left out on purpose: nothing of a key may come near a terminal.
     throw new PemError("holds a private key that cannot be read");
   }
 }
 
-/** Pairs that were tried, of the objects that {@link readCertificates} and {@link readPrivateKey} keep. */
-const fitting = new WeakMap<X509Certificate, WeakMap<KeyObject, boolean>>();
-
 /** Whether a private key is that of the certificate. */
 export function keyFits(key: KeyObject, certificate: X509Certificate): boolean {
-  const tried = fitting.get(certificate) ?? new WeakMap<KeyObject, boolean>();
-  fitting.set(certificate, tried);
-  const known = tried.get(key) ?? certificate.checkPrivateKey(key);
-  tried.set(key, known);
-  return known;
+  return certificate.checkPrivateKey(key);
 }
 
 /** The certificates as PEM, each ending in a newline. */
@@ -94,8 +77,9 @@ export function formatCertificates(certificates: readonly X509Certificate[]): st
  *
  * @throws PemError as {@link readCertificates}.
  */
-export function normalizeCa(pem: string): string {
-  const unique = new Map(readCertificates(pem).map((certificate) => [certificate.fingerprint256, certificate]));
+export function normalizeCa(pem: string, cache = new ParseCache()): string {
+  const certificates = cache.parse(readCertificates, pem);
+  const unique = new Map(certificates.map((certificate) => [certificate.fingerprint256, certificate]));
   return formatCertificates([...unique.keys()].sort().map((key) => unique.get(key) as X509Certificate));
 }
 

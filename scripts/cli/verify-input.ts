@@ -5,8 +5,10 @@ import { type Member, ownOf, readMember } from "../../lib/mesh/member.ts";
 import { type ProbeGroup, probeGroupOf } from "../../lib/mesh/verify.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
+import type { ProbeOptions } from "../../lib/probe/probe.ts";
 import { escapeControlChars, escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
+import type { ParseCache } from "../../lib/util/parse-cache.ts";
 import { type ClusterArguments, Contexts } from "./clusters.ts";
 import { log, style, warn } from "./terminal.ts";
 
@@ -53,19 +55,19 @@ export async function readVerifyInput(
   args: VerifyArguments,
   paths: readonly string[],
   call: Call,
-  expiresWithin: number,
+  options: Pick<ProbeOptions, "now" | "expiresWithin"> & { cache: ParseCache },
 ): Promise<VerifyInput> {
   const given = await givenOwn(args);
-  const { members, failed } = await readContexts(args);
+  const { members, failed } = await readContexts(args, options.cache);
   if (paths.length > 0) {
     const [member] = members;
-    const { peers, findings } = await readPeers(paths, { call });
+    const { peers, findings } = await readPeers(paths, { call, cache: options.cache });
     const names = new Set(peers.map(({ peer }) => peer.name));
     const unreadable = hasErrors(findings.filter(({ key }) => key === undefined || !names.has(key)));
     const own = { ...(member && ownOf(member)), ...given };
     return { groups: [{ peers, skipped: [], findings, own }], unreadable, failed };
   }
-  const groups = members.map((member) => probeGroupOf(member, given, { now: new Date(), expiresWithin }));
+  const groups = members.map((member) => probeGroupOf(member, given, options));
   for (const [i, { peers, skipped, findings }] of groups.entries()) {
     if (peers.length + skipped.length + findings.length === 0) {
       warn(`${members[i]?.source} is not configured for any peer`);
@@ -75,12 +77,12 @@ export async function readVerifyInput(
 }
 
 /** The clusters of `--context`; those that cannot be read are printed. */
-async function readContexts(args: VerifyArguments): Promise<{ members: Member[]; failed: boolean }> {
+async function readContexts(args: VerifyArguments, cache: ParseCache): Promise<{ members: Member[]; failed: boolean }> {
   if (args.context.length === 0) return { members: [], failed: false };
   using contexts = await Contexts.load(args);
   const { read, failed } = await readClusters(
     await contexts.named(args.context, "read"),
-    (cluster) => readMember(cluster, { namespace: args.namespace, forExtract: false }),
+    (cluster) => readMember(cluster, { namespace: args.namespace, forExtract: false, cache }),
     () => undefined,
   );
   for (const { source, installation } of read) for (const line of installation.warnings) warn(`${source}: ${line}`);

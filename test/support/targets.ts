@@ -10,6 +10,7 @@ import {
   type Peer,
   versionAtLeast,
 } from "../../lib/peer/peer.ts";
+import { ParseCache } from "../../lib/util/parse-cache.ts";
 import { caOf, clientOf } from "./material.ts";
 
 export const VERSIONS = ["1.10", "1.11", "1.12", "1.13", "1.14", "1.15", "1.16", "1.17", "1.18", "1.19", "1.20"];
@@ -40,6 +41,7 @@ export function targetOf(
     clientCertificate: clientOf(ca).cert,
     resolvers: atLeast("1.20") ? [] : [resolver],
     aliases: [],
+    cache: new ParseCache(),
     ...overrides,
   };
 }

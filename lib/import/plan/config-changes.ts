@@ -47,6 +47,7 @@ export function planConfigSecrets(
 ): ConfigChanges {
   const { agents, kvstoremesh, remote } = existing;
   const { migrate: rewrite = false, takeOwnership = false, previewOnly = false } = options;
+  const { cache } = target;
   const result: ConfigChanges = { changes: [], outcomes: new Map(), cleaned: [], findings: [] };
   const entriesOf = (some: readonly Peer[]) => some.map((peer) => toSecretEntry(peer, "target"));
   const local = peers.filter(({ endpoints }) => isNodeLocal(endpoints));
@@ -73,26 +74,26 @@ export function planConfigSecrets(
   };
 
   if (target.facts.kvstoreMesh) {
-    const entering = mergeEntries(kvstoremesh.files, entriesOf(others), { rewrite, leaving: leftovers });
-    const leaving = mergeEntries(entering.files, [], { drop: leaves });
-    const { config: cache, findings } = others.length > 0 ? cacheConfig(target) : { config: undefined, findings: [] };
+    const entering = mergeEntries(kvstoremesh.files, entriesOf(others), { rewrite, leaving: leftovers, cache });
+    const leaving = mergeEntries(entering.files, [], { drop: leaves, cache });
+    const { config: copy, findings } = others.length > 0 ? cacheConfig(target) : { config: undefined, findings: [] };
     result.findings.push(...findings);
-    const copies = cache ? others.map(({ name }) => ({ name, config: cache })) : [];
+    const copies = copy ? others.map(({ name }) => ({ name, config: copy })) : [];
     // What is known of those that leave changes with the agents' config, not before.
     const before = [...kvstoremesh.records].filter(([name]) => leaves.has(name));
     const staying = [...records].filter(([name]) => !leaves.has(name));
     const entered = write(KVSTOREMESH_SECRET, kvstoremesh, entering, new Map([...before, ...staying]));
     // What an upgrade left behind here is still a peer, and its id still worth knowing.
     const leftBehind = new Map([...records].filter(([name]) => !leaving.files.has(name)));
-    const forAgents = mergeEntries(agents.files, [...copies, ...entriesOf(local)], { rewrite, drop: removed });
+    const forAgents = mergeEntries(agents.files, [...copies, ...entriesOf(local)], { rewrite, drop: removed, cache });
     write(AGENTS_SECRET, agents, forAgents, leftBehind);
     write(KVSTOREMESH_SECRET, entered, leaving, records, entered.changed);
   } else {
-    const merged = mergeEntries(agents.files, entriesOf(peers), { rewrite, drop: removed });
+    const merged = mergeEntries(agents.files, entriesOf(peers), { rewrite, drop: removed, cache });
     write(AGENTS_SECRET, agents, merged, records);
     // Nobody reads this one any more, and a later KVStoreMesh must not find what is out of date.
     const gone = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || leaves.has(name));
-    const leaving = mergeEntries(kvstoremesh.files, [], { drop: new Set(gone) });
+    const leaving = mergeEntries(kvstoremesh.files, [], { drop: new Set(gone), cache });
     if (leaving.changes.size > 0) write(KVSTOREMESH_SECRET, kvstoremesh, leaving, kvstoremesh.records);
   }
 

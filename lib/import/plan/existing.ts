@@ -150,7 +150,8 @@ export function reconcileExisting(
   const { source } = target;
   const second = { peer: { ...reachesIt, facts: recordedFacts(standing.records.get(name)) }, source };
   if ("peer" in first && samePeer(first.peer, second.peer)) return first;
-  const connects = (one: SourcedPeer | Finding) => "peer" in one && !hasErrors(checkPeer(one, now));
+  const connects = (one: SourcedPeer | Finding) =>
+    "peer" in one && !hasErrors(checkPeer(one, now, { cache: target.cache }));
   if (connects(first) !== connects(second)) return connects(first) ? first : second;
   const message = `${name} stands in both Secrets, and not the same: agents would lose what they reach it by`;
   return finding("standing-unusable", { source, key: name }, message, importFileRemedy(name));

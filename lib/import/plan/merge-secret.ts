@@ -11,6 +11,7 @@ import {
   type SecretFiles,
 } from "../../peer/secret.ts";
 import { bytesOf } from "../../util/content.ts";
+import { ParseCache } from "../../util/parse-cache.ts";
 import { normalizeCa, PemError } from "../../x509/pem.ts";
 
 /**
@@ -34,6 +35,8 @@ export interface MergeOptions {
   leaving?: readonly string[];
   /** Write in our form what is up to date in another one too. */
   rewrite?: boolean;
+  /** Holds what was parsed already. */
+  cache?: ParseCache;
 }
 
 /**
@@ -44,12 +47,12 @@ export interface MergeOptions {
 export function mergeEntries(
   standing: SecretFiles,
   wanted: readonly SecretEntry[],
-  { drop = new Set(), leaving: later = [], rewrite = false }: MergeOptions = {},
+  { drop = new Set(), leaving: later = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
 ): Merged {
   if (wanted.length === 0 && drop.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(standing) };
   }
-  const before = new Map(readEntries(standing, {}, "").map((entry) => [entry.name, entry]));
+  const before = new Map(readEntries(standing, {}, "", cache).map((entry) => [entry.name, entry]));
   const files = new Map(standing);
   const outcomes = new Map<string, Outcome>();
   const replaced = new Set<string>();
@@ -81,16 +84,17 @@ export function mergeEntries(
       (users.get(key) ?? []).every((name) => name === entry.name || leaving.has(name)) &&
       (!before.has(key) || drop.has(key)) &&
       !claimed.has(key);
-    const stays = old && (!rewrite || sameNames(old, entry)) && isUpToDate(old, entry, standing);
+    const stays = old && (!rewrite || sameNames(old, entry)) && isUpToDate(old, entry, standing, cache);
+    const hasContent = (key: string, content: string) => files.get(key)?.equals(cache.parse(bytesOf, content)) === true;
     const inPlace = stays ? inPlaceWrites(old, entry) : undefined;
-    const writes = inPlace?.every(([key, content]) => mayWrite(key) || sameFile(files.get(key), content))
+    const writes = inPlace?.every(([key, content]) => mayWrite(key) || hasContent(key, content))
       ? inPlace
-      : rewriteEntry(entry, mayWrite, files);
+      : rewriteEntry(entry, mayWrite, hasContent);
     let changed = false;
     for (const [key, content] of writes) {
       claimed.add(key);
-      if (sameFile(files.get(key), content)) continue;
-      files.set(key, bytesOf(content));
+      if (hasContent(key, content)) continue;
+      files.set(key, cache.parse(bytesOf, content));
       changed = true;
     }
     outcomes.set(entry.name, !standing.has(entry.name) ? "added" : changed ? "changed" : "unchanged");
@@ -98,7 +102,7 @@ export function mergeEntries(
   }
 
   if (replaced.size > 0) {
-    const after = readEntries(files, {}, "");
+    const after = readEntries(files, {}, "", cache);
     const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry), ...pathsOf(entry)]));
     for (const key of replaced) if (!named.has(key)) files.delete(key);
   }
@@ -130,7 +134,7 @@ function sameNames({ keys }: Entry, { ca, cert, key }: SecretEntry): boolean {
   return keys.ca === ca?.key && keys.cert === cert?.key && keys.key === key?.key;
 }
 
-function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles): boolean {
+function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles, cache: ParseCache): boolean {
   if (!old.config || !old.peer) return false;
   const { config } = old;
   return (
@@ -142,7 +146,7 @@ function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles): boolean
     sameReference(config.certFile, old.keys.cert, entry.config.certFile, entry.cert) &&
     sameReference(config.keyFile, old.keys.key, entry.config.keyFile, entry.key) &&
     sameReference(config.trustedCaFile, old.keys.ca, entry.config.trustedCaFile, entry.ca) &&
-    (old.keys.ca === undefined || sameCa(files.get(old.keys.ca)?.toString() ?? "", entry.ca?.content ?? ""))
+    (old.keys.ca === undefined || sameCa(files.get(old.keys.ca)?.toString() ?? "", entry.ca?.content ?? "", cache))
   );
 }
 
@@ -156,17 +160,13 @@ function sameReference(
   return wanted ? key !== undefined : key === undefined && path === wantedPath;
 }
 
-function sameCa(a: string, b: string): boolean {
+function sameCa(a: string, b: string, cache: ParseCache): boolean {
   try {
-    return a === b || normalizeCa(a) === normalizeCa(b);
+    return a === b || normalizeCa(a, cache) === normalizeCa(b, cache);
   } catch (error) {
     if (error instanceof PemError) return false;
     throw error;
   }
-}
-
-function sameFile(standing: Buffer | undefined, content: string): boolean {
-  return standing?.equals(bytesOf(content)) ?? false;
 }
 
 /** New certificate and key under the names that the config which stays gives them. */
@@ -184,13 +184,13 @@ function inPlaceWrites(old: Entry, { cert, key }: SecretEntry): [string, string]
 function rewriteEntry(
   { name, config, ca, cert, key }: SecretEntry,
   mayWrite: (key: string) => boolean,
-  files: SecretFiles,
+  hasContent: (key: string, content: string) => boolean,
 ): [string, string][] {
   const writes: [string, string][] = [];
   const place = (file: SecretEntryFile | undefined, path: string | undefined) => {
     if (!file) return path;
     let free = file.key;
-    for (let n = 2; !mayWrite(free) && !(file === ca && sameFile(files.get(free), file.content)); n++) {
+    for (let n = 2; !mayWrite(free) && !(file === ca && hasContent(free, file.content)); n++) {
       free = file.key.replace(/(\.\w+)$/, `.${n}$1`);
     }
     writes.push([free, file.content]);

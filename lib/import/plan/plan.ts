@@ -168,7 +168,7 @@ function locatePeers(
     const findings = [
       // That it is reached on the node itself is only for --endpoint to say.
       ...(isRewritten || override.said !== undefined ? [] : checkNodeLocal(located)),
-      ...(isMovedBack ? [] : checker.check(located)),
+      ...(isMovedBack ? [] : checker.check(located, target.cache)),
       ...checkAddresses(located, resolved),
       ...("findings" in choice ? choice.findings : []),
     ];

@@ -27,14 +27,17 @@ export interface ConfigSecret {
 }
 
 /** Reads a config Secret; one that is not there is empty. */
-export function readConfigSecret(secret: V1Secret | undefined, { source }: Pick<Target, "source">): ConfigSecret {
-  const decoded = secret ? decodeFiles(secret, { source }) : { files: new Map<string, Buffer>(), findings: [] };
+export function readConfigSecret(
+  secret: V1Secret | undefined,
+  { source, cache }: Pick<Target, "source" | "cache">,
+): ConfigSecret {
+  const decoded = secret ? decodeFiles(secret, { source }, cache) : { files: new Map<string, Buffer>(), findings: [] };
   const annotations = secret?.metadata?.annotations ?? {};
   return {
     findings: decoded.findings,
     secret,
     files: decoded.files,
-    entries: new Map(readEntries(decoded.files, annotations, source).map((entry) => [entry.name, entry])),
+    entries: new Map(readEntries(decoded.files, annotations, source, cache).map((entry) => [entry.name, entry])),
     annotations,
     records: readPeerRecords(annotations[PEERS]),
   };
@@ -60,7 +63,7 @@ export interface SecretPlan {
  */
 export function planSecret(
   name: string,
-  { source, namespace, facts }: Pick<Target, "source" | "namespace" | "facts">,
+  { source, namespace, facts, cache }: Pick<Target, "source" | "namespace" | "facts" | "cache">,
   { secret, annotations: old }: Pick<ConfigSecret, "secret" | "annotations">,
   { changes, files }: Merged,
   records: ReadonlyMap<string, PeerRecord>,
@@ -98,7 +101,8 @@ export function planSecret(
   const metadata: MetadataPatch = { ...taken, annotations: { ...taken?.annotations, ...ours } };
   const annotations = patched(old, metadata.annotations);
   findings.push(...checkSize(name, source, files, annotations));
-  const data = Object.fromEntries([...changes].map(([key, content]) => [key, content ? encodeBase64(content) : null]));
+  const encode = (content: Buffer | null) => (content ? cache.parse(encodeBase64, content) : null);
+  const data = Object.fromEntries([...changes].map(([key, content]) => [key, encode(content)]));
   if (secret) {
     const patch = { metadata: versioned(follows ? {} : secret, metadata), ...(changes.size > 0 && { data }) };
     const change: Change = { verb: "merge-patch", kind: "Secret", name, patch, ...(follows && { follows }) };

@@ -2,6 +2,7 @@
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1HostAlias, V1Secret } from "@kubernetes/client-node";
 import type { ExternalSource } from "../../cilium/volumes.ts";
 import type { ClusterFacts, HostAlias } from "../../peer/peer.ts";
+import type { ParseCache } from "../../util/parse-cache.ts";
 
 /** A workload whose pods resolve the names of remote control planes. */
 export interface Workload {
@@ -52,4 +53,6 @@ export interface Target {
   resolvers: Workload[];
   /** What any of the workloads resolves, also those that no longer read the configs. */
   aliases: HostAlias[];
+  /** Holds what was parsed of it, of other targets and of files. */
+  cache: ParseCache;
 }

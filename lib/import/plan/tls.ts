@@ -27,7 +27,7 @@ export function chooseTls(
   const refuse = (code: FindingCode, message: string, remedy?: string) => ({
     findings: [finding(code, place, message, remedy)],
   });
-  const identity = peer.client === "importer" ? undefined : certificateUser(peer.client.cert);
+  const identity = peer.client === "importer" ? undefined : certificateUser(peer.client.cert, target.cache);
   const keyless = identity === undefined && peer.client === "importer";
   // In authMode cluster a file holds the peer's own identity, which its own etcd does not let in.
   const notForOthers = identity === `remote-${peer.name}`;
@@ -100,7 +100,7 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
  *   read, nothing speaks for it either.
  */
 function commonObstacle(peer: Peer, target: Target, wanted: boolean): [FindingCode, string, string?] | undefined {
-  const { common, clientCertificate, facts } = target;
+  const { common, clientCertificate, facts, cache } = target;
   if (!common) {
     return [
       "common-not-mounted",
@@ -120,7 +120,7 @@ function commonObstacle(peer: Peer, target: Target, wanted: boolean): [FindingCo
       ? undefined
       : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
   if (common.ca === undefined && !keepsCa) return unknown ? [...unknown] : undefined;
-  if (!keepsCa && !includesAll(common.ca ?? "", theirs)) {
+  if (!keepsCa && !includesAll(common.ca ?? "", theirs, cache)) {
     return [
       "ca-differs",
       `the CA of ${peer.name} is not the target's`,
@@ -128,10 +128,10 @@ function commonObstacle(peer: Peer, target: Target, wanted: boolean): [FindingCo
     ];
   }
   if (clientCertificate === undefined) return unknown ? [...unknown] : undefined;
-  if (!signedBy(clientCertificate, theirs)) {
+  if (!signedBy(clientCertificate, theirs, cache)) {
     return ["ca-differs", `the target's own certificate is not signed by the CA of ${peer.name}`];
   }
-  const user = certificateUser(clientCertificate);
+  const user = certificateUser(clientCertificate, cache);
   if (user === "remote") return undefined;
   const accepted = user === `remote-${facts.name}` && peer.facts.authMode !== "legacy";
   // Where the file has a key, its certificate is the safer one unless the peer is known to take ours.

@@ -1,4 +1,5 @@
 /** What is wrong with a peer by itself. Pure: the clock is an argument. */
+import type { ParseCache } from "../../util/parse-cache.ts";
 import type { Finding } from "../findings.ts";
 import type { Peer, SourcedPeer } from "../peer.ts";
 import { checkEndpoints } from "./endpoint.ts";
@@ -14,7 +15,7 @@ import type { ExpiryOptions } from "./validity.ts";
 export function checkPeer(
   { peer, source, remedyFor }: SourcedPeer,
   now: Date,
-  options: Pick<ExpiryOptions, "expiresWithin"> = {},
+  options: Pick<ExpiryOptions, "expiresWithin" | "cache"> = {},
 ): Finding[] {
   const place = { source, key: peer.name };
   const expiry = { remedyFor, ...options };
@@ -31,9 +32,13 @@ export class PeerChecker {
     this.#now = now;
   }
 
-  /** As {@link checkPeer}. */
-  check(sourced: SourcedPeer): Finding[] {
-    const known = this.#known.get(sourced.peer) ?? checkPeer(sourced, this.#now);
+  /**
+   * As {@link checkPeer}.
+   *
+   * @param cache holds what was parsed already.
+   */
+  check(sourced: SourcedPeer, cache: ParseCache): Finding[] {
+    const known = this.#known.get(sourced.peer) ?? checkPeer(sourced, this.#now, { cache });
     this.#known.set(sourced.peer, known);
     return known;
   }

@@ -1,7 +1,8 @@
 /** The CA and client certificate of a peer. Pure: the clock is an argument. */
 
-import type { KeyObject, X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../../util/address.ts";
+import { ParseCache } from "../../util/parse-cache.ts";
 import { allowsPurpose, buildChain, type IssuerProblem, issuerProblem, type Purpose } from "../../x509/chain.ts";
 import { formatDate } from "../../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../../x509/names.ts";
@@ -11,6 +12,7 @@ import type { Peer } from "../peer.ts";
 import { checkAuthorityExpiry, checkIssuerExpiry, checkValidity, type ExpiryOptions } from "./validity.ts";
 
 export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOptions): Finding[] {
+  const { cache = new ParseCache() } = options;
   const findings: Finding[] = [];
   let authorities: readonly X509Certificate[] | undefined;
   let unfit: Finding[] = [];
@@ -27,7 +29,7 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
         ),
       );
     } else {
-      authorities = attempt(() => readCertificates((peer.ca as { pem: string }).pem), "ca-invalid", "the CA file");
+      authorities = attempt(readCertificates, peer.ca.pem, "ca-invalid", "the CA file");
       if (authorities) {
         unfit = checkAuthorities(authorities, peer, place, now);
         const usable = authorities.filter((ca) => authorityProblem(ca, peer, now) === undefined);
@@ -38,12 +40,14 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
   }
   if (peer.client !== "importer") {
     const { cert, key } = peer.client;
-    const chain = attempt(() => readCertificates(cert), "certificate-invalid", "the client certificate");
-    const privateKey: KeyObject | undefined = attempt(() => readPrivateKey(key), "key-invalid", "the key file");
+    const chain = attempt(readCertificates, cert, "certificate-invalid", "the client certificate");
+    const privateKey = attempt(readPrivateKey, key, "key-invalid", "the key file");
+    const isKeyOf = (certificate: X509Certificate) =>
+      privateKey !== undefined && cache.compare(keyFits, privateKey, certificate);
     const leaf = chain?.[0];
     if (chain && leaf) {
       findings.push(...checkValidity(leaf, "client", place, now, options), ...checkUse(leaf, place));
-      if (privateKey && chain.slice(1).some((one) => keyFits(privateKey, one))) {
+      if (chain.slice(1).some(isKeyOf)) {
         findings.push(
           finding(
             "chain-order",
@@ -51,14 +55,14 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
             "the client certificate stands behind others in its file, and has to come first",
           ),
         );
-      } else if (privateKey && !keyFits(privateKey, leaf)) {
+      } else if (privateKey && !isKeyOf(leaf)) {
         findings.push(finding("key-mismatch", place, "the private key is not that of the client certificate"));
       }
       // What is wrong with every CA was said.
       if (authorities) {
         const reported = new Set(findings.map(({ certificate }) => certificate?.fingerprint));
         findings.push(
-          ...checkIssuers(chain, authorities, unfit.length > 0, place, now),
+          ...checkIssuers(chain, authorities, unfit.length > 0, place, now, cache),
           ...checkIssuerExpiry(chain, authorities, place, now, options).filter(
             ({ certificate }) => !reported.has(certificate?.fingerprint),
           ),
@@ -68,9 +72,14 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
   }
   return findings;
 
-  function attempt<T>(read: () => T, code: "ca-invalid" | "certificate-invalid" | "key-invalid", what: string) {
+  function attempt<T>(
+    read: (pem: string) => T,
+    pem: string,
+    code: "ca-invalid" | "certificate-invalid" | "key-invalid",
+    what: string,
+  ): T | undefined {
     try {
-      return read();
+      return cache.parse(read, pem);
     } catch (error) {
       if (!(error instanceof PemError)) throw error;
       findings.push(finding(code, place, `${what} ${error.message}`));
@@ -112,10 +121,12 @@ function checkIssuers(
   unfit: boolean,
   place: Place,
   now: Date,
+  cache: ParseCache,
 ): Finding[] {
   const flawAt = (issuer: X509Certificate, trusted: boolean) => issuerProblem(issuer, trusted, "client", now);
-  if (buildChain(chain, authorities, (issuer, trusted) => flawAt(issuer, trusted) === undefined)) return [];
-  const way = buildChain(chain, authorities, () => true);
+  const vouches = (issuer: X509Certificate, trusted: boolean) => flawAt(issuer, trusted) === undefined;
+  if (buildChain(chain, authorities, vouches, cache)) return [];
+  const way = buildChain(chain, authorities, () => true, cache);
   if (!way) {
     return [
       finding(

@@ -1,5 +1,6 @@
 /** Whether certificates are valid now, and for long enough. Pure: the clock is an argument. */
 import type { X509Certificate } from "node:crypto";
+import type { ParseCache } from "../../util/parse-cache.ts";
 import { buildChain, issuerProblem } from "../../x509/chain.ts";
 import {
   type CertificateFact,
@@ -21,6 +22,8 @@ export interface ExpiryOptions {
   expiresWithin?: number | undefined;
   /** What to do about one that expires, or has expired; by default what can be done with a file of its cluster. */
   remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
+  /** Holds what was parsed already. */
+  cache?: ParseCache | undefined;
 }
 
 /** How certificates are called in messages, and the codes for the time for which they are valid. */
@@ -116,8 +119,11 @@ export function checkIssuerExpiry(
   options: ExpiryOptions,
 ): Finding[] {
   const within = options.expiresWithin ?? EXPIRES_WITHIN;
-  const wayAt = (time: Date) =>
-    buildChain(chain, authorities, (issuer, trusted) => issuerProblem(issuer, trusted, "client", time) === undefined);
+  const wayAt = (time: Date) => {
+    const vouches = (issuer: X509Certificate, trusted: boolean) =>
+      issuerProblem(issuer, trusted, "client", time) === undefined;
+    return buildChain(chain, authorities, vouches, options.cache);
+  };
   const way = wayAt(now);
   if (!way || wayAt(timeIn(within, now))) return [];
   const root = way.at(-1);
