@@ -109,11 +109,13 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
       return workload(kind, (await api.get(resource, namespace, name)) ?? object);
     }),
   ]);
-  const read = {
+  return {
+    ...target,
     agentsSecret: internValues(agentsSecret, cache),
     kvstoremeshSecret: internValues(kvstoremeshSecret, cache),
+    users,
+    resolvers,
   };
-  return { ...target, ...read, users, resolvers };
 }
 
 /** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */

@@ -42,13 +42,10 @@ export interface ExtractedMember extends Member {
  */
 export async function readMember(
   { api, source }: Cluster,
-  {
-    cache,
-    ...options
-  }: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean; cache?: ParseCache | undefined },
+  options: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean; cache?: ParseCache | undefined },
 ): Promise<Member> {
   const installation = await readInstallation(api, { ...options, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] });
-  return { source, api, installation, target: targetOf(installation, source, cache) };
+  return { source, api, installation, target: targetOf(installation, source, options.cache) };
 }
 
 /** What an importer comes with where a peer's config names the cluster's own files. */

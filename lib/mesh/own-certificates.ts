@@ -16,7 +16,7 @@ import {
   fingerprintOf,
 } from "../x509/expiry.ts";
 import { formatName } from "../x509/names.ts";
-import { PemError, readCertificates } from "../x509/pem.ts";
+import { readCertificates, tryReadPem } from "../x509/pem.ts";
 import type { ExtractedMember, Member } from "./member.ts";
 
 /** One of a cluster's own certificates, as it is reported. */
@@ -127,10 +127,5 @@ function readAll({ installation, target }: Member, use: CertificateUse): readonl
   const server: HeldCertificate | undefined = installation.serverCertificate;
   const pem = { client: remoteCertificate?.cert, server: server?.pem, ca }[use];
   if (pem === undefined) return [];
-  try {
-    return target.cache.parse(readCertificates, pem);
-  } catch (error) {
-    if (error instanceof PemError) return [];
-    throw error;
-  }
+  return tryReadPem(() => target.cache.parse(readCertificates, pem)) ?? [];
 }

@@ -1,5 +1,4 @@
 /** The state of a mesh: what each cluster says of itself and of its peers, put together. */
-
 import type { V1Pod } from "@kubernetes/client-node";
 import { isReady, waitingFor } from "../cilium/waiting.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
@@ -135,11 +134,8 @@ async function look(cluster: Cluster, options: StatusOptions): Promise<Look> {
   const { source } = cluster;
   const place = { source };
   try {
-    const member = await readMember(cluster, {
-      namespace: options.namespace,
-      cache: options.cache,
-      forExtract: true,
-    });
+    const { namespace: given, cache } = options;
+    const member = await readMember(cluster, { namespace: given, cache, forExtract: true });
     const { installation } = member;
     const { facts, namespace } = installation;
     findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(member, options)));

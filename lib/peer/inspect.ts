@@ -1,11 +1,10 @@
 /** What a file says of its peers, for a person who asks whether it would connect. Pure: the clock is an argument. */
-
 import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../x509/names.ts";
-import { keyFits, PemError, readCertificates, readPrivateKey, validity } from "../x509/pem.ts";
+import { keyFits, readCertificates, readPrivateKey, tryReadPem, validity } from "../x509/pem.ts";
 import { checkLoopbackAddresses, checkNodeLocal } from "./checks/endpoint.ts";
 import { checkTogether } from "./checks/mesh.ts";
 import { checkPeer } from "./checks/peer.ts";
@@ -133,7 +132,10 @@ function reportOf(
     endpoints: endpointsOf(peer),
     ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem, cache) ?? []).map((one) => describe(one, now)),
     client: client === "importer" ? client : leaf && describe(leaf, now),
-    keyFits: client === "importer" || !leaf ? undefined : fits(client.key, leaf, cache),
+    keyFits:
+      client === "importer" || !leaf
+        ? undefined
+        : tryReadPem(() => cache.compare(keyFits, cache.parse(readPrivateKey, client.key), leaf)),
     user: user === undefined ? undefined : redact(user),
     findings,
   };
@@ -159,12 +161,7 @@ function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): 
 
 /** Undefined where the text holds none that can be read: the findings say why. */
 function certificatesOf(pem: string, cache: ParseCache): readonly X509Certificate[] | undefined {
-  try {
-    return cache.parse(readCertificates, pem);
-  } catch (error) {
-    if (error instanceof PemError) return undefined;
-    throw error;
-  }
+  return tryReadPem(() => cache.parse(readCertificates, pem));
 }
 
 function describe(certificate: X509Certificate, now: Date): CertificateReport {
@@ -182,13 +179,4 @@ function keyOf({ publicKey }: X509Certificate): string {
   const { asymmetricKeyType: type = "unknown", asymmetricKeyDetails: details = {} } = publicKey;
   const size = details.modulusLength ?? details.namedCurve;
   return [type.toUpperCase(), ...(size === undefined ? [] : [size])].join(" ");
-}
-
-function fits(key: string, leaf: X509Certificate, cache: ParseCache): boolean | undefined {
-  try {
-    return cache.compare(keyFits, cache.parse(readPrivateKey, key), leaf);
-  } catch (error) {
-    if (error instanceof PemError) return undefined;
-    throw error;
-  }
 }

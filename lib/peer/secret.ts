@@ -2,7 +2,7 @@
 import type { V1Secret } from "@kubernetes/client-node";
 import { decodeBase64, textOf } from "../util/content.ts";
 import { ParseCache } from "../util/parse-cache.ts";
-import { contentHash, normalizeCa, PemError } from "../x509/pem.ts";
+import { contentHash, normalizeCa, tryReadPem } from "../x509/pem.ts";
 import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
 import { checkAnnotations } from "./checks/annotations.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
@@ -67,7 +67,7 @@ export interface Entry {
 }
 
 /**
- * All configs of a Secret, in the order of their names. What a config says is not judged here but in rules.ts, except
+ * All configs of a Secret, in the order of their names. What a config says is not judged here but by checkPeer, except
  * for what keeps it from being understood.
  */
 export function readEntries(
@@ -161,14 +161,9 @@ function readEntry(
   return { name, peer, config, keys: { ca: keyOf(ca), cert: keyOf(cert), key: keyOf(key) }, findings };
 }
 
-/** So that equal bundles are equal texts; what cannot be read stays as it is, for the rules to judge. */
+/** So that equal bundles are equal texts; what cannot be read stays as it is, for the checks to judge. */
 function canonicalCa(pem: string, cache: ParseCache): string {
-  try {
-    return normalizeCa(pem, cache);
-  } catch (error) {
-    if (error instanceof PemError) return pem;
-    throw error;
-  }
+  return tryReadPem(() => normalizeCa(pem, cache)) ?? pem;
 }
 
 /**

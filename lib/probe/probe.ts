@@ -1,5 +1,4 @@
 /** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
-
 import type { X509Certificate } from "node:crypto";
 import { bothValues } from "../peer/checks/mesh.ts";
 import { checkPeer } from "../peer/checks/peer.ts";

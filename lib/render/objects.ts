@@ -4,7 +4,7 @@ import { USERS_KEY } from "../peer/peer.ts";
 import { decodeFiles, readEntries } from "../peer/secret.ts";
 import { formatDate } from "../x509/expiry.ts";
 import { commonName, formatName } from "../x509/names.ts";
-import { PemError, readCertificates, validity } from "../x509/pem.ts";
+import { readCertificates, tryReadPem, validity } from "../x509/pem.ts";
 import { escapeLine, type Style } from "./style.ts";
 
 /** A Secret of peers: its configs with where they lead to, then its other files. Never a key. */
@@ -47,14 +47,9 @@ function tlsLine({ trustedCaFile, certFile }: { trustedCaFile?: string | undefin
 /** What a file is: a certificate and until when, a private key, or so many bytes. */
 export function describe(content: string): string {
   if (/PRIVATE KEY-----/.test(content)) return "private key";
-  try {
-    const [certificate, ...others] = readCertificates(content);
-    if (!certificate) return "no certificate";
-    const until = formatDate(validity(certificate).until);
-    const more = others.length > 0 ? ` and ${others.length} more` : "";
-    return `${certificate.ca ? "CA" : "certificate"} ${commonName(certificate) ?? formatName(certificate.subject)}${more}, until ${until}`;
-  } catch (error) {
-    if (error instanceof PemError) return `${content.length} bytes`;
-    throw error;
-  }
+  const [certificate, ...others] = tryReadPem(() => readCertificates(content)) ?? [];
+  if (!certificate) return `${content.length} bytes`;
+  const until = formatDate(validity(certificate).until);
+  const more = others.length > 0 ? ` and ${others.length} more` : "";
+  return `${certificate.ca ? "CA" : "certificate"} ${commonName(certificate) ?? formatName(certificate.subject)}${more}, until ${until}`;
 }

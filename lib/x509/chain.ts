@@ -2,7 +2,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import { ParseCache } from "../util/parse-cache.ts";
-import { PemError, readCertificates, validity } from "./pem.ts";
+import { readCertificates, tryReadPem, validity } from "./pem.ts";
 
 /** What a certificate is used for: a server's, or a client's. */
 export type Purpose = "server" | "client";
@@ -88,36 +88,28 @@ export function buildChain(
  * not judged.
  */
 export function signedBy(cert: string, ca: string, cache = new ParseCache()): boolean {
-  return readable(() => {
-    const [chain, trusted] = [cert, ca].map((pem) => cache.parse(readCertificates, pem)) as [Chain, Chain];
-    return buildChain(chain, trusted, maySign, cache) !== undefined;
-  });
+  const built = tryReadPem(() =>
+    buildChain(cache.parse(readCertificates, cert), cache.parse(readCertificates, ca), maySign, cache),
+  );
+  return built !== undefined;
 }
 
 /** Whether two bundles (PEM) have a certificate in common; false where one cannot be read. */
 export function haveCertificateInCommon(a: string, b: string, cache = new ParseCache()): boolean {
-  return readable(() => {
-    const known = new Set(cache.parse(readCertificates, a).map(({ fingerprint256 }) => fingerprint256));
-    return cache.parse(readCertificates, b).some(({ fingerprint256 }) => known.has(fingerprint256));
-  });
+  const [known, others] = [fingerprintsOf(a, cache), fingerprintsOf(b, cache)];
+  return known !== undefined && others !== undefined && [...others].some((one) => known.has(one));
 }
 
 /** Whether every certificate of `part` stands in `bundle` (both PEM); false where one cannot be read. */
 export function includesAll(bundle: string, part: string, cache = new ParseCache()): boolean {
-  return readable(() => {
-    const known = new Set(cache.parse(readCertificates, bundle).map(({ fingerprint256 }) => fingerprint256));
-    return cache.parse(readCertificates, part).every(({ fingerprint256 }) => known.has(fingerprint256));
-  });
+  const [known, others] = [fingerprintsOf(bundle, cache), fingerprintsOf(part, cache)];
+  return known !== undefined && others !== undefined && [...others].every((one) => known.has(one));
 }
 
-/** False where a PEM cannot be read: that is said elsewhere. */
-function readable(judge: () => boolean): boolean {
-  try {
-    return judge();
-  } catch (error) {
-    if (error instanceof PemError) return false;
-    throw error;
-  }
+/** The fingerprints of the certificates of a bundle (PEM); undefined where it cannot be read. */
+function fingerprintsOf(pem: string, cache: ParseCache): Set<string> | undefined {
+  const certificates = tryReadPem(() => cache.parse(readCertificates, pem));
+  return certificates && new Set(certificates.map(({ fingerprint256 }) => fingerprint256));
 }
 
 /** By name and signature, as Go judges it: OpenSSL wants key identifiers to agree too, which a CA made anew may change. */

@@ -3,7 +3,7 @@
 import type { X509Certificate } from "node:crypto";
 import { isAddress } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
-import { PemError, readCertificates } from "./pem.ts";
+import { readCertificates, tryReadPem } from "./pem.ts";
 
 /** The common name of the subject, which etcd takes as the user; undefined where it has none. */
 export function commonName(certificate: X509Certificate): string | undefined {
@@ -17,13 +17,8 @@ export function formatName(name: string | undefined): string {
 
 /** The etcd user that a client certificate (PEM) comes as; undefined where it has none, or cannot be read. */
 export function certificateUser(pem: string, cache = new ParseCache()): string | undefined {
-  try {
-    const [leaf] = cache.parse(readCertificates, pem);
-    return leaf && commonName(leaf);
-  } catch (error) {
-    if (error instanceof PemError) return undefined;
-    throw error;
-  }
+  const leaf = tryReadPem(() => cache.parse(readCertificates, pem))?.[0];
+  return leaf && commonName(leaf);
 }
 
 /** The DNS names and addresses that a certificate covers; addresses in their short form. */

@@ -8,6 +8,16 @@ const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----
 /** Thrown where a PEM text does not hold what it should. Its message names what, never the content. */
 export class PemError extends Error {}
 
+/** What is made of PEM texts; undefined where one of them cannot be read, which is reported elsewhere. */
+export function tryReadPem<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof PemError) return undefined;
+    throw error;
+  }
+}
+
 /** Whether there is any PEM block in `text`. Cilium takes a CA file without one for an empty pool, without an error. */
 export function hasPem(text: string): boolean {
   return text.search(BLOCK) !== -1;

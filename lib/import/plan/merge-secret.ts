@@ -12,7 +12,7 @@ import {
 } from "../../peer/secret.ts";
 import { bytesOf } from "../../util/content.ts";
 import { ParseCache } from "../../util/parse-cache.ts";
-import { normalizeCa, PemError } from "../../x509/pem.ts";
+import { normalizeCa, tryReadPem } from "../../x509/pem.ts";
 
 /**
  * What becomes of a peer. `moved`: from the Secret where a switch of KVStoreMesh left it; `held`: not written yet, for
@@ -161,12 +161,7 @@ function sameReference(
 }
 
 function sameCa(a: string, b: string, cache: ParseCache): boolean {
-  try {
-    return a === b || normalizeCa(a, cache) === normalizeCa(b, cache);
-  } catch (error) {
-    if (error instanceof PemError) return false;
-    throw error;
-  }
+  return a === b || tryReadPem(() => normalizeCa(a, cache) === normalizeCa(b, cache)) === true;
 }
 
 /** New certificate and key under the names that the config which stays gives them. */

@@ -5,7 +5,7 @@ import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { suggest } from "../../util/nearest.ts";
 import { describeSystemError } from "../../util/system-error.ts";
-import { certificateBlocks, formatCertificates, PemError, readCertificates } from "../../x509/pem.ts";
+import { certificateBlocks, formatCertificates, readCertificates, tryReadPem } from "../../x509/pem.ts";
 import {
   type Cluster,
   type ContextEntry,
@@ -251,14 +251,7 @@ export async function readPem(source: PemSource, what: string): Promise<string> 
 
 /** The certificates of a PEM text; as in Go, those that cannot be read are passed over. */
 function authorities(pem: string): X509Certificate[] {
-  return certificateBlocks(pem).flatMap((block) => {
-    try {
-      return readCertificates(block);
-    } catch (error) {
-      if (!(error instanceof PemError)) throw error;
-      return [];
-    }
-  });
+  return certificateBlocks(pem).flatMap((block) => tryReadPem(() => readCertificates(block)) ?? []);
 }
 
 function execCluster(cluster: Cluster, ca: string | undefined): Record<string, unknown> {
