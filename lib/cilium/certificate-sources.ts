@@ -8,7 +8,7 @@ import { signedBy } from "../x509/chain.ts";
 import { covers } from "../x509/names.ts";
 import { hasPem, PemError } from "../x509/pem.ts";
 import { renewalMethodOf } from "./renewal-method.ts";
-import { chartNames, namesOf } from "./server-names.ts";
+import { chartNames, serverNamesOf } from "./server-names.ts";
 import {
   COMMON_NAMES,
   type ExternalSource,
@@ -130,10 +130,10 @@ function caSources(folders: Folders): ObjectSource[] {
 export function contentIn(objects: Objects, source: FileSource): string | undefined {
   if (source.kind === "external") return undefined;
   const object = objects.get(keyOf(source));
-  return source.kind === "ConfigMap" ? object?.data?.[source.key] : textOf(object as V1Secret, source.key);
+  return source.kind === "ConfigMap" ? object?.data?.[source.key] : valueIn(object as V1Secret, source.key);
 }
 
-export function textOf(secret: V1Secret | undefined, key: string): string | undefined {
+export function valueIn(secret: V1Secret | undefined, key: string): string | undefined {
   const value = secret?.data?.[key];
   return value ? Buffer.from(value, "base64").toString() : undefined;
 }
@@ -147,7 +147,7 @@ export interface HeldCertificate {
 
 /** The certificate in a Secret; undefined if there is none. */
 export function certificateIn(secret: V1Secret | undefined, key: string): HeldCertificate | undefined {
-  const pem = textOf(secret, key);
+  const pem = valueIn(secret, key);
   return pem === undefined ? undefined : { pem, method: renewalMethodOf(secret?.metadata) };
 }
 
@@ -187,7 +187,7 @@ export function serverCertificate(
   let problem: string | undefined;
   if (held !== undefined) {
     try {
-      const names = namesOf(held.pem);
+      const names = serverNamesOf(held.pem);
       const others = given.filter((name) => !names.includes(name) && !covers(names, name));
       const warnings =
         others.length > 0 ? [`the server certificate in ${secret} does not cover ${others.join(", ")}`] : [];
@@ -226,11 +226,11 @@ export async function serverCa(
   older: (name: string) => Promise<V1Secret | undefined>,
 ): Promise<string | undefined> {
   const sources = external ? [objectAt(reader, COMMON_NAMES.ca)] : caSources(folders);
-  const candidates = [...sources.map((source) => source && contentOf(source)), textOf(remote, "ca.crt")].filter(
+  const candidates = [...sources.map((source) => source && contentOf(source)), valueIn(remote, "ca.crt")].filter(
     (pem) => pem !== undefined && hasPem(pem),
   );
   const good = server === undefined ? candidates[0] : candidates.find((pem) => signedBy(server, pem as string));
   if (good !== undefined || external) return good;
-  const last = textOf(unwrapUnlessForbidden(await attempt(older(CA_CERT))), "ca.crt");
+  const last = valueIn(unwrapUnlessForbidden(await attempt(older(CA_CERT))), "ca.crt");
   return last !== undefined && (server === undefined || signedBy(server, last)) ? last : (candidates[0] ?? last);
 }

@@ -36,7 +36,7 @@ import {
   SERVER_CERT,
   serverCa,
   serverCertificate,
-  textOf,
+  valueIn,
 } from "./certificate-sources.ts";
 import { cidrsOnNodes, readFactsOf, takesUsers } from "./facts.ts";
 import { externalKvstore, GUESS, locate, notInstalled, readPods } from "./locate.ts";
@@ -167,8 +167,8 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   ]);
   const contentOf = (source: FileSource) => contentIn(objects, source);
   const remoteValue = "value" in remote ? remote.value : undefined;
-  const cert = textOf(remoteValue, "tls.crt");
-  const key = textOf(remoteValue, "tls.key");
+  const cert = valueIn(remoteValue, "tls.crt");
+  const key = valueIn(remoteValue, "tls.key");
   const remoteCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
   const remoteCertificateError = "error" in remote ? remote.error : undefined;
   const facts = readFactsOf({

@@ -21,7 +21,7 @@ export function chartNames({ version, namespace }: ClusterFacts): string[] {
  *
  * @throws PemError where it cannot be read.
  */
-export function namesOf(pem: string): string[] {
+export function serverNamesOf(pem: string): string[] {
   const [leaf] = readCertificates(pem);
   return leaf ? subjectAltNames(leaf) : [];
 }

@@ -9,9 +9,9 @@ import {
   loadKubeconfig,
   selectContext,
 } from "./kubeconfig/kubeconfig.ts";
-import { type ConnectOptions, connect } from "./transport/transport.ts";
+import { connect, type TransportOptions } from "./transport/transport.ts";
 
-export interface OpenOptions extends ConnectOptions {
+export interface OpenOptions extends TransportOptions {
   /** Path of the kubeconfig; else as kubectl finds it. */
   kubeconfig?: string | undefined;
   /** Undefined for the current one. */

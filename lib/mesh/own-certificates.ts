@@ -1,9 +1,10 @@
 /** A cluster's own certificates: until when they are valid, and what to do about those that expire. Pure. */
+
 import type { X509Certificate } from "node:crypto";
 import type { HeldCertificate } from "../cilium/certificate-sources.ts";
 import { checkAuthorityExpiry, checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
 import { type Finding, type RemedyTemplate, redact } from "../peer/findings.ts";
-import { APISERVER, type SourcedPeer } from "../peer/peer.ts";
+import { APISERVER, type Peer, type SourcedPeer } from "../peer/peer.ts";
 import { type RenewalMethod, renewalRemedy } from "../peer/renewal.ts";
 import { shellQuote } from "../util/shell.ts";
 import {
@@ -18,6 +19,28 @@ import {
 import { formatName } from "../x509/names.ts";
 import { readCertificates, tryReadPem } from "../x509/pem.ts";
 import type { ExtractedMember, Member } from "./member.ts";
+
+/**
+ * What to do about a certificate of a peer, or of its importer where the peer comes without one.
+ *
+ * @param context.importers contexts of all that have the peer.
+ * @param context.owner the peer's cluster; undefined if no context leads to it.
+ */
+export function peerExpiryRemedy(
+  { name, ca, client }: Peer,
+  certificate: CertificateFact,
+  {
+    importer,
+    importers,
+    owner,
+    ...options
+  }: JudgeOptions & { importer: Member; importers: readonly string[]; owner: Member | undefined },
+): RemedyTemplate {
+  const isOwn = certificate.use === "ca" ? ca === "importer" : certificate.use === "client" && client === "importer";
+  return isOwn
+    ? expiryRemedy(certificate, { ...options, owner: importer })
+    : expiryRemedy(certificate, { ...options, owner, cluster: name, importers });
+}
 
 /** One of a cluster's own certificates, as it is reported. */
 export interface CertificateStatus extends Expiry {

@@ -1,8 +1,5 @@
-/**
- * Pairs of clusters, an importer and its peer each: whether what stands in the importer is what an import of the peer
- * would write now. The import's own plan is asked, so that the two cannot differ. Pure.
- */
-
+/** Pairs of clusters, an importer and its peer each: whether what the importer has is what an import of the peer would write
+ * now. The import's own plan is asked, so that the two cannot differ. Pure. */
 import {
   type ExistingConfig,
   isEndpointGiven,
@@ -11,31 +8,29 @@ import {
   secretHolding,
 } from "../import/plan/existing.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
-import { type Plan, type PlanOptions, plan } from "../import/plan/plan.ts";
+import { type PlanOptions, plan } from "../import/plan/plan.ts";
 import { planUsers } from "../import/plan/users.ts";
 import { recordedFacts } from "../peer/annotations.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
 import { unknownId } from "../peer/checks/mesh.ts";
-import { checkPeer } from "../peer/checks/peer.ts";
-import { describeEndpoint } from "../peer/etcd-config.ts";
-import {
-  dedupeFindings,
-  type Finding,
-  type FindingCode,
-  finding,
-  type Place,
-  type RemedyTemplate,
-  redact,
-} from "../peer/findings.ts";
+import { checkPeer, PeerChecker } from "../peer/checks/peer.ts";
+import { hasTrait } from "../peer/finding-codes.ts";
+import { dedupeFindings, type Finding, finding, type RemedyTemplate, redact } from "../peer/findings.ts";
 import { KVSTOREMESH_SECRET, type Peer, type SourcedPeer } from "../peer/peer.ts";
-import { parseEndpoint } from "../util/address.ts";
-import type { ParseCache } from "../util/parse-cache.ts";
 import { shellQuote } from "../util/shell.ts";
-import { haveCertificateInCommon } from "../x509/chain.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
-import { type ExtractedMember, type Member, ownOf, peersOf } from "./member.ts";
-import { expiryRemedy, type JudgeOptions } from "./own-certificates.ts";
+import { type ExtractedMember, peersOf } from "./member.ts";
+import { type JudgeOptions, peerExpiryRemedy } from "./own-certificates.ts";
+import {
+  aliasFindings,
+  certificatesStale,
+  endpointStale,
+  givenAddressesGone,
+  IMPORT,
+  reimportRemedy,
+  withOwn,
+} from "./staleness.ts";
 
 /** `missing`: the importer is not configured for this peer; `node-local`: only a node can reach it, and that is no fault. */
 export type PairState = "ok" | "warning" | "error" | "missing" | "node-local";
@@ -67,40 +62,20 @@ export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): 
   return findings.length > 0 ? "warning" : "ok";
 }
 
-/** What is said of a pair by the plan of an import, where it would matter to what stands. */
-const OF_INTEREST: FindingCode[] = [
-  "name-of-target",
-  "id-of-target",
-  "id-twice",
-  "maximum-differs",
-  "too-many-peers",
-  "ca-differs",
-  "common-not-mounted",
-  "peer-without-key",
-  "user-not-accepted",
-  "users-invalid",
-  "no-addresses",
-  "standing-unusable",
-  "pod-cidrs-overlap",
-  "tunnel-differs",
-  "encryption-differs",
-  "same-node-port",
-];
-
 const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
 
 export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const existing = new Map(members.map((member) => [member, readExistingConfig(member.target)]));
+  const checker = new PeerChecker(options.now);
   const lacked = usersLacked(members);
   const importersOf = (peer: string) =>
     members.filter((one) => existing.get(one)?.names.has(peer)).map(({ source }) => source);
-  return members.flatMap((importer) => {
+  return [...existing].flatMap(([importer, standing]) => {
     const own = importer.target.facts.name ?? importer.source;
-    const standing = existing.get(importer) ?? readExistingConfig(importer.target);
     const names = new Set([...byName.keys(), ...standing.names]);
     names.delete(own);
-    const judge = judgeOf(importer, standing, byName, importersOf, lacked, options);
+    const judge = judgeOf(importer, standing, { byName, importersOf, lacked, checker, ...options });
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
       const configured = standing.names.has(peer);
@@ -160,20 +135,21 @@ function lacking(
     : [];
 }
 
-const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
-
-function importCommand(peer: string, importer: string): RemedyTemplate {
-  return { template: IMPORT, values: { peer: shellQuote(peer), importer: shellQuote(importer) } };
+/** What is known of all members. */
+interface Mesh extends JudgeOptions {
+  byName: ReadonlyMap<string, ExtractedMember>;
+  /** Contexts of the importers of a peer. */
+  importersOf(peer: string): string[];
+  /** The users that a member would grant, and does not yet. */
+  lacked(member: ExtractedMember): ReadonlySet<string>;
+  checker: PeerChecker;
 }
 
 /** Judges the peers that one importer is configured for. */
 function judgeOf(
   importer: ExtractedMember,
   standing: ExistingConfig,
-  byName: ReadonlyMap<string, ExtractedMember>,
-  importersOf: (peer: string) => string[],
-  lacked: (member: ExtractedMember) => ReadonlySet<string>,
-  { now, expiresWithin }: JudgeOptions,
+  { byName, importersOf, lacked, checker, now, expiresWithin }: Mesh,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
   const current: SourcedPeer[] = [];
@@ -181,13 +157,13 @@ function judgeOf(
     const other = byName.get(name);
     if (other?.peer && other !== importer) current.push({ peer: other.peer, source: other.source });
   }
-  const planned = plan(target, current, { ...OPTIONS, now });
+  const planned = plan(target, current, { ...OPTIONS, checker, now });
   const migrated = plan(target, [], { ...OPTIONS, users: false, now, migrate: true });
   const { peers, findings: unusable } = peersOf(importer, standing);
   return (name) => {
     const place = { source, key: name };
     const findings = [...unusable, ...planned.findings]
-      .filter(({ key, code }) => key === name && OF_INTEREST.includes(code))
+      .filter((one) => one.key === name && hasTrait(one, "of-pair"))
       .map((one) => ({ ...one, source }));
     const stands = peers.find(({ peer }) => peer.name === name);
     const other = byName.get(name);
@@ -200,12 +176,8 @@ function judgeOf(
           now,
           expiresWithin,
         });
-      findings.push(
-        ...checkPeer({ peer: withOwn(stands.peer, importer), source, remedyFor }, now, {
-          expiresWithin,
-          cache: target.cache,
-        }),
-      );
+      const stood = { peer: withOwn(stands.peer, importer), source, remedyFor };
+      findings.push(...checkPeer(stood, now, { expiresWithin, cache: target.cache }));
     }
     // Of clusters that a context leads to it is reported once, and not by each importer.
     if (stands && !other?.peer) findings.push(...checkLoopbackAddresses(stands.peer, place));
@@ -230,7 +202,7 @@ function judgeOf(
             "user-missing",
             place,
             `${name} does not let in user ${asked}, as which ${target.facts.name} comes`,
-            importCommand(source, other.source),
+            reimportRemedy(source, other.source),
           ),
         );
       }
@@ -239,11 +211,7 @@ function judgeOf(
     const moves = anew === "moved" || (anew === "held" && secretHolding(standing, name) !== standing.remote);
     // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
     if (!moves) {
-      const missing = aliasesMissing(migrated, stands?.peer, place);
-      findings.push(...missing);
-      // The config is up to date, and what resolves its name is not: an import that was told not to restart left it so.
-      const isCurrent = other?.peer !== undefined && planned.outcomes.get(name) === "unchanged";
-      if (isCurrent && missing.length === 0) findings.push(...aliasesOutdated(planned, stands?.peer, other, place));
+      findings.push(...aliasFindings(planned, migrated, stands?.peer, other, place));
     }
     if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
     return dedupeFindings(findings);
@@ -265,117 +233,6 @@ function migrateCommand(importer: string): RemedyTemplate {
   return { template: "import-secrets --context {importer} --migrate", values: { importer: shellQuote(importer) } };
 }
 
-/** Whether a peer is looked for elsewhere than its cluster says now. */
-function endpointStale(
-  before: Peer,
-  { peer: now, source: from, installation }: ExtractedMember,
-  importer: ExtractedMember,
-  place: Place,
-) {
-  if (!now) return [];
-  const remedy = importCommand(from, importer.source);
-  const urls = (peer: Peer) => [...peer.endpoints].sort().join(", ");
-  const port = (peer: Peer) => parseEndpoint(peer.endpoints[0] ?? "")?.port;
-  const gone = addressesGone(before, [...addressesIn(now), ...nodeAddresses(installation)]);
-  const lost = addressesIn(before).length > 0 && gone.length === addressesIn(before).length;
-  if (port(before) !== port(now) || (urls(before) !== urls(now) && addressesIn(before).length === 0) || lost) {
-    const message = `${now.name} is at ${describeEndpoint(now)} now, and is looked for at ${describeEndpoint(before)}`;
-    return [finding("endpoint-stale", place, message, remedy)];
-  }
-  return gone.length > 0 ? [addressesStale(gone, now, place, remedy)] : [];
-}
-
-/**
- * Where an endpoint was chosen it is nobody else's to judge. But if some of its addresses are those of nodes, as with
- * `--address-type`, the others were too.
- */
-function givenAddressesGone(
-  before: Peer,
-  { peer: now, installation, source: from }: ExtractedMember,
-  importer: ExtractedMember,
-  place: Place,
-) {
-  const gone = addressesGone(before, nodeAddresses(installation));
-  if (!now || gone.length === 0 || gone.length === addressesIn(before).length) return [];
-  const template = "extract-secret --context {peer} --endpoint HOST:PORT | import-secrets --context {importer} -";
-  const values = { peer: shellQuote(from), importer: shellQuote(importer.source) };
-  return [addressesStale(gone, now, place, { template, values })];
-}
-
-function addressesStale(gone: readonly string[], { name }: Peer, place: Place, remedy: RemedyTemplate): Finding {
-  return finding("addresses-stale", place, `${gone.join(", ")} is no address of ${name} any more`, remedy);
-}
-
-function addressesIn({ hostAliases }: Peer): string[] {
-  return hostAliases.flatMap(({ ips }) => ips);
-}
-
-function addressesGone(before: Peer, serving: readonly string[]): string[] {
-  return addressesIn(before).filter((ip) => !serving.includes(ip));
-}
-
-function nodeAddresses(installation: ExtractedMember["installation"]): string[] {
-  return installation.nodes().flatMap(({ addresses }) => addresses.map(({ address }) => address));
-}
-
-/** In what way the certificates that stand are not those that would be imported now. */
-function certificatesStale(
-  before: Peer,
-  { peer: now, source: from }: ExtractedMember,
-  importer: ExtractedMember,
-  place: Place,
-): Finding[] {
-  if (!now) return [];
-  const findings: Finding[] = [];
-  const remedy = importCommand(from, importer.source);
-  if (!trusts(withOwn(before, importer), withOwn(now, importer), importer.target.cache)) {
-    findings.push(
-      finding("ca-stale", place, `the CA of ${now.name} has changed, and the new one is not trusted`, remedy),
-    );
-  }
-  if (before.client !== "importer" && now.client !== "importer" && before.client.cert !== now.client.cert) {
-    const message = `${now.name} has a new client certificate for its peers; an older one is in use`;
-    findings.push(finding("client-stale", place, message, remedy));
-  }
-  return findings;
-}
-
-/**
- * What to do about a certificate of a peer, or of its importer where the peer comes without one.
- *
- * @param context.importers contexts of all that have the peer.
- * @param context.owner the peer's cluster; undefined if no context leads to it.
- */
-export function peerExpiryRemedy(
-  { name, ca, client }: Peer,
-  certificate: CertificateFact,
-  {
-    importer,
-    importers,
-    owner,
-    ...options
-  }: JudgeOptions & { importer: Member; importers: readonly string[]; owner: Member | undefined },
-): RemedyTemplate {
-  const isOwn = certificate.use === "ca" ? ca === "importer" : certificate.use === "client" && client === "importer";
-  return isOwn
-    ? expiryRemedy(certificate, { ...options, owner: importer })
-    : expiryRemedy(certificate, { ...options, owner, cluster: name, importers });
-}
-
-function trusts({ ca: before }: Peer, { ca: now }: Peer, cache: ParseCache): boolean {
-  if (typeof before !== "object" || typeof now !== "object") return true;
-  return haveCertificateInCommon(before.pem, now.pem, cache);
-}
-
-function withOwn(peer: Peer, importer: ExtractedMember): Peer {
-  const { ca, client } = ownOf(importer);
-  return {
-    ...peer,
-    ...(peer.ca === "importer" && ca !== undefined && { ca: { pem: ca } }),
-    ...(peer.client === "importer" && client && { client }),
-  };
-}
-
 /** The listed user (`remote-<name>`) as which an importer comes to a peer; undefined where it comes as `remote`. */
 function clientOf(importer: ExtractedMember, peer: Peer): string | undefined {
   const { client } = withOwn(peer, importer);
@@ -394,36 +251,4 @@ function usersLacked(members: readonly ExtractedMember[]): (member: ExtractedMem
     known.set(member, found);
     return found;
   };
-}
-
-/** Workloads without the host aliases by which they would reach a peer. */
-function aliasesMissing(plan: Plan, peer: Peer | undefined, place: Place): Finding[] {
-  return workloadsLacking(plan, peer).map(({ workload: { kind, name }, lacks }) =>
-    finding("host-alias-missing", place, `${kind} ${name} has no host alias for ${lacks.join(", ")}`, {
-      template: "import-secrets --context {importer} --migrate --restart-agents",
-      values: { importer: shellQuote(place.source) },
-    }),
-  );
-}
-
-/** Workloads that resolve the names of a peer to other addresses than an import would write. */
-function aliasesOutdated(plan: Plan, peer: Peer | undefined, other: ExtractedMember, place: Place): Finding[] {
-  return workloadsLacking(plan, peer).map(({ workload: { kind, name }, lacks }) =>
-    finding(
-      "host-alias-missing",
-      place,
-      `${kind} ${name} has host aliases of other addresses for ${lacks.join(", ")}`,
-      {
-        template: "clustermesh-secrets connect {importer} {peer} --restart-agents",
-        values: { importer: shellQuote(place.source), peer: shellQuote(other.source) },
-      },
-    ),
-  );
-}
-
-function workloadsLacking({ missing }: Plan, peer: Peer | undefined) {
-  const hosts = new Set(peer?.endpoints.map((url) => parseEndpoint(url)?.host));
-  return missing
-    .map(({ workload, hostnames }) => ({ workload, lacks: hostnames.filter((name) => hosts.has(name)) }))
-    .filter(({ lacks }) => lacks.length > 0);
 }

@@ -15,8 +15,13 @@ import { ParseCache } from "../util/parse-cache.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { externalWorkloads } from "./external-workloads.ts";
 import { type ExtractedMember, ownOf, peersOf, readMember } from "./member.ts";
-import { type CertificateStatus, checkOwnCertificates, describeCertificates } from "./own-certificates.ts";
-import { judgePairs, type Pair, peerExpiryRemedy } from "./pairs.ts";
+import {
+  type CertificateStatus,
+  checkOwnCertificates,
+  describeCertificates,
+  peerExpiryRemedy,
+} from "./own-certificates.ts";
+import { judgePairs, type Pair } from "./pairs.ts";
 
 /** How many clusters are read at a time. */
 const PARALLEL = 16;
@@ -227,7 +232,7 @@ async function probeAll(
   options: Omit<ProbeOptions, "own" | "remedyFor">,
 ): Promise<[ExtractedMember, PeerProbe[]][]> {
   // gRPC is loaded only where somebody is asked by it.
-  const { PARALLEL: PROBES, probePeers, skippedProbe } = await import("../probe/probe.ts");
+  const { MOST_PROBED: PROBES, probePeers, skippedProbe } = await import("../probe/probe.ts");
   const enter = limitConcurrency(PROBES);
   const byName = new Map(members.map((member) => [member.target.facts.name, member]));
   return Promise.all(

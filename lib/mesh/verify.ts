@@ -3,7 +3,7 @@ import type { Finding } from "../peer/findings.ts";
 import type { ClientCertificate, SourcedPeer } from "../peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers, skippedProbe } from "../probe/probe.ts";
 import { type Member, ownOf, peersOf } from "./member.ts";
-import { peerExpiryRemedy } from "./pairs.ts";
+import { peerExpiryRemedy } from "./own-certificates.ts";
 
 /** Peers that are probed with the same certificate. */
 export interface ProbeGroup {

@@ -9,7 +9,8 @@ import { checkLoopbackAddresses, checkNodeLocal } from "./checks/endpoint.ts";
 import { checkTogether } from "./checks/mesh.ts";
 import { checkPeer } from "./checks/peer.ts";
 import type { ExpiryOptions } from "./checks/validity.ts";
-import { dedupeFindings, type Finding, type FindingCode, redact, truncateLine } from "./findings.ts";
+import { hasTrait } from "./finding-codes.ts";
+import { dedupeFindings, type Finding, redact, truncateLine } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { isNodeLocal } from "./node-local.ts";
 import type { Peer, SourcedPeer } from "./peer.ts";
@@ -95,23 +96,9 @@ export function inspectPeers(
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
     return { ...reportOf(sourced, own, now, cache), verdict: verdictOf(sourced.peer, [...own, ...shared]) };
   });
-  const refused = new Set(others.filter(({ code }) => UNREADABLE.includes(code)).map(({ source }) => source));
+  const refused = new Set(others.filter((one) => hasTrait(one, "illegible")).map(({ source }) => source));
   return { peers: reports, refused: [...refused], findings: others };
 }
-
-/** What keeps a peer from being made out at all, so that nothing can be said of it. */
-const UNREADABLE: FindingCode[] = [
-  "unreadable",
-  "not-a-secret",
-  "encrypted-file",
-  "foreign-file",
-  "data-invalid",
-  "no-peer",
-  "config-invalid",
-  "file-missing",
-  "file-elsewhere",
-  "no-client-certificate",
-];
 
 function reportOf(
   { peer, source, layout = "other" }: SourcedPeer,

@@ -3,15 +3,15 @@ import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import type { FindingCode } from "../peer/findings.ts";
+import type { FindingCode } from "../peer/finding-codes.ts";
 import { describeNetworkError } from "../util/network-error.ts";
 import { certificateFact, type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { covers, formatName, subjectAltNames } from "../x509/names.ts";
 import { validity } from "../x509/pem.ts";
-import { type Attempt, Failed, type Steps } from "./steps.ts";
+import { type ProbedAddress, StepFailure, type Steps } from "./steps.ts";
 
 /** What a client comes with: PEM. */
-export interface Credentials {
+export interface TlsMaterial {
   /** Undefined for the system's roots. */
   ca: string | undefined;
   cert: string;
@@ -33,9 +33,9 @@ export interface ServerCertificate extends Expiry {
  * @param now the time to judge it by.
  * @throws Failed with the reason.
  */
-export async function dial(
-  { host, ip, port }: Attempt,
-  credentials: Credentials,
+export async function dialAddress(
+  { host, ip, port }: ProbedAddress,
+  credentials: TlsMaterial,
   steps: Steps,
   shown: (certificate: X509Certificate) => void,
   now = new Date(),
@@ -60,17 +60,17 @@ function openTcp(ip: string, port: number, signal: AbortSignal): Promise<Socket>
       const { code } = error;
       if (code === "ECONNREFUSED") {
         reject(
-          new Failed(
+          new StepFailure(
             "connection-refused",
             "refuses the connection",
             "is the clustermesh-apiserver running there, and is this the Service's port?",
           ),
         );
       } else if (code === "ETIMEDOUT") {
-        reject(new Failed("connection-timeout", "does not answer", FIREWALL));
+        reject(new StepFailure("connection-timeout", "does not answer", FIREWALL));
       } else {
         const why = describeNetworkError(error);
-        reject(new Failed("connection-failed", `cannot be reached: ${why}`, "is there a route to it from here?"));
+        reject(new StepFailure("connection-failed", `cannot be reached: ${why}`, "is there a route to it from here?"));
       }
     });
   });
@@ -81,7 +81,7 @@ const FIREWALL = "a firewall that drops, or no such host: is there a way from he
 async function openTls(
   socket: Socket,
   host: string,
-  { ca, cert, key }: Credentials,
+  { ca, cert, key }: TlsMaterial,
   signal: AbortSignal,
   now: Date,
   shown: (certificate: X509Certificate) => void,
@@ -106,14 +106,14 @@ async function openTls(
     secure.once("close", () => reject(closedBeforeTls()));
   });
   const certificate = secure.getPeerX509Certificate();
-  if (!certificate) throw new Failed("not-tls", "shows no certificate", NOT_THE_PORT);
+  if (!certificate) throw new StepFailure("not-tls", "shows no certificate", NOT_THE_PORT);
   shown(certificate);
   const { names, issuer } = describeServer(certificate, now);
   // In Go's order.
   const { from, until } = validity(certificate);
   if (until < now || from > now) {
     const when = until < now ? `expired on ${formatDate(until)}` : `is valid only from ${formatDate(from)} on`;
-    throw new Failed(
+    throw new StepFailure(
       "server-certificate-expired",
       `shows a server certificate that ${when}`,
       "renew clustermesh-apiserver-server-cert there, and restart its pods",
@@ -121,7 +121,7 @@ async function openTls(
     );
   }
   if (!covers(names, host)) {
-    throw new Failed(
+    throw new StepFailure(
       "endpoint-not-covered",
       `shows a server certificate that does not cover ${host}, only ${names.join(", ") || "no name at all"}`,
       "extract the peer anew: the endpoint has to be a name that the certificate covers",
@@ -129,13 +129,13 @@ async function openTls(
   }
   if (!secure.authorized) {
     const why = describeNetworkError({ code: String(secure.authorizationError), message: "" });
-    throw new Failed(
+    throw new StepFailure(
       "server-ca-unknown",
       `shows a server certificate of ${issuer}, which the peer's CA did not sign (${why})`,
       "the CA was changed there, or this is another server: extract the peer anew",
     );
   }
-  if (secure.alpnProtocol !== "h2") throw new Failed("not-etcd", "speaks TLS, but not gRPC", NOT_THE_PORT);
+  if (secure.alpnProtocol !== "h2") throw new StepFailure("not-etcd", "speaks TLS, but not gRPC", NOT_THE_PORT);
   return secure;
 }
 
@@ -151,18 +151,18 @@ export function describeServer(certificate: X509Certificate, now: Date): ServerC
 
 const NOT_THE_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";
 
-function notTls(error: NodeJS.ErrnoException): Failed {
+function notTls(error: NodeJS.ErrnoException): StepFailure {
   return error.code === "ECONNRESET"
     ? closedBeforeTls()
-    : new Failed("not-tls", `does not speak TLS (${describeNetworkError(error)})`, NOT_THE_PORT);
+    : new StepFailure("not-tls", `does not speak TLS (${describeNetworkError(error)})`, NOT_THE_PORT);
 }
 
-function closedBeforeTls(): Failed {
-  return new Failed("not-tls", "ends the connection before TLS stands", NOT_THE_PORT);
+function closedBeforeTls(): StepFailure {
+  return new StepFailure("not-tls", "ends the connection before TLS stands", NOT_THE_PORT);
 }
 
 /** An alert about the client certificate, as a server may send it within the handshake or after it. */
-function refusal({ code = "" }: NodeJS.ErrnoException): Failed | undefined {
+function refusal({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined {
   const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.*)$/.exec(code)?.[1];
   if (alert === undefined) return undefined;
   const words: Partial<Record<string, [FindingCode, string]>> = {
@@ -175,7 +175,7 @@ function refusal({ code = "" }: NodeJS.ErrnoException): Failed | undefined {
     "client-refused",
     `refuses the client certificate (TLS alert ${alert.toLowerCase().replaceAll("_", " ")})`,
   ];
-  return new Failed(finding, what, finding === "client-refused" ? REFUSED : NOT_THE_PORT);
+  return new StepFailure(finding, what, finding === "client-refused" ? REFUSED : NOT_THE_PORT);
 }
 
 const REFUSED =
@@ -190,8 +190,12 @@ function firstWord(secure: TLSSocket, signal: AbortSignal): Promise<void> {
       reject(
         refusal(error) ??
           (garbage
-            ? new Failed("not-etcd", "answers, but not as etcd does", NOT_THE_PORT)
-            : new Failed("client-refused", "ends the connection when it has seen the client certificate", REFUSED)),
+            ? new StepFailure("not-etcd", "answers, but not as etcd does", NOT_THE_PORT)
+            : new StepFailure(
+                "client-refused",
+                "ends the connection when it has seen the client certificate",
+                REFUSED,
+              )),
       );
       session.destroy();
     };

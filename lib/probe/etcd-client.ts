@@ -10,9 +10,9 @@ import {
 import { isAddress } from "../util/address.ts";
 import { describeNetworkMessage } from "../util/network-error.ts";
 import { covers, subjectAltNames } from "../x509/names.ts";
-import type { Credentials } from "./dial.ts";
+import type { TlsMaterial } from "./dial.ts";
 import { ETCD, prefixEnd, type RoleResponse, type StatusResponse, type UserResponse } from "./etcd-api.ts";
-import { type Attempt, Failed } from "./steps.ts";
+import { type ProbedAddress, StepFailure } from "./steps.ts";
 
 export interface EtcdClient {
   /** @throws Failed; where etcd does not allow it, with code `not-permitted`. */
@@ -26,7 +26,7 @@ export interface EtcdClient {
 }
 
 /** @param timeout of each call, in milliseconds. */
-export function etcdClient({ host, ip, port }: Attempt, tls: Credentials, timeout: number): EtcdClient {
+export function etcdClient({ host, ip, port }: ProbedAddress, tls: TlsMaterial, timeout: number): EtcdClient {
   const { ca, cert, key } = tls;
   const context = createSecureContext({ ...(ca !== undefined && { ca }), cert, key, allowPartialTrustChain: true });
   const judged = grpcCredentials.createFromSecureContext(context, {
@@ -74,25 +74,29 @@ function namesOf(subjectaltname: string | undefined): string[] {
   return subjectAltNames({ subjectAltName: subjectaltname });
 }
 
-function reason({ code, details }: ServiceError, timeout: number): Failed {
+function reason({ code, details }: ServiceError, timeout: number): StepFailure {
   const look = "look at the pods of the clustermesh-apiserver there";
   if (/user name not found|user name is empty/.test(details)) {
-    return new Failed(
+    return new StepFailure(
       "user-unknown",
       `does not know the user of the client certificate (${details})`,
       "import this cluster's secret there, so that it is let in (clustermesh-remote-users)",
     );
   }
   if (code === status.PERMISSION_DENIED) {
-    return new Failed("not-permitted", `does not permit it (${details})`, "what may role remote read there?");
+    return new StepFailure("not-permitted", `does not permit it (${details})`, "what may role remote read there?");
   }
   if (code === status.DEADLINE_EXCEEDED) {
-    return new Failed("etcd-unavailable", `does not answer within ${timeout / 1000} s; has its etcd a quorum?`, look);
+    return new StepFailure(
+      "etcd-unavailable",
+      `does not answer within ${timeout / 1000} s; has its etcd a quorum?`,
+      look,
+    );
   }
   if (code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED) {
-    return new Failed("etcd-unavailable", `is not able to answer (${describeNetworkMessage(details)})`, look);
+    return new StepFailure("etcd-unavailable", `is not able to answer (${describeNetworkMessage(details)})`, look);
   }
-  return new Failed(
+  return new StepFailure(
     "not-etcd",
     `does not answer as etcd does (${details})`,
     "something else listens there: is it the port of Service clustermesh-apiserver?",

@@ -1,6 +1,6 @@
 /** The steps of a check: each timed, with a limit, and the first that fails ends it. */
 
-import type { FindingCode } from "../peer/findings.ts";
+import type { FindingCode } from "../peer/finding-codes.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 
 /** In their order. */
@@ -15,7 +15,7 @@ export interface StepResult {
 }
 
 /** One address to try: the name or address that the endpoint says, and what it stands for. */
-export interface Attempt {
+export interface ProbedAddress {
   endpoint: string;
   host: string;
   port: number;
@@ -23,7 +23,7 @@ export interface Attempt {
 }
 
 /** Why a step failed: the finding that comes of it. The message is what the address does ("refuses the connection"). */
-export class Failed extends Error {
+export class StepFailure extends Error {
   readonly code: FindingCode;
   readonly remedy: string;
   /** The certificate that has expired, if that is why. */
@@ -61,7 +61,7 @@ export class Steps {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         reject(
-          new Failed(
+          new StepFailure(
             silent,
             `${SILENT[step] ?? "does not answer"} within ${this.#timeout / 1000} s`,
             WHY[step] ?? HANGS,

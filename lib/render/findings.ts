@@ -1,5 +1,6 @@
 /** Findings as lines for a person. Pure. */
-import type { Finding, Severity } from "../peer/findings.ts";
+import type { Severity } from "../peer/finding-codes.ts";
+import type { Finding } from "../peer/findings.ts";
 import { type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
 import { count, escapeLine, type Style } from "./style.ts";
 import { SUMMARIES } from "./summaries.ts";

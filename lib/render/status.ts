@@ -3,7 +3,7 @@ import type { CertificateStatus } from "../mesh/own-certificates.ts";
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { findingsOf } from "../mesh/status-report.ts";
-import type { Severity } from "../peer/findings.ts";
+import type { Severity } from "../peer/finding-codes.ts";
 import { formatExpiry } from "../x509/expiry.ts";
 import { countFindings, showFindings } from "./findings.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
@@ -24,7 +24,7 @@ const STATES = Object.keys(MARKS) as PairState[];
 const SELF = "–";
 const UNKNOWN = "?";
 
-export interface StatusOptions {
+export interface ShowStatusOptions {
   /** With namespaces, containers, images, certificates and where each cluster is reached. */
   wide?: boolean;
   /** Each finding by itself. */
@@ -32,7 +32,7 @@ export interface StatusOptions {
 }
 
 /** The whole report: a row for each cluster, with its peers; what was found; and the verdict. */
-export function showStatus(status: MeshStatus, style: Style, options: StatusOptions = {}): string[] {
+export function showStatus(status: MeshStatus, style: Style, options: ShowStatusOptions = {}): string[] {
   const { wide = false, details = false } = options;
   const findings = findingsOf(status);
   return [

@@ -1,5 +1,6 @@
 /** What several findings of one code say together. Pure. */
-import type { Finding, FindingCode } from "../peer/findings.ts";
+import type { FindingCode } from "../peer/finding-codes.ts";
+import type { Finding } from "../peer/findings.ts";
 
 /** What findings are about, in the plural. */
 export type Noun = "peers" | "clusters" | "contexts" | "files" | "values" | "objects" | "permissions" | "entries";

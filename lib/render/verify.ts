@@ -1,7 +1,8 @@
 /** What peers answered, as lines for a person and as plain data. Pure. */
 
 import type { Finding } from "../peer/findings.ts";
-import type { AddressProbe, Kind, PeerProbe } from "../probe/probe.ts";
+import type { EtcdContent } from "../probe/etcd-checks.ts";
+import type { AddressProbe, PeerProbe } from "../probe/probe.ts";
 import { STEPS, type StepName } from "../probe/steps.ts";
 import { formatHostPort } from "../util/address.ts";
 import { formatExpiry } from "../x509/expiry.ts";
@@ -18,7 +19,12 @@ const TITLES: Record<StepName, string> = {
   config: "config",
   synced: "synced",
 };
-const ONE: Record<Kind, string> = { nodes: "node", identities: "identity", endpoints: "endpoint", services: "service" };
+const ONE: Record<EtcdContent, string> = {
+  nodes: "node",
+  identities: "identity",
+  endpoints: "endpoint",
+  services: "service",
+};
 const SHOWN = STEPS.filter((step) => step !== "resolve");
 
 /**
@@ -73,7 +79,7 @@ function about(addresses: readonly AddressProbe[]): string[] {
       `${host}: ${shown.join("")}`,
       `id ${id}, as user ${user} (role ${roles?.join(", ") || "none"}), heartbeat ${heartbeatAge} s ago`,
       Object.entries(counts)
-        .map(([kind, count]) => `${count} ${count === 1 ? ONE[kind as Kind] : kind}`)
+        .map(([kind, count]) => `${count} ${count === 1 ? ONE[kind as EtcdContent] : kind}`)
         .join(", "),
     ];
   });

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { checkPeer } from "../../lib/peer/checks/peer.ts";
-import type { FindingCode } from "../../lib/peer/findings.ts";
+import type { FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { writePeerFile } from "../../lib/peer/secret.ts";
 import { type CaOptions, type Issuer, issue, type LeafOptions, makeCa } from "../../lib/sandbox/pki.ts";

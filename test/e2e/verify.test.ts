@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { createServer as createTlsServer } from "node:tls";
-import type { FindingCode } from "../../lib/peer/findings.ts";
+import type { FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { ClientCertificate, Peer } from "../../lib/peer/peer.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";

@@ -6,7 +6,8 @@ import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts
 import { MAX_ANNOTATIONS, MAX_DATA } from "../../lib/import/plan/secrets.ts";
 import type { Target, Workload } from "../../lib/import/plan/target.ts";
 import { isOwnCache } from "../../lib/peer/etcd-config.ts";
-import { type FindingCode, hasErrors } from "../../lib/peer/findings.ts";
+import type { FindingCode } from "../../lib/peer/finding-codes.ts";
+import { hasErrors } from "../../lib/peer/findings.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { chooseTls, type TlsMode } from "../../lib/import/plan/tls.ts";
-import type { FindingCode } from "../../lib/peer/findings.ts";
+import type { FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { AuthMode, ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { caOf, clientOf, type Issuer, intermediateOf } from "../support/material.ts";
 import { COMMON, configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";

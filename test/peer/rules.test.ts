@@ -5,7 +5,8 @@ import { checkAddresses, checkLoopbackAddresses } from "../../lib/peer/checks/en
 import { samePeer } from "../../lib/peer/checks/identity.ts";
 import { checkMesh, type ExistingPeer, type TargetContext } from "../../lib/peer/checks/mesh.ts";
 import { checkPeer } from "../../lib/peer/checks/peer.ts";
-import { FINDING_CODES, type Finding, type FindingCode, finding, hasErrors } from "../../lib/peer/findings.ts";
+import { FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
+import { type Finding, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";
 import { type CaOptions, type Issuer, issue, type LeafOptions, makeCa } from "../../lib/sandbox/pki.ts";
 import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "../support/material.ts";
@@ -42,7 +43,7 @@ test("what does not stop a connection is a warning", () => {
     "certificate-expires",
     "id-unknown",
   ];
-  for (const code of warnings) assert.equal(FINDING_CODES[code], "warning", code);
+  for (const code of warnings) assert.equal(FINDING_CODES[code].severity, "warning", code);
   const errors: FindingCode[] = [
     "id-twice",
     "name-twice",
@@ -53,7 +54,7 @@ test("what does not stop a connection is a warning", () => {
     "own-cache",
     "secret-too-large",
   ];
-  for (const code of errors) assert.equal(FINDING_CODES[code], "error", code);
+  for (const code of errors) assert.equal(FINDING_CODES[code].severity, "error", code);
 });
 
 test("a good peer has no findings, of any kind of key and chain", () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FINDING_CODES, type Finding, type FindingCode, finding } from "../../lib/peer/findings.ts";
+import { FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
+import { type Finding, finding } from "../../lib/peer/findings.ts";
 import { describePairs } from "../../lib/render/cluster-pairs.ts";
 import { sharedFindings, showFindings, showRefusal } from "../../lib/render/findings.ts";
 import { styleFor } from "../../lib/render/style.ts";
@@ -217,7 +218,7 @@ test("pairs in few words: each with each, some with others, else as they are", (
 });
 
 test("every code has a summary in the plural", () => {
-  for (const [code, severity] of Object.entries(FINDING_CODES)) {
+  for (const [code, { severity }] of Object.entries(FINDING_CODES)) {
     const { text, each } = SUMMARIES[code as FindingCode];
     const sentence = text("2 peers", {});
     assert.match(sentence, /2 peers/, code);

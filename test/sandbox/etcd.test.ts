@@ -1,9 +1,9 @@
 /** The embedded etcd and a real one, with Cilium's users and roles: they have to answer the same. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { dial } from "../../lib/probe/dial.ts";
+import { dialAddress } from "../../lib/probe/dial.ts";
 import { etcdClient } from "../../lib/probe/etcd-client.ts";
-import { Failed, Steps } from "../../lib/probe/steps.ts";
+import { StepFailure, Steps } from "../../lib/probe/steps.ts";
 import { clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { startEtcd } from "../../lib/sandbox/etcd.ts";
@@ -56,7 +56,7 @@ for (const { what, skip, start } of SERVERS) {
           const client = etcdClient(attempt, { ca: pki.ca.cert, cert, key }, 5_000);
           try {
             return await work(client).catch((error) => {
-              if (error instanceof Failed) return error.code;
+              if (error instanceof StepFailure) return error.code;
               throw error;
             });
           } finally {
@@ -101,8 +101,8 @@ for (const { what, skip, start } of SERVERS) {
       try {
         const { cert, key } = issue(makeCa({ cn: "x", key: "ec" }), { cn: "remote", usage: "client", key: "ec" });
         const attempt = { endpoint: "", host: "127.0.0.1", ip: "127.0.0.1", port: server.port };
-        const dialled = dial(attempt, { ca: pki.ca.cert, cert, key }, new Steps(3_000), () => {});
-        await assert.rejects(dialled, (error) => error instanceof Failed && error.code === "client-refused");
+        const dialled = dialAddress(attempt, { ca: pki.ca.cert, cert, key }, new Steps(3_000), () => {});
+        await assert.rejects(dialled, (error) => error instanceof StepFailure && error.code === "client-refused");
       } finally {
         await server.stop();
       }

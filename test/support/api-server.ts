@@ -12,7 +12,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import type { TestContext } from "node:test";
 import type { Credentials } from "../../lib/kube/auth/credentials.ts";
 import type { Context } from "../../lib/kube/kubeconfig/kubeconfig.ts";
-import { ConnectionError, type ConnectOptions, connect, type Transport } from "../../lib/kube/transport/transport.ts";
+import { ConnectionError, connect, type Transport, type TransportOptions } from "../../lib/kube/transport/transport.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 
 export const ca = makeCa({ cn: "ca" });
@@ -73,7 +73,7 @@ export function contextOf(server: string, others: Partial<Context> = {}): Contex
   return { name: "a", server, tls: { ca: ca.cert, insecure: false }, user: {}, presentsCertificate: false, ...others };
 }
 
-export interface Opening extends ConnectOptions {
+export interface Opening extends TransportOptions {
   context?: Partial<Context>;
   obtain?: () => Promise<Credentials>;
 }

@@ -4,8 +4,8 @@ import { FIELD_MANAGER } from "../../kube/api.ts";
 import { TAKEN } from "../../peer/annotations.ts";
 
 export interface Owner {
-  /** What it is, such as `Helm release`. */
-  kind: string;
+  /** Whether it renders Cilium's workloads too, so that its next upgrade takes host aliases out of them. */
+  rendersWorkloads?: true;
   /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
   what: string;
   /** How it lets go of the object, once that was taken from it: before, it would delete it. */
@@ -13,6 +13,8 @@ export interface Owner {
 }
 
 interface Kind extends Omit<Owner, "what"> {
+  /** What it is. */
+  kind: string;
   /** Its labels and annotations, as `name=value`; the group `name` is what the owner is called. */
   marks?: RegExp;
   /** Labels by which it knows its objects, and others theirs: its marks where it wrote the object. */
@@ -58,6 +60,7 @@ const KINDS: Kind[] = [
   },
   {
     kind: "Helm release",
+    rendersWorkloads: true,
     wayOut: "set clustermesh.config.enabled=false in its values",
     marks: /^(?:app\.kubernetes\.io\/managed-by=Helm$|meta\.helm\.sh\/release-(?:namespace=|name=(?<name>.*)))/,
     managers: /^[Hh]elm$/,
@@ -76,12 +79,15 @@ export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
     const reference = metadata.ownerReferences?.find((one) => kind.references?.test(one.kind));
     if (marks.length === 0 && !reference && !wroteLast(metadata, kind)) continue;
     const name = reference?.name ?? marks.find((mark) => mark.owner !== undefined)?.owner;
-    return { kind: kind.kind, what: name ? `${kind.kind} ${name}` : kind.kind, wayOut: kind.wayOut };
+    return {
+      what: name ? `${kind.kind} ${name}` : kind.kind,
+      wayOut: kind.wayOut,
+      ...(kind.rendersWorkloads && { rendersWorkloads: true }),
+    };
   }
   const controller = metadata.ownerReferences?.find((one) => one.controller);
   return (
     controller && {
-      kind: controller.kind,
       what: `${controller.kind} ${controller.name}`,
       wayOut: `delete that ${controller.kind} with --cascade=orphan`,
     }

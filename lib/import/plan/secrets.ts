@@ -125,9 +125,13 @@ export function immutableFinding(what: string, place: Place): Finding {
   return finding("immutable", place, `${what} is immutable`, remedy);
 }
 
-function takenFromOther(place: Place, { kind, what, wayOut }: Owner, { version }: Target["facts"]): Finding {
+function takenFromOther(
+  place: Place,
+  { rendersWorkloads, what, wayOut }: Owner,
+  { version }: Target["facts"],
+): Finding {
   const aliases =
-    kind === "Helm release" && versionAtLeast(version, "1.20") !== true
+    rendersWorkloads && versionAtLeast(version, "1.20") !== true
       ? ", and import the files of all peers right after that upgrade: it takes the chart's host aliases out of the workloads"
       : "";
   const message = `Secret ${place.key} is taken from ${what}, which may write it again`;

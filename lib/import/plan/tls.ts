@@ -1,6 +1,7 @@
 /** By which CA and client certificate a target is to reach a peer. Pure. */
 import { COMMON_NAMES, describeExternal } from "../../cilium/volumes.ts";
-import { type Finding, type FindingCode, finding } from "../../peer/findings.ts";
+import type { FindingCode } from "../../peer/finding-codes.ts";
+import { type Finding, finding } from "../../peer/findings.ts";
 import type { SourcedPeer } from "../../peer/peer.ts";
 import { MOUNT_PATH, type Peer } from "../../peer/peer.ts";
 import { includesAll, signedBy } from "../../x509/chain.ts";

@@ -2,7 +2,13 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { describeSystemError } from "../../util/system-error.ts";
-import { type Context, type Impersonation, KubeconfigError, readPem, type User } from "../kubeconfig/kubeconfig.ts";
+import {
+  type Context,
+  type Impersonation,
+  KubeconfigError,
+  readPem,
+  type UserEntry,
+} from "../kubeconfig/kubeconfig.ts";
 import { CredentialsError } from "./credentials-error.ts";
 
 export interface Credentials {
@@ -66,7 +72,7 @@ async function identify(
   return certificate;
 }
 
-async function clientCertificate({ cert, key }: User, context: string): Promise<{ cert?: string; key?: string }> {
+async function clientCertificate({ cert, key }: UserEntry, context: string): Promise<{ cert?: string; key?: string }> {
   if (!cert || !key) return {};
   const [certPem, keyPem] = await Promise.all([
     readPem(cert, `context ${context}: client-certificate`),
@@ -93,7 +99,7 @@ function checkPair(cert: string, key: string, fail: (message: string) => Error):
 }
 
 /** A token file goes before a token, as for client-go: it may be renewed. */
-async function tokenOf({ token, tokenFile }: User, context: string): Promise<string | undefined> {
+async function tokenOf({ token, tokenFile }: UserEntry, context: string): Promise<string | undefined> {
   if (tokenFile === undefined) return token;
   const read = await readFile(tokenFile, "utf8").then(
     (text) => ({ text: text.trim(), why: "is empty" }),

@@ -14,7 +14,7 @@ export class KubeconfigError extends UserError {
 }
 
 /** What identifies a user, as kubeconfigs say it; paths are absolute. */
-export interface User {
+export interface UserEntry {
   token?: string | undefined;
   tokenFile?: string | undefined;
   username?: string | undefined;
@@ -55,7 +55,7 @@ export interface AuthProvider {
   user: string;
 }
 
-export interface Cluster {
+export interface ClusterEntry {
   server: string;
   ca?: PemSource | undefined;
   insecure: boolean;
@@ -75,8 +75,8 @@ export interface ContextEntry {
 export interface KubeconfigFile {
   currentContext: string | undefined;
   contexts: Map<string, ContextEntry>;
-  clusters: Map<string, Cluster>;
-  users: Map<string, User>;
+  clusters: Map<string, ClusterEntry>;
+  users: Map<string, UserEntry>;
 }
 
 /** No kubeconfig is larger; a file that is was not meant. */

@@ -7,14 +7,14 @@ import { suggest } from "../../util/nearest.ts";
 import { describeSystemError } from "../../util/system-error.ts";
 import { certificateBlocks, formatCertificates, readCertificates, tryReadPem } from "../../x509/pem.ts";
 import {
-  type Cluster,
+  type ClusterEntry,
   type ContextEntry,
   type Impersonation,
   KubeconfigError,
   type KubeconfigFile,
   type PemSource,
   readKubeconfigFile,
-  type User,
+  type UserEntry,
 } from "./kubeconfig-file.ts";
 
 export {
@@ -22,7 +22,7 @@ export {
   type ExecConfig,
   type Impersonation,
   KubeconfigError,
-  type User,
+  type UserEntry,
 } from "./kubeconfig-file.ts";
 
 /** The merged kubeconfig. */
@@ -41,7 +41,7 @@ export interface Context {
   /** `ca` is PEM; undefined for the system's roots. */
   tls: { ca?: string | undefined; insecure: boolean; serverName?: string | undefined };
   proxyUrl?: string | undefined;
-  user: User;
+  user: UserEntry;
   /** Whether the user comes, or may come, with a client certificate: then the connection waits for the credentials. */
   presentsCertificate: boolean;
   /** The context's default namespace. */
@@ -176,7 +176,7 @@ function findContext({ contexts, files }: Kubeconfig, wanted: string | undefined
 }
 
 /** Whether the user itself says a token or a password: then no plugin is asked. */
-function says({ token, tokenFile, username }: User): boolean {
+function says({ token, tokenFile, username }: UserEntry): boolean {
   return [token, tokenFile, username].some((value) => value !== undefined);
 }
 
@@ -190,7 +190,7 @@ function whatIsWrong({
   key,
   exec,
   authProvider,
-}: User): string | undefined {
+}: UserEntry): string | undefined {
   if ((token ?? tokenFile) !== undefined && (username ?? password) !== undefined) {
     return "has a token and a password; only one of them can be sent";
   }
@@ -254,7 +254,7 @@ function authorities(pem: string): X509Certificate[] {
   return certificateBlocks(pem).flatMap((block) => tryReadPem(() => readCertificates(block)) ?? []);
 }
 
-function execCluster(cluster: Cluster, ca: string | undefined): Record<string, unknown> {
+function execCluster(cluster: ClusterEntry, ca: string | undefined): Record<string, unknown> {
   const { server, serverName, insecure, proxyUrl, disableCompression, execExtension } = cluster;
   const url = parseUrl(server);
   return {

@@ -19,7 +19,7 @@ export interface Transport {
   close(): void;
 }
 
-export interface ConnectOptions {
+export interface TransportOptions {
   /** Milliseconds until a connection has to stand. Default: 5,000. */
   connectTimeout?: number;
   /** Milliseconds that one request may take; 0 for no limit. Default: 30,000. */
@@ -39,7 +39,7 @@ export interface ConnectOptions {
 export function connect(
   context: Context,
   obtain: (refused?: Credentials) => Promise<Credentials>,
-  options: ConnectOptions = {},
+  options: TransportOptions = {},
 ): Transport {
   const { connectTimeout = 5_000, requestTimeout = 30_000, trace, env = process.env } = options;
   const prefix = new URL(context.server).pathname.replace(/\/$/, "");

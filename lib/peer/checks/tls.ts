@@ -7,7 +7,8 @@ import { allowsPurpose, buildChain, type IssuerProblem, issuerProblem, type Purp
 import { formatDate } from "../../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../../x509/names.ts";
 import { hasPem, keyFits, PemError, readCertificates, readPrivateKey, validity } from "../../x509/pem.ts";
-import { type Finding, type FindingCode, finding, type Place } from "../findings.ts";
+import type { FindingCode } from "../finding-codes.ts";
+import { type Finding, finding, type Place } from "../findings.ts";
 import type { Peer } from "../peer.ts";
 import { checkAuthorityExpiry, checkIssuerExpiry, checkValidity, type ExpiryOptions } from "./validity.ts";
 

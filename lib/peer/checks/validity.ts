@@ -14,7 +14,8 @@ import {
 } from "../../x509/expiry.ts";
 import { formatName } from "../../x509/names.ts";
 import { validity } from "../../x509/pem.ts";
-import { type Finding, type FindingCode, finding, type Place, type RemedyTemplate } from "../findings.ts";
+import type { FindingCode } from "../finding-codes.ts";
+import { type Finding, finding, type Place, type RemedyTemplate } from "../findings.ts";
 
 /** How certificates that expire are judged. */
 export interface ExpiryOptions {
