@@ -1,6 +1,6 @@
+import { REVIEW_GROUP, REVIEW_KIND, REVIEWS } from "./access.ts";
 import { openApi } from "./openapi.ts";
 import { CREATABLE, RESOURCES, type Resource } from "./resources.ts";
-import { REVIEW_GROUP, REVIEW_KIND, REVIEWS } from "./rules.ts";
 
 /**
  * What the API says of itself, in the form that every client reads.
@@ -57,7 +57,7 @@ function group(name: string) {
 function resourceList(group: Resource["group"], groupVersion: string): unknown {
   const resources = RESOURCES.filter((resource) => resource.group === group).map((resource) => ({
     name: resource.plural,
-    singularName: resource.singular,
+    singularName: resource.kind.toLowerCase(),
     namespaced: resource.namespaced,
     kind: resource.kind,
     verbs: [...(CREATABLE.includes(resource.kind) ? ["create"] : []), "delete", "get", "list", "patch", "update"],

@@ -1,6 +1,7 @@
 /** The patches of a Kubernetes API: the two that are standards, and a part of its own. None changes what it is given. */
 import jsonpatch, { type Operation } from "fast-json-patch";
 import { isFields } from "../util/fields.ts";
+import { notImplemented } from "./status.ts";
 
 type Json = unknown;
 
@@ -15,13 +16,10 @@ export function mergePatch(target: Json, patch: Json): Json {
   return Object.fromEntries(merged);
 }
 
-/** A patch that a real API server can apply and the sandbox cannot. */
-export class UnsupportedPatch extends Error {}
-
 /**
  * Kubernetes' strategic merge patch, as far as it is the same as a merge patch: maps are merged, null deletes.
  *
- * @throws UnsupportedPatch for lists, which are merged by keys that follow from the kind, and for directives (`$patch`)
+ * @throws ApiError 501 for lists, which are merged by keys that follow from the kind, and for directives (`$patch`)
  */
 export function strategicMergePatch(target: Json, patch: Json): Json {
   refuseStrategies(patch);
@@ -29,10 +27,10 @@ export function strategicMergePatch(target: Json, patch: Json): Json {
 }
 
 function refuseStrategies(patch: Json): void {
-  if (Array.isArray(patch)) throw new UnsupportedPatch("lists in strategic merge patches");
+  if (Array.isArray(patch)) throw notImplemented("lists in strategic merge patches");
   if (!isFields(patch)) return;
   for (const [key, value] of Object.entries(patch)) {
-    if (key.startsWith("$")) throw new UnsupportedPatch("directives in strategic merge patches");
+    if (key.startsWith("$")) throw notImplemented("directives in strategic merge patches");
     refuseStrategies(value);
   }
 }

@@ -4,91 +4,75 @@
  */
 import protobuf from "protobufjs/light.js";
 import { isFields } from "../util/fields.ts";
+import { type ApiError, badRequest, notImplemented } from "./status.ts";
+
+/** The type of a body in this form. */
+export const PROTOBUF = "application/vnd.kubernetes.protobuf";
 
 /** What a body begins with. */
 const MAGIC = Buffer.from("k8s\0");
 
-/** Thrown for a body that is none, and for a kind that is not read in this form. */
-export class ProtobufError extends Error {
-  /** The kind that is not read; undefined for a body that cannot be decoded. */
-  readonly kind: string | undefined;
-  constructor(message: string, kind?: string) {
-    super(message);
-    this.kind = kind;
-  }
-}
-
-const field = (type: string, id: number, rule?: "repeated") => ({ type, id, ...(rule && { rule }) });
+/** Fields of one type by their numbers. */
+const fields = (type: string, ids: Record<string, number>) =>
+  Object.fromEntries(Object.entries(ids).map(([name, id]) => [name, { type, id }]));
 const map = (type: string, id: number) => ({ keyType: "string", type, id });
 
 const root = protobuf.Root.fromJSON({
   nested: {
     Unknown: {
-      fields: { typeMeta: field("TypeMeta", 1), raw: field("bytes", 2), contentEncoding: field("string", 3) },
+      fields: {
+        ...fields("TypeMeta", { typeMeta: 1 }),
+        ...fields("bytes", { raw: 2 }),
+        ...fields("string", { contentEncoding: 3 }),
+      },
     },
-    TypeMeta: { fields: { apiVersion: field("string", 1), kind: field("string", 2) } },
+    TypeMeta: { fields: fields("string", { apiVersion: 1, kind: 2 }) },
     ObjectMeta: {
       fields: {
-        name: field("string", 1),
-        generateName: field("string", 2),
-        namespace: field("string", 3),
-        uid: field("string", 5),
-        resourceVersion: field("string", 6),
+        ...fields("string", { name: 1, generateName: 2, namespace: 3, uid: 5, resourceVersion: 6 }),
         labels: map("string", 11),
         annotations: map("string", 12),
-        ownerReferences: field("OwnerReference", 13, "repeated"),
-        finalizers: field("string", 14, "repeated"),
+        ownerReferences: { rule: "repeated", type: "OwnerReference", id: 13 },
+        finalizers: { rule: "repeated", type: "string", id: 14 },
       },
     },
     OwnerReference: {
       fields: {
-        kind: field("string", 1),
-        name: field("string", 3),
-        uid: field("string", 4),
-        apiVersion: field("string", 5),
-        controller: field("bool", 6),
-        blockOwnerDeletion: field("bool", 7),
+        ...fields("string", { kind: 1, name: 3, uid: 4, apiVersion: 5 }),
+        ...fields("bool", { controller: 6, blockOwnerDeletion: 7 }),
       },
     },
     ConfigMap: {
       fields: {
-        metadata: field("ObjectMeta", 1),
+        ...fields("ObjectMeta", { metadata: 1 }),
         data: map("string", 2),
         binaryData: map("bytes", 3),
-        immutable: field("bool", 4),
+        ...fields("bool", { immutable: 4 }),
       },
     },
     Secret: {
       fields: {
-        metadata: field("ObjectMeta", 1),
+        ...fields("ObjectMeta", { metadata: 1 }),
         data: map("bytes", 2),
-        type: field("string", 3),
+        ...fields("string", { type: 3 }),
         stringData: map("string", 4),
-        immutable: field("bool", 5),
+        ...fields("bool", { immutable: 5 }),
       },
     },
-    Namespace: { fields: { metadata: field("ObjectMeta", 1) } },
+    Namespace: { fields: fields("ObjectMeta", { metadata: 1 }) },
     SelfSubjectAccessReview: {
-      fields: { metadata: field("ObjectMeta", 1), spec: field("SelfSubjectAccessReviewSpec", 2) },
+      fields: { ...fields("ObjectMeta", { metadata: 1 }), ...fields("SelfSubjectAccessReviewSpec", { spec: 2 }) },
     },
     SelfSubjectAccessReviewSpec: {
       fields: {
-        resourceAttributes: field("ResourceAttributes", 1),
-        nonResourceAttributes: field("NonResourceAttributes", 2),
+        ...fields("ResourceAttributes", { resourceAttributes: 1 }),
+        ...fields("NonResourceAttributes", { nonResourceAttributes: 2 }),
       },
     },
     ResourceAttributes: {
-      fields: {
-        namespace: field("string", 1),
-        verb: field("string", 2),
-        group: field("string", 3),
-        version: field("string", 4),
-        resource: field("string", 5),
-        subresource: field("string", 6),
-        name: field("string", 7),
-      },
+      fields: fields("string", { namespace: 1, verb: 2, group: 3, version: 4, resource: 5, subresource: 6, name: 7 }),
     },
-    NonResourceAttributes: { fields: { path: field("string", 1), verb: field("string", 2) } },
+    NonResourceAttributes: { fields: fields("string", { path: 1, verb: 2 }) },
   },
 });
 
@@ -104,14 +88,14 @@ const KINDS: Readonly<Record<string, string>> = {
 const FREE_MAPS = ["data", "binaryData", "stringData", "labels", "annotations"];
 
 /**
- * Reads a body of type `application/vnd.kubernetes.protobuf`.
+ * Reads a body of type {@link PROTOBUF}.
  *
  * @returns the object as its JSON would be: bytes in base64, and without the fields that Go leaves out where they are empty.
- * @throws ProtobufError
+ * @throws ApiError 400 for a body that cannot be decoded, 501 for a kind that is not read in this form
  */
 export function decodeProtobuf(body: Buffer): unknown {
   if (!body.subarray(0, MAGIC.length).equals(MAGIC)) {
-    throw new ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+    throw unrecognized("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
   }
   const { typeMeta, raw } = decoded("Unknown", body.subarray(MAGIC.length)) as {
     typeMeta?: { apiVersion?: string; kind?: string };
@@ -119,7 +103,7 @@ export function decodeProtobuf(body: Buffer): unknown {
   };
   const { apiVersion, kind = "" } = typeMeta ?? {};
   if (!Object.hasOwn(KINDS, kind) || KINDS[kind] !== apiVersion) {
-    throw new ProtobufError(`no message for ${kind} of ${apiVersion}`, kind);
+    throw notImplemented(`bodies of type ${PROTOBUF} with a ${kind}`);
   }
   const object = root.lookupType(kind).toObject(decoded(kind, raw ?? Buffer.alloc(0)), { bytes: String });
   return { apiVersion, kind, ...withoutEmpty(object) };
@@ -129,8 +113,12 @@ function decoded(type: string, bytes: Buffer): protobuf.Message {
   try {
     return root.lookupType(type).decode(bytes);
   } catch (error) {
-    throw new ProtobufError(`proto: ${(error as Error).message}`);
+    throw unrecognized(`proto: ${(error as Error).message}`);
   }
+}
+
+function unrecognized(why: string): ApiError {
+  return badRequest(`the object provided is unrecognized: ${why}`);
 }
 
 function withoutEmpty(object: Record<string, unknown>): Record<string, unknown> {

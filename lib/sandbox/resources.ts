@@ -2,13 +2,24 @@
 export interface Resource {
   group: "" | "apps";
   plural: string;
-  singular: string;
   kind: string;
   namespaced: boolean;
   shortNames: string[];
   /** The kind has a `status`, which a write to the object itself leaves alone. */
   status: boolean;
 }
+
+/** What a request is about: an object, or all of a kind. */
+export interface Target {
+  resource: Resource;
+  /** Undefined for the whole cluster. */
+  namespace: string | undefined;
+  /** Undefined for all of them. */
+  name: string | undefined;
+}
+
+/** A target that is one object. */
+export type ObjectTarget = Target & { name: string };
 
 export const RESOURCES: readonly Resource[] = [
   resource("", "configmaps", "ConfigMap", ["cm"]),
@@ -21,6 +32,9 @@ export const RESOURCES: readonly Resource[] = [
   resource("apps", "deployments", "Deployment", ["deploy"], { status: true }),
 ];
 
+/** Users are in no API server's store; who impersonates one has to be allowed to. */
+export const USERS = resource("", "users", "User", [], { namespaced: false });
+
 function resource(
   group: Resource["group"],
   plural: string,
@@ -28,7 +42,7 @@ function resource(
   shortNames: string[],
   { namespaced = true, status = false } = {},
 ): Resource {
-  return { group, plural, singular: kind.toLowerCase(), kind, namespaced, shortNames, status };
+  return { group, plural, kind, namespaced, shortNames, status };
 }
 
 /** The kinds that can be created: the others would need controllers, schedulers and defaults that aren't here. */

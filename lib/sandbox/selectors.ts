@@ -41,6 +41,12 @@ function labels(object: KubernetesObject): Record<string, string> {
   return object.metadata.labels ?? {};
 }
 
+/** What a field selector says: the test, and the one name that is asked for, if it is one. */
+export interface FieldSelector {
+  test: Test;
+  name: string | undefined;
+}
+
 /** What can be selected by beside `metadata.name` and `metadata.namespace`. */
 const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string | undefined>> = {
   pods: { "spec.nodeName": (pod) => pod.spec?.nodeName, "status.phase": (pod) => pod.status?.phase },
@@ -50,10 +56,10 @@ const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string
 /**
  * A `fieldSelector`: `metadata.name=a`, `==` and `!=`, joined by commas.
  *
- * @returns the test, and the one name that is asked for, if it is one: access is checked for that name
+ * @returns with a name, access is checked for that name
  * @throws ApiError 400
  */
-export function fieldSelector(resource: Resource, text: string): { test: Test; name: string | undefined } {
+export function fieldSelector(resource: Resource, text: string): FieldSelector {
   let name: string | undefined;
   const fields: (typeof FIELDS)[string] = {
     "metadata.name": (object) => object.metadata.name,

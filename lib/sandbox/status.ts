@@ -1,16 +1,5 @@
 /** Errors as a Kubernetes API server answers them: a Status object, with the real one's reasons and words. */
-import type { Resource } from "./resources.ts";
-
-export interface Status {
-  kind: "Status";
-  apiVersion: "v1";
-  metadata: Record<string, never>;
-  status: "Failure" | "Success";
-  message?: string;
-  reason?: string;
-  details?: Record<string, unknown>;
-  code?: number;
-}
+import type { ObjectTarget, Resource, Target } from "./resources.ts";
 
 export interface Cause {
   reason: string;
@@ -20,24 +9,19 @@ export interface Cause {
 
 /** Thrown by whatever handles a request; the server writes its `status`. */
 export class ApiError extends Error {
-  readonly status: Status & { code: number };
+  readonly code: number;
+  /** The object `Status`, as it goes over the wire. */
+  readonly status: Record<string, unknown>;
   constructor(code: number, reason: string | undefined, message: string, details?: Record<string, unknown>) {
     super(message);
-    this.status = {
-      kind: "Status",
-      apiVersion: "v1",
-      metadata: {},
-      status: "Failure",
-      message,
-      ...(reason && { reason }),
-      ...(details && { details }),
-      code,
-    };
+    this.code = code;
+    const about = { ...(reason && { reason }), ...(details && { details }) };
+    this.status = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message, ...about, code };
   }
 }
 
 /** `secrets` or `deployments.apps`. */
-export function qualified(resource: Resource): string {
+function qualified(resource: Resource): string {
   return resource.group ? `${resource.plural}.${resource.group}` : resource.plural;
 }
 
@@ -59,21 +43,25 @@ export function alreadyExists(resource: Resource, name: string): ApiError {
   return new ApiError(409, "AlreadyExists", message, details(resource, name, resource.plural));
 }
 
+/** A method that nothing takes at this path. */
+export function methodNotAllowed(): ApiError {
+  const message = "the server does not allow this method on the requested resource";
+  return new ApiError(405, "MethodNotAllowed", message, {});
+}
+
 export function conflict(resource: Resource, name: string, why: string): ApiError {
   const message = `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`;
   return new ApiError(409, "Conflict", message, details(resource, name, resource.plural));
 }
 
-/** @param label `UID` or `ResourceVersion` */
 export function failedPrecondition(
-  resource: Resource,
-  name: string,
-  label: "UID" | "ResourceVersion",
+  { resource, name }: ObjectTarget,
+  field: "uid" | "resourceVersion",
   wanted: string,
   found: string | undefined,
 ): ApiError {
+  const [label, what] = field === "uid" ? ["UID", "deleted and then recreated"] : ["ResourceVersion", "modified"];
   const why = `the ${label} in the precondition (${wanted}) does not match the ${label} in record (${found})`;
-  const what = label === "UID" ? "deleted and then recreated" : "modified";
   const message = `Operation cannot be fulfilled on ${resource.kind} "${name}": ${why}. The object might have been ${what}`;
   return new ApiError(409, "Conflict", message, details(resource, name, resource.kind));
 }
@@ -84,15 +72,17 @@ export function failedPrecondition(
  */
 export function invalidPatch(patched: unknown, why: string): ApiError {
   const message = `Invalid value: ${JSON.stringify(JSON.stringify(patched))}: ${why}`;
-  const causes = [{ reason: "FieldValueInvalid", message, field: "patch" }];
-  return new ApiError(422, "Invalid", ` "" is invalid: patch: ${message}`, { causes });
+  return invalid({}, [{ reason: "FieldValueInvalid", message, field: "patch" }]);
 }
 
-export function invalid(resource: Resource, name: string, causes: Cause[]): ApiError {
-  const kind = resource.group ? `${resource.kind}.${resource.group}` : resource.kind;
+/** What is wrong with an object of a request; what it is, as far as the server says. */
+export function invalid(of: { kind?: string; group?: string; name?: string }, causes: Cause[]): ApiError {
+  const { kind = "", group, name = "" } = of;
   const texts = causes.map((cause) => `${cause.field}: ${cause.message}`);
-  const message = `${kind} "${name}" is invalid: ${texts.length > 1 ? `[${texts.join(", ")}]` : texts[0]}`;
-  return new ApiError(422, "Invalid", message, { ...details(resource, name, resource.kind), causes });
+  const subject = `${group ? `${kind}.${group}` : kind} "${name}"`;
+  const message = `${subject} is invalid: ${texts.length > 1 ? `[${texts.join(", ")}]` : texts[0]}`;
+  const about = { ...(name && { name }), ...(group && { group }), ...(kind && { kind }) };
+  return new ApiError(422, "Invalid", message, { ...about, causes });
 }
 
 /** What a patch asks for cannot be done on the object as it stands: a failed `test`, a path that isn't there. */
@@ -108,14 +98,7 @@ export function unauthorized(): ApiError {
   return new ApiError(401, "Unauthorized", "Unauthorized");
 }
 
-/** @param namespace undefined where the request is for the whole cluster */
-export function forbidden(
-  user: string,
-  verb: string,
-  resource: Resource,
-  namespace: string | undefined,
-  name: string | undefined,
-): ApiError {
+export function forbidden(user: string, verb: string, { resource, namespace, name }: Target): ApiError {
   const scope = namespace === undefined ? "at the cluster scope" : `in the namespace "${namespace}"`;
   const what = `${qualified(resource)}${name === undefined ? "" : ` "${name}"`} is forbidden`;
   const why = `User "${user}" cannot ${verb} resource "${resource.plural}" in API group "${resource.group}" ${scope}`;

@@ -2,17 +2,18 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { type KubernetesObject, timestamp } from "./object.ts";
 import { missingMounts, podStatus } from "./pods.ts";
-import { CREATABLE, RESOURCES, type Resource, resourceOf } from "./resources.ts";
+import { CREATABLE, type ObjectTarget, RESOURCES, type Resource, resourceOf, type Target } from "./resources.ts";
 import {
   ApiError,
   alreadyExists,
   badRequest,
   conflict,
   failedPrecondition,
+  invalid,
   notFound,
   notImplemented,
 } from "./status.ts";
-import { DecodeError, decode, validate } from "./validate.ts";
+import { decodeBody, validate } from "./validate.ts";
 
 export interface ListQuery {
   namespace: string | undefined;
@@ -24,7 +25,7 @@ export interface ListQuery {
   continue: string | undefined;
 }
 
-export interface DeleteOptions {
+export interface DeletePreconditions {
   uid?: string;
   resourceVersion?: string;
 }
@@ -45,10 +46,10 @@ export class Store {
     if (namespace !== undefined && !this.read("Namespace", undefined, namespace)) {
       this.put({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace }, status: { phase: "Active" } });
     }
-    const old = this.get(resource, namespace, name);
+    const old = this.get({ resource, namespace, name });
     const stored = structuredClone(object);
     stored.metadata = {
-      ...this.#identity(old),
+      ...identity(old),
       ...(resource.group === "apps" && { generation: 1 }),
       ...stored.metadata,
       resourceVersion: this.#next(),
@@ -67,7 +68,7 @@ export class Store {
   /** An object as it now stands. */
   read(kind: string, namespace: string | undefined, name: string): KubernetesObject | undefined {
     const resource = resourceOf(kind);
-    return resource && this.get(resource, namespace, name);
+    return resource && this.get({ resource, namespace, name });
   }
 
   /** All objects of a kind. */
@@ -76,7 +77,7 @@ export class Store {
     return resource ? [...this.#map(resource).values()].map((object) => structuredClone(object)) : [];
   }
 
-  get(resource: Resource, namespace: string | undefined, name: string): KubernetesObject | undefined {
+  get({ resource, namespace, name }: ObjectTarget): KubernetesObject | undefined {
     const object = this.#map(resource).get(key(namespace, name));
     return object && structuredClone(object);
   }
@@ -106,14 +107,12 @@ export class Store {
   }
 
   /** @throws ApiError 400, 404 (namespace), 409, 422, 501 for a kind that needs controllers we haven't got */
-  create(resource: Resource, namespace: string | undefined, body: unknown, dryRun: boolean): KubernetesObject {
+  create({ resource, namespace }: Target, body: unknown, dryRun: boolean): KubernetesObject {
     if (!CREATABLE.includes(resource.kind)) throw notImplemented(`creating ${resource.plural}`);
     const object = decodeBody(resource, body);
     const meta = object.metadata;
     if (namespace !== undefined) {
-      if (meta.namespace && meta.namespace !== namespace) {
-        throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
-      }
+      checkNamespace(meta.namespace, namespace);
       meta.namespace = namespace;
       if (!this.read("Namespace", undefined, namespace)) throw notFound(resourceOf("Namespace") as Resource, namespace);
     }
@@ -124,46 +123,32 @@ export class Store {
     if (resource.kind === "Secret") object.type ??= "Opaque";
     if (resource.kind === "Namespace") object.status = { phase: "Active" };
     validate(resource, object, undefined);
-    if (this.get(resource, namespace, meta.name)) throw alreadyExists(resource, meta.name);
-    object.metadata = { ...meta, ...this.#identity(undefined) };
+    if (this.get({ resource, namespace, name: meta.name })) throw alreadyExists(resource, meta.name);
+    object.metadata = { ...meta, ...identity(undefined) };
     return dryRun ? object : this.put(object);
   }
 
   /**
    * Replaces an object by what `change` makes of it.
    *
-   * @param wrongUid the error where that has another `uid`: it depends on how the change was asked for
+   * @param how `verb`: how the change was asked for, by which the error for another `uid` differs
    * @throws ApiError 400, 404, 409 where the `resourceVersion` or `uid` it then has is another, 422
    */
   update(
-    resource: Resource,
-    namespace: string | undefined,
-    name: string,
+    target: ObjectTarget,
     change: (current: KubernetesObject) => KubernetesObject,
-    wrongUid: (resource: Resource, name: string, uid: string, found: string | undefined) => ApiError,
-    dryRun: boolean,
+    how: { verb: "update" | "patch"; dryRun: boolean },
   ): KubernetesObject {
-    const current = this.get(resource, namespace, name);
-    if (!current) throw notFound(resource, name);
+    const { resource, namespace, name } = target;
+    const current = this.#existing(target);
     const next = change(structuredClone(current));
     const meta = next.metadata;
     if (meta.name !== name) {
       throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
     }
-    if ((meta.namespace ?? namespace) !== namespace) {
-      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
-    }
-    if (meta.resourceVersion && !/^\d+$/.test(meta.resourceVersion)) {
-      throw new ApiError(500, undefined, `strconv.ParseUint: parsing "${meta.resourceVersion}": invalid syntax`);
-    }
-    if (meta.resourceVersion && meta.resourceVersion !== current.metadata.resourceVersion) {
-      throw conflict(
-        resource,
-        name,
-        "the object has been modified; please apply your changes to the latest version and try again",
-      );
-    }
-    if (meta.uid && meta.uid !== current.metadata.uid) throw wrongUid(resource, name, meta.uid, current.metadata.uid);
+    checkNamespace(meta.namespace, namespace);
+    checkVersion(target, meta.resourceVersion, current.metadata.resourceVersion);
+    checkUid(target, meta.uid, current.metadata.uid, how.verb);
     if (resource.kind === "Secret") next.type ??= "Opaque";
     if (resource.status) next.status = current.status;
     if (next.status === undefined) delete next.status;
@@ -171,35 +156,32 @@ export class Store {
     next.metadata = {
       ...meta,
       ...(namespace !== undefined && { namespace }),
-      ...this.#identity(current),
+      ...identity(current),
       resourceVersion: current.metadata.resourceVersion as string,
     };
     if (generation === undefined) delete next.metadata.generation;
     else next.metadata.generation = isDeepStrictEqual(next.spec, current.spec) ? generation : generation + 1;
     validate(resource, next, current);
-    if (dryRun || isDeepStrictEqual(next, current)) return next;
-    return this.put(next);
+    return how.dryRun || isDeepStrictEqual(next, current) ? next : this.put(next);
   }
 
   /** @throws ApiError 404, 409 where a precondition fails, 501 for a namespace */
-  delete(
-    resource: Resource,
-    namespace: string | undefined,
-    name: string,
-    preconditions: DeleteOptions,
-    dryRun: boolean,
-  ): KubernetesObject {
+  delete(target: ObjectTarget, preconditions: DeletePreconditions, dryRun: boolean): KubernetesObject {
+    const { resource, namespace, name } = target;
     if (resource.kind === "Namespace") throw notImplemented("deleting namespaces");
-    const current = this.get(resource, namespace, name);
-    if (!current) throw notFound(resource, name);
-    const { uid, resourceVersion } = preconditions;
-    const { metadata } = current;
-    if (uid !== undefined && uid !== metadata.uid) throw failedPrecondition(resource, name, "UID", uid, metadata.uid);
-    if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
-      throw failedPrecondition(resource, name, "ResourceVersion", resourceVersion, metadata.resourceVersion);
+    const current = this.#existing(target);
+    for (const field of ["uid", "resourceVersion"] as const) {
+      const [wanted, found] = [preconditions[field], current.metadata[field]];
+      if (wanted !== undefined && wanted !== found) throw failedPrecondition(target, field, wanted, found);
     }
     if (!dryRun) this.#map(resource).delete(key(namespace, name));
     return current;
+  }
+
+  #existing(target: ObjectTarget): KubernetesObject {
+    const object = this.get(target);
+    if (!object) throw notFound(target.resource, target.name);
+    return object;
   }
 
   #map(resource: Resource): Map<string, KubernetesObject> {
@@ -209,14 +191,6 @@ export class Store {
   #next(): string {
     this.#version += 1;
     return String(this.#version);
-  }
-
-  /** What the server itself says of an object: kept from `old`, or made. */
-  #identity(old: KubernetesObject | undefined): { uid: string; creationTimestamp: string } {
-    return {
-      uid: old?.metadata.uid ?? randomUUID(),
-      creationTimestamp: old?.metadata.creationTimestamp ?? timestamp(new Date()),
-    };
   }
 
   /** A pod that waited for just this ConfigMap or Secret starts. */
@@ -235,19 +209,40 @@ export class Store {
   }
 }
 
-/** A body of a create or replace. */
-export function decodeBody(resource: Resource, body: unknown): KubernetesObject {
-  try {
-    return decode(resource, body);
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    throw badRequest(cannotBeHandled(resource, error.message));
-  }
+/** What the server itself says of an object: kept from `old`, or made. */
+function identity(old: KubernetesObject | undefined): { uid: string; creationTimestamp: string } {
+  return {
+    uid: old?.metadata.uid ?? randomUUID(),
+    creationTimestamp: old?.metadata.creationTimestamp ?? timestamp(new Date()),
+  };
 }
 
-/** Why a body is refused. */
-export function cannotBeHandled({ kind }: Resource, why: string): string {
-  return `${kind} in version "v1" cannot be handled as a ${kind}: ${why}`;
+function checkNamespace(of: string | undefined, wanted: string | undefined): void {
+  if ((of || wanted) === wanted) return;
+  throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+}
+
+function checkVersion({ resource, name }: ObjectTarget, version: string | undefined, found: string | undefined): void {
+  if (!version || version === found) return;
+  if (!/^\d+$/.test(version)) {
+    throw new ApiError(500, undefined, `strconv.ParseUint: parsing "${version}": invalid syntax`);
+  }
+  const why = "the object has been modified; please apply your changes to the latest version and try again";
+  throw conflict(resource, name, why);
+}
+
+function checkUid(
+  { resource, name }: ObjectTarget,
+  uid: string | undefined,
+  found: string | undefined,
+  verb: "update" | "patch",
+): void {
+  if (!uid || uid === found) return;
+  if (verb === "update") {
+    throw conflict(resource, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${found}`);
+  }
+  const message = `Invalid value: ${JSON.stringify(uid)}: field is immutable`;
+  throw invalid({ ...resource, name }, [{ reason: "FieldValueInvalid", message, field: "metadata.uid" }]);
 }
 
 function key(namespace: string | undefined, name: string): string {

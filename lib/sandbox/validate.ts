@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
 import type { KubernetesObject } from "./object.ts";
 import { apiVersion, type Resource } from "./resources.ts";
-import { type Cause, invalid } from "./status.ts";
+import { badRequest, type Cause, invalid } from "./status.ts";
 
 /** Most bytes of a Secret's or ConfigMap's data. */
 const DATA_LIMIT = 1_048_576;
@@ -123,6 +123,21 @@ export function decode(resource: Resource, body: unknown): KubernetesObject {
   return object;
 }
 
+/** A body of a create or replace. */
+export function decodeBody(resource: Resource, body: unknown): KubernetesObject {
+  try {
+    return decode(resource, body);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    throw badRequest(cannotBeHandled(resource, error.message));
+  }
+}
+
+/** Why a body is refused. */
+export function cannotBeHandled({ kind }: Resource, why: string): string {
+  return `${kind} in version "v1" cannot be handled as a ${kind}: ${why}`;
+}
+
 function stringMap(holder: Record<string, unknown>, key: string, field: string): void {
   const value = holder[key] ?? undefined;
   if (value !== undefined && !isFields(value)) throw new DecodeError(`json: cannot unmarshal into field ${field}`);
@@ -174,7 +189,7 @@ export function validate(resource: Resource, object: KubernetesObject, old: Kube
     add("FieldValueTooLong", "metadata.annotations", tooLong(ANNOTATIONS_LIMIT));
   if (resource.kind === "Secret") checkSecret(object, old, add);
   if (resource.kind === "ConfigMap") checkConfigMap(object, old, add);
-  if (causes.length > 0) throw invalid(resource, name ?? "", causes);
+  if (causes.length > 0) throw invalid({ ...resource, name: name ?? "" }, causes);
 }
 
 /** `name` or `prefix/name`. */

@@ -692,7 +692,22 @@ export const CASES: Case[] = [
       );
       const after = await request("GET", `${SECRETS}/dry`);
       assert.deepEqual(withoutManagedFields(after.body), withoutManagedFields(before));
-      assert.equal((await request("PATCH", `${SECRETS}/dry?dryRun=Some`, {}, MERGE)).status, 422);
+      const message = 'Unsupported value: ["Some"]: supported values: "All"';
+      const path = `${SECRETS}/dry`;
+      for (const [kind, answer] of [
+        ["PatchOptions", await request("PATCH", `${path}?dryRun=Some`, {}, MERGE)],
+        ["DeleteOptions", await request("DELETE", `${path}?dryRun=Some`)],
+        ["DeleteOptions", await request("DELETE", path, { dryRun: ["Some"] })],
+      ] as const) {
+        refused(answer, 422, "Invalid", `${kind}.meta.k8s.io "" is invalid: dryRun: ${message}`, {
+          group: "meta.k8s.io",
+          kind,
+          causes: [{ reason: "FieldValueNotSupported", message, field: "dryRun" }],
+        });
+      }
+      // With a body the query of a delete says nothing.
+      assert.equal((await request("DELETE", `${path}?dryRun=All`, {})).status, 200);
+      assert.equal((await request("GET", path)).status, 404);
     },
   },
   {
