@@ -1,7 +1,7 @@
 /** The layers of the code: which folder may import which, and what may not be loaded when a program starts. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { suites, UNIT_FOLDERS } from "./support/suites.mjs";
@@ -37,13 +37,20 @@ interface Import {
   typesOnly: boolean;
 }
 
-function imports(): Import[] {
-  const files = ["lib", "scripts"]
+function sources(): string[] {
+  return ["lib", "scripts"]
     .flatMap((top) =>
       readdirSync(join(root, top), { recursive: true, encoding: "utf8" }).map((path) => join(top, path)),
     )
     .filter((path) => path.endsWith(".ts"));
-  return files.flatMap((from) => {
+}
+
+function doubled(names: readonly string[]): string[] {
+  return [...new Set(names.filter((name, i) => names.indexOf(name) !== i))].sort();
+}
+
+function imports(): Import[] {
+  return sources().flatMap((from) => {
     const text = readFileSync(join(root, from), "utf8");
     const found = text.matchAll(/^(?:import|export) (type )?[^;]*?from "([^"]+)";|\bimport\("([^"]+)"\)/gm);
     return [...found].map(([, types, stated, lazy]) => {
@@ -131,6 +138,38 @@ describe("the layers", () => {
   test("nothing of client-node but its types is loaded", () => {
     const loaded = all.filter(({ to, typesOnly }) => to.startsWith("@kubernetes/client-node") && !typesOnly);
     assert.deepEqual(loaded, []);
+  });
+
+  test("no file is long, and a script is short", () => {
+    const long = sources().filter((path) => {
+      const lines = readFileSync(join(root, path), "utf8").split("\n").length - 1;
+      return lines > (/^scripts\/[^/]+$/.test(path) ? 100 : 350);
+    });
+    assert.deepEqual(long, []);
+  });
+
+  test("a file's name occurs once in a layer", () => {
+    const names = sources().map((path) => `${layerOf(path) ?? "lib/sandbox"} ${basename(path)}`);
+    assert.deepEqual(doubled(names), []);
+  });
+
+  test("an exported name means one thing", () => {
+    const names = sources().flatMap((path) => {
+      const text = readFileSync(join(root, path), "utf8");
+      const exported = text.matchAll(/^export (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm);
+      return [...exported].map(([, name = ""]) => name);
+    });
+    assert.deepEqual(doubled(names), []);
+  });
+
+  test("nothing below the scripts talks to a terminal, or ends the process", () => {
+    const talking = sources().filter((path) => {
+      // An exec plugin is given the terminal if there is one, as kubectl does it.
+      if (path.startsWith("scripts/") || path === "lib/kube/auth/exec-plugin.ts") return false;
+      const text = readFileSync(join(root, path), "utf8");
+      return /node:(?:readline|tty)|process\.(?:stdout|stderr|exit)\b|console\./.test(text);
+    });
+    assert.deepEqual(talking, []);
   });
 
   test("no import leads in a circle", () => {

@@ -4,7 +4,7 @@ import { decodeBase64, textOf } from "../util/content.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { contentHash, normalizeCa, tryReadPem } from "../x509/pem.ts";
 import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
-import { checkAnnotations } from "./checks/annotations.ts";
+import { checkAnnotations } from "./checks/file-annotations.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
 import { type Layout, layoutOf } from "./layout.ts";
