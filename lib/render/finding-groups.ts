@@ -12,8 +12,14 @@ export interface FindingGroup {
   remedy: string | undefined;
 }
 
-/** The groups in the order in which their first findings come. */
-export function groupFindings(findings: readonly Finding[]): FindingGroup[] {
+/**
+ * Findings as they are printed, in the order in which the first of each group comes. Several about one thing differ in what
+ * they say, so each stands alone.
+ *
+ * @param details each by itself.
+ */
+export function groupFindings(findings: readonly Finding[], details = false): FindingGroup[] {
+  if (details) return findings.map(alone);
   const groups = new Map<string, FindingGroup["findings"]>();
   for (const one of findings) {
     const remedy = one.remedyTemplate?.template ?? one.remedy;
@@ -22,7 +28,17 @@ export function groupFindings(findings: readonly Finding[]): FindingGroup[] {
     if (group) group.push(one);
     else groups.set(key, [one]);
   }
-  return [...groups.values()].map((group) => ({ findings: group, remedy: commonRemedy(group) }));
+  return [...groups.values()].flatMap((group) =>
+    isOfOne(group) ? group.map(alone) : [{ findings: group, remedy: commonRemedy(group) }],
+  );
+}
+
+function alone(one: Finding): FindingGroup {
+  return { findings: [one], remedy: one.remedy };
+}
+
+function isOfOne(findings: readonly Finding[]): boolean {
+  return new Set(findings.map((one) => JSON.stringify([one.source, one.key, one.clusters]))).size === 1;
 }
 
 function commonRemedy([first, ...others]: FindingGroup["findings"]): string | undefined {

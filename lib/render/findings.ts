@@ -1,6 +1,6 @@
 /** Findings as lines for a person. Pure. */
 import type { Severity } from "../peer/finding-codes.ts";
-import type { Finding } from "../peer/findings.ts";
+import { type Finding, hasErrors } from "../peer/findings.ts";
 import { type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
 import { count, escapeLine, type Style } from "./style.ts";
 import { SUMMARIES } from "./summaries.ts";
@@ -15,23 +15,21 @@ const MOST_EACH = 10;
  * @param details each by itself.
  */
 export function showFindings(findings: readonly Finding[], style: Style, details = false): string[] {
-  const groups = details ? findings.map(alone) : groupFindings(findings);
+  const groups = groupFindings(findings, details);
   const of = (severity: Severity) => groups.filter((group) => group.findings[0].severity === severity);
   return [...of("warning"), ...of("error")].flatMap((group) => showGroup(group, style));
 }
 
 /** Those that {@link showFindings} prints together with others, and so not beneath each that they are about. */
 export function sharedFindings(findings: readonly Finding[]): Set<Finding> {
-  return new Set(groupFindings(findings).flatMap((group) => (isOfOne(group.findings) ? [] : group.findings)));
+  return new Set(groupFindings(findings).flatMap((group) => (group.findings.length > 1 ? group.findings : [])));
 }
 
 /** How many errors and warnings {@link showFindings} prints: several that are summed up are one. */
 export function countFindings(findings: readonly Finding[], details = false): Record<Severity, number> {
-  const printed = details
-    ? findings
-    : groupFindings(findings).flatMap((group) => (isOfOne(group.findings) ? group.findings : [group.findings[0]]));
-  const errors = printed.filter(({ severity }) => severity === "error").length;
-  return { error: errors, warning: printed.length - errors };
+  const groups = groupFindings(findings, details);
+  const errors = groups.filter((group) => hasErrors(group.findings)).length;
+  return { error: errors, warning: groups.length - errors };
 }
 
 /** The last line of what was refused: how many errors were printed, if any. */
@@ -40,19 +38,16 @@ export function showRefusal(findings: readonly Finding[], style: Style, details 
   return errors > 0 ? `${style.red("error")}: ${count(errors, "error")}, nothing was written` : "nothing was written";
 }
 
-function alone(one: Finding): FindingGroup {
-  return { findings: [one], remedy: one.remedy };
-}
-
 function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
   const [first] = findings;
-  // Several about one thing differ in what they say, so each is said.
-  if (isOfOne(findings)) return findings.flatMap((one) => showOne(one, one.remedy, style));
+  const remedies = remedy === undefined ? [] : [`  ${escapeLine(remedy)}`];
+  if (findings.length === 1) {
+    return [...style.wrap(titled(first, `${placeOf(first)}: ${first.message}`, style)), ...remedies];
+  }
   const { text, each } = SUMMARIES[first.code];
   const { of, list, source } = subjectsOf(findings);
   const sentence = text(of, first.data ?? {});
   const head = source === undefined ? sentence : `${source}: ${sentence}`;
-  const remedies = remedy === undefined ? [] : [`  ${escapeLine(remedy)}`];
   if (!each) return [...style.wrap(titled(first, `${head}: ${list}`, style)), ...remedies];
   const more = findings.length - MOST_EACH;
   return [
@@ -61,15 +56,6 @@ function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
     ...(more > 0 ? [`  … and ${more} more`] : []),
     ...remedies,
   ];
-}
-
-function isOfOne(findings: readonly Finding[]): boolean {
-  return new Set(findings.map((one) => JSON.stringify([one.source, one.key, one.clusters]))).size === 1;
-}
-
-function showOne(one: Finding, remedy: string | undefined, style: Style): string[] {
-  const line = titled(one, `${placeOf(one)}: ${one.message}`, style);
-  return [...style.wrap(line), ...(remedy === undefined ? [] : [`  ${escapeLine(remedy)}`])];
 }
 
 function titled({ severity, code }: Finding, text: string, style: Style): string {
