@@ -9,13 +9,18 @@ export type Severity = "error" | "warning";
  * - `unprobeable`: it is known without asking that the peer's etcd cannot be reached like this.
  * - `disprovable`: an etcd that answers proves it wrong.
  * - `of-pair`: it matters to a peer that is configured already, so that status reports it if the plan of an import finds it.
+ * - `undecided`: the server certificate decides, which no file shows and a probe sees.
+ * - `unconnected`: a peer that exists in the target does not connect, so an import has not done all that was meant.
+ * - `skippable`: it stops the work on a mesh, unless `--skip-unreachable` leaves the cluster out.
  */
-export type Trait = "illegible" | "unprobeable" | "disprovable" | "of-pair";
+export type Trait = "illegible" | "unprobeable" | "disprovable" | "of-pair" | "undecided" | "unconnected" | "skippable";
 
 export interface CodeAttributes {
   /** An error stops an import before anything is written. */
   severity: Severity;
   traits: readonly Trait[];
+  /** Another code for the same fact, which is reported instead if both are found. */
+  sameAs?: string;
 }
 
 const error = (...traits: Trait[]): CodeAttributes => ({ severity: "error", traits });
@@ -38,7 +43,7 @@ export const FINDING_CODES = {
   "own-cache": error("unprobeable"),
   "endpoint-invalid": error("unprobeable"),
   "endpoint-not-covered": error("disprovable"),
-  "endpoint-address": warning(),
+  "endpoint-address": warning("undecided"),
   "endpoint-node-local": error(),
   "loopback-address": warning(),
   "alias-invalid": error("unprobeable"),
@@ -70,7 +75,7 @@ export const FINDING_CODES = {
   "name-twice": error(),
   "id-twice": error("of-pair"),
   "name-of-target": error("of-pair"),
-  "id-of-target": error("of-pair"),
+  "id-of-target": { ...error("of-pair"), sameAs: "id-twice" },
   "maximum-differs": error("of-pair"),
   "too-many-peers": error("of-pair"),
   // Whether it fits the target.
@@ -90,7 +95,7 @@ export const FINDING_CODES = {
   "endpoint-for-nobody": error(),
   "endpoint-needs-file": error(),
   "addresses-pinned": warning(),
-  "standing-unusable": warning("of-pair"),
+  "standing-unusable": warning("of-pair", "unconnected"),
   "pod-cidrs-overlap": warning("of-pair"),
   "tunnel-differs": warning("of-pair"),
   "encryption-differs": warning("of-pair"),
@@ -117,7 +122,7 @@ export const FINDING_CODES = {
   "not-synchronized": warning(),
   "address-unreachable": warning(),
   // What clusters tell of each other.
-  "cluster-unreadable": error(),
+  "cluster-unreadable": error("skippable"),
   "same-cluster": warning(),
   "one-sided": error(),
   "not-connected": warning(),

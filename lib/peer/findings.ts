@@ -1,6 +1,6 @@
 /** Findings: what would keep a peer from connecting, each with a code that does not change. One list for every command. */
 import type { CertificateFact } from "../x509/expiry.ts";
-import { FINDING_CODES, type FindingCode, type Severity } from "./finding-codes.ts";
+import { type CodeAttributes, FINDING_CODES, type FindingCode, type Severity } from "./finding-codes.ts";
 
 /** Where a finding was made: the file (or context), and the key in it. */
 export interface Place {
@@ -78,13 +78,13 @@ function redactedValues(values: Readonly<Record<string, string>>): Record<string
 
 /**
  * Each finding once. A symmetric one is the same from either cluster and from any third one that has both as peers; of
- * these the first stays. That a cluster id is used twice is reported as `id-twice`, unless only its owner says so.
+ * these the first stays, and of two codes for one fact the common one ({@link CodeAttributes}).
  */
 export function dedupeFindings(findings: readonly Finding[]): Finding[] {
   const found = new Map<string, Finding>();
   for (const one of findings) {
     const { code, clusters } = one;
-    const fact = code === "id-of-target" ? "id-twice" : code;
+    const { sameAs: fact = code }: CodeAttributes = FINDING_CODES[code];
     const key = JSON.stringify(clusters ? [fact, ...[...clusters].sort()] : one);
     const other = found.get(key);
     if (!other || (code === fact && other.code !== fact)) found.set(key, one);

@@ -131,7 +131,7 @@ function reportOf(
 function verdictOf({ endpoints }: Peer, findings: readonly Finding[]): Verdict {
   if (isNodeLocal(endpoints)) return "node-local";
   if (findings.some(({ severity }) => severity === "error")) return "fails";
-  if (findings.some(({ code }) => code === "endpoint-address")) return "default-certificates";
+  if (findings.some((one) => hasTrait(one, "undecided"))) return "default-certificates";
   return findings.length > 0 ? "warnings" : "connects";
 }
 

@@ -171,11 +171,10 @@ function refusal({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined 
     HANDSHAKE_FAILURE: ["not-tls", "has no TLS parameters in common"],
     INTERNAL_ERROR: ["not-tls", "has an internal error in TLS"],
   };
-  const [finding, what] = words[alert] ?? [
-    "client-refused",
-    `refuses the client certificate (TLS alert ${alert.toLowerCase().replaceAll("_", " ")})`,
-  ];
-  return new StepFailure(finding, what, finding === "client-refused" ? REFUSED : NOT_THE_PORT);
+  const known = words[alert];
+  if (known) return new StepFailure(...known, NOT_THE_PORT);
+  const name = alert.toLowerCase().replaceAll("_", " ");
+  return new StepFailure("client-refused", `refuses the client certificate (TLS alert ${name})`, REFUSED);
 }
 
 const REFUSED =

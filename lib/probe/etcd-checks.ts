@@ -1,7 +1,7 @@
 /** What a peer's etcd is asked once it has accepted the connection: users, heartbeat, config and content. */
 import type { Peer } from "../peer/peer.ts";
 import type { EtcdClient } from "./etcd-client.ts";
-import { StepFailure } from "./steps.ts";
+import { NotPermitted, StepFailure } from "./steps.ts";
 
 /** A heartbeat older than this many milliseconds means that nobody writes it: Cilium does so every minute. */
 const HEARTBEAT_LIMIT = 120_000;
@@ -67,8 +67,7 @@ export async function clusterConfig(etcd: EtcdClient, { name, facts }: Peer, rol
   try {
     text = await etcd.get(prefix + name);
   } catch (error) {
-    const other =
-      error instanceof StepFailure && error.code === "not-permitted" ? await servedBy(etcd, roles) : undefined;
+    const other = error instanceof NotPermitted ? await servedBy(etcd, roles) : undefined;
     throw other === undefined ? error : otherCluster(other, name);
   }
   if (text === undefined) {

@@ -12,7 +12,7 @@ import { describeNetworkMessage } from "../util/network-error.ts";
 import { covers, subjectAltNames } from "../x509/names.ts";
 import type { TlsMaterial } from "./dial.ts";
 import { ETCD, prefixEnd, type RoleResponse, type StatusResponse, type UserResponse } from "./etcd-api.ts";
-import { type ProbedAddress, StepFailure } from "./steps.ts";
+import { NotPermitted, type ProbedAddress, StepFailure } from "./steps.ts";
 
 export interface EtcdClient {
   /** @throws Failed; where etcd does not allow it, with code `not-permitted`. */
@@ -76,6 +76,7 @@ function namesOf(subjectaltname: string | undefined): string[] {
 
 function reason({ code, details }: ServiceError, timeout: number): StepFailure {
   const look = "look at the pods of the clustermesh-apiserver there";
+  // Of an unknown user etcd has no status of its own, only this sentence.
   if (/user name not found|user name is empty/.test(details)) {
     return new StepFailure(
       "user-unknown",
@@ -84,7 +85,7 @@ function reason({ code, details }: ServiceError, timeout: number): StepFailure {
     );
   }
   if (code === status.PERMISSION_DENIED) {
-    return new StepFailure("not-permitted", `does not permit it (${details})`, "what may role remote read there?");
+    return new NotPermitted("not-permitted", `does not permit it (${details})`, "what may role remote read there?");
   }
   if (code === status.DEADLINE_EXCEEDED) {
     return new StepFailure(

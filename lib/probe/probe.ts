@@ -94,14 +94,13 @@ async function probePeer(
   if (isNodeLocal(given.endpoints)) return skippedProbe(given.name, source);
   const peer = withOwnTls(given, options.own);
   const place = { source, key: peer.name };
-  // Of an address in the URL it will be seen whether the certificate covers it.
   const { now, expiresWithin, remedyFor, cache } = options;
   const expiry: ExpiryOptions = {
     expiresWithin,
     ...(remedyFor && { remedyFor: (certificate) => remedyFor(given, certificate) }),
   };
   const said = checkPeer({ peer, source, remedyFor: expiry.remedyFor }, now, { expiresWithin, cache }).filter(
-    ({ code }) => code !== "endpoint-address",
+    (one) => !hasTrait(one, "undecided"),
   );
   const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: said };
   const { ca, client } = peer;

@@ -37,6 +37,9 @@ export class StepFailure extends Error {
   }
 }
 
+/** The etcd does not permit what was asked. */
+export class NotPermitted extends StepFailure {}
+
 export class Steps {
   readonly results: StepResult[] = [];
   readonly #timeout: number;

@@ -5,6 +5,7 @@ import type { Cluster } from "../../lib/kube/cluster.ts";
 import { type MeshChange, type MeshReading, type ReadOptions, readMembers } from "../../lib/mesh/member.ts";
 import { observeMesh } from "../../lib/mesh/observe.ts";
 import { findingsOf } from "../../lib/mesh/status-report.ts";
+import { hasTrait } from "../../lib/peer/finding-codes.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { escapeLine } from "../../lib/render/style.ts";
@@ -133,7 +134,7 @@ export class MeshRun {
 
   #refusal(findings: MeshChange["findings"]): number {
     const errors = findings.filter(({ severity }) => severity === "error");
-    const unread = errors.filter(({ code }) => code === "cluster-unreadable");
+    const unread = errors.filter((one) => hasTrait(one, "skippable"));
     if (unread.length > 0) log("--skip-unreachable goes on without clusters that cannot be read");
     return unread.length > 0 && unread.length === errors.length && !this.#args.diff ? EXIT.failed : EXIT.refused;
   }

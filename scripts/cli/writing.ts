@@ -4,6 +4,7 @@ import type { Change } from "../../lib/import/plan/change.ts";
 import type { Plan } from "../../lib/import/plan/plan.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
 import { hasChanges, type ImportOptions, type PreparedImport, removesPeers } from "../../lib/import/prepare.ts";
+import { hasTrait } from "../../lib/peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings, showRefusal } from "../../lib/render/findings.ts";
 import { announceChange, showDisruptions, showPlan } from "../../lib/render/plan.ts";
@@ -240,5 +241,5 @@ function isHeldBack({ missing, outcomes, remembered, keptEndpoints, kept }: Plan
 
 /** Whether nothing that was looked at keeps a peer from connecting. */
 function connects({ missing, findings }: Plan): boolean {
-  return missing.length === 0 && !findings.some(({ code }) => code === "standing-unusable");
+  return missing.length === 0 && !findings.some((one) => hasTrait(one, "unconnected"));
 }

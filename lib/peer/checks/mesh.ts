@@ -36,7 +36,19 @@ export function unknownId(name: string, place: Place, existing?: true): Finding 
  * fit between clusters. Existing peers of unknown id are reported only if ids of the files have to be compared with them.
  */
 export function checkMesh(peers: readonly SourcedPeer[], target: TargetContext): Finding[] {
-  const place = { source: target.source };
+  const limit = (target.facts.maxConnectedClusters ?? 255) - 1;
+  const number = target.standing.length + peers.length;
+  const tooMany = finding(
+    "too-many-peers",
+    { source: target.source },
+    `${number} peers, but max-connected-clusters ${limit + 1} allows ${limit}`,
+    limit < 510 ? "clustermesh.maxConnectedClusters=511 in every cluster allows 510" : undefined,
+  );
+  return [...checkIds(peers, target), ...(number > limit ? [tooMany] : []), ...checkFit(peers, target)];
+}
+
+/** Ids that are unknown or used twice, and maxima that differ. */
+function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding[] {
   const findings: Finding[] = [];
   const { facts } = target;
   const own = facts.name ?? target.source;
@@ -94,18 +106,7 @@ export function checkMesh(peers: readonly SourcedPeer[], target: TargetContext):
       );
     }
   }
-  const limit = (facts.maxConnectedClusters ?? 255) - 1;
-  if (members.length > limit) {
-    findings.push(
-      finding(
-        "too-many-peers",
-        place,
-        `${members.length} peers, but max-connected-clusters ${limit + 1} allows ${limit}`,
-        limit < 510 ? "clustermesh.maxConnectedClusters=511 in every cluster allows 510" : undefined,
-      ),
-    );
-  }
-  return [...findings, ...checkFit(peers, target)];
+  return findings;
 }
 
 function checkFit(peers: readonly SourcedPeer[], { source, facts }: TargetContext): Finding[] {
@@ -202,15 +203,13 @@ function takesNodePorts({ kubeProxyReplacement, version }: ClusterFacts): boolea
 }
 
 /**
- * What is wrong with the peers of several files together, wherever they are imported: by the rules of {@link checkMesh},
- * with the first that knows a thing in the place of the target.
+ * What is wrong with the peers of several files together, wherever they are imported: by the rules of {@link checkMesh}
+ * but for their number, with the first that knows a thing in the place of the target.
  */
 export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
   if (peers.length < 2) return [];
-  const source = "these files";
-  const findings = checkMesh(peers, { source, facts: {}, standing: [] }).filter(
-    ({ code }) => code !== "too-many-peers",
-  );
+  const unknown: TargetContext = { source: "these files", facts: {}, standing: [] };
+  const findings = [...checkIds(peers, unknown), ...checkFit(peers, unknown)];
   const first = (knows: (facts: ClusterFacts) => unknown) => peers.find(({ peer }) => knows(peer.facts) !== undefined);
   const routed = first(routingOf)?.peer;
   const encrypted = first(({ encryption }) => encryption)?.peer;
