@@ -1,6 +1,6 @@
 import { REVIEW_GROUP, REVIEW_KIND, REVIEWS } from "./access.ts";
 import { openApi } from "./openapi.ts";
-import { CREATABLE, RESOURCES, type ServedResource } from "./resources.ts";
+import { CREATABLE, RESOURCES, type Resource } from "./resources.ts";
 
 /**
  * What the API says of itself, in the form that every client reads.
@@ -54,7 +54,7 @@ function group(name: string) {
   return { name, versions: [version], preferredVersion: version };
 }
 
-function resourceList(group: ServedResource["group"], groupVersion: string): unknown {
+function resourceList(group: Resource["group"], groupVersion: string): unknown {
   const resources = RESOURCES.filter((resource) => resource.group === group).map((resource) => ({
     name: resource.plural,
     singularName: resource.kind.toLowerCase(),
