@@ -2,7 +2,7 @@
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { readClusters } from "../cilium/read-clusters.ts";
 import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
-import { existingPeer, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
+import { type ExistingConfig, existingPeer, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
 import type { Target } from "../import/plan/target.ts";
 import type { ImportTarget } from "../import/prepare.ts";
 import { targetOf } from "../import/read-target.ts";
@@ -56,6 +56,11 @@ export function ownOf({ installation, target }: Member): {
   return { ca: target.common?.ca, client: installation.remoteCertificate };
 }
 
+/** What a cluster is configured for, read once however often it is asked for. */
+export function existingOf({ target }: Pick<Member, "target">): ExistingConfig {
+  return target.cache.parse(readExistingConfig, target);
+}
+
 /**
  * The peers that a cluster is configured for, with the host aliases that its Cilium would use: before 1.20 those of the
  * workloads.
@@ -63,15 +68,18 @@ export function ownOf({ installation, target }: Member): {
  * @returns besides, the names of the peers that only a node can reach, which are not among the others, and a finding for
  *   each that cannot be made out.
  */
-export function peersOf(
-  { target }: Pick<Member, "target">,
-  standing = readExistingConfig(target),
-): { peers: SourcedPeer[]; nodeLocal: string[]; findings: Finding[] } {
-  const nodeLocal = [...standing.names].filter((name) => isNodeLocalPeer(standing, name)).sort();
+export function peersOf(member: Pick<Member, "target">): {
+  peers: SourcedPeer[];
+  nodeLocal: string[];
+  findings: Finding[];
+} {
+  const { target } = member;
+  const existing = existingOf(member);
+  const nodeLocal = [...existing.names].filter((name) => isNodeLocalPeer(existing, name)).sort();
   const peers: SourcedPeer[] = [];
   const findings: Finding[] = [];
-  for (const name of [...standing.names].filter((one) => !nodeLocal.includes(one)).sort()) {
-    const one = existingPeer(target, standing, name);
+  for (const name of [...existing.names].filter((one) => !nodeLocal.includes(one)).sort()) {
+    const one = existingPeer(target, existing, name);
     if ("peer" in one) peers.push({ ...one, peer: asResolved(one.peer, target) });
     else findings.push(one);
   }

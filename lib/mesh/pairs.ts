@@ -1,12 +1,6 @@
 /** Pairs of clusters, an importer and its peer each: whether what the importer has is what an import of the peer would write
  * now. The import's own plan is asked, so that the two cannot differ. Pure. */
-import {
-  type ExistingConfig,
-  isEndpointGiven,
-  isMisplaced,
-  readExistingConfig,
-  secretHolding,
-} from "../import/plan/existing.ts";
+import { type ExistingConfig, isEndpointGiven, isMisplaced, secretHolding } from "../import/plan/existing.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import { type PlanOptions, plan } from "../import/plan/plan.ts";
 import { planUsers } from "../import/plan/users.ts";
@@ -20,7 +14,7 @@ import { KVSTOREMESH_SECRET, type Peer, type SourcedPeer } from "../peer/peer.ts
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
-import { type ExtractedMember, peersOf } from "./member.ts";
+import { type ExtractedMember, existingOf, peersOf } from "./member.ts";
 import { type JudgeOptions, peerExpiryRemedy } from "./own-certificates.ts";
 import {
   aliasFindings,
@@ -66,12 +60,12 @@ const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: 
 
 export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
-  const existing = new Map(members.map((member) => [member, readExistingConfig(member.target)]));
   const checker = new PeerChecker(options.now);
   const lacked = usersLacked(members);
   const importersOf = (peer: string) =>
-    members.filter((one) => existing.get(one)?.names.has(peer)).map(({ source }) => source);
-  return [...existing].flatMap(([importer, standing]) => {
+    members.filter((one) => existingOf(one).names.has(peer)).map(({ source }) => source);
+  return members.flatMap((importer) => {
+    const standing = existingOf(importer);
     const own = importer.target.facts.name ?? importer.source;
     const names = new Set([...byName.keys(), ...standing.names]);
     names.delete(own);
@@ -79,7 +73,7 @@ export function judgePairs(members: readonly ExtractedMember[], options: JudgeOp
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
       const configured = standing.names.has(peer);
-      const back = other && existing.get(other);
+      const back = other && existingOf(other);
       const pair: Pair = {
         importer: importer.source,
         peer: redact(peer),
@@ -159,7 +153,7 @@ function judgeOf(
   }
   const planned = plan(target, current, { ...OPTIONS, checker, now });
   const migrated = plan(target, [], { ...OPTIONS, users: false, now, migrate: true });
-  const { peers, findings: unusable } = peersOf(importer, standing);
+  const { peers, findings: unusable } = peersOf(importer);
   return (name) => {
     const place = { source, key: name };
     const findings = [...unusable, ...planned.findings]

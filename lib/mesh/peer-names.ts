@@ -1,17 +1,16 @@
 /** Names of peers that a person typed, among those that clusters have. */
-import { readExistingConfig } from "../import/plan/existing.ts";
 import { addedUsers } from "../import/plan/users.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { suggest } from "../util/nearest.ts";
-import type { Member } from "./member.ts";
+import { existingOf, type Member } from "./member.ts";
 
 /** How many clusters, and peers, are listed for a name that is none of them. */
 const MOST_LISTED = 10;
 
 /** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */
-export function peerNames({ target }: Pick<Member, "target">): string[] {
-  return [...readExistingConfig(target).names, ...addedUsers(target.users)];
+export function peerNames(member: Pick<Member, "target">): string[] {
+  return [...existingOf(member).names, ...addedUsers(member.target.users)];
 }
 
 /**

@@ -1,12 +1,20 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
 import { describeExternal } from "../cilium/volumes.ts";
-import { existingPeer, isImportedNodeLocal, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
+import { existingPeer, isImportedNodeLocal, isNodeLocalPeer } from "../import/plan/existing.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { haveCertificateInCommon, signedBy } from "../x509/chain.ts";
 import { normalizeCa, PemError } from "../x509/pem.ts";
-import { type ExtractedMember, importTarget, type MeshChange, type MeshReading, ownOf, peersOf } from "./member.ts";
+import {
+  type ExtractedMember,
+  existingOf,
+  importTarget,
+  type MeshChange,
+  type MeshReading,
+  ownOf,
+  peersOf,
+} from "./member.ts";
 import { extractedPeer } from "./own-certificates.ts";
 import { assertKnownPeers } from "./peer-names.ts";
 
@@ -83,14 +91,14 @@ function importersOf(
   const configured: { member: ExtractedMember; peer: Peer }[] = [];
   const kept: string[] = [];
   for (const member of members) {
-    const existing = readExistingConfig(member.target);
+    const existing = existingOf(member);
     if (isImportedNodeLocal(existing, cluster)) {
       const one = existingPeer(member.target, existing, cluster);
       if ("peer" in one) configured.push({ member, peer: one.peer });
     } else if (isNodeLocalPeer(existing, cluster)) {
       kept.push(`${member.source}: skipped ${cluster}: only reachable from a node`);
     } else {
-      const found = peersOf(member, existing).peers.find(({ peer }) => peer.name === cluster);
+      const found = peersOf(member).peers.find(({ peer }) => peer.name === cluster);
       if (found) configured.push({ member, peer: found.peer });
     }
   }

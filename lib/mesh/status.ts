@@ -34,8 +34,6 @@ export interface StatusOptions {
   expiresWithin?: number | undefined;
   /** Ask each peer's etcd too, from here: milliseconds for each step. */
   probe?: { stepTimeout: number } | undefined;
-  /** Holds what was parsed already. */
-  cache?: ParseCache | undefined;
 }
 
 export interface ContainerState {
@@ -84,8 +82,8 @@ export interface MeshStatus {
  */
 export async function meshStatus(sources: readonly Cluster[], options: StatusOptions): Promise<MeshStatus> {
   const enter = limitConcurrency(PARALLEL);
-  const { cache = new ParseCache() } = options;
-  const read = await Promise.all(sources.map((source) => enter(() => look(source, { cache, ...options }))));
+  const cache = new ParseCache();
+  const read = await Promise.all(sources.map((source) => enter(() => look(source, options, cache))));
   const clusters = read.map(({ status }) => status);
   const once = dedupe(
     read.filter(isRead),
@@ -134,13 +132,12 @@ function isRead(look: Look): look is Required<Look> {
   return look.member !== undefined;
 }
 
-async function look(cluster: Cluster, options: StatusOptions): Promise<Look> {
+async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache): Promise<Look> {
   const findings: Finding[] = [];
   const { source } = cluster;
   const place = { source };
   try {
-    const { namespace: given, cache } = options;
-    const member = await readMember(cluster, { namespace: given, cache, forExtract: true });
+    const member = await readMember(cluster, { namespace: options.namespace, cache, forExtract: true });
     const { installation } = member;
     const { facts, namespace } = installation;
     findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(member, options)));
