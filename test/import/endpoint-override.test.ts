@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { type EndpointOverride, resolveOverride } from "../../lib/import/plan/endpoint-override.ts";
 import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
+import type { FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { UserError } from "../../lib/util/errors.ts";
 import { applied } from "../support/apply-plan.ts";
@@ -57,6 +58,30 @@ test("an endpoint that was said holds until it is changed or taken back", () => 
   assert.deepEqual(reached(back), ["https://c2.mesh.cilium.io:32379", ["10.0.0.2"]]);
   assert.equal(recordsOf(back.agentsSecret), '{"c2":{"id":2,"max":255}}');
   assert.deepEqual([...run(back, [c2]).remembered], []);
+});
+
+test("a peer is checked where it is reached, which --endpoint may change for the better or the worse", () => {
+  const target = targetOf("1.18", { facts: { nodePort: 32_380, kubeProxyReplacement: true } });
+  const facts = { ...c2.peer.facts, serverNames: ["*.mesh.cilium.io", "127.0.0.1"] };
+  const cases: [FindingCode, Partial<Peer>][] = [
+    ["endpoint-invalid", { endpoints: ["c2.mesh.cilium.io"] }],
+    ["endpoint-address", { endpoints: ["https://10.0.0.2:32379"], hostAliases: [], facts: c2.peer.facts }],
+    ["endpoint-not-covered", { endpoints: ["https://c2.example.com:32379"] }],
+    ["endpoint-node-local", { endpoints: ["https://127.0.0.1:32379"] }],
+    ["alias-invalid", { hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["nowhere"] }] }],
+    ["same-node-port", { endpoints: ["https://c2.mesh.cilium.io:32380"] }],
+  ];
+  for (const [code, flawed] of cases) {
+    const peer = peerOf("c2", 2, { facts, ...flawed });
+    assert.ok(codes(run(target, [peer])).includes(code), code);
+    assert.deepEqual(codes(run(target, [peer], GIVEN)), [], `${code}, disproved`);
+    const { endpoints, hostAliases } = peer.peer;
+    const worse = codes(
+      run(target, [peerOf("c2", 2, { facts: peer.peer.facts })], { text: "", endpoints, hostAliases }),
+    );
+    // A tunnel on each node is for --endpoint to say.
+    assert.equal(worse.includes(code), code !== "endpoint-node-local", `${code}, given`);
+  }
 });
 
 test("of a peer that stands there an endpoint can be said without its file, but not taken back", () => {

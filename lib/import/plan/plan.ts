@@ -62,16 +62,22 @@ export interface Plan {
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const existing = readExistingConfig(target);
   const roles = assignRoles(target, existing, candidates, options);
-  const located = locatePeers(target, existing, roles, options);
+  const checker = options.checker ?? new PeerChecker(options.now);
+  const located = locatePeers(target, existing, roles, options, checker);
+  const imported = located.filter(({ isRewritten }) => !isRewritten);
   const findings = [
     ...checkTarget(target),
     ...existing.findings,
     ...roles.findings,
-    ...checkInMesh(target, existing, roles),
+    ...checkInMesh(target, existing, roles, imported),
+    ...roles.skipped.flatMap((one) => {
+      const override = applyOverride(one.peer, target, existing, options.endpoints?.get(one.peer.name));
+      return checkReached(one, override, target, checker);
+    }),
     ...located.flatMap((one) => one.findings),
     ...checkCommon(
       target,
-      located.filter(({ isRewritten, chosen }) => !isRewritten && chosen?.client === "importer"),
+      imported.filter(({ chosen }) => chosen?.client === "importer"),
     ),
   ];
 
@@ -101,7 +107,6 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
           options.takeOwnership,
         )
       : undefined;
-  const imported = located.filter(({ isRewritten }) => !isRewritten);
   return {
     changes: [...aliases.changes, ...config.changes, ...(users?.change ? [users.change] : [])],
     outcomes: new Map<string, Outcome>([
@@ -149,8 +154,8 @@ function locatePeers(
   existing: ExistingConfig,
   { imported, rewritten }: PeerRoles,
   options: PlanOptions,
+  checker: PeerChecker,
 ): LocatedPeer[] {
-  const { checker = new PeerChecker(options.now) } = options;
   const resolved = resolvedNames(target);
   return [...imported, ...rewritten].map((candidate) => {
     const { name } = candidate.peer;
@@ -165,10 +170,11 @@ function locatePeers(
       isRewritten && (options.tls === "auto" || isMovedBack)
         ? keepExistingTls(located, mounting)
         : chooseTls(located, mounting, options.tls, before?.client === "importer");
+    const checked = isRewritten
+      ? checker.check(located, target.cache)
+      : checkReached(candidate, override, target, checker);
     const findings = [
-      // That it is reached on the node itself is only for --endpoint to say.
-      ...(isRewritten || override.said !== undefined ? [] : checkNodeLocal(located)),
-      ...(isMovedBack ? [] : checker.check(located, target.cache)),
+      ...(isMovedBack ? [] : checked),
       ...checkAddresses(located, resolved),
       ...("findings" in choice ? choice.findings : []),
     ];
@@ -182,6 +188,18 @@ function locatePeers(
   });
 }
 
+/** What is wrong with a peer of a file by itself, as it is reached from the target. */
+function checkReached(
+  candidate: SourcedPeer,
+  { peer, said }: OverriddenPeer,
+  { cache }: Target,
+  checker: PeerChecker,
+): Finding[] {
+  const reached = { ...candidate, peer };
+  // That it is reached on the node itself is only for --endpoint to say.
+  return [...(said === undefined ? checkNodeLocal(reached) : []), ...checker.check(reached, cache)];
+}
+
 /** Whether another tool's peer stays as it is, since `--endpoint` says nothing else of it. */
 function isLeftToOthers(existing: ExistingConfig, name: string, { endpoints }: PlanOptions): boolean {
   return isOfOtherTool(existing, name) && !endpoints?.has(name);
@@ -191,12 +209,18 @@ function isInFiles({ imported, kept }: PeerRoles, name: string): boolean {
   return kept.includes(name) || imported.some(({ peer }) => peer.name === name);
 }
 
-/** What is wrong with the peers of the files together, with those that stay, and with the target. */
-function checkInMesh(target: Target, existing: ExistingConfig, { imported, staying, kept }: PeerRoles): Finding[] {
+/** What is wrong with the peers of the files together, as they are reached, with those that stay, and with the target. */
+function checkInMesh(
+  target: Target,
+  existing: ExistingConfig,
+  { staying, kept }: PeerRoles,
+  imported: readonly LocatedPeer[],
+): Finding[] {
   if (imported.length === 0) return [];
   const { source, facts } = target;
+  const reached = imported.map(({ override, source }) => ({ peer: override.peer, source }));
   const recorded = (name: string) => recordedFacts(existing.records.get(name));
-  return checkMesh(imported, {
+  return checkMesh(reached, {
     source,
     facts,
     standing: [...staying, ...kept].map((name) => ({

@@ -33,6 +33,8 @@ export interface PeerRoles {
   skippedSelf: boolean;
   /** Those of the files that are written, with what an earlier file told and theirs does not. */
   imported: SourcedPeer[];
+  /** Those of the files that are not written: the target's own, and {@link kept}. */
+  skipped: SourcedPeer[];
   /** Names in the files of peers that only a node can reach, and that another tool wrote: they stay as they are. */
   kept: string[];
   /** Names of peers that are removed. */
@@ -50,7 +52,9 @@ export function assignRoles(
   candidates: readonly SourcedPeer[],
   options: RoleOptions,
 ): PeerRoles {
-  const { skippedSelf, peers, findings } = withoutSelf(target, candidates);
+  const own = candidates.filter(({ peer }) => peer.name === target.facts.name);
+  const peers = candidates.filter((one) => !own.includes(one));
+  const clashes = checkName(target, own);
   const inFiles = new Set(peers.map(({ peer }) => peer.name));
   const isKept = (name: string) => isOfOtherTool(existing, name) && !options.endpoints?.has(name);
   const removed = new Set(
@@ -58,21 +62,22 @@ export function assignRoles(
       .filter((name) => !inFiles.has(name) && isRemoved(existing, name, options))
       .sort(),
   );
-  if (options.prune && inFiles.size === 0) {
-    const message = "no file is that of a peer, so pruning would drop everything";
-    const remedy = "name the files of the peers to keep";
-    findings.push(finding("prune-everything", { source: target.source }, message, remedy));
-  }
   const staying = [...existing.names].filter((name) => !inFiles.has(name) && !removed.has(name)).sort();
   const rewriting = peersToRewrite(target, existing, staying, options);
   return {
-    skippedSelf,
+    skippedSelf: own.length > clashes.length,
     imported: peers.filter(({ peer }) => !isKept(peer.name)).map((one) => withRecordedFacts(one, existing)),
+    skipped: [...own, ...peers.filter(({ peer }) => isKept(peer.name))],
     kept: [...inFiles].filter(isKept),
     removed,
     staying,
     rewritten: rewriting.peers,
-    findings: [...findings, ...checkOverrides(target, inFiles, staying, options), ...rewriting.findings],
+    findings: [
+      ...clashes,
+      ...(options.prune && inFiles.size === 0 ? [pruneFinding(target)] : []),
+      ...checkOverrides(target, inFiles, staying, options),
+      ...rewriting.findings,
+    ],
   };
 }
 
@@ -87,25 +92,26 @@ export function isRemoved(existing: ExistingConfig, name: string, { prune, drop 
   return isPruned || drop?.has(name) === true;
 }
 
-/** The target's own file among the peers is skipped; only one of name and id equal is an error. */
-function withoutSelf(
-  { facts, source }: Target,
-  candidates: readonly SourcedPeer[],
-): { skippedSelf: boolean; peers: SourcedPeer[]; findings: Finding[] } {
-  const own = candidates.filter(({ peer }) => peer.name === facts.name);
+/** A finding for each peer that has the target's name, and another id: the others are the target's own file. */
+function checkName({ facts, source }: Target, own: readonly SourcedPeer[]): Finding[] {
   const others = own.filter(
     ({ peer: { facts: theirs } }) => theirs.id !== undefined && facts.id !== undefined && theirs.id !== facts.id,
   );
-  return {
-    skippedSelf: own.length > others.length,
-    peers: candidates.filter((one) => !own.includes(one)),
-    findings: others.map((one) => {
-      const { name, facts: theirs } = one.peer;
-      const message = `${name} with id ${theirs.id} has the name of target ${source}, whose id is ${facts.id}`;
-      const place = { source: one.source, key: name };
-      return finding("name-of-target", place, message, "clusters of a mesh have distinct names");
-    }),
-  };
+  return others.map((one) => {
+    const { name, facts: theirs } = one.peer;
+    const message = `${name} with id ${theirs.id} has the name of target ${source}, whose id is ${facts.id}`;
+    return finding(
+      "name-of-target",
+      { source: one.source, key: name },
+      message,
+      "clusters of a mesh have distinct names",
+    );
+  });
+}
+
+function pruneFinding({ source }: Target): Finding {
+  const message = "no file is that of a peer, so pruning would drop everything";
+  return finding("prune-everything", { source }, message, "name the files of the peers to keep");
 }
 
 /** A peer with the facts that its file does not tell, and an earlier one told. */
