@@ -4,6 +4,7 @@
  */
 import {
   type ClusterDescription,
+  DOMAIN,
   type NodeDescription,
   type PeerDescription,
   type ServiceDescription,
@@ -42,14 +43,9 @@ export interface PkiOptions {
 /** Makes the certificates that the chart makes for this cluster. */
 export function clusterPki(description: ClusterDescription, options: PkiOptions = {}): ClusterPki {
   const { name, namespace, authMode, since } = values(description);
-  const { key = "rsa", notBefore, notAfter } = options;
-  const common = {
-    key,
-    keyFormat: "traditional",
-    ...(notBefore && { notBefore }),
-    ...(notAfter && { notAfter }),
-  } as const;
-  const ca = options.ca ?? makeCa({ cn: "Cilium CA", key, keyFormat: "traditional" });
+  const { ca: shared, key = "rsa", extraDns = [], extraIps = [], ...dates } = options;
+  const common = { key, keyFormat: "traditional", ...dates } as const;
+  const ca = shared ?? makeCa({ cn: "Cilium CA", key, keyFormat: "traditional" });
   const client = (cn: string) => issue(ca, { cn, usage: "client", ...common });
   const service = `clustermesh-apiserver.${namespace}.svc`;
   const fixed = "clustermesh-apiserver.cilium.io";
@@ -58,8 +54,8 @@ export function clusterPki(description: ClusterDescription, options: PkiOptions 
     ca,
     server: issue(ca, {
       cn: since("1.20") ? service : fixed,
-      dns: [...dns, ...(options.extraDns ?? [])],
-      ips: ["127.0.0.1", ...(since("1.11") ? ["::1"] : []), ...(options.extraIps ?? [])],
+      dns: [...dns, ...extraDns],
+      ips: ["127.0.0.1", ...(since("1.11") ? ["::1"] : []), ...extraIps],
       usage: "server",
       ...common,
     }),
@@ -118,43 +114,36 @@ function owned(v: Values, object: KubernetesObject): KubernetesObject {
 function config(v: Values): KubernetesObject {
   const tunnel = v.tunnelProtocol ?? "vxlan";
   const replacement = v.kubeProxyReplacement ?? false;
-  const cidrs = v.clusterPoolCidrs ?? [`10.${v.id % 256}.0.0/16`];
-  const pool = (family: "4" | "6", list: string[]) =>
-    list.length > 0 ? { [`cluster-pool-ipv${family}-cidr`]: list.join(" ") } : {};
-  return {
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name: "cilium-config" },
-    data: {
-      "cluster-name": v.name,
-      "cluster-id": String(v.id),
-      "identity-allocation-mode": v.identityAllocationMode ?? "crd",
-      "enable-ipv4": "true",
-      "enable-ipv6": String(v.ipv6 ?? false),
-      ipam: v.ipam ?? "cluster-pool",
-      ...((v.ipam ?? "cluster-pool") === "cluster-pool" && {
-        ...pool(
-          "4",
-          cidrs.filter((cidr) => !cidr.includes(":")),
-        ),
-        ...pool(
-          "6",
-          cidrs.filter((cidr) => cidr.includes(":")),
-        ),
-      }),
-      ...(v.since("1.14")
-        ? {
-            "routing-mode": tunnel === "disabled" ? "native" : "tunnel",
-            // Charts write a protocol even where nothing is tunnelled.
-            "tunnel-protocol": tunnel === "disabled" ? "vxlan" : tunnel,
-            "kube-proxy-replacement": String(replacement),
-          }
-        : { tunnel, "kube-proxy-replacement": replacement ? "strict" : "disabled" }),
-      ...(v.encryption === "wireguard" && { "enable-wireguard": "true" }),
-      ...(v.encryption === "ipsec" && { "enable-ipsec": "true" }),
-      ...(v.since("1.15") && { "max-connected-clusters": String(v.maxConnectedClusters ?? 255) }),
-    },
+  const { ipam = "cluster-pool", clusterPoolCidrs: cidrs = [`10.${v.id % 256}.0.0/16`] } = v;
+  const [v4, v6] = [cidrs.filter((cidr) => !cidr.includes(":")), cidrs.filter((cidr) => cidr.includes(":"))];
+  const pools = {
+    ...(v4.length > 0 && { "cluster-pool-ipv4-cidr": v4.join(" ") }),
+    ...(v6.length > 0 && { "cluster-pool-ipv6-cidr": v6.join(" ") }),
   };
+  return configMap("cilium-config", {
+    "cluster-name": v.name,
+    "cluster-id": String(v.id),
+    "identity-allocation-mode": v.identityAllocationMode ?? "crd",
+    "enable-ipv4": "true",
+    "enable-ipv6": String(v.ipv6 ?? false),
+    ipam,
+    ...(ipam === "cluster-pool" && pools),
+    ...(v.since("1.14")
+      ? {
+          "routing-mode": tunnel === "disabled" ? "native" : "tunnel",
+          // Charts write a protocol even where nothing is tunnelled.
+          "tunnel-protocol": tunnel === "disabled" ? "vxlan" : tunnel,
+          "kube-proxy-replacement": String(replacement),
+        }
+      : { tunnel, "kube-proxy-replacement": replacement ? "strict" : "disabled" }),
+    ...(v.encryption === "wireguard" && { "enable-wireguard": "true" }),
+    ...(v.encryption === "ipsec" && { "enable-ipsec": "true" }),
+    ...(v.since("1.15") && { "max-connected-clusters": String(v.maxConnectedClusters ?? 255) }),
+  });
+}
+
+function configMap(name: string, data: Record<string, string>): KubernetesObject {
+  return { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data };
 }
 
 function secret(name: string, texts: Record<string, string>, type = "Opaque"): KubernetesObject {
@@ -168,10 +157,8 @@ function certificates(v: Values, pki: ClusterPki): KubernetesObject[] {
   const authority = v.certManager
     ? secret("cilium-ca", { "ca.crt": ca, "tls.crt": ca, "tls.key": pki.ca.key }, "kubernetes.io/tls")
     : secret("cilium-ca", { "ca.crt": ca, "ca.key": pki.ca.key });
-  const bundle = (of: NonNullable<ClusterDescription["caBundle"]>): KubernetesObject =>
-    of.kind === "Secret"
-      ? secret(of.name, { [of.key]: ca })
-      : { apiVersion: "v1", kind: "ConfigMap", metadata: { name: of.name }, data: { [of.key]: ca } };
+  const bundle = ({ kind, name, key }: NonNullable<ClusterDescription["caBundle"]>) =>
+    kind === "Secret" ? secret(name, { [key]: ca }) : configMap(name, { [key]: ca });
   const bundles = v.caBundle && v.since("1.14") ? [bundle(v.caBundle)] : [];
   if (v.csiDriver !== undefined) return bundles;
   return [
@@ -195,12 +182,12 @@ function peerSecrets(v: Values): KubernetesObject[] {
     const own = peer.tls ? `${peer.name}.` : "common-";
     // Up to 1.13 a config names its own files, which are empty where no value is set.
     const prefix = v.since("1.14") ? own : `${peer.name}.`;
-    const url = `https://${peer.ips ? `${peer.name}.${v.domain}` : peer.address}:${peer.port}`;
+    const url = `https://${peer.ips ? `${peer.name}.${DOMAIN}` : peer.address}:${peer.port}`;
     const ownCa = !v.since("1.14") || peer.tls?.ca !== undefined;
     const config = etcdConfig(url, prefix, ownCa ? prefix : "common-");
     const aliases =
       v.since("1.20") && peer.ips
-        ? `cilium-host-aliases:\n- hostname: ${peer.name}.${v.domain}\n  ips:\n${peer.ips.map((ip) => `    - ${ip}\n`).join("")}`
+        ? `cilium-host-aliases:\n- hostname: ${peer.name}.${DOMAIN}\n  ips:\n${peer.ips.map((ip) => `    - ${ip}\n`).join("")}`
         : "";
     return {
       [peer.name]: config + aliases,
@@ -216,16 +203,10 @@ function peerSecrets(v: Values): KubernetesObject[] {
     v.kvstoreMode === "external"
       ? ownEtcdConfig(v.etcdEndpoints ?? [])
       : etcdConfig(`https://clustermesh-apiserver.${v.namespace}.svc:2379`, prefix, prefix);
-  const all = (entry: (peer: PeerDescription) => Record<string, string>) =>
-    Object.assign({}, ...v.peers.map(entry)) as Record<string, string>;
-  if (!v.kvstoremesh) return [secret("cilium-clustermesh", all(remote))];
-  return [
-    secret(
-      "cilium-clustermesh",
-      all((peer) => ({ [peer.name]: cache })),
-    ),
-    secret("cilium-kvstoremesh", all(remote)),
-  ];
+  const remotes: Record<string, string> = Object.assign({}, ...v.peers.map(remote));
+  if (!v.kvstoremesh) return [secret("cilium-clustermesh", remotes)];
+  const copies = Object.fromEntries(v.peers.map((peer) => [peer.name, cache]));
+  return [secret("cilium-clustermesh", copies), secret("cilium-kvstoremesh", remotes)];
 }
 
 function etcdConfig(url: string, prefix: string, caPrefix: string): string {
@@ -255,12 +236,7 @@ function users(v: Values): KubernetesObject {
   const own = v.kvstoremesh && !v.since("1.17") ? [v.name] : [];
   const names = [...own, ...v.peers.map((peer) => peer.name)];
   const text = `users:\n${names.map((name) => `- name: remote-${name}\n  role: remote\n`).join("")}`;
-  return {
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name: "clustermesh-remote-users" },
-    data: { "users.yaml": text },
-  };
+  return configMap("clustermesh-remote-users", { "users.yaml": text });
 }
 
 function service(description: ServiceDescription): KubernetesObject {

@@ -1,6 +1,9 @@
 /** What is to be said of a cluster so that the chart's objects follow from it. */
 import { versionAtLeast } from "../peer/peer.ts";
 
+/** `clustermesh.config.domain`, of which peers have names. */
+export const DOMAIN = "mesh.cilium.io";
+
 export interface ClusterDescription {
   name: string;
   /** 0 means "not set up for a mesh". */
@@ -27,8 +30,6 @@ export interface ClusterDescription {
   /** `clustermesh.config.enabled`: the chart renders the Secrets, host aliases and users of `peers`. */
   configEnabled?: boolean;
   peers?: PeerDescription[];
-  /** `clustermesh.config.domain`. */
-  domain?: string;
   /** `clustermesh.disableKubernetesHostAliases` (1.20). */
   disableHostAliases?: boolean;
   /** `tls.caBundle` (1.14+): the object from which workloads take their CA. */
@@ -102,7 +103,7 @@ export interface PeerDescription {
 
 /** A description whose defaults, as the chart of its version has them, are filled in. */
 export type Values = ClusterDescription &
-  Required<Pick<ClusterDescription, "namespace" | "kvstoremesh" | "kvstoreMode" | "authMode" | "peers" | "domain">> & {
+  Required<Pick<ClusterDescription, "namespace" | "kvstoremesh" | "kvstoreMode" | "authMode" | "peers">> & {
     /** Whether the chart is at least that version. */
     since: (minimum: string) => boolean;
     /** A release of three numbers. */
@@ -119,7 +120,6 @@ export function values(description: ClusterDescription): Values {
     kvstoreMode: since("1.18") ? (description.kvstoreMode ?? "internal") : "internal",
     authMode: since("1.14") ? (description.authMode ?? (since("1.19") ? "migration" : "legacy")) : "legacy",
     peers: description.peers ?? [],
-    domain: description.domain ?? "mesh.cilium.io",
     since,
     release: description.version.split(".").length > 2 ? description.version : `${description.version}.0`,
   };

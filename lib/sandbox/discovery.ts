@@ -2,66 +2,48 @@ import { REVIEW_GROUP, REVIEW_KIND, REVIEWS } from "./access.ts";
 import { openApi } from "./openapi.ts";
 import { CREATABLE, RESOURCES, type Resource } from "./resources.ts";
 
+const [APPS, REVIEW] = ["apps", REVIEW_GROUP].map((name) => {
+  const version = { groupVersion: `${name}/v1`, version: "v1" };
+  return { name, versions: [version], preferredVersion: version };
+});
+const REVIEW_ENTRY = entry({ plural: REVIEWS, kind: REVIEW_KIND, namespaced: false, shortNames: [] }, ["create"]);
+
+const DOCUMENTS: Readonly<Record<string, unknown>> = {
+  "/healthz": "ok",
+  "/livez": "ok",
+  "/readyz": "ok",
+  "/version": { major: "1", minor: "36", gitVersion: "v1.36.0+sandbox", platform: "sandbox" },
+  "/api": { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] },
+  "/apis": { kind: "APIGroupList", apiVersion: "v1", groups: [APPS, REVIEW] },
+  "/apis/apps": { kind: "APIGroup", apiVersion: "v1", ...APPS },
+  "/api/v1": resourceList("v1", entriesOf("")),
+  "/apis/apps/v1": resourceList("apps/v1", entriesOf("apps")),
+  [`/apis/${REVIEW_GROUP}`]: { kind: "APIGroup", apiVersion: "v1", ...REVIEW },
+  [`/apis/${REVIEW_GROUP}/v1`]: resourceList(`${REVIEW_GROUP}/v1`, [REVIEW_ENTRY]),
+};
+
 /**
  * What the API says of itself, in the form that every client reads.
  *
  * @returns undefined for a path that is none of these
  */
 export function discovery(path: string): unknown {
-  switch (path) {
-    case "/healthz":
-    case "/livez":
-    case "/readyz":
-      return "ok";
-    case "/version":
-      return { major: "1", minor: "36", gitVersion: "v1.36.0+sandbox", platform: "sandbox" };
-    case "/api":
-      return { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] };
-    case "/apis":
-      return { kind: "APIGroupList", apiVersion: "v1", groups: [APPS, REVIEW] };
-    case "/apis/apps":
-      return { kind: "APIGroup", apiVersion: "v1", ...APPS };
-    case "/api/v1":
-      return resourceList("", "v1");
-    case "/apis/apps/v1":
-      return resourceList("apps", "apps/v1");
-    case `/apis/${REVIEW_GROUP}`:
-      return { kind: "APIGroup", apiVersion: "v1", ...REVIEW };
-    case `/apis/${REVIEW_GROUP}/v1`:
-      return {
-        kind: "APIResourceList",
-        apiVersion: "v1",
-        groupVersion: `${REVIEW_GROUP}/v1`,
-        resources: [REVIEW_RESOURCE],
-      };
-    default:
-      return openApi(path);
-  }
+  return DOCUMENTS[path] ?? openApi(path);
 }
 
-const APPS = group("apps");
-const REVIEW = group(REVIEW_GROUP);
-const REVIEW_RESOURCE = {
-  name: REVIEWS,
-  singularName: REVIEW_KIND.toLowerCase(),
-  namespaced: false,
-  kind: REVIEW_KIND,
-  verbs: ["create"],
-};
-
-function group(name: string) {
-  const version = { groupVersion: `${name}/v1`, version: "v1" };
-  return { name, versions: [version], preferredVersion: version };
-}
-
-function resourceList(group: Resource["group"], groupVersion: string): unknown {
-  const resources = RESOURCES.filter((resource) => resource.group === group).map((resource) => ({
-    name: resource.plural,
-    singularName: resource.kind.toLowerCase(),
-    namespaced: resource.namespaced,
-    kind: resource.kind,
-    verbs: [...(CREATABLE.includes(resource.kind) ? ["create"] : []), "delete", "get", "list", "patch", "update"],
-    ...(resource.shortNames.length > 0 && { shortNames: resource.shortNames }),
-  }));
+function resourceList(groupVersion: string, resources: object[]): object {
   return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources };
+}
+
+function entriesOf(group: Resource["group"]): object[] {
+  const verbs = ["delete", "get", "list", "patch", "update"];
+  return RESOURCES.filter((resource) => resource.group === group).map((resource) =>
+    entry(resource, CREATABLE.includes(resource.kind) ? ["create", ...verbs] : verbs),
+  );
+}
+
+function entry(resource: Pick<Resource, "plural" | "kind" | "namespaced" | "shortNames">, verbs: string[]): object {
+  const { plural, kind, namespaced, shortNames } = resource;
+  const names = shortNames.length > 0 ? { shortNames } : {};
+  return { name: plural, singularName: kind.toLowerCase(), namespaced, kind, verbs, ...names };
 }

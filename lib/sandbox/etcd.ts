@@ -12,7 +12,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { parse } from "yaml";
-import { ETCD, type RangeRequest, type RangeResponse } from "../probe/etcd-api.ts";
+import { ETCD, prefixEnd, type RangeRequest, type RangeResponse } from "../probe/etcd-api.ts";
 import type { ClusterPki } from "./chart.ts";
 import { type ClusterDescription, values } from "./description.ts";
 
@@ -60,21 +60,15 @@ export async function startEtcd(
     users,
   };
   const exported = stateOf(description);
-  const keys = (): [string, string][] => [
-    ...exported,
-    ...(state.heartbeat === undefined
-      ? []
-      : [
-          ["cilium/.heartbeat", state.heartbeat === "now" ? new Date().toISOString() : state.heartbeat] as [
-            string,
-            string,
-          ],
-        ]),
-    ...(state.clusterConfig === undefined
-      ? []
-      : [[`cilium/cluster-config/${name}`, state.clusterConfig] as [string, string]]),
-    ...state.synced.map((kind): [string, string] => [`cilium/synced/${name}/${kind}`, new Date().toISOString()]),
-  ];
+  const keys = (): [string, string][] => {
+    const now = new Date().toISOString();
+    const written: [string, string | undefined][] = [
+      ["cilium/.heartbeat", state.heartbeat === "now" ? now : state.heartbeat],
+      [`cilium/cluster-config/${name}`, state.clusterConfig],
+      ...state.synced.map((kind): [string, string] => [`cilium/synced/${name}/${kind}`, now]),
+    ];
+    return [...exported, ...written.filter((entry): entry is [string, string] => entry[1] !== undefined)];
+  };
   const roles = rolesOf(name, since);
   const roleOf = (user: string): string | undefined => {
     if (user === "root" || user === `admin-${name}`) return "root";
@@ -89,7 +83,7 @@ export async function startEtcd(
       const user = userOf(call);
       const role = roleOf(user);
       // As real etcd says it, to whatever is asked.
-      if (role === undefined) return callback(failure(status.FAILED_PRECONDITION, "etcdserver: user name not found"));
+      if (role === undefined) return callback(unknownUser());
       try {
         callback(null, answer(call.request, user, role));
       } catch (error) {
@@ -102,9 +96,10 @@ export async function startEtcd(
       range: handle<RangeRequest, RangeResponse>((request, _, role) => {
         if (!state.leader) throw failure(status.UNAVAILABLE, "etcdserver: no leader");
         const [from, to] = rangeOf(request);
-        if (role !== "root" && !(roles[role] ?? []).some(([start, end]) => start <= from && to <= end)) {
-          throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
-        }
+        checkPermission(
+          role,
+          (roles[role] ?? []).some(([start, end]) => start <= from && to <= end),
+        );
         const found = keys()
           .filter(([key]) => from <= key && key < to)
           .sort(([a], [b]) => (a < b ? -1 : 1));
@@ -118,17 +113,13 @@ export async function startEtcd(
         return { kvs, more: !count_only && page.length < found.length, count: found.length };
       }),
       userGet: handle<{ name: string }, { roles: string[] }>((request, user, role) => {
-        if (request.name !== user && role !== "root") {
-          throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
-        }
+        checkPermission(role, request.name === user);
         const asked = roleOf(request.name);
-        if (asked === undefined) throw failure(status.FAILED_PRECONDITION, "etcdserver: user name not found");
+        if (asked === undefined) throw unknownUser();
         return { roles: [asked] };
       }),
       roleGet: handle<{ role: string }, object>((request, _, role) => {
-        if (request.role !== role && role !== "root") {
-          throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
-        }
+        checkPermission(role, request.role === role);
         return {
           perm: (roles[request.role] ?? []).map(([start, end]) => ({
             permType: "READ",
@@ -162,6 +153,15 @@ function failure(code: status, details: string): ServiceError {
   return Object.assign(new Error(details), { code, details, metadata: undefined as unknown as Metadata });
 }
 
+function unknownUser(): ServiceError {
+  return failure(status.FAILED_PRECONDITION, "etcdserver: user name not found");
+}
+
+/** Role `root` may do all. */
+function checkPermission(role: string, granted: boolean): void {
+  if (role !== "root" && !granted) throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
+}
+
 function userOf<Q, A>(call: ServerUnaryCall<Q, A>): string {
   const name: string | string[] = call.getAuthContext()?.sslPeerCertificate?.subject.CN ?? "";
   return String(name);
@@ -174,10 +174,7 @@ function rangeOf({ key, range_end = Buffer.alloc(0) }: RangeRequest): [string, s
 }
 
 type Range = [string, string];
-const prefix = (start: string): Range => [
-  start,
-  `${start.slice(0, -1)}${String.fromCharCode(start.charCodeAt(start.length - 1) + 1)}`,
-];
+const prefix = (start: string): Range => [start, prefixEnd(start).toString()];
 const single = (key: string): Range => [key, `${key}\0`];
 
 /** What each role may read: up to 1.15 peers read all, and since 1.18 what is the cluster's own alone. */

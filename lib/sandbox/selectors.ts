@@ -14,20 +14,14 @@ export function labelSelector(text: string): Test {
     .split(/,(?![^(]*\))/)
     .filter((part) => part.trim() !== "")
     .map((part): Test => {
-      const term = /^\s*([^\s=!,()]+)\s*(?:(==?|!=)\s*([^\s=!,()]*)|\s(in|notin)\s*\(([^()]*)\))?\s*$/.exec(part);
-      const absent = /^\s*!\s*([^\s=!,()]+)\s*$/.exec(part);
-      if (absent) return (object) => labels(object)[absent[1] as string] === undefined;
-      if (!term) throw badRequest(`unable to parse requirement: ${part.trim()}`);
-      const [, key, operator, value, set, list] = term as unknown as [
-        string,
-        string,
-        string?,
-        string?,
-        string?,
-        string?,
-      ];
+      const { absent } = /^\s*!\s*(?<absent>[^\s=!,()]+)\s*$/.exec(part)?.groups ?? {};
+      if (absent !== undefined) return (object) => labels(object)[absent] === undefined;
+      const term =
+        /^\s*(?<key>[^\s=!,()]+)\s*(?:(?<operator>==?|!=)\s*(?<value>[^\s=!,()]*)|\s(?<set>in|notin)\s*\((?<list>[^()]*)\))?\s*$/;
+      const { key, operator, value = "", set, list = "" } = term.exec(part)?.groups ?? {};
+      if (key === undefined) throw badRequest(`unable to parse requirement: ${part.trim()}`);
       if (!operator && !set) return (object) => labels(object)[key] !== undefined;
-      const values = set ? (list ?? "").split(",").map((item) => item.trim()) : [value ?? ""];
+      const values = set ? list.split(",").map((item) => item.trim()) : [value];
       const positive = operator !== "!=" && set !== "notin";
       return (object) => {
         const label = labels(object)[key];

@@ -1,7 +1,7 @@
 /** What an API server checks of an object before it stores it, as far as ConfigMaps, Secrets and metadata go. */
 import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
-import type { KubernetesObject } from "./object.ts";
+import { encode, type KubernetesObject } from "./object.ts";
 import { apiVersion, type Resource } from "./resources.ts";
 import { badRequest, type Cause, invalid } from "./status.ts";
 
@@ -32,10 +32,10 @@ const LABEL_RULE =
   "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is " +
   "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/** The fields of a Secret and a ConfigMap; others are dropped. */
-const FIELDS: Record<string, string[]> = {
-  Secret: ["data", "stringData", "type", "immutable"],
-  ConfigMap: ["data", "binaryData", "immutable"],
+/** The maps of data that a kind has, and how their values are written. */
+const DATA: Record<string, Record<string, "text" | "base64">> = {
+  Secret: { data: "base64", stringData: "text" },
+  ConfigMap: { data: "text", binaryData: "base64" },
 };
 
 /** Which fields of an object there are; `true` for one whose own fields are not looked at. */
@@ -52,8 +52,8 @@ const METADATA = shapeOf([
 ]);
 
 const SHAPES: Record<string, Shape> = {
-  Secret: shapeOf(FIELDS.Secret ?? []),
-  ConfigMap: shapeOf(FIELDS.ConfigMap ?? []),
+  Secret: shapeOf(["data", "stringData", "type", "immutable"]),
+  ConfigMap: shapeOf(["data", "binaryData", "immutable"]),
   Namespace: { spec: shapeOf(["finalizers"]), status: shapeOf(["phase", "conditions"]) },
 };
 
@@ -102,25 +102,19 @@ export function decode(resource: Resource, body: unknown): KubernetesObject {
   }) as KubernetesObject;
   for (const key of Object.keys(object.metadata)) if (!Object.hasOwn(METADATA, key)) delete object.metadata[key];
   for (const key of ["labels", "annotations"] as const) stringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
-  const fields = FIELDS[resource.kind];
-  if (!fields) return object;
-  for (const field of Object.keys(rest)) if (!fields.includes(field)) delete object[field];
-  stringMap(object, "data", `${resource.kind}.data`);
-  for (const key of resource.kind === "Secret" ? ["data"] : ["binaryData"]) {
-    stringMap(object, key, `${resource.kind}.${key}`);
-    for (const text of Object.values((object[key] ?? {}) as Record<string, string>)) checkBase64(text);
+  const maps = DATA[resource.kind];
+  if (!maps) return object;
+  for (const field of Object.keys(rest)) if (!Object.hasOwn(SHAPES[resource.kind] ?? {}, field)) delete object[field];
+  for (const [field, form] of Object.entries(maps)) {
+    stringMap(object, field, `${resource.kind}.${field}`);
+    if (form === "base64") for (const text of textsOf(object, field)) checkBase64(text);
   }
-  if (resource.kind === "Secret") {
-    stringMap(object, "stringData", "Secret.stringData");
-    const { stringData, ...secret } = object;
-    if (!stringData) return object;
-    const folded = Object.entries(stringData as Record<string, string>).map(([key, text]) => [
-      key,
-      Buffer.from(text).toString("base64"),
-    ]);
-    return { ...secret, data: { ...secret.data, ...Object.fromEntries(folded) } } as KubernetesObject;
-  }
-  return object;
+  const { stringData, ...folded } = object;
+  return stringData ? { ...folded, data: { ...folded.data, ...encode(stringData) } } : object;
+}
+
+function textsOf(object: KubernetesObject, field: string): string[] {
+  return Object.values(object[field] ?? {});
 }
 
 /** A body of a create or replace. */
@@ -187,8 +181,10 @@ export function validate(resource: Resource, object: KubernetesObject, old: Kube
   }
   if (size(annotations.flat()) > ANNOTATIONS_LIMIT)
     add("FieldValueTooLong", "metadata.annotations", tooLong(ANNOTATIONS_LIMIT));
-  if (resource.kind === "Secret") checkSecret(object, old, add);
-  if (resource.kind === "ConfigMap") checkConfigMap(object, old, add);
+  const maps = DATA[resource.kind];
+  if (maps) checkData(object, maps, add);
+  if (resource.kind === "Secret") checkType(object, old, add);
+  if (maps && old?.immutable === true) checkImmutable(object, old, Object.keys(maps), add);
   if (causes.length > 0) throw invalid({ ...resource, name: name ?? "" }, causes);
 }
 
@@ -207,46 +203,33 @@ function badName(key: string): string {
 
 type Add = (reason: string, field: string, message: string) => void;
 
-function checkSecret(secret: KubernetesObject, old: KubernetesObject | undefined, add: Add): void {
-  checkKeys("data", secret.data, add);
-  const bytes = Object.values((secret.data ?? {}) as Record<string, string>).map((text) => Buffer.from(text, "base64"));
-  if (bytes.reduce((sum, value) => sum + value.length, 0) > DATA_LIMIT)
-    add("FieldValueTooLong", "data", tooLong(DATA_LIMIT));
-  if (secret.type === "kubernetes.io/tls") {
-    for (const key of ["tls.crt", "tls.key"]) {
-      if (secret.data?.[key] === undefined) add("FieldValueRequired", `data[${key}]`, "Required value");
+function checkData(object: KubernetesObject, maps: Record<string, "text" | "base64">, add: Add): void {
+  let bytes = 0;
+  for (const [field, form] of Object.entries(maps)) {
+    for (const [key, text] of Object.entries((object[field] ?? {}) as Record<string, string>)) {
+      bytes += Buffer.from(text, form === "text" ? "utf8" : form).length;
+      if (KEY.test(key) && key.length <= 253 && key !== "." && !key.startsWith("..")) continue;
+      add("FieldValueInvalid", `${field}[${key}]`, `Invalid value: ${JSON.stringify(key)}: ${KEY_RULE}`);
     }
+  }
+  if (bytes > DATA_LIMIT) add("FieldValueTooLong", object.kind === "Secret" ? "data" : "", tooLong(DATA_LIMIT));
+}
+
+function checkType(secret: KubernetesObject, old: KubernetesObject | undefined, add: Add): void {
+  const required = secret.type === "kubernetes.io/tls" ? ["tls.crt", "tls.key"] : [];
+  for (const key of required.filter((one) => secret.data?.[one] === undefined)) {
+    add("FieldValueRequired", `data[${key}]`, "Required value");
   }
   if (old && old.type !== secret.type) {
     add("FieldValueInvalid", "type", `Invalid value: ${JSON.stringify(secret.type)}: field is immutable`);
   }
-  checkImmutable(secret, old, ["data"], add);
 }
 
-function checkConfigMap(map: KubernetesObject, old: KubernetesObject | undefined, add: Add): void {
-  checkKeys("data", map.data, add);
-  checkKeys("binaryData", map.binaryData, add);
-  const texts = Object.values((map.data ?? {}) as Record<string, string>);
-  const binary = Object.values((map.binaryData ?? {}) as Record<string, string>);
-  const total = size(texts) + binary.reduce((sum, text) => sum + Buffer.from(text, "base64").length, 0);
-  if (total > DATA_LIMIT) add("FieldValueTooLong", "", tooLong(DATA_LIMIT));
-  checkImmutable(map, old, ["data", "binaryData"], add);
-}
-
-function checkKeys(field: string, data: Record<string, string> | undefined, add: Add): void {
-  for (const key of Object.keys(data ?? {})) {
-    if (!KEY.test(key) || key.length > 253 || key === "." || key.startsWith("..")) {
-      add("FieldValueInvalid", `${field}[${key}]`, `Invalid value: ${JSON.stringify(key)}: ${KEY_RULE}`);
-    }
-  }
-}
-
-function checkImmutable(object: KubernetesObject, old: KubernetesObject | undefined, fields: string[], add: Add): void {
-  if (old?.immutable !== true) return;
-  for (const field of object.immutable === true ? fields : ["immutable"]) {
-    if (field === "immutable" || !isDeepStrictEqual(object[field], old[field])) {
-      add("FieldValueForbidden", field, "Forbidden: field is immutable when `immutable` is set");
-    }
+function checkImmutable(object: KubernetesObject, old: KubernetesObject, fields: string[], add: Add): void {
+  const changed =
+    object.immutable === true ? fields.filter((field) => !isDeepStrictEqual(object[field], old[field])) : ["immutable"];
+  for (const field of changed) {
+    add("FieldValueForbidden", field, "Forbidden: field is immutable when `immutable` is set");
   }
 }
 

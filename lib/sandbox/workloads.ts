@@ -1,16 +1,21 @@
 /** Cilium's workloads, as far as they mount what a mesh is made of. */
 import { agentFiles, csiMounts, csiVolume, csiVolumes } from "./csi.ts";
-import type { Values } from "./description.ts";
+import { DOMAIN, type Values } from "./description.ts";
 import type { KubernetesObject } from "./object.ts";
 
 type Fields = Record<string, unknown>;
 
 const MOUNT = { mountPath: "/var/lib/cilium/clustermesh", readOnly: true };
 const MODE = { defaultMode: 0o400 };
+const ENVIRONMENT = Object.entries({ CLUSTER_NAME: "cluster-name", CLUSTER_ID: "cluster-id" }).map(([name, key]) => ({
+  name,
+  valueFrom: { configMapKeyRef: { name: "cilium-config", key } },
+}));
 
 /** DaemonSet `cilium`. */
 export function agents(v: Values): KubernetesObject {
-  return workload("DaemonSet", "cilium", "cilium", {
+  const { volumeMounts, volumes } = remoteConfigs(v, "agents");
+  return workload("DaemonSet", "cilium", {
     hostNetwork: true,
     containers: [
       {
@@ -18,13 +23,10 @@ export function agents(v: Values): KubernetesObject {
         image: image(v, "cilium"),
         command: ["cilium-agent"],
         args: ["--config-dir=/tmp/cilium/config-map"],
-        volumeMounts: [
-          { name: "clustermesh-secrets", ...MOUNT },
-          ...csiMounts(v, agentFiles(v), bundleOf(v, "agents")),
-        ],
+        volumeMounts,
       },
     ],
-    volumes: [{ name: "clustermesh-secrets", ...remotes(v, "agents") }, ...csiVolumes(v, agentFiles(v))],
+    volumes,
     ...hostAliases(v, !v.kvstoremesh),
   });
 }
@@ -32,28 +34,24 @@ export function agents(v: Values): KubernetesObject {
 /** Deployment `cilium-operator`. */
 export function operator(v: Values): KubernetesObject {
   const mounts = v.operatorMountsSecret === true && v.since("1.16");
-  return workload("Deployment", "cilium-operator", "io.cilium/app=operator", {
+  const { volumeMounts, volumes } = mounts ? remoteConfigs(v, "operator") : { volumeMounts: [], volumes: [] };
+  const container = {
+    name: "cilium-operator",
+    image: image(v, "operator-generic"),
+    command: ["cilium-operator-generic"],
+  };
+  const spec = {
     hostNetwork: true,
-    containers: [
-      {
-        name: "cilium-operator",
-        image: image(v, "operator-generic"),
-        command: ["cilium-operator-generic"],
-        volumeMounts: mounts
-          ? [{ name: "clustermesh-secrets", ...MOUNT }, ...csiMounts(v, agentFiles(v), bundleOf(v, "agents"))]
-          : [],
-      },
-    ],
-    volumes: mounts
-      ? [{ name: "clustermesh-secrets", ...remotes(v, "operator") }, ...csiVolumes(v, agentFiles(v))]
-      : [],
+    containers: [{ ...container, volumeMounts }],
+    volumes,
     ...hostAliases(v, mounts && !v.kvstoremesh),
-  });
+  };
+  return workload("Deployment", "cilium-operator", spec, { "io.cilium/app": "operator" });
 }
 
 /** Deployment `clustermesh-apiserver`. */
 export function apiserver(v: Values): KubernetesObject {
-  const deployment = workload("Deployment", "clustermesh-apiserver", "clustermesh-apiserver", apiserverSpec(v));
+  const deployment = workload("Deployment", "clustermesh-apiserver", apiserverSpec(v));
   return { ...deployment, spec: { replicas: v.replicas ?? 1, ...deployment.spec } };
 }
 
@@ -66,7 +64,7 @@ export function apiserverPod(v: Values, index: number): KubernetesObject {
     metadata: {
       name: `clustermesh-apiserver-6d5bb8f9c7-${suffix}`,
       namespace: v.namespace,
-      labels: { ...podLabels("clustermesh-apiserver", "clustermesh-apiserver"), "pod-template-hash": "6d5bb8f9c7" },
+      labels: { ...podLabels("clustermesh-apiserver"), "pod-template-hash": "6d5bb8f9c7" },
     },
     spec: {
       ...apiserverSpec(v),
@@ -81,6 +79,7 @@ function apiserverSpec(v: Values): Fields {
   // Before 1.16 etcd had an image of its own, and kvstoremesh in 1.14.
   const etcdImage = v.since("1.16") ? image(v, "clustermesh-apiserver") : "quay.io/coreos/etcd:v3.5.4";
   const alone = !v.since("1.15");
+  const remote = remoteConfigs(v, "kvstoremesh");
   const adminClient = { name: "etcd-admin-client", mountPath: "/var/lib/cilium/etcd-secrets", readOnly: true };
   const own = { name: "etcd-config", mountPath: "/var/lib/cilium", readOnly: true };
   const etcd = {
@@ -106,7 +105,7 @@ function apiserverSpec(v: Values): Fields {
         ? ["--cluster-users-enabled", "--cluster-users-config-path=/var/lib/cilium/etcd-config/users.yaml"]
         : []),
     ],
-    env: environment(),
+    env: ENVIRONMENT,
     volumeMounts: [
       adminClient,
       ...(users ? [{ name: "etcd-users-config", mountPath: "/var/lib/cilium/etcd-config", readOnly: true }] : []),
@@ -117,23 +116,12 @@ function apiserverSpec(v: Values): Fields {
     image: image(v, alone ? "kvstoremesh" : "clustermesh-apiserver"),
     command: [alone ? "/usr/bin/kvstoremesh" : "/usr/bin/clustermesh-apiserver"],
     args: [...(alone ? [] : ["kvstoremesh"]), "--clustermesh-config=/var/lib/cilium/clustermesh"],
-    env: environment(),
-    volumeMounts: [
-      ...(internal ? [adminClient] : [own]),
-      { name: "kvstoremesh-secrets", ...MOUNT },
-      ...csiMounts(v, ["common"], bundleOf(v, "kvstoremesh")),
-    ],
+    env: ENVIRONMENT,
+    volumeMounts: [internal ? adminClient : own, ...remote.volumeMounts],
   };
   const usersVolume = { name: "etcd-users-config", configMap: { name: "clustermesh-remote-users", ...MODE } };
-  const ownVolume = {
-    name: "etcd-config",
-    configMap: {
-      name: "cilium-config",
-      items: [{ key: "etcd-config", path: "etcd-config.yaml" }],
-      ...MODE,
-      optional: true,
-    },
-  };
+  const items = [{ key: "etcd-config", path: "etcd-config.yaml" }];
+  const ownVolume = { name: "etcd-config", configMap: { name: "cilium-config", items, ...MODE, optional: true } };
   return {
     containers: [...(internal ? [etcd, api] : []), ...(v.kvstoremesh ? [kvstoremesh] : [])],
     volumes: [
@@ -145,21 +133,32 @@ function apiserverSpec(v: Values): Fields {
             { name: "etcd-data-dir", emptyDir: {} },
           ]
         : [ownVolume]),
-      ...(v.kvstoremesh
-        ? [{ name: "kvstoremesh-secrets", ...remotes(v, "kvstoremesh") }, ...csiVolumes(v, ["common"])]
-        : []),
+      ...(v.kvstoremesh ? remote.volumes : []),
     ],
     ...hostAliases(v, v.kvstoremesh),
   };
 }
 
+/** What reads the configs of remote clusters. */
+type Reader = "agents" | "operator" | "kvstoremesh";
+
+/** How a reader gets the configs of remote clusters, and the certificates to go with them. */
+function remoteConfigs(v: Values, reader: Reader): { volumeMounts: Fields[]; volumes: Fields[] } {
+  const name = reader === "kvstoremesh" ? "kvstoremesh-secrets" : "clustermesh-secrets";
+  const files = reader === "kvstoremesh" ? (["common"] as const) : agentFiles(v);
+  return {
+    volumeMounts: [{ name, ...MOUNT }, ...csiMounts(v, files, bundleOf(v, reader))],
+    volumes: [{ name, ...remotes(v, reader) }, ...csiVolumes(v, files)],
+  };
+}
+
 /** Where a reader takes its CA from, if not from the Secret with the certificate: kvstoremesh only from 1.18 on. */
-function bundleOf(v: Values, reader: "agents" | "operator" | "kvstoremesh"): Values["caBundle"] {
+function bundleOf(v: Values, reader: Reader): Values["caBundle"] {
   return reader !== "kvstoremesh" || v.since("1.18") ? v.caBundle : undefined;
 }
 
 /** The volume with the configs of remote clusters: plain up to 1.13, then with the cluster's own files beside them. */
-function remotes(v: Values, reader: "agents" | "operator" | "kvstoremesh"): Fields {
+function remotes(v: Values, reader: Reader): Fields {
   const name = reader === "kvstoremesh" ? "cilium-kvstoremesh" : "cilium-clustermesh";
   if (!v.since("1.14")) return { secret: { secretName: name, optional: true, ...MODE } };
   const bundle = bundleOf(v, reader);
@@ -214,36 +213,29 @@ function certificateSources(
 
 function hostAliases(v: Values, here: boolean): Fields {
   if (!here || !v.configEnabled || v.disableHostAliases) return {};
-  const aliases = v.peers.flatMap(({ name, ips = [] }) =>
-    ips.map((ip) => ({ ip, hostnames: [`${name}.${v.domain}`] })),
-  );
+  const aliases = v.peers.flatMap(({ name, ips = [] }) => ips.map((ip) => ({ ip, hostnames: [`${name}.${DOMAIN}`] })));
   return aliases.length > 0 ? { hostAliases: aliases } : {};
-}
-
-function environment(): Fields[] {
-  const from = (name: string, key: string) => ({
-    name,
-    valueFrom: { configMapKeyRef: { name: "cilium-config", key } },
-  });
-  return [from("CLUSTER_NAME", "cluster-name"), from("CLUSTER_ID", "cluster-id")];
 }
 
 function image(v: Values, name: string): string {
   return `${v.registry ?? "quay.io/cilium"}/${name}:v${v.release}${v.digest ? `@${v.digest}` : ""}`;
 }
 
-function podLabels(name: string, app: string): Record<string, string> {
-  const [key, value] = app.includes("=") ? (app.split("=") as [string, string]) : ["k8s-app", app];
-  return { [key]: value, "app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "cilium" };
+function podLabels(name: string, selector: Record<string, string> = { "k8s-app": name }): Record<string, string> {
+  return { ...selector, "app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "cilium" };
 }
 
-function workload(kind: "DaemonSet" | "Deployment", name: string, app: string, spec: Fields): KubernetesObject {
-  const labels = podLabels(name, app);
-  const [key] = Object.keys(labels) as [string];
+function workload(
+  kind: "DaemonSet" | "Deployment",
+  name: string,
+  spec: Fields,
+  selector: Record<string, string> = { "k8s-app": name },
+): KubernetesObject {
+  const labels = podLabels(name, selector);
   return {
     apiVersion: "apps/v1",
     kind,
     metadata: { name, labels },
-    spec: { selector: { matchLabels: { [key]: labels[key] } }, template: { metadata: { labels }, spec } },
+    spec: { selector: { matchLabels: selector }, template: { metadata: { labels }, spec } },
   };
 }
