@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node bench bench-lts check golden format clean
+.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden lines bench bench-lts check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
@@ -120,13 +120,15 @@ bench: build ## measure wall times against bare node and kubectl
 bench-lts: build ## measure them on the current LTS of Node
 	@"$$(node test/support/current-lts.mjs --where)" --import tsx test/bench/bench.ts
 
-check: install ## check types, format, lint, and unused exports
+golden: build ## write the golden files of messages, helps and outputs again
+	@UPDATE_GOLDEN=1 node --import tsx --test --test-reporter=dot test/golden.test.ts test/e2e/golden.test.ts
+
+lines: install ## count lines of code, without blanks and comments
+	@node test/support/count-lines.mjs
+
+check: install ## check types, format and lint
 	@npx tsc --noEmit
 	@npx biome check
-	@npx knip
-
-golden: build ## write the golden files anew: every help, message and long output; read the difference before committing it
-	@UPDATE_GOLDEN=1 $(NODE_TEST) test/golden.test.ts test/e2e/golden.test.ts
 
 format: install
 	@npx biome check --write

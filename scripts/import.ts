@@ -51,7 +51,7 @@ async function runImport(args: ImportArguments, program: string): Promise<number
   const cache = new ParseCache();
   const [read, files] = await Promise.all([
     readTargets(clusters, { namespace: args.namespace, cache }),
-    readPeers(paths, { stdin: process.stdin, call, cache }),
+    readPeers(paths, { call, cache }),
   ]);
   read.warnings.forEach(warn);
   const prepared = await prepareImport(

@@ -45,7 +45,7 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
   const expiresWithin = durationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
   const cache = new ParseCache();
-  const { peers, findings } = await readPeers(paths, { stdin: process.stdin, call, cache });
+  const { peers, findings } = await readPeers(paths, { call, cache });
   const inspection = inspectPeers(peers, findings, now, { expiresWithin, cache });
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {

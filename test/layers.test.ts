@@ -4,7 +4,6 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import ts from "typescript";
 import { suites, UNIT_FOLDERS } from "./support/suites.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -38,40 +37,21 @@ interface Import {
   typesOnly: boolean;
 }
 
-/** Each file of the product, with its text, from the top of the repository. */
-function sources(): { path: string; text: string }[] {
+function sources(): string[] {
   return ["lib", "scripts"]
     .flatMap((top) =>
       readdirSync(join(root, top), { recursive: true, encoding: "utf8" }).map((path) => join(top, path)),
     )
-    .filter((path) => path.endsWith(".ts"))
-    .sort()
-    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
+    .filter((path) => path.endsWith(".ts"));
 }
 
-/** What a file exports under a name of its own: functions, classes, constants and types, but no re-exports. */
-function exportedNames({ path, text }: { path: string; text: string }): string[] {
-  const isExported = (statement: ts.Statement) =>
-    ts.canHaveModifiers(statement) &&
-    ts.getModifiers(statement)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true;
-  const { statements } = ts.createSourceFile(path, text, ts.ScriptTarget.Latest);
-  const names = statements.filter(isExported).flatMap((statement): (ts.Node | undefined)[] => {
-    if (ts.isVariableStatement(statement)) return statement.declarationList.declarations.map(({ name }) => name);
-    return [(statement as ts.DeclarationStatement).name];
-  });
-  // An overloaded function has a statement for each of its forms.
-  return [...new Set(names.flatMap((name) => (name && ts.isIdentifier(name) ? [name.text] : [])))];
-}
-
-/** The keys that several have, each with those that have it. */
-function shared(entries: readonly (readonly [key: string, path: string])[]): Record<string, string[]> {
-  const groups = new Map<string, string[]>();
-  for (const [key, path] of entries) groups.set(key, [...(groups.get(key) ?? []), path]);
-  return Object.fromEntries([...groups].filter(([, paths]) => paths.length > 1));
+function doubled(names: readonly string[]): string[] {
+  return [...new Set(names.filter((name, i) => names.indexOf(name) !== i))].sort();
 }
 
 function imports(): Import[] {
-  return sources().flatMap(({ path: from, text }) => {
+  return sources().flatMap((from) => {
+    const text = readFileSync(join(root, from), "utf8");
     const found = text.matchAll(/^(?:import|export) (type )?[^;]*?from "([^"]+)";|\bimport\("([^"]+)"\)/gm);
     return [...found].map(([, types, stated, lazy]) => {
       const target = stated ?? lazy ?? "";
@@ -160,6 +140,38 @@ describe("the layers", () => {
     assert.deepEqual(loaded, []);
   });
 
+  test("no file is long, and a script is short", () => {
+    const long = sources().filter((path) => {
+      const lines = readFileSync(join(root, path), "utf8").split("\n").length - 1;
+      return lines > (/^scripts\/[^/]+$/.test(path) ? 100 : 350);
+    });
+    assert.deepEqual(long, []);
+  });
+
+  test("a file's name occurs once in a layer", () => {
+    const names = sources().map((path) => `${layerOf(path) ?? "lib/sandbox"} ${basename(path)}`);
+    assert.deepEqual(doubled(names), []);
+  });
+
+  test("an exported name means one thing", () => {
+    const names = sources().flatMap((path) => {
+      const text = readFileSync(join(root, path), "utf8");
+      const exported = text.matchAll(/^export (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm);
+      return [...exported].map(([, name = ""]) => name);
+    });
+    assert.deepEqual(doubled(names), []);
+  });
+
+  test("nothing below the scripts talks to a terminal, or ends the process", () => {
+    const talking = sources().filter((path) => {
+      // An exec plugin is given the terminal if there is one, as kubectl does it.
+      if (path.startsWith("scripts/") || path === "lib/kube/auth/exec-plugin.ts") return false;
+      const text = readFileSync(join(root, path), "utf8");
+      return /node:(?:readline|tty)|process\.(?:stdout|stderr|exit)\b|console\./.test(text);
+    });
+    assert.deepEqual(talking, []);
+  });
+
   test("no import leads in a circle", () => {
     const next = new Map<string, string[]>();
     for (const { from, to } of all) next.set(from, [...(next.get(from) ?? []), to]);
@@ -171,44 +183,5 @@ describe("the layers", () => {
       done.add(file);
     };
     for (const file of next.keys()) visit(file, []);
-  });
-});
-
-describe("the files", () => {
-  const files = sources();
-
-  test("no file is longer than 350 lines, nor a script longer than 100", () => {
-    const most = (path: string) => (dirname(path) === "scripts" ? 100 : 350);
-    const lengths = files.map(({ path, text }) => ({ path, lines: text.trimEnd().split("\n").length }));
-    assert.ok(lengths.length > 100);
-    assert.deepEqual(
-      lengths.filter(({ path, lines }) => lines > most(path)),
-      [],
-    );
-  });
-
-  test("a file's name occurs once in a layer", () => {
-    const names = files.map(({ path }) => [`${layerOf(path) ?? "lib/sandbox"}: ${basename(path)}`, path] as const);
-    assert.deepEqual(shared(names), {});
-  });
-
-  test("an exported name occurs once", () => {
-    const names = files.flatMap((file) => exportedNames(file).map((name) => [name, file.path] as const));
-    assert.ok(names.length > 500, `${names.length} names`);
-    assert.deepEqual(shared(names), {
-      ApiError: ["lib/kube/api.ts", "lib/sandbox/status.ts"],
-      Resource: ["lib/kube/api.ts", "lib/sandbox/resources.ts"],
-      Target: ["lib/import/plan/target.ts", "lib/sandbox/resources.ts"],
-      USERS: ["lib/peer/annotations.ts", "lib/sandbox/resources.ts"],
-    });
-  });
-
-  test("nothing below the scripts knows a terminal, asks a question, or ends the process", () => {
-    const terminal =
-      /\bprocess\.(?:stdin|stdout|stderr|exit\b|exitCode)|"node:(?:readline|tty)|\bconsole\.|cli\/terminal/;
-    const question = /\b(?:confirm|ask|prompt|choose|agreed?)\??(?:\(.*\))?: (?:\(|Promise<boolean>)/;
-    const below = files.filter(({ path }) => path.startsWith("lib/"));
-    const knowing = below.filter(({ text }) => terminal.test(text) || question.test(text)).map(({ path }) => path);
-    assert.deepEqual(knowing, ["lib/kube/auth/exec-plugin.ts"]);
   });
 });

@@ -1,7 +1,6 @@
 /** Reading the files that peers come in: files, folders, and standard input. */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { setImmediate as turn } from "node:timers/promises";
 import { samePeer } from "../peer/checks/identity.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
@@ -16,7 +15,7 @@ import { asFileError, readFileAt, readStream } from "../util/read-file.ts";
 
 /** How peers are read from files. */
 export interface ReadPeersOptions {
-  /** Where `-` reads from; it is empty if this is left out. */
+  /** Where `-` reads from. */
   stdin?: AsyncIterable<Uint8Array | string>;
   /** What reads them, for remedies that pipe into it. */
   call?: Call;
@@ -32,7 +31,7 @@ export interface ReadPeersOptions {
  */
 export async function readPeers(
   paths: readonly string[],
-  { stdin = Readable.from([]), call = DEFAULT_CALL, cache = new ParseCache() }: ReadPeersOptions = {},
+  { stdin = process.stdin, call = DEFAULT_CALL, cache = new ParseCache() }: ReadPeersOptions = {},
 ): Promise<{ peers: SourcedPeer[]; findings: Finding[] }> {
   const findings: Finding[] = [];
   const found: SourcedPeer[] = [];

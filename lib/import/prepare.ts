@@ -1,7 +1,7 @@
 /** The first step of an import: everything is planned, and nothing written. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { KubernetesApi } from "../kube/api.ts";
-import { PeerChecker } from "../peer/checks/peer-checker.ts";
+import { PeerChecker } from "../peer/checks/check-peer.ts";
 import { dedupeFindings, type Finding, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/peer.ts";
 import { limitConcurrency } from "../util/concurrency.ts";

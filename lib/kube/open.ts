@@ -29,7 +29,7 @@ export async function openCluster(options: OpenOptions = {}): Promise<{ api: Kub
 }
 
 /** As {@link openCluster}, with a kubeconfig that is loaded already. */
-async function openContext(
+export async function openContext(
   kubeconfig: Kubeconfig,
   options: OpenOptions = {},
 ): Promise<{ api: KubernetesApi; context: Context }> {

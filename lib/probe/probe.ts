@@ -1,8 +1,8 @@
 /** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
 
 import type { X509Certificate } from "node:crypto";
+import { checkPeer } from "../peer/checks/check-peer.ts";
 import { bothValues } from "../peer/checks/mesh.ts";
-import { checkPeer } from "../peer/checks/peer-checker.ts";
 import { checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
 import { hasTrait } from "../peer/finding-codes.ts";
 import { type Finding, finding, type Place, type RemedyTemplate, redact } from "../peer/findings.ts";

@@ -1,8 +1,8 @@
 /** Who asks the sandbox's API, and who may do what there. */
 import type { Http2ServerRequest } from "node:http2";
 import type { TLSSocket } from "node:tls";
-import { type Target, USERS } from "./resources.ts";
-import { type ApiError, badRequest, forbidden, invalid, unauthorized } from "./status.ts";
+import { type ApiTarget, USERS_RESOURCE } from "./resources.ts";
+import { badRequest, forbidden, invalid, type StatusError, unauthorized } from "./status.ts";
 
 /** What a user may or may not do; a field left out, or `*`, stands for all. */
 export interface Rule {
@@ -36,7 +36,7 @@ function isAllowed(user: User, asked: Partial<Record<keyof Rule, string | undefi
 }
 
 /** @throws ApiError 403 */
-export function checkAccess(user: User, verb: string, target: Target): void {
+export function checkAccess(user: User, verb: string, target: ApiTarget): void {
   const { resource, ...where } = target;
   if (!isAllowed(user, { verb, resource: resource.plural, ...where })) throw forbidden(user.name, verb, target);
 }
@@ -54,7 +54,7 @@ export function authenticate(users: readonly User[], request: Http2ServerRequest
   const user = holderOf(users, request, named);
   const name = request.headers["impersonate-user"];
   if (typeof name !== "string") return user;
-  checkAccess(user, "impersonate", { resource: USERS, namespace: undefined, name });
+  checkAccess(user, "impersonate", { resource: USERS_RESOURCE, namespace: undefined, name });
   return named(name);
 }
 
@@ -106,6 +106,6 @@ interface ReviewSpec {
   nonResourceAttributes?: Record<string, string>;
 }
 
-function invalidReview(field: string, message: string): ApiError {
+function invalidReview(field: string, message: string): StatusError {
   return invalid({ group: REVIEW_GROUP }, [{ reason: "FieldValueInvalid", message, field }]);
 }

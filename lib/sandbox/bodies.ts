@@ -1,7 +1,7 @@
 /** Bodies of requests, and the forms in which they and the answers may be. */
 import type { Http2ServerRequest } from "node:http2";
 import { decodeProtobuf, PROTOBUF } from "./protobuf.ts";
-import { ApiError, badRequest, notImplemented } from "./status.ts";
+import { badRequest, notImplemented, StatusError } from "./status.ts";
 
 const BODY_LIMIT = 3_145_728;
 /** The types of patches. */
@@ -38,7 +38,7 @@ async function readBytes(request: Http2ServerRequest): Promise<Buffer> {
     if (length <= BODY_LIMIT) chunks.push(chunk);
   }
   if (length > BODY_LIMIT) {
-    throw new ApiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${BODY_LIMIT}`, {});
+    throw new StatusError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${BODY_LIMIT}`, {});
   }
   return Buffer.concat(chunks);
 }
@@ -46,10 +46,10 @@ async function readBytes(request: Http2ServerRequest): Promise<Buffer> {
 function checkContentType(patching: boolean, type = patching ? "" : "application/json"): string {
   if ((patching ? PATCHES : BODIES).includes(type)) return type;
   if ((patching ? FOREIGN_PATCHES : FOREIGN_BODIES).includes(type)) throw notImplemented(`bodies of type ${type}`);
-  if (patching) throw new ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+  if (patching) throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
   const accepted = ["application/json", ...FOREIGN_BODIES, PROTOBUF].join(", ");
   const message = `the body of the request was in an unknown format - accepted media types include: ${accepted}`;
-  throw new ApiError(415, "UnsupportedMediaType", message);
+  throw new StatusError(415, "UnsupportedMediaType", message);
 }
 
 function parseBody(bytes: Buffer, type: string): unknown {
@@ -68,7 +68,7 @@ export function checkAccept(accept: string | undefined): void {
   if (accept === undefined || /(^|,)\s*(\*\/\*|application\/\*|application\/json)\s*(;(?![^,]*as=)|,|$)/.test(accept))
     return;
   const message = "406: Not Acceptable\n\nAvailable representations: application/json";
-  throw new ApiError(406, "NotAcceptable", message, {});
+  throw new StatusError(406, "NotAcceptable", message, {});
 }
 
 /** Whether the first choice is an object's metadata alone, which is served for single objects. */

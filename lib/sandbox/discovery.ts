@@ -1,6 +1,6 @@
 import { REVIEW_GROUP, REVIEW_KIND, REVIEWS } from "./access.ts";
 import { openApi } from "./openapi.ts";
-import { CREATABLE, RESOURCES, type Resource } from "./resources.ts";
+import { CREATABLE, RESOURCES, type ServedResource } from "./resources.ts";
 
 const [APPS, REVIEW] = ["apps", REVIEW_GROUP].map((name) => {
   const version = { groupVersion: `${name}/v1`, version: "v1" };
@@ -35,14 +35,14 @@ function resourceList(groupVersion: string, resources: object[]): object {
   return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources };
 }
 
-function entriesOf(group: Resource["group"]): object[] {
+function entriesOf(group: ServedResource["group"]): object[] {
   const verbs = ["delete", "get", "list", "patch", "update"];
   return RESOURCES.filter((resource) => resource.group === group).map((resource) =>
     entry(resource, CREATABLE.includes(resource.kind) ? ["create", ...verbs] : verbs),
   );
 }
 
-function entry(resource: Pick<Resource, "plural" | "kind" | "namespaced" | "shortNames">, verbs: string[]): object {
+function entry(resource: Pick<ServedResource, "plural" | "kind" | "namespaced" | "shortNames">, verbs: string[]): object {
   const { plural, kind, namespaced, shortNames } = resource;
   const names = shortNames.length > 0 ? { shortNames } : {};
   return { name: plural, singularName: kind.toLowerCase(), namespaced, kind, verbs, ...names };

@@ -1,5 +1,5 @@
 /** Requests for all objects of a kind. */
-import { apiVersion, type Target } from "./resources.ts";
+import { type ApiTarget, apiVersion } from "./resources.ts";
 import { type FieldSelector, labelSelector } from "./selectors.ts";
 import { badRequest } from "./status.ts";
 import type { Store } from "./store.ts";
@@ -9,7 +9,7 @@ import type { Store } from "./store.ts";
  *
  * @throws ApiError 400
  */
-export function list(store: Store, { resource, namespace }: Target, query: URLSearchParams, field: FieldSelector) {
+export function list(store: Store, { resource, namespace }: ApiTarget, query: URLSearchParams, field: FieldSelector) {
   const label = labelSelector(query.get("labelSelector") ?? "");
   const limit = query.get("limit") ?? "0";
   if (!/^\d+$/.test(limit)) throw badRequest(`invalid limit ${limit}`);

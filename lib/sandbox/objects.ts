@@ -4,13 +4,13 @@ import { asksForMetadata, PATCH_TYPES } from "./bodies.ts";
 import type { KubernetesObject } from "./object.ts";
 import { fieldCheck, isDryRun } from "./options.ts";
 import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from "./patch.ts";
-import type { ObjectTarget, Resource, Target } from "./resources.ts";
+import type { ApiTarget, ObjectTarget, ServedResource } from "./resources.ts";
 import { badRequest, invalidPatch, notFound, notImplemented, unprocessable } from "./status.ts";
 import type { Store } from "./store.ts";
 import { DecodeError, decode, decodeBody } from "./validate.ts";
 
 export interface ObjectRequest {
-  target: Target;
+  target: ApiTarget;
   query: URLSearchParams;
   /** The type of the body. */
   type: string;
@@ -87,7 +87,7 @@ function patched(current: KubernetesObject, type: string, patch: unknown): unkno
   }
 }
 
-function decodePatched(resource: Resource, result: unknown): KubernetesObject {
+function decodePatched(resource: ServedResource, result: unknown): KubernetesObject {
   try {
     return decode(resource, result);
   } catch (error) {

@@ -2,7 +2,7 @@
  * What the API says of its patches, in OpenAPI v3. kubectl asks before `apply`, `create -f` and `diff` whether the server
  * checks fields and knows dry runs; schemas of objects, as `kubectl explain` wants them, are not there.
  */
-import { apiVersion, RESOURCES, type Resource } from "./resources.ts";
+import { apiVersion, RESOURCES, type ServedResource } from "./resources.ts";
 
 /** @returns undefined for a path that is none of OpenAPI's */
 export function openApi(path: string): unknown {
@@ -22,16 +22,16 @@ export function openApi(path: string): unknown {
   };
 }
 
-function pathOf({ group }: Resource): string {
+function pathOf({ group }: ServedResource): string {
   return group ? `apis/${group}/v1` : "api/v1";
 }
 
-function objectPath(resource: Resource): string {
+function objectPath(resource: ServedResource): string {
   const namespace = resource.namespaced ? "namespaces/{namespace}/" : "";
   return `${pathOf(resource)}/${namespace}${resource.plural}/{name}`;
 }
 
-function patchOf(resource: Resource) {
+function patchOf(resource: ServedResource) {
   const [version] = apiVersion(resource).split("/").slice(-1);
   const names = ["dryRun", "fieldManager", "fieldValidation"];
   return {

@@ -1,6 +1,6 @@
 /** What the query of a write asks for beside the write itself. */
-import type { Resource } from "./resources.ts";
-import { type ApiError, badRequest, invalid, invalidPatch, notImplemented } from "./status.ts";
+import type { ServedResource } from "./resources.ts";
+import { badRequest, invalid, invalidPatch, notImplemented, type StatusError } from "./status.ts";
 import { cannotBeHandled, unknownFields } from "./validate.ts";
 
 /** `CreateOptions`, of which errors speak. */
@@ -23,12 +23,12 @@ export function isDryRun(kind: OptionsKind, query: URLSearchParams, body?: unkno
  *
  * @throws ApiError 422 for another value, 501 for Strict of a kind whose fields are not known here.
  */
-export function fieldCheck(kind: OptionsKind, resource: Resource, query: URLSearchParams) {
+export function fieldCheck(kind: OptionsKind, resource: ServedResource, query: URLSearchParams) {
   const values = ["", "Ignore", "Strict", "Warn"];
   const how = query.get("fieldValidation") ?? "";
   if (!values.includes(how)) throw unsupportedValue(kind, "fieldValidation", how, values);
   const found: string[] = [];
-  const check = (object: unknown, refusal: (why: string) => ApiError, sorted: boolean) => {
+  const check = (object: unknown, refusal: (why: string) => StatusError, sorted: boolean) => {
     const unknown = unknownFields(resource, object);
     if (unknown === undefined && how === "Strict") {
       throw notImplemented(`which fields ${resource.plural} have; kubectl's --validate=false does not ask for it`);
@@ -46,7 +46,7 @@ export function fieldCheck(kind: OptionsKind, resource: Resource, query: URLSear
   };
 }
 
-function unsupportedValue(kind: OptionsKind, field: string, value: unknown, supported: readonly string[]): ApiError {
+function unsupportedValue(kind: OptionsKind, field: string, value: unknown, supported: readonly string[]): StatusError {
   const values = supported.map((one) => JSON.stringify(one)).join(", ");
   const message = `Unsupported value: ${JSON.stringify(value)}: supported values: ${values}`;
   return invalid({ kind, group: "meta.k8s.io" }, [{ reason: "FieldValueNotSupported", message, field }]);

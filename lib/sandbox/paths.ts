@@ -1,9 +1,9 @@
 /** Which request a method and a path make. */
-import { RESOURCES, type Target } from "./resources.ts";
+import { type ApiTarget, RESOURCES } from "./resources.ts";
 import { methodNotAllowed } from "./status.ts";
 
 /** @returns undefined where the path names no resource that is served */
-export function parsePath(path: string): (Target & { subresource: string | undefined }) | undefined {
+export function parsePath(path: string): (ApiTarget & { subresource: string | undefined }) | undefined {
   const parts = path.split("/").slice(1).map(decodeURIComponent);
   const [root, first, second] = parts;
   const group = root === "api" && first === "v1" ? "" : root === "apis" && second === "v1" ? first : undefined;

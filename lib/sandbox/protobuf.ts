@@ -4,7 +4,7 @@
  */
 import protobuf from "protobufjs/light.js";
 import { isFields } from "../util/fields.ts";
-import { type ApiError, badRequest, notImplemented } from "./status.ts";
+import { badRequest, notImplemented, type StatusError } from "./status.ts";
 
 /** The type of a body in this form. */
 export const PROTOBUF = "application/vnd.kubernetes.protobuf";
@@ -117,7 +117,7 @@ function decoded(type: string, bytes: Buffer): protobuf.Message {
   }
 }
 
-function unrecognized(why: string): ApiError {
+function unrecognized(why: string): StatusError {
   return badRequest(`the object provided is unrecognized: ${why}`);
 }
 

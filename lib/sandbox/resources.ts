@@ -1,5 +1,5 @@
 /** A kind of objects that the sandbox's API serves. */
-export interface Resource {
+export interface ServedResource {
   group: "" | "apps";
   plural: string;
   kind: string;
@@ -10,8 +10,8 @@ export interface Resource {
 }
 
 /** What a request is about: an object, or all of a kind. */
-export interface Target {
-  resource: Resource;
+export interface ApiTarget {
+  resource: ServedResource;
   /** Undefined for the whole cluster. */
   namespace: string | undefined;
   /** Undefined for all of them. */
@@ -19,9 +19,9 @@ export interface Target {
 }
 
 /** A target that is one object. */
-export type ObjectTarget = Target & { name: string };
+export type ObjectTarget = ApiTarget & { name: string };
 
-export const RESOURCES: readonly Resource[] = [
+export const RESOURCES: readonly ServedResource[] = [
   resource("", "configmaps", "ConfigMap", ["cm"]),
   resource("", "namespaces", "Namespace", ["ns"], { namespaced: false, status: true }),
   resource("", "nodes", "Node", ["no"], { namespaced: false, status: true }),
@@ -33,26 +33,26 @@ export const RESOURCES: readonly Resource[] = [
 ];
 
 /** Users are in no API server's store; who impersonates one has to be allowed to. */
-export const USERS = resource("", "users", "User", [], { namespaced: false });
+export const USERS_RESOURCE = resource("", "users", "User", [], { namespaced: false });
 
 function resource(
-  group: Resource["group"],
+  group: ServedResource["group"],
   plural: string,
   kind: string,
   shortNames: string[],
   { namespaced = true, status = false } = {},
-): Resource {
+): ServedResource {
   return { group, plural, kind, namespaced, shortNames, status };
 }
 
 /** The kinds that can be created: the others would need controllers, schedulers and defaults that aren't here. */
 export const CREATABLE: readonly string[] = ["ConfigMap", "Secret", "Namespace"];
 
-export function apiVersion(resource: Resource): string {
+export function apiVersion(resource: ServedResource): string {
   return resource.group ? `${resource.group}/v1` : "v1";
 }
 
 /** The resource of a kind; undefined for one that the sandbox doesn't serve. */
-export function resourceOf(kind: string): Resource | undefined {
+export function resourceOf(kind: string): ServedResource | undefined {
   return RESOURCES.find((resource) => resource.kind === kind);
 }

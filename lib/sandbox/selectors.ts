@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "./object.ts";
-import type { Resource } from "./resources.ts";
+import type { ServedResource } from "./resources.ts";
 import { badRequest } from "./status.ts";
 
 type Test = (object: KubernetesObject) => boolean;
@@ -53,7 +53,7 @@ const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string
  * @returns with a name, access is checked for that name
  * @throws ApiError 400
  */
-export function fieldSelector(resource: Resource, text: string): FieldSelector {
+export function fieldSelector(resource: ServedResource, text: string): FieldSelector {
   let name: string | undefined;
   const fields: (typeof FIELDS)[string] = {
     "metadata.name": (object) => object.metadata.name,

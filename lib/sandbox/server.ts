@@ -23,7 +23,7 @@ import { handleObject } from "./objects.ts";
 import { parsePath, verbOf } from "./paths.ts";
 import { type Issuer, issue, makeCa } from "./pki.ts";
 import { fieldSelector } from "./selectors.ts";
-import { ApiError, forbiddenPath, methodNotAllowed, noSuchPath, notImplemented } from "./status.ts";
+import { forbiddenPath, methodNotAllowed, noSuchPath, notImplemented, StatusError } from "./status.ts";
 import { Store } from "./store.ts";
 
 export type { Rule, User };
@@ -134,7 +134,7 @@ async function serve(
     answer = await handle(api, users, request, entry);
   } catch (error) {
     if (request.stream?.destroyed) return;
-    const failure = error instanceof ApiError ? error : new ApiError(500, "InternalError", String(error));
+    const failure = error instanceof StatusError ? error : new StatusError(500, "InternalError", String(error));
     answer = { status: failure.code, body: failure.status };
   }
   api.requests.push({ ...entry, status: answer.status });

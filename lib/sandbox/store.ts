@@ -2,9 +2,15 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { type KubernetesObject, timestamp } from "./object.ts";
 import { missingMounts, podStatus } from "./pods.ts";
-import { CREATABLE, type ObjectTarget, RESOURCES, type Resource, resourceOf, type Target } from "./resources.ts";
 import {
-  ApiError,
+  type ApiTarget,
+  CREATABLE,
+  type ObjectTarget,
+  RESOURCES,
+  resourceOf,
+  type ServedResource,
+} from "./resources.ts";
+import {
   alreadyExists,
   badRequest,
   conflict,
@@ -12,6 +18,7 @@ import {
   invalid,
   notFound,
   notImplemented,
+  StatusError,
 } from "./status.ts";
 import { decodeBody, validate } from "./validate.ts";
 
@@ -32,7 +39,7 @@ export interface DeletePreconditions {
 
 /** The objects of one cluster, and the rules by which an API server lets them be written. */
 export class Store {
-  readonly #objects = new Map<Resource, Map<string, KubernetesObject>>(
+  readonly #objects = new Map<ServedResource, Map<string, KubernetesObject>>(
     RESOURCES.map((resource) => [resource, new Map()]),
   );
   #version = 1;
@@ -87,7 +94,7 @@ export class Store {
    *
    * @throws ApiError 400 for a continue token that isn't one of ours
    */
-  list(resource: Resource, query: ListQuery): { metadata: Record<string, unknown>; items: KubernetesObject[] } {
+  list(resource: ServedResource, query: ListQuery): { metadata: Record<string, unknown>; items: KubernetesObject[] } {
     const after = query.continue === undefined ? undefined : readToken(query.continue);
     const entries = [...this.#map(resource)]
       .filter(([at, object]) => (after === undefined || at > after) && query.test(object))
@@ -107,17 +114,18 @@ export class Store {
   }
 
   /** @throws ApiError 400, 404 (namespace), 409, 422, 501 for a kind that needs controllers we haven't got */
-  create({ resource, namespace }: Target, body: unknown, dryRun: boolean): KubernetesObject {
+  create({ resource, namespace }: ApiTarget, body: unknown, dryRun: boolean): KubernetesObject {
     if (!CREATABLE.includes(resource.kind)) throw notImplemented(`creating ${resource.plural}`);
     const object = decodeBody(resource, body);
     const meta = object.metadata;
     if (namespace !== undefined) {
       checkNamespace(meta.namespace, namespace);
       meta.namespace = namespace;
-      if (!this.read("Namespace", undefined, namespace)) throw notFound(resourceOf("Namespace") as Resource, namespace);
+      if (!this.read("Namespace", undefined, namespace))
+        throw notFound(resourceOf("Namespace") as ServedResource, namespace);
     }
     if (meta.resourceVersion) {
-      throw new ApiError(500, undefined, "resourceVersion should not be set on objects to be created");
+      throw new StatusError(500, undefined, "resourceVersion should not be set on objects to be created");
     }
     if (!meta.name && meta.generateName) meta.name = `${meta.generateName}${randomBytes(3).toString("hex").slice(1)}`;
     if (resource.kind === "Secret") object.type ??= "Opaque";
@@ -184,7 +192,7 @@ export class Store {
     return object;
   }
 
-  #map(resource: Resource): Map<string, KubernetesObject> {
+  #map(resource: ServedResource): Map<string, KubernetesObject> {
     return this.#objects.get(resource) as Map<string, KubernetesObject>;
   }
 
@@ -197,7 +205,7 @@ export class Store {
   #startPods(added: KubernetesObject): void {
     const { namespace, name } = added.metadata;
     if (added.kind !== "ConfigMap" && added.kind !== "Secret") return;
-    const pods = this.#map(resourceOf("Pod") as Resource);
+    const pods = this.#map(resourceOf("Pod") as ServedResource);
     const exists = (kind: string, of: string) => this.read(kind, namespace, of) !== undefined;
     for (const pod of pods.values()) {
       if (pod.metadata.namespace !== namespace || pod.status?.phase !== "Pending") continue;
@@ -225,7 +233,7 @@ function checkNamespace(of: string | undefined, wanted: string | undefined): voi
 function checkVersion({ resource, name }: ObjectTarget, version: string | undefined, found: string | undefined): void {
   if (!version || version === found) return;
   if (!/^\d+$/.test(version)) {
-    throw new ApiError(500, undefined, `strconv.ParseUint: parsing "${version}": invalid syntax`);
+    throw new StatusError(500, undefined, `strconv.ParseUint: parsing "${version}": invalid syntax`);
   }
   const why = "the object has been modified; please apply your changes to the latest version and try again";
   throw conflict(resource, name, why);

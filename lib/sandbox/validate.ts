@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
 import { encode, type KubernetesObject } from "./object.ts";
-import { apiVersion, type Resource } from "./resources.ts";
+import { apiVersion, type ServedResource } from "./resources.ts";
 import { badRequest, type Cause, invalid } from "./status.ts";
 
 /** Most bytes of a Secret's or ConfigMap's data. */
@@ -62,7 +62,7 @@ const SHAPES: Record<string, Shape> = {
  *
  * @returns undefined for a kind whose fields the sandbox does not know
  */
-export function unknownFields(resource: Resource, body: unknown): string[] | undefined {
+export function unknownFields(resource: ServedResource, body: unknown): string[] | undefined {
   const shape = SHAPES[resource.kind];
   if (!shape) return undefined;
   const unknown: string[] = [];
@@ -87,7 +87,7 @@ export class DecodeError extends Error {}
  *
  * @throws DecodeError where it is an object of another kind, a field is of the wrong type, or base64 isn't any
  */
-export function decode(resource: Resource, body: unknown): KubernetesObject {
+export function decode(resource: ServedResource, body: unknown): KubernetesObject {
   if (!isFields(body)) throw new DecodeError("json: cannot unmarshal a value that is no object");
   const { kind = resource.kind, apiVersion: version = apiVersion(resource), metadata = {}, ...rest } = body;
   if (kind !== resource.kind || version !== apiVersion(resource)) {
@@ -118,7 +118,7 @@ function textsOf(object: KubernetesObject, field: string): string[] {
 }
 
 /** A body of a create or replace. */
-export function decodeBody(resource: Resource, body: unknown): KubernetesObject {
+export function decodeBody(resource: ServedResource, body: unknown): KubernetesObject {
   try {
     return decode(resource, body);
   } catch (error) {
@@ -128,7 +128,7 @@ export function decodeBody(resource: Resource, body: unknown): KubernetesObject 
 }
 
 /** Why a body is refused. */
-export function cannotBeHandled({ kind }: Resource, why: string): string {
+export function cannotBeHandled({ kind }: ServedResource, why: string): string {
   return `${kind} in version "v1" cannot be handled as a ${kind}: ${why}`;
 }
 
@@ -161,7 +161,7 @@ function checkBase64(text: string): void {
  * @param old what it replaces
  * @throws ApiError 422 with all that is wrong
  */
-export function validate(resource: Resource, object: KubernetesObject, old: KubernetesObject | undefined): void {
+export function validate(resource: ServedResource, object: KubernetesObject, old: KubernetesObject | undefined): void {
   const { name } = object.metadata;
   const causes: Cause[] = [];
   const add = (reason: string, field: string, message: string) => causes.push({ reason, message, field });

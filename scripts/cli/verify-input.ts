@@ -61,7 +61,7 @@ export async function readVerifyInput(
   const { members, failed } = await readContexts(args, options.cache);
   if (paths.length > 0) {
     const [member] = members;
-    const { peers, findings } = await readPeers(paths, { stdin: process.stdin, call, cache: options.cache });
+    const { peers, findings } = await readPeers(paths, { call, cache: options.cache });
     const names = new Set(peers.map(({ peer }) => peer.name));
     const unreadable = hasErrors(findings.filter(({ key }) => key === undefined || !names.has(key)));
     const own = { ...(member && ownOf(member)), ...given };

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { stringify } from "yaml";
 import { plan } from "../../lib/import/plan/plan.ts";
-import { checkPeer } from "../../lib/peer/checks/peer-checker.ts";
+import { checkPeer } from "../../lib/peer/checks/check-peer.ts";
 import { parseSecrets } from "../../lib/peer/documents.ts";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { checkPeer } from "../../lib/peer/checks/peer-checker.ts";
+import { checkPeer } from "../../lib/peer/checks/check-peer.ts";
 import type { FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { writePeerFile } from "../../lib/peer/secret.ts";

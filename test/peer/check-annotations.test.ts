@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
-import { checkPeer } from "../../lib/peer/checks/peer-checker.ts";
+import { checkPeer } from "../../lib/peer/checks/check-peer.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { inspectPeers } from "../../lib/peer/inspect.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createPrivateKey } from "node:crypto";
 import { test } from "node:test";
+import { checkPeer } from "../../lib/peer/checks/check-peer.ts";
 import { checkAddresses, checkLoopbackAddresses } from "../../lib/peer/checks/endpoint.ts";
 import { samePeer } from "../../lib/peer/checks/identity.ts";
 import { checkMesh, type ExistingPeer, type TargetContext } from "../../lib/peer/checks/mesh.ts";
-import { checkPeer } from "../../lib/peer/checks/peer-checker.ts";
 import { FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
 import { type Finding, finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { ClusterFacts, Peer } from "../../lib/peer/peer.ts";

@@ -1,7 +1,7 @@
 /** What peers stand in a target, wherever an upgrade left them. Pure. */
 import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
+import { checkPeer } from "../../peer/checks/check-peer.ts";
 import { samePeer } from "../../peer/checks/identity.ts";
-import { checkPeer } from "../../peer/checks/peer-checker.ts";
 import { type EtcdConfig, isOwnCache } from "../../peer/etcd-config.ts";
 import { type Finding, finding, hasErrors, type RemedyTemplate } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";

@@ -1,8 +1,8 @@
 /** Planning an import: from a target and peers to the changes that are to be made. Pure: the clock is an argument. */
 import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
+import { PeerChecker } from "../../peer/checks/check-peer.ts";
 import { checkAddresses, checkNodeLocal } from "../../peer/checks/endpoint.ts";
 import { checkMesh } from "../../peer/checks/mesh.ts";
-import { PeerChecker } from "../../peer/checks/peer-checker.ts";
 import { canonicalAliases, canonicalEndpoints, describeEndpoint, endpointHostnames } from "../../peer/etcd-config.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";
