@@ -42,7 +42,10 @@ function entriesOf(group: ServedResource["group"]): object[] {
   );
 }
 
-function entry(resource: Pick<ServedResource, "plural" | "kind" | "namespaced" | "shortNames">, verbs: string[]): object {
+function entry(
+  resource: Pick<ServedResource, "plural" | "kind" | "namespaced" | "shortNames">,
+  verbs: string[],
+): object {
   const { plural, kind, namespaced, shortNames } = resource;
   const names = shortNames.length > 0 ? { shortNames } : {};
   return { name: plural, singularName: kind.toLowerCase(), namespaced, kind, verbs, ...names };
