@@ -34,7 +34,13 @@ export async function compileAhead(built) {
       ["connect", "clustermesh-secrets", "connect", "cluster1", "cluster2", "cluster3", "--yes", "--restart-agents"],
       ["contexts", "clustermesh-secrets", "__complete", "status", ""],
       ["status", "clustermesh-secrets", "status", "--all-contexts"],
-      ["verify", "clustermesh-secrets", "verify", "--context", "cluster1"],
+      ...["verify", "grpc-js", "protobufjs"].map((name) => [
+        name,
+        "clustermesh-secrets",
+        "verify",
+        "--context",
+        "cluster1",
+      ]),
     ];
     for (const [name, program, ...args] of runs.filter(([name]) => built.has(name))) {
       const path = join("dist", `${name}.js`);

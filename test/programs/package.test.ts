@@ -116,9 +116,11 @@ describe("the package, installed globally", () => {
       "connect",
       "contexts",
       "extract",
+      "grpc-js",
       "help",
       "import",
       "inspect",
+      "protobufjs",
       "status",
       "verify",
     ]);
@@ -147,6 +149,30 @@ describe("the package, installed globally", () => {
       assert.deepEqual(await loaded("clustermesh-secrets", ...args), [], args[0]);
     }
     assert.deepEqual(await loaded("extract-secret", "--help"), []);
+  });
+
+  test("holds gRPC once, and loads it only to ask an etcd", async () => {
+    const texts = await Promise.all(
+      packed.files
+        .filter(({ path }) => /^dist\/.*\.js$/.test(path))
+        .map(async ({ path }) => ({ path, text: await readFile(join(installed, path), "utf8") })),
+    );
+    const withGrpc = texts.filter(({ text }) => text.includes("GRPC_NODE_TRACE")).map(({ path }) => path);
+    assert.equal(withGrpc.length, 1, withGrpc.join(", "));
+    assert.match(withGrpc[0] ?? "", /^dist\/grpc-js(\.code)?\.js$/);
+    const tell = join(dir, "tell-required.cjs");
+    await writeFile(tell, 'process.on("exit", () => console.error(Object.keys(require.cache).join("\\n")));');
+    const loadsGrpc = async (...args: string[]) => {
+      const env = { KUBECONFIG: sandbox.kubeconfig, NODE_OPTIONS: `--require ${tell}` };
+      const { stderr } = await call("clustermesh-secrets", args, env);
+      assert.match(stderr, new RegExp(`/dist/${args[0]}(\\.code)?\\.js$`, "m"), "the command itself was loaded");
+      return /\/dist\/grpc-js(\.code)?\.js$/m.test(stderr);
+    };
+    assert.equal(await loadsGrpc("verify", "--context", "cluster1"), true);
+    assert.equal(await loadsGrpc("status", "--context", "cluster1", "--probe"), true);
+    for (const command of ["status", "connect", "extract"]) {
+      assert.equal(await loadsGrpc(command, "--context", "cluster1"), false, command);
+    }
   });
 
   test("requires what it loads later, for Node reads a whole file for its exports before it imports it", async () => {
