@@ -6,7 +6,6 @@ import { describeNetworkError } from "../../util/network-error.ts";
 import { type Context, KubeconfigError, parseUrl } from "../kubeconfig/kubeconfig.ts";
 import { ConnectionError } from "./connection-error.ts";
 import { systemRoots } from "./roots.ts";
-import { socksTunnel } from "./socks.ts";
 
 /**
  * The proxy for a server: `proxy-url` of the kubeconfig, else `HTTPS_PROXY` or `HTTP_PROXY` unless `NO_PROXY` names the
@@ -96,7 +95,10 @@ export interface TunnelOptions {
  * @throws ConnectionError where the proxy cannot be reached, or refuses.
  */
 export async function tunnel(proxy: URL, host: string, port: number, options: TunnelOptions): Promise<Socket> {
-  if (proxy.protocol.startsWith("socks")) return socksTunnel(proxy, host, port, options.signal);
+  if (proxy.protocol.startsWith("socks")) {
+    const { socksTunnel } = await import("./socks.ts");
+    return socksTunnel(proxy, host, port, options.signal);
+  }
   const target = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const { tls: { ca, insecure = false } = {}, env, signal } = options;
   const connecting = (proxy.protocol === "https:" ? secureRequest : request)({
