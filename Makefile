@@ -126,9 +126,10 @@ golden: build ## write the golden files of messages, helps and outputs again
 lines: install ## count lines of code, without blanks and comments
 	@node test/support/count-lines.mjs
 
-check: install ## check types, format and lint
+check: install ## check types, format, lint, and unused exports
 	@npx tsc --noEmit
 	@npx biome check
+	@npx knip
 
 format: install
 	@npx biome check --write

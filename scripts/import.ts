@@ -61,6 +61,7 @@ async function runImport(args: ImportArguments, program: string): Promise<number
       plan: { ...run.options.plan, prune: args.prune, migrate: args.migrate },
       endpoints,
       findings: [...files.findings, ...read.findings],
+      peers: files.peers,
     },
   );
   const confirmed = await run.review(prepared);

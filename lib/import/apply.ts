@@ -23,7 +23,7 @@ import { keyOf, type Preview, preview, type Stored } from "./preview.ts";
 import { rereadTarget } from "./read-target.ts";
 
 /** How many targets are written at a time, unless something else is said. */
-export const MOST_WRITTEN = 8;
+const MOST_WRITTEN = 8;
 /** How long the conflicts over one object are answered by reading and planning again, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
 /** How old a plan may get before its target is read again, in milliseconds: somebody may have thought about it. */

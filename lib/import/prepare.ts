@@ -1,7 +1,7 @@
 /** The first step of an import: everything is planned, and nothing written. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { KubernetesApi } from "../kube/api.ts";
-import { PeerChecker } from "../peer/checks/check-peer.ts";
+import { checkPeer, PeerChecker } from "../peer/checks/check-peer.ts";
 import { dedupeFindings, type Finding, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/peer.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
@@ -31,6 +31,8 @@ export interface ImportOptions {
   resolve(name: string): Promise<string[]>;
   /** What was found before: in files, of clusters that could not be read. An error among them stops the import. */
   findings?: readonly Finding[];
+  /** Peers that are judged by themselves if there is no target to plan for: none could be read. */
+  peers?: readonly SourcedPeer[];
   /** Ask each cluster whether the user may write what is planned. */
   checkRights?: boolean;
   /** Plan the restart of agents too, if they need it and the plan's options do not allow it. */
@@ -89,6 +91,7 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
       ...(options.findings ?? []),
       ...resolved.flatMap(({ pinned }) => pinned),
       ...planned.flatMap((one) => one.plan.findings),
+      ...(planned.length === 0 ? (options.peers ?? []).flatMap((peer) => checkPeer(peer, options.plan.now)) : []),
     ];
     return { targets: planned, findings: dedupeFindings(findings), preparedAt: Date.now() };
   };

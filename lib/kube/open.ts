@@ -2,13 +2,7 @@
 import { shellQuote } from "../util/shell.ts";
 import { KubernetesApi } from "./api.ts";
 import { obtainCredentials } from "./auth/credentials.ts";
-import {
-  type Context,
-  type Impersonation,
-  type Kubeconfig,
-  loadKubeconfig,
-  selectContext,
-} from "./kubeconfig/kubeconfig.ts";
+import { type Context, type Impersonation, loadKubeconfig, selectContext } from "./kubeconfig/kubeconfig.ts";
 import { connect, type TransportOptions } from "./transport/transport.ts";
 
 export interface OpenOptions extends TransportOptions {
@@ -25,14 +19,6 @@ export interface OpenOptions extends TransportOptions {
 export async function openCluster(options: OpenOptions = {}): Promise<{ api: KubernetesApi; context: Context }> {
   const env = options.env ?? process.env;
   const kubeconfig = await loadKubeconfig({ env, path: options.kubeconfig });
-  return openContext(kubeconfig, options);
-}
-
-/** As {@link openCluster}, with a kubeconfig that is loaded already. */
-export async function openContext(
-  kubeconfig: Kubeconfig,
-  options: OpenOptions = {},
-): Promise<{ api: KubernetesApi; context: Context }> {
   const context = await selectContext(kubeconfig, options.context, options.impersonate);
   return { api: connectTo(context, options), context };
 }

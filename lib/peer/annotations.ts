@@ -10,7 +10,7 @@
  */
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
-export const PREFIX = "clustermesh-secrets/";
+const PREFIX = "clustermesh-secrets/";
 export const SCHEMA = `${PREFIX}schema`;
 export const SCHEMA_VERSION = 1;
 export const PEERS = `${PREFIX}peers`;

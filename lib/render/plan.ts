@@ -20,7 +20,7 @@ export interface ShowOptions {
 }
 
 /** `deployment/clustermesh-apiserver`, as kubectl names it. */
-export function workloadName({ kind, name }: Pick<Workload, "kind" | "name">): string {
+function workloadName({ kind, name }: Pick<Workload, "kind" | "name">): string {
   return `${kind.toLowerCase()}/${name}`;
 }
 

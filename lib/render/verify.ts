@@ -43,7 +43,7 @@ export function showProbe(probe: PeerProbe, style: Style, apart: ReadonlySet<Fin
 }
 
 /** Whether a peer connects, as one looks for it first. */
-export function verdict({ addresses, findings, skipped }: PeerProbe, style: Style): string {
+function verdict({ addresses, findings, skipped }: PeerProbe, style: Style): string {
   if (skipped !== undefined) return style.dim("skipped: only reachable from a node");
   if (findings.some(({ severity }) => severity === "error")) {
     const works = addresses.some(({ failed }) => failed === undefined);

@@ -6,8 +6,6 @@ import { parseArguments } from "./parse.ts";
 import { endWith, guardStreams, toStdout } from "./streams.ts";
 import { log, style, traced, version } from "./terminal.ts";
 
-export type { Arguments, Command } from "./option.ts";
-
 const commonOptions = {
   help: { alias: "h", type: "boolean", describe: "show this" },
   version: { type: "boolean", describe: "show the version" },

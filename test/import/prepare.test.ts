@@ -54,3 +54,8 @@ test("--endpoint disproves what a file says of its endpoint, and of a target's o
   assert.deepEqual(await findingsOf([one, other], peers), expected);
   assert.deepEqual(await findingsOf([one, other], peers, { endpoints }), []);
 });
+
+test("if no target can be read, a flawed peer stops the import all the same", async () => {
+  const peers = [peerOf("c2", 2, flawed("c2"))];
+  assert.deepEqual(await findingsOf([], [], { peers }), [["key-mismatch", "c2-secret.json", "c2"]]);
+});

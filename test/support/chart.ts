@@ -54,7 +54,7 @@ export async function chartCluster(
  * @returns the objects, in helm's order.
  * @throws with helm's own words if it fails.
  */
-export async function renderChart(
+async function renderChart(
   version: ChartVersion,
   chartValues: object,
   kubeVersion: string,

@@ -26,7 +26,7 @@ export interface MountedFiles {
  * Lays files out as kubelet mounts them: behind links into a folder that is exchanged as a whole. In the configs the
  * pods' path is replaced by `folder`.
  */
-export function layOut(folder: string, { data, beside = {} }: MountedFiles): void {
+function layOut(folder: string, { data, beside = {} }: MountedFiles): void {
   const version = `..${process.hrtime.bigint()}`;
   mkdirSync(join(folder, version), { recursive: true, mode: 0o700 });
   const files: Record<string, Buffer> = {};
@@ -262,7 +262,7 @@ const CRDS = [
 ];
 
 /** Creates the custom resources that Cilium's synchronization watches, open to any content. */
-export async function createCiliumCrds(api: ApiServer): Promise<void> {
+async function createCiliumCrds(api: ApiServer): Promise<void> {
   await Promise.all(
     CRDS.map(async ({ kind, version, scope }) => {
       const singular = kind.toLowerCase();

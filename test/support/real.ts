@@ -6,4 +6,4 @@ export * from "./real-apiservers.ts";
 export * from "./real-assets.ts";
 export * from "./real-cilium.ts";
 export * from "./real-etcd.ts";
-export { freeAddress, freePort, type Hosts, waitFor } from "./real-process.ts";
+export { freeAddress, freePort, waitFor } from "./real-process.ts";
