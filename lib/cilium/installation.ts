@@ -23,6 +23,7 @@ import type { RenewalMethod } from "../peer/renewal.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { signedBy } from "../x509/chain.ts";
 import {
+  type CertificateSources,
   certificateIn,
   certificateSources,
   contentIn,
@@ -208,32 +209,46 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     awaitsFirstImport: false,
     warnings: located.isGuess ? [assumed] : [],
   };
-  if (forExtract) {
-    const pods = named.pods && unwrapUnlessForbidden(named.pods);
-    const hasUsers = isForbidden(named.users) ? undefined : users !== undefined;
-    installation.waiting = pods && waitingFor(pods, hasUsers);
-    installation.awaitsFirstImport = pods !== undefined && awaitsFirstImport(pods, hasUsers);
-    const { held, names, hiddenBy, warnings } = serverCertificate(
-      server ?? { value: undefined },
-      sources,
-      facts,
-      options.serverNames ?? [],
-    );
-    installation.warnings.push(...warnings);
-    const pem = held?.pem;
-    installation.serverCertificate = held;
-    installation.serverNames = names;
-    installation.namesHiddenBy = hiddenBy;
-    installation.ca = await serverCa(pem, installation, sources, remoteValue, (name) =>
-      api.get(secrets, namespace, name),
-    );
-    if (pem !== undefined && installation.ca !== undefined && !signedBy(pem, installation.ca)) {
-      installation.warnings.push(
-        "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it",
-      );
-    }
-  }
-  return installation;
+  if (!forExtract) return installation;
+  const pods = named.pods && unwrapUnlessForbidden(named.pods);
+  const hasUsers = isForbidden(named.users) ? undefined : users !== undefined;
+  const { warnings, ...serving } = await readServing(api, installation, sources, server, remoteValue, options);
+  return {
+    ...installation,
+    ...serving,
+    waiting: pods && waitingFor(pods, hasUsers),
+    awaitsFirstImport: pods !== undefined && awaitsFirstImport(pods, hasUsers),
+    warnings: [...installation.warnings, ...warnings],
+  };
+}
+
+/** By which names others know the server, and by which CA they verify it. */
+async function readServing(
+  api: KubernetesApi,
+  installation: Installation,
+  sources: CertificateSources,
+  server: Attempt<HeldCertificate | undefined> | undefined,
+  remote: V1Secret | undefined,
+  { serverNames = [] }: InstallationOptions,
+): Promise<Pick<Installation, "serverCertificate" | "serverNames" | "namesHiddenBy" | "ca" | "warnings">> {
+  const { facts, namespace } = installation;
+  const { held, names, hiddenBy, warnings } = serverCertificate(
+    server ?? { value: undefined },
+    sources,
+    facts,
+    serverNames,
+  );
+  const ca = await serverCa(held?.pem, installation, sources, remote, (name) => api.get(secrets, namespace, name));
+  const isTrusted = held === undefined || ca === undefined || signedBy(held.pem, ca);
+  const untrusted =
+    "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it";
+  return {
+    serverCertificate: held,
+    serverNames: names,
+    namesHiddenBy: hiddenBy,
+    ca,
+    warnings: [...warnings, ...(isTrusted ? [] : [untrusted])],
+  };
 }
 
 /** All objects of a namespace that have a name, each under way. */

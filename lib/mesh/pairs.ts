@@ -9,7 +9,7 @@ import { checkPeer, PeerChecker } from "../peer/checks/check-peer.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
 import { unknownId } from "../peer/checks/mesh.ts";
 import { hasTrait } from "../peer/finding-codes.ts";
-import { dedupeFindings, type Finding, finding, type RemedyTemplate, redact } from "../peer/findings.ts";
+import { dedupeFindings, type Finding, finding, type Place, type RemedyTemplate, redact } from "../peer/findings.ts";
 import { KVSTOREMESH_SECRET, type Peer, type SourcedPeer } from "../peer/peer.ts";
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
@@ -175,41 +175,49 @@ function judgeOf(
     }
     // Of clusters that a context leads to it is reported once, and not by each importer.
     if (stands && !other?.peer) findings.push(...checkLoopbackAddresses(stands.peer, place));
-    if (!other) {
-      findings.push(
-        finding("peer-uncovered", place, `no context leads to ${name}, so it is not compared`, "name its context too"),
-      );
-      if (recordedFacts(standing.records.get(name)).id === undefined) findings.push(unknownId(name, place, true));
-    } else if (!other.peer || !stands) {
-      // That it cannot be extracted is said of the cluster.
-    } else {
-      const before = secretHolding(standing, name)?.entries.get(name)?.peer;
-      const outcome = planned.outcomes.get(name);
-      if (before && isEndpointGiven(standing, name))
-        findings.push(...givenAddressesGone(before, other, importer, place));
-      else if (before && isNew(outcome)) findings.push(...endpointStale(before, other, importer, place));
-      if (before && isNew(outcome)) findings.push(...certificatesStale(before, other, importer, place));
-      const asked = clientOf(importer, other.peer);
-      if (asked !== undefined && lacked(other).has(asked)) {
-        findings.push(
-          finding(
-            "user-missing",
-            place,
-            `${name} does not let in user ${asked}, as which ${target.facts.name} comes`,
-            reimportRemedy(source, other.source),
-          ),
-        );
+    if (!other) findings.push(...uncovered(name, standing, place));
+    else if (stands && other.peer) {
+      findings.push(...staleFindings(importer, standing, other, planned.outcomes.get(name), place));
+      // What cannot be extracted is reported of its cluster.
+      const user = clientOf(importer, other.peer);
+      if (user !== undefined && lacked(other).has(user)) {
+        const message = `${name} does not let in user ${user}, as which ${target.facts.name} comes`;
+        findings.push(finding("user-missing", place, message, reimportRemedy(source, other.source)));
       }
     }
     const anew = migrated.outcomes.get(name);
     const moves = anew === "moved" || (anew === "held" && secretHolding(standing, name) !== standing.remote);
     // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
-    if (!moves) {
-      findings.push(...aliasFindings(planned, migrated, stands?.peer, other, place));
-    }
+    if (!moves) findings.push(...aliasFindings(planned, migrated, stands?.peer, other, place));
     if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
     return dedupeFindings(findings);
   };
+}
+
+/** That a peer's cluster is not known, so that it is not compared. */
+function uncovered(name: string, existing: ExistingConfig, place: Place): Finding[] {
+  const message = `no context leads to ${name}, so it is not compared`;
+  const isUnknown = recordedFacts(existing.records.get(name)).id === undefined;
+  return [
+    finding("peer-uncovered", place, message, "name its context too"),
+    ...(isUnknown ? [unknownId(name, place, true)] : []),
+  ];
+}
+
+/** In what way a peer's config is not what its cluster shows now. */
+function staleFindings(
+  importer: ExtractedMember,
+  existing: ExistingConfig,
+  other: ExtractedMember,
+  outcome: Outcome | undefined,
+  place: Place,
+): Finding[] {
+  const name = place.key ?? "";
+  const before = secretHolding(existing, name)?.entries.get(name)?.peer;
+  if (!before) return [];
+  const certificates = isNew(outcome) ? certificatesStale(before, other, importer, place) : [];
+  if (isEndpointGiven(existing, name)) return [...givenAddressesGone(before, other, importer, place), ...certificates];
+  return isNew(outcome) ? [...endpointStale(before, other, importer, place), ...certificates] : [];
 }
 
 const isNew = (outcome: Outcome | undefined) => outcome !== undefined && outcome !== "unchanged" && outcome !== "held";

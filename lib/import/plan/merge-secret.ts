@@ -40,34 +40,27 @@ export interface MergeOptions {
 }
 
 /**
- * Merges entries into the files of a Secret. An entry that already says the same keeps its bytes, whatever its layout:
- * Cilium compares bytes, and a changed one makes every agent reconnect. Files that an entry which was replaced or
- * dropped had named, and that no config names any more, go. Everything else stays.
+ * Merges entries into the files of a Secret. An entry that is up to date keeps its bytes, whatever its layout: Cilium
+ * compares bytes, and a changed one makes every agent reconnect. Files that an entry which was replaced or removed had named,
+ * and that no config names any more, are removed. Everything else stays.
  */
 export function mergeEntries(
-  standing: SecretFiles,
+  existing: SecretFiles,
   wanted: readonly SecretEntry[],
   { drop = new Set(), leaving: later = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
 ): Merged {
   if (wanted.length === 0 && drop.size === 0) {
-    return { changes: new Map(), outcomes: new Map(), files: new Map(standing) };
+    return { changes: new Map(), outcomes: new Map(), files: new Map(existing) };
   }
-  const before = new Map(readEntries(standing, {}, "", cache).map((entry) => [entry.name, entry]));
-  const files = new Map(standing);
+  const before = new Map(readEntries(existing, {}, "", cache).map((entry) => [entry.name, entry]));
+  const leaving = new Set([...drop, ...later, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
+  const files = new Map(existing);
   const outcomes = new Map<string, Outcome>();
   const replaced = new Set<string>();
-  /** The configs that name a key, whether it stands there or not. */
-  const users = new Map<string, string[]>();
-  for (const entry of before.values()) {
-    for (const key of pathsOf(entry)) {
-      const names = users.get(key);
-      if (names) names.push(entry.name);
-      else users.set(key, [entry.name]);
-    }
-  }
   const claimed = new Set<string>();
-  /** The configs that leave the keys that they name. */
-  const leaving = new Set([...drop, ...later, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
+  const mayWrite = writableKeys(before, files, drop, leaving);
+  const hasContent = (key: string, content: string) => files.get(key)?.equals(cache.parse(bytesOf, content)) === true;
+
   for (const name of drop) {
     const old = before.get(name);
     if (!old) continue;
@@ -75,45 +68,61 @@ export function mergeEntries(
     outcomes.set(name, "dropped");
     for (const key of keysOf(old)) replaced.add(key);
   }
-
   for (const entry of wanted) {
-    const old = before.get(entry.name);
-    // Only what no other config names may be written, or what all that name it leave.
-    const mayWrite = (key: string) =>
-      (users.has(key) || !files.has(key)) &&
-      (users.get(key) ?? []).every((name) => name === entry.name || leaving.has(name)) &&
-      (!before.has(key) || drop.has(key)) &&
-      !claimed.has(key);
-    const stays = old && (!rewrite || sameNames(old, entry)) && isUpToDate(old, entry, standing, cache);
-    const hasContent = (key: string, content: string) => files.get(key)?.equals(cache.parse(bytesOf, content)) === true;
+    const { name } = entry;
+    const old = before.get(name);
+    const isFree = (key: string) => mayWrite(name, key) && !claimed.has(key);
+    const stays = old && (!rewrite || sameNames(old, entry)) && isUpToDate(old, entry, existing, cache);
     const inPlace = stays ? inPlaceWrites(old, entry) : undefined;
-    const writes = inPlace?.every(([key, content]) => mayWrite(key) || hasContent(key, content))
-      ? inPlace
-      : rewriteEntry(entry, mayWrite, hasContent);
-    let changed = false;
-    for (const [key, content] of writes) {
-      claimed.add(key);
-      if (hasContent(key, content)) continue;
-      files.set(key, cache.parse(bytesOf, content));
-      changed = true;
-    }
-    outcomes.set(entry.name, !standing.has(entry.name) ? "added" : changed ? "changed" : "unchanged");
-    if (old && changed) for (const key of keysOf(old)) replaced.add(key);
+    const canStay = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content));
+    const writes = inPlace && canStay ? inPlace : rewriteEntry(entry, isFree, hasContent);
+    const changing = writes.filter(([key, content]) => !hasContent(key, content));
+    for (const [key] of writes) claimed.add(key);
+    for (const [key, content] of changing) files.set(key, cache.parse(bytesOf, content));
+    outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
+    if (old && changing.length > 0) for (const key of keysOf(old)) replaced.add(key);
   }
+  removeUnnamed(files, replaced, cache);
+  return { changes: changesOf(existing, files), outcomes, files };
+}
 
-  if (replaced.size > 0) {
-    const after = readEntries(files, {}, "", cache);
-    const named = new Set(after.flatMap((entry) => [entry.name, ...keysOf(entry), ...pathsOf(entry)]));
-    for (const key of replaced) if (!named.has(key)) files.delete(key);
+/** Whether an entry may write a key: what no other config names, or what all that name it leave. */
+function writableKeys(
+  before: ReadonlyMap<string, Entry>,
+  files: ReadonlyMap<string, Buffer>,
+  drop: ReadonlySet<string>,
+  leaving: ReadonlySet<string>,
+): (name: string, key: string) => boolean {
+  /** The configs that name a key, whether there is a file of it or not. */
+  const users = new Map<string, string[]>();
+  for (const entry of before.values()) {
+    for (const key of pathsOf(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
   }
+  return (name, key) => {
+    const naming = users.get(key);
+    if (!naming && files.has(key)) return false;
+    return (naming ?? []).every((one) => one === name || leaving.has(one)) && (!before.has(key) || drop.has(key));
+  };
+}
 
-  const changes = new Map<string, Buffer | null>();
-  for (const key of [...new Set([...standing.keys(), ...files.keys()])].sort()) {
-    const content = files.get(key);
-    if (content === undefined) changes.set(key, null);
-    else if (!standing.get(key)?.equals(content)) changes.set(key, content);
-  }
-  return { changes, outcomes, files };
+/** Removes those of some files that no config names. */
+function removeUnnamed(files: Map<string, Buffer>, keys: ReadonlySet<string>, cache: ParseCache): void {
+  if (keys.size === 0) return;
+  const entries = readEntries(files, {}, "", cache);
+  const named = new Set(entries.flatMap((entry) => [entry.name, ...keysOf(entry), ...pathsOf(entry)]));
+  for (const key of keys) if (!named.has(key)) files.delete(key);
+}
+
+/** The keys that differ, sorted: their new content, or null where they are removed. */
+function changesOf(before: SecretFiles, after: ReadonlyMap<string, Buffer>): Map<string, Buffer | null> {
+  const keys = [...new Set([...before.keys(), ...after.keys()])].sort();
+  return new Map(
+    keys.flatMap((key): [string, Buffer | null][] => {
+      const content = after.get(key);
+      if (content === undefined) return [[key, null]];
+      return before.get(key)?.equals(content) ? [] : [[key, content]];
+    }),
+  );
 }
 
 /** The keys that a config names in its own Secret, also those that are not there. */
