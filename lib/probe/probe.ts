@@ -99,25 +99,25 @@ async function probePeer(
     expiresWithin,
     ...(remedyFor && { remedyFor: (certificate) => remedyFor(given, certificate) }),
   };
-  const said = checkPeer({ peer, source, remedyFor: expiry.remedyFor }, now, { expiresWithin, cache }).filter(
+  const fileFindings = checkPeer({ peer, source, remedyFor: expiry.remedyFor }, now, { expiresWithin, cache }).filter(
     (one) => !hasTrait(one, "undecided"),
   );
-  const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: said };
+  const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: fileFindings };
   const { ca, client } = peer;
   if (client === "importer" || ca === "importer") {
     const lacks = client === "importer" ? "without a client certificate, for its importer has one" : "without a CA";
     const remedy = "say whose: --cert, --key and --ca, or --context of an importer";
-    return { ...result, findings: [...said, finding("peer-without-key", place, `it comes ${lacks}`, remedy)] };
+    return { ...result, findings: [...fileFindings, finding("peer-without-key", place, `it comes ${lacks}`, remedy)] };
   }
-  if (said.some((one) => hasTrait(one, "unprobeable"))) return result;
-  const credentials = { ...client, ca: ca === "system" ? undefined : ca.pem };
+  if (fileFindings.some((one) => hasTrait(one, "unprobeable"))) return result;
+  const tlsMaterial = { ...client, ca: ca === "system" ? undefined : ca.pem };
   const answers: Answer[] = [];
   await Promise.all(
     peer.endpoints.map(async (endpoint) => {
-      const attempts = await addressesOf(endpoint, peer, options);
-      if (attempts instanceof StepFailure) result.findings.push(asFinding(attempts, place));
+      const addresses = await addressesOf(endpoint, peer, options);
+      if (addresses instanceof StepFailure) result.findings.push(asFinding(addresses, place));
       else {
-        const work = attempts.map((one) => enter(() => probeAddress(one, peer, credentials, options)));
+        const work = addresses.map((one) => enter(() => probeAddress(one, peer, tlsMaterial, options)));
         answers.push(...(await Promise.all(work)));
       }
     }),
@@ -196,23 +196,23 @@ interface Answer {
 }
 
 async function probeAddress(
-  attempt: ProbedAddress,
+  probed: ProbedAddress,
   peer: Peer,
-  credentials: TlsMaterial,
+  tlsMaterial: TlsMaterial,
   { stepTimeout, now, cache }: ProbeOptions,
 ): Promise<Answer> {
   const steps = new Steps(stepTimeout);
-  const address: AddressProbe = { ...attempt, steps: steps.results, user: certificateUser(credentials.cert, cache) };
+  const address: AddressProbe = { ...probed, steps: steps.results, user: certificateUser(tlsMaterial.cert, cache) };
   const failures: StepFailure[] = [];
   let client: EtcdClient | undefined;
   let certificate: X509Certificate | undefined;
   try {
-    const shown = (one: X509Certificate) => {
+    const onCertificate = (one: X509Certificate) => {
       certificate = one;
       address.server = describeServer(one, now);
     };
-    await dialAddress(attempt, credentials, steps, shown, now);
-    const etcd = etcdClient(attempt, credentials, stepTimeout);
+    await dialAddress(probed, tlsMaterial, steps, onCertificate, now);
+    const etcd = etcdClient(probed, tlsMaterial, stepTimeout);
     client = etcd;
     address.roles = await steps.run("user", "etcd-unavailable", () => rolesOf(etcd, address.user ?? ""));
     address.heartbeatAge = await steps.run("heartbeat", "etcd-unavailable", () => heartbeat(etcd, now));
