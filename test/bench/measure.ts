@@ -60,7 +60,16 @@ export function summary(times: readonly number[]): Summary {
   return { median: at(sorted.length >> 1), min: at(0), max: at(sorted.length - 1) };
 }
 
-/** The median of ours over theirs, round by round: what slows the whole machine down for a while slows both. */
-export function ratio(ours: readonly number[], theirs: readonly number[]): number {
-  return Number(summary(ours.map((time, i) => time / (theirs[i] ?? 1))).median.toFixed(2));
+/**
+ * Ours over theirs, round by round: what slows the whole machine down for a while slows both.
+ *
+ * @returns the median of the rounds, and their quartiles.
+ */
+export function ratio(
+  ours: readonly number[],
+  theirs: readonly number[],
+): { median: number; lower: number; upper: number } {
+  const ratios = ours.map((time, i) => time / (theirs[i] ?? 1)).sort((a, b) => a - b);
+  const at = (share: number) => Number((ratios[Math.floor((ratios.length - 1) * share)] ?? 0).toFixed(2));
+  return { median: at(0.5), lower: at(0.25), upper: at(0.75) };
 }
