@@ -35,7 +35,7 @@ function isAllowed(user: User, asked: Partial<Record<keyof Rule, string | undefi
   return (user.allow === undefined || user.allow.some(covers)) && !user.forbid?.some(touches);
 }
 
-/** @throws ApiError 403 */
+/** @throws StatusError 403 */
 export function checkAccess(user: User, verb: string, target: ApiTarget): void {
   const { resource, ...where } = target;
   if (!isAllowed(user, { verb, resource: resource.plural, ...where })) throw forbidden(user.name, verb, target);
@@ -47,7 +47,7 @@ export const ANONYMOUS = "system:anonymous";
 /**
  * Who a request is from: by client certificate or token, and then as whom it impersonates.
  *
- * @throws ApiError 401 for a token that is nobody's, 403 where impersonating is not allowed
+ * @throws StatusError 401 for a token that is nobody's, 403 where impersonating is not allowed
  */
 export function authenticate(users: readonly User[], request: Http2ServerRequest): User {
   const named = (name: string) => users.find((user) => user.name === name) ?? { name, allow: [] };
@@ -79,7 +79,7 @@ export const REVIEWS = "selfsubjectaccessreviews";
  * those may do who may do everything.
  *
  * @returns the review with its status.
- * @throws ApiError 400 for a body of another kind, 422 where it asks about no one thing.
+ * @throws StatusError 400 for a body of another kind, 422 where it asks about no one thing.
  */
 export function reviewAccess(user: User, body: unknown): unknown {
   const review = (body ?? {}) as { kind?: string; spec?: ReviewSpec };

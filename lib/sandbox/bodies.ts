@@ -20,7 +20,7 @@ const FOREIGN_BODIES = ["application/yaml"];
  * The body of a request; undefined where there is none.
  *
  * @returns its content, and its type: JSON where none is named
- * @throws ApiError 400, 413, 415, 501 for a form that a real server reads and this one doesn't
+ * @throws StatusError 400, 413, 415, 501 for a form that a real server reads and this one doesn't
  */
 export async function readBody(request: Http2ServerRequest): Promise<{ body: unknown; type: string }> {
   const bytes = await readBytes(request);
@@ -63,7 +63,7 @@ function parseBody(bytes: Buffer, type: string): unknown {
   }
 }
 
-/** @throws ApiError 406 for an answer in another form than JSON */
+/** @throws StatusError 406 for an answer in another form than JSON */
 export function checkAccept(accept: string | undefined): void {
   if (accept === undefined || /(^|,)\s*(\*\/\*|application\/\*|application\/json)\s*(;(?![^,]*as=)|,|$)/.test(accept))
     return;

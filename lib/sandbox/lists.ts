@@ -7,7 +7,7 @@ import type { Store } from "./store.ts";
 /**
  * Answers a list, page by page where the query has a `limit`.
  *
- * @throws ApiError 400
+ * @throws StatusError 400
  */
 export function list(store: Store, { resource, namespace }: ApiTarget, query: URLSearchParams, field: FieldSelector) {
   const label = labelSelector(query.get("labelSelector") ?? "");

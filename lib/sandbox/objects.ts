@@ -22,7 +22,7 @@ export interface ObjectRequest {
  * Does what a request asks for.
  *
  * @param verb of Kubernetes, as `get`
- * @throws ApiError
+ * @throws StatusError
  */
 export function handleObject(
   store: Store,

@@ -9,7 +9,7 @@ type OptionsKind = `${"Create" | "Update" | "Patch" | "Delete"}Options`;
 /**
  * Whether `dryRun=All` is asked for, in the query or, for a delete that has a body, in that alone.
  *
- * @throws ApiError 422 for another value
+ * @throws StatusError 422 for another value
  */
 export function isDryRun(kind: OptionsKind, query: URLSearchParams, body?: unknown): boolean {
   const asked = body ? ((body as { dryRun?: string[] }).dryRun ?? []) : query.getAll("dryRun");
@@ -21,7 +21,7 @@ export function isDryRun(kind: OptionsKind, query: URLSearchParams, body?: unkno
  * What is done with fields that the kind does not have, by the query's `fieldValidation`: refused (Strict), warned of (Warn,
  * the default) or ignored.
  *
- * @throws ApiError 422 for another value, 501 for Strict of a kind whose fields are not known here.
+ * @throws StatusError 422 for another value, 501 for Strict of a kind whose fields are not known here.
  */
 export function fieldCheck(kind: OptionsKind, resource: ServedResource, query: URLSearchParams) {
   const values = ["", "Ignore", "Strict", "Warn"];

@@ -19,7 +19,7 @@ export function mergePatch(target: Json, patch: Json): Json {
 /**
  * Kubernetes' strategic merge patch, as far as it is the same as a merge patch: maps are merged, null deletes.
  *
- * @throws ApiError 501 for lists, which are merged by keys that follow from the kind, and for directives (`$patch`)
+ * @throws StatusError 501 for lists, which are merged by keys that follow from the kind, and for directives (`$patch`)
  */
 export function strategicMergePatch(target: Json, patch: Json): Json {
   refuseStrategies(patch);

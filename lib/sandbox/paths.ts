@@ -32,7 +32,7 @@ const VERBS: Record<string, { all?: string; one?: string }> = {
   PATCH: { one: "patch" },
 };
 
-/** @throws ApiError 405 */
+/** @throws StatusError 405 */
 export function verbOf(method: string, name: string | undefined, query: URLSearchParams): string {
   if (method === "GET" && /^(1|true)$/.test(query.get("watch") ?? "")) return "watch";
   const verb = VERBS[method]?.[name === undefined ? "all" : "one"];

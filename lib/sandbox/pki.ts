@@ -1,4 +1,7 @@
-/** Certificates for embedded clusters and for tests: X.509 by the schemas of RFC 5280, keys and signatures by node:crypto. */
+/**
+ * Certificates for embedded clusters and for tests. node-forge writes the ASN.1 and node:crypto makes keys and
+ * signatures, since forge's own certificates know no elliptic curves.
+ */
 import {
   createHash,
   createPrivateKey,
@@ -7,11 +10,12 @@ import {
   type KeyObject,
   randomBytes,
   sign,
-  X509Certificate,
 } from "node:crypto";
-import { AsnConvert, OctetString } from "@peculiar/asn1-schema";
-import * as x509 from "@peculiar/asn1-x509";
-import { isAddress } from "../util/address.ts";
+import { isIPv4, isIPv6 } from "node:net";
+import forge from "node-forge";
+
+const { asn1 } = forge;
+type Asn1 = forge.asn1.Asn1;
 
 /** A certificate authority: its own certificate, the chain up to the root, and its key. */
 export interface Issuer {
@@ -64,30 +68,21 @@ export interface LeafOptions extends Common {
 }
 
 const HOUR = 3_600_000;
-const FLAGS = x509.KeyUsageFlags;
-const PURPOSES = { server: x509.id_kp_serverAuth, client: x509.id_kp_clientAuth, any: x509.anyExtendedKeyUsage };
-const COMMON_NAME = "2.5.4.3";
-/** sha256WithRSAEncryption, whose parameters are NULL, and ecdsa-with-SHA256, which has none (RFC 4055, RFC 5758). */
-const SIGNATURES = {
-  rsa: new x509.AlgorithmIdentifier({ algorithm: "1.2.840.113549.1.1.11", parameters: null }),
-  ec: new x509.AlgorithmIdentifier({ algorithm: "1.2.840.10045.4.3.2" }),
-};
 
 /** Makes a root CA or, with an `issuer`, an intermediate one. */
 export function makeCa(options: CaOptions): Issuer {
   const { issuer, flaw, usage = "none", keyId } = options;
-  const { cert, key } = sealed(
-    issuer,
-    options,
-    flaw !== "v1" && {
-      isCa: flaw !== "no-ca",
-      keyUsage: flaw === "no-cert-sign" ? FLAGS.cRLSign : FLAGS.keyCertSign | FLAGS.cRLSign,
-      usage,
-      keyId,
-      names: [],
-    },
-  );
-  return { cert, key, chain: issuer ? cert + issuer.chain : "" };
+  const isCa = flaw === "no-ca" ? [] : [primitive(asn1.Type.BOOLEAN, "\xff")];
+  // keyCertSign and cRLSign, or the latter alone
+  const keyUsage = flaw === "no-cert-sign" ? "\x01\x02" : "\x01\x06";
+  const extensions = (publicKey: KeyObject) => [
+    extension("2.5.29.19", true, sequence(...isCa)),
+    extension("2.5.29.15", true, primitive(asn1.Type.BITSTRING, keyUsage)),
+    ...extendedUsage(usage),
+    extension("2.5.29.14", false, primitive(asn1.Type.OCTETSTRING, keyId ?? keyIdentifier(publicKey))),
+  ];
+  const { cert, key } = certificate(issuer, options, flaw === "v1" ? undefined : extensions);
+  return { cert, key, chain: options.issuer ? cert + options.issuer.chain : "" };
 }
 
 /**
@@ -97,76 +92,72 @@ export function makeCa(options: CaOptions): Issuer {
  * @throws TypeError where an entry of `ips` is no address
  */
 export function issue(issuer: Issuer, options: LeafOptions): { cert: string; key: string } {
-  const { dns = [], ips = [], usage, key: type } = options;
-  const { cert, key } = sealed(issuer, options, {
-    isCa: false,
-    keyUsage: type === "rsa" ? FLAGS.digitalSignature | FLAGS.keyEncipherment : FLAGS.digitalSignature,
-    usage,
-    names: [...dns.map((dNSName) => new x509.GeneralName({ dNSName })), ...ips.map(addressName)],
+  const { cert, key } = certificate(issuer, options, (publicKey) => {
+    const names = [
+      ...(options.dns ?? []).map((name) => contextual(2, name)),
+      ...(options.ips ?? []).map((ip) => contextual(7, addressBytes(ip))),
+    ];
+    // digitalSignature, and keyEncipherment for RSA
+    const usage = options.key === "rsa" ? "\x05\xa0" : "\x07\x80";
+    return [
+      extension("2.5.29.19", true, sequence()),
+      extension("2.5.29.15", true, primitive(asn1.Type.BITSTRING, usage)),
+      ...extendedUsage(options.usage),
+      extension("2.5.29.14", false, primitive(asn1.Type.OCTETSTRING, keyIdentifier(publicKey))),
+      ...(names.length > 0 ? [extension("2.5.29.17", false, sequence(...names))] : []),
+    ];
   });
   return { cert: cert + issuer.chain, key };
 }
 
-/** What the extensions say. */
-interface Profile {
-  isCa: boolean;
-  keyUsage: number;
-  usage: Usage;
-  keyId?: string | undefined;
-  names: x509.GeneralName[];
+const PURPOSES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2", any: "2.5.29.37.0" };
+
+function extendedUsage(usage: Usage): Asn1[] {
+  return usage === "none" ? [] : [extension("2.5.29.37", false, sequence(objectId(PURPOSES[usage])))];
 }
 
-/** Without an issuer the certificate signs itself, and without a profile it is one of X.509 v1. */
-function sealed(issuer: Issuer | undefined, options: Common, profile: Profile | false): { cert: string; key: string } {
-  const privateKey = options.privateKey ? createPrivateKey(options.privateKey) : newKey(options.key ?? "ec");
-  const signingKey = issuer ? createPrivateKey(issuer.key) : privateKey;
-  const signatureAlgorithm = SIGNATURES[signingKey.asymmetricKeyType as KeyType];
-  const subject = nameOf(options.cn);
-  const publicKey = publicKeyOf(privateKey);
-  const tbsCertificate = new x509.TBSCertificate({
-    version: profile ? x509.Version.v3 : x509.Version.v1,
-    serialNumber: serialNumber(),
-    signature: signatureAlgorithm,
-    issuer: issuer ? subjectOf(issuer) : subject,
-    validity: Object.assign(new x509.Validity(), {
-      notBefore: timeOf(options.notBefore ?? new Date(Date.now() - HOUR)),
-      notAfter: timeOf(options.notAfter ?? new Date(Date.now() + 1095 * 24 * HOUR)),
-    }),
+/** Without an issuer the certificate signs itself, and without extensions it is one of X.509 v1. */
+function certificate(
+  issuer: Issuer | undefined,
+  options: Common,
+  extensions: ((publicKey: KeyObject) => Asn1[]) | undefined,
+): { cert: string; key: string } {
+  const pair = options.privateKey ? pairOf(options.privateKey) : keyPair(options.key ?? "ec");
+  const signingKey = issuer ? createPrivateKey(issuer.key) : pair.privateKey;
+  const algorithm = signatureAlgorithm(signingKey);
+  const subject = name(options.cn);
+  const authority = contextual(0, keyIdentifier(createPublicKey(signingKey)));
+  const tbs = sequence(
+    ...(extensions ? [explicit(0, primitive(asn1.Type.INTEGER, "\x02"))] : []),
+    primitive(asn1.Type.INTEGER, serialNumber()),
+    algorithm,
+    issuer ? subjectOf(issuer) : subject,
+    sequence(
+      time(options.notBefore ?? new Date(Date.now() - HOUR)),
+      time(options.notAfter ?? new Date(Date.now() + 1095 * 24 * HOUR)),
+    ),
     subject,
-    subjectPublicKeyInfo: publicKey,
-    ...(profile && { extensions: extensionsOf(profile, publicKey, issuer ? publicKeyOf(signingKey) : publicKey) }),
-  });
-  const signature = sign("sha256", Buffer.from(AsnConvert.serialize(tbsCertificate)), signingKey);
-  const certificate = new x509.Certificate({ tbsCertificate, signatureAlgorithm, signatureValue: bytesOf(signature) });
-  const der = Buffer.from(AsnConvert.serialize(certificate));
-  return { cert: new X509Certificate(der).toString(), key: keyPem(privateKey, options.keyFormat ?? "pkcs8") };
+    parse(pair.publicKey.export({ type: "spki", format: "der" })),
+    ...(extensions
+      ? [explicit(3, sequence(...extensions(pair.publicKey), extension("2.5.29.35", false, sequence(authority))))]
+      : []),
+  );
+  const signature = sign("sha256", Buffer.from(asn1.toDer(tbs).getBytes(), "binary"), signingKey);
+  const der = asn1
+    .toDer(sequence(tbs, algorithm, primitive(asn1.Type.BITSTRING, `\0${signature.toString("binary")}`)))
+    .getBytes();
+  return { cert: pem(Buffer.from(der, "binary")), key: keyPem(pair.privateKey, options.keyFormat ?? "pkcs8") };
 }
 
-function extensionsOf(
-  { isCa, keyUsage, usage, keyId, names }: Profile,
-  publicKey: x509.SubjectPublicKeyInfo,
-  authority: x509.SubjectPublicKeyInfo,
-): x509.Extensions {
-  const subjectKey = keyId === undefined ? keyHash(publicKey) : Buffer.from(keyId);
-  const authorityKey = new x509.KeyIdentifier(keyHash(authority));
-  return new x509.Extensions([
-    extension(x509.id_ce_basicConstraints, new x509.BasicConstraints({ cA: isCa }), true),
-    extension(x509.id_ce_keyUsage, new x509.KeyUsage(keyUsage), true),
-    ...(usage === "none" ? [] : [extension(x509.id_ce_extKeyUsage, new x509.ExtendedKeyUsage([PURPOSES[usage]]))]),
-    extension(x509.id_ce_subjectKeyIdentifier, new x509.SubjectKeyIdentifier(subjectKey)),
-    ...(names.length > 0 ? [extension(x509.id_ce_subjectAltName, new x509.SubjectAlternativeName(names))] : []),
-    extension(x509.id_ce_authorityKeyIdentifier, new x509.AuthorityKeyIdentifier({ keyIdentifier: authorityKey })),
-  ]);
+function pairOf(pem: string): { publicKey: KeyObject; privateKey: KeyObject } {
+  const privateKey = createPrivateKey(pem);
+  return { publicKey: createPublicKey(privateKey), privateKey };
 }
 
-function extension(extnID: string, value: object, critical = false): x509.Extension {
-  return new x509.Extension({ extnID, critical, extnValue: new OctetString(AsnConvert.serialize(value)) });
-}
-
-function newKey(type: KeyType): KeyObject {
+function keyPair(type: KeyType): { publicKey: KeyObject; privateKey: KeyObject } {
   return type === "rsa"
-    ? generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey
-    : generateKeyPairSync("ec", { namedCurve: "prime256v1" }).privateKey;
+    ? generateKeyPairSync("rsa", { modulusLength: 2048 })
+    : generateKeyPairSync("ec", { namedCurve: "prime256v1" });
 }
 
 function keyPem(key: KeyObject, format: "pkcs8" | "traditional"): string {
@@ -174,47 +165,100 @@ function keyPem(key: KeyObject, format: "pkcs8" | "traditional"): string {
   return key.export({ type: key.asymmetricKeyType === "rsa" ? "pkcs1" : "sec1", format: "pem" }).toString();
 }
 
-function publicKeyOf(privateKey: KeyObject): x509.SubjectPublicKeyInfo {
-  const der = createPublicKey(privateKey).export({ type: "spki", format: "der" });
-  return AsnConvert.parse(der, x509.SubjectPublicKeyInfo);
+function pem(der: Buffer): string {
+  const lines = der.toString("base64").match(/.{1,64}/g) ?? [];
+  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+}
+
+function signatureAlgorithm(key: KeyObject): Asn1 {
+  return key.asymmetricKeyType === "rsa"
+    ? sequence(objectId("1.2.840.113549.1.1.11"), primitive(asn1.Type.NULL, ""))
+    : sequence(objectId("1.2.840.10045.4.3.2"));
 }
 
 /** SHA-1 of the public key's bits (RFC 5280, 4.2.1.2). */
-function keyHash({ subjectPublicKey }: x509.SubjectPublicKeyInfo): Buffer {
-  return createHash("sha1").update(Buffer.from(subjectPublicKey)).digest();
+function keyIdentifier(publicKey: KeyObject): string {
+  const [, bits] = parse(publicKey.export({ type: "spki", format: "der" })).value as [Asn1, Asn1];
+  const bytes = Buffer.from((bits.value as string).slice(1), "binary");
+  return createHash("sha1").update(bytes).digest("binary");
+}
+
+/** The subject of a CA, byte for byte: verifiers compare it with the issuer of what it signed. */
+function subjectOf(ca: Issuer): Asn1 {
+  const der = Buffer.from(ca.cert.replace(/-----[^-]+-----|\s/g, ""), "base64");
+  const [tbs] = parse(der).value as [Asn1];
+  const fields = tbs.value as Asn1[];
+  // X.509 v1 has no version in front, and no extensions.
+  return fields[fields.length === 6 ? 4 : 5] as Asn1;
+}
+
+function name(commonName: string): Asn1 {
+  if (commonName === "") return sequence();
+  const value = primitive(asn1.Type.UTF8, Buffer.from(commonName).toString("binary"));
+  return sequence(asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SET, true, [sequence(objectId("2.5.4.3"), value)]));
 }
 
 /** 16 random bytes, positive, and the first not zero, so that the encoding is the shortest. */
-function serialNumber(): ArrayBuffer {
+function serialNumber(): string {
   const bytes = randomBytes(16);
   bytes[0] = ((bytes[0] as number) & 0x3f) | 0x40;
-  return bytesOf(bytes);
+  return bytes.toString("binary");
 }
 
-/** The subject of a CA: verifiers compare it with the issuer of what it signed. */
-function subjectOf(ca: Issuer): x509.Name {
-  return AsnConvert.parse(new X509Certificate(ca.cert).raw, x509.Certificate).tbsCertificate.subject;
+/** UTCTime for the years 1950 to 2049, else GeneralizedTime (RFC 5280, 4.1.2.5). */
+function time(date: Date): Asn1 {
+  const digits = `${date
+    .toISOString()
+    .replace(/\.\d+|\D/g, "")
+    .slice(0, 14)}Z`;
+  const year = date.getUTCFullYear();
+  return year >= 1950 && year < 2050
+    ? primitive(asn1.Type.UTCTIME, digits.slice(2))
+    : primitive(asn1.Type.GENERALIZEDTIME, digits);
 }
 
-function nameOf(commonName: string): x509.Name {
-  if (commonName === "") return new x509.Name();
-  const value = new x509.AttributeValue({ utf8String: commonName });
-  const part = new x509.AttributeTypeAndValue({ type: COMMON_NAME, value });
-  return new x509.Name([new x509.RelativeDistinguishedName([part])]);
+function addressBytes(ip: string): string {
+  if (isIPv4(ip)) return String.fromCharCode(...ip.split(".").map(Number));
+  if (!isIPv6(ip) || ip.includes("%")) throw new TypeError(`not an IP address: ${ip}`);
+  // The URL parser writes every IPv6 address in hexadecimal groups.
+  const [head, tail] = new URL(`http://[${ip}]`).hostname.slice(1, -1).split("::") as [string, string?];
+  const groups = (text: string | undefined) => (text ? text.split(":") : []);
+  const zeros = Array<string>(8 - groups(head).length - groups(tail).length).fill("0");
+  const all = tail === undefined ? groups(head) : [...groups(head), ...zeros, ...groups(tail)];
+  return Buffer.from(all.map((group) => group.padStart(4, "0")).join(""), "hex").toString("binary");
 }
 
-/** UTCTime for the years 1950 to 2049, else GeneralizedTime (RFC 5280, 4.1.2.5). The schema knows the later ones. */
-function timeOf(date: Date): x509.Time {
-  return new x509.Time(date.getUTCFullYear() < 1950 ? { generalTime: date } : date);
+function extension(id: string, critical: boolean, value: Asn1): Asn1 {
+  const content = primitive(asn1.Type.OCTETSTRING, asn1.toDer(value).getBytes());
+  return critical
+    ? sequence(objectId(id), primitive(asn1.Type.BOOLEAN, "\xff"), content)
+    : sequence(objectId(id), content);
 }
 
-/** An address; IPv4 within IPv6 in hexadecimal groups, as the URL parser writes it. */
-function addressName(ip: string): x509.GeneralName {
-  if (!isAddress(ip)) throw new TypeError(`not an IP address: ${ip}`);
-  return new x509.GeneralName({ iPAddress: ip.includes(":") ? new URL(`http://[${ip}]`).hostname.slice(1, -1) : ip });
+function sequence(...values: Asn1[]): Asn1 {
+  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SEQUENCE, true, values);
 }
 
-/** The bytes of a buffer in memory of their own, as the schemas take them. */
-function bytesOf(buffer: Buffer): ArrayBuffer {
-  return new Uint8Array(buffer).buffer;
+function primitive(type: forge.asn1.Type, bytes: string): Asn1 {
+  return asn1.create(asn1.Class.UNIVERSAL, type, false, bytes);
+}
+
+/** A value within a tag of its own. */
+function explicit(tag: number, value: Asn1): Asn1 {
+  return asn1.create(asn1.Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, [value]);
+}
+
+/** A value with an implicit tag. */
+function contextual(tag: number, bytes: string): Asn1 {
+  return asn1.create(asn1.Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, false, bytes);
+}
+
+function objectId(id: string): Asn1 {
+  return primitive(asn1.Type.OID, asn1.oidToDer(id).getBytes());
+}
+
+/** Bit strings stay as they are, so that the result encodes to the same bytes. */
+function parse(der: Buffer): Asn1 {
+  const options = { strict: true, parseAllBytes: true, decodeBitStrings: false };
+  return asn1.fromDer(der.toString("binary"), options as unknown as boolean);
 }

@@ -91,7 +91,7 @@ const FREE_MAPS = ["data", "binaryData", "stringData", "labels", "annotations"];
  * Reads a body of type {@link PROTOBUF}.
  *
  * @returns the object as its JSON would be: bytes in base64, and without the fields that Go leaves out where they are empty.
- * @throws ApiError 400 for a body that cannot be decoded, 501 for a kind that is not read in this form
+ * @throws StatusError 400 for a body that cannot be decoded, 501 for a kind that is not read in this form
  */
 export function decodeProtobuf(body: Buffer): unknown {
   if (!body.subarray(0, MAGIC.length).equals(MAGIC)) {

@@ -7,7 +7,7 @@ type Test = (object: KubernetesObject) => boolean;
 /**
  * A `labelSelector`: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, joined by commas.
  *
- * @throws ApiError 400
+ * @throws StatusError 400
  */
 export function labelSelector(text: string): Test {
   const tests = text
@@ -51,7 +51,7 @@ const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string
  * A `fieldSelector`: `metadata.name=a`, `==` and `!=`, joined by commas.
  *
  * @returns with a name, access is checked for that name
- * @throws ApiError 400
+ * @throws StatusError 400
  */
 export function fieldSelector(resource: ServedResource, text: string): FieldSelector {
   let name: string | undefined;

@@ -92,7 +92,7 @@ export class Store {
   /**
    * One page, in the order of namespace and name. Later pages show the objects as they then are.
    *
-   * @throws ApiError 400 for a continue token that isn't one of ours
+   * @throws StatusError 400 for a continue token that isn't one of ours
    */
   list(resource: ServedResource, query: ListQuery): { metadata: Record<string, unknown>; items: KubernetesObject[] } {
     const after = query.continue === undefined ? undefined : readToken(query.continue);
@@ -113,7 +113,7 @@ export class Store {
     };
   }
 
-  /** @throws ApiError 400, 404 (namespace), 409, 422, 501 for a kind that needs controllers we haven't got */
+  /** @throws StatusError 400, 404 (namespace), 409, 422, 501 for a kind that needs controllers we haven't got */
   create({ resource, namespace }: ApiTarget, body: unknown, dryRun: boolean): KubernetesObject {
     if (!CREATABLE.includes(resource.kind)) throw notImplemented(`creating ${resource.plural}`);
     const object = decodeBody(resource, body);
@@ -140,7 +140,7 @@ export class Store {
    * Replaces an object by what `change` makes of it.
    *
    * @param how `verb`: how the change was asked for, by which the error for another `uid` differs
-   * @throws ApiError 400, 404, 409 where the `resourceVersion` or `uid` it then has is another, 422
+   * @throws StatusError 400, 404, 409 where the `resourceVersion` or `uid` it then has is another, 422
    */
   update(
     target: ObjectTarget,
@@ -173,7 +173,7 @@ export class Store {
     return how.dryRun || isDeepStrictEqual(next, current) ? next : this.put(next);
   }
 
-  /** @throws ApiError 404, 409 where a precondition fails, 501 for a namespace */
+  /** @throws StatusError 404, 409 where a precondition fails, 501 for a namespace */
   delete(target: ObjectTarget, preconditions: DeletePreconditions, dryRun: boolean): KubernetesObject {
     const { resource, namespace, name } = target;
     if (resource.kind === "Namespace") throw notImplemented("deleting namespaces");

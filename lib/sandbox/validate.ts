@@ -159,7 +159,7 @@ function checkBase64(text: string): void {
  * Checks an object that is about to be stored.
  *
  * @param old what it replaces
- * @throws ApiError 422 with all that is wrong
+ * @throws StatusError 422 with all that is wrong
  */
 export function validate(resource: ServedResource, object: KubernetesObject, old: KubernetesObject | undefined): void {
   const { name } = object.metadata;
