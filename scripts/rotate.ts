@@ -54,7 +54,7 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
       ? planTrust(name, trust, mesh, { skipUnreachable, existing: contexts.names() })
       : member
         ? planRotation(member, mesh, { skipUnreachable, now: run.now })
-        : { targets: [], findings: rotated.unread, left: [], notes: [] };
+        : { targets: [], peers: [], findings: rotated.unread, left: [], notes: [] };
   if (change.targets.length + change.left.length === 0 && !hasErrors(change.findings)) {
     change.notes.push(`no cluster that was read is configured for ${name}`);
   }

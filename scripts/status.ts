@@ -74,7 +74,8 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   const { namespace } = args;
   const probe = args.probe && { probe: { stepTimeout } };
   const logWaiting = waitingLog();
-  for await (const status of observeMesh(clusters, { namespace, expiresWithin, resolve: addressesOf, ...probe })) {
+  const looking = { namespace, expiresWithin, resolve: addressesOf, ...probe };
+  for await (const status of observeMesh(clusters, looking, args.wait ? deadline : undefined)) {
     const isUnreadable = status.clusters.some(({ error }) => error !== undefined);
     const isGood = !isUnreadable && !fails(findingsOf(status), args["fail-on"]);
     const waits = args.wait && !isGood && Date.now() < deadline;

@@ -135,16 +135,16 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   const named = await settled(namespace === guess ? guessed : readNamed(api, namespace, options));
 
   const deployment = unwrap(named.deployment);
-  if (!deployment) {
-    const error = notInstalled(namespace, unwrapUnlessForbidden(named.config)?.data);
-    throw located.isGuess ? new UserError(`${error.message}\n  ${assumed}`, error.exitCode) : error;
-  }
+  const explain = (error: UserError) =>
+    located.isGuess ? new UserError(`${error.message}\n  ${assumed}`, error.exitCode) : error;
+  if (!deployment) throw explain(notInstalled(namespace, unwrapUnlessForbidden(named.config)?.data));
   const containers = deployment.spec?.template.spec?.containers ?? [];
-  if (!containers.some(({ name }) => name === "apiserver")) throw externalKvstore(namespace);
+  if (!containers.some(({ name }) => name === "apiserver")) throw explain(externalKvstore(namespace));
   const configMap = unwrap(named.config);
   const config = configMap?.data;
   if (!config) {
-    throw new UserError(`there is no ConfigMap ${CONFIG} beside ${APISERVER} in namespace ${namespace}`, EXIT.failed);
+    const message = `there is no ConfigMap ${CONFIG} beside ${APISERVER} in namespace ${namespace}`;
+    throw explain(new UserError(message, EXIT.failed));
   }
   // An import that took what it may not read for what is not there would write the wrong thing.
   const weighed: <T>(result: Attempt<T>) => T | undefined =

@@ -41,6 +41,7 @@ export async function readClusters<T extends { source: string }>(
           return { value: await read(cluster) };
         } catch (error) {
           if (!(error instanceof UserError)) throw error;
+          cluster.close?.();
           return { failure: { source: cluster.source, error } };
         }
       }),

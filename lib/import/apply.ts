@@ -57,7 +57,7 @@ export class Interrupted extends UserError {
 
 /**
  * Makes the changes of a prepared import: those of one target one after the other, several targets at a time. After a
- * conflict, and if it was prepared more than 10 s ago, a target is read and planned again. A new plan that removes,
+ * conflict, and if the import was prepared more than 10 s before this call, a target is read and planned again. A new plan that removes,
  * revokes, restarts or takes more than was prepared is refused.
  *
  * @param prepared an import without findings of severity error.
@@ -124,7 +124,10 @@ class TargetWriter {
   }
 
   async *write(isStale: boolean): AsyncGenerator<ImportEvent, void> {
-    if (isStale) this.plan = await this.#planAgain();
+    if (isStale) {
+      if (this.plan.changes.length > 0) this.#assertNotInterrupted();
+      this.plan = await this.#planAgain();
+    }
     let current = this.plan;
     let deadline = Date.now() + CONFLICT_TIMEOUT;
     for (let attempt = 1; ; attempt++) {

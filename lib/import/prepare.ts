@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { KubernetesApi } from "../kube/api.ts";
 import { checkPeer, PeerChecker } from "../peer/checks/check-peer.ts";
+import { checkNodeLocal } from "../peer/checks/endpoint.ts";
 import { dedupeFindings, type Finding, finding, hasErrors } from "../peer/findings.ts";
 import type { SourcedPeer } from "../peer/peer.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
@@ -31,7 +32,7 @@ export interface ImportOptions {
   resolve(name: string): Promise<string[]>;
   /** What was found before: in files, of clusters that could not be read. An error among them stops the import. */
   findings?: readonly Finding[];
-  /** Peers that are judged by themselves if there is no target to plan for: none could be read. */
+  /** Peers that are judged by themselves if no target gets them, as if none could be read. */
   peers?: readonly SourcedPeer[];
   /** Ask each cluster whether the user may write what is planned. */
   checkRights?: boolean;
@@ -76,6 +77,10 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
     targets.map(async (one) => ({ ...one, ...(await resolveOverrides(one, options)) })),
   );
   const checker = new PeerChecker(options.plan.now);
+  const given = new Set(targets.flatMap(({ peers }) => peers.map(({ peer }) => peer)));
+  // Of one that --endpoint leads elsewhere, only a plan can tell how it is reached.
+  const isOverridden = (name: string) => (options.endpoints?.get(name)?.length ?? 0) > 0;
+  const unplanned = (options.peers ?? []).filter(({ peer }) => !given.has(peer) && !isOverridden(peer.name));
   const planAll = async (restarts: PlanOptions["restarts"]): Promise<PreparedImport> => {
     const planned: PreparedTarget[] = [];
     for (const { endpoints, pinned: _, ...one } of resolved) {
@@ -91,7 +96,7 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
       ...(options.findings ?? []),
       ...resolved.flatMap(({ pinned }) => pinned),
       ...planned.flatMap((one) => one.plan.findings),
-      ...(planned.length === 0 ? (options.peers ?? []).flatMap((peer) => checkPeer(peer, options.plan.now)) : []),
+      ...unplanned.flatMap((one) => [...checkNodeLocal(one), ...checkPeer(one, options.plan.now)]),
     ];
     return { targets: planned, findings: dedupeFindings(findings), preparedAt: Date.now() };
   };

@@ -48,6 +48,7 @@ export function planConnect({ members, unread, repeated }: MeshReading, options:
         ),
       ),
     ),
+    peers,
     findings: [...(options.skipUnreachable ? [] : unread), ...clashes(members)],
     left: unread,
     notes: [],

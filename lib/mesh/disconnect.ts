@@ -39,6 +39,7 @@ export function planDisconnect(
   const own = members.filter(({ target }) => names.has(target.facts.name ?? ""));
   return {
     targets: concerned.map((member) => importTarget(member, [])),
+    peers: [],
     findings: options.skipUnreachable ? [] : unread,
     left: unread,
     notes: skipped.map(({ source, message }) => `skipped ${source}, which leaves the mesh: ${message}`),

@@ -120,6 +120,8 @@ export interface MeshReading {
 /** What a command makes of a mesh: which clusters are written, with which peers. */
 export interface MeshChange {
   targets: ImportTarget[];
+  /** What the clusters show to others, whether a target gets it or not. */
+  peers: readonly SourcedPeer[];
   /** What was found of the clusters and of what they show to others. An error among them stops the work. */
   findings: Finding[];
   /** Of clusters that are left out, though they were meant. */
@@ -139,6 +141,7 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
     clusters,
     async (cluster): Promise<ExtractedMember> => {
       const member = await readMember(cluster, { ...options, cache, forImport: true });
+      warningsOf.set(cluster.source, member.installation.warnings);
       const { peer, warnings = [] } = options.forExtract
         ? await peerOf(member.installation, { ...EXTRACT_DEFAULTS, addresses, resolve })
         : {};

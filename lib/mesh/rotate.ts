@@ -36,6 +36,7 @@ export function planRotation(rotated: ExtractedMember, importers: MeshReading, o
   const peers = extractedPeer(rotated, options.now);
   return {
     targets: configured.map(({ member }) => importTarget(member, peers)),
+    peers,
     findings: options.skipUnreachable ? [] : importers.unread,
     left: importers.unread,
     notes: [
@@ -74,6 +75,7 @@ export function planTrust(
         ? []
         : [importTarget(member, [{ peer: { ...peer, ca: { pem: withCa(before, ca) } }, source: member.source }])],
     ),
+    peers: [],
     findings: skipUnreachable ? [] : unread,
     left: [
       ...unread,

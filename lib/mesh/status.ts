@@ -179,6 +179,9 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
     const message = error.inOneLine;
     findings.push(finding("cluster-unreadable", place, message));
     return { status: { source, error: message, pods: [], findings } };
+  } finally {
+    // A later look connects again, so that whatever was wrong with the connection or the credentials does not last.
+    cluster.close?.();
   }
 }
 

@@ -1,5 +1,3 @@
-/** What an import is about to do, as lines for a person. Pure. */
-import type { Change } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { Workload } from "../import/plan/target.ts";
@@ -22,13 +20,6 @@ export interface ShowOptions {
 /** `deployment/clustermesh-apiserver`, as kubectl names it. */
 function workloadName({ kind, name }: Pick<Workload, "kind" | "name">): string {
   return `${kind.toLowerCase()}/${name}`;
-}
-
-/** A change that restarts pods and was in no plan that was shown, before it is made; undefined for one that does not. */
-export function announceChange(source: string, change: Change, style: Style): string | undefined {
-  if (change.verb !== "json-patch") return undefined;
-  const what = `patching ${workloadName(change)} (restarts its pods)`;
-  return `${style.bold(escapeLine(source))}: ${what}: adding host aliases for ${escapeLine(enumerate(change.hostnames, MOST_LISTED))}`;
 }
 
 const INTENTIONS: readonly (readonly [Outcome, string])[] = [

@@ -94,12 +94,17 @@ export class Contexts {
       },
     );
     const open = (way: Way) => this.#open(way);
+    const close = (name: string) => {
+      this.#opened.get(name)?.close();
+      this.#opened.delete(name);
+    };
     return kept.map((way) => ({
       source: way.name,
       names: namesOf.get(way) ?? [],
       get api() {
         return open(way);
       },
+      close: () => close(way.name),
     }));
   }
 

@@ -1,7 +1,6 @@
 /** Code that V8 has compiled, kept from one run to the next. */
 import { existsSync } from "node:fs";
 import module from "node:module";
-import { homedir } from "node:os";
 import { join } from "node:path";
 
 /**
@@ -10,7 +9,8 @@ import { join } from "node:path";
  */
 export function enableCompileCache(env: NodeJS.ProcessEnv): void {
   const { enableCompileCache: enable } = module as { enableCompileCache?: (folder: string) => unknown };
-  // A home that is not there is not made.
-  if (!enable || (!env.XDG_CACHE_HOME && !existsSync(homedir()))) return;
-  enable(join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "clustermesh-secrets", "compile-cache"));
+  // Who has no home, as in a container, has no cache either; and a home that is not there is not made.
+  const { HOME: home = "" } = env;
+  if (!enable || (!env.XDG_CACHE_HOME && !existsSync(home))) return;
+  enable(join(env.XDG_CACHE_HOME || join(home, ".cache"), "clustermesh-secrets", "compile-cache"));
 }

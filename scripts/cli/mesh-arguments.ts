@@ -112,7 +112,7 @@ export class MeshRun {
    * @returns the exit code.
    */
   async carryOut(
-    { targets, findings, left, notes }: MeshChange,
+    { targets, peers, findings, left, notes }: MeshChange,
     meant: readonly Cluster[],
     again: string,
     removed: ReadonlySet<string> = new Set(),
@@ -122,6 +122,7 @@ export class MeshRun {
     const prepared = await prepareImport(targets, {
       ...options,
       plan: { ...plan, drop: removed },
+      peers,
       findings,
       checkRights: true,
     });
@@ -167,7 +168,7 @@ function progress(): () => void {
 async function waitUntilHealthy(clusters: readonly Cluster[], args: MeshArguments, timeout: number): Promise<number> {
   const deadline = Date.now() + timeout;
   const logWaiting = waitingLog();
-  for await (const status of observeMesh(clusters, { namespace: args.namespace, resolve: addressesOf })) {
+  for await (const status of observeMesh(clusters, { namespace: args.namespace, resolve: addressesOf }, deadline)) {
     const findings = findingsOf(status);
     if (!hasErrors(findings)) {
       log(style.green("the mesh is healthy"));

@@ -1,13 +1,12 @@
 /** What the commands that write have in common: their flags, how a plan is shown and confirmed, and how it is applied. */
 import { applyImport, Interrupted, type TargetReport } from "../../lib/import/apply.ts";
-import type { Change } from "../../lib/import/plan/change.ts";
 import type { Plan } from "../../lib/import/plan/plan.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
 import { hasChanges, type ImportOptions, type PreparedImport, removesPeers } from "../../lib/import/prepare.ts";
 import { hasTrait } from "../../lib/peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings, showRefusal } from "../../lib/render/findings.ts";
-import { announceChange, showDisruptions, showPlan } from "../../lib/render/plan.ts";
+import { showDisruptions, showPlan } from "../../lib/render/plan.ts";
 import { showReports } from "../../lib/render/reports.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { EXIT } from "../../lib/util/errors.ts";
@@ -114,15 +113,11 @@ export class ImportRun {
   }
 
   /**
-   * Writes, and says what was not said with the plan.
+   * Writes. What it does was said with the plan, and it does no more.
    *
    * @param finished told of each target when it is done.
    */
   async apply(prepared: PreparedImport, finished: () => void = () => {}): Promise<TargetReport[]> {
-    const keyOf = (source: string, { kind, name }: Change) => JSON.stringify([source, kind, name]);
-    const shown = new Set(
-      prepared.targets.flatMap(({ source, plan }) => plan.changes.map((change) => keyOf(source, change))),
-    );
     const reports = new Map<string, TargetReport>();
     const events = applyImport(prepared, {
       dryRun: this.#dryRun,
@@ -134,13 +129,7 @@ export class ImportRun {
       if (event.kind === "report") {
         reports.set(event.report.source, event.report);
         finished();
-      } else if (this.writes) {
-        this.#interruption.startWriting();
-        const line = shown.has(keyOf(event.source, event.change))
-          ? undefined
-          : announceChange(event.source, event.change, style);
-        if (line !== undefined) log(line);
-      }
+      } else if (this.writes) this.#interruption.startWriting();
     }
     this.#interruption.finishWriting();
     return prepared.targets.flatMap(({ source }) => reports.get(source) ?? []);

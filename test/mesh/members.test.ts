@@ -4,6 +4,7 @@ import type { Cluster } from "../../lib/kube/cluster.ts";
 import { type ConnectOptions, meshMembersOf, planConnect } from "../../lib/mesh/connect.ts";
 import { planDisconnect } from "../../lib/mesh/disconnect.ts";
 import { readMembers } from "../../lib/mesh/member.ts";
+import { planRotation } from "../../lib/mesh/rotate.ts";
 import { UserError } from "../../lib/util/errors.ts";
 import { type Joined, joined } from "../support/joined.ts";
 import { runChange } from "../support/run-import.ts";
@@ -117,4 +118,35 @@ test("who comes with a newcomer: the context of a peer's name, though another of
   const contexts = new Map([stray, right].map((way) => [way.source, way]));
   const { found, missing } = await meshMembersOf(known, contexts, READ);
   assert.deepEqual([found.map(({ source }) => source), missing], [["c3"], ["c2"]]);
+});
+
+test("connecting and rotating: what a cluster shows is judged though nobody gets it", async (t) => {
+  const expired = { notBefore: new Date(Date.now() - 2 * 86_400_000), notAfter: new Date(Date.now() - 86_400_000) };
+  const mesh = await joined(t, [{}, { pki: expired }], { apart: true });
+  const reading = await readMembers(await waysOf(mesh, [["c2"]]), READ);
+  const importers = await readMembers(await waysOf(mesh, [["c1"]]), { ...READ, forExtract: false });
+  const [c2] = reading.members;
+  assert.ok(c2);
+  const { refused } = await runChange(planRotation(c2, importers, { skipUnreachable: false, now: new Date() }));
+  assert.ok(refused.some(({ code, key }) => code === "certificate-expired" && key === "c2"));
+});
+
+test("a cluster is connected to again at the next look, with what its context gives then", async (t) => {
+  const mesh = await joined(t, [{}], { apart: true });
+  const way = await mesh.way("c1");
+  let broken = true;
+  let closed = 0;
+  const cluster: Cluster = {
+    source: "c1",
+    get api() {
+      if (broken) throw new UserError("the plugin failed", 1);
+      return way.api;
+    },
+    close: () => closed++,
+  };
+  const look = () => mesh.status({}, [cluster]);
+  assert.equal((await look()).clusters[0]?.error, "the plugin failed");
+  broken = false;
+  assert.equal((await look()).clusters[0]?.error, undefined);
+  assert.equal(closed, 2);
 });

@@ -8,7 +8,7 @@ import type { PeerReport } from "../../lib/peer/inspect.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { showInspection } from "../../lib/render/inspect.ts";
 import { showSecret } from "../../lib/render/objects.ts";
-import { announceChange, showPlan } from "../../lib/render/plan.ts";
+import { showPlan } from "../../lib/render/plan.ts";
 import { showReports } from "../../lib/render/reports.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { enumerate, escapeControlChars, escapeLine, styleFor } from "../../lib/render/style.ts";
@@ -55,7 +55,7 @@ test("a name with line breaks makes no lines of its own", () => {
     ...{ keptEndpoints: new Map([[forged, forged]]) },
     ...{ endpointChanges: new Map([[forged, { before: forged, after: forged }]]) },
   };
-  const change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
+  const _change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
   const report = {
     state: "done" as const,
     source: forged,
@@ -70,7 +70,6 @@ test("a name with line breaks makes no lines of its own", () => {
   const shown: [what: string, lines: string[], most: number][] = [
     ["findings", showFindings(inspected.findings, plain), 2],
     ["inspect", showInspection({ peers: [inspected], refused: [], findings: [] }, plain), 11],
-    ["a change", [announceChange(forged, change, plain) ?? ""], 1],
     ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 3],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
     ["an import", showReports([report], plain, { dryRun: false, details: false }), 8],
@@ -98,18 +97,6 @@ test("a few names are told, many are counted", () => {
   assert.equal(enumerate(["a", "b"]), "a and b");
   assert.equal(enumerate(["a", "b", "c"]), "a, b and c");
   assert.equal(enumerate(names), `${names.slice(0, 11).join(", ")} and 3 more`);
-});
-
-test("only what restarts pods is announced", () => {
-  const patch: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: ["a", "b"] };
-  assert.equal(
-    announceChange("c1", patch, plain),
-    "c1: patching daemonset/cilium (restarts its pods): adding host aliases for a and b",
-  );
-  assert.equal(
-    announceChange("c1", { verb: "merge-patch", kind: "Secret", name: "s", patch: { metadata: {} } }, plain),
-    undefined,
-  );
 });
 
 test("a Secret is shown by what its files are, and never a key", () => {

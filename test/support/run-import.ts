@@ -49,6 +49,6 @@ export async function runImport(targets: readonly ImportTarget[], options: RunOp
 }
 
 /** Carries out a change of a mesh. */
-export function runChange({ targets, findings }: MeshChange, options: RunOptions = {}): Promise<Run> {
-  return runImport(targets, { findings, checkRights: true, ...options });
+export function runChange({ targets, peers, findings }: MeshChange, options: RunOptions = {}): Promise<Run> {
+  return runImport(targets, { peers, findings, checkRights: true, ...options });
 }
