@@ -14,6 +14,7 @@ const { version } = JSON.parse(await readFile("package.json", "utf8"));
 const sharedPackages = new Map([
   ["@grpc/grpc-js", "grpc-js"],
   ["protobufjs/light.js", "protobufjs"],
+  ["socks", "socks"],
 ]);
 /** What is built, by the name of the file that it goes into. */
 const entries = new Map([...programs, "prerender"].map((name) => [name, join("scripts", `${name}.ts`)]));

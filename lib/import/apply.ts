@@ -57,8 +57,8 @@ export class Interrupted extends UserError {
 
 /**
  * Makes the changes of a prepared import: those of one target one after the other, several targets at a time. After a
- * conflict, and if the import was prepared more than 10 s before this call, a target is read and planned again. A new plan that removes,
- * revokes, restarts or takes more than was prepared is refused.
+ * conflict, and if the import was prepared more than 10 s before this call, a target is read and planned again. A new plan
+ * that removes, revokes, restarts or takes more than was prepared is refused.
  *
  * @param prepared an import without findings of severity error.
  * @returns yields each change before it is made, and a report for each target when it is done. A target that fails with a
