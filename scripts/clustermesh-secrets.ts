@@ -55,10 +55,17 @@ function refuse(name: string | undefined): void {
 }
 
 function offers(): Offer[] {
-  return Object.entries(commands).map(([command, { description }]) => [command, description]);
+  return Object.entries(commands).map(([command, { summary }]) => [command, summary]);
 }
 
 function usage(): string {
-  const lines = Object.entries(commands).map(([command, { description }]) => `  ${command.padEnd(12)}${description}`);
-  return [`Usage: ${program} COMMAND …`, "", ...lines, "", `${program} COMMAND --help tells more of each.`].join("\n");
+  const lines = Object.entries(commands).map(([command, { summary, standalone }]) => {
+    const alias = standalone === undefined ? "" : ` (also: ${standalone})`;
+    return `  ${command.padEnd(12)}${summary}${alias}`;
+  });
+  const hint = `Run "${program} COMMAND --help" for flags, examples and exit codes.`;
+  return [
+    "Exchange Cilium Cluster Mesh secrets between clusters",
+    ...["", `Usage: ${program} COMMAND [flags]`, "", "Commands:", ...lines, "", hint],
+  ].join("\n");
 }

@@ -9,16 +9,17 @@ import { toStdout } from "./cli/streams.ts";
 const SHELLS = ["bash", "zsh", "fish"];
 
 const command: Command<Record<never, never>> = {
-  usage: "Usage: $0 bash|zsh|fish",
+  usage: "$0 bash|zsh|fish",
   description:
-    "Prints a script by which a shell completes commands, flags, their values and contexts, of all programs. kubectl " +
-    "completes its plugin without it.",
+    "The script completes commands, flags, their values and contexts for all programs. kubectl completes its plugin " +
+    "without it.",
   positionals: "SHELL",
   examples: [
-    ["source <($0 bash)", "in ~/.bashrc"],
-    ["source <($0 zsh)", "in ~/.zshrc, after compinit"],
-    ["$0 fish | source", "in ~/.config/fish/config.fish"],
+    ["source <($0 bash)", "bash: add to ~/.bashrc"],
+    ["source <($0 zsh)", "zsh: add to ~/.zshrc, after compinit"],
+    ["$0 fish | source", "fish: add to ~/.config/fish/config.fish"],
   ],
+  exitCodes: { 0: "success", 2: "invalid arguments" },
   options: {},
   run: runCompletion,
 };

@@ -7,6 +7,7 @@ import { EXIT, UserError } from "../lib/util/errors.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { MeshRun, meshOptions, namedClusters, readMesh, readOptions } from "./cli/mesh-arguments.ts";
 import type { Arguments, Command } from "./cli/option.ts";
+import { inGroup, stringFlag, WRITE_EXIT_CODES } from "./cli/options.ts";
 import { runnable } from "./cli/run.ts";
 import { log, style, warn } from "./cli/terminal.ts";
 
@@ -14,32 +15,29 @@ import { log, style, warn } from "./cli/terminal.ts";
 const MOST_LISTED = 600;
 
 const options = {
-  hub: {
-    type: "string",
-    describe: "context that all others are connected with, and with nobody else",
-    completes: "contexts",
-  },
-  with: {
-    type: "string",
-    describe: "context of a cluster that those named join, and all that it knows",
-    completes: "contexts",
-  },
+  ...inGroup("Target", {
+    hub: stringFlag("context of the hub of a star: the other clusters connect to it only", { completes: "contexts" }),
+    with: stringFlag("context of a mesh member: the other clusters connect to it and to all its peers", {
+      completes: "contexts",
+    }),
+  }),
   ...meshOptions,
-} as const;
+};
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 CONTEXT... [--hub CONTEXT | --with CONTEXT]",
+  usage: "$0 CONTEXT... [--hub CONTEXT | --with CONTEXT] [flags]",
   description:
-    "Connects clusters with each other: each is read once, everything is checked over all of them, the plan is shown and " +
-    "asked about, and then each is written. Running it again does only what is missing.",
+    "Reads every cluster once, checks all of them together, shows the plan, asks for confirmation and writes. Running the " +
+    "command again writes only what is missing.",
   positionals: "CONTEXT",
   examples: [
-    ["$0 cluster1 cluster2 cluster3", "each with each"],
-    ["$0 --hub cluster1 cluster1 cluster2 cluster3", "a star"],
-    ["$0 --with cluster1 cluster4", "cluster4 joins cluster1 and those that cluster1 knows"],
-    ["$0 --all-contexts --diff", "what would change"],
+    ["$0 cluster1 cluster2 cluster3", "Connect every cluster with every other"],
+    ["$0 --hub cluster1 cluster1 cluster2 cluster3", "Connect cluster2 and cluster3 with cluster1 only"],
+    ["$0 --with cluster1 cluster4", "Add cluster4 to the mesh of cluster1"],
+    ["$0 --all-contexts --diff", "Show what would change"],
   ],
   options,
+  exitCodes: WRITE_EXIT_CODES,
   run: runConnect,
 };
 

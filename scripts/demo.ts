@@ -11,15 +11,14 @@ import { runnable } from "./cli/run.ts";
 import { ENDING_SIGNALS, endBySignal } from "./cli/signals.ts";
 import { print, run, showObjects, step } from "./demo-steps.ts";
 
-const options = {} as const;
-
-const command: Command<typeof options> = {
-  usage: "Usage: $0",
+const command: Command<Record<never, never>> = {
+  usage: "$0",
   description:
-    "Starts three embedded clusters, extracts from each, imports into each, and shows that it is true; then breaks a " +
-    "certificate, and mends it.",
+    "Starts three embedded clusters, extracts and imports their secrets, and tests every connection. Then breaks a " +
+    "certificate and repairs it. Needs no cluster and no network.",
   examples: [],
-  options,
+  options: {},
+  exitCodes: { 0: "success", 1: "a step failed", 2: "invalid arguments" },
   run: runDemo,
 };
 

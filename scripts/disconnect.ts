@@ -6,6 +6,7 @@ import { EXIT, UserError } from "../lib/util/errors.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { MeshRun, meshOptions, namedClusters, readMesh } from "./cli/mesh-arguments.ts";
 import type { Arguments, Command } from "./cli/option.ts";
+import { inGroup, listFlag, WRITE_EXIT_CODES } from "./cli/options.ts";
 import { runnable } from "./cli/run.ts";
 
 /** Without what decides how peers are reached: none is added or changed here. */
@@ -18,28 +19,32 @@ const {
 } = meshOptions;
 
 const options = {
-  from: {
-    type: "array",
-    string: true,
-    describe: "context of the only cluster to take it out of (repeatable)",
-    completes: "contexts",
-  },
+  ...inGroup("Target", {
+    from: listFlag("context to remove CLUSTER from (repeatable)", { completes: "contexts" }),
+  }),
   ...applicableOptions,
-  users: { type: "boolean", default: true, describe: "revoke their etcd users where users are managed; --no-users" },
-} as const;
+  ...inGroup("Target", {
+    users: {
+      type: "boolean",
+      default: true,
+      describe: "revoke the etcd users of CLUSTER if the target manages users; --no-users keeps them",
+    },
+  }),
+};
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts",
+  usage: "$0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts [flags]",
   description:
-    "Takes clusters, by Cilium's names, out of the config and the users of others. The clusters that leave may be gone: " +
-    "they are not contacted, and their own configs stay. A context with the name of one of them, or of its cluster, is skipped " +
-    "if it does not answer. Agents forget at once what they knew of them.",
+    "Removes CLUSTER, by its Cilium name, from the peers and etcd users of other clusters. CLUSTER itself is not changed " +
+    "and can be gone: a context of that name is skipped if it is unreachable. Agents drop the state of a removed peer " +
+    "immediately.",
   positionals: "CLUSTER",
   examples: [
-    ["$0 cluster3 --all-contexts", "out of every other"],
-    ["$0 cluster3 --from cluster1", "out of one"],
+    ["$0 cluster3 --all-contexts", "Remove cluster3 from all other clusters"],
+    ["$0 cluster3 --from cluster1", "Remove cluster3 from cluster1 only"],
   ],
   options,
+  exitCodes: WRITE_EXIT_CODES,
   run: runDisconnect,
 };
 

@@ -7,23 +7,25 @@ import { Contexts } from "./cli/clusters.ts";
 import { duration } from "./cli/duration.ts";
 import { type ExtractArguments, extractOptions, namedContexts, readExtractOptions } from "./cli/extract-flags.ts";
 import type { Command } from "./cli/option.ts";
+import { READ_EXIT_CODES } from "./cli/options.ts";
 import { runnable } from "./cli/run.ts";
 import { toStdout } from "./cli/streams.ts";
 import { note, warn, warnOfKey } from "./cli/terminal.ts";
 
 const command: Command<typeof extractOptions> = {
-  usage: "Usage: $0 [CONTEXT] > FILE",
+  usage: "$0 [CONTEXT] [flags]",
   description:
-    "Prints what other clusters need to reach this one, as a Secret for import-secrets: endpoint, host alias, CA, and " +
-    "client certificate with its private key (none in authMode cluster, nor if certificates come by CSI, Vault or SPIFFE). " +
-    "Keep the file as you keep keys.",
+    "Prints a Secret for import-secrets with everything that other clusters need to connect to this one: endpoint, host " +
+    "alias, CA, client certificate and private key. There is no private key in authMode cluster, or if certificates " +
+    "are issued by CSI, Vault or SPIFFE. Protect the file like any private key.",
   positionals: "CONTEXT",
   examples: [
-    ["$0 --output-file cluster1-secret.json", "of the current context; a file that only you can read"],
-    ["$0 c2 --output-file c2-secret.json", "of another context"],
-    ["$0 --endpoint lb.example.com:2379 --output-file c1.json", "behind a proxy or a static address"],
-    ["$0 --keyless > c1.json", "no key leaves the cluster: all clusters trust one CA"],
+    ["$0 --output-file cluster1-secret.json", "Extract the current context into a file that only you can read"],
+    ["$0 cluster2 --output-file cluster2-secret.json", "Extract another context"],
+    ["$0 --endpoint lb.example.com:2379 --output-file cluster1-secret.json", "Use the address of a load balancer"],
+    ["$0 --keyless > cluster1-secret.json", "Omit the private key, if all clusters trust one CA"],
   ],
+  exitCodes: READ_EXIT_CODES,
   options: extractOptions,
   run: runExtract,
 };

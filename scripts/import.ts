@@ -8,25 +8,30 @@ import { describeCall } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { checkImportFlags, endpointsOf, type ImportArguments, importOptions } from "./cli/import-flags.ts";
 import type { Command } from "./cli/option.ts";
+import { WRITE_EXIT_CODES } from "./cli/options.ts";
 import { runnable } from "./cli/run.ts";
 import { warn } from "./cli/terminal.ts";
 import { ImportRun } from "./cli/writing.ts";
 
 const command: Command<typeof importOptions> = {
-  usage: "Usage: $0 [--context CONTEXT]... FILE...",
+  usage: "$0 [--context CONTEXT]... FILE... [flags]",
   description:
-    "Merges other clusters' secrets into the target clusters, so that these connect to them. All targets are checked " +
-    "before anything is written; peers that are not among the files stay. FILE may be a folder, or - for standard input.\n" +
-    "What --output prints holds private keys, as the Secrets do; --diff shows their fingerprints.",
+    "Merges the secrets of other clusters into the target clusters, so that these connect to them. Checks all targets " +
+    "before it writes, and keeps existing peers that are not in the files. FILE can be a folder, or - for stdin. --diff " +
+    "shows fingerprints in place of private keys; --output prints the keys themselves.",
   positionals: "FILE",
   examples: [
-    ["$0 cluster2-secret.json cluster3-secret.json", "into the current context"],
-    ["$0 --context c1 --context c2 *-secret.json", "into two; each passes over its own file"],
-    ["$0 --diff *-secret.json", "what would change"],
-    ["$0 --prune --yes *-secret.json", "the files are the whole truth"],
-    ["$0 --migrate --context c1", "after an upgrade of Cilium"],
-    ["kubectl get secret cilium-kvstoremesh -n kube-system -o yaml | $0 --context c4 -", "what stands in a cluster"],
+    ["$0 cluster2-secret.json cluster3-secret.json", "Import two clusters into the current context"],
+    ["$0 --context cluster1 --context cluster2 *-secret.json", "Import into two clusters; each skips its own file"],
+    ["$0 --diff *-secret.json", "Show what would change"],
+    ["$0 --prune --yes *-secret.json", "Remove all peers that are not in the files"],
+    ["$0 --migrate --context cluster1", "Rewrite existing peers after an upgrade of Cilium"],
+    [
+      "kubectl get secret cilium-kvstoremesh -n kube-system -o yaml | $0 --context cluster4 -",
+      "Copy the peers of the current context",
+    ],
   ],
+  exitCodes: WRITE_EXIT_CODES,
   options: importOptions,
   run: runImport,
 };

@@ -8,31 +8,33 @@ import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { durationInDays } from "./cli/duration.ts";
 import type { Arguments, Command } from "./cli/option.ts";
-import { expiresWithinOption, failOnOption, filenameOption, outputOption } from "./cli/options.ts";
+import { booleanFlag, checkOptions, FINDINGS_EXIT_CODE, filenameOption, inGroup, outputOption } from "./cli/options.ts";
 import { fails, printDocument } from "./cli/report.ts";
 import { runnable } from "./cli/run.ts";
 import { toStdout } from "./cli/streams.ts";
 
 const options = {
-  filename: filenameOption,
-  details: { type: "boolean", default: false, describe: "every peer in full, however many there are" },
-  "expires-within": expiresWithinOption,
-  "fail-on": failOnOption,
-  output: outputOption,
-} as const;
+  ...inGroup("Input", { filename: filenameOption }),
+  ...checkOptions,
+  ...inGroup("Output", {
+    output: outputOption,
+    details: booleanFlag("show every peer in full, regardless of their number"),
+  }),
+};
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 FILE...",
+  usage: "$0 FILE... [flags]",
   description:
-    "Reads files as an import would, and tells of each peer whether it would connect, where to, as whom and until when; of " +
-    "several also whether they fit together. Offline: no cluster is asked. Private keys are never shown.",
+    "Reads files as an import does, and reports for each peer whether it would connect, to which endpoints, as which " +
+    "user and until when, and whether several peers conflict. Contacts no cluster, and never prints private keys.",
   positionals: "FILE",
   examples: [
-    ["$0 *-secret.json", "each, and all together"],
-    ["extract-secret | $0 -", "what was just extracted"],
-    ["$0 --fail-on=warning secrets/", "in CI"],
+    ["$0 *-secret.json", "Check all files, each by itself and together"],
+    ["extract-secret | $0 -", "Check the secret of the current context"],
+    ["$0 --fail-on=warning secrets/", "Fail on warnings, for CI"],
   ],
   options,
+  exitCodes: { 0: "every peer would connect", 2: "invalid arguments or files", ...FINDINGS_EXIT_CODE },
   run: runInspect,
 };
 

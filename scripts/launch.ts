@@ -21,7 +21,7 @@ export async function launch(program: string, name: string, argv: string[]): Pro
   else if (first === "--version" && words.length === 0) await printAndExit(version);
   else {
     enableCompileCache(process.env);
-    await (await load(name)).main(program, argv);
+    await (await load(name)).main(program, argv, () => helpOf(program, name));
   }
 }
 
@@ -51,7 +51,7 @@ async function helpOf(program: string, name: string): Promise<string> {
   const text = columns < HELP_WIDTH ? undefined : readPrerendered("help")?.[program];
   if (text !== undefined) return text;
   const { renderHelp } = await import("./cli/help.ts");
-  return renderHelp(program, await load(name), columns);
+  return renderHelp(program, commands[name]?.summary ?? "", await load(name), columns);
 }
 
 async function completionOf(name: string, words: readonly string[]): Promise<string> {

@@ -1,16 +1,16 @@
-/** Run by the build: works out what the programs know without loading a command. */
+/** Renders help texts and completions. Run by the build, so that the programs answer without loading a command. */
 import type { Grammar } from "./cli/option.ts";
 import type { Prerendered } from "./cli/prerendered.ts";
 import { commands, programNames } from "./commands.ts";
 
-/** The help text of every command by each of its names, and what there is to complete of it. */
+/** Renders the help text of every command under each of its names, and lists its flags for completion. */
 export async function prerender(): Promise<Prerendered> {
   const { renderHelp } = await import("./cli/help.ts");
   const help: [string, string][] = [];
   const completion: [string, Grammar][] = [];
-  for (const [name, { load }] of Object.entries(commands)) {
+  for (const [name, { load, summary }] of Object.entries(commands)) {
     const command = await load();
-    for (const program of programNames(name)) help.push([program, await renderHelp(program, command)]);
+    for (const program of programNames(name)) help.push([program, await renderHelp(program, summary, command)]);
     const { options, positionals } = command;
     completion.push([name, { options, ...(positionals !== undefined && { positionals }) }]);
   }

@@ -6,29 +6,29 @@ import { EXIT, UserError } from "../lib/util/errors.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { MeshRun, meshOptions, namedClusters, readMesh } from "./cli/mesh-arguments.ts";
 import type { Arguments, Command } from "./cli/option.ts";
+import { inGroup, stringFlag, WRITE_EXIT_CODES } from "./cli/options.ts";
 import { runnable } from "./cli/run.ts";
 
 const options = {
-  trust: {
-    type: "string",
-    describe: "PEM file of a CA that importers trust from now on too; nothing else changes",
-    completes: "files",
-  },
+  ...inGroup("Input", {
+    trust: stringFlag("PEM file of a CA to trust in addition; changes nothing else", { completes: "files" }),
+  }),
   ...meshOptions,
-} as const;
+};
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 CONTEXT [--trust CA-FILE] --context CONTEXT... | --all-contexts",
+  usage: "$0 CONTEXT [--trust CA-FILE] --context CONTEXT... | --all-contexts [flags]",
   description:
-    "Brings a cluster's certificates, as they are now, to the clusters that are connected with it. Before its CA changes: " +
-    "--trust, so that importers take the old and the new one; and let its etcd serve with both (etcd reads its CA file at " +
-    "its start only). After it has changed: again, without --trust.",
+    "Writes the current certificates of a cluster into the clusters that are connected with it. To replace its CA, first " +
+    "run the command with --trust, so that the other clusters trust the old and the new CA, and restart its etcd with " +
+    "both CAs (etcd reads its CA file at startup only). Run the command again without --trust once the CA is replaced.",
   positionals: "CONTEXT",
   examples: [
-    ["$0 cluster2 --context cluster1 --context cluster3", "cluster2's certificates were renewed"],
-    ["$0 cluster2 --trust new-ca.crt --all-contexts", "before its CA changes"],
+    ["$0 cluster2 --context cluster1 --context cluster3", "Distribute renewed certificates of cluster2"],
+    ["$0 cluster2 --trust new-ca.crt --all-contexts", "Trust a new CA of cluster2 before it is used"],
   ],
   options,
+  exitCodes: WRITE_EXIT_CODES,
   run: runRotate,
 };
 

@@ -4,29 +4,28 @@ import { enumerate } from "../lib/render/style.ts";
 import { servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
 import { EXIT } from "../lib/util/errors.ts";
 import type { Arguments, Command } from "./cli/option.ts";
+import { booleanFlag, countFlag, inGroup } from "./cli/options.ts";
 import { runnable } from "./cli/run.ts";
 import { log, style } from "./cli/terminal.ts";
 
-const options = {
-  clusters: {
-    type: "number",
-    min: 1,
-    max: 511,
-    default: 3,
-    describe: "how many; other than three: all of Cilium 1.20",
-  },
-  "shared-ca": { type: "boolean", default: false, describe: "one CA for all, instead of one each" },
-  csi: { type: "boolean", default: false, describe: "certificates by CSI volumes instead of Secrets; one CA for all" },
-} as const;
+const options = inGroup("Clusters", {
+  clusters: { ...countFlag("number of clusters; all run Cilium 1.20, unless there are three", 3), max: 511 },
+  "shared-ca": booleanFlag("use one CA for all clusters"),
+  csi: booleanFlag("mount certificates from CSI volumes instead of Secrets; implies --shared-ca"),
+});
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 [--clusters N]",
+  usage: "$0 [flags]",
   description:
-    "Starts embedded clusters on loopback, by default of Cilium 1.14, 1.18 and 1.20, prints the KUBECONFIG to export, and " +
-    "keeps them up until Ctrl-C. Their clustermesh-apiservers answer at addresses of this machine, so that verify and " +
-    "status --probe are real.",
-  examples: [["$0", "then, in another terminal: export KUBECONFIG=… and extract-secret --context cluster1"]],
+    "Starts embedded clusters on loopback addresses, prints the KUBECONFIG to export in another terminal, and runs until " +
+    "interrupted. By default there are three, with Cilium 1.14, 1.18 and 1.20. Their clustermesh-apiservers listen on " +
+    "this machine, so that verify and status --probe make real connections.",
+  examples: [
+    ["$0", "Run three clusters"],
+    ["$0 --clusters 10 --shared-ca", "Run ten clusters that trust one CA"],
+  ],
   options,
+  exitCodes: { 0: "stopped", 1: "a cluster failed to start", 2: "invalid arguments" },
   run: runSandbox,
 };
 

@@ -7,10 +7,14 @@ import { duration, durationInDays } from "./cli/duration.ts";
 import type { Arguments, Command } from "./cli/option.ts";
 import {
   allContextsOption,
+  booleanFlag,
+  checkOptions,
   clusterOptions,
   detailsOption,
-  expiresWithinOption,
-  failOnOption,
+  FINDINGS_EXIT_CODE,
+  inGroup,
+  listFlag,
+  stringFlag,
   waitOptions,
 } from "./cli/options.ts";
 import { fails } from "./cli/report.ts";
@@ -20,41 +24,45 @@ import { isUnread } from "./cli/streams.ts";
 import { log, style } from "./cli/terminal.ts";
 
 const options = {
-  context: {
-    type: "array",
-    string: true,
-    describe: "context of a cluster (repeatable); else the current one",
-    completes: "contexts",
-  },
-  "all-contexts": allContextsOption,
-  probe: { type: "boolean", default: false, describe: "ask each peer's etcd too, from here" },
-  "step-timeout": { type: "string", default: "5s", describe: "how long each step of --probe may take" },
+  ...inGroup("Input", {
+    context: listFlag("context of a cluster (repeatable); default: the current context", { completes: "contexts" }),
+    "all-contexts": allContextsOption,
+  }),
+  ...inGroup("Checks", {
+    probe: booleanFlag("also connect to the etcd of every peer, from this machine"),
+    "step-timeout": stringFlag("timeout of each step of --probe", { default: "5s" }),
+  }),
+  ...checkOptions,
   ...waitOptions,
-  watch: { type: "boolean", alias: "w", default: false, describe: "look again every two seconds, until Ctrl-C" },
-  "expires-within": expiresWithinOption,
-  "fail-on": failOnOption,
-  output: {
-    type: "string",
-    alias: "o",
-    choices: ["json", "yaml", "wide", "mermaid"],
-    describe: "print all of it, for programs; with more for people; or as a graph",
-  },
-  details: detailsOption,
+  ...inGroup("Output", {
+    output: stringFlag("output format; wide adds columns, mermaid draws a graph", {
+      alias: "o",
+      choices: ["json", "yaml", "wide", "mermaid"],
+    }),
+    details: detailsOption,
+    watch: { ...booleanFlag("refresh every two seconds until interrupted"), alias: "w" },
+  }),
   ...clusterOptions,
-} as const;
+};
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 [CONTEXT]... [--all-contexts]",
+  usage: "$0 [CONTEXT]... [--all-contexts] [flags]",
   description:
-    "Reads each cluster's API once and tells the state of every pair: configured in both directions, as the peer is now, " +
-    "with certificates that hold; and of each clustermesh-apiserver. Nothing is written.",
+    "Reads every cluster and reports for every pair whether both directions are configured, the endpoints are current " +
+    "and the certificates are valid, and for every cluster the state of its clustermesh-apiserver. Writes nothing.",
   positionals: "CONTEXT",
   examples: [
-    ["$0 --context c1 --context c2 --context c3", "three clusters"],
-    ["$0 c1 c2 c3 --wait --timeout=5m", "until the mesh is healthy"],
-    ["$0 --all-contexts -o mermaid", "a picture for the docs"],
+    ["$0 cluster1 cluster2 cluster3", "Show the state of three clusters"],
+    ["$0 cluster1 cluster2 cluster3 --wait --timeout=5m", "Wait until the mesh is healthy"],
+    ["$0 --all-contexts -o mermaid", "Draw a graph of the mesh"],
   ],
   options,
+  exitCodes: {
+    0: "the mesh is healthy",
+    1: "a cluster cannot be read, or --wait timed out",
+    2: "invalid arguments or kubeconfig",
+    ...FINDINGS_EXIT_CODE,
+  },
   run: runStatus,
 };
 

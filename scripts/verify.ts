@@ -9,7 +9,17 @@ import { describeCall } from "./cli/call.ts";
 import { addressesOf } from "./cli/clusters.ts";
 import { duration, durationInDays } from "./cli/duration.ts";
 import type { Arguments, Command } from "./cli/option.ts";
-import { clusterOptions, expiresWithinOption, failOnOption, filenameOption, outputOption } from "./cli/options.ts";
+import {
+  checkOptions,
+  clusterOptions,
+  FINDINGS_EXIT_CODE,
+  filenameOption,
+  inGroup,
+  listFlag,
+  outputOption,
+  READ_EXIT_CODES,
+  stringFlag,
+} from "./cli/options.ts";
 import { fails, printDocument } from "./cli/report.ts";
 import { runnable } from "./cli/run.ts";
 import { toStdout } from "./cli/streams.ts";
@@ -17,40 +27,35 @@ import { log, style } from "./cli/terminal.ts";
 import { checkVerifyFlags, readVerifyInput } from "./cli/verify-input.ts";
 
 const options = {
-  context: {
-    type: "array",
-    string: true,
-    describe: "context (repeatable): every peer that it is configured for, or FILE as it would come to them",
-    completes: "contexts",
-  },
-  filename: filenameOption,
-  cert: {
-    type: "string",
-    describe: "client certificate (PEM file) for peers that come without one",
-    completes: "files",
-  },
-  key: { type: "string", describe: "its private key (PEM file)", completes: "files" },
-  ca: { type: "string", describe: "CA (PEM file) for peers that come without one", completes: "files" },
-  "step-timeout": { type: "string", default: "5s", describe: "how long each step may take" },
-  "expires-within": expiresWithinOption,
-  "fail-on": failOnOption,
-  output: outputOption,
+  ...inGroup("Input", {
+    context: listFlag("context whose peers are tested (repeatable); with FILE, the cluster to connect as", {
+      completes: "contexts",
+    }),
+    filename: filenameOption,
+    cert: stringFlag("PEM file of the client certificate for peers without one", { completes: "files" }),
+    key: stringFlag("PEM file of its private key", { completes: "files" }),
+    ca: stringFlag("PEM file of the CA for peers without one", { completes: "files" }),
+  }),
+  ...inGroup("Checks", { "step-timeout": stringFlag("timeout of each step", { default: "5s" }) }),
+  ...checkOptions,
+  ...inGroup("Output", { output: outputOption }),
   ...clusterOptions,
-} as const;
+};
 
 const command: Command<typeof options> = {
-  usage: "Usage: $0 FILE... | --context CONTEXT...",
+  usage: "$0 FILE... | --context CONTEXT... [flags]",
   description:
-    "Connects to peers as Cilium would, from here, and tells the first step that fails: TCP, TLS, the client certificate, " +
-    "the etcd user, the heartbeat, the cluster's config, the synchronization. Each address is tried by itself; nothing is " +
-    "trusted that Cilium would not trust, and nothing is written.",
+    "Connects to every address of the peers as Cilium does, but from this machine, and reports the first step that fails: " +
+    "TCP, TLS, client certificate, etcd user, heartbeat, cluster config or synchronization. Trusts only the certificates " +
+    "that Cilium would trust. Writes nothing.",
   positionals: "FILE",
   examples: [
-    ["$0 cluster2-secret.json", "would this connect, from here?"],
-    ["$0 --context cluster1", "every peer that cluster1 is configured for"],
-    ["$0 --context cluster1 cluster2-secret.json", "a file without a key, as cluster1 would come"],
+    ["$0 cluster2-secret.json", "Test the peer in a file"],
+    ["$0 --context cluster1", "Test all peers of cluster1"],
+    ["$0 --context cluster1 cluster2-secret.json", "Test a file without a private key, as cluster1 would connect"],
   ],
   options,
+  exitCodes: { ...READ_EXIT_CODES, 0: "all peers connect", ...FINDINGS_EXIT_CODE },
   run: runVerify,
 };
 

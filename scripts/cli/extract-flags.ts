@@ -5,53 +5,42 @@ import { EXTRACT_DEFAULTS, type ExtractOptions } from "../../lib/extract/extract
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { addressesOf } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
-import { clusterOptions } from "./options.ts";
+import { booleanFlag, clusterOptions, countFlag, inGroup, listFlag, stringFlag } from "./options.ts";
 
 export const extractOptions = {
-  context: { type: "string", describe: "context of the cluster; else the current one", completes: "contexts" },
-  output: { type: "string", alias: "o", choices: ["json", "yaml"], default: "json", describe: "form of the file" },
-  "output-file": { type: "string", describe: "write this file, of mode 0600, instead of stdout", completes: "files" },
-  endpoint: {
-    type: "array",
-    string: true,
-    list: true,
-    describe: "host:port or ip:port before the cluster (repeatable), instead of what its Service says",
-  },
-  service: { type: "string", describe: "the Service, if it is your own (Cilium 1.19+)" },
-  "cluster-ip": { type: "boolean", default: false, describe: "take the Service's cluster IP, in a flat network" },
-  addresses: {
-    type: "number",
-    min: 1,
-    default: EXTRACT_DEFAULTS.addresses,
-    describe: "how many addresses at the most",
-  },
-  "address-type": {
-    type: "array",
-    string: true,
-    choices: ADDRESS_TYPES,
-    describe: "types of node addresses in the order of preference (repeatable); else InternalIP, ExternalIP",
-  },
-  keyless: {
-    type: "boolean",
-    default: false,
-    describe: "without CA and key, if all clusters trust one CA: importers use certificates of their own",
-  },
-  "server-name": {
-    type: "array",
-    string: true,
-    describe:
-      "name, wildcard or address that the server certificate covers (repeatable), if the certificate is in no Secret and " +
-      "covers others than the chart's",
-  },
-  "external-workload": {
-    type: "boolean",
-    default: false,
-    describe: "for the agent of a virtual machine, with the certificate of external workloads (Cilium up to 1.17)",
-  },
-  wait: { type: "boolean", default: false, describe: "wait for the load balancer's address" },
-  timeout: { type: "string", default: "5m", describe: "how long --wait waits" },
+  ...inGroup("Input", {
+    context: stringFlag("context of the cluster; default: the current context", { completes: "contexts" }),
+    "external-workload": booleanFlag(
+      "extract for the agent on a virtual machine, with the certificate of external workloads (Cilium up to 1.17)",
+    ),
+  }),
+  ...inGroup("Endpoint", {
+    endpoint: listFlag("host:port or ip:port of a load balancer or proxy, instead of the Service (repeatable)", {
+      list: true,
+    }),
+    service: stringFlag("name of a custom Service for the clustermesh-apiserver (Cilium 1.19+)"),
+    "cluster-ip": booleanFlag("use the cluster IP of the Service, for flat networks"),
+    addresses: countFlag("maximum number of addresses", EXTRACT_DEFAULTS.addresses),
+    "address-type": listFlag(
+      "types of node addresses in order of preference (repeatable); default: InternalIP, ExternalIP",
+      { choices: ADDRESS_TYPES },
+    ),
+    "server-name": listFlag(
+      "host name, wildcard or IP address that the server certificate covers (repeatable); required only if the " +
+        "certificate is not in a Secret and differs from the chart's default",
+    ),
+    wait: booleanFlag("wait for the address of the load balancer"),
+    timeout: stringFlag("how long --wait waits", { default: "5m" }),
+  }),
+  ...inGroup("Output", {
+    output: stringFlag("format of the Secret", { alias: "o", choices: ["json", "yaml"], default: "json" }),
+    "output-file": stringFlag("write to this file, with mode 0600, instead of stdout", { completes: "files" }),
+    keyless: booleanFlag(
+      "omit CA and private key; importers use their own certificates, which requires one CA for all clusters",
+    ),
+  }),
   ...clusterOptions,
-} as const;
+};
 
 export type ExtractArguments = Arguments<typeof extractOptions>;
 

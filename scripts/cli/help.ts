@@ -1,28 +1,48 @@
-/** The help text of a command, by yargs: a file of its own, for yargs takes as long to load as all the rest. */
-import type { Options } from "yargs";
+/** Renders help texts with yargs. A file of its own, because loading yargs takes as long as loading everything else. */
 import yargs from "yargs/yargs";
-import { HELP_WIDTH, type HelpText } from "./option.ts";
+import { wrapLine } from "../../lib/render/wrap.ts";
+import { FLAG_GROUPS, HELP_WIDTH, type HelpText, type Option } from "./option.ts";
 
-/** The help text of a command that is called `program`, for a terminal of so many columns, if it is one. */
+/**
+ * Renders the help text of a command.
+ *
+ * @param program name of the command, as the usage line and the examples show it.
+ * @param summary one line.
+ * @param columns width of the terminal; example commands are never broken.
+ */
 export async function renderHelp(
   program: string,
-  { usage, description, examples, options }: HelpText,
+  summary: string,
+  { usage, description, examples, options, exitCodes }: HelpText,
   columns = HELP_WIDTH,
 ): Promise<string> {
-  const text = await yargs([])
+  const width = Math.min(columns, HELP_WIDTH);
+  const groupOf = ([, { group }]: [string, Option]) => FLAG_GROUPS.indexOf(group ?? "Other");
+  const sorted = Object.entries(options).sort((a, b) => groupOf(a) - groupOf(b));
+  const head = await yargs([])
     .version(false)
     .help(false)
     .scriptName(program)
-    .usage(`${usage.replaceAll("$0", program)}\n\n${description}`)
-    .options(Object.fromEntries(Object.entries(options).map(withChoicesInText)))
-    .example(examples.map(([line, text]) => [line.replaceAll("$0", program), text]))
+    .usage(`${summary}\n\nUsage: ${usage}\n\n${description}`)
+    .options(Object.fromEntries(sorted.map(([name, option]) => [name, describeOption(option)])))
     .locale("en")
-    .wrap(Math.min(columns, HELP_WIDTH))
+    .wrap(width)
     .getHelp();
-  return `${text}\n`;
+  const lines = [
+    ...(examples.length > 0 ? ["", "Examples:"] : []),
+    ...examples.flatMap(([command, text], i) => [
+      ...(i > 0 ? [""] : []),
+      ...[`  # ${text}`, `  ${command.replaceAll("$0", program)}`],
+    ]),
+    ...["", "Exit codes:"],
+    ...Object.entries(exitCodes).flatMap(([code, text]) => wrapLine(`  ${code}  ${text}`, width)),
+  ];
+  return `${[head, ...lines].join("\n")}\n`;
 }
 
-/** Values are checked by us, for yargs says it in three lines; its help still shows them. */
-function withChoicesInText([name, { choices, ...option }]: [string, Options]): [string, Options] {
-  return [name, choices ? { ...option, describe: `${option.describe} [${choices.join(", ")}]` } : option];
+/** The option as yargs shows it. Choices become text: given as choices, yargs would check them too. */
+function describeOption({ choices, group = "Other", default: standard, ...option }: Option) {
+  const describe = choices ? `${option.describe} [${choices.join(", ")}]` : option.describe;
+  const shown = standard === undefined || standard === false ? {} : { default: standard };
+  return { ...option, ...shown, describe, group: `${group}:` };
 }

@@ -2,39 +2,33 @@
 import { isClusterName } from "../../lib/peer/peer.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import type { Arguments } from "./option.ts";
-import { clusterOptions, filenameOption } from "./options.ts";
+import { booleanFlag, clusterOptions, filenameOption, inGroup, listFlag, stringFlag } from "./options.ts";
 import { writingOptions } from "./writing.ts";
 
 export const importOptions = {
-  context: {
-    type: "array",
-    string: true,
-    describe: "context of a target (repeatable); else the current one",
-    completes: "contexts",
-  },
-  filename: filenameOption,
+  ...inGroup("Input", {
+    filename: filenameOption,
+    endpoint: listFlag("NAME=HOST:PORT overrides the endpoint of a peer permanently (repeatable); NAME= resets it", {
+      list: true,
+    }),
+  }),
+  ...inGroup("Target", {
+    context: listFlag("context of a target cluster (repeatable); default: the current context", {
+      completes: "contexts",
+    }),
+    prune: booleanFlag("remove peers that are not in the files"),
+    migrate: booleanFlag("rewrite existing peers for the running version of Cilium; needs no files"),
+  }),
+  ...inGroup("Safety", { yes: { ...booleanFlag("remove peers without confirmation"), alias: "y" } }),
+  ...inGroup("Output", {
+    output: stringFlag("print the resulting manifests, which can contain private keys", {
+      alias: "o",
+      choices: ["json", "yaml"],
+    }),
+  }),
   ...writingOptions,
-  endpoint: {
-    type: "array",
-    string: true,
-    list: true,
-    describe: "NAME=HOST:PORT: reach this peer there, from now on (repeatable); NAME= as its file says again",
-  },
-  prune: { type: "boolean", default: false, describe: "drop the peers that are not among the files" },
-  migrate: {
-    type: "boolean",
-    default: false,
-    describe: "lay out anew what stands in the targets, for the Cilium that runs now; needs no files",
-  },
-  yes: { type: "boolean", alias: "y", default: false, describe: "drop peers without asking" },
-  output: {
-    type: "string",
-    alias: "o",
-    choices: ["json", "yaml"],
-    describe: "print the objects, as they can be applied; they may hold private keys",
-  },
   ...clusterOptions,
-} as const;
+};
 
 export type ImportArguments = Arguments<typeof importOptions>;
 

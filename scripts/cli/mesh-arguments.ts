@@ -13,29 +13,37 @@ import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { addressesOf, type Contexts } from "./clusters.ts";
 import { duration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
-import { allContextsOption, clusterOptions, waitOptions } from "./options.ts";
+import {
+  allContextsOption,
+  booleanFlag,
+  clusterOptions,
+  countFlag,
+  inGroup,
+  listFlag,
+  stringFlag,
+  waitOptions,
+} from "./options.ts";
 import { waitingLog } from "./show-status.ts";
 import { signalOf } from "./signals.ts";
 import { log, mayRetell, style, warn } from "./terminal.ts";
 import { ImportRun, writingOptions } from "./writing.ts";
 
 export const meshOptions = {
-  context: {
-    type: "array",
-    string: true,
-    describe: "context of a cluster that may be written (repeatable)",
-    completes: "contexts",
-  },
-  "all-contexts": allContextsOption,
-  "contexts-file": { type: "string", describe: "file with a context a line", completes: "files" },
-  "skip-unreachable": { type: "boolean", default: false, describe: "go on without clusters that cannot be read" },
-  addresses: { type: "number", min: 1, default: 3, describe: "how many addresses of a cluster at the most" },
-  parallel: { type: "number", min: 1, default: 8, describe: "how many clusters are written at a time" },
-  yes: { type: "boolean", alias: "y", default: false, describe: "write without asking" },
+  ...inGroup("Target", {
+    context: listFlag("context of a cluster to write (repeatable)", { completes: "contexts" }),
+    "all-contexts": allContextsOption,
+    "contexts-file": stringFlag("file with one context per line", { completes: "files" }),
+    addresses: countFlag("maximum number of addresses per cluster", 3),
+    parallel: countFlag("number of clusters to write concurrently", 8),
+  }),
+  ...inGroup("Safety", {
+    yes: { ...booleanFlag("write without confirmation"), alias: "y" },
+    "skip-unreachable": booleanFlag("continue without clusters that cannot be read"),
+  }),
   ...waitOptions,
   ...writingOptions,
   ...clusterOptions,
-} as const;
+};
 
 export type MeshArguments = Arguments<typeof meshOptions>;
 

@@ -1,43 +1,62 @@
-/** What a command is made of: its flags, its arguments, its help, and what it does. */
+/** The parts of a command: flags, arguments, help and action. */
 import type { Options } from "yargs";
 
-/** A flag, as yargs describes it, and what more is known of its value. */
+/** The headings of flags in a help text, in their order. */
+export const FLAG_GROUPS = [
+  "Clusters",
+  "Input",
+  "Endpoint",
+  "Target",
+  "Safety",
+  "Checks",
+  "Wait",
+  "Output",
+  "Connection",
+  "Other",
+] as const;
+
+export type FlagGroup = (typeof FLAG_GROUPS)[number];
+
+/** A flag as yargs describes it, and the constraints on its value. */
 export interface Option extends Options {
   type: "string" | "number" | "boolean" | "array";
-  /** What a shell offers as its value, besides its choices. */
+  group?: FlagGroup;
+  /** What a shell completes its value with, besides its choices. */
   completes?: "contexts" | "files";
-  /** Set if a value may be several with commas between them, after a `NAME=` if there is one. */
+  /** Set if a value can be a comma-separated list, after an optional `NAME=`. */
   list?: true;
-  /** The least and the greatest number it takes. Numbers are whole numbers. */
+  /** Range of a number, inclusive. Numbers are integers. */
   min?: number;
   max?: number;
 }
 
-/** The arguments that a command takes. */
+/** The arguments of a command. */
 export interface Grammar {
   options: Record<string, Option>;
-  /** What its positional arguments are called, as in its usage: FILE, CONTEXT; undefined if it takes none. */
+  /** Placeholder of the positional arguments in the usage line: FILE, CONTEXT; undefined if there are none. */
   positionals?: string;
 }
 
-/** How wide a help text is at the most, and where there is no terminal. */
+/** Maximum width of a help text, and its width without a terminal. */
 export const HELP_WIDTH = 100;
 
-/** What a help text is made of. */
+/** The content of a help text. In `usage` and `examples`, `$0` stands for the program. */
 export interface HelpText {
   usage: string;
   description: string;
   examples: [command: string, description: string][];
-  options: Record<string, Options>;
+  options: Record<string, Option>;
+  exitCodes: Readonly<Record<number, string>>;
 }
 
-/** One program or command. */
+/** A command. */
 export interface Command<O extends Record<string, Option>> extends HelpText, Grammar {
   options: O;
   /**
-   * Does the work. Gives the exit code.
+   * Runs the command.
    *
-   * @param program what the command is called, to say how to run it again.
+   * @param program name of the command as it was called, such as `kubectl clustermesh-secrets import`.
+   * @returns the exit code.
    */
   run(args: Arguments<O>, program: string): Promise<number>;
 }
@@ -50,7 +69,7 @@ type Value<T extends Options> = T extends { type: "boolean" }
       ? string[]
       : string;
 
-/** The values of a command's flags by their names, and its positional arguments. */
+/** The values of a command's flags by name, and its positional arguments. */
 export type Arguments<O extends Record<string, Option>> = {
   [K in keyof O]: O[K] extends { default: unknown } | { type: "array" } ? Value<O[K]> : Value<O[K]> | undefined;
 } & { files: string[] };

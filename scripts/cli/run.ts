@@ -7,7 +7,7 @@ import { endWith, guardStreams, toStdout } from "./streams.ts";
 import { log, style, traced, version } from "./terminal.ts";
 
 const commonOptions = {
-  help: { alias: "h", type: "boolean", describe: "show this" },
+  help: { alias: "h", type: "boolean", describe: "show this help" },
   version: { type: "boolean", describe: "show the version" },
 } as const satisfies Record<string, Option>;
 
@@ -18,7 +18,7 @@ export interface Program extends HelpText, Grammar {
    * Runs it as `program`: what goes wrong becomes a line or two on stderr and an exit code. Ends the process, as soon as
    * what was written to stdout is out.
    */
-  main(program: string, argv: string[]): Promise<void>;
+  main(program: string, argv: string[], help: () => Promise<string>): Promise<void>;
 }
 
 /** Makes a command one that can be run. */
@@ -26,9 +26,9 @@ export function runnable<O extends Record<string, Option>>(command: Command<O>):
   const program: Program = {
     ...command,
     options: { ...command.options, ...commonOptions },
-    main: async (name, argv) => {
+    main: async (name, argv, help) => {
       guardStreams();
-      endWith(await run(name, program, command, argv));
+      endWith(await run(name, command, argv, help));
     },
   };
   return program;
@@ -36,16 +36,15 @@ export function runnable<O extends Record<string, Option>>(command: Command<O>):
 
 async function run<O extends Record<string, Option>>(
   name: string,
-  program: Program,
   command: Command<O>,
   argv: string[],
+  help: () => Promise<string>,
 ): Promise<number> {
   let args: (Arguments<O & typeof commonOptions> & { diff?: unknown; debug?: unknown }) | undefined;
   try {
     args = parseArguments(name, { ...command, options: { ...command.options, ...commonOptions } }, argv);
     if (args.help === true) {
-      const { renderHelp } = await import("./help.ts");
-      toStdout(await renderHelp(name, program, process.stderr.columns));
+      toStdout(await help());
       return EXIT.done;
     }
     if (args.version === true) {

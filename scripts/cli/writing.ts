@@ -12,37 +12,42 @@ import { styleFor } from "../../lib/render/style.ts";
 import { EXIT } from "../../lib/util/errors.ts";
 import { addressesOf } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
-import { detailsOption } from "./options.ts";
+import { booleanFlag, detailsOption, inGroup, stringFlag } from "./options.ts";
 import { toStdout } from "./streams.ts";
 import { choose, confirm, interruptible, log, style, warnOfKey } from "./terminal.ts";
 
 export const writingOptions = {
-  tls: {
-    type: "string",
-    choices: ["auto", "peer", "common"],
-    default: "auto",
-    describe: "certificate to come with: the file's (peer), the target's own (common), or its own where it will do",
-  },
-  users: { type: "boolean", default: true, describe: "let the peers' users in where users are managed; --no-users" },
-  "restart-agents": {
-    type: "boolean",
-    default: false,
-    describe: "before Cilium 1.20: patch DaemonSet cilium too where it lacks host aliases",
-  },
-  restarts: { type: "boolean", default: true, describe: "patch Deployments that lack host aliases; --no-restarts" },
-  "take-ownership": { type: "boolean", default: false, describe: "write Secrets that Helm, Argo CD and others own" },
-  "dry-run": {
-    type: "string",
-    choices: ["none", "client", "server"],
-    default: "none",
-    describe: "write nothing: work it out here (client), or have the API server check it (server)",
-  },
-  diff: {
-    type: "boolean",
-    default: false,
-    describe: "write nothing, and show what would change; exits as kubectl diff",
-  },
-  details: detailsOption,
+  ...inGroup("Target", {
+    tls: stringFlag("client certificate: the file's (peer), the target's own (common), or its own if it works (auto)", {
+      choices: ["auto", "peer", "common"],
+      default: "auto",
+    }),
+    users: {
+      type: "boolean",
+      default: true,
+      describe: "grant the etcd users of the peers if the target manages users; disable with --no-users",
+    },
+  }),
+  ...inGroup("Safety", {
+    restarts: {
+      type: "boolean",
+      default: true,
+      describe: "patch Deployments that lack host aliases, which restarts their pods; disable with --no-restarts",
+    },
+    "restart-agents": booleanFlag(
+      "also patch daemonset/cilium if it lacks host aliases, which restarts all agents (before Cilium 1.20)",
+    ),
+    "take-ownership": booleanFlag("overwrite Secrets that Helm, Argo CD or another tool owns"),
+    "dry-run": stringFlag(
+      "write nothing: compute the changes locally (client) or validate them in the API server (server)",
+      {
+        choices: ["none", "client", "server"],
+        default: "none",
+      },
+    ),
+    diff: booleanFlag("write nothing, print a diff; exit code 0 without changes, 1 with changes, 2 on errors"),
+  }),
+  ...inGroup("Output", { details: detailsOption }),
 } as const;
 
 type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & {

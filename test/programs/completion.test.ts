@@ -145,7 +145,7 @@ describe("completion", () => {
       offers("clustermesh-secrets", "connect", "arn"),
       "arn\\:aws\\:eks\\:eu\\:1\\:cluster/x\narn\\:aws\\:eks\\:eu\\:1\\:cluster/y\n",
     );
-    assert.equal(offers("clustermesh-secrets", "connect", "--he"), "--help:show this\n");
+    assert.equal(offers("clustermesh-secrets", "connect", "--he"), "--help:show this help\n");
     assert.equal(offers("clustermesh-secrets", "import", "--prune", ""), "files\n");
     assert.equal(offers("/somewhere/extract-secret", "--context", "k"), "kind-c2\n");
   });
@@ -155,7 +155,7 @@ describe("completion", () => {
       shell("fish", "-c", "clustermesh-secrets completion fish | source; complete -C $argv", line);
     assert.equal(offers("clustermesh-secrets connect k"), "kind-c2\n");
     assert.equal(offers("clustermesh-secrets connect --hub=k"), "--hub=kind-c2\n");
-    assert.match(offers("extract-secret --he"), /^--help\tshow this\n$/);
+    assert.match(offers("extract-secret --he"), /^--help\tshow this help\n$/);
     assert.equal(offers("import-secrets c2"), "c2-secret.json\n");
     assert.equal(offers("extract-secret --output-file=c2"), "--output-file=c2-secret.json\n");
   });
