@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden lines bench bench-lts check format clean
+.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden docs lines bench bench-lts check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
@@ -122,6 +122,9 @@ bench-lts: build ## measure them on the current LTS of Node
 
 golden: build ## write the golden files of messages, helps and outputs again
 	@UPDATE_GOLDEN=1 node --import tsx --test --test-reporter=dot test/golden.test.ts test/e2e/golden.test.ts
+
+docs: build ## run the documented commands, and write their output and the reference pages again
+	@UPDATE_DOCS=1 node --import tsx --test --test-reporter=dot test/docs/docs.test.ts
 
 lines: install ## count lines of code, without blanks and comments
 	@node test/support/count-lines.mjs

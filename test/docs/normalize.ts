@@ -1,0 +1,58 @@
+/** What differs between two runs of a documented command, and the sample values that the pages show instead. */
+import { createHash } from "node:crypto";
+
+/** The day that the pages are written on. */
+const TODAY = Date.UTC(2026, 10, 26);
+const DAY = 86_400_000;
+
+/** What a page's run has of its own. */
+export interface RunValues {
+  /** Start of the run, in milliseconds. */
+  now: number;
+  /** The folder in which the commands run. */
+  folder: string;
+  /** URLs of the embedded API servers. */
+  servers: readonly string[];
+  /** Fingerprints so far, in the order in which they were printed. */
+  fingerprints: string[];
+}
+
+type Rule = (text: string, values: RunValues) => string;
+
+const RULES: Readonly<Record<string, Rule>> = {
+  "temporary kubeconfig": (text) =>
+    text.replace(/[\w./-]*\/clustermesh-sandbox-\w{6}\b/g, "/tmp/clustermesh-sandbox-Xk2QaB"),
+  folder: (text, { folder }) => text.replaceAll(folder, "/home/me/mesh"),
+  "URL of an API server": (text, { servers }) =>
+    servers.reduce((all, url) => all.replaceAll(url, "https://127.0.0.1:6443"), text),
+  "node port of an embedded cluster": (text) =>
+    text.replace(/\b(127\.18\.(\d+)\.\d+|cluster(\d+)\.mesh\.cilium\.io):3\d{4}\b/g, (_, host, byAddress, byName) => {
+      return `${host}:${32_378 + Number(byAddress ?? byName)}`;
+    }),
+  "time of day": (text) => text.replace(/(\d{4}-\d\d-\d\d)T\d\d:\d\d:\d\d(?:\.\d+)?Z/g, "$1T12:00:00Z"),
+  date: (text, { now }) =>
+    text.replace(/\b20\d\d-\d\d-\d\d\b/g, (date) => {
+      const days = Math.round((Date.parse(date) - now + (now % DAY)) / DAY);
+      return new Date(TODAY + days * DAY).toISOString().slice(0, 10);
+    }),
+  fingerprint: (text, { fingerprints }) =>
+    text.replace(/\b(?:[0-9a-f]{32}|[0-9a-f]{16})\b/g, (hex) => {
+      const start = hex.slice(0, 16);
+      if (!fingerprints.includes(start)) fingerprints.push(start);
+      const sample = createHash("sha256")
+        .update(`${fingerprints.indexOf(start)}`)
+        .digest("hex");
+      return sample.slice(0, hex.length);
+    }),
+  "age of a heartbeat": (text) => text.replace(/\bheartbeat \d+ s ago/g, "heartbeat 5 s ago"),
+  "latency in the table of verify": (text) =>
+    text.replace(/^( +(?:address|\S+:\d+) *?)((?: +TCP\b| +\d+ ms\b).*)$/gm, (_, address, cells: string) => {
+      const values = cells.match(/\d+ ms|\S+/g) ?? [];
+      return address + values.map((value) => value.replace(/\d+ ms/, "3 ms").padStart(8)).join("");
+    }),
+};
+
+/** Replaces what differs between runs. */
+export function normalize(text: string, values: RunValues): string {
+  return Object.values(RULES).reduce((all, rule) => rule(all, values), text);
+}
