@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import { escapeControlChars } from "../lib/render/style.ts";
 import { EXIT } from "../lib/util/errors.ts";
-import { suggest } from "../lib/util/nearest.ts";
+import { findNearestName } from "../lib/util/nearest.ts";
 import { answer, type Offer } from "./cli/complete.ts";
 import { guardStreams } from "./cli/streams.ts";
 import { log, style, version } from "./cli/terminal.ts";
@@ -46,7 +46,7 @@ function isCommand(name: string | undefined): name is string {
 function refuse(name: string | undefined): void {
   guardStreams();
   if (name !== undefined) {
-    const nearest = suggest(name, Object.keys(commands));
+    const nearest = findNearestName(name, Object.keys(commands));
     const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
     log(`${style.red("error")}: unknown command: ${escapeControlChars(JSON.stringify(name))}${hint}`);
   }

@@ -2,7 +2,7 @@
 import { type Extraction, extract, extractWhenReachable } from "../lib/extract/extract.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { writePrivately } from "../lib/util/private-file.ts";
+import { writePrivateFile } from "../lib/util/private-file.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { duration } from "./cli/duration.ts";
 import { type ExtractArguments, extractOptions, namedContexts, readExtractOptions } from "./cli/extract-flags.ts";
@@ -51,7 +51,7 @@ async function runExtract(args: ExtractArguments): Promise<number> {
       ? (await import("yaml")).stringify(secret, { lineWidth: 0, version: "1.1" })
       : `${JSON.stringify(secret, null, 2)}\n`;
   if (args["output-file"] !== undefined) {
-    await writePrivately(args["output-file"], text);
+    await writePrivateFile(args["output-file"], text);
   } else {
     toStdout(text);
     if (peer.client !== "importer") warnOfKey("--output-file FILE writes one that only you can read");

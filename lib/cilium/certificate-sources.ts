@@ -4,7 +4,7 @@ import { configMaps, type KubernetesApi, secrets } from "../kube/api.ts";
 import { type Attempt, attempt, isForbidden, unwrapUnlessForbidden } from "../kube/attempt.ts";
 import type { ClusterFacts } from "../peer/peer.ts";
 import type { RenewalMethod } from "../peer/renewal.ts";
-import { signedBy } from "../x509/chain.ts";
+import { isSignedBy } from "../x509/chain.ts";
 import { covers } from "../x509/names.ts";
 import { hasPem, PemError } from "../x509/pem.ts";
 import { renewalMethodOf } from "./renewal-method.ts";
@@ -229,8 +229,8 @@ export async function serverCa(
   const candidates = [...sources.map((source) => source && contentOf(source)), valueIn(remote, "ca.crt")].filter(
     (pem) => pem !== undefined && hasPem(pem),
   );
-  const good = server === undefined ? candidates[0] : candidates.find((pem) => signedBy(server, pem as string));
+  const good = server === undefined ? candidates[0] : candidates.find((pem) => isSignedBy(server, pem as string));
   if (good !== undefined || external) return good;
   const last = valueIn(unwrapUnlessForbidden(await attempt(older(CA_CERT))), "ca.crt");
-  return last !== undefined && (server === undefined || signedBy(server, last)) ? last : (candidates[0] ?? last);
+  return last !== undefined && (server === undefined || isSignedBy(server, last)) ? last : (candidates[0] ?? last);
 }

@@ -21,7 +21,7 @@ import { type Attempt, attempt, isForbidden, unwrap, unwrapUnlessForbidden } fro
 import { APISERVER, type ClusterFacts, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import type { RenewalMethod } from "../peer/renewal.ts";
 import { EXIT, UserError } from "../util/errors.ts";
-import { signedBy } from "../x509/chain.ts";
+import { isSignedBy } from "../x509/chain.ts";
 import {
   type CertificateSources,
   certificateIn,
@@ -239,7 +239,7 @@ async function readServing(
     serverNames,
   );
   const ca = await serverCa(held?.pem, installation, sources, remote, (name) => api.get(secrets, namespace, name));
-  const isTrusted = held === undefined || ca === undefined || signedBy(held.pem, ca);
+  const isTrusted = held === undefined || ca === undefined || isSignedBy(held.pem, ca);
   const untrusted =
     "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it";
   return {

@@ -11,7 +11,7 @@ import type { SourcedPeer } from "../peer/peer.ts";
 import { readPeerFile } from "../peer/secret.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { ParseCache } from "../util/parse-cache.ts";
-import { asFileError, readFileAt, readStream } from "../util/read-file.ts";
+import { readBoundedFile, readBoundedStream, toFileError } from "../util/read-file.ts";
 
 /** How peers are read from files. */
 export interface ReadPeersOptions {
@@ -72,9 +72,9 @@ export async function readPeers(
  */
 export async function readText(path: string): Promise<string> {
   try {
-    return (await readFileAt(path, MAX_FILE_BYTES)).toString();
+    return (await readBoundedFile(path, MAX_FILE_BYTES)).toString();
   } catch (error) {
-    throw new UserError(`${truncateLine(path)}: ${asFileError(error).message}`, EXIT.refused);
+    throw new UserError(`${truncateLine(path)}: ${toFileError(error).message}`, EXIT.refused);
   }
 }
 
@@ -93,10 +93,10 @@ async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
       // Connections that are being made get on in between.
       await turn();
       const bytes = await (source === "-"
-        ? readStream(stdin, MAX_FILE_BYTES)
-        : readFileAt(source, MAX_FILE_BYTES)
+        ? readBoundedStream(stdin, MAX_FILE_BYTES)
+        : readBoundedFile(source, MAX_FILE_BYTES)
       ).catch((error: unknown) => {
-        findings.push(finding("unreadable", { source: nameOf(source) }, asFileError(error).message));
+        findings.push(finding("unreadable", { source: nameOf(source) }, toFileError(error).message));
         return undefined;
       });
       if (bytes) read.push({ source: nameOf(source), path: source === "-" ? undefined : source, bytes });
@@ -120,7 +120,7 @@ function expand(path: string, findings: Finding[]): string[] {
     }
     return names.map((name) => join(path, name));
   } catch (error) {
-    findings.push(finding("unreadable", { source: path }, asFileError(error).message));
+    findings.push(finding("unreadable", { source: path }, toFileError(error).message));
     return [];
   }
 }

@@ -15,7 +15,7 @@ export async function checkRights(api: KubernetesApi, target: Target, { changes 
   const missing = await Promise.all(
     [...subjects.values()].map(async (change) => {
       const subject = subjectOf(change, target.namespace);
-      const check = await api.missingRight(subject);
+      const check = await api.findMissingPermission(subject);
       if (check === undefined) return [];
       const message = `not allowed to ${subject.verb} ${change.kind} ${change.name} in namespace ${target.namespace}`;
       return [finding("not-allowed", { source: target.source }, message, `check with: ${check}`)];

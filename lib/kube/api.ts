@@ -178,7 +178,7 @@ export class KubernetesApi {
    *
    * @returns the command that checks it, where it is not allowed; undefined where it is, or where that cannot be asked.
    */
-  async missingRight(subject: Subject): Promise<string | undefined> {
+  async findMissingPermission(subject: Subject): Promise<string | undefined> {
     const { verb, resource, namespace, name } = subject;
     const attributes = {
       verb,

@@ -3,7 +3,7 @@ import { shellQuote } from "../util/shell.ts";
 import { KubernetesApi } from "./api.ts";
 import { obtainCredentials } from "./auth/credentials.ts";
 import { type Context, type Impersonation, loadKubeconfig, selectContext } from "./kubeconfig/kubeconfig.ts";
-import { connect, type TransportOptions } from "./transport/transport.ts";
+import { openTransport, type TransportOptions } from "./transport/transport.ts";
 
 export interface OpenOptions extends TransportOptions {
   /** Path of the kubeconfig; else as kubectl finds it. */
@@ -20,13 +20,13 @@ export async function openCluster(options: OpenOptions = {}): Promise<{ api: Kub
   const env = options.env ?? process.env;
   const kubeconfig = await loadKubeconfig({ env, path: options.kubeconfig });
   const context = await selectContext(kubeconfig, options.context, options.impersonate);
-  return { api: connectTo(context, options), context };
+  return { api: openContext(context, options), context };
 }
 
 /** Starts to connect to the cluster of a context. */
-export function connectTo(context: Context, options: OpenOptions = {}): KubernetesApi {
+export function openContext(context: Context, options: OpenOptions = {}): KubernetesApi {
   if (context.tls.insecure) options.warn?.(`${context.server} is not verified (insecure-skip-tls-verify)`);
-  const transport = connect(context, (refused) => obtainCredentials(context, options.env, refused), options);
+  const transport = openTransport(context, (refused) => obtainCredentials(context, options.env, refused), options);
   const { user, groups = [], uid } = options.impersonate ?? {};
   const flags = [
     ...(options.kubeconfig === undefined ? [] : ["--kubeconfig", options.kubeconfig]),

@@ -152,7 +152,7 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
   );
   return {
     members: read,
-    unread: failed.map(({ source, error }) => finding("cluster-unreadable", { source }, error.inOneLine)),
+    unread: failed.map(({ source, error }) => finding("cluster-unreadable", { source }, error.singleLineMessage)),
     repeated,
     warnings: [
       ...[...warningsOf].flatMap(([source, lines]) => lines.map((line) => `${source}: ${line}`)),

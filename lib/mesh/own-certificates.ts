@@ -10,7 +10,7 @@ import { shellQuote } from "../util/shell.ts";
 import {
   type CertificateFact,
   type CertificateUse,
-  EXPIRES_WITHIN,
+  EXPIRY_WARNING_MS,
   type Expiry,
   expiresWithin,
   expiryOf,
@@ -115,7 +115,7 @@ export interface Ownership extends JudgeOptions {
  */
 export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
   const { use, until } = certificate;
-  const { owner, importers, now, expiresWithin: within = EXPIRES_WITHIN } = ownership;
+  const { owner, importers, now, expiresWithin: within = EXPIRY_WARNING_MS } = ownership;
   const cluster = ownership.cluster ?? owner?.target.facts.name ?? owner?.source ?? "";
   if (!owner) return renewalRemedy(use, { cluster, until, importers });
   const current = readAll(owner, use);

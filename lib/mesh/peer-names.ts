@@ -2,7 +2,7 @@
 import { addedUsers } from "../import/plan/users.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
-import { suggest } from "../util/nearest.ts";
+import { findNearestName } from "../util/nearest.ts";
 import { existingOf, type Member } from "./member.ts";
 
 /** How many clusters, and peers, are listed for a name that is none of them. */
@@ -29,7 +29,7 @@ export function assertKnownPeers(
   const known = new Set([...peers, ...members.flatMap(({ target }) => target.facts.name ?? []), ...existing]);
   const unknown = [...names].find((name) => !known.has(name));
   if (unknown === undefined) return;
-  const nearest = suggest(unknown, peers) ?? suggest(unknown, known);
+  const nearest = findNearestName(unknown, peers) ?? findNearestName(unknown, known);
   const clusters = enumerate(
     members.map(({ source }) => source),
     MOST_LISTED,

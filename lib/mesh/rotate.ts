@@ -4,7 +4,7 @@ import { existingPeer, isImportedNodeLocal, isNodeLocalPeer } from "../import/pl
 import { type Finding, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
-import { haveCertificateInCommon, signedBy } from "../x509/chain.ts";
+import { hasCommonCertificate, isSignedBy } from "../x509/chain.ts";
 import { normalizeCa, PemError } from "../x509/pem.ts";
 import {
   type ExtractedMember,
@@ -144,8 +144,8 @@ function rotationImpact(importer: ExtractedMember, before: Peer, rotated: Extrac
   const now = typeof rotated.peer.ca === "object" ? rotated.peer.ca.pem : rotated.peer.facts.ca;
   const server = rotated.installation.ca;
   // Undefined where one of the two cannot be read.
-  const accepted = client === undefined || now === undefined ? undefined : signedBy(client, now);
-  const trusts = trusted === undefined || server === undefined ? undefined : haveCertificateInCommon(trusted, server);
+  const accepted = client === undefined || now === undefined ? undefined : isSignedBy(client, now);
+  const trusts = trusted === undefined || server === undefined ? undefined : hasCommonCertificate(trusted, server);
   if (accepted && trusts) return `stays connected with ${cluster}: it reconnects at most once`;
   if (accepted !== false && trusts !== false) {
     const hidden = client === undefined || trusted === undefined ? importer : rotated;

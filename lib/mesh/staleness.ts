@@ -7,7 +7,7 @@ import type { Peer } from "../peer/peer.ts";
 import { parseEndpoint } from "../util/address.ts";
 import type { ParseCache } from "../util/parse-cache.ts";
 import { shellQuote } from "../util/shell.ts";
-import { haveCertificateInCommon } from "../x509/chain.ts";
+import { hasCommonCertificate } from "../x509/chain.ts";
 import { type ExtractedMember, ownOf } from "./member.ts";
 
 export const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
@@ -93,7 +93,7 @@ export function certificatesStale(
 
 function trusts({ ca: before }: Peer, { ca: now }: Peer, cache: ParseCache): boolean {
   if (typeof before !== "object" || typeof now !== "object") return true;
-  return haveCertificateInCommon(before.pem, now.pem, cache);
+  return hasCommonCertificate(before.pem, now.pem, cache);
 }
 
 export function withOwn(peer: Peer, importer: ExtractedMember): Peer {

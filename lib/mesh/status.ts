@@ -147,7 +147,7 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
       findings.push(...checkLoopbackAddresses(peer, place));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.inOneLine}`));
+      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.singleLineMessage}`));
     }
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
@@ -176,7 +176,7 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
     return { status, member: { ...member, peer } };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const message = error.inOneLine;
+    const message = error.singleLineMessage;
     findings.push(finding("cluster-unreadable", place, message));
     return { status: { source, error: message, pods: [], findings } };
   } finally {

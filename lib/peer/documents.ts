@@ -1,6 +1,6 @@
 /** Texts of files as Secrets: JSON or YAML, one object, a List or several documents. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
-import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "../util/yaml.ts";
+import { DuplicateKeyError, parseYamlDocuments, YAML_LIMITS, YamlError, YamlTooLargeError } from "../util/yaml.ts";
 import { type Finding, finding } from "./findings.ts";
 import { recognizeTemplate } from "./foreign/content.ts";
 import { type Call, DEFAULT_CALL, type Foreign, foreignFinding } from "./foreign/foreign.ts";
@@ -179,11 +179,11 @@ function countKeys(value: unknown): number {
 
 function parseYaml(text: string): unknown[] {
   try {
-    return [...yamlDocuments(text)].filter((value) => value !== null && value !== undefined);
+    return [...parseYamlDocuments(text)].filter((value) => value !== null && value !== undefined);
   } catch (error) {
-    if (error instanceof SameKeyTwice) throw keyTwice();
-    if (error instanceof TooLong) {
-      const { characters, words } = MOST_YAML;
+    if (error instanceof DuplicateKeyError) throw keyTwice();
+    if (error instanceof YamlTooLargeError) {
+      const { characters, words } = YAML_LIMITS;
       throw new Unreadable(
         `is no JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${words.toLocaleString("en")} words and signs`,
         "is it whole? JSON may be longer",

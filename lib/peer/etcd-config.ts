@@ -1,7 +1,7 @@
 /** The etcd client config: what Cilium reads for one remote cluster. Pure. */
 import { stringify } from "yaml";
 import { compareAddresses, isAddress, parseEndpoint } from "../util/address.ts";
-import { YamlError, yamlDocuments } from "../util/yaml.ts";
+import { parseYamlDocuments, YamlError } from "../util/yaml.ts";
 import type { HostAlias } from "./peer.ts";
 
 export interface EtcdConfig {
@@ -43,7 +43,7 @@ function readYaml(text: string): EtcdConfig {
   let value: unknown;
   try {
     // Go reads the first document only.
-    value = yamlDocuments(text).next().value;
+    value = parseYamlDocuments(text).next().value;
   } catch (error) {
     if (!(error instanceof YamlError)) throw error;
     throw new EtcdConfigError(`is not YAML: ${error.message}`);

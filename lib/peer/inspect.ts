@@ -4,7 +4,7 @@ import { parseEndpoint } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../x509/names.ts";
-import { keyFits, readCertificates, readPrivateKey, tryReadPem, validity } from "../x509/pem.ts";
+import { isMatchingKey, readCertificates, readPrivateKey, tryReadPem, validity } from "../x509/pem.ts";
 import { checkPeer } from "./checks/check-peer.ts";
 import { checkLoopbackAddresses, checkNodeLocal } from "./checks/endpoint.ts";
 import { checkTogether } from "./checks/mesh.ts";
@@ -122,7 +122,7 @@ function reportOf(
     keyFits:
       client === "importer" || !leaf
         ? undefined
-        : tryReadPem(() => cache.compare(keyFits, cache.parse(readPrivateKey, client.key), leaf)),
+        : tryReadPem(() => cache.compare(isMatchingKey, cache.parse(readPrivateKey, client.key), leaf)),
     user: user === undefined ? undefined : redact(user),
     findings,
   };

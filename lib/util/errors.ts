@@ -15,7 +15,7 @@ export class UserError extends Error {
   }
 
   /** What it says, with what it says below, in one line. */
-  get inOneLine(): string {
+  get singleLineMessage(): string {
     return this.message.replace(/\n\s*/g, "; ");
   }
 }

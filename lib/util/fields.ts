@@ -7,7 +7,7 @@ export function isFields(value: unknown): value is Fields {
 }
 
 /** The value at a path of keys; undefined if there is none. */
-export function at(object: unknown, path: readonly string[]): unknown {
+export function getField(object: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>(
     (value, key) => (isFields(value) && Object.hasOwn(value, key) ? value[key] : undefined),
     object,
@@ -15,6 +15,6 @@ export function at(object: unknown, path: readonly string[]): unknown {
 }
 
 /** A name that Kubernetes takes, so that it may be printed, and be a word of a command. */
-export function objectName(value: unknown): string | undefined {
+export function parseObjectName(value: unknown): string | undefined {
   return typeof value === "string" && /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/.test(value) ? value : undefined;
 }

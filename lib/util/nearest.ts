@@ -2,7 +2,7 @@
 import { distance } from "fastest-levenshtein";
 
 /** The nearest of some names by edit distance, if it is near: for "did you mean". */
-export function suggest(name: string, names: Iterable<string>): string | undefined {
+export function findNearestName(name: string, names: Iterable<string>): string | undefined {
   const [near] = [...names]
     .map((other) => ({ other, distance: distance(name, other) }))
     .sort((a, b) => a.distance - b.distance);

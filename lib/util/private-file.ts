@@ -34,7 +34,7 @@ export async function replaceFile(
  *
  * @throws UserError (exit code 1) where it cannot be written.
  */
-export async function writePrivately(path: string, text: string): Promise<void> {
+export async function writePrivateFile(path: string, text: string): Promise<void> {
   try {
     const status = await stat(path).catch(unlessMissing);
     if (status === undefined || status.isFile()) await replaceFile(status ? await realpath(path) : path, text);

@@ -34,17 +34,17 @@ const WRITER_TIMEOUT = 5_000;
  * @param most how many bytes it may have.
  * @throws FileError
  */
-export async function readFileAt(path: string, most: number): Promise<Buffer> {
+export async function readBoundedFile(path: string, most: number): Promise<Buffer> {
   try {
     const status = statSync(path);
     if (status.isFIFO()) return await readPipe(path, most);
     // A device tells no size.
-    if (!status.isFile()) return await readStream(createReadStream(path), most);
+    if (!status.isFile()) return await readBoundedStream(createReadStream(path), most);
     if (status.size > most) throw tooLarge(most);
     // At once: for hundreds of small files, going through the thread pool takes longer than reading them.
     return readFileSync(path);
   } catch (error) {
-    throw asFileError(error);
+    throw toFileError(error);
   }
 }
 
@@ -54,7 +54,7 @@ export async function readFileAt(path: string, most: number): Promise<Buffer> {
  * @param most how many bytes it may have.
  * @throws FileError where it has more; else what the stream fails with.
  */
-export async function readStream(stream: AsyncIterable<Uint8Array | string>, most: number): Promise<Buffer> {
+export async function readBoundedStream(stream: AsyncIterable<Uint8Array | string>, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of stream) {
@@ -66,7 +66,7 @@ export async function readStream(stream: AsyncIterable<Uint8Array | string>, mos
 }
 
 /** An error of the system in words. */
-export function asFileError(error: unknown): FileError {
+export function toFileError(error: unknown): FileError {
   if (error instanceof FileError) return error;
   const { code } = error as NodeJS.ErrnoException;
   return new FileError(REASONS[code ?? ""] ?? `the file cannot be read: ${describeSystemError(error)}`, code);

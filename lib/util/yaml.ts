@@ -5,7 +5,7 @@
 import { Composer, type CST, type Document, type ErrorCode, isScalar, Lexer, Parser, visit } from "yaml";
 
 /** What is longer is not read, for it would take seconds. 510 peers have 2 MB, and 130,000 words and signs. */
-export const MOST_YAML = { characters: 6_000_000, words: 250_000 };
+export const YAML_LIMITS = { characters: 6_000_000, words: 250_000 };
 const DEEPEST = 100;
 const MOST_ALIASES = 100;
 
@@ -13,10 +13,10 @@ const MOST_ALIASES = 100;
 export class YamlError extends Error {}
 
 /** A mapping in which a key stands twice. */
-export class SameKeyTwice extends YamlError {}
+export class DuplicateKeyError extends YamlError {}
 
-/** More than {@link MOST_YAML}, whether it is YAML or not. */
-export class TooLong extends YamlError {}
+/** More than {@link YAML_LIMITS}, whether it is YAML or not. */
+export class YamlTooLargeError extends YamlError {}
 
 /** What the library's codes stand for. Its own messages repeat what stands in the text. */
 const ERRORS: Readonly<Record<ErrorCode, string>> = {
@@ -55,7 +55,7 @@ export function describeYamlError(code: ErrorCode): string {
  *
  * @throws YamlError when it comes to what cannot be read.
  */
-export function* yamlDocuments(text: string): Generator<unknown, void> {
+export function* parseYamlDocuments(text: string): Generator<unknown, void> {
   for (const document of new Composer({ logLevel: "silent", uniqueKeys: false }).compose(tokens(text))) {
     const [error] = document.errors;
     if (error) throw stopped(text, error.pos[0]);
@@ -77,13 +77,13 @@ function* tokens(text: string): Generator<CST.Token, void> {
 }
 
 function* bounded(text: string): Generator<CST.Token, void> {
-  if (text.length > MOST_YAML.characters) throw new TooLong("it is too long");
+  if (text.length > YAML_LIMITS.characters) throw new YamlTooLargeError("it is too long");
   const parser = new Parser();
   let words = 0;
   for (const word of new Lexer().lex(text)) {
     // Each line of a word, and each escape in it, is a word to what reads it.
     words += word.split(/[\n\\]/).length;
-    if (words > MOST_YAML.words) throw new TooLong("it is too long");
+    if (words > YAML_LIMITS.words) throw new YamlTooLargeError("it is too long");
     if (parser.stack.length > DEEPEST) throw new YamlError("it nests too deep");
     yield* parser.next(word);
   }
@@ -107,7 +107,7 @@ function check(document: Document.Parsed): void {
         if (!isScalar(key)) throw new YamlError("it has a key that is no text");
         return String(key.value ?? "");
       });
-      if (new Set(keys).size < keys.length) throw new SameKeyTwice("a key stands twice");
+      if (new Set(keys).size < keys.length) throw new DuplicateKeyError("a key stands twice");
     },
   });
 }

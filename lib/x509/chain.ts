@@ -87,7 +87,7 @@ export function buildChain(
  * Whether a certificate (PEM, with its chain) is signed by a CA of a bundle; false where one cannot be read. Dates are
  * not judged.
  */
-export function signedBy(cert: string, ca: string, cache = new ParseCache()): boolean {
+export function isSignedBy(cert: string, ca: string, cache = new ParseCache()): boolean {
   const built = tryReadPem(() =>
     buildChain(cache.parse(readCertificates, cert), cache.parse(readCertificates, ca), maySign, cache),
   );
@@ -95,13 +95,13 @@ export function signedBy(cert: string, ca: string, cache = new ParseCache()): bo
 }
 
 /** Whether two bundles (PEM) have a certificate in common; false where one cannot be read. */
-export function haveCertificateInCommon(a: string, b: string, cache = new ParseCache()): boolean {
+export function hasCommonCertificate(a: string, b: string, cache = new ParseCache()): boolean {
   const [known, others] = [fingerprintsOf(a, cache), fingerprintsOf(b, cache)];
   return known !== undefined && others !== undefined && [...others].some((one) => known.has(one));
 }
 
 /** Whether every certificate of `part` stands in `bundle` (both PEM); false where one cannot be read. */
-export function includesAll(bundle: string, part: string, cache = new ParseCache()): boolean {
+export function hasAllCertificates(bundle: string, part: string, cache = new ParseCache()): boolean {
   const [known, others] = [fingerprintsOf(bundle, cache), fingerprintsOf(part, cache)];
   return known !== undefined && others !== undefined && [...others].every((one) => known.has(one));
 }

@@ -5,7 +5,7 @@ import { validity } from "./pem.ts";
 const DAY = 86_400_000;
 
 /** Certificates that expire within so many milliseconds are warned of, unless something else is asked for. */
-export const EXPIRES_WITHIN = 30 * DAY;
+export const EXPIRY_WARNING_MS = 30 * DAY;
 
 /** The greatest number of milliseconds that a Date can hold. */
 const LAST_TIME = 8.64e15;
@@ -50,7 +50,7 @@ export function expiresWithin(certificate: X509Certificate, milliseconds: number
 }
 
 /** The time so many milliseconds from now, or the last that there is. */
-export function timeIn(milliseconds: number, now: Date): Date {
+export function addMilliseconds(milliseconds: number, now: Date): Date {
   return new Date(Math.min(now.getTime() + milliseconds, LAST_TIME));
 }
 

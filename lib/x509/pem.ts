@@ -72,7 +72,7 @@ export function readPrivateKey(pem: string): KeyObject {
 }
 
 /** Whether a private key is that of the certificate. */
-export function keyFits(key: KeyObject, certificate: X509Certificate): boolean {
+export function isMatchingKey(key: KeyObject, certificate: X509Certificate): boolean {
   return certificate.checkPrivateKey(key);
 }
 

@@ -2,15 +2,15 @@
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import {
+  apiServerKey,
   type Context,
   type Impersonation,
   type Kubeconfig,
   KubeconfigError,
   loadKubeconfig,
   selectContext,
-  targetKey,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
-import { connectTo } from "../../lib/kube/open.ts";
+import { openContext } from "../../lib/kube/open.ts";
 import { dedupe } from "../../lib/util/dedupe.ts";
 import { duration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
@@ -87,7 +87,7 @@ export class Contexts {
     const namesOf = new Map(ways.map((way) => [way, callings(way)]));
     const kept = dedupe(
       ways,
-      (way) => ("error" in way ? undefined : targetKey(way.context)),
+      (way) => ("error" in way ? undefined : apiServerKey(way.context)),
       (first, other) => {
         warn(`contexts ${first.name} and ${other.name} reach the same cluster, which is ${once} once`);
         namesOf.get(first)?.push(...callings(other));
@@ -117,7 +117,7 @@ export class Contexts {
 
   #connect(context: Context): KubernetesApi {
     const args = this.#args;
-    return connectTo(context, {
+    return openContext(context, {
       kubeconfig: args.kubeconfig,
       requestTimeout: duration(args["request-timeout"], "request-timeout"),
       impersonate: impersonation(args),

@@ -2,7 +2,7 @@
 
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { suggest } from "../../lib/util/nearest.ts";
+import { findNearestName } from "../../lib/util/nearest.ts";
 import type { Option } from "./option.ts";
 
 /** Arguments in one form. */
@@ -91,7 +91,7 @@ export function normalizeArgs(
   }
 
   function unknown(flag: string): UserError {
-    const nearest = suggest(flag.replace(/^-+(no-)?/, ""), Object.keys(options));
+    const nearest = findNearestName(flag.replace(/^-+(no-)?/, ""), Object.keys(options));
     const hint = nearest === undefined ? `see ${program} --help` : `did you mean --${nearest}?`;
     return new UserError(`unknown flag: ${escapeLine(flag)}; ${hint}`, EXIT.refused);
   }

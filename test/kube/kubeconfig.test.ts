@@ -6,11 +6,11 @@ import { delimiter, join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import {
+  apiServerKey,
   KubeconfigError,
   loadKubeconfig,
-  readPem,
+  readPemSource,
   selectContext,
-  targetKey,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 
@@ -297,7 +297,7 @@ test("in a pod without kubeconfig it is the service account", async () => {
 });
 
 test("targetKey: equal for the same server, name, CA and proxy, however they are written", async () => {
-  const key = async (cluster: object) => targetKey(await select(config({ cluster })));
+  const key = async (cluster: object) => apiServerKey(await select(config({ cluster })));
   const server = "https://Host.example:443/p";
   const plain = await key({ server, "certificate-authority-data": base64(CA) });
   const windows = base64(`# comment\r\n${CA.replaceAll("\n", "\r\n")}`);
@@ -446,6 +446,6 @@ test("relative paths mean the same files as for kubectl", { skip: kubectl ? fals
     [user.key, "client-key-data"],
   ] as const) {
     assert.ok(source);
-    assert.equal(base64(await readPem(source, field)), theirs.users[0].user[field]);
+    assert.equal(base64(await readPemSource(source, field)), theirs.users[0].user[field]);
   }
 });

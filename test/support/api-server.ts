@@ -12,7 +12,12 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import type { TestContext } from "node:test";
 import type { Credentials } from "../../lib/kube/auth/credentials.ts";
 import type { Context } from "../../lib/kube/kubeconfig/kubeconfig.ts";
-import { ConnectionError, connect, type Transport, type TransportOptions } from "../../lib/kube/transport/transport.ts";
+import {
+  ConnectionError,
+  openTransport,
+  type Transport,
+  type TransportOptions,
+} from "../../lib/kube/transport/transport.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 
 export const ca = makeCa({ cn: "ca" });
@@ -81,7 +86,7 @@ export interface Opening extends TransportOptions {
 /** A transport that is closed after the test. */
 export function open(t: TestContext, server: string, { context, obtain, ...options }: Opening = {}): Transport {
   const nobody = async () => ({ headers: {} });
-  const transport = connect(contextOf(server, context), obtain ?? nobody, { env: {}, ...options });
+  const transport = openTransport(contextOf(server, context), obtain ?? nobody, { env: {}, ...options });
   t.after(() => transport.close());
   return transport;
 }

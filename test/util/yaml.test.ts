@@ -2,10 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { parseAllDocuments, stringify } from "yaml";
-import { MOST_YAML, SameKeyTwice, TooLong, YamlError, yamlDocuments } from "../../lib/util/yaml.ts";
+import {
+  DuplicateKeyError,
+  parseYamlDocuments,
+  YAML_LIMITS,
+  YamlError,
+  YamlTooLargeError,
+} from "../../lib/util/yaml.ts";
 import { relativeCost } from "../support/cost.ts";
 
-const read = (text: string) => [...yamlDocuments(text)];
+const read = (text: string) => [...parseYamlDocuments(text)];
 
 test("what the library reads is read the same", () => {
   fc.assert(
@@ -34,11 +40,11 @@ test("a key that stands twice is seen, as deep as it is", () => {
   fc.assert(
     fc.property(mapping, (text) => {
       const [error] = parseAllDocuments(text).flatMap((document) => document.errors);
-      assert.equal(attempt(() => read(text)) instanceof SameKeyTwice, error?.code === "DUPLICATE_KEY", text);
+      assert.equal(attempt(() => read(text)) instanceof DuplicateKeyError, error?.code === "DUPLICATE_KEY", text);
     }),
   );
   for (const text of ["a: 1\na: 2\n", "- - a: 1\n    a: 2\n", '1: x\n"1": y\n', "a: &x b\n? c\n: {d: 1, d: *x}\n"]) {
-    assert.ok(attempt(() => read(text)) instanceof SameKeyTwice, text);
+    assert.ok(attempt(() => read(text)) instanceof DuplicateKeyError, text);
   }
 });
 
@@ -52,15 +58,15 @@ function attempt(read: () => unknown): unknown {
 }
 
 test("no text takes long, fills the memory or ends the process", () => {
-  const full = (unit: string, before = "") => before + unit.repeat(MOST_YAML.characters / unit.length - 2);
+  const full = (unit: string, before = "") => before + unit.repeat(YAML_LIMITS.characters / unit.length - 2);
   const many = (line: (i: number) => string, most: number) => Array.from({ length: most }, (_, i) => line(i)).join("");
   const texts: [text: string, error: typeof YamlError][] = [
-    ["a".repeat(MOST_YAML.characters + 1), TooLong],
-    [full("---\na: 1\n"), TooLong],
-    [full("\t\n", "|\n "), TooLong],
-    [full("`\\", '"'), TooLong],
-    [full("& "), TooLong],
-    [full("%\n"), TooLong],
+    ["a".repeat(YAML_LIMITS.characters + 1), YamlTooLargeError],
+    [full("---\na: 1\n"), YamlTooLargeError],
+    [full("\t\n", "|\n "), YamlTooLargeError],
+    [full("`\\", '"'), YamlTooLargeError],
+    [full("& "), YamlTooLargeError],
+    [full("%\n"), YamlTooLargeError],
     [full("{}\n"), YamlError],
     [full("a", '"'), YamlError],
     [full("["), YamlError],
@@ -68,7 +74,7 @@ test("no text takes long, fills the memory or ends the process", () => {
     [full("? - "), YamlError],
     [many((i) => `${" ".repeat(i)}a:\n`, 3_000), YamlError],
     [many((i) => `- &a${i} x\n- *a${i}\n`, 20_000), YamlError],
-    [`${many((i) => `k${i}: 1\n`, 30_000)}k7: 1\n`, SameKeyTwice],
+    [`${many((i) => `k${i}: 1\n`, 30_000)}k7: 1\n`, DuplicateKeyError],
     ["*a : 1\n", YamlError],
     ["a: *b\n", YamlError],
   ];

@@ -3,12 +3,12 @@ import { createPrivateKey, generateKeyPairSync, X509Certificate } from "node:cry
 import { test } from "node:test";
 import fc from "fast-check";
 import { type CaOptions, issue, makeCa, type Usage } from "../../lib/sandbox/pki.ts";
-import { allowsPurpose, buildChain, type IssuerProblem, issuerProblem, signedBy } from "../../lib/x509/chain.ts";
+import { allowsPurpose, buildChain, type IssuerProblem, isSignedBy, issuerProblem } from "../../lib/x509/chain.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../../lib/x509/names.ts";
 import {
   contentHash,
   hasPem,
-  keyFits,
+  isMatchingKey,
   normalizeCa,
   PemError,
   readCertificates,
@@ -139,7 +139,7 @@ test("private keys of every kind, and what is none", () => {
 test("a key fits its own certificate only, of whatever kind the other is", () => {
   const ec = clientOf(caOf("a"));
   const rsa = rsaCaOf("r");
-  const fits = (key: string, cert: string) => keyFits(readPrivateKey(key), new X509Certificate(cert));
+  const fits = (key: string, cert: string) => isMatchingKey(readPrivateKey(key), new X509Certificate(cert));
   assert.equal(fits(ec.key, ec.cert), true);
   assert.equal(fits(rsa.key, rsa.cert), true);
   assert.equal(fits(clientOf(caOf("b")).key, ec.cert), false);
@@ -270,9 +270,9 @@ test("a chain is signed by what is trusted", () => {
     ["a root that stands in its own chain", clientOf(a).cert + a.cert + a.cert, b.cert, false],
   ];
   for (const [what, chain, trusted, expected] of table) {
-    assert.equal(signedBy(chain, trusted), expected, what);
+    assert.equal(isSignedBy(chain, trusted), expected, what);
   }
-  assert.equal(signedBy("", a.cert), false);
+  assert.equal(isSignedBy("", a.cert), false);
 });
 
 test("the way up leads over the issuers that are taken, whichever stands first", () => {

@@ -4,7 +4,7 @@ import type { FindingCode } from "../../peer/finding-codes.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import type { SourcedPeer } from "../../peer/peer.ts";
 import { MOUNT_PATH, type Peer } from "../../peer/peer.ts";
-import { includesAll, signedBy } from "../../x509/chain.ts";
+import { hasAllCertificates, isSignedBy } from "../../x509/chain.ts";
 import { certificateUser } from "../../x509/names.ts";
 import type { Target } from "./target.ts";
 
@@ -121,7 +121,7 @@ function commonObstacle(peer: Peer, target: Target, wanted: boolean): [FindingCo
       ? undefined
       : (["ca-differs", "the target's own CA or certificate cannot be read"] as const);
   if (common.ca === undefined && !keepsCa) return unknown ? [...unknown] : undefined;
-  if (!keepsCa && !includesAll(common.ca ?? "", theirs, cache)) {
+  if (!keepsCa && !hasAllCertificates(common.ca ?? "", theirs, cache)) {
     return [
       "ca-differs",
       `the CA of ${peer.name} is not the target's`,
@@ -129,7 +129,7 @@ function commonObstacle(peer: Peer, target: Target, wanted: boolean): [FindingCo
     ];
   }
   if (clientCertificate === undefined) return unknown ? [...unknown] : undefined;
-  if (!signedBy(clientCertificate, theirs, cache)) {
+  if (!isSignedBy(clientCertificate, theirs, cache)) {
     return ["ca-differs", `the target's own certificate is not signed by the CA of ${peer.name}`];
   }
   const user = certificateUser(clientCertificate, cache);

@@ -6,7 +6,7 @@ import {
   type Context,
   type Impersonation,
   KubeconfigError,
-  readPem,
+  readPemSource,
   type UserEntry,
 } from "../kubeconfig/kubeconfig.ts";
 import { CredentialsError } from "./credentials-error.ts";
@@ -66,8 +66,8 @@ async function identify(
     return { ...(token && { authorization: `Bearer ${token}` }), ...(cert && key && { cert, key }) };
   }
   if (user.authProvider) {
-    const { idToken } = await import("./oidc.ts");
-    return { authorization: `Bearer ${await idToken(user.authProvider, context, env)}`, ...certificate };
+    const { obtainIdToken } = await import("./oidc.ts");
+    return { authorization: `Bearer ${await obtainIdToken(user.authProvider, context, env)}`, ...certificate };
   }
   return certificate;
 }
@@ -75,8 +75,8 @@ async function identify(
 async function clientCertificate({ cert, key }: UserEntry, context: string): Promise<{ cert?: string; key?: string }> {
   if (!cert || !key) return {};
   const [certPem, keyPem] = await Promise.all([
-    readPem(cert, `context ${context}: client-certificate`),
-    readPem(key, `context ${context}: client-key`),
+    readPemSource(cert, `context ${context}: client-certificate`),
+    readPemSource(key, `context ${context}: client-key`),
   ]);
   checkPair(certPem, keyPem, (message) => new KubeconfigError(`context ${context}: ${message}`));
   return { cert: certPem, key: keyPem };

@@ -10,7 +10,7 @@ import { describeNetworkError } from "../../util/network-error.ts";
 import { replaceFile } from "../../util/private-file.ts";
 import { describeSystemError } from "../../util/system-error.ts";
 import { type AuthProvider, type Context, parseUrl } from "../kubeconfig/kubeconfig.ts";
-import { bare, portOf, proxyFor, tunnel } from "../transport/proxy.ts";
+import { hostOf, openTunnel, portOf, proxyFor } from "../transport/proxy.ts";
 import { systemRoots } from "../transport/roots.ts";
 import { CredentialsError } from "./credentials-error.ts";
 
@@ -37,7 +37,7 @@ const running = new Map<string, Promise<string>>();
  *
  * @throws CredentialsError
  */
-export async function idToken(provider: AuthProvider, context: Context, env: NodeJS.ProcessEnv): Promise<string> {
+export async function obtainIdToken(provider: AuthProvider, context: Context, env: NodeJS.ProcessEnv): Promise<string> {
   const fail = (message: string) => new CredentialsError(context.name, message);
   if (provider.name !== "oidc") {
     const plugin = REPLACED[provider.name];
@@ -113,8 +113,8 @@ async function issuerClient({ config }: AuthProvider, context: Context, env: Nod
     if (!url || !/^https?:$/.test(url.protocol)) throw new Error(`${JSON.stringify(address)} is no http or https URL`);
     const proxy = proxyFor({ ...context, proxyUrl: undefined }, url, env);
     const secure = url.protocol === "https:";
-    const host = bare(url);
-    const under = proxy && (await tunnel(proxy, host, portOf(url), { env, signal: AbortSignal.timeout(TIMEOUT) }));
+    const host = hostOf(url);
+    const under = proxy && (await openTunnel(proxy, host, portOf(url), { env, signal: AbortSignal.timeout(TIMEOUT) }));
     const body = form && new URLSearchParams(form).toString();
     const options = {
       method: body === undefined ? "GET" : "POST",

@@ -2,7 +2,7 @@
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { EXIT, UserError } from "../../util/errors.ts";
-import { FileError, readFileAt } from "../../util/read-file.ts";
+import { FileError, readBoundedFile } from "../../util/read-file.ts";
 import { describeYamlError } from "../../util/yaml.ts";
 
 /** A kubeconfig is wrong, or lacks what was asked of it. One line; never the value of a field that may be secret. */
@@ -99,7 +99,7 @@ export async function readKubeconfigFile(file: string): Promise<KubeconfigFile |
 async function readText(file: string): Promise<string | undefined> {
   let bytes: Buffer;
   try {
-    bytes = await readFileAt(file, MAX_BYTES);
+    bytes = await readBoundedFile(file, MAX_BYTES);
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
     if (error.code === "ENOENT") return undefined;

@@ -3,7 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import { suggest } from "../../util/nearest.ts";
+import { findNearestName } from "../../util/nearest.ts";
 import { describeSystemError } from "../../util/system-error.ts";
 import { certificateBlocks, formatCertificates, readCertificates, tryReadPem } from "../../x509/pem.ts";
 import {
@@ -140,7 +140,7 @@ export async function selectContext(
   if (wrong !== undefined) throw fail(`user ${JSON.stringify(entry.user)} ${wrong}`);
   const server = serverUrl(cluster.server);
   if (server === undefined) throw fail("the server is no http or https URL, or has a user in it");
-  const pem = cluster.ca && (await readPem(cluster.ca, `context ${wanted}: certificate-authority`));
+  const pem = cluster.ca && (await readPemSource(cluster.ca, `context ${wanted}: certificate-authority`));
   if (pem !== undefined && cluster.insecure) {
     throw fail("certificate-authority and insecure-skip-tls-verify exclude each other");
   }
@@ -170,7 +170,7 @@ function findContext({ contexts, files }: Kubeconfig, wanted: string | undefined
   }
   const found = contexts.get(wanted);
   if (found) return found;
-  const nearest = suggest(wanted, contexts.keys());
+  const nearest = findNearestName(wanted, contexts.keys());
   const hint = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
   throw new KubeconfigError(`the kubeconfig has no context ${JSON.stringify(wanted)}${hint} (it has ${known})`);
 }
@@ -240,7 +240,7 @@ function impersonation(
  * @param what what it is, for the error.
  * @throws KubeconfigError where its file cannot be read.
  */
-export async function readPem(source: PemSource, what: string): Promise<string> {
+export async function readPemSource(source: PemSource, what: string): Promise<string> {
   if ("pem" in source) return source.pem;
   try {
     return await readFile(source.file, "utf8");
@@ -273,7 +273,7 @@ function execCluster(cluster: ClusterEntry, ca: string | undefined): Record<stri
  * By what two contexts are seen to reach the same API server: its URL, the name it is asked for, the CAs that vouch for
  * it and the proxy before it. Two contexts that differ in one of these may still reach the same.
  */
-export function targetKey({ server, tls: { ca = "", serverName }, proxyUrl = "" }: Context): string {
+export function apiServerKey({ server, tls: { ca = "", serverName }, proxyUrl = "" }: Context): string {
   const trusted = authorities(ca).map(({ fingerprint256 }) => fingerprint256);
   const proxy = parseUrl(proxyUrl)?.href ?? proxyUrl;
   return JSON.stringify([server, serverName ?? new URL(server).hostname, trusted.sort(), proxy]);

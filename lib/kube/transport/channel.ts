@@ -7,8 +7,14 @@ import { checkServerIdentity, type PeerCertificate, type TLSSocket, connect as t
 import { limitConcurrency } from "../../util/concurrency.ts";
 import type { Credentials } from "../auth/credentials.ts";
 import type { Context } from "../kubeconfig/kubeconfig.ts";
-import { ConnectionError, cannotReach, closed, explain, NOT_TAKEN } from "./connection-error.ts";
-import { bare, portOf, proxyAuthorization, proxyFor, tunnel } from "./proxy.ts";
+import {
+  ConnectionError,
+  closedError,
+  REFUSED_STREAM,
+  toConnectionError,
+  unreachableError,
+} from "./connection-error.ts";
+import { hostOf, openTunnel, portOf, proxyAuthorization, proxyFor } from "./proxy.ts";
 import { systemRoots } from "./roots.ts";
 
 /** Larger answers are refused: a page of 500 nodes is a few megabytes. */
@@ -64,7 +70,7 @@ export async function openChannel(
   { connectTimeout, env, signal: closing }: ChannelOptions,
 ): Promise<Channel> {
   const server = new URL(context.server);
-  const [host, port, secure] = [bare(server), portOf(server), server.protocol === "https:"];
+  const [host, port, secure] = [hostOf(server), portOf(server), server.protocol === "https:"];
   const proxy = proxyFor(context, server, env);
   // A client certificate has to be there before the handshake; a token has not.
   const { cert, key } = context.presentsCertificate && secure ? await credentials : {};
@@ -78,24 +84,26 @@ export async function openChannel(
   /** A socket to the server, connected, and in TLS where the server is https. */
   async function dial(): Promise<Socket> {
     const limit = new AbortController();
-    const late = () => limit.abort(cannotReach(context, `no connection within ${connectTimeout / 1000} s`));
-    const close = () => limit.abort(closed(context));
+    const late = () => limit.abort(unreachableError(context, `no connection within ${connectTimeout / 1000} s`));
+    const close = () => limit.abort(closedError(context));
     const timer = setTimeout(late, connectTimeout);
     closing.addEventListener("abort", close, { once: true });
     try {
-      if (closing.aborted) throw closed(context);
+      if (closing.aborted) throw closedError(context);
       const under =
-        proxy && !relay ? await tunnel(proxy, host, port, { tls: context.tls, env, signal: limit.signal }) : undefined;
+        proxy && !relay
+          ? await openTunnel(proxy, host, port, { tls: context.tls, env, signal: limit.signal })
+          : undefined;
       if (secure) return await connected(openTls(under), "secureConnect", limit.signal);
       if (under) return under;
-      const to = relay ? { host: bare(proxy), port: portOf(proxy) } : { host, port };
+      const to = relay ? { host: hostOf(proxy), port: portOf(proxy) } : { host, port };
       return await connected(
         netConnect({ ...to, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS }),
         "connect",
         limit.signal,
       );
     } catch (error) {
-      throw limit.signal.aborted ? limit.signal.reason : explain(error, context);
+      throw limit.signal.aborted ? limit.signal.reason : toConnectionError(error, context);
     } finally {
       clearTimeout(timer);
       closing.removeEventListener("abort", close);
@@ -210,7 +218,7 @@ function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channe
           const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
           reject(
             refused
-              ? Object.assign(new Error("the server took no more requests"), { code: NOT_TAKEN })
+              ? Object.assign(new Error("the server took no more requests"), { code: REFUSED_STREAM })
               : (failure ?? cut()),
           );
         });
@@ -240,7 +248,7 @@ function http1Channel(
   closing.addEventListener("abort", () => [agent.destroy(), unused?.destroy()], { once: true });
   const enter = limitConcurrency(MAX_SOCKETS);
   const ask = server.protocol === "https:" ? httpsRequest : httpRequest;
-  const common: RequestOptions = { agent, protocol: server.protocol, host: bare(server), port: portOf(server) };
+  const common: RequestOptions = { agent, protocol: server.protocol, host: hostOf(server), port: portOf(server) };
 
   const exchange = (
     { method, path, body: sent }: Request,

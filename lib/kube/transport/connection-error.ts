@@ -29,12 +29,12 @@ const REASONS: Record<string, string> = {
 };
 
 /** A failure of the connection as a ConnectionError, whose cause it is. What is a UserError already stays. */
-export function explain(error: unknown, context: Context): UserError {
+export function toConnectionError(error: unknown, context: Context): UserError {
   if (error instanceof UserError) return error;
-  return cannotReach(context, reason(error) ?? describeNetworkError(error as NodeJS.ErrnoException), error);
+  return unreachableError(context, reason(error) ?? describeNetworkError(error as NodeJS.ErrnoException), error);
 }
 
-export function cannotReach({ server, name }: Context, why: string, cause?: unknown): ConnectionError {
+export function unreachableError({ server, name }: Context, why: string, cause?: unknown): ConnectionError {
   return new ConnectionError(`${server} (context ${name}) cannot be reached: ${why}`, { cause });
 }
 
@@ -53,14 +53,14 @@ function reason(error: unknown): string | undefined {
   return REASONS[code];
 }
 
-export function closed(context: Context): ConnectionError {
-  return cannotReach(context, "the connection was closed");
+export function closedError(context: Context): ConnectionError {
+  return unreachableError(context, "the connection was closed");
 }
 
 /** The code of a request that the server refused before it began with it. */
-export const NOT_TAKEN = "REFUSED_STREAM";
+export const REFUSED_STREAM = "REFUSED_STREAM";
 
 /** Whether a request that failed was surely not begun by the server, so that even a write may be sent again. */
-export function wasNotTaken({ code }: NodeJS.ErrnoException): boolean {
-  return code === NOT_TAKEN || code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
+export function isUnprocessed({ code }: NodeJS.ErrnoException): boolean {
+  return code === REFUSED_STREAM || code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
 }

@@ -17,7 +17,7 @@ export function proxyFor(context: Context, server: URL, env: NodeJS.ProcessEnv):
   const of = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
   let proxy = context.proxyUrl;
   if (proxy === undefined) {
-    const host = bare(server);
+    const host = hostOf(server);
     if (host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."))) return undefined;
     proxy = server.protocol === "https:" ? of("HTTPS_PROXY") : of("HTTP_PROXY");
     if (proxy === undefined || isExempt(host, portOf(server), of("NO_PROXY") ?? "")) return undefined;
@@ -36,7 +36,7 @@ export function proxyFor(context: Context, server: URL, env: NodeJS.ProcessEnv):
 }
 
 /** The host of a URL, an IPv6 address without its brackets. */
-export function bare({ hostname }: URL): string {
+export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, "");
 }
 
@@ -49,7 +49,7 @@ function isExempt(host: string, port: number, list: string): boolean {
   return list.split(",").some((one) => {
     const entry = one.trim().toLowerCase();
     if (entry === "*") return true;
-    if (entry.includes("/")) return inCidr(host, entry);
+    if (entry.includes("/")) return isInCidr(host, entry);
     // An IPv6 address stands in brackets only where a port follows it.
     const [, bracketed, plain, wanted] = isIP(entry)
       ? [entry, entry]
@@ -62,7 +62,7 @@ function isExempt(host: string, port: number, list: string): boolean {
   });
 }
 
-function inCidr(host: string, cidr: string): boolean {
+function isInCidr(host: string, cidr: string): boolean {
   const [, base = "", length = ""] = /^(.*)\/(\d{1,3})$/.exec(cidr) ?? [];
   const bits = { 4: 32, 6: 128 }[isIP(base)] ?? -1;
   return Number(length) <= bits && contains(base, Number(length), host);
@@ -94,22 +94,22 @@ export interface TunnelOptions {
  *
  * @throws ConnectionError where the proxy cannot be reached, or refuses.
  */
-export async function tunnel(proxy: URL, host: string, port: number, options: TunnelOptions): Promise<Socket> {
+export async function openTunnel(proxy: URL, host: string, port: number, options: TunnelOptions): Promise<Socket> {
   if (proxy.protocol.startsWith("socks")) {
-    const { socksTunnel } = await import("./socks.ts");
-    return socksTunnel(proxy, host, port, options.signal);
+    const { openSocksTunnel } = await import("./socks.ts");
+    return openSocksTunnel(proxy, host, port, options.signal);
   }
   const target = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const { tls: { ca, insecure = false } = {}, env, signal } = options;
   const connecting = (proxy.protocol === "https:" ? secureRequest : request)({
-    host: bare(proxy),
+    host: hostOf(proxy),
     port: portOf(proxy),
     method: "CONNECT",
     path: target,
     agent: false,
     headers: { host: target, ...proxyAuthorization(proxy) },
     // Else Node takes the one in the host header.
-    servername: isIP(bare(proxy)) ? "" : bare(proxy),
+    servername: isIP(hostOf(proxy)) ? "" : hostOf(proxy),
     rejectUnauthorized: !insecure,
     ca: ca ?? (insecure ? undefined : systemRoots(env)),
     allowPartialTrustChain: true,

@@ -15,7 +15,7 @@ const TIMEOUT = 600_000;
  *
  * @throws ConnectionError
  */
-export async function socksTunnel(proxy: URL, host: string, port: number, signal?: AbortSignal): Promise<Socket> {
+export async function openSocksTunnel(proxy: URL, host: string, port: number, signal?: AbortSignal): Promise<Socket> {
   const address = { host: proxy.hostname.replace(/^\[|\]$/g, ""), port: Number(proxy.port) || PORT };
   const socket = connect(address);
   const abort = () => socket.destroy(new Error("given up"));

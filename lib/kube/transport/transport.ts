@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Credentials } from "../auth/credentials.ts";
 import type { Context } from "../kubeconfig/kubeconfig.ts";
 import type { Channel, Request, Response } from "./channel.ts";
-import { ConnectionError, closed, explain, wasNotTaken } from "./connection-error.ts";
+import { ConnectionError, closedError, isUnprocessed, toConnectionError } from "./connection-error.ts";
 
 export type { Request, Response } from "./channel.ts";
 export { ConnectionError } from "./connection-error.ts";
@@ -36,7 +36,7 @@ export interface TransportOptions {
  *
  * @param obtain gives the credentials; asked again after a 401, with those that were refused.
  */
-export function connect(
+export function openTransport(
   context: Context,
   obtain: (refused?: Credentials) => Promise<Credentials>,
   options: TransportOptions = {},
@@ -76,7 +76,7 @@ export function connect(
     return channel;
   }
 
-  async function attempt(request: Request): Promise<Response> {
+  async function sendOnce(request: Request): Promise<Response> {
     const { headers } = await credentials;
     const current = await take();
     const started = Date.now();
@@ -129,9 +129,9 @@ export function connect(
       const used = credentials;
       let response: Response;
       try {
-        response = await attempt(request);
+        response = await sendOnce(request);
       } catch (error) {
-        const again = request.method === "GET" ? isLost(error) : wasNotTaken(error as NodeJS.ErrnoException);
+        const again = request.method === "GET" ? isLost(error) : isUnprocessed(error as NodeJS.ErrnoException);
         if (lost || !again || closing.signal.aborted) throw error;
         lost = true;
         continue;
@@ -151,7 +151,7 @@ export function connect(
   return {
     request: (request) =>
       send(request).catch((error) => {
-        throw closing.signal.aborted ? closed(context) : explain(error, context);
+        throw closing.signal.aborted ? closedError(context) : toConnectionError(error, context);
       }),
     close: () => closing.abort(),
   };
@@ -160,7 +160,7 @@ export function connect(
 /** Whether a connection that was open ended under a request. */
 function isLost(error: unknown): boolean {
   const { code = "" } = error as NodeJS.ErrnoException;
-  return wasNotTaken({ code } as NodeJS.ErrnoException) || LOST.has(code);
+  return isUnprocessed({ code } as NodeJS.ErrnoException) || LOST.has(code);
 }
 
 const LOST = new Set(["ECONNRESET", "EPIPE", "ERR_HTTP2_STREAM_CANCEL", "ERR_HTTP2_SESSION_ERROR"]);

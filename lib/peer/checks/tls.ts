@@ -6,7 +6,7 @@ import { ParseCache } from "../../util/parse-cache.ts";
 import { allowsPurpose, buildChain, type IssuerProblem, issuerProblem, type Purpose } from "../../x509/chain.ts";
 import { formatDate } from "../../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../../x509/names.ts";
-import { hasPem, keyFits, PemError, readCertificates, readPrivateKey, validity } from "../../x509/pem.ts";
+import { hasPem, isMatchingKey, PemError, readCertificates, readPrivateKey, validity } from "../../x509/pem.ts";
 import type { FindingCode } from "../finding-codes.ts";
 import { type Finding, finding, type Place } from "../findings.ts";
 import type { Peer } from "../peer.ts";
@@ -44,7 +44,7 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
     const chain = attempt(readCertificates, cert, "certificate-invalid", "the client certificate");
     const privateKey = attempt(readPrivateKey, key, "key-invalid", "the key file");
     const isKeyOf = (certificate: X509Certificate) =>
-      privateKey !== undefined && cache.compare(keyFits, privateKey, certificate);
+      privateKey !== undefined && cache.compare(isMatchingKey, privateKey, certificate);
     const leaf = chain?.[0];
     if (chain && leaf) {
       findings.push(...checkValidity(leaf, "client", place, now, options), ...checkUse(leaf, place));

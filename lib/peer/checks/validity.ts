@@ -3,14 +3,14 @@ import type { X509Certificate } from "node:crypto";
 import type { ParseCache } from "../../util/parse-cache.ts";
 import { buildChain, issuerProblem } from "../../x509/chain.ts";
 import {
+  addMilliseconds,
   type CertificateFact,
   type CertificateUse,
   certificateFact,
-  EXPIRES_WITHIN,
+  EXPIRY_WARNING_MS,
   expiresWithin,
   formatDate,
   formatDays,
-  timeIn,
 } from "../../x509/expiry.ts";
 import { formatName } from "../../x509/names.ts";
 import { validity } from "../../x509/pem.ts";
@@ -52,7 +52,7 @@ export function checkValidity(
   now: Date,
   options: ExpiryOptions = {},
 ): Finding[] {
-  const { expiresWithin: within = EXPIRES_WITHIN, remedyFor } = options;
+  const { expiresWithin: within = EXPIRY_WARNING_MS, remedyFor } = options;
   const { from, until } = validity(certificate);
   const { what, expired, future } = VALIDITY[use];
   if (from > now) return [finding(future, place, `the ${what} is valid only from ${formatDate(from)} on`)];
@@ -104,7 +104,7 @@ export function checkAuthorityExpiry(
   options: ExpiryOptions,
 ): Finding[] {
   const [last] = [...usable].sort((a, b) => validity(b).until.getTime() - validity(a).until.getTime());
-  if (!last || !expiresWithin(last, options.expiresWithin ?? EXPIRES_WITHIN, now)) return [];
+  if (!last || !expiresWithin(last, options.expiresWithin ?? EXPIRY_WARNING_MS, now)) return [];
   return [expiryWarning(last, useOf(last), place, now, options)];
 }
 
@@ -119,14 +119,14 @@ export function checkIssuerExpiry(
   now: Date,
   options: ExpiryOptions,
 ): Finding[] {
-  const within = options.expiresWithin ?? EXPIRES_WITHIN;
+  const within = options.expiresWithin ?? EXPIRY_WARNING_MS;
   const wayAt = (time: Date) => {
     const vouches = (issuer: X509Certificate, trusted: boolean) =>
       issuerProblem(issuer, trusted, "client", time) === undefined;
     return buildChain(chain, authorities, vouches, options.cache);
   };
   const way = wayAt(now);
-  if (!way || wayAt(timeIn(within, now))) return [];
+  if (!way || wayAt(addMilliseconds(within, now))) return [];
   const root = way.at(-1);
   return way
     .slice(1)

@@ -1,5 +1,5 @@
 /** Foreign files that are Kubernetes objects of a known kind. Pure. */
-import { at, type Fields, objectName } from "../../util/fields.ts";
+import { type Fields, getField, parseObjectName } from "../../util/fields.ts";
 import { EXTRACT, type Foreign, getSecret, LEAVE_OUT } from "./foreign.ts";
 
 /**
@@ -65,19 +65,19 @@ export function recognizeByKind(object: Fields): Foreign | undefined {
   const { apiVersion, kind } = object;
   if (typeof kind !== "string" || typeof apiVersion !== "string") return undefined;
   const type = `${apiVersion.replace(/\/[^/]*$/, "")}/${kind}`;
-  const name = objectName(at(object, ["metadata", "name"]));
-  const namespace = objectName(at(object, ["metadata", "namespace"]));
+  const name = parseObjectName(getField(object, ["metadata", "name"]));
+  const namespace = parseObjectName(getField(object, ["metadata", "namespace"]));
   const called = name === undefined ? kind : `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
   const foreign = (message: string, remedy = EXTRACT): Foreign => ({ code: "foreign-file", message, remedy });
   const maker = Object.hasOwn(SECRET_MAKERS, type) ? SECRET_MAKERS[type] : undefined;
   if (maker) {
-    const secret = maker.name.map((path) => objectName(at(object, path))).find((one) => one !== undefined);
+    const secret = maker.name.map((path) => parseObjectName(getField(object, path))).find((one) => one !== undefined);
     const where = maker.namespaced ? namespace : undefined;
     return foreign(`holds ${called}, which ${maker.does}`, getSecret({ namespace: where, name: secret }));
   }
   if (Object.hasOwn(DEPLOYERS, type)) return foreign(`holds ${called} of ${DEPLOYERS[type]}, not a Secret`, LEAVE_OUT);
   if (type === "v1/ConfigMap" && name === "cilium-config") {
-    const cluster = objectName(at(object, ["data", "cluster-name"]));
+    const cluster = parseObjectName(getField(object, ["data", "cluster-name"]));
     return foreign(`holds ${called}${cluster === undefined ? "" : ` of cluster ${cluster}`}, not a Secret`);
   }
   return undefined;

@@ -1,6 +1,6 @@
 /** Foreign files that are known by what their JSON or YAML says. Pure. */
 import { enumerate } from "../../util/enumerate.ts";
-import { at, type Fields, isFields, objectName } from "../../util/fields.ts";
+import { type Fields, getField, isFields, parseObjectName } from "../../util/fields.ts";
 import { shellQuote } from "../../util/shell.ts";
 import { redactKeys } from "../findings.ts";
 import { command, EXTRACT, type Foreign, LEAVE_OUT } from "./foreign.ts";
@@ -100,7 +100,7 @@ function recognizeValues(object: Fields): Foreign | undefined {
     (fields) => isFields(fields) && isFields(fields.clustermesh) && isChartValues(fields.clustermesh),
   );
   if (values === undefined) return undefined;
-  const names = clusterNames(at(values, ["clustermesh", "config", "clusters"]));
+  const names = clusterNames(getField(values, ["clustermesh", "config", "clusters"]));
   const of = names.length === 0 ? "" : ` with clustermesh.config.clusters (${enumerate(names, MOST_NAMES)})`;
   return {
     code: "foreign-file",
@@ -118,9 +118,9 @@ function isChartValues(clustermesh: Fields): boolean {
 /** A list up to Cilium 1.18; from 1.19 on also a mapping by names. */
 function clusterNames(clusters: unknown): string[] {
   if (Array.isArray(clusters)) {
-    return clusters.map((entry) => objectName(at(entry, ["name"]))).filter((name) => name !== undefined);
+    return clusters.map((entry) => parseObjectName(getField(entry, ["name"]))).filter((name) => name !== undefined);
   }
-  return isFields(clusters) ? Object.keys(clusters).filter((name) => objectName(name) !== undefined) : [];
+  return isFields(clusters) ? Object.keys(clusters).filter((name) => parseObjectName(name) !== undefined) : [];
 }
 
 /** Files of tools that have no kind. */
