@@ -1,10 +1,10 @@
-/** Bodies of requests, and the forms in which they and the answers may be. */
+/** Request bodies, and content negotiation. */
 import type { Http2ServerRequest } from "node:http2";
 import { decodeProtobuf, PROTOBUF } from "./protobuf.ts";
 import { badRequest, notImplemented, StatusError } from "./status.ts";
 
 const BODY_LIMIT = 3_145_728;
-/** The types of patches. */
+/** Media types of patches. */
 export const PATCH_TYPES = {
   json: "application/json-patch+json",
   merge: "application/merge-patch+json",
@@ -12,15 +12,15 @@ export const PATCH_TYPES = {
 } as const;
 const PATCHES: readonly string[] = Object.values(PATCH_TYPES);
 const BODIES = ["application/json", PROTOBUF];
-/** What a real server reads and this one doesn't. */
-const FOREIGN_PATCHES = ["application/apply-patch+yaml", "application/apply-patch+cbor"];
-const FOREIGN_BODIES = ["application/yaml"];
+/** Media types that kube-apiserver accepts and the sandbox does not. */
+const UNSUPPORTED_PATCHES = ["application/apply-patch+yaml", "application/apply-patch+cbor"];
+const UNSUPPORTED_BODIES = ["application/yaml"];
 
 /**
- * The body of a request; undefined where there is none.
+ * Reads and parses the body of a request.
  *
- * @returns its content, and its type: JSON where none is named
- * @throws StatusError 400, 413, 415, 501 for a form that a real server reads and this one doesn't
+ * @returns the content, undefined if there is none, and the media type, JSON by default
+ * @throws StatusError 400, 413, 415, 501 for a media type that only kube-apiserver accepts
  */
 export async function readBody(request: Http2ServerRequest): Promise<{ body: unknown; type: string }> {
   const bytes = await readBytes(request);
@@ -43,11 +43,11 @@ async function readBytes(request: Http2ServerRequest): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function checkContentType(patching: boolean, type = patching ? "" : "application/json"): string {
-  if ((patching ? PATCHES : BODIES).includes(type)) return type;
-  if ((patching ? FOREIGN_PATCHES : FOREIGN_BODIES).includes(type)) throw notImplemented(`bodies of type ${type}`);
-  if (patching) throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
-  const accepted = ["application/json", ...FOREIGN_BODIES, PROTOBUF].join(", ");
+function checkContentType(isPatch: boolean, type = isPatch ? "" : "application/json"): string {
+  if ((isPatch ? PATCHES : BODIES).includes(type)) return type;
+  if ((isPatch ? UNSUPPORTED_PATCHES : UNSUPPORTED_BODIES).includes(type)) throw notImplemented(`content type ${type}`);
+  if (isPatch) throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+  const accepted = ["application/json", ...UNSUPPORTED_BODIES, PROTOBUF].join(", ");
   const message = `the body of the request was in an unknown format - accepted media types include: ${accepted}`;
   throw new StatusError(415, "UnsupportedMediaType", message);
 }
@@ -58,12 +58,12 @@ function parseBody(bytes: Buffer, type: string): unknown {
   try {
     return text === "" ? undefined : JSON.parse(text);
   } catch (error) {
-    const what = PATCHES.includes(type) ? "error decoding patch" : "couldn't get version/kind; json parse error";
-    throw badRequest(`${what}: ${(error as Error).message}`);
+    const context = PATCHES.includes(type) ? "error decoding patch" : "couldn't get version/kind; json parse error";
+    throw badRequest(`${context}: ${(error as Error).message}`);
   }
 }
 
-/** @throws StatusError 406 for an answer in another form than JSON */
+/** @throws StatusError 406 unless JSON is acceptable */
 export function checkAccept(accept: string | undefined): void {
   if (accept === undefined || /(^|,)\s*(\*\/\*|application\/\*|application\/json)\s*(;(?![^,]*as=)|,|$)/.test(accept))
     return;
@@ -71,7 +71,7 @@ export function checkAccept(accept: string | undefined): void {
   throw new StatusError(406, "NotAcceptable", message, {});
 }
 
-/** Whether the first choice is an object's metadata alone, which is served for single objects. */
+/** Whether the preferred representation is PartialObjectMetadata, which is served for single objects. */
 export function asksForMetadata(accept = ""): boolean {
   return /^\s*application\/json;as=PartialObjectMetadata;v=v1;g=meta\.k8s\.io\s*(,|$)/.test(accept);
 }

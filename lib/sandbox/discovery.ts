@@ -1,52 +1,83 @@
-import { REVIEW_GROUP, REVIEW_KIND, REVIEWS } from "./access.ts";
-import { openApi } from "./openapi.ts";
-import { CREATABLE, RESOURCES, type ServedResource } from "./resources.ts";
+/**
+ * Discovery documents, and OpenAPI v3 reduced to the patch operations: before `apply`, `create -f` and `diff`, kubectl reads
+ * there whether the server supports dry runs and field validation. Schemas (`kubectl explain`) are not served.
+ */
+import { apiVersion, RESOURCES, REVIEW_RESOURCE, type ServedResource } from "./resources.ts";
 
-const [APPS, REVIEW] = ["apps", REVIEW_GROUP].map((name) => {
+const VERSION = "v1.36.0+sandbox";
+const STORED_GROUPS = ["", "apps"];
+
+const namedGroups = ["apps", REVIEW_RESOURCE.group].map((name) => {
   const version = { groupVersion: `${name}/v1`, version: "v1" };
   return { name, versions: [version], preferredVersion: version };
 });
-const REVIEW_ENTRY = entry({ plural: REVIEWS, kind: REVIEW_KIND, namespaced: false, shortNames: [] }, ["create"]);
 
 const DOCUMENTS: Readonly<Record<string, unknown>> = {
   "/healthz": "ok",
   "/livez": "ok",
   "/readyz": "ok",
-  "/version": { major: "1", minor: "36", gitVersion: "v1.36.0+sandbox", platform: "sandbox" },
+  "/version": { major: "1", minor: "36", gitVersion: VERSION, platform: "sandbox" },
   "/api": { kind: "APIVersions", versions: ["v1"], serverAddressByClientCIDRs: [] },
-  "/apis": { kind: "APIGroupList", apiVersion: "v1", groups: [APPS, REVIEW] },
-  "/apis/apps": { kind: "APIGroup", apiVersion: "v1", ...APPS },
-  "/api/v1": resourceList("v1", entriesOf("")),
-  "/apis/apps/v1": resourceList("apps/v1", entriesOf("apps")),
-  [`/apis/${REVIEW_GROUP}`]: { kind: "APIGroup", apiVersion: "v1", ...REVIEW },
-  [`/apis/${REVIEW_GROUP}/v1`]: resourceList(`${REVIEW_GROUP}/v1`, [REVIEW_ENTRY]),
+  "/apis": { kind: "APIGroupList", apiVersion: "v1", groups: namedGroups },
+  ...byPath(
+    namedGroups,
+    ({ name }) => `apis/${name}`,
+    (group) => ({ kind: "APIGroup", apiVersion: "v1", ...group }),
+  ),
+  ...byPath([...STORED_GROUPS, REVIEW_RESOURCE.group], groupPath, resourceList),
+  "/openapi/v3": {
+    paths: Object.fromEntries(
+      STORED_GROUPS.map((group) => [groupPath(group), { serverRelativeURL: `/openapi/v3/${groupPath(group)}` }]),
+    ),
+  },
+  ...byPath(STORED_GROUPS, (group) => `openapi/v3/${groupPath(group)}`, openApi),
 };
 
-/**
- * What the API says of itself, in the form that every client reads.
- *
- * @returns undefined for a path that is none of these
- */
+/** Returns the discovery or OpenAPI document at a path; undefined if there is none. */
 export function discovery(path: string): unknown {
-  return DOCUMENTS[path] ?? openApi(path);
+  return DOCUMENTS[path];
 }
 
-function resourceList(groupVersion: string, resources: object[]): object {
-  return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources };
+function byPath<T>(items: readonly T[], path: (item: T) => string, document: (item: T) => object) {
+  return Object.fromEntries(items.map((item) => [`/${path(item)}`, document(item)]));
 }
 
-function entriesOf(group: ServedResource["group"]): object[] {
-  const verbs = ["delete", "get", "list", "patch", "update"];
-  return RESOURCES.filter((resource) => resource.group === group).map((resource) =>
-    entry(resource, CREATABLE.includes(resource.kind) ? ["create", ...verbs] : verbs),
-  );
+function groupPath(group: string): string {
+  return group ? `apis/${group}/v1` : "api/v1";
 }
 
-function entry(
-  resource: Pick<ServedResource, "plural" | "kind" | "namespaced" | "shortNames">,
-  verbs: string[],
-): object {
-  const { plural, kind, namespaced, shortNames } = resource;
-  const names = shortNames.length > 0 ? { shortNames } : {};
-  return { name: plural, singularName: kind.toLowerCase(), namespaced, kind, verbs, ...names };
+function resourcesOf(group: string): ServedResource[] {
+  return [...RESOURCES, REVIEW_RESOURCE].filter((resource) => resource.group === group);
+}
+
+function resourceList(group: string): object {
+  const resources = resourcesOf(group).map((resource) => {
+    const { plural: name, kind, namespaced, shortNames, creatable } = resource;
+    const stored = resource === REVIEW_RESOURCE ? [] : ["delete", "get", "list", "patch", "update"];
+    const verbs = creatable ? ["create", ...stored] : stored;
+    return {
+      name,
+      singularName: kind.toLowerCase(),
+      namespaced,
+      kind,
+      verbs,
+      ...(shortNames.length > 0 && { shortNames }),
+    };
+  });
+  return { kind: "APIResourceList", apiVersion: "v1", groupVersion: apiVersion({ group }), resources };
+}
+
+function openApi(group: string): object {
+  const names = ["dryRun", "fieldManager", "fieldValidation"];
+  const paths = resourcesOf(group).map(({ plural, kind, namespaced }) => {
+    const patch = {
+      parameters: names.map((name) => ({ name, in: "query", schema: { type: "string", uniqueItems: true } })),
+      responses: { 200: { description: "OK" } },
+      "x-kubernetes-action": "patch",
+      "x-kubernetes-group-version-kind": { group, version: "v1", kind },
+    };
+    return [`/${groupPath(group)}/${namespaced ? "namespaces/{namespace}/" : ""}${plural}/{name}`, { patch }];
+  });
+  const info = { title: "Kubernetes", version: VERSION };
+  return { openapi: "3.0.0", info, paths: Object.fromEntries(paths), components: { schemas: {} } };
 }

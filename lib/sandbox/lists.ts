@@ -1,25 +1,49 @@
-/** Requests for all objects of a kind. */
 import { type ApiTarget, apiVersion } from "./resources.ts";
 import { type FieldSelector, labelSelector } from "./selectors.ts";
 import { badRequest } from "./status.ts";
 import type { Store } from "./store.ts";
 
 /**
- * Answers a list, page by page where the query has a `limit`.
+ * Answers a list request, in the order of namespace and name. With `limit` it returns one page; later pages show the
+ * objects as they are by then.
  *
- * @throws StatusError 400
+ * @throws StatusError 400 for an invalid selector, limit or continue token
  */
 export function list(store: Store, { resource, namespace }: ApiTarget, query: URLSearchParams, field: FieldSelector) {
-  const label = labelSelector(query.get("labelSelector") ?? "");
+  const matchesLabels = labelSelector(query.get("labelSelector") ?? "");
   const limit = query.get("limit") ?? "0";
   if (!/^\d+$/.test(limit)) throw badRequest(`invalid limit ${limit}`);
-  const page = store.list(resource, {
-    namespace,
-    test: (object) => label(object) && field.test(object),
-    selective: Boolean(query.get("labelSelector") || query.get("fieldSelector")),
-    limit: Number(limit),
-    continue: query.get("continue") || undefined,
-  });
-  const items = page.items.map(({ apiVersion: _, kind: __, ...rest }) => rest);
-  return { kind: `${resource.kind}List`, apiVersion: apiVersion(resource), ...page, items };
+  const after = decodeToken(query.get("continue") ?? "");
+  const found = store
+    .entries(resource)
+    .filter(([key, object]) => key > after && matchesLabels(object) && field.test(object))
+    .filter(([, object]) => namespace === undefined || object.metadata.namespace === namespace)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  const page = found.slice(0, Number(limit) || undefined);
+  const last = page.at(-1)?.[0] ?? "";
+  const remaining = found.length - page.length;
+  // As in a real server, the remaining objects are not counted if a selector is set.
+  const isCounted = !query.get("labelSelector") && !query.get("fieldSelector");
+  return {
+    kind: `${resource.kind}List`,
+    apiVersion: apiVersion(resource),
+    metadata: {
+      resourceVersion: store.resourceVersion,
+      ...(remaining > 0 && { continue: encodeToken(last), ...(isCounted && { remainingItemCount: remaining }) }),
+    },
+    items: page.map(([, { apiVersion: _, kind: __, ...rest }]) => rest),
+  };
+}
+
+const TOKEN_PREFIX = "after:";
+
+/** Encodes the key of the last object of a page. */
+function encodeToken(key: string): string {
+  return Buffer.from(TOKEN_PREFIX + key).toString("base64url");
+}
+
+function decodeToken(token: string): string {
+  const text = Buffer.from(token, "base64url").toString();
+  if (token !== "" && !text.startsWith(TOKEN_PREFIX)) throw badRequest("continue key is not valid");
+  return text.slice(TOKEN_PREFIX.length);
 }

@@ -1,9 +1,9 @@
-/** A Kubernetes object as it goes over the wire. Its metadata keep times as strings, unlike client-node's types. */
+/** A Kubernetes object in its JSON form: unlike in client-node's types, times are strings. */
 export interface KubernetesObject {
   apiVersion: string;
   kind: string;
   metadata: ObjectMeta;
-  // biome-ignore lint/suspicious/noExplicitAny: every kind has fields of its own, down to any depth.
+  // biome-ignore lint/suspicious/noExplicitAny: the fields depend on the kind.
   [field: string]: any;
 }
 
@@ -20,12 +20,12 @@ export interface ObjectMeta {
   [field: string]: unknown;
 }
 
-/** The time as Kubernetes writes it. */
+/** Formats a time as Kubernetes does: RFC 3339, whole seconds. */
 export function timestamp(date: Date): string {
   return date.toISOString().replace(/\.\d+/, "");
 }
 
-/** The `data` of a Secret from plain texts. */
-export function encode(texts: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString("base64")]));
+/** Encodes plain values as the `data` of a Secret: in base64. */
+export function encode(values: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([key, text]) => [key, Buffer.from(text).toString("base64")]));
 }

@@ -1,48 +1,42 @@
-/** What the query of a write asks for beside the write itself. */
+/** Query parameters of writes. */
 import type { ServedResource } from "./resources.ts";
-import { badRequest, invalid, invalidPatch, notImplemented, type StatusError } from "./status.ts";
-import { cannotBeHandled, unknownFields } from "./validate.ts";
+import { invalid, notImplemented, type Refusal, type StatusError } from "./status.ts";
+import { unknownFields } from "./validate.ts";
 
-/** `CreateOptions`, of which errors speak. */
+/** The kind named in errors, as `CreateOptions`. */
 type OptionsKind = `${"Create" | "Update" | "Patch" | "Delete"}Options`;
 
 /**
- * Whether `dryRun=All` is asked for, in the query or, for a delete that has a body, in that alone.
+ * Whether `dryRun=All` is set: in the query or, for a delete with a body, in the body alone.
  *
  * @throws StatusError 422 for another value
  */
 export function isDryRun(kind: OptionsKind, query: URLSearchParams, body?: unknown): boolean {
-  const asked = body ? ((body as { dryRun?: string[] }).dryRun ?? []) : query.getAll("dryRun");
-  if (asked.some((value) => value !== "All")) throw unsupportedValue(kind, "dryRun", asked, ["All"]);
-  return asked.length > 0;
+  const values = body ? ((body as { dryRun?: string[] }).dryRun ?? []) : query.getAll("dryRun");
+  if (values.some((value) => value !== "All")) throw unsupportedValue(kind, "dryRun", values, ["All"]);
+  return values.length > 0;
 }
 
 /**
- * What is done with fields that the kind does not have, by the query's `fieldValidation`: refused (Strict), warned of (Warn,
- * the default) or ignored.
+ * Returns the check of `fieldValidation`: a function that refuses an object with unknown fields (Strict), returns warnings
+ * (Warn, the default) or nothing (Ignore).
  *
- * @throws StatusError 422 for another value, 501 for Strict of a kind whose fields are not known here.
+ * @throws StatusError 422 for another value; the check throws 501 for Strict if the fields of the kind are not known
  */
-export function fieldCheck(kind: OptionsKind, resource: ServedResource, query: URLSearchParams) {
-  const values = ["", "Ignore", "Strict", "Warn"];
-  const how = query.get("fieldValidation") ?? "";
-  if (!values.includes(how)) throw unsupportedValue(kind, "fieldValidation", how, values);
-  const found: string[] = [];
-  const check = (object: unknown, refusal: (why: string) => StatusError, sorted: boolean) => {
+export function fieldValidation(kind: OptionsKind, resource: ServedResource, query: URLSearchParams) {
+  const supported = ["", "Ignore", "Strict", "Warn"];
+  const mode = query.get("fieldValidation") ?? "";
+  if (!supported.includes(mode)) throw unsupportedValue(kind, "fieldValidation", mode, supported);
+  return (object: unknown, refuse: Refusal): string[] => {
     const unknown = unknownFields(resource, object);
-    if (unknown === undefined && how === "Strict") {
-      throw notImplemented(`which fields ${resource.plural} have; kubectl's --validate=false does not ask for it`);
+    if (unknown === undefined && mode === "Strict") {
+      throw notImplemented(`field validation of ${resource.plural} (with kubectl, use --validate=false)`);
     }
-    const fields = (sorted ? unknown?.sort() : unknown)?.map((field) => `unknown field ${JSON.stringify(field)}`) ?? [];
-    if (how === "Strict" && fields.length > 0) throw refusal(`strict decoding error: ${fields.join(", ")}`);
-    if (how !== "Ignore") found.push(...fields);
-  };
-  return {
-    body: (object: unknown) => check(object, (why) => badRequest(cannotBeHandled(resource, why)), false),
-    patched: (object: unknown) => check(object, (why) => invalidPatch(object, why), true),
-    /** As headers of the answer. */
-    warnings: (): Record<string, string> =>
-      found.length === 0 ? {} : { warning: found.map((text) => `299 - ${JSON.stringify(text)}`).join(", ") },
+    // A real server lists the fields of a body in their order, those of a patched object sorted.
+    if (kind === "PatchOptions") unknown?.sort();
+    const warnings = (unknown ?? []).map((field) => `unknown field ${JSON.stringify(field)}`);
+    if (mode === "Strict" && warnings.length > 0) throw refuse(`strict decoding error: ${warnings.join(", ")}`);
+    return mode === "Ignore" ? [] : warnings;
   };
 }
 

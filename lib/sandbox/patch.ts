@@ -1,11 +1,11 @@
-/** The patches of a Kubernetes API: the two that are standards, and a part of its own. None changes what it is given. */
+/** JSON patches, merge patches and, in part, strategic merge patches. Pure: arguments are not modified. */
 import jsonpatch, { type Operation } from "fast-json-patch";
 import { isFields } from "../util/fields.ts";
 import { notImplemented } from "./status.ts";
 
 type Json = unknown;
 
-/** JSON Merge Patch, RFC 7386. */
+/** Applies a JSON Merge Patch (RFC 7386). */
 export function mergePatch(target: Json, patch: Json): Json {
   if (!isFields(patch)) return patch;
   const merged = new Map(isFields(target) ? Object.entries(target) : []);
@@ -17,36 +17,36 @@ export function mergePatch(target: Json, patch: Json): Json {
 }
 
 /**
- * Kubernetes' strategic merge patch, as far as it is the same as a merge patch: maps are merged, null deletes.
+ * Applies a strategic merge patch as far as it equals a merge patch: maps are merged, null deletes.
  *
- * @throws StatusError 501 for lists, which are merged by keys that follow from the kind, and for directives (`$patch`)
+ * @throws StatusError 501 for lists, whose merge keys depend on the kind, and for directives (`$patch`)
  */
 export function strategicMergePatch(target: Json, patch: Json): Json {
-  refuseStrategies(patch);
+  checkSupported(patch);
   return mergePatch(target, patch);
 }
 
-function refuseStrategies(patch: Json): void {
+function checkSupported(patch: Json): void {
   if (Array.isArray(patch)) throw notImplemented("lists in strategic merge patches");
   if (!isFields(patch)) return;
   for (const [key, value] of Object.entries(patch)) {
     if (key.startsWith("$")) throw notImplemented("directives in strategic merge patches");
-    refuseStrategies(value);
+    checkSupported(value);
   }
 }
 
-/** A patch that doesn't fit the object: a failed `test`, a path that isn't there. */
+/** The patch does not apply to the object: a failed `test`, or a missing path. */
 export class PatchError extends Error {}
 
 /**
- * JSON Patch, RFC 6902, with two liberties that API servers take: a `replace` of a key that isn't there adds it, and a
- * `test` of it for null holds.
+ * Applies a JSON Patch (RFC 6902), with two exceptions that API servers make for a missing key: `replace` adds it, and a
+ * `test` for null succeeds.
  *
- * @throws PatchError where an operation cannot be done
- * @throws TypeError where the patch itself is malformed
+ * @throws PatchError if an operation does not apply
+ * @throws TypeError if the patch is not a list of operations
  */
 export function jsonPatch(target: Json, patch: Json): Json {
-  if (!Array.isArray(patch) || !patch.every(isFields)) throw new TypeError("a JSON patch is a list of operations");
+  if (!Array.isArray(patch) || !patch.every(isFields)) throw new TypeError("a JSON patch must be a list of operations");
   try {
     return (structuredClone(patch) as unknown as Operation[]).reduce<Json>(
       (document, operation) => jsonpatch.applyOperation(document, adapt(document, operation), true).newDocument,
@@ -57,7 +57,7 @@ export function jsonPatch(target: Json, patch: Json): Json {
   }
 }
 
-/** An operation for the library, which takes no liberties, but an index with zeros in front and a document taken away. */
+/** Adapts an operation to the library, which lacks those exceptions, and accepts leading zeros and removal of the document. */
 function adapt(document: Json, operation: Operation): Operation {
   const { op, path } = operation;
   if (path === "") {
@@ -65,9 +65,9 @@ function adapt(document: Json, operation: Operation): Operation {
     return operation;
   }
   const parent = jsonpatch.getValueByPointer(document, path.slice(0, path.lastIndexOf("/")));
-  if (Array.isArray(parent) && /\/0\d+$/.test(path)) throw new Error(`no index at ${path}`);
-  const free = isFields(parent) && jsonpatch.getValueByPointer(document, path) === undefined;
-  if (free && op === "replace") return { ...operation, op: "add" };
-  if (free && op === "test" && operation.value === null) return { op, path: "", value: document };
+  if (Array.isArray(parent) && /\/0\d+$/.test(path)) throw new Error(`invalid index: ${path}`);
+  const isMissing = isFields(parent) && jsonpatch.getValueByPointer(document, path) === undefined;
+  if (isMissing && op === "replace") return { ...operation, op: "add" };
+  if (isMissing && op === "test" && operation.value === null) return { op, path: "", value: document };
   return operation;
 }

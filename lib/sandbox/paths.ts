@@ -1,8 +1,7 @@
-/** Which request a method and a path make. */
 import { type ApiTarget, RESOURCES } from "./resources.ts";
 import { methodNotAllowed } from "./status.ts";
 
-/** @returns undefined where the path names no resource that is served */
+/** Parses a request path; undefined if it addresses no served resource. */
 export function parsePath(path: string): (ApiTarget & { subresource: string | undefined }) | undefined {
   const parts = path.split("/").slice(1).map(decodeURIComponent);
   const [root, first, second] = parts;
@@ -16,26 +15,26 @@ export function parsePath(path: string): (ApiTarget & { subresource: string | un
   return { resource, namespace, name, subresource };
 }
 
-/** `namespaces/x` itself, and its subresources, are no objects in a namespace. */
+/** Returns the namespace of an object path; undefined for `namespaces/x` itself and its subresources. */
 function namespaceOf(parts: string[]): string | undefined {
   return parts[0] === "namespaces" && parts.length > 2 && !["status", "finalize"].includes(parts[2] as string)
     ? parts[1]
     : undefined;
 }
 
-/** The verbs of Kubernetes, by method: of a request for all of a kind, and of one for an object. */
-const VERBS: Record<string, { all?: string; one?: string }> = {
-  GET: { all: "list", one: "get" },
-  DELETE: { all: "deletecollection", one: "delete" },
-  POST: { all: "create" },
-  PUT: { one: "update" },
-  PATCH: { one: "patch" },
+/** Kubernetes verbs by HTTP method, for collections and for objects. */
+const VERBS: Record<string, { collection?: string; object?: string }> = {
+  GET: { collection: "list", object: "get" },
+  DELETE: { collection: "deletecollection", object: "delete" },
+  POST: { collection: "create" },
+  PUT: { object: "update" },
+  PATCH: { object: "patch" },
 };
 
 /** @throws StatusError 405 */
 export function verbOf(method: string, name: string | undefined, query: URLSearchParams): string {
   if (method === "GET" && /^(1|true)$/.test(query.get("watch") ?? "")) return "watch";
-  const verb = VERBS[method]?.[name === undefined ? "all" : "one"];
+  const verb = VERBS[method]?.[name === undefined ? "collection" : "object"];
   if (verb === undefined) throw methodNotAllowed();
   return verb;
 }

@@ -1,10 +1,10 @@
 import type { KubernetesObject } from "./object.ts";
 
 /**
- * The little of a kubelet that a mesh needs: a pod that waits for a ConfigMap or a Secret starts once it is there.
+ * Returns the ConfigMaps and Secrets that keep a pod in `ContainerCreating`: mounted, not `optional`, and missing by
+ * `exists`.
  *
- * @returns the names of the objects that the pod mounts without `optional` and that `exists` doesn't know, as
- * `configmap "x"` or `secret "x"`
+ * @returns objects as `configmap/x` or `secret/x`
  */
 export function missingMounts(
   pod: KubernetesObject,
@@ -13,7 +13,7 @@ export function missingMounts(
   const missing = new Set<string>();
   const check = (kind: "ConfigMap" | "Secret", source: { name?: string; optional?: boolean } | undefined) => {
     if (source?.name && !source.optional && !exists(kind, source.name)) {
-      missing.add(`${kind.toLowerCase()} "${source.name}"`);
+      missing.add(`${kind.toLowerCase()}/${source.name}`);
     }
   };
   for (const volume of pod.spec?.volumes ?? []) {
@@ -27,7 +27,12 @@ export function missingMounts(
   return [...missing];
 }
 
-/** The status of a scheduled pod that runs and is ready, or that waits for a volume (`ContainerCreating`). */
+/**
+ * Returns the status of a scheduled pod.
+ *
+ * @param running false: the pod waits for a volume (`ContainerCreating`)
+ * @param since RFC 3339
+ */
 export function podStatus(pod: KubernetesObject, running: boolean, since: string): Record<string, unknown> {
   const ready = running ? "True" : "False";
   const condition = (type: string, status: string) => ({ type, status, lastTransitionTime: since });

@@ -1,58 +1,58 @@
-/** A kind of objects that the sandbox's API serves. */
+/** A kind served by the sandbox's API. */
 export interface ServedResource {
-  group: "" | "apps";
+  /** Empty for the core group. */
+  group: string;
   plural: string;
   kind: string;
   namespaced: boolean;
   shortNames: string[];
-  /** The kind has a `status`, which a write to the object itself leaves alone. */
+  /** False for kinds whose creation requires controllers, a scheduler or defaulting. */
+  creatable: boolean;
+  /** Whether the kind has a `status`, which writes to the object itself ignore. */
   status: boolean;
 }
 
-/** What a request is about: an object, or all of a kind. */
+/** What a request addresses: an object, or a collection. */
 export interface ApiTarget {
   resource: ServedResource;
-  /** Undefined for the whole cluster. */
+  /** Undefined at the cluster scope. */
   namespace: string | undefined;
-  /** Undefined for all of them. */
+  /** Undefined for a collection. */
   name: string | undefined;
 }
 
-/** A target that is one object. */
 export type ObjectTarget = ApiTarget & { name: string };
 
 export const RESOURCES: readonly ServedResource[] = [
-  resource("", "configmaps", "ConfigMap", ["cm"]),
-  resource("", "namespaces", "Namespace", ["ns"], { namespaced: false, status: true }),
-  resource("", "nodes", "Node", ["no"], { namespaced: false, status: true }),
-  resource("", "pods", "Pod", ["po"], { status: true }),
-  resource("", "secrets", "Secret", []),
-  resource("", "services", "Service", ["svc"], { status: true }),
-  resource("apps", "daemonsets", "DaemonSet", ["ds"], { status: true }),
-  resource("apps", "deployments", "Deployment", ["deploy"], { status: true }),
+  resource("", "configmaps", "ConfigMap", { shortNames: ["cm"], creatable: true }),
+  resource("", "namespaces", "Namespace", { shortNames: ["ns"], namespaced: false, creatable: true, status: true }),
+  resource("", "nodes", "Node", { shortNames: ["no"], namespaced: false, status: true }),
+  resource("", "pods", "Pod", { shortNames: ["po"], status: true }),
+  resource("", "secrets", "Secret", { creatable: true }),
+  resource("", "services", "Service", { shortNames: ["svc"], status: true }),
+  resource("apps", "daemonsets", "DaemonSet", { shortNames: ["ds"], status: true }),
+  resource("apps", "deployments", "Deployment", { shortNames: ["deploy"], status: true }),
 ];
 
-/** Users are in no API server's store; who impersonates one has to be allowed to. */
-export const USERS_RESOURCE = resource("", "users", "User", [], { namespaced: false });
+/** Users are not stored; the verb `impersonate` is checked on them. */
+export const USERS_RESOURCE = resource("", "users", "User", { namespaced: false });
 
-function resource(
-  group: ServedResource["group"],
-  plural: string,
-  kind: string,
-  shortNames: string[],
-  { namespaced = true, status = false } = {},
-): ServedResource {
-  return { group, plural, kind, namespaced, shortNames, status };
+/** Access reviews are answered and not stored. */
+export const REVIEW_RESOURCE = resource("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", {
+  namespaced: false,
+  creatable: true,
+});
+
+function resource(group: string, plural: string, kind: string, traits: Partial<ServedResource>): ServedResource {
+  return { group, plural, kind, namespaced: true, shortNames: [], creatable: false, status: false, ...traits };
 }
 
-/** The kinds that can be created: the others would need controllers, schedulers and defaults that aren't here. */
-export const CREATABLE: readonly string[] = ["ConfigMap", "Secret", "Namespace"];
-
-export function apiVersion(resource: ServedResource): string {
-  return resource.group ? `${resource.group}/v1` : "v1";
+/** Returns `v1`, or the group with its version, as `apps/v1`. */
+export function apiVersion({ group }: Pick<ServedResource, "group">): string {
+  return group ? `${group}/v1` : "v1";
 }
 
-/** The resource of a kind; undefined for one that the sandbox doesn't serve. */
+/** Returns the resource of a kind; undefined if the sandbox does not serve it. */
 export function resourceOf(kind: string): ServedResource | undefined {
   return RESOURCES.find((resource) => resource.kind === kind);
 }

@@ -5,7 +5,7 @@ import { badRequest } from "./status.ts";
 type Test = (object: KubernetesObject) => boolean;
 
 /**
- * A `labelSelector`: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, joined by commas.
+ * Parses a `labelSelector`: `a=b`, `a==b`, `a!=b`, `a in (b,c)`, `a notin (b,c)`, `a`, `!a`, separated by commas.
  *
  * @throws StatusError 400
  */
@@ -15,42 +15,41 @@ export function labelSelector(text: string): Test {
     .filter((part) => part.trim() !== "")
     .map((part): Test => {
       const { absent } = /^\s*!\s*(?<absent>[^\s=!,()]+)\s*$/.exec(part)?.groups ?? {};
-      if (absent !== undefined) return (object) => labels(object)[absent] === undefined;
+      if (absent !== undefined) return (object) => labelsOf(object)[absent] === undefined;
       const term =
         /^\s*(?<key>[^\s=!,()]+)\s*(?:(?<operator>==?|!=)\s*(?<value>[^\s=!,()]*)|\s(?<set>in|notin)\s*\((?<list>[^()]*)\))?\s*$/;
       const { key, operator, value = "", set, list = "" } = term.exec(part)?.groups ?? {};
       if (key === undefined) throw badRequest(`unable to parse requirement: ${part.trim()}`);
-      if (!operator && !set) return (object) => labels(object)[key] !== undefined;
+      if (!operator && !set) return (object) => labelsOf(object)[key] !== undefined;
       const values = set ? list.split(",").map((item) => item.trim()) : [value];
       const positive = operator !== "!=" && set !== "notin";
       return (object) => {
-        const label = labels(object)[key];
+        const label = labelsOf(object)[key];
         return positive === (label !== undefined && values.includes(label));
       };
     });
   return (object) => tests.every((test) => test(object));
 }
 
-function labels(object: KubernetesObject): Record<string, string> {
+function labelsOf(object: KubernetesObject): Record<string, string> {
   return object.metadata.labels ?? {};
 }
 
-/** What a field selector says: the test, and the one name that is asked for, if it is one. */
 export interface FieldSelector {
   test: Test;
+  /** The value of `metadata.name`: access to a list is checked for this name. */
   name: string | undefined;
 }
 
-/** What can be selected by beside `metadata.name` and `metadata.namespace`. */
+/** Supported fields besides `metadata.name` and `metadata.namespace`. */
 const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string | undefined>> = {
   pods: { "spec.nodeName": (pod) => pod.spec?.nodeName, "status.phase": (pod) => pod.status?.phase },
   secrets: { type: (secret) => secret.type },
 };
 
 /**
- * A `fieldSelector`: `metadata.name=a`, `==` and `!=`, joined by commas.
+ * Parses a `fieldSelector`: `metadata.name=a`, also with `==` and `!=`, separated by commas.
  *
- * @returns with a name, access is checked for that name
  * @throws StatusError 400
  */
 export function fieldSelector(resource: ServedResource, text: string): FieldSelector {
@@ -66,10 +65,10 @@ export function fieldSelector(resource: ServedResource, text: string): FieldSele
     .map((part): Test => {
       const [, field, operator, value] = /^([^=!]+)(==?|!=)(.*)$/.exec(part) ?? [];
       if (field === undefined) throw badRequest(`invalid selector: '${text}'; can't understand '${part}'`);
-      const of = Object.hasOwn(fields, field) ? fields[field] : undefined;
-      if (!of) throw badRequest(`field label not supported: ${field}`);
+      const read = Object.hasOwn(fields, field) ? fields[field] : undefined;
+      if (!read) throw badRequest(`field label not supported: ${field}`);
       if (field === "metadata.name" && operator !== "!=") name = value;
-      return (object) => ((of(object) ?? "") === value) === (operator !== "!=");
+      return (object) => ((read(object) ?? "") === value) === (operator !== "!=");
     });
   return { test: (object) => tests.every((test) => test(object)), name };
 }

@@ -1,20 +1,11 @@
 /**
- * A Kubernetes API for one cluster, embedded: on loopback, with TLS, over HTTP/2 and HTTP/1.1. Small and honest: what it
- * serves behaves as the real one does (test/sandbox/contract.ts), what it cannot do it refuses with 501.
+ * An embedded Kubernetes API for one cluster: on loopback, with TLS, over HTTP/2 and HTTP/1.1. What it serves behaves as
+ * kube-apiserver does (test/sandbox/contract.ts); everything else is refused with 501.
  */
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { createSecureServer } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
-import {
-  ANONYMOUS,
-  authenticate,
-  checkAccess,
-  REVIEW_GROUP,
-  REVIEWS,
-  type Rule,
-  reviewAccess,
-  type User,
-} from "./access.ts";
+import { ANONYMOUS, authenticate, checkAccess, type Rule, reviewAccess, type User } from "./access.ts";
 import { checkAccept, readBody } from "./bodies.ts";
 import { discovery } from "./discovery.ts";
 import { list } from "./lists.ts";
@@ -22,6 +13,7 @@ import type { KubernetesObject } from "./object.ts";
 import { handleObject } from "./objects.ts";
 import { parsePath, verbOf } from "./paths.ts";
 import { type Issuer, issue, makeCa } from "./pki.ts";
+import { apiVersion, REVIEW_RESOURCE } from "./resources.ts";
 import { fieldSelector } from "./selectors.ts";
 import { forbiddenPath, methodNotAllowed, noSuchPath, notImplemented, StatusError } from "./status.ts";
 import { Store } from "./store.ts";
@@ -30,11 +22,11 @@ export type { Rule, User };
 
 export interface ApiRequest {
   method: string;
-  /** With the query. */
+  /** Including the query. */
   path: string;
   user: string;
   httpVersion: string;
-  /** Parsed JSON; undefined where there is none. */
+  /** Parsed; undefined if there is none. */
   body: unknown;
 }
 
@@ -46,26 +38,26 @@ export interface ApiAnswer {
 
 export interface ApiOptions {
   objects?: KubernetesObject[];
-  /** Default: one user `admin` with a token, who may do everything. */
+  /** Default: one user `admin` with all permissions. */
   users?: User[];
 }
 
 export interface Api {
   /** `https://127.0.0.1:<port>`. */
   url: string;
-  /** The CA of the server certificate, and of client certificates. */
+  /** Issuer of the server certificate and of client certificates. */
   ca: Issuer;
   /** Token of the first user. */
   token: string;
   store: Store;
-  /** Every request that was answered, oldest first. */
+  /** All answered requests, oldest first. */
   requests: (ApiRequest & { status: number })[];
   /**
-   * Runs before a request is handled, once the user is known to be allowed it: to wait, to change what is stored
-   * (between a client's read and its write), or to answer instead of the server.
+   * Hook that runs after authorization and before a request is handled: it may delay the request, change stored objects
+   * (between a client's read and write), or return an answer that replaces the server's.
    */
   onRequest: ((request: ApiRequest) => ApiAnswer | undefined | Promise<ApiAnswer | undefined>) | undefined;
-  /** A client certificate for a user, valid at this API. */
+  /** Issues a client certificate for a user. */
   clientCertificate(user: string): { cert: string; key: string };
   stop(): Promise<void>;
 }
@@ -148,7 +140,7 @@ async function serve(
   response.end(text);
 }
 
-/** @param entry is completed by who asks and with which body */
+/** @param entry the log entry: user and body are filled in */
 async function handle(api: Api, users: User[], request: Http2ServerRequest, entry: ApiRequest): Promise<ApiAnswer> {
   const { pathname, searchParams: query } = new URL(request.url, api.url);
   const target = parsePath(pathname);
@@ -164,30 +156,30 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
   }
   const { body, type } = await readBody(request);
   entry.body = body;
-  const instead = await api.onRequest?.(entry);
-  if (instead) return instead;
+  const replacement = await api.onRequest?.(entry);
+  if (replacement) return replacement;
   if (!target || !field) return handlePath(user, request.method, pathname, entry.body);
   const { accept } = request.headers;
   checkAccept(accept);
   const { resource, namespace, subresource } = target;
   if (subresource === "status" && !resource.status) throw noSuchPath();
-  if (subresource) throw notImplemented(`the subresource ${subresource}`);
+  if (subresource) throw notImplemented(`subresource ${subresource}`);
   if (resource.namespaced && namespace === undefined && verb !== "list" && verb !== "watch") throw noSuchPath();
   if (verb === "list") return { status: 200, body: list(api.store, target, query, field) };
   return handleObject(api.store, verb, { target, query, type, body: entry.body, accept });
 }
 
-const REVIEWS_PATH = `/apis/${REVIEW_GROUP}/v1/${REVIEWS}`;
-/** What else a real server is asked so: `kubectl auth whoami`, `auth can-i --list`. */
+const REVIEWS_PATH = `/apis/${apiVersion(REVIEW_RESOURCE)}/${REVIEW_RESOURCE.plural}`;
+/** Used by `kubectl auth whoami` and `auth can-i --list`. */
 const OTHER_REVIEWS = /^\/apis\/auth(orization|entication)\.k8s\.io\/v1\/\w+reviews$/;
 
-/** Answers what is about no object that is stored. */
+/** Answers requests that address no stored object. */
 function handlePath(user: User, method: string, path: string, body: unknown): ApiAnswer {
   if (method === "POST" && path === REVIEWS_PATH) return { status: 201, body: reviewAccess(user, body) };
   if (method === "POST" && OTHER_REVIEWS.test(path)) throw notImplemented(`POST ${path}`);
   if (method !== "GET" || path === REVIEWS_PATH) throw methodNotAllowed();
-  const found = discovery(path);
-  if (found !== undefined) return { status: 200, body: found };
+  const document = discovery(path);
+  if (document !== undefined) return { status: 200, body: document };
   if (/^\/(api|apis\/apps|apis\/authorization\.k8s\.io)\//.test(path)) throw noSuchPath();
   return { status: 404, body: "404 page not found\n" };
 }

@@ -1,4 +1,4 @@
-/** Errors as a Kubernetes API server answers them: a Status object, with the real one's reasons and words. */
+/** Errors as Status objects, with the reasons and messages of kube-apiserver. */
 import type { ApiTarget, ObjectTarget, ServedResource } from "./resources.ts";
 
 export interface Cause {
@@ -7,10 +7,10 @@ export interface Cause {
   field: string;
 }
 
-/** Thrown by whatever handles a request; the server writes its `status`. */
+/** An error that is answered with its `status`. */
 export class StatusError extends Error {
   readonly code: number;
-  /** The object `Status`, as it goes over the wire. */
+  /** The Status object of the answer. */
   readonly status: Record<string, unknown>;
   constructor(code: number, reason: string | undefined, message: string, details?: Record<string, unknown>) {
     super(message);
@@ -20,8 +20,11 @@ export class StatusError extends Error {
   }
 }
 
-/** `secrets` or `deployments.apps`. */
-function qualified(resource: ServedResource): string {
+/** Makes the error for an object that cannot be read, from the cause. */
+export type Refusal = (why: string) => StatusError;
+
+/** Returns `secrets` or `deployments.apps`. */
+function qualifiedName(resource: ServedResource): string {
   return resource.group ? `${resource.plural}.${resource.group}` : resource.plural;
 }
 
@@ -30,7 +33,7 @@ function details(resource: ServedResource, name: string | undefined, kind: strin
 }
 
 export function notFound(resource: ServedResource, name: string): StatusError {
-  const message = `${qualified(resource)} "${name}" not found`;
+  const message = `${qualifiedName(resource)} "${name}" not found`;
   return new StatusError(404, "NotFound", message, details(resource, name, resource.plural));
 }
 
@@ -39,45 +42,44 @@ export function noSuchPath(): StatusError {
 }
 
 export function alreadyExists(resource: ServedResource, name: string): StatusError {
-  const message = `${qualified(resource)} "${name}" already exists`;
+  const message = `${qualifiedName(resource)} "${name}" already exists`;
   return new StatusError(409, "AlreadyExists", message, details(resource, name, resource.plural));
 }
 
-/** A method that nothing takes at this path. */
 export function methodNotAllowed(): StatusError {
   const message = "the server does not allow this method on the requested resource";
   return new StatusError(405, "MethodNotAllowed", message, {});
 }
 
 export function conflict(resource: ServedResource, name: string, why: string): StatusError {
-  const message = `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`;
+  const message = `Operation cannot be fulfilled on ${qualifiedName(resource)} "${name}": ${why}`;
   return new StatusError(409, "Conflict", message, details(resource, name, resource.plural));
 }
 
 export function failedPrecondition(
   { resource, name }: ObjectTarget,
   field: "uid" | "resourceVersion",
-  wanted: string,
+  expected: string,
   found: string | undefined,
 ): StatusError {
-  const [label, what] = field === "uid" ? ["UID", "deleted and then recreated"] : ["ResourceVersion", "modified"];
-  const why = `the ${label} in the precondition (${wanted}) does not match the ${label} in record (${found})`;
-  const message = `Operation cannot be fulfilled on ${resource.kind} "${name}": ${why}. The object might have been ${what}`;
+  const [label, change] = field === "uid" ? ["UID", "deleted and then recreated"] : ["ResourceVersion", "modified"];
+  const why = `the ${label} in the precondition (${expected}) does not match the ${label} in record (${found})`;
+  const message = `Operation cannot be fulfilled on ${resource.kind} "${name}": ${why}. The object might have been ${change}`;
   return new StatusError(409, "Conflict", message, details(resource, name, resource.kind));
 }
 
 /**
- * A patch after which the object cannot be read any more. As the real server does, it repeats the whole object, private
- * keys included: a message not to be shown to anybody.
+ * The error for a patched object that cannot be decoded. As in kube-apiserver, the message repeats the whole object, private
+ * keys included: never print it.
  */
 export function invalidPatch(patched: unknown, why: string): StatusError {
   const message = `Invalid value: ${JSON.stringify(JSON.stringify(patched))}: ${why}`;
   return invalid({}, [{ reason: "FieldValueInvalid", message, field: "patch" }]);
 }
 
-/** What is wrong with an object of a request; what it is, as far as the server says. */
-export function invalid(of: { kind?: string; group?: string; name?: string }, causes: Cause[]): StatusError {
-  const { kind = "", group, name = "" } = of;
+/** @param object kind, group and name for the message, if kube-apiserver names them */
+export function invalid(object: { kind?: string; group?: string; name?: string }, causes: Cause[]): StatusError {
+  const { kind = "", group, name = "" } = object;
   const texts = causes.map((cause) => `${cause.field}: ${cause.message}`);
   const subject = `${group ? `${kind}.${group}` : kind} "${name}"`;
   const message = `${subject} is invalid: ${texts.length > 1 ? `[${texts.join(", ")}]` : texts[0]}`;
@@ -85,7 +87,7 @@ export function invalid(of: { kind?: string; group?: string; name?: string }, ca
   return new StatusError(422, "Invalid", message, { ...about, causes });
 }
 
-/** What a patch asks for cannot be done on the object as it stands: a failed `test`, a path that isn't there. */
+/** The error for a JSON patch that does not apply: a failed `test`, or a missing path. */
 export function unprocessable(): StatusError {
   return new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
 }
@@ -100,16 +102,16 @@ export function unauthorized(): StatusError {
 
 export function forbidden(user: string, verb: string, { resource, namespace, name }: ApiTarget): StatusError {
   const scope = namespace === undefined ? "at the cluster scope" : `in the namespace "${namespace}"`;
-  const what = `${qualified(resource)}${name === undefined ? "" : ` "${name}"`} is forbidden`;
+  const subject = `${qualifiedName(resource)}${name === undefined ? "" : ` "${name}"`} is forbidden`;
   const why = `User "${user}" cannot ${verb} resource "${resource.plural}" in API group "${resource.group}" ${scope}`;
-  return new StatusError(403, "Forbidden", `${what}: ${why}`, details(resource, name, resource.plural));
+  return new StatusError(403, "Forbidden", `${subject}: ${why}`, details(resource, name, resource.plural));
 }
 
 export function forbiddenPath(user: string, verb: string, path: string): StatusError {
   return new StatusError(403, "Forbidden", `forbidden: User "${user}" cannot ${verb} path "${path}"`, {});
 }
 
-/** What a real API server can do and the sandbox cannot. */
-export function notImplemented(what: string): StatusError {
-  return new StatusError(501, "NotImplemented", `the sandbox's Kubernetes API does not know ${what}`);
+/** The error for a feature of kube-apiserver that the sandbox lacks. */
+export function notImplemented(feature: string): StatusError {
+  return new StatusError(501, "NotImplemented", `not supported by the sandbox: ${feature}`);
 }

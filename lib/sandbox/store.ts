@@ -2,14 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { type KubernetesObject, timestamp } from "./object.ts";
 import { missingMounts, podStatus } from "./pods.ts";
-import {
-  type ApiTarget,
-  CREATABLE,
-  type ObjectTarget,
-  RESOURCES,
-  resourceOf,
-  type ServedResource,
-} from "./resources.ts";
+import { type ApiTarget, type ObjectTarget, RESOURCES, resourceOf, type ServedResource } from "./resources.ts";
 import {
   alreadyExists,
   badRequest,
@@ -20,109 +13,88 @@ import {
   notImplemented,
   StatusError,
 } from "./status.ts";
-import { decodeBody, validate } from "./validate.ts";
+import { validate } from "./validate.ts";
 
-export interface ListQuery {
-  namespace: string | undefined;
-  test: (object: KubernetesObject) => boolean;
-  /** Whether a selector is set: then nobody counts what remains. */
-  selective: boolean;
-  /** 0: all at once. */
-  limit: number;
-  continue: string | undefined;
-}
-
-export interface DeletePreconditions {
-  uid?: string;
-  resourceVersion?: string;
-}
-
-/** The objects of one cluster, and the rules by which an API server lets them be written. */
+/** The objects of one cluster, and the checks of an API server on writes. */
 export class Store {
   readonly #objects = new Map<ServedResource, Map<string, KubernetesObject>>(
     RESOURCES.map((resource) => [resource, new Map()]),
   );
   #version = 1;
 
-  /** Puts an object there as it is, without a check, as somebody else's write; what metadata it lacks is filled in. */
+  /** The version of the last write. */
+  get resourceVersion(): string {
+    return String(this.#version);
+  }
+
+  /**
+   * Stores an object unchecked, as another client's write would; missing metadata is filled in.
+   *
+   * @throws TypeError for a kind that is not served, or a namespace that is missing or not allowed
+   */
   put(object: KubernetesObject): KubernetesObject {
     const resource = resourceOf(object.kind);
-    if (!resource) throw new TypeError(`no kind of the sandbox: ${object.kind}`);
+    if (!resource) throw new TypeError(`kind not served by the sandbox: ${object.kind}`);
     const { namespace, name } = object.metadata;
-    if (resource.namespaced !== (namespace !== undefined)) throw new TypeError(`${object.kind} ${name}: namespace?`);
+    if (resource.namespaced !== (namespace !== undefined)) {
+      throw new TypeError(`${object.kind}/${name}: metadata.namespace is ${namespace ? "not allowed" : "required"}`);
+    }
     if (namespace !== undefined && !this.read("Namespace", undefined, namespace)) {
       this.put({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace }, status: { phase: "Active" } });
     }
     const old = this.get({ resource, namespace, name });
     const stored = structuredClone(object);
     stored.metadata = {
-      ...identity(old),
+      ...serverMetadata(old),
       ...(resource.group === "apps" && { generation: 1 }),
       ...stored.metadata,
-      resourceVersion: this.#next(),
+      resourceVersion: this.#nextVersion(),
     };
-    this.#map(resource).set(key(namespace, name), stored);
+    this.#map(resource).set(keyOf(namespace, name), stored);
     if (!old) this.#startPods(stored);
     return structuredClone(stored);
   }
 
-  /** Takes an object away; whether it was there. */
+  /** Removes an object unchecked; returns whether it existed. */
   remove(kind: string, namespace: string | undefined, name: string): boolean {
     const resource = resourceOf(kind);
-    return resource !== undefined && this.#map(resource).delete(key(namespace, name));
+    return resource !== undefined && this.#map(resource).delete(keyOf(namespace, name));
   }
 
-  /** An object as it now stands. */
   read(kind: string, namespace: string | undefined, name: string): KubernetesObject | undefined {
     const resource = resourceOf(kind);
     return resource && this.get({ resource, namespace, name });
   }
 
-  /** All objects of a kind. */
   all(kind: string): KubernetesObject[] {
     const resource = resourceOf(kind);
-    return resource ? [...this.#map(resource).values()].map((object) => structuredClone(object)) : [];
+    return resource ? this.entries(resource).map(([, object]) => object) : [];
+  }
+
+  /** Copies of all objects of a kind by `namespace/name`, or `name` for cluster-scoped ones, in no order. */
+  entries(resource: ServedResource): [key: string, object: KubernetesObject][] {
+    return [...this.#map(resource)].map(([key, object]) => [key, structuredClone(object)]);
   }
 
   get({ resource, namespace, name }: ObjectTarget): KubernetesObject | undefined {
-    const object = this.#map(resource).get(key(namespace, name));
+    const object = this.#map(resource).get(keyOf(namespace, name));
     return object && structuredClone(object);
   }
 
-  /**
-   * One page, in the order of namespace and name. Later pages show the objects as they then are.
-   *
-   * @throws StatusError 400 for a continue token that isn't one of ours
-   */
-  list(resource: ServedResource, query: ListQuery): { metadata: Record<string, unknown>; items: KubernetesObject[] } {
-    const after = query.continue === undefined ? undefined : readToken(query.continue);
-    const entries = [...this.#map(resource)]
-      .filter(([at, object]) => (after === undefined || at > after) && query.test(object))
-      .filter(([, object]) => query.namespace === undefined || object.metadata.namespace === query.namespace)
-      .sort(([a], [b]) => (a < b ? -1 : 1));
-    const page = query.limit > 0 ? entries.slice(0, query.limit) : entries;
-    const last = page.at(-1);
-    const rest = entries.length - page.length;
-    return {
-      metadata: {
-        resourceVersion: String(this.#version),
-        ...(rest > 0 && last && { continue: writeToken(last[0]) }),
-        ...(rest > 0 && !query.selective && { remainingItemCount: rest }),
-      },
-      items: page.map(([, object]) => structuredClone(object)),
-    };
+  /** @throws StatusError 404 */
+  existing(target: ObjectTarget): KubernetesObject {
+    const object = this.get(target);
+    if (!object) throw notFound(target.resource, target.name);
+    return object;
   }
 
-  /** @throws StatusError 400, 404 (namespace), 409, 422, 501 for a kind that needs controllers we haven't got */
-  create({ resource, namespace }: ApiTarget, body: unknown, dryRun: boolean): KubernetesObject {
-    if (!CREATABLE.includes(resource.kind)) throw notImplemented(`creating ${resource.plural}`);
-    const object = decodeBody(resource, body);
+  /** @throws StatusError 400 for another namespace, 404 for a missing one, 409, 422 */
+  create({ resource, namespace }: ApiTarget, object: KubernetesObject, dryRun: boolean): KubernetesObject {
     const meta = object.metadata;
     if (namespace !== undefined) {
       checkNamespace(meta.namespace, namespace);
       meta.namespace = namespace;
-      if (!this.read("Namespace", undefined, namespace))
-        throw notFound(resourceOf("Namespace") as ServedResource, namespace);
+      this.existing({ resource: resourceOf("Namespace") as ServedResource, namespace: undefined, name: namespace });
     }
     if (meta.resourceVersion) {
       throw new StatusError(500, undefined, "resourceVersion should not be set on objects to be created");
@@ -132,23 +104,23 @@ export class Store {
     if (resource.kind === "Namespace") object.status = { phase: "Active" };
     validate(resource, object, undefined);
     if (this.get({ resource, namespace, name: meta.name })) throw alreadyExists(resource, meta.name);
-    object.metadata = { ...meta, ...identity(undefined) };
+    object.metadata = { ...meta, ...serverMetadata(undefined) };
     return dryRun ? object : this.put(object);
   }
 
   /**
-   * Replaces an object by what `change` makes of it.
+   * Replaces an object with the result of `change`.
    *
-   * @param how `verb`: how the change was asked for, by which the error for another `uid` differs
-   * @throws StatusError 400, 404, 409 where the `resourceVersion` or `uid` it then has is another, 422
+   * @param options `verb`: determines the error for a different `uid`
+   * @throws StatusError 400, 404, 409 if the result has a different `resourceVersion` or `uid`, 422
    */
   update(
     target: ObjectTarget,
     change: (current: KubernetesObject) => KubernetesObject,
-    how: { verb: "update" | "patch"; dryRun: boolean },
+    options: { verb: "update" | "patch"; dryRun: boolean },
   ): KubernetesObject {
     const { resource, namespace, name } = target;
-    const current = this.#existing(target);
+    const current = this.existing(target);
     const next = change(structuredClone(current));
     const meta = next.metadata;
     if (meta.name !== name) {
@@ -156,7 +128,7 @@ export class Store {
     }
     checkNamespace(meta.namespace, namespace);
     checkVersion(target, meta.resourceVersion, current.metadata.resourceVersion);
-    checkUid(target, meta.uid, current.metadata.uid, how.verb);
+    checkUid(target, meta.uid, current.metadata.uid, options.verb);
     if (resource.kind === "Secret") next.type ??= "Opaque";
     if (resource.status) next.status = current.status;
     if (next.status === undefined) delete next.status;
@@ -164,69 +136,69 @@ export class Store {
     next.metadata = {
       ...meta,
       ...(namespace !== undefined && { namespace }),
-      ...identity(current),
+      ...serverMetadata(current),
       resourceVersion: current.metadata.resourceVersion as string,
     };
     if (generation === undefined) delete next.metadata.generation;
     else next.metadata.generation = isDeepStrictEqual(next.spec, current.spec) ? generation : generation + 1;
     validate(resource, next, current);
-    return how.dryRun || isDeepStrictEqual(next, current) ? next : this.put(next);
+    return options.dryRun || isDeepStrictEqual(next, current) ? next : this.put(next);
   }
 
-  /** @throws StatusError 404, 409 where a precondition fails, 501 for a namespace */
-  delete(target: ObjectTarget, preconditions: DeletePreconditions, dryRun: boolean): KubernetesObject {
+  /** @throws StatusError 404, 409 if a precondition fails, 501 for a namespace */
+  delete(
+    target: ObjectTarget,
+    preconditions: { uid?: string; resourceVersion?: string },
+    dryRun: boolean,
+  ): KubernetesObject {
     const { resource, namespace, name } = target;
     if (resource.kind === "Namespace") throw notImplemented("deleting namespaces");
-    const current = this.#existing(target);
+    const current = this.existing(target);
     for (const field of ["uid", "resourceVersion"] as const) {
-      const [wanted, found] = [preconditions[field], current.metadata[field]];
-      if (wanted !== undefined && wanted !== found) throw failedPrecondition(target, field, wanted, found);
+      const [expected, found] = [preconditions[field], current.metadata[field]];
+      if (expected !== undefined && expected !== found) throw failedPrecondition(target, field, expected, found);
     }
-    if (!dryRun) this.#map(resource).delete(key(namespace, name));
+    if (!dryRun) this.#map(resource).delete(keyOf(namespace, name));
     return current;
-  }
-
-  #existing(target: ObjectTarget): KubernetesObject {
-    const object = this.get(target);
-    if (!object) throw notFound(target.resource, target.name);
-    return object;
   }
 
   #map(resource: ServedResource): Map<string, KubernetesObject> {
     return this.#objects.get(resource) as Map<string, KubernetesObject>;
   }
 
-  #next(): string {
+  #nextVersion(): string {
     this.#version += 1;
-    return String(this.#version);
+    return this.resourceVersion;
   }
 
-  /** A pod that waited for just this ConfigMap or Secret starts. */
+  /** Starts the pods for which this ConfigMap or Secret was the last missing mount. */
   #startPods(added: KubernetesObject): void {
     const { namespace, name } = added.metadata;
     if (added.kind !== "ConfigMap" && added.kind !== "Secret") return;
     const pods = this.#map(resourceOf("Pod") as ServedResource);
-    const exists = (kind: string, of: string) => this.read(kind, namespace, of) !== undefined;
+    const exists = (kind: string, mounted: string) => this.read(kind, namespace, mounted) !== undefined;
+    const existedBefore = (kind: string, mounted: string) =>
+      exists(kind, mounted) && !(kind === added.kind && mounted === name);
     for (const pod of pods.values()) {
       if (pod.metadata.namespace !== namespace || pod.status?.phase !== "Pending") continue;
-      const before = missingMounts(pod, (kind, of) => exists(kind, of) && !(kind === added.kind && of === name));
-      if (before.length === 0 || missingMounts(pod, exists).length > 0) continue;
+      const waited = missingMounts(pod, existedBefore).length > 0;
+      if (!waited || missingMounts(pod, exists).length > 0) continue;
       pod.status = podStatus(pod, true, timestamp(new Date()));
-      pod.metadata.resourceVersion = this.#next();
+      pod.metadata.resourceVersion = this.#nextVersion();
     }
   }
 }
 
-/** What the server itself says of an object: kept from `old`, or made. */
-function identity(old: KubernetesObject | undefined): { uid: string; creationTimestamp: string } {
+/** Returns the metadata that the server sets, kept from `old` if there is one. */
+function serverMetadata(old: KubernetesObject | undefined): { uid: string; creationTimestamp: string } {
   return {
     uid: old?.metadata.uid ?? randomUUID(),
     creationTimestamp: old?.metadata.creationTimestamp ?? timestamp(new Date()),
   };
 }
 
-function checkNamespace(of: string | undefined, wanted: string | undefined): void {
-  if ((of || wanted) === wanted) return;
+function checkNamespace(given: string | undefined, requested: string | undefined): void {
+  if ((given || requested) === requested) return;
   throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
 }
 
@@ -253,20 +225,6 @@ function checkUid(
   throw invalid({ ...resource, name }, [{ reason: "FieldValueInvalid", message, field: "metadata.uid" }]);
 }
 
-function key(namespace: string | undefined, name: string): string {
+function keyOf(namespace: string | undefined, name: string): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
-}
-
-function writeToken(last: string): string {
-  return Buffer.from(JSON.stringify({ after: last })).toString("base64url");
-}
-
-function readToken(token: string): string {
-  try {
-    const { after } = JSON.parse(Buffer.from(token, "base64url").toString());
-    if (typeof after === "string") return after;
-  } catch {
-    // no JSON: not ours
-  }
-  throw badRequest("continue key is not valid");
 }

@@ -1,44 +1,34 @@
-/** What an API server checks of an object before it stores it, as far as ConfigMaps, Secrets and metadata go. */
+/** Decoding and validation of metadata, ConfigMaps and Secrets, as kube-apiserver does it before it stores an object. */
 import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
 import { encode, type KubernetesObject } from "./object.ts";
 import { apiVersion, type ServedResource } from "./resources.ts";
-import { badRequest, type Cause, invalid } from "./status.ts";
+import { type Cause, invalid, type Refusal } from "./status.ts";
 
-/** Most bytes of a Secret's or ConfigMap's data. */
+/** Maximum bytes of the data of a Secret or ConfigMap. */
 const DATA_LIMIT = 1_048_576;
-/** Most bytes of all annotations, keys and values. */
+/** Maximum bytes of all annotations, keys and values. */
 const ANNOTATIONS_LIMIT = 262_144;
 
 const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const NAME_RULE =
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and " +
-  "end with an alphanumeric character (e.g. 'example.com', regex used for validation is " +
-  "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+  "end with an alphanumeric character";
 const KEY = /^[-._a-zA-Z0-9]+$/;
-const KEY_RULE =
-  "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or " +
-  "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+const KEY_RULE = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-
+/** The name part of a label key, or a label value. */
 const PART = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 const PART_RULE =
-  "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " +
-  "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is " +
-  "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const LABEL = /^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/;
-const LABEL_RULE =
-  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and " +
-  "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is " +
-  "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+  "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
-/** The maps of data that a kind has, and how their values are written. */
+/** The data maps of a kind, and the encoding of their values. */
 const DATA: Record<string, Record<string, "text" | "base64">> = {
   Secret: { data: "base64", stringData: "text" },
   ConfigMap: { data: "text", binaryData: "base64" },
 };
 
-/** Which fields of an object there are; `true` for one whose own fields are not looked at. */
+/** The known fields of an object; `true` for a field whose content is not checked. */
 interface Shape {
   [field: string]: Shape | true;
 }
@@ -58,37 +48,43 @@ const SHAPES: Record<string, Shape> = {
 };
 
 /**
- * The fields of a body that its kind does not have, as paths (`metadata.foo`), in their order.
- *
- * @returns undefined for a kind whose fields the sandbox does not know
+ * Returns the fields of a body that its kind lacks, as paths (`metadata.foo`), in their order; undefined for a kind whose
+ * fields the sandbox does not know.
  */
 export function unknownFields(resource: ServedResource, body: unknown): string[] | undefined {
   const shape = SHAPES[resource.kind];
   if (!shape) return undefined;
   const unknown: string[] = [];
-  const look = (value: unknown, known: Shape, prefix: string) => {
+  const visit = (value: unknown, known: Shape, prefix: string) => {
     if (!isFields(value)) return;
     for (const [key, inner] of Object.entries(value)) {
       const next = Object.hasOwn(known, key) ? known[key] : undefined;
       if (next === undefined) unknown.push(prefix + key);
-      else if (next !== true) look(inner, next, `${prefix}${key}.`);
+      else if (next !== true) visit(inner, next, `${prefix}${key}.`);
     }
   };
-  look(body, { apiVersion: true, kind: true, metadata: METADATA, ...shape }, "");
+  visit(body, { apiVersion: true, kind: true, metadata: METADATA, ...shape }, "");
   return unknown;
 }
 
-/** Thrown by {@link decode}; the caller says whether that is a bad request or a patch that doesn't fit. */
-export class DecodeError extends Error {}
+class DecodeError extends Error {}
 
 /**
- * Reads a body as an object of that kind: a copy with the kind filled in, `stringData` folded into `data`, and without empty
- * maps and unknown fields, as far as the fields of its kind are known.
+ * Decodes a body as an object of a kind: fills in the kind, merges `stringData` into `data`, and removes empty maps and,
+ * as far as the fields of the kind are known, unknown fields.
  *
- * @throws DecodeError where it is an object of another kind, a field is of the wrong type, or base64 isn't any
+ * @param refuse makes the error for an object of another kind, a field of the wrong type, or invalid base64
  */
-export function decode(resource: ServedResource, body: unknown): KubernetesObject {
-  if (!isFields(body)) throw new DecodeError("json: cannot unmarshal a value that is no object");
+export function decode(resource: ServedResource, body: unknown, refuse: Refusal): KubernetesObject {
+  try {
+    return decodeObject(resource, body);
+  } catch (error) {
+    throw error instanceof DecodeError ? refuse(error.message) : error;
+  }
+}
+
+function decodeObject(resource: ServedResource, body: unknown): KubernetesObject {
+  if (!isFields(body)) throw new DecodeError("json: cannot unmarshal a value that is not an object");
   const { kind = resource.kind, apiVersion: version = apiVersion(resource), metadata = {}, ...rest } = body;
   if (kind !== resource.kind || version !== apiVersion(resource)) {
     throw new DecodeError(`${kind} of ${version}: unknown conversion`);
@@ -101,38 +97,20 @@ export function decode(resource: ServedResource, body: unknown): KubernetesObjec
     ...rest,
   }) as KubernetesObject;
   for (const key of Object.keys(object.metadata)) if (!Object.hasOwn(METADATA, key)) delete object.metadata[key];
-  for (const key of ["labels", "annotations"] as const) stringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
+  for (const key of ["labels", "annotations"] as const)
+    normalizeStringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
   const maps = DATA[resource.kind];
   if (!maps) return object;
   for (const field of Object.keys(rest)) if (!Object.hasOwn(SHAPES[resource.kind] ?? {}, field)) delete object[field];
   for (const [field, form] of Object.entries(maps)) {
-    stringMap(object, field, `${resource.kind}.${field}`);
-    if (form === "base64") for (const text of textsOf(object, field)) checkBase64(text);
+    normalizeStringMap(object, field, `${resource.kind}.${field}`);
+    if (form === "base64") Object.values<string>(object[field] ?? {}).forEach(checkBase64);
   }
   const { stringData, ...folded } = object;
   return stringData ? { ...folded, data: { ...folded.data, ...encode(stringData) } } : object;
 }
 
-function textsOf(object: KubernetesObject, field: string): string[] {
-  return Object.values(object[field] ?? {});
-}
-
-/** A body of a create or replace. */
-export function decodeBody(resource: ServedResource, body: unknown): KubernetesObject {
-  try {
-    return decode(resource, body);
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    throw badRequest(cannotBeHandled(resource, error.message));
-  }
-}
-
-/** Why a body is refused. */
-export function cannotBeHandled({ kind }: ServedResource, why: string): string {
-  return `${kind} in version "v1" cannot be handled as a ${kind}: ${why}`;
-}
-
-function stringMap(holder: Record<string, unknown>, key: string, field: string): void {
+function normalizeStringMap(holder: Record<string, unknown>, key: string, field: string): void {
   const value = holder[key] ?? undefined;
   if (value !== undefined && !isFields(value)) throw new DecodeError(`json: cannot unmarshal into field ${field}`);
   if (value === undefined || Object.keys(value).length === 0) {
@@ -148,7 +126,7 @@ function stringMap(holder: Record<string, unknown>, key: string, field: string):
 }
 
 function checkBase64(text: string): void {
-  // Go's decoder passes over line breaks.
+  // Go's decoder ignores line breaks.
   const characters = text.replace(/[\r\n]/g, "");
   if (BASE64.test(characters)) return;
   const wrong = /[^A-Za-z0-9+/]/.exec(text)?.index ?? text.length;
@@ -156,10 +134,10 @@ function checkBase64(text: string): void {
 }
 
 /**
- * Checks an object that is about to be stored.
+ * Validates an object before it is stored.
  *
- * @param old what it replaces
- * @throws StatusError 422 with all that is wrong
+ * @param old the object that it replaces
+ * @throws StatusError 422 with all violations
  */
 export function validate(resource: ServedResource, object: KubernetesObject, old: KubernetesObject | undefined): void {
   const { name } = object.metadata;
@@ -170,17 +148,18 @@ export function validate(resource: ServedResource, object: KubernetesObject, old
     add("FieldValueInvalid", "metadata.name", `Invalid value: ${JSON.stringify(name)}: ${NAME_RULE}`);
   }
   for (const [key, value] of Object.entries(object.metadata.labels ?? {})) {
-    if (!isQualifiedName(key)) add("FieldValueInvalid", "metadata.labels", badName(key));
-    if (!LABEL.test(value) || value.length > 63) {
-      add("FieldValueInvalid", "metadata.labels", `Invalid value: ${JSON.stringify(value)}: ${LABEL_RULE}`);
+    if (!isQualifiedName(key)) add("FieldValueInvalid", "metadata.labels", invalidName(key));
+    if (value !== "" && (!PART.test(value) || value.length > 63)) {
+      const rule = `a valid label must be an empty string or ${PART_RULE}`;
+      add("FieldValueInvalid", "metadata.labels", `Invalid value: ${JSON.stringify(value)}: ${rule}`);
     }
   }
   const annotations = Object.entries(object.metadata.annotations ?? {});
   for (const [key] of annotations) {
-    if (!isQualifiedName(key.toLowerCase())) add("FieldValueInvalid", "metadata.annotations", badName(key));
+    if (!isQualifiedName(key.toLowerCase())) add("FieldValueInvalid", "metadata.annotations", invalidName(key));
   }
-  if (size(annotations.flat()) > ANNOTATIONS_LIMIT)
-    add("FieldValueTooLong", "metadata.annotations", tooLong(ANNOTATIONS_LIMIT));
+  const size = annotations.flat().reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  if (size > ANNOTATIONS_LIMIT) add("FieldValueTooLong", "metadata.annotations", tooLong(ANNOTATIONS_LIMIT));
   const maps = DATA[resource.kind];
   if (maps) checkData(object, maps, add);
   if (resource.kind === "Secret") checkType(object, old, add);
@@ -188,7 +167,7 @@ export function validate(resource: ServedResource, object: KubernetesObject, old
   if (causes.length > 0) throw invalid({ ...resource, name: name ?? "" }, causes);
 }
 
-/** `name` or `prefix/name`. */
+/** Whether a key has the form `name` or `prefix/name`. */
 function isQualifiedName(key: string): boolean {
   const parts = key.split("/");
   const name = parts.pop() ?? "";
@@ -197,8 +176,8 @@ function isQualifiedName(key: string): boolean {
   return prefix === undefined || (NAME.test(prefix) && prefix.length <= 253);
 }
 
-function badName(key: string): string {
-  return `Invalid value: ${JSON.stringify(key)}: ${PART_RULE}`;
+function invalidName(key: string): string {
+  return `Invalid value: ${JSON.stringify(key)}: name part must ${PART_RULE}`;
 }
 
 type Add = (reason: string, field: string, message: string) => void;
@@ -235,8 +214,4 @@ function checkImmutable(object: KubernetesObject, old: KubernetesObject, fields:
 
 function tooLong(limit: number): string {
   return `Too long: may not be more than ${limit} bytes`;
-}
-
-function size(texts: string[]): number {
-  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 }
