@@ -11,52 +11,36 @@ export interface CommandEntry {
 
 export const commands: Readonly<Record<string, CommandEntry>> = {
   extract: {
-    summary: "Extract a cluster's secret for its peers",
+    ...entry("Extract a cluster's secret for its peers", async () => (await import("./extract.ts")).extractCommand),
     standalone: "extract-secret",
-    load: async () => (await import("./extract.ts")).extractCommand,
   },
   import: {
-    summary: "Import the secrets of other clusters",
+    ...entry("Import the secrets of other clusters", async () => (await import("./import.ts")).importCommand),
     standalone: "import-secrets",
-    load: async () => (await import("./import.ts")).importCommand,
   },
-  inspect: {
-    summary: "Check secret files offline",
-    load: async () => (await import("./inspect.ts")).inspectCommand,
-  },
-  verify: {
-    summary: "Test connections to peers",
-    load: async () => (await import("./verify.ts")).verifyCommand,
-  },
-  status: {
-    summary: "Show the state of a mesh",
-    load: async () => (await import("./status.ts")).statusCommand,
-  },
-  connect: {
-    summary: "Connect clusters with each other",
-    load: async () => (await import("./connect.ts")).connectCommand,
-  },
-  disconnect: {
-    summary: "Remove clusters from the configuration of others",
-    load: async () => (await import("./disconnect.ts")).disconnectCommand,
-  },
-  rotate: {
-    summary: "Distribute the renewed certificates of a cluster",
-    load: async () => (await import("./rotate.ts")).rotateCommand,
-  },
-  demo: {
-    summary: "Demonstrate the exchange with three embedded clusters",
-    load: async () => (await import("./demo.ts")).demoCommand,
-  },
-  sandbox: {
-    summary: "Run embedded clusters to experiment with",
-    load: async () => (await import("./sandbox.ts")).sandboxCommand,
-  },
-  completion: {
-    summary: "Generate a completion script for bash, zsh or fish",
-    load: async () => (await import("./completion.ts")).completionCommand,
-  },
+  inspect: entry("Check secret files offline", async () => (await import("./inspect.ts")).inspectCommand),
+  verify: entry("Test connections to peers", async () => (await import("./verify.ts")).verifyCommand),
+  status: entry("Show the state of a mesh", async () => (await import("./status.ts")).statusCommand),
+  connect: entry("Connect clusters with each other", async () => (await import("./connect.ts")).connectCommand),
+  disconnect: entry(
+    "Remove clusters from the configuration of others",
+    async () => (await import("./disconnect.ts")).disconnectCommand,
+  ),
+  rotate: entry(
+    "Distribute the renewed certificates of a cluster",
+    async () => (await import("./rotate.ts")).rotateCommand,
+  ),
+  demo: entry("Run a demo on three embedded clusters", async () => (await import("./demo.ts")).demoCommand),
+  sandbox: entry("Run embedded clusters to experiment with", async () => (await import("./sandbox.ts")).sandboxCommand),
+  completion: entry(
+    "Generate a shell completion script",
+    async () => (await import("./completion.ts")).completionCommand,
+  ),
 };
+
+function entry(summary: string, load: () => Promise<Program>): CommandEntry {
+  return { summary, load };
+}
 
 /** The programs that have all commands: by itself, and as a kubectl plugin. */
 export const PROGRAM = "clustermesh-secrets";

@@ -1,14 +1,14 @@
-/** `clustermesh-secrets completion`: what makes a shell ask us. */
+/** `clustermesh-secrets completion`: scripts that enable completion in a shell. */
 import { readFileSync } from "node:fs";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import type { Arguments, Command } from "./cli/option.ts";
-import { runnable } from "./cli/run.ts";
-import { toStdout } from "./cli/streams.ts";
+import type { Arguments } from "./cli/option.ts";
+import { toProgram } from "./cli/run.ts";
+import { writeStdout } from "./cli/streams.ts";
 
-/** For each there is a script beside this one, which asks `clustermesh-secrets __complete`, and knows no flag itself. */
+/** Each has a script in this folder, which calls `clustermesh-secrets __complete` and contains no flags itself. */
 const SHELLS = ["bash", "zsh", "fish"];
 
-const command: Command<Record<never, never>> = {
+export const completionCommand = toProgram({
   usage: "$0 bash|zsh|fish",
   description:
     "The script completes commands, flags, their values and contexts for all programs. kubectl completes its plugin " +
@@ -22,14 +22,12 @@ const command: Command<Record<never, never>> = {
   exitCodes: { 0: "success", 2: "invalid arguments" },
   options: {},
   run: runCompletion,
-};
-
-export const completionCommand = runnable(command);
+});
 
 async function runCompletion({ files: [shell = "", ...others] }: Arguments<Record<never, never>>): Promise<number> {
   if (!SHELLS.includes(shell) || others.length > 0) {
-    throw new UserError(`name one shell: ${SHELLS.join(", ")}`, EXIT.refused);
+    throw new UserError(`exactly one shell is required: ${SHELLS.join(", ")}`, EXIT.refused);
   }
-  toStdout(readFileSync(new URL(`completion.${shell}`, import.meta.url)));
+  writeStdout(readFileSync(new URL(`completion.${shell}`, import.meta.url)));
   return EXIT.done;
 }

@@ -1,30 +1,31 @@
-/** `clustermesh-secrets connect`: contexts -> a mesh. */
+/** `clustermesh-secrets connect`: connects clusters by their contexts. */
 import type { Cluster } from "../lib/kube/cluster.ts";
 import { meshMembersOf, planConnect } from "../lib/mesh/connect.ts";
 import { showFindings } from "../lib/render/findings.ts";
 import { enumerate, escapeLine } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
+import { formatCommand } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { MeshRun, meshOptions, namedClusters, readMesh, readOptions } from "./cli/mesh-arguments.ts";
-import type { Arguments, Command } from "./cli/option.ts";
-import { inGroup, stringFlag, WRITE_EXIT_CODES } from "./cli/options.ts";
-import { runnable } from "./cli/run.ts";
+import { MeshRun, meshOptions, readMesh, selectClusters, toReadOptions } from "./cli/mesh-arguments.ts";
+import type { Arguments } from "./cli/option.ts";
+import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
+import { toProgram } from "./cli/run.ts";
 import { log, style, warn } from "./cli/terminal.ts";
 
-/** How many clusters are listed: all that a mesh may have. */
-const MOST_LISTED = 600;
+/** Long enough to list every cluster of the largest mesh. */
+const MAX_LISTED = 600;
 
 const options = {
   ...inGroup("Target", {
-    hub: stringFlag("context of the hub of a star: the other clusters connect to it only", { completes: "contexts" }),
-    with: stringFlag("context of a mesh member: the other clusters connect to it and to all its peers", {
+    hub: flag.string("context of the hub of a star: the other clusters connect to it only", { completes: "contexts" }),
+    with: flag.string("context of a mesh member: the other clusters connect to it and to all its peers", {
       completes: "contexts",
     }),
   }),
   ...meshOptions,
 };
 
-const command: Command<typeof options> = {
+export const connectCommand = toProgram({
   usage: "$0 CONTEXT... [--hub CONTEXT | --with CONTEXT] [flags]",
   description:
     "Reads every cluster once, checks all of them together, shows the plan, asks for confirmation and writes. Running the " +
@@ -37,54 +38,54 @@ const command: Command<typeof options> = {
     ["$0 --all-contexts --diff", "Show what would change"],
   ],
   options,
-  exitCodes: WRITE_EXIT_CODES,
+  exitCodes: EXIT_CODES.write,
   run: runConnect,
-};
+});
 
-export const connectCommand = runnable(command);
-
-async function runConnect(args: Arguments<typeof options>, again = ""): Promise<number> {
-  const { hub, with: known } = args;
-  if (hub !== undefined && known !== undefined) {
+async function runConnect(args: Arguments<typeof options>, program: string): Promise<number> {
+  const { hub, with: member } = args;
+  if (hub !== undefined && member !== undefined) {
     throw new UserError("--hub and --with are mutually exclusive", EXIT.refused);
   }
   using contexts = await Contexts.load(args);
-  const named = await namedClusters(contexts, args, args.files);
+  const named = await selectClusters(contexts, args, args.files);
   const run = new MeshRun(args, "Connect these clusters");
-  const extra = known ?? hub;
-  let clusters = extra === undefined ? named : union(await contexts.named([extra], "taken"), named);
+  const extra = member ?? hub;
+  let clusters = extra === undefined ? named : mergeClusters(await contexts.select([extra]), named);
   let joining: Set<string> | undefined;
-  let lacking: string[] = [];
-  if (known !== undefined) {
-    joining = new Set(named.map(({ source }) => source).filter((source) => source !== known));
-    const first = clusters.find(({ source }) => source === known);
-    if (!first || joining.size === 0) throw new UserError("--with wants others that join it", EXIT.refused);
-    const all = await contexts.all("taken");
-    const members = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), readOptions(args));
+  let missing: string[] = [];
+  if (member !== undefined) {
+    joining = new Set(named.map(({ source }) => source).filter((source) => source !== member));
+    const first = clusters.find(({ source }) => source === member);
+    if (!first || joining.size === 0) {
+      throw new UserError("--with requires another CONTEXT, which joins the mesh", EXIT.refused);
+    }
+    const all = await contexts.selectAll();
+    const members = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), toReadOptions(args));
     if (members.unread.length > 0) {
       showFindings(members.unread, style, args.details).forEach(log);
       return args.diff ? EXIT.refused : EXIT.failed;
     }
     const newcomers = joining;
-    lacking = members.missing.filter((name) => !newcomers.has(name));
-    logMembers(known, members.found, lacking);
-    clusters = union(clusters, members.found);
+    missing = members.missing.filter((name) => !newcomers.has(name));
+    logPeers(member, members.found, missing);
+    clusters = mergeClusters(clusters, members.found);
   }
-  if (clusters.length < 2) throw new UserError("connecting takes two clusters or more", EXIT.refused);
+  if (clusters.length < 2) throw new UserError("at least two clusters are required", EXIT.refused);
   const mesh = await readMesh(clusters, args, { forExtract: true });
   const change = planConnect(mesh, { hub, joining, skipUnreachable: args["skip-unreachable"], now: run.now });
-  const code = await run.carryOut(change, clusters, again);
-  return code === EXIT.done && lacking.length > 0 ? EXIT.findings : code;
+  const code = await run.execute(change, clusters, formatCommand(program, options, args, args.files));
+  return code === EXIT.done && missing.length > 0 ? EXIT.findings : code;
 }
 
-function logMembers(known: string, found: readonly Cluster[], lacking: readonly string[]): void {
+function logPeers(member: string, found: readonly Cluster[], missing: readonly string[]): void {
   const names = found.map(({ source }) => source);
-  if (names.length > 0) log(`${known} knows ${escapeLine(enumerate(names, MOST_LISTED))}`);
-  if (lacking.length > 0) {
-    warn(`${known} knows ${enumerate(lacking, MOST_LISTED)} too, but no context of that name leads there`);
+  if (names.length > 0) log(`peers of ${escapeLine(member)}: ${escapeLine(enumerate(names, MAX_LISTED))}`);
+  if (missing.length > 0) {
+    warn(`skipped peers of ${member} without a context of that name: ${enumerate(missing, MAX_LISTED)}`);
   }
 }
 
-function union(some: readonly Cluster[], others: readonly Cluster[]): Cluster[] {
+function mergeClusters(some: readonly Cluster[], others: readonly Cluster[]): Cluster[] {
   return [...new Map([...some, ...others].map((one) => [one.source, one])).values()];
 }

@@ -1,4 +1,4 @@
-/** What the demo does between its titles. */
+/** The steps of the demo. */
 import { fileURLToPath } from "node:url";
 import { $ } from "zx/core";
 import { configMaps, secrets } from "../lib/kube/api.ts";
@@ -15,12 +15,16 @@ export function print(...lines: string[]): void {
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
-export function step(title: string): void {
+export function printStep(title: string): void {
   print("", style.bold(`── ${title} ──`), "");
 }
 
-/** Runs one of the programs as it was built, and shows what a person would have typed and read. */
-export async function run(
+/**
+ * Runs a built program and prints the command line and its output.
+ *
+ * @throws UserError (exit code 1) if the exit code is not one of `codes`.
+ */
+export async function runProgram(
   program: string,
   args: string[],
   kubeconfig: string,
@@ -35,13 +39,13 @@ export async function run(
   })`${process.execPath} ${path} ${args}`;
   process.stdout.write(output.stdout + output.stderr);
   if (!codes.includes(output.exitCode ?? EXIT.failed)) {
-    throw new UserError(`${program} ended with exit code ${output.exitCode}`, EXIT.failed);
+    throw new UserError(`${program} exited with code ${output.exitCode}`, EXIT.failed);
   }
   print("");
 }
 
-/** Shows what Cilium reads in a cluster. */
-export async function showObjects(context: string, kubeconfig: string): Promise<void> {
+/** Prints the Secrets and the ConfigMap that Cilium reads in a cluster. */
+export async function printObjects(context: string, kubeconfig: string): Promise<void> {
   const { api } = await openCluster({ kubeconfig, context });
   try {
     for (const name of [KVSTOREMESH_SECRET, AGENTS_SECRET]) {

@@ -3,13 +3,14 @@ import { planDisconnect } from "../lib/mesh/disconnect.ts";
 import { hasErrors } from "../lib/peer/findings.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
+import { formatCommand } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { MeshRun, meshOptions, namedClusters, readMesh } from "./cli/mesh-arguments.ts";
-import type { Arguments, Command } from "./cli/option.ts";
-import { inGroup, listFlag, WRITE_EXIT_CODES } from "./cli/options.ts";
-import { runnable } from "./cli/run.ts";
+import { MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
+import type { Arguments } from "./cli/option.ts";
+import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
+import { toProgram } from "./cli/run.ts";
 
-/** Without what decides how peers are reached: none is added or changed here. */
+/** The flags of a mesh command, except those for adding or changing peers. */
 const {
   addresses: { default: addresses },
   tls: { default: tls },
@@ -20,19 +21,15 @@ const {
 
 const options = {
   ...inGroup("Target", {
-    from: listFlag("context to remove CLUSTER from (repeatable)", { completes: "contexts" }),
+    from: flag.list("context to remove CLUSTER from (repeatable)", { completes: "contexts" }),
   }),
   ...applicableOptions,
   ...inGroup("Target", {
-    users: {
-      type: "boolean",
-      default: true,
-      describe: "revoke the etcd users of CLUSTER if the target manages users; --no-users keeps them",
-    },
+    users: flag.enabled("revoke the etcd users of CLUSTER if the target manages users; --no-users keeps them"),
   }),
 };
 
-const command: Command<typeof options> = {
+export const disconnectCommand = toProgram({
   usage: "$0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts [flags]",
   description:
     "Removes CLUSTER, by its Cilium name, from the peers and etcd users of other clusters. CLUSTER itself is not changed " +
@@ -44,33 +41,34 @@ const command: Command<typeof options> = {
     ["$0 cluster3 --from cluster1", "Remove cluster3 from cluster1 only"],
   ],
   options,
-  exitCodes: WRITE_EXIT_CODES,
+  exitCodes: EXIT_CODES.write,
   run: runDisconnect,
-};
+});
 
-export const disconnectCommand = runnable(command);
-
-async function runDisconnect(args: Arguments<typeof options>, again = ""): Promise<number> {
+async function runDisconnect(args: Arguments<typeof options>, program: string): Promise<number> {
   const names = new Set(args.files);
-  if (names.size === 0) throw new UserError("no cluster was named; see --help", EXIT.refused);
-  const wrong = [...names].find((name) => !isClusterName(name));
-  if (wrong !== undefined) {
-    throw new UserError(`${JSON.stringify(wrong)} is no name of a cluster in a mesh`, EXIT.refused);
+  if (names.size === 0) throw new UserError("at least one CLUSTER is required", EXIT.refused);
+  const invalid = [...names].find((name) => !isClusterName(name));
+  if (invalid !== undefined) {
+    throw new UserError(
+      `invalid cluster name ${JSON.stringify(invalid)}: at most 32 of a-z, 0-9 and -, and not "default"`,
+      EXIT.refused,
+    );
   }
   const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
   using contexts = await Contexts.load(args);
-  const clusters = await namedClusters(contexts, all, args.from);
-  const run = new MeshRun(all, "Write this");
+  const clusters = await selectClusters(contexts, all, args.from);
+  const run = new MeshRun(all, "Apply these changes");
   const mesh = await readMesh(clusters, all, { forExtract: false });
   const { leaving, ...change } = planDisconnect(names, clusters, mesh, {
     skipUnreachable: args["skip-unreachable"],
     existing: contexts.names(),
   });
   if (change.targets.length === 0 && !hasErrors(change.findings)) {
-    change.notes.push(`no cluster that was read is configured for ${[...names].join(", ")}`);
+    change.notes.push(`nothing to do: no cluster has this peer: ${[...names].join(", ")}`);
   }
-  // What a cluster that leaves still has of the others is no part of the mesh that --wait waits for.
+  // The remaining config of the removed clusters is not part of the mesh that --wait waits for.
   const staying = clusters.filter(({ source }) => !leaving.includes(source));
-  // Awaited, for the connections are closed at the end of this block.
-  return await run.carryOut(change, staying, again, names);
+  // Awaited, because the connections are closed at the end of this block.
+  return await run.execute(change, staying, formatCommand(program, options, args, args.files), names);
 }

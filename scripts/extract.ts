@@ -1,18 +1,17 @@
-/** `extract-secret`: cluster -> file. */
+/** `extract-secret`: writes the secret of a cluster to a file. */
 import { type Extraction, extract, extractWhenReachable } from "../lib/extract/extract.ts";
 import { writePeerFile } from "../lib/peer/secret.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { writePrivateFile } from "../lib/util/private-file.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { duration } from "./cli/duration.ts";
-import { type ExtractArguments, extractOptions, namedContexts, readExtractOptions } from "./cli/extract-flags.ts";
-import type { Command } from "./cli/option.ts";
-import { READ_EXIT_CODES } from "./cli/options.ts";
-import { runnable } from "./cli/run.ts";
-import { toStdout } from "./cli/streams.ts";
-import { note, warn, warnOfKey } from "./cli/terminal.ts";
+import { parseDuration } from "./cli/duration.ts";
+import { type ExtractArguments, extractOptions, readContextName, readExtractOptions } from "./cli/extract-flags.ts";
+import { EXIT_CODES } from "./cli/options.ts";
+import { toProgram } from "./cli/run.ts";
+import { writeStdout } from "./cli/streams.ts";
+import { note, warn, warnOfExposedKey } from "./cli/terminal.ts";
 
-const command: Command<typeof extractOptions> = {
+export const extractCommand = toProgram({
   usage: "$0 [CONTEXT] [flags]",
   description:
     "Prints a Secret for import-secrets with everything that other clusters need to connect to this one: endpoint, host " +
@@ -25,18 +24,16 @@ const command: Command<typeof extractOptions> = {
     ["$0 --endpoint lb.example.com:2379 --output-file cluster1-secret.json", "Use the address of a load balancer"],
     ["$0 --keyless > cluster1-secret.json", "Omit the private key, if all clusters trust one CA"],
   ],
-  exitCodes: READ_EXIT_CODES,
+  exitCodes: EXIT_CODES.read,
   options: extractOptions,
   run: runExtract,
-};
-
-export const extractCommand = runnable(command);
+});
 
 async function runExtract(args: ExtractArguments): Promise<number> {
   const options = readExtractOptions(args);
-  const timeout = duration(args.timeout, "timeout");
+  const timeout = parseDuration(args.timeout, "timeout");
   using contexts = await Contexts.load(args);
-  const [cluster] = await contexts.named(namedContexts(args), "read");
+  const [cluster] = await contexts.select(readContextName(args));
   if (!cluster) throw new UserError("no context", EXIT.refused);
 
   const { peer, warnings, notes } = args.wait
@@ -53,13 +50,13 @@ async function runExtract(args: ExtractArguments): Promise<number> {
   if (args["output-file"] !== undefined) {
     await writePrivateFile(args["output-file"], text);
   } else {
-    toStdout(text);
-    if (peer.client !== "importer") warnOfKey("--output-file FILE writes one that only you can read");
+    writeStdout(text);
+    if (peer.client !== "importer") warnOfExposedKey("use --output-file FILE to create it with mode 0600");
   }
   return EXIT.done;
 }
 
-/** The extraction that comes at last; lines before it are printed. */
+/** Prints the progress lines of an extraction, and returns its result. */
 async function waitFor(steps: AsyncGenerator<string, Extraction>): Promise<Extraction> {
   for (;;) {
     const { done, value } = await steps.next();

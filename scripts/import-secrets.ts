@@ -1,4 +1,4 @@
-/** `import-secrets`: files -> clusters. */
+/** `import-secrets`: merges secret files into clusters. */
 import { launch } from "./launch.ts";
 
 void launch("import-secrets", "import", process.argv.slice(2));

@@ -1,4 +1,4 @@
-/** `import-secrets`: files -> clusters. */
+/** `import-secrets`: merges secret files into clusters. */
 import { readPeers } from "../lib/import/peer-files.ts";
 import { prepareImport } from "../lib/import/prepare.ts";
 import { readTargets } from "../lib/import/read-target.ts";
@@ -6,14 +6,13 @@ import { EXIT } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { checkImportFlags, endpointsOf, type ImportArguments, importOptions } from "./cli/import-flags.ts";
-import type { Command } from "./cli/option.ts";
-import { WRITE_EXIT_CODES } from "./cli/options.ts";
-import { runnable } from "./cli/run.ts";
+import { type ImportArguments, importOptions, parseEndpointFlags, validateImportFlags } from "./cli/import-flags.ts";
+import { EXIT_CODES } from "./cli/options.ts";
+import { toProgram } from "./cli/run.ts";
 import { warn } from "./cli/terminal.ts";
 import { ImportRun } from "./cli/writing.ts";
 
-const command: Command<typeof importOptions> = {
+export const importCommand = toProgram({
   usage: "$0 [--context CONTEXT]... FILE... [flags]",
   description:
     "Merges the secrets of other clusters into the target clusters, so that these connect to them. Checks all targets " +
@@ -31,27 +30,25 @@ const command: Command<typeof importOptions> = {
       "Copy the peers of the current context",
     ],
   ],
-  exitCodes: WRITE_EXIT_CODES,
+  exitCodes: EXIT_CODES.write,
   options: importOptions,
   run: runImport,
-};
-
-export const importCommand = runnable(command);
+});
 
 async function runImport(args: ImportArguments, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
-  const endpoints = endpointsOf(args.endpoint);
-  checkImportFlags(args, paths, endpoints);
-  const asks = process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
+  const endpoints = parseEndpointFlags(args.endpoint);
+  validateImportFlags(args, paths, endpoints);
+  const canPrompt = process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
   const run = new ImportRun(args, {
-    question: "Write this",
-    always: false,
-    asks,
+    question: "Apply these changes",
+    alwaysConfirm: false,
+    canPrompt,
     showsPlan: args.prune || args.migrate,
   });
   using contexts = await Contexts.load(args);
-  const clusters = await contexts.named(args.context, "written");
-  // One file alone is not all that --prune is to keep.
+  const clusters = await contexts.select(args.context);
+  // Rerun with a single file, --prune would remove the peers of all others.
   const call = describeCall(program, importOptions, { ...args, prune: false });
   const cache = new ParseCache();
   const [read, files] = await Promise.all([

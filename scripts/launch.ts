@@ -1,27 +1,26 @@
-/** Starts a command. Help and completion, which the build knows beforehand, are answered without loading it. */
-
+/** Starts a command. Help and completion are rendered by the build, and answered without loading the command. */
 import { escapeControlChars } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { enableCompileCache } from "./cli/compile-cache.ts";
 import { complete } from "./cli/complete.ts";
 import { HELP_WIDTH } from "./cli/option.ts";
 import { readPrerendered } from "./cli/prerendered.ts";
-import { endWith, guardStreams, toStdout } from "./cli/streams.ts";
-import { log, style, version } from "./cli/terminal.ts";
+import { exitWith, ignoreStreamErrors, writeStdout } from "./cli/streams.ts";
+import { log, style, versionLine } from "./cli/terminal.ts";
 import { commands } from "./commands.ts";
 
-/** What a shell writes before the words that it wants completed. */
+/** The command by which a shell requests completions of the words after it. */
 export const COMPLETE = "__complete";
 
-/** Runs a command as `program`, and ends the process. */
+/** Runs a command under the name `program`, and exits. */
 export async function launch(program: string, name: string, argv: string[]): Promise<void> {
   const [first, ...words] = argv;
-  if (first === COMPLETE) await printAndExit(() => completionOf(name, words));
-  else if (isHelp(first) && words.length === 0) await printAndExit(() => helpOf(program, name));
-  else if (first === "--version" && words.length === 0) await printAndExit(version);
+  if (first === COMPLETE) await printAndExit(() => getCompletions(name, words));
+  else if (isHelp(first) && words.length === 0) await printAndExit(() => getHelp(program, name));
+  else if (first === "--version" && words.length === 0) await printAndExit(versionLine);
   else {
     enableCompileCache(process.env);
-    await (await load(name)).main(program, argv, () => helpOf(program, name));
+    await (await loadCommand(name)).main(program, argv, () => renderHelpOf(program, name));
   }
 }
 
@@ -29,15 +28,15 @@ export function isHelp(word: string | undefined): boolean {
   return word === "--help" || word === "-h";
 }
 
-/** Prints a text on stdout, and ends the process. */
+/** Prints a text to stdout, and exits. */
 export async function printAndExit(text: () => string | Promise<string>): Promise<void> {
-  guardStreams();
-  endWith(await printed(text));
+  ignoreStreamErrors();
+  exitWith(await tryPrint(text));
 }
 
-async function printed(text: () => string | Promise<string>): Promise<number> {
+async function tryPrint(text: () => string | Promise<string>): Promise<number> {
   try {
-    toStdout(await text());
+    writeStdout(await text());
     return EXIT.done;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
@@ -46,24 +45,26 @@ async function printed(text: () => string | Promise<string>): Promise<number> {
   }
 }
 
-async function helpOf(program: string, name: string): Promise<string> {
-  const { columns = HELP_WIDTH } = process.stderr;
-  const text = columns < HELP_WIDTH ? undefined : readPrerendered("help")?.[program];
-  if (text !== undefined) return text;
-  const { renderHelp } = await import("./cli/help.ts");
-  return renderHelp(program, commands[name]?.summary ?? "", await load(name), columns);
+async function getHelp(program: string, name: string): Promise<string> {
+  const isNarrow = (process.stderr.columns ?? HELP_WIDTH) < HELP_WIDTH;
+  return (isNarrow ? undefined : readPrerendered("help")?.[program]) ?? (await renderHelpOf(program, name));
 }
 
-async function completionOf(name: string, words: readonly string[]): Promise<string> {
-  const grammar = readPrerendered("completion")?.[name] ?? (await load(name));
+async function renderHelpOf(program: string, name: string): Promise<string> {
+  const { renderHelp } = await import("./cli/help.ts");
+  return renderHelp(program, commands[name]?.summary ?? "", await loadCommand(name), process.stderr.columns);
+}
+
+async function getCompletions(name: string, words: readonly string[]): Promise<string> {
+  const grammar = readPrerendered("completion")?.[name] ?? (await loadCommand(name));
   return complete(grammar, words, {
-    contexts: async (before) => (await import("./cli/contexts.ts")).contextNames(before),
-    clusters: async (before) => (await import("./cli/contexts.ts")).clusterNames(before),
+    contexts: async (before) => (await import("./cli/contexts.ts")).listContextNames(before),
+    clusters: async (before) => (await import("./cli/contexts.ts")).listClusterNames(before),
   });
 }
 
-function load(name: string) {
+function loadCommand(name: string) {
   const command = commands[name];
-  if (!command) throw new Error(`there is no command ${name}`);
+  if (!command) throw new Error(`unknown command: ${name}`);
   return command.load();
 }

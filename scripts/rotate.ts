@@ -1,22 +1,23 @@
-/** `clustermesh-secrets rotate`: a cluster's new certificates to its importers. */
+/** `clustermesh-secrets rotate`: distributes the certificates of a cluster to its peers. */
 import { readText } from "../lib/import/peer-files.ts";
 import { planRotation, planTrust } from "../lib/mesh/rotate.ts";
 import { hasErrors } from "../lib/peer/findings.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
+import { formatCommand } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { MeshRun, meshOptions, namedClusters, readMesh } from "./cli/mesh-arguments.ts";
-import type { Arguments, Command } from "./cli/option.ts";
-import { inGroup, stringFlag, WRITE_EXIT_CODES } from "./cli/options.ts";
-import { runnable } from "./cli/run.ts";
+import { MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
+import type { Arguments } from "./cli/option.ts";
+import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
+import { toProgram } from "./cli/run.ts";
 
 const options = {
   ...inGroup("Input", {
-    trust: stringFlag("PEM file of a CA to trust in addition; changes nothing else", { completes: "files" }),
+    trust: flag.string("PEM file of a CA to trust in addition; changes nothing else", { completes: "files" }),
   }),
   ...meshOptions,
 };
 
-const command: Command<typeof options> = {
+export const rotateCommand = toProgram({
   usage: "$0 CONTEXT [--trust CA-FILE] --context CONTEXT... | --all-contexts [flags]",
   description:
     "Writes the current certificates of a cluster into the clusters that are connected with it. To replace its CA, first " +
@@ -28,21 +29,19 @@ const command: Command<typeof options> = {
     ["$0 cluster2 --trust new-ca.crt --all-contexts", "Trust a new CA of cluster2 before it is used"],
   ],
   options,
-  exitCodes: WRITE_EXIT_CODES,
+  exitCodes: EXIT_CODES.write,
   run: runRotate,
-};
+});
 
-export const rotateCommand = runnable(command);
-
-async function runRotate(args: Arguments<typeof options>, again = ""): Promise<number> {
+async function runRotate(args: Arguments<typeof options>, program: string): Promise<number> {
   const [name, ...others] = args.files;
-  if (name === undefined || others.length > 0) throw new UserError("name one cluster; see --help", EXIT.refused);
+  if (name === undefined || others.length > 0) throw new UserError("exactly one CONTEXT is required", EXIT.refused);
   const trust = args.trust === undefined ? undefined : await readText(args.trust);
   using contexts = await Contexts.load(args);
-  const named = await namedClusters(contexts, args, []);
+  const named = await selectClusters(contexts, args, []);
   const importers = named.filter(({ source }) => source !== name);
-  const run = new MeshRun(args, "Write these certificates");
-  const own = trust === undefined ? await contexts.named([name], "taken") : [];
+  const run = new MeshRun(args, "Distribute these certificates");
+  const own = trust === undefined ? await contexts.select([name]) : [];
   const [rotated, mesh] = await Promise.all([
     readMesh(own, args, { forExtract: true }),
     readMesh(importers, args, { forExtract: false }),
@@ -56,8 +55,8 @@ async function runRotate(args: Arguments<typeof options>, again = ""): Promise<n
         ? planRotation(member, mesh, { skipUnreachable, now: run.now })
         : { targets: [], peers: [], findings: rotated.unread, left: [], notes: [] };
   if (change.targets.length + change.left.length === 0 && !hasErrors(change.findings)) {
-    change.notes.push(`no cluster that was read is configured for ${name}`);
+    change.notes.push(`nothing to do: no cluster has this peer: ${name}`);
   }
-  // Awaited, for the connections are closed at the end of this block.
-  return await run.carryOut(change, [...own, ...importers], again);
+  // Awaited, because the connections are closed at the end of this block.
+  return await run.execute(change, [...own, ...importers], formatCommand(program, options, args, args.files));
 }

@@ -1,20 +1,20 @@
-/** `clustermesh-secrets sandbox`: keeps the embedded clusters up. */
+/** `clustermesh-secrets sandbox`: runs embedded clusters until interrupted. */
 import { once } from "node:events";
 import { enumerate } from "../lib/render/style.ts";
 import { servingClusters, startSandbox } from "../lib/sandbox/sandbox.ts";
 import { EXIT } from "../lib/util/errors.ts";
-import type { Arguments, Command } from "./cli/option.ts";
-import { booleanFlag, countFlag, inGroup } from "./cli/options.ts";
-import { runnable } from "./cli/run.ts";
+import type { Arguments } from "./cli/option.ts";
+import { flag, inGroup } from "./cli/options.ts";
+import { toProgram } from "./cli/run.ts";
 import { log, style } from "./cli/terminal.ts";
 
 const options = inGroup("Clusters", {
-  clusters: { ...countFlag("number of clusters; all run Cilium 1.20, unless there are three", 3), max: 511 },
-  "shared-ca": booleanFlag("use one CA for all clusters"),
-  csi: booleanFlag("mount certificates from CSI volumes instead of Secrets; implies --shared-ca"),
+  clusters: { ...flag.count("number of clusters; all run Cilium 1.20, unless there are three", 3), max: 511 },
+  "shared-ca": flag.boolean("use one CA for all clusters"),
+  csi: flag.boolean("mount certificates from CSI volumes instead of Secrets; implies --shared-ca"),
 });
 
-const command: Command<typeof options> = {
+export const sandboxCommand = toProgram({
   usage: "$0 [flags]",
   description:
     "Starts embedded clusters on loopback addresses, prints the KUBECONFIG to export in another terminal, and runs until " +
@@ -27,9 +27,7 @@ const command: Command<typeof options> = {
   options,
   exitCodes: { 0: "stopped", 1: "a cluster failed to start", 2: "invalid arguments" },
   run: runSandbox,
-};
-
-export const sandboxCommand = runnable(command);
+});
 
 async function runSandbox({ clusters: count, "shared-ca": sharedCa, csi }: Arguments<typeof options>): Promise<number> {
   const sandbox = await startSandbox({ clusters: await servingClusters({ count, sharedCa, csi }) });
@@ -37,7 +35,7 @@ async function runSandbox({ clusters: count, "shared-ca": sharedCa, csi }: Argum
   process.stdout.write(`export KUBECONFIG=${sandbox.kubeconfig}\n`);
   const contexts = sandbox.clusters.map(({ description: { name, version } }) => `${name} (Cilium ${version})`);
   log(`${style.bold("contexts")}: ${enumerate(contexts)}`);
-  log(style.dim("up until Ctrl-C"));
+  log(style.dim("running; press Ctrl-C to stop"));
   await stopped;
   await sandbox.stop();
   return EXIT.done;

@@ -1,4 +1,4 @@
-/** `clustermesh-secrets verify`: is it true, seen from here? */
+/** `clustermesh-secrets verify`: tests connections to peers from this machine. */
 import { probeGroups } from "../lib/mesh/verify.ts";
 import { sharedFindings, showFindings } from "../lib/render/findings.ts";
 import { styleFor } from "../lib/render/style.ts";
@@ -6,43 +6,41 @@ import { showProbe, showSum } from "../lib/render/verify.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
-import { addressesOf } from "./cli/clusters.ts";
-import { duration, durationInDays } from "./cli/duration.ts";
-import type { Arguments, Command } from "./cli/option.ts";
+import { resolveAddresses } from "./cli/clusters.ts";
+import { parseDuration, parseDurationInDays } from "./cli/duration.ts";
+import type { Arguments } from "./cli/option.ts";
 import {
   checkOptions,
   clusterOptions,
-  FINDINGS_EXIT_CODE,
+  EXIT_CODES,
   filenameOption,
+  flag,
   inGroup,
-  listFlag,
   outputOption,
-  READ_EXIT_CODES,
-  stringFlag,
 } from "./cli/options.ts";
-import { fails, printDocument } from "./cli/report.ts";
-import { runnable } from "./cli/run.ts";
-import { toStdout } from "./cli/streams.ts";
+import { hasFailures, printDocument } from "./cli/report.ts";
+import { toProgram } from "./cli/run.ts";
+import { writeStdout } from "./cli/streams.ts";
 import { log, style } from "./cli/terminal.ts";
-import { checkVerifyFlags, readVerifyInput } from "./cli/verify-input.ts";
+import { readVerifyInput, validateVerifyFlags } from "./cli/verify-input.ts";
 
 const options = {
   ...inGroup("Input", {
-    context: listFlag("context whose peers are tested (repeatable); with FILE, the cluster to connect as", {
+    context: flag.list("context whose peers are tested (repeatable); with FILE, the cluster to connect as", {
       completes: "contexts",
     }),
     filename: filenameOption,
-    cert: stringFlag("PEM file of the client certificate for peers without one", { completes: "files" }),
-    key: stringFlag("PEM file of its private key", { completes: "files" }),
-    ca: stringFlag("PEM file of the CA for peers without one", { completes: "files" }),
+    cert: flag.string("PEM file of the client certificate for peers without one", { completes: "files" }),
+    key: flag.string("PEM file of its private key", { completes: "files" }),
+    ca: flag.string("PEM file of the CA for peers without one", { completes: "files" }),
   }),
-  ...inGroup("Checks", { "step-timeout": stringFlag("timeout of each step", { default: "5s" }) }),
+  ...inGroup("Checks", { "step-timeout": flag.string("timeout of each step", { default: "5s" }) }),
   ...checkOptions,
   ...inGroup("Output", { output: outputOption }),
   ...clusterOptions,
 };
 
-const command: Command<typeof options> = {
+export const verifyCommand = toProgram({
   usage: "$0 FILE... | --context CONTEXT... [flags]",
   description:
     "Connects to every address of the peers as Cilium does, but from this machine, and reports the first step that fails: " +
@@ -55,22 +53,20 @@ const command: Command<typeof options> = {
     ["$0 --context cluster1 cluster2-secret.json", "Test a file without a private key, as cluster1 would connect"],
   ],
   options,
-  exitCodes: { ...READ_EXIT_CODES, 0: "all peers connect", ...FINDINGS_EXIT_CODE },
+  exitCodes: { ...EXIT_CODES.read, 0: "all peers connect", 3: EXIT_CODES.findings },
   run: runVerify,
-};
-
-export const verifyCommand = runnable(command);
+});
 
 async function runVerify(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
-  checkVerifyFlags(args, paths);
-  const stepTimeout = duration(args["step-timeout"], "step-timeout");
-  if (stepTimeout === 0) throw new UserError("--step-timeout has to be longer than 0", EXIT.refused);
-  const expiresWithin = durationInDays(args["expires-within"], "expires-within");
+  validateVerifyFlags(args, paths);
+  const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
+  if (stepTimeout === 0) throw new UserError("invalid value for --step-timeout: must be greater than 0", EXIT.refused);
+  const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
   const judging = { now: new Date(), expiresWithin, cache: new ParseCache() };
   const { groups, unreadable, failed } = await readVerifyInput(args, paths, call, judging);
-  const probes = await probeGroups(groups, { ...judging, stepTimeout, resolve: addressesOf });
+  const probes = await probeGroups(groups, { ...judging, stepTimeout, resolve: resolveAddresses });
   const findings = groups.flatMap((group) => group.findings);
   if (args.output !== undefined) printDocument({ peers: probes, findings }, args.output as "json" | "yaml");
   else {
@@ -79,11 +75,11 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
     const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout, shared), ""]);
     if (shared.size > 0) lines.push(...showFindings([...shared], onStdout), "");
     if (probes.length > 0) lines.push(showSum(probes, onStdout));
-    toStdout(lines.map((line) => `${line}\n`).join(""));
+    writeStdout(lines.map((line) => `${line}\n`).join(""));
     showFindings(findings, style).forEach(log);
   }
   if (unreadable) return EXIT.refused;
   if (failed) return EXIT.failed;
   const all = [...findings, ...probes.flatMap((probe) => probe.findings)];
-  return fails(all, args["fail-on"]) ? EXIT.findings : EXIT.done;
+  return hasFailures(all, args["fail-on"]) ? EXIT.findings : EXIT.done;
 }

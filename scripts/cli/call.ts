@@ -1,29 +1,29 @@
-/** A command as it would be typed again. Pure. */
+/** Command lines that repeat a call. Pure. */
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
 import { shellQuote } from "../../lib/util/shell.ts";
 import type { Option } from "./option.ts";
 
-/** Flags that name files besides the arguments. */
-const FILES = "filename";
+type Options = Readonly<Record<string, Option>>;
+type Values = Readonly<Record<string, unknown>>;
 
 /**
- * The call of a command that reads files: with the flags that it was given, and standard input in place of its files.
+ * Formats a command line with the flags of a call, quoted for a shell.
  *
- * @param program what the command is called: `import-secrets`, `kubectl clustermesh-secrets import`.
- * @param args the values of its flags; those that are the default are left out.
+ * @param program name of the command, such as `import-secrets` or `kubectl clustermesh-secrets import`.
+ * @param args values of the flags; default values are omitted.
+ * @param positionals arguments after the flags.
  */
-export function describeCall(
-  program: string,
-  options: Readonly<Record<string, Option>>,
-  args: Readonly<Record<string, unknown>>,
-): Call {
-  const flags = Object.entries(options)
-    .filter(([name]) => name !== FILES)
-    .flatMap(([name, option]) => formatFlag(name, option, args[name]));
-  // A program of several words has all commands; one of one word has its own alone.
+export function formatCommand(program: string, options: Options, args: Values, positionals: readonly string[]): string {
+  const flags = Object.entries(options).flatMap(([name, option]) => formatFlag(name, option, args[name]));
+  return [program, ...flags, ...positionals.map(shellQuote)].join(" ");
+}
+
+/** Describes the call of a command that reads files: the same call reading stdin, and the matching extract command. */
+export function describeCall(program: string, options: Options, args: Values): Call {
+  // The name of a program with all commands ends with the command; extract-secret and import-secrets are single words.
   const [, host] = /^(.+) \S+$/.exec(program) ?? [];
   return {
-    rerun: [program, ...flags, "-"].join(" "),
+    rerun: formatCommand(program, options, { ...args, filename: undefined }, ["-"]),
     extract: host === undefined ? "extract-secret" : `${host} extract`,
   };
 }

@@ -1,4 +1,4 @@
-/** The clusters that a command's arguments name: their contexts, each opened once. */
+/** Opens the clusters of a command's contexts, each once. */
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import {
@@ -12,17 +12,17 @@ import {
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { openContext } from "../../lib/kube/open.ts";
 import { dedupe } from "../../lib/util/dedupe.ts";
-import { duration } from "./duration.ts";
+import { parseDuration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
 import type { clusterOptions } from "./options.ts";
-import { traced, warn } from "./terminal.ts";
+import { logTrace, warn } from "./terminal.ts";
 
 export type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
 
-/** A context of the kubeconfig, or why it leads nowhere. */
-type Way = { name: string; context: Context } | { name: string; error: KubeconfigError };
+/** A context of the kubeconfig, or the error that makes it unusable. */
+type ContextResult = { name: string; context: Context } | { name: string; error: KubeconfigError };
 
-/** The contexts of a kubeconfig, which is loaded once. Each is connected to when it is first used, and only once. */
+/** The contexts of a kubeconfig. Loads the kubeconfig once, and connects to a context on first use. */
 export class Contexts {
   readonly #args: ClusterArguments;
   readonly #kubeconfig: Kubeconfig;
@@ -38,31 +38,27 @@ export class Contexts {
     this.#kubeconfig = kubeconfig;
   }
 
-  /** What the kubeconfig calls its contexts. */
+  /** The names of all contexts. */
   names(): Iterable<string> {
     return this.#kubeconfig.contexts.keys();
   }
 
   /**
-   * The clusters that contexts of these names lead to, or the current one if there are none. Two contexts for one server
-   * and user are one cluster.
+   * Returns the clusters of the given contexts, or of the current context if none is given. Two contexts with the same
+   * server and user become one cluster, with a warning.
    *
-   * @param once what is done with a cluster, for the warning about two contexts.
-   * @throws UserError (exit code 2) for a context that is not there or leads nowhere.
+   * @throws UserError (exit code 2) if a context is missing or invalid.
    */
-  async named(names: readonly string[], once: string): Promise<Cluster[]> {
+  async select(names: readonly string[]): Promise<Cluster[]> {
     const wanted = names.length > 0 ? [...new Set(names)] : [undefined];
     const contexts = await Promise.all(wanted.map((name) => this.#select(name)));
-    return this.#clusters(
-      contexts.map((context) => ({ name: context.name, context })),
-      once,
-    );
+    return this.#toClusters(contexts.map((context) => ({ name: context.name, context })));
   }
 
-  /** The clusters of all contexts, by their names. One that leads nowhere fails when it is used. */
-  async all(once: string): Promise<Cluster[]> {
-    const ways = await Promise.all(
-      inNaturalOrder(this.names()).map(async (name): Promise<Way> => {
+  /** Returns the clusters of all contexts, sorted by name. An invalid context fails on first use. */
+  async selectAll(): Promise<Cluster[]> {
+    const results = await Promise.all(
+      sortNaturally(this.names()).map(async (name): Promise<ContextResult> => {
         try {
           return { name, context: await this.#select(name) };
         } catch (error) {
@@ -71,7 +67,7 @@ export class Contexts {
         }
       }),
     );
-    return this.#clusters(ways, once);
+    return this.#toClusters(results);
   }
 
   /** Closes all connections. */
@@ -80,38 +76,38 @@ export class Contexts {
   }
 
   #select(name: string | undefined): Promise<Context> {
-    return selectContext(this.#kubeconfig, name, impersonation(this.#args));
+    return selectContext(this.#kubeconfig, name, toImpersonation(this.#args));
   }
 
-  #clusters(ways: readonly Way[], once: string): Cluster[] {
-    const namesOf = new Map(ways.map((way) => [way, callings(way)]));
+  #toClusters(results: readonly ContextResult[]): Cluster[] {
+    const namesOf = new Map(results.map((result) => [result, namesOfContext(result)]));
     const kept = dedupe(
-      ways,
-      (way) => ("error" in way ? undefined : apiServerKey(way.context)),
+      results,
+      (result) => ("error" in result ? undefined : apiServerKey(result.context)),
       (first, other) => {
-        warn(`contexts ${first.name} and ${other.name} reach the same cluster, which is ${once} once`);
-        namesOf.get(first)?.push(...callings(other));
+        warn(`skipped context ${other.name}: same cluster as context ${first.name}`);
+        namesOf.get(first)?.push(...namesOfContext(other));
       },
     );
-    const open = (way: Way) => this.#open(way);
+    const open = (result: ContextResult) => this.#open(result);
     const close = (name: string) => {
       this.#opened.get(name)?.close();
       this.#opened.delete(name);
     };
-    return kept.map((way) => ({
-      source: way.name,
-      names: namesOf.get(way) ?? [],
+    return kept.map((result) => ({
+      source: result.name,
+      names: namesOf.get(result) ?? [],
       get api() {
-        return open(way);
+        return open(result);
       },
-      close: () => close(way.name),
+      close: () => close(result.name),
     }));
   }
 
-  #open(way: Way): KubernetesApi {
-    if ("error" in way) throw way.error;
-    const opened = this.#opened.get(way.name) ?? this.#connect(way.context);
-    this.#opened.set(way.name, opened);
+  #open(result: ContextResult): KubernetesApi {
+    if ("error" in result) throw result.error;
+    const opened = this.#opened.get(result.name) ?? this.#connect(result.context);
+    this.#opened.set(result.name, opened);
     return opened;
   }
 
@@ -119,32 +115,32 @@ export class Contexts {
     const args = this.#args;
     return openContext(context, {
       kubeconfig: args.kubeconfig,
-      requestTimeout: duration(args["request-timeout"], "request-timeout"),
-      impersonate: impersonation(args),
-      trace: args.debug ? (line) => traced(`${context.name}: ${line}`) : undefined,
+      requestTimeout: parseDuration(args["request-timeout"], "request-timeout"),
+      impersonate: toImpersonation(args),
+      trace: args.debug ? (line) => logTrace(`${context.name}: ${line}`) : undefined,
       warn,
     });
   }
 }
 
-/** What a context is called: by its own name, and by that of its cluster. */
-function callings(way: Way): string[] {
-  return [way.name, ...("error" in way || way.context.cluster === undefined ? [] : [way.context.cluster])];
+/** The name of a context, and the name of its cluster in the kubeconfig. */
+function namesOfContext(result: ContextResult): string[] {
+  return [result.name, ...("error" in result || result.context.cluster === undefined ? [] : [result.context.cluster])];
 }
 
-/** cluster2 before cluster10. */
-function inNaturalOrder(names: Iterable<string>): string[] {
-  // Made only here: it takes as long as planning an import.
+/** Sorts cluster2 before cluster10. */
+function sortNaturally(names: Iterable<string>): string[] {
+  // Created on use: a collator takes as long as planning an import.
   return [...names].sort(new Intl.Collator("en", { numeric: true }).compare);
 }
 
-function impersonation(args: ClusterArguments): Impersonation {
+function toImpersonation(args: ClusterArguments): Impersonation {
   return { user: args.as, groups: args["as-group"], uid: args["as-uid"] };
 }
 
-/** The addresses of a name, as this machine resolves it. */
-export async function addressesOf(name: string): Promise<string[]> {
-  // Loaded only here: most imports and extractions resolve nothing.
+/** Resolves a host name on this machine. */
+export async function resolveAddresses(name: string): Promise<string[]> {
+  // Loaded on use: most imports and extractions resolve nothing.
   const { lookup } = await import("node:dns/promises");
   return (await lookup(name, { all: true })).map(({ address }) => address);
 }

@@ -1,15 +1,15 @@
-/** Code that V8 has compiled, kept from one run to the next. */
+/** The cache of compiled code, kept between runs. */
 import { existsSync } from "node:fs";
 import module from "node:module";
 import { join } from "node:path";
 
 /**
- * Has Node keep what V8 compiles in the user's cache folder, where Node can (22.8+): from the second run on, programs start
- * sooner. Where the folder cannot be written, nothing is kept. `NODE_DISABLE_COMPILE_CACHE` switches it off.
+ * Lets Node (22.8+) cache compiled code in the user's cache folder, which makes programs start faster from the second run
+ * on. Without write access to the folder, nothing is cached. `NODE_DISABLE_COMPILE_CACHE` disables it.
  */
 export function enableCompileCache(env: NodeJS.ProcessEnv): void {
   const { enableCompileCache: enable } = module as { enableCompileCache?: (folder: string) => unknown };
-  // Who has no home, as in a container, has no cache either; and a home that is not there is not made.
+  // Without an existing home, as in containers, there is no cache: a missing home is not created.
   const { HOME: home = "" } = env;
   if (!enable || (!env.XDG_CACHE_HOME && !existsSync(home))) return;
   enable(join(env.XDG_CACHE_HOME || join(home, ".cache"), "clustermesh-secrets", "compile-cache"));

@@ -1,78 +1,85 @@
-/** What a shell offers next, in the form that kubectl asks of its plugins: a line each, and at last whether files may do. */
+/** Completions in the format that kubectl expects of plugins: one per line, and a directive in the last line. */
 import type { Grammar, Option } from "./option.ts";
 
-/** One thing to offer, and what is said of it. */
-export type Offer = [value: string, description?: string];
+/** A completion and its description. */
+export type Completion = [value: string, description?: string];
 
-/** After the colon: whether the shell is to offer files where nothing else is offered, or nothing. */
-const FILES = ":0";
-const NOTHING_ELSE = ":4";
+/** Directives of cobra: the shell completes files if there are no completions, or does not. */
+const DIRECTIVE_FILES = ":0";
+const DIRECTIVE_NO_FILES = ":4";
 
-/** Gives what of the kubeconfig may follow these words. */
-export interface Names {
+/** Lists names from the kubeconfig that can follow the given words. */
+export interface NameSource {
   contexts(before: readonly string[]): Promise<string[]>;
-  /** Names that Cilium's clusters may have. */
+  /** Names that are valid for a Cilium cluster. */
   clusters(before: readonly string[]): Promise<string[]>;
 }
 
 /**
- * Completes the last of the words that follow the name of a command, which may be empty. Files are offered for positional
- * arguments called FILE, contexts for CONTEXT, and for CLUSTER what the kubeconfig calls its clusters.
+ * Completes the last of the words after the name of a command.
+ *
+ * @param words can end with an empty word. Positional arguments complete by their placeholder: FILE to files, CONTEXT to
+ *   contexts, and CLUSTER to the cluster names of the kubeconfig.
  */
 export async function complete(
   { options, positionals }: Grammar,
   words: readonly string[],
-  names: Names,
+  names: NameSource,
 ): Promise<string> {
   const current = words.at(-1) ?? "";
   const before = words.slice(0, -1);
-  const contexts = async () => offersOf(await names.contexts(before));
-  const optionOf = (flag: string) =>
+  const contexts = async () => toCompletions(await names.contexts(before));
+  const findOption = (flag: string) =>
     Object.entries(options).find(([name, { alias }]) => flag === `--${name}` || flag === `-${alias}`)?.[1];
   const [, flag] = /^(--[^=]+)=/.exec(current) ?? [];
   if (flag !== undefined) {
-    const { offers, directive } = await valuesOf(optionOf(flag), contexts);
-    return answer(
+    const { completions, directive } = await completeValue(findOption(flag), contexts);
+    return formatCompletions(
       current,
-      offers.map(([value, ...said]) => [`${flag}=${value}`, ...said]),
+      completions.map(([value, ...description]) => [`${flag}=${value}`, ...description]),
       directive,
     );
   }
-  const previous = optionOf(before.at(-1) ?? "");
+  const previous = findOption(before.at(-1) ?? "");
   if (previous !== undefined && previous.type !== "boolean") {
-    const { offers, directive } = await valuesOf(previous, contexts);
-    return answer(current, offers, directive);
+    const { completions, directive } = await completeValue(previous, contexts);
+    return formatCompletions(current, completions, directive);
   }
-  if (current.startsWith("-")) return answer(current, flagsOf(options, before), NOTHING_ELSE);
-  if (positionals === "FILE") return answer(current, [], FILES);
-  if (positionals === "CONTEXT") return answer(current, await contexts(), NOTHING_ELSE);
-  if (positionals === "CLUSTER") return answer(current, offersOf(await names.clusters(before)), NOTHING_ELSE);
-  return answer(current, [], NOTHING_ELSE);
+  if (current.startsWith("-")) return formatCompletions(current, completeFlags(options, before), DIRECTIVE_NO_FILES);
+  if (positionals === "FILE") return formatCompletions(current, [], DIRECTIVE_FILES);
+  if (positionals === "CONTEXT") return formatCompletions(current, await contexts(), DIRECTIVE_NO_FILES);
+  if (positionals === "CLUSTER")
+    return formatCompletions(current, toCompletions(await names.clusters(before)), DIRECTIVE_NO_FILES);
+  return formatCompletions(current, [], DIRECTIVE_NO_FILES);
 }
 
-function offersOf(names: readonly string[]): Offer[] {
+function toCompletions(names: readonly string[]): Completion[] {
   return names.map((name) => [name]);
 }
 
-/** The lines for a shell: those of the offers that begin with what stands there. */
-export function answer(current: string, offers: readonly Offer[], directive: string = NOTHING_ELSE): string {
-  const lines = offers.filter(([value]) => value.startsWith(current)).map((offer) => offer.join("\t"));
+/** Formats the completions that start with the current word. */
+export function formatCompletions(
+  current: string,
+  completions: readonly Completion[],
+  directive: string = DIRECTIVE_NO_FILES,
+): string {
+  const lines = completions.filter(([value]) => value.startsWith(current)).map((one) => one.join("\t"));
   return `${[...lines, directive].join("\n")}\n`;
 }
 
-async function valuesOf(
+async function completeValue(
   option: Option | undefined,
-  contexts: () => Promise<Offer[]>,
-): Promise<{ offers: Offer[]; directive: string }> {
-  if (option?.completes === "files") return { offers: [], directive: FILES };
-  if (option?.completes === "contexts") return { offers: await contexts(), directive: NOTHING_ELSE };
-  const choices = (option?.choices ?? []).map((choice): Offer => [String(choice)]);
-  return { offers: choices, directive: NOTHING_ELSE };
+  contexts: () => Promise<Completion[]>,
+): Promise<{ completions: Completion[]; directive: string }> {
+  if (option?.completes === "files") return { completions: [], directive: DIRECTIVE_FILES };
+  if (option?.completes === "contexts") return { completions: await contexts(), directive: DIRECTIVE_NO_FILES };
+  const choices = (option?.choices ?? []).map((choice): Completion => [String(choice)]);
+  return { completions: choices, directive: DIRECTIVE_NO_FILES };
 }
 
-/** The flags that are not given yet, or that may be given again. */
-function flagsOf(options: Record<string, Option>, before: readonly string[]): Offer[] {
-  return Object.entries(options).flatMap(([name, { type, default: value, describe = "" }]): Offer[] => {
+/** Lists the flags that are not in use yet, or can be repeated. */
+function completeFlags(options: Record<string, Option>, before: readonly string[]): Completion[] {
+  return Object.entries(options).flatMap(([name, { type, default: value, describe = "" }]): Completion[] => {
     const flag = type === "boolean" && value === true ? `--no-${name}` : `--${name}`;
     const given = before.some((word) => word === flag || word.startsWith(`${flag}=`));
     return given && type !== "array" ? [] : [[flag, describe]];

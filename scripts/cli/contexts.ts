@@ -1,32 +1,32 @@
-/** What the kubeconfig offers as completions: a file of its own, for it takes the kubeconfig and YAML to know it. */
+/** Completions from the kubeconfig. A file of its own, because it loads the kubeconfig and YAML code. */
 import { type Kubeconfig, loadKubeconfig } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { isClusterName } from "../../lib/peer/peer.ts";
 import { escapeControlChars } from "../../lib/render/style.ts";
 
-/** The names of the contexts that are not named yet, and that can be shown as they are. */
-export async function contextNames(before: readonly string[]): Promise<string[]> {
-  return namesIn(before, ({ contexts }) => contexts.keys());
+/** Lists the printable names of contexts that are not among the words yet. */
+export async function listContextNames(before: readonly string[]): Promise<string[]> {
+  return listNames(before, ({ contexts }) => contexts.keys());
 }
 
-/** What the kubeconfig calls its contexts and clusters, as far as clusters of a mesh may be called so. */
-export async function clusterNames(before: readonly string[]): Promise<string[]> {
-  const names = await namesIn(before, ({ contexts, clusters }) => [...contexts.keys(), ...clusters.keys()]);
+/** Lists the names of contexts and clusters that are valid for a Cilium cluster. */
+export async function listClusterNames(before: readonly string[]): Promise<string[]> {
+  const names = await listNames(before, ({ contexts, clusters }) => [...contexts.keys(), ...clusters.keys()]);
   return [...new Set(names)].filter(isClusterName);
 }
 
 /**
- * Names of the kubeconfig that the words before name, else of the environment's. A kubeconfig that cannot be read offers
- * none, and no message: a person is in the middle of a line.
+ * Lists names of the kubeconfig given by `--kubeconfig` in the words, else by the environment. An unreadable kubeconfig
+ * has no names and causes no message, which would disturb the command line.
  */
-async function namesIn(
+async function listNames(
   before: readonly string[],
   select: (kubeconfig: Kubeconfig) => Iterable<string>,
 ): Promise<string[]> {
-  const named = before.findLast((word, i) => before[i - 1] === "--kubeconfig" || word.startsWith("--kubeconfig="));
+  const path = before.findLast((word, i) => before[i - 1] === "--kubeconfig" || word.startsWith("--kubeconfig="));
   try {
-    const kubeconfig = await loadKubeconfig({ env: process.env, path: named?.replace(/^--kubeconfig=/, "") });
-    const oneLine = (name: string) => !name.includes("\n") && escapeControlChars(name) === name;
-    return [...select(kubeconfig)].filter((name) => oneLine(name) && !before.includes(name));
+    const kubeconfig = await loadKubeconfig({ env: process.env, path: path?.replace(/^--kubeconfig=/, "") });
+    const isPrintable = (name: string) => !name.includes("\n") && escapeControlChars(name) === name;
+    return [...select(kubeconfig)].filter((name) => isPrintable(name) && !before.includes(name));
   } catch {
     return [];
   }

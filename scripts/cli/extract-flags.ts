@@ -3,39 +3,39 @@ import { parseServerName } from "../../lib/cilium/server-names.ts";
 import { ADDRESS_TYPES, type AddressType } from "../../lib/extract/endpoint.ts";
 import { EXTRACT_DEFAULTS, type ExtractOptions } from "../../lib/extract/extract.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { addressesOf } from "./clusters.ts";
+import { resolveAddresses } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
-import { booleanFlag, clusterOptions, countFlag, inGroup, listFlag, stringFlag } from "./options.ts";
+import { clusterOptions, flag, inGroup } from "./options.ts";
 
 export const extractOptions = {
   ...inGroup("Input", {
-    context: stringFlag("context of the cluster; default: the current context", { completes: "contexts" }),
-    "external-workload": booleanFlag(
+    context: flag.string("context of the cluster; default: the current context", { completes: "contexts" }),
+    "external-workload": flag.boolean(
       "extract for the agent on a virtual machine, with the certificate of external workloads (Cilium up to 1.17)",
     ),
   }),
   ...inGroup("Endpoint", {
-    endpoint: listFlag("host:port or ip:port of a load balancer or proxy, instead of the Service (repeatable)", {
+    endpoint: flag.list("host:port or ip:port of a load balancer or proxy, instead of the Service (repeatable)", {
       list: true,
     }),
-    service: stringFlag("name of a custom Service for the clustermesh-apiserver (Cilium 1.19+)"),
-    "cluster-ip": booleanFlag("use the cluster IP of the Service, for flat networks"),
-    addresses: countFlag("maximum number of addresses", EXTRACT_DEFAULTS.addresses),
-    "address-type": listFlag(
+    service: flag.string("name of a custom Service for the clustermesh-apiserver (Cilium 1.19+)"),
+    "cluster-ip": flag.boolean("use the cluster IP of the Service, for flat networks"),
+    addresses: flag.count("maximum number of addresses", EXTRACT_DEFAULTS.addresses),
+    "address-type": flag.list(
       "types of node addresses in order of preference (repeatable); default: InternalIP, ExternalIP",
       { choices: ADDRESS_TYPES },
     ),
-    "server-name": listFlag(
+    "server-name": flag.list(
       "host name, wildcard or IP address that the server certificate covers (repeatable); required only if the " +
         "certificate is not in a Secret and differs from the chart's default",
     ),
-    wait: booleanFlag("wait for the address of the load balancer"),
-    timeout: stringFlag("how long --wait waits", { default: "5m" }),
+    wait: flag.boolean("wait for the address of the load balancer"),
+    timeout: flag.string("how long --wait waits", { default: "5m" }),
   }),
   ...inGroup("Output", {
-    output: stringFlag("format of the Secret", { alias: "o", choices: ["json", "yaml"], default: "json" }),
-    "output-file": stringFlag("write to this file, with mode 0600, instead of stdout", { completes: "files" }),
-    keyless: booleanFlag(
+    output: flag.string("format of the Secret", { alias: "o", choices: ["json", "yaml"], default: "json" }),
+    "output-file": flag.string("write to this file, with mode 0600, instead of stdout", { completes: "files" }),
+    keyless: flag.boolean(
       "omit CA and private key; importers use their own certificates, which requires one CA for all clusters",
     ),
   }),
@@ -45,9 +45,9 @@ export const extractOptions = {
 export type ExtractArguments = Arguments<typeof extractOptions>;
 
 /**
- * What the flags say of the extraction.
+ * Converts the flags to options of an extraction.
  *
- * @throws UserError (exit code 2) for flags that exclude each other, and for a server name that is none.
+ * @throws UserError (exit code 2) for mutually exclusive flags, and for an invalid server name.
  */
 export function readExtractOptions(args: ExtractArguments): ExtractOptions {
   if (args.keyless && args["external-workload"]) {
@@ -59,29 +59,32 @@ export function readExtractOptions(args: ExtractArguments): ExtractOptions {
     service: args.service,
     externalWorkload: args["external-workload"],
     keyless: args.keyless,
-    serverNames: [...new Set(args["server-name"].map(serverNameOf))],
+    serverNames: [...new Set(args["server-name"].map(parseServerNameFlag))],
     endpoints: args.endpoint,
     addresses: args.addresses,
     addressTypes: types.length > 0 ? types : EXTRACT_DEFAULTS.addressTypes,
     clusterIp: args["cluster-ip"],
-    resolve: addressesOf,
+    resolve: resolveAddresses,
   };
 }
 
 /**
- * The context that is named, by argument or by flag; none for the current one.
+ * Reads the context from the argument or the flag; empty for the current context.
  *
- * @throws UserError (exit code 2) if two are named.
+ * @throws UserError (exit code 2) if there are two contexts.
  */
-export function namedContexts({ context, files }: ExtractArguments): string[] {
+export function readContextName({ context, files }: ExtractArguments): string[] {
   const names = [...new Set([...files, ...(context === undefined ? [] : [context])])];
   if (names.length > 1) {
-    throw new UserError(`one context at a time: ${names.map((name) => JSON.stringify(name)).join(", ")}`, EXIT.refused);
+    throw new UserError(
+      `only one CONTEXT is allowed, not ${names.map((name) => JSON.stringify(name)).join(", ")}`,
+      EXIT.refused,
+    );
   }
   return names;
 }
 
-function serverNameOf(text: string): string {
+function parseServerNameFlag(text: string): string {
   const name = parseServerName(text);
   if (name === undefined) {
     throw new UserError(

@@ -1,7 +1,7 @@
 /** Renders help texts with yargs. A file of its own, because loading yargs takes as long as loading everything else. */
 import yargs from "yargs/yargs";
 import { wrapLine } from "../../lib/render/wrap.ts";
-import { FLAG_GROUPS, HELP_WIDTH, type HelpText, type Option } from "./option.ts";
+import { HELP_WIDTH, type HelpText, type Option } from "./option.ts";
 
 /**
  * Renders the help text of a command.
@@ -17,14 +17,12 @@ export async function renderHelp(
   columns = HELP_WIDTH,
 ): Promise<string> {
   const width = Math.min(columns, HELP_WIDTH);
-  const groupOf = ([, { group }]: [string, Option]) => FLAG_GROUPS.indexOf(group ?? "Other");
-  const sorted = Object.entries(options).sort((a, b) => groupOf(a) - groupOf(b));
   const head = await yargs([])
     .version(false)
     .help(false)
     .scriptName(program)
     .usage(`${summary}\n\nUsage: ${usage}\n\n${description}`)
-    .options(Object.fromEntries(sorted.map(([name, option]) => [name, describeOption(option)])))
+    .options(Object.fromEntries(Object.entries(options).map(([name, option]) => [name, describeOption(option)])))
     .locale("en")
     .wrap(width)
     .getHelp();
@@ -41,8 +39,8 @@ export async function renderHelp(
 }
 
 /** The option as yargs shows it. Choices become text: given as choices, yargs would check them too. */
-function describeOption({ choices, group = "Other", default: standard, ...option }: Option) {
+function describeOption({ choices, default: standard, ...option }: Option) {
   const describe = choices ? `${option.describe} [${choices.join(", ")}]` : option.describe;
   const shown = standard === undefined || standard === false ? {} : { default: standard };
-  return { ...option, ...shown, describe, group: `${group}:` };
+  return { ...option, ...shown, describe };
 }

@@ -2,26 +2,26 @@
 import { isClusterName } from "../../lib/peer/peer.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import type { Arguments } from "./option.ts";
-import { booleanFlag, clusterOptions, filenameOption, inGroup, listFlag, stringFlag } from "./options.ts";
+import { clusterOptions, filenameOption, flag, inGroup } from "./options.ts";
 import { writingOptions } from "./writing.ts";
 
 export const importOptions = {
   ...inGroup("Input", {
     filename: filenameOption,
-    endpoint: listFlag("NAME=HOST:PORT overrides the endpoint of a peer permanently (repeatable); NAME= resets it", {
+    endpoint: flag.list("NAME=HOST:PORT overrides the endpoint of a peer permanently (repeatable); NAME= resets it", {
       list: true,
     }),
   }),
   ...inGroup("Target", {
-    context: listFlag("context of a target cluster (repeatable); default: the current context", {
+    context: flag.list("context of a target cluster (repeatable); default: the current context", {
       completes: "contexts",
     }),
-    prune: booleanFlag("remove peers that are not in the files"),
-    migrate: booleanFlag("rewrite existing peers for the running version of Cilium; needs no files"),
+    prune: flag.boolean("remove peers that are not in the files"),
+    migrate: flag.boolean("rewrite existing peers for the running version of Cilium; needs no files"),
   }),
-  ...inGroup("Safety", { yes: { ...booleanFlag("remove peers without confirmation"), alias: "y" } }),
+  ...inGroup("Safety", { yes: { ...flag.boolean("remove peers without confirmation"), alias: "y" } }),
   ...inGroup("Output", {
-    output: stringFlag("print the resulting manifests, which can contain private keys", {
+    output: flag.string("print the resulting manifests, which can contain private keys", {
       alias: "o",
       choices: ["json", "yaml"],
     }),
@@ -33,17 +33,17 @@ export const importOptions = {
 export type ImportArguments = Arguments<typeof importOptions>;
 
 /**
- * Refuses flags that exclude each other, and a call that names nothing to import.
+ * Validates combinations of flags.
  *
- * @throws UserError (exit code 2)
+ * @throws UserError (exit code 2) for mutually exclusive flags, or if there is nothing to import.
  */
-export function checkImportFlags(
+export function validateImportFlags(
   args: ImportArguments,
   paths: readonly string[],
   endpoints: ReadonlyMap<string, unknown>,
 ): void {
   if (paths.length === 0 && !args.migrate && endpoints.size === 0) {
-    throw new UserError("no file was named; see --help", EXIT.refused);
+    throw new UserError("at least one FILE is required (- for stdin)", EXIT.refused);
   }
   const exclusive = [
     [!args.restarts, args["restart-agents"], "--restart-agents and --no-restarts"],
@@ -56,20 +56,25 @@ export function checkImportFlags(
 }
 
 /**
- * What `--endpoint` says, by peer; none for one whose endpoint is taken back.
+ * Parses the values of `--endpoint`.
  *
- * @throws UserError (exit code 2)
+ * @param values each `NAME=HOST:PORT`, or `NAME=` to reset a peer.
+ * @returns the endpoints of each peer; empty for a peer to reset.
+ * @throws UserError (exit code 2) if a value has another form, or a peer is both set and reset.
  */
-export function endpointsOf(values: readonly string[]): Map<string, string[]> {
+export function parseEndpointFlags(values: readonly string[]): Map<string, string[]> {
   const endpoints = new Map<string, string[]>();
   for (const value of values) {
     const [, name, endpoint] = /^([^=]+)=(.*)$/.exec(value) ?? [];
     if (name === undefined || endpoint === undefined || !isClusterName(name)) {
-      throw new UserError(`--endpoint ${JSON.stringify(value)} is not of the form NAME=HOST:PORT`, EXIT.refused);
+      throw new UserError(
+        `invalid value ${JSON.stringify(value)} for --endpoint: must be NAME=HOST:PORT`,
+        EXIT.refused,
+      );
     }
     const before = endpoints.get(name);
     if (before && (endpoint === "" || before.length === 0)) {
-      throw new UserError(`--endpoint ${name}= is given together with another of ${name}`, EXIT.refused);
+      throw new UserError(`--endpoint ${name}= cannot be combined with other endpoints of ${name}`, EXIT.refused);
     }
     endpoints.set(name, [...(before ?? []), ...(endpoint === "" ? [] : [endpoint])]);
   }

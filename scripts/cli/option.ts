@@ -1,26 +1,9 @@
 /** The parts of a command: flags, arguments, help and action. */
 import type { Options } from "yargs";
 
-/** The headings of flags in a help text, in their order. */
-export const FLAG_GROUPS = [
-  "Clusters",
-  "Input",
-  "Endpoint",
-  "Target",
-  "Safety",
-  "Checks",
-  "Wait",
-  "Output",
-  "Connection",
-  "Other",
-] as const;
-
-export type FlagGroup = (typeof FLAG_GROUPS)[number];
-
 /** A flag as yargs describes it, and the constraints on its value. */
 export interface Option extends Options {
   type: "string" | "number" | "boolean" | "array";
-  group?: FlagGroup;
   /** What a shell completes its value with, besides its choices. */
   completes?: "contexts" | "files";
   /** Set if a value can be a comma-separated list, after an optional `NAME=`. */

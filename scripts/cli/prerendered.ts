@@ -1,17 +1,17 @@
-/** What the build writes beside the programs, so that they answer without loading a command. */
+/** Help texts and completions, which the build writes next to the programs so that they need not load a command. */
 import { readFileSync } from "node:fs";
 import type { Grammar } from "./option.ts";
 
 declare const __VERSION__: string | undefined;
 
 export interface Prerendered {
-  /** By what a command is called: its help text, as wide as help is at the most. */
+  /** Help texts of maximum width, by the name of the command in each program. */
   help: Record<string, string>;
-  /** By a command's name: what there is to complete. */
+  /** Flags and arguments to complete, by command. */
   completion: Record<string, Grammar>;
 }
 
-/** Reads one of the files that the build wrote; undefined for a program that runs from source. */
+/** Reads a file that the build wrote; undefined if the program runs from source. */
 export function readPrerendered<What extends keyof Prerendered>(what: What): Prerendered[What] | undefined {
   if (typeof __VERSION__ === "undefined") return undefined;
   return JSON.parse(readFileSync(new URL(`${what}.json`, import.meta.url), "utf8"));

@@ -1,20 +1,22 @@
-/** How the commands that look end, and how they print for programs. */
+/** Documents and exit codes of the commands that only read. */
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
-import { toStdout } from "./streams.ts";
+import { writeStdout } from "./streams.ts";
 
-/** Whether these findings are the ones that `--fail-on` means. */
-export function fails(findings: readonly Finding[], failOn: string): boolean {
+/** Whether there are findings of the severity given by `--fail-on`. */
+export function hasFailures(findings: readonly Finding[], failOn: string): boolean {
   return failOn === "warning" ? findings.length > 0 : hasErrors(findings);
 }
 
-/** What findings are grouped by for people is no part of a document. */
-const INTERNAL: keyof Finding = "remedyTemplate";
+/** A field for grouping findings in text output. */
+const INTERNAL_FIELD: keyof Finding = "remedyTemplate";
 
-/** Prints a document on stdout; fields without a value are left out. */
+/** Prints a document to stdout, without undefined fields. */
 export function printDocument(value: object, output: "json" | "yaml"): void {
-  const plain: unknown = JSON.parse(JSON.stringify(value, (key, field) => (key === INTERNAL ? undefined : field)));
-  toStdout(
+  const plain: unknown = JSON.parse(
+    JSON.stringify(value, (key, field) => (key === INTERNAL_FIELD ? undefined : field)),
+  );
+  writeStdout(
     output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0, version: "1.1" }),
   );
 }

@@ -1,25 +1,25 @@
-/** Ending by a signal: what caught it must still end by it, or a shell takes the work for done and goes on with its loop. */
+/** Exiting by a signal. A process that catches a signal must still exit by it, or the loop of a shell continues. */
 import { constants } from "node:os";
 
-/** What ends a program from outside: Ctrl-C, `kill`, a closed terminal. */
-export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** The signals of Ctrl-C, `kill` and a closed terminal. */
+export const TERMINATION_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-export type EndingSignal = (typeof ENDING_SIGNALS)[number];
+export type TerminationSignal = (typeof TERMINATION_SIGNALS)[number];
 
-/** The exit code by which shells show that a signal ended a process: 130 for Ctrl-C. */
-export function exitCodeOf(signal: EndingSignal): number {
+/** Returns the exit code that shells report for a process ended by a signal: 130 for SIGINT. */
+export function signalExitCode(signal: TerminationSignal): number {
   return 128 + constants.signals[signal];
 }
 
-/** The signal that an exit code stands for; undefined for one that stands for none. */
-export function signalOf(exitCode: number): EndingSignal | undefined {
-  return ENDING_SIGNALS.find((signal) => exitCodeOf(signal) === exitCode);
+/** Returns the signal of an exit code; undefined if the code is not that of a signal. */
+export function signalFromExitCode(exitCode: number): TerminationSignal | undefined {
+  return TERMINATION_SIGNALS.find((signal) => signalExitCode(signal) === exitCode);
 }
 
-/** Ends the process by a signal that it caught, at once. */
-export function endBySignal(signal: EndingSignal): never {
+/** Exits immediately by a signal that the process caught. */
+export function exitBySignal(signal: TerminationSignal): never {
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
-  // The first process of a container gets no signal of its own making.
-  process.exit(exitCodeOf(signal));
+  // The first process of a container ignores signals that it sends to itself.
+  process.exit(signalExitCode(signal));
 }

@@ -1,30 +1,31 @@
-/** The two streams: data goes to stdout whole or fails, and what is told to a person must not end the work. */
+/** Output streams. Data is written to stdout completely or fails; a lost stderr never stops the work. */
 import { fstatSync, writeSync } from "node:fs";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { describeSystemError } from "../../lib/util/system-error.ts";
-import { endBySignal, signalOf } from "./signals.ts";
+import { exitBySignal, signalFromExitCode } from "./signals.ts";
 
-let unread = false;
+let stdoutClosed = false;
 
-/** Whether whoever read stdout is gone: it has read enough, as `| head -1` does. */
-export function isUnread(): boolean {
-  return unread;
+/** Whether the reader of stdout has closed it, as `| head -1` does. */
+export function isStdoutClosed(): boolean {
+  return stdoutClosed;
 }
 
-/** Has a lost stream end nothing: what would be told on stderr is lost then, and the work goes on. */
-export function guardStreams(): void {
+/** Keeps a closed stream from ending the process. Messages to a closed stderr are lost. */
+export function ignoreStreamErrors(): void {
   process.stderr.on("error", () => {});
   process.stdout.on("error", () => {
-    unread = true;
+    stdoutClosed = true;
   });
 }
 
 /**
- * Writes data to stdout, in files and devices all of it: Node takes a disk that is full in the middle for success.
+ * Writes data to stdout. Files and devices are written synchronously, because Node reports success for a disk that is full
+ * after a part.
  *
- * @throws UserError (exit code 1) where it cannot be written.
+ * @throws UserError (exit code 1) if the data cannot be written.
  */
-export function toStdout(data: string | Buffer): void {
+export function writeStdout(data: string | Buffer): void {
   const status = fstatSync(1);
   if (process.stdout.isTTY || !(status.isFile() || status.isCharacterDevice())) {
     process.stdout.write(data);
@@ -33,23 +34,23 @@ export function toStdout(data: string | Buffer): void {
   try {
     for (let rest = Buffer.from(data); rest.length > 0; ) rest = rest.subarray(writeSync(1, rest));
   } catch (error) {
-    throw new UserError(`stdout cannot be written: ${describeSystemError(error)}`, EXIT.failed);
+    throw new UserError(`cannot write to stdout: ${describeSystemError(error)}`, EXIT.failed);
   }
 }
 
-/** Where others may see what is written to stdout; undefined if that is a file of one's own, or a pipe. */
-export function publicStdout(): "terminal" | "file" | undefined {
+/** The kind of stdout if others can read it; undefined for a pipe, or a file that only the user can read. */
+export function exposedStdout(): "terminal" | "file" | undefined {
   if (process.stdout.isTTY) return "terminal";
   const status = fstatSync(1);
   return status.isFile() && (status.mode & 0o044) !== 0 ? "file" : undefined;
 }
 
-/** Ends the process as soon as what was written is out; by a signal, if the exit code stands for one. */
-export function endWith(code: number): void {
+/** Exits once all output is written; by a signal, if the exit code is that of a signal. */
+export function exitWith(code: number): void {
   process.exitCode = code;
-  const signal = signalOf(code);
-  // To let connections and timers end by themselves takes milliseconds.
+  const signal = signalFromExitCode(code);
+  // Waiting for open connections and timers would take milliseconds.
   process.stdout.write("", () =>
-    process.stderr.write("", () => (signal === undefined ? process.exit() : endBySignal(signal))),
+    process.stderr.write("", () => (signal === undefined ? process.exit() : exitBySignal(signal))),
   );
 }

@@ -1,139 +1,132 @@
-/** Talking to a person: data alone goes to stdout, everything else to stderr. */
+/** Messages and prompts, all on stderr. Only data is written to stdout. */
 import { escapeControlChars, escapeLine, type Style, styleFor } from "../../lib/render/style.ts";
-import { ENDING_SIGNALS, type EndingSignal, endBySignal, exitCodeOf } from "./signals.ts";
-import { publicStdout } from "./streams.ts";
+import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
+import { exposedStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
 
-/** Where a person is talked to; data alone goes to stdout. */
+/** The style of stderr. */
 export const style: Style = styleFor(process.stderr, process.env);
 
-/** Whether a line may be told over, as counters do: not where colours are not wanted either. */
-export const mayRetell: boolean = style.bold("") !== "";
+/** Whether a line can be overwritten, as progress does: on the same terminals that show colours. */
+export const canOverwriteLine: boolean = style.bold("") !== "";
 
-/** Tells a person a line that has been made harmless where it holds what others wrote. */
+/** Logs a line. The caller escapes text from files and servers. */
 export function log(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Tells a person of something that is not as it should be, and goes on. */
+/** Logs a warning. */
 export function warn(line: string): void {
   log(`${style.yellow("warning")}: ${escapeLine(line)}`);
 }
 
-/**
- * Warns if a private key that was printed can be seen by others.
- *
- * @param remedy what to do about it.
- */
-export function warnOfKey(remedy: string): void {
-  const where = publicStdout();
-  if (where === undefined) return;
+/** Warns if others can read a private key that was written to stdout. */
+export function warnOfExposedKey(remedy: string): void {
+  const kind = exposedStdout();
+  if (kind === undefined) return;
   warn(
-    `a private key ${where === "terminal" ? "is printed to the terminal" : "is written to a file that others may read"}; ${remedy}`,
+    `private key ${kind === "terminal" ? "printed to the terminal" : "written to a file readable by others"}; ${remedy}`,
   );
 }
 
-/** Tells a person of something that is normal, and passes by itself or with what comes next. */
+/** Logs a state that needs no action. */
 export function note(line: string): void {
   log(`${style.dim("note")}: ${escapeLine(line)}`);
 }
 
-/** Tells what `--debug` shows, with the milliseconds since the process started. */
-export function traced(line: string): void {
+/** Logs a line of `--debug`, with the milliseconds since the start of the process. */
+export function logTrace(line: string): void {
   log(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${escapeLine(line)}`));
 }
 
-/** The version of the programs, as a line. */
-export function version(): string {
+/** Returns the version of the programs as a line. */
+export function versionLine(): string {
   return `${typeof __VERSION__ === "undefined" ? "development" : __VERSION__}\n`;
 }
 
-/** Whether a question stands on the last line, which what is told next must not go on. */
-let asking = false;
+/** Whether the last line is an open prompt, so that the next message needs a new line. */
+let isPrompting = false;
 
 /**
- * Asks a question.
+ * Prompts for a line of input.
  *
- * @param hint the answers there are, such as `[y/N]`.
- * @returns what was typed, without the spaces around it; undefined if the terminal was closed.
+ * @param hint the possible answers, such as `[y/N]`.
+ * @returns the trimmed answer; undefined if the terminal was closed.
  */
-async function ask(question: string, hint: string): Promise<string | undefined> {
+async function prompt(question: string, hint: string): Promise<string | undefined> {
   const { createInterface } = await import("node:readline");
-  // Keys are left to the terminal itself: so Ctrl-C and Ctrl-Z reach all that belongs to the command, and fg brings it back.
+  // The terminal handles keys itself, so that Ctrl-C and Ctrl-Z reach the whole process group, and fg resumes it.
   const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
-  const again = () => terminal.prompt();
-  process.on("SIGCONT", again);
-  asking = true;
+  const repeat = () => terminal.prompt();
+  process.on("SIGCONT", repeat);
+  isPrompting = true;
   const answer = await new Promise<string | undefined>((resolve) => {
     terminal.once("close", () => resolve(undefined));
     terminal.question(`${escapeControlChars(question)} ${hint} `, resolve);
   });
   if (answer === undefined) log("");
-  asking = false;
-  process.off("SIGCONT", again);
+  isPrompting = false;
+  process.off("SIGCONT", repeat);
   terminal.close();
   return answer?.trim();
 }
 
-/** Asks a question that is answered with y or yes; a closed terminal is a no. */
+/** Asks for confirmation: true for y or yes. A closed terminal means no. */
 export async function confirm(question: string): Promise<boolean> {
-  return /^y(es)?$/i.test((await ask(question, "[y/N]")) ?? "");
+  return /^y(es)?$/i.test((await prompt(question, "[y/N]")) ?? "");
 }
 
-/**
- * Asks a question with the answers yes, no and abort, until one of them is given; no answer and a closed terminal are
- * `abort`.
- */
-export async function choose(question: string): Promise<"yes" | "no" | "abort"> {
+/** Prompts until the answer is yes, no or abort. An empty answer and a closed terminal mean abort. */
+export async function promptForChoice(question: string): Promise<"yes" | "no" | "abort"> {
   for (;;) {
-    const answer = (await ask(question, "[y/n/A]"))?.toLowerCase() ?? "";
+    const answer = (await prompt(question, "[y/n/A]"))?.toLowerCase() ?? "";
     const given = (["yes", "no", "abort"] as const).find((one) => answer !== "" && one.startsWith(answer));
     if (given ?? answer === "") return given ?? "abort";
-    log("answer yes, no or abort");
+    log("enter yes, no or abort");
   }
 }
 
 const INTERRUPTED = {
   reading: "interrupted; nothing was written",
-  writing: "interrupted in the middle of a write; run again to complete",
-  written: "interrupted; everything was written",
+  writing: "interrupted during a write; run again to complete",
+  written: "interrupted; all changes were written",
 };
 
-/** The work that signals may end, and how far it is. */
+/** How signals interrupt the work, depending on its phase. */
 export interface Interruption {
-  /** Aborted when the work has to end before its next write. */
+  /** Aborted when the work has to stop before its next write. */
   signal: AbortSignal;
-  /** The exit code of work that ended early; undefined while no signal came. */
+  /** The exit code of interrupted work; undefined without a signal. */
   exitCode(): number | undefined;
-  /** Notes that the first write begins. */
+  /** Marks the start of the first write. */
   startWriting(): void;
-  /** Notes that no further write follows. */
+  /** Marks the end of the last write. */
   finishWriting(): void;
 }
 
 /**
- * Lets Ctrl-C, SIGTERM and a closed terminal end the work. While it writes, the first signal ends it after the write under
- * way and the second one at once; before and after, the first one ends it at once. The process then ends by that signal.
+ * Handles SIGINT, SIGTERM and SIGHUP. During writes, the first signal stops after the current write and the second one
+ * immediately. Before and after, the first signal stops immediately. The process exits by the signal.
  */
-export function interruptible(): Interruption {
+export function handleInterruption(): Interruption {
   const controller = new AbortController();
   let phase: keyof typeof INTERRUPTED = "reading";
-  let received: EndingSignal | undefined;
-  const interrupt = (signal: EndingSignal) => {
-    if (asking) log("");
+  let received: TerminationSignal | undefined;
+  const interrupt = (signal: TerminationSignal) => {
+    if (isPrompting) log("");
     if (phase !== "writing" || received !== undefined) {
       log(INTERRUPTED[phase]);
-      endBySignal(signal);
+      exitBySignal(signal);
     }
     received = signal;
     controller.abort();
-    log("interrupted: stopping after the write under way; once more stops at once");
+    log("interrupted: stopping after the current write; interrupt again to stop immediately");
   };
-  for (const signal of ENDING_SIGNALS) process.on(signal, interrupt);
+  for (const signal of TERMINATION_SIGNALS) process.on(signal, interrupt);
   return {
     signal: controller.signal,
-    exitCode: () => received && exitCodeOf(received),
+    exitCode: () => received && signalExitCode(received),
     startWriting: () => {
       if (phase === "reading") phase = "writing";
     },

@@ -1,4 +1,4 @@
-/** What `verify` is to probe, by its arguments. */
+/** Reads the peers to probe for `verify`. */
 import { readClusters } from "../../lib/cilium/read-clusters.ts";
 import { readPeers, readText } from "../../lib/import/peer-files.ts";
 import { type Member, ownOf, readMember } from "../../lib/mesh/member.ts";
@@ -19,37 +19,37 @@ interface VerifyArguments extends ClusterArguments {
   ca: string | undefined;
 }
 
-/** What is to be probed, and whether all that was named could be read. */
+/** The peers to probe, and whether all inputs could be read. */
 export interface VerifyInput {
   groups: ProbeGroup[];
-  /** Whether files could not be read. */
+  /** Whether a file could not be read. */
   unreadable: boolean;
-  /** Whether clusters could not be read, which was printed. */
+  /** Whether a cluster could not be read, which is logged. */
   failed: boolean;
 }
 
 /**
- * Refuses flags that do not go together.
+ * Validates combinations of flags.
  *
- * @throws UserError (exit code 2)
+ * @throws UserError (exit code 2) for an invalid combination.
  */
-export function checkVerifyFlags(args: VerifyArguments, paths: readonly string[]): void {
+export function validateVerifyFlags(args: VerifyArguments, paths: readonly string[]): void {
   if (paths.length === 0 && args.context.length === 0) {
-    throw new UserError("neither a file nor a context was named; see --help", EXIT.refused);
+    throw new UserError("FILE or --context is required", EXIT.refused);
   }
   if ((args.cert === undefined) !== (args.key === undefined)) {
-    throw new UserError("--cert and --key belong together", EXIT.refused);
+    throw new UserError("--cert and --key must be used together", EXIT.refused);
   }
   if (paths.length > 0 && args.context.length > 1) {
-    throw new UserError("with files, --context says whose certificate to come with: give one", EXIT.refused);
+    throw new UserError("only one --context is allowed with FILE: the cluster to connect as", EXIT.refused);
   }
 }
 
 /**
- * Reads the files, with the certificate of the one context, or the peers that each context is configured for.
+ * Reads the peers in the files, to probe with the certificate of the context, or the configured peers of each context.
  *
  * @param call the command, for remedies that pipe into it.
- * @throws UserError for a context that is not there, or a file of a flag that cannot be read.
+ * @throws UserError for a missing context, or an unreadable file of a flag.
  */
 export async function readVerifyInput(
   args: VerifyArguments,
@@ -57,7 +57,7 @@ export async function readVerifyInput(
   call: Call,
   options: Pick<ProbeOptions, "now" | "expiresWithin"> & { cache: ParseCache },
 ): Promise<VerifyInput> {
-  const given = await givenOwn(args);
+  const given = await readOwnCredentials(args);
   const { members, failed } = await readContexts(args, options.cache);
   if (paths.length > 0) {
     const [member] = members;
@@ -70,18 +70,18 @@ export async function readVerifyInput(
   const groups = members.map((member) => probeGroupOf(member, given, options));
   for (const [i, { peers, skipped, findings }] of groups.entries()) {
     if (peers.length + skipped.length + findings.length === 0) {
-      warn(`${members[i]?.source} is not configured for any peer`);
+      warn(`${members[i]?.source}: no peers configured`);
     }
   }
   return { groups, unreadable: false, failed };
 }
 
-/** The clusters of `--context`; those that cannot be read are printed. */
+/** Reads the clusters of `--context`, and logs those that cannot be read. */
 async function readContexts(args: VerifyArguments, cache: ParseCache): Promise<{ members: Member[]; failed: boolean }> {
   if (args.context.length === 0) return { members: [], failed: false };
   using contexts = await Contexts.load(args);
   const { read, failed } = await readClusters(
-    await contexts.named(args.context, "read"),
+    await contexts.select(args.context),
     (cluster) => readMember(cluster, { namespace: args.namespace, forExtract: false, cache }),
     () => undefined,
   );
@@ -92,8 +92,8 @@ async function readContexts(args: VerifyArguments, cache: ParseCache): Promise<{
   return { members: read, failed: failed.length > 0 };
 }
 
-/** What `--cert`, `--key` and `--ca` name. */
-async function givenOwn({ cert, key, ca }: VerifyArguments): Promise<ProbeGroup["own"]> {
+/** Reads the files of `--cert`, `--key` and `--ca`. */
+async function readOwnCredentials({ cert, key, ca }: VerifyArguments): Promise<ProbeGroup["own"]> {
   return {
     ...(ca !== undefined && { ca: await readText(ca) }),
     ...(cert !== undefined &&

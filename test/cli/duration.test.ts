@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UserError } from "../../lib/util/errors.ts";
-import { duration, durationInDays } from "../../scripts/cli/duration.ts";
+import { parseDuration, parseDurationInDays } from "../../scripts/cli/duration.ts";
 
 const HOUR = 3_600_000;
 
@@ -14,7 +14,7 @@ test("a duration as kubectl reads it", () => {
     ["45", 45_000],
     ["0", 0],
   ];
-  for (const [text, milliseconds] of table) assert.equal(duration(text, "timeout"), milliseconds, text);
+  for (const [text, milliseconds] of table) assert.equal(parseDuration(text, "timeout"), milliseconds, text);
 });
 
 test("a duration in days", () => {
@@ -25,19 +25,23 @@ test("a duration in days", () => {
     ["36h", 36 * HOUR],
     ["90m", 1.5 * HOUR],
   ];
-  for (const [text, milliseconds] of table) assert.equal(durationInDays(text, "expires-within"), milliseconds, text);
+  for (const [text, milliseconds] of table)
+    assert.equal(parseDurationInDays(text, "expires-within"), milliseconds, text);
 });
 
 test("what is no duration is refused with examples", () => {
-  const table: [read: typeof duration, text: string][] = [
-    ...["soon", "", "-5m", "5 m", "5x", "1d", "5m!", "m"].map((text): [typeof duration, string] => [duration, text]),
-    ...["30", "30s", "", "-1d", "d", "1 d", "30days", "1dd"].map((text): [typeof duration, string] => [
-      durationInDays,
+  const table: [read: typeof parseDuration, text: string][] = [
+    ...["soon", "", "-5m", "5 m", "5x", "1d", "5m!", "m"].map((text): [typeof parseDuration, string] => [
+      parseDuration,
+      text,
+    ]),
+    ...["30", "30s", "", "-1d", "d", "1 d", "30days", "1dd"].map((text): [typeof parseDuration, string] => [
+      parseDurationInDays,
       text,
     ]),
   ];
   for (const [read, text] of table) {
-    const examples = read === duration ? "30s, 5m" : "30d, 36h";
+    const examples = read === parseDuration ? "30s, 5m" : "30d, 36h";
     const message = `invalid duration ${JSON.stringify(text)} for --flag (examples: ${examples})`;
     assert.throws(
       () => read(text, "flag"),

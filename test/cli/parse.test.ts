@@ -43,7 +43,7 @@ test("a list with an empty element is refused", () => {
     for (const value of [",", "a:1,", ",a:1", "a:1,,b:1", "a:1, ,b:1", "c2=,", "c2=,a:1", "c2=a:1,,b:1"]) {
       const error = refusal(grammar, [`--${flag}=${value}`]);
       assert.equal(error?.exitCode, 2, `${name} ${value}`);
-      assert.match(error.message, /: an element is empty$/);
+      assert.match(error.message, /: must not contain an empty element$/);
     }
     for (const value of ["a:1", "a:1,b:1", "c2=", "c2=a:1,b:1"]) {
       assert.equal(refusal(grammar, [`--${flag}=${value}`]), undefined, value);
@@ -84,7 +84,7 @@ describe("a flag without its value", () => {
         for (const [where, place] of places) {
           const twice = option.type !== "array" && where.includes("valid value");
           const error = refusal(grammar, place([`--${flag}=${valid(option)}`]));
-          assert.equal(error?.message, twice ? `--${flag} may be given only once` : undefined, where);
+          assert.equal(error?.message, twice ? `--${flag} can be specified only once` : undefined, where);
         }
       });
 
@@ -172,17 +172,17 @@ describe("a flag with its value", () => {
       [["-x=y"], "unknown flag: -x; see program --help"],
       [["-1"], "unknown flag: -1; see program --help"],
       [["-="], "unknown flag: -=; see program --help"],
-      [["--no-users=true"], "--no-users takes no value"],
+      [["--no-users=true"], "--no-users does not accept a value"],
       [["--yes=maybe"], 'invalid value "maybe" for --yes: must be true or false'],
       [["-y="], 'invalid value "" for --yes: must be true or false'],
       [["-o", "xml"], 'invalid value "xml" for --output: must be one of json, yaml'],
-      [["-n", "x", "-n", "y"], "--namespace may be given only once"],
+      [["-n", "x", "-n", "y"], "--namespace can be specified only once"],
       [["--addresses=0"], "invalid value for --addresses: must be at least 1"],
       [["--addresses=-1"], "invalid value for --addresses: must be at least 1"],
-      [["--addresses", "x"], "invalid value for --addresses: must be a whole number"],
-      [["--addresses=1.5"], "invalid value for --addresses: must be a whole number"],
-      [["--addresses=Infinity"], "invalid value for --addresses: must be a whole number"],
-      [["--clusters=512"], "invalid value for --clusters: must be from 1 to 511"],
+      [["--addresses", "x"], "invalid value for --addresses: must be an integer"],
+      [["--addresses=1.5"], "invalid value for --addresses: must be an integer"],
+      [["--addresses=Infinity"], "invalid value for --addresses: must be an integer"],
+      [["--clusters=512"], "invalid value for --clusters: must be between 1 and 511"],
     ] as const) {
       assert.equal(refused(...argv), message);
     }
@@ -197,7 +197,9 @@ describe("an argument", () => {
         const error = refusal(grammar, argv);
         assert.equal(error?.exitCode, 2, `${name} ${argv}`);
         const about =
-          positionals === undefined ? /^unexpected argument ".*": program takes none/ : /^invalid argument ".*": /;
+          positionals === undefined
+            ? /^unexpected argument ".*": program accepts no arguments/
+            : /^invalid argument ".*": /;
         assert.match(error.message, about);
         if (positionals !== undefined) assert.ok(error.message.endsWith(`: ${positionals} must not be empty`));
       }

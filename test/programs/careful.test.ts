@@ -117,7 +117,7 @@ describe("import-secrets, disturbed", () => {
     const args = ["--kubeconfig", kubeconfig, "--context", "c1", "--context", "again", file("c2")];
     const { code, stderr } = await imports(...args);
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /contexts c1 and again reach the same cluster, which is written once/);
+    assert.match(stderr, /skipped context again: same cluster as context c1/);
     assert.equal(stderr.match(/added c2/g)?.length, 1);
   });
 
@@ -136,7 +136,7 @@ describe("import-secrets, disturbed", () => {
       kill(signal);
       const { code, signal: endedBy, stderr } = await ended;
       assert.deepEqual([code, endedBy], [null, signal], stderr);
-      assert.match(stderr, /interrupted: stopping after the write under way/);
+      assert.match(stderr, /interrupted: stopping after the current write/);
       assert.match(stderr, /c1: interrupted \(partly written; run again to complete\)/);
       assert.deepEqual(peersIn(), [[], ["c2"]]);
       api().onRequest = undefined;
@@ -158,12 +158,12 @@ describe("import-secrets, disturbed", () => {
     const { kill, says, ended } = begin();
     await writing;
     kill("SIGINT");
-    await says(/stopping after the write under way/);
+    await says(/stopping after the current write/);
     kill("SIGTERM");
     const { signal, stderr } = await ended;
     answering.abort();
     assert.equal(signal, "SIGTERM", stderr);
-    assert.match(stderr, /^interrupted in the middle of a write; run again to complete$/m);
+    assert.match(stderr, /^interrupted during a write; run again to complete$/m);
   });
 
   test("interrupted while it waits for the mesh, it ends at once and says that everything was written", async () => {
@@ -175,7 +175,7 @@ describe("import-secrets, disturbed", () => {
     kill("SIGINT");
     const { signal, stderr } = await ended;
     assert.equal(signal, "SIGINT", stderr);
-    assert.match(stderr, /^interrupted; everything was written\n$/m);
+    assert.match(stderr, /^interrupted; all changes were written\n$/m);
     assert.deepEqual(peersIn(), [["c2"], ["c2"]]);
   });
 

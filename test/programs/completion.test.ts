@@ -127,7 +127,7 @@ describe("completion", () => {
 
   test("names the shells that it knows", async () => {
     const { code, stderr } = await run("clustermesh-secrets", ["completion", "tcsh"]);
-    assert.deepEqual([code, stderr], [2, "error: name one shell: bash, zsh, fish\n"]);
+    assert.deepEqual([code, stderr], [2, "error: exactly one shell is required: bash, zsh, fish\n"]);
   });
 
   test("bash puts in what comes after its own word breaks", { skip: without("bash") }, () => {

@@ -40,7 +40,7 @@ describe("what an unset variable leaves", () => {
     [
       "import-secrets",
       (file) => ["--context", file],
-      /^error: no context ".*cluster2\.json"|^error: no file was named/,
+      /^error: no context ".*cluster2\.json"|^error: at least one FILE is required/,
     ],
     [
       "import-secrets",

@@ -97,7 +97,7 @@ describe("a target whose Secret belongs to Argo CD", () => {
   test("private keys in a file that others may read are warned of, and nothing else is", async () => {
     const open = await printTo("022");
     assert.equal(open.hasKey, true);
-    assert.match(open.stderr, /^warning: a private key is written to a file that others may read; run umask 077/m);
+    assert.match(open.stderr, /^warning: private key written to a file readable by others; run umask 077/m);
     const own = await printTo("077");
     assert.equal(own.hasKey, true);
     assert.doesNotMatch(own.stderr, /private key/);

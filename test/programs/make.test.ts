@@ -24,7 +24,7 @@ describe("make", () => {
   test("passes ARGS to the sandbox", async () => {
     const { code, stdout, stderr } = await make("sandbox", { ARGS: "--help" });
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /^Usage: clustermesh-secrets sandbox/);
+    assert.match(stdout, /^Usage: clustermesh-secrets sandbox/m);
   });
 
   test("extracts from the other clusters where one fails, and shows the exit code of that one", async () => {

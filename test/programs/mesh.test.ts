@@ -78,7 +78,7 @@ describe("the commands over a mesh", () => {
 
     const nowhere = await go("disconnect", "cluster3");
     assert.equal(nowhere.code, 2);
-    assert.match(nowhere.stderr, /no context was named/);
+    assert.match(nowhere.stderr, /no contexts given/);
     const left = await go("disconnect", "cluster3", "--all-contexts", "--yes");
     assert.equal(left.code, 0, left.stderr);
     assert.deepEqual(peersOf("cluster1"), ["cluster2"]);
@@ -88,7 +88,11 @@ describe("the commands over a mesh", () => {
     assert.deepEqual(peersOf("cluster1"), [], "a Secret may be left empty, and is kept");
     assert.ok(sandbox.clusters[0]?.api.store.read("Secret", "kube-system", "cilium-clustermesh"));
     const nothing = await go("disconnect", "cluster2", "--from", "cluster1", "--yes");
-    assert.deepEqual([nothing.code, /configured for cluster2/.test(nothing.stderr)], [0, true], nothing.stderr);
+    assert.deepEqual(
+      [nothing.code, /no cluster has this peer: cluster2/.test(nothing.stderr)],
+      [0, true],
+      nothing.stderr,
+    );
   });
 
   test("disconnect and rotate --trust: a name that is no peer's is refused, with what may be meant", async () => {
@@ -117,7 +121,7 @@ describe("the commands over a mesh", () => {
     assert.match(done.stderr, /^skipped cluster3, which leaves the mesh: .*refused/m);
     assert.deepEqual([peersOf("cluster1"), peersOf("cluster2")], [["cluster2"], ["cluster1"]]);
     const again = await go("disconnect", "cluster3", "--all-contexts", "--yes");
-    assert.deepEqual([again.code, /configured for cluster3/.test(again.stderr)], [0, true], again.stderr);
+    assert.deepEqual([again.code, /no cluster has this peer: cluster3/.test(again.stderr)], [0, true], again.stderr);
     const before = fingerprint();
     const other = await go("disconnect", "cluster2", "--all-contexts", "--yes");
     assert.deepEqual([other.code, fingerprint() === before], [1, true], other.stderr);
@@ -211,7 +215,7 @@ describe("the commands over a mesh", () => {
 
     const joined = await go("connect", "--with", "cluster1", "cluster3", "--yes", "--restart-agents");
     assert.equal(joined.code, 0, joined.stderr);
-    assert.match(joined.stderr, /cluster1 knows cluster2/);
+    assert.match(joined.stderr, /^peers of cluster1: cluster2$/m);
     assert.deepEqual(peersOf("cluster2"), ["cluster1", "cluster3"]);
     assert.deepEqual(peersOf("cluster3"), ["cluster1", "cluster2"]);
 
@@ -303,7 +307,7 @@ describe("the commands over a mesh", () => {
       refused.stderr,
       /^error: stale: .*\/gone\/ca\.crt cannot be read: no such file or directory \[cluster-unreadable\]$/m,
     );
-    assert.match(refused.stderr, /^--skip-unreachable goes on/m);
+    assert.match(refused.stderr, /pass --skip-unreachable$/m);
     assert.doesNotMatch(refused.stderr, /: would add /);
     const others = await by(...all, "--skip-unreachable");
     assert.equal(others.code, 3, others.stderr);

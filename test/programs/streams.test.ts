@@ -70,14 +70,14 @@ describe("flags and streams", () => {
     }
     assert.equal((await imports("--dry-run=client", "-nkube-system", "-fc2.json")).code, 0);
     assert.match((await imports("-nelsewhere", "c2.json")).stderr, /elsewhere/);
-    assert.match((await imports("-yh")).stdout, /^Usage: import-secrets/);
+    assert.match((await imports("-yh")).stdout, /^Usage: import-secrets/m);
   });
 
   test("an unknown flag is refused with the nearest one", async () => {
     const refused: [string, RegExp][] = [
       ["--no-context", /unknown flag: --no-context; did you mean --context\?/],
       ["--no-namespace", /unknown flag: --no-namespace; did you mean --namespace\?/],
-      ["--no-users=true", /--no-users takes no value/],
+      ["--no-users=true", /--no-users does not accept a value/],
       ["--dif", /unknown flag: --dif; did you mean --diff\?/],
       ["-x", /unknown flag: -x/],
       ["-yx", /unknown flag: -yx/],
@@ -108,16 +108,16 @@ describe("flags and streams", () => {
     ]) {
       const { code, stderr } = await bash(`${line} >/dev/full`);
       assert.equal(code, 1, line);
-      assert.match(stderr, /^error: stdout cannot be written: no space left on device$/m);
+      assert.match(stderr, /^error: cannot write to stdout: no space left on device$/m);
     }
     const { code, stderr } = await bash("ulimit -f 2; extract --context cluster2 > part.json");
     assert.equal(code, 1);
-    assert.match(stderr, /error: stdout cannot be written: file too large$/m);
+    assert.match(stderr, /error: cannot write to stdout: file too large$/m);
     for (const line of ["mesh --version", "mesh --help", "mesh __complete ''", "extract --help"]) {
       const { code, stderr } = await bash(`${line} >/dev/full`);
       assert.deepEqual(
         { code, stderr },
-        { code: 1, stderr: "error: stdout cannot be written: no space left on device\n" },
+        { code: 1, stderr: "error: cannot write to stdout: no space left on device\n" },
         line,
       );
     }

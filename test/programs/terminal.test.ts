@@ -181,7 +181,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
         before,
         /^daemonset\/cilium \(all Cilium agents\) restarts if you answer yes in c1, to add host aliases/m,
       );
-      assert.match(before, /^yes: write, and restart the agents\nno: write without .*\nabort: write nothing$/m);
+      assert.match(before, /^yes: write and restart the agents\nno: write without .*\nabort: write nothing$/m);
       assert.deepEqual([peersIn(), agentsIn()], [written, restarted]);
       assert.equal(output.includes("nothing was written"), written.length === 0);
       assert.equal(output.includes("not connecting yet: daemonset/cilium"), written.length > 0 && !restarted);

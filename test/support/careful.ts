@@ -188,8 +188,8 @@ export function carefulTests(
       assert.equal((await imports("--context", "c1", "--endpoint", "c2=", file("c2"))).code, 0);
       assert.match(await config(), /- 172\.18\.4\.2$/m);
       for (const [value, expected] of [
-        ["c2", /is not of the form NAME=HOST:PORT/],
-        ["C2=a:1", /is not of the form NAME=HOST:PORT/],
+        ["c2", /invalid value "c2" for --endpoint: must be NAME=HOST:PORT/],
+        ["C2=a:1", /invalid value "C2=a:1" for --endpoint: must be NAME=HOST:PORT/],
         ["c2=a", /is not of the form host:port/],
         ["c9=10.1.1.1:1", /c9, which is not among the peers/],
         ["c2=nowhere.invalid:1", /nowhere\.invalid does not resolve/],
