@@ -7,17 +7,17 @@ import type { RenewalMethod } from "../peer/renewal.ts";
 import { isSignedBy } from "../x509/chain.ts";
 import { covers } from "../x509/names.ts";
 import { hasPem, PemError } from "../x509/pem.ts";
-import { renewalMethodOf } from "./renewal-method.ts";
-import { chartNames, serverNamesOf } from "./server-names.ts";
+import { detectRenewalMethod } from "./renewal-method.ts";
+import { chartServerNames, readServerNames } from "./server-names.ts";
 import {
   COMMON_NAMES,
   type ExternalSource,
   type FileSource,
-  fileIn,
+  findFileSource,
+  findMountedFile,
   type MountedFolder,
   type ObjectSource,
-  podTemplate,
-  sourceOfFile,
+  podTemplateOf,
 } from "./volumes.ts";
 
 export const REMOTE_CERT = "clustermesh-apiserver-remote-cert";
@@ -26,7 +26,7 @@ export const SERVER_CERT = "clustermesh-apiserver-server-cert";
 const CA_CERT = "clustermesh-apiserver-ca-cert";
 
 /** Cilium's folder as agents, operator and the kvstoremesh container have it. */
-export type Folders = Record<"agents" | "operator" | "kvstoremesh", MountedFolder | undefined>;
+export type MountedFolders = Record<"agents" | "operator" | "kvstoremesh", MountedFolder | undefined>;
 
 /** Where the workloads take the certificates from that others have to do with. */
 export interface CertificateSources {
@@ -38,8 +38,8 @@ export interface CertificateSources {
   server: FileSource | undefined;
 }
 
-export function certificateSources(deployment: V1Deployment, folders: Folders): CertificateSources {
-  const template = podTemplate(deployment);
+export function findCertificateSources(deployment: V1Deployment, folders: MountedFolders): CertificateSources {
+  const template = podTemplateOf(deployment);
   const containers = template.spec?.containers ?? [];
   const reader = containers.some(({ name }) => name === "kvstoremesh") ? folders.kvstoremesh : folders.agents;
   const etcd = containers.find(({ name }) => name === "etcd");
@@ -47,7 +47,7 @@ export function certificateSources(deployment: V1Deployment, folders: Folders): 
   const at = words.findIndex((word) => /^--?cert-file(?:=|$)/.test(word));
   const [, joined] = /=(.*)/s.exec(words[at] ?? "") ?? [];
   const path = (at < 0 ? undefined : (joined ?? words[at + 1])) ?? "/var/lib/etcd-secrets/tls.crt";
-  return { reader, client: fileIn(reader, COMMON_NAMES.cert), server: sourceOfFile(template, "etcd", path) };
+  return { reader, client: findFileSource(reader, COMMON_NAMES.cert), server: findMountedFile(template, "etcd", path) };
 }
 
 /**
@@ -56,7 +56,10 @@ export function certificateSources(deployment: V1Deployment, folders: Folders): 
  *
  * @param hasSecret whether a Secret has the client certificate, or may have it and may not be read.
  */
-export function externalSource({ client, server }: CertificateSources, hasSecret: boolean): ExternalSource | undefined {
+export function findExternalSource(
+  { client, server }: CertificateSources,
+  hasSecret: boolean,
+): ExternalSource | undefined {
   if (client?.kind === "external") return client;
   return !hasSecret && server?.kind === "external" ? server : undefined;
 }
@@ -66,15 +69,15 @@ export function externalSource({ client, server }: CertificateSources, hasSecret
  * usual one, or, where there is neither, the one of older installs. None where the volume of the workload that shows it
  * takes it from elsewhere: what a Secret holds then is out of use.
  */
-export async function remoteSecret(
+export async function readRemoteSecret(
   api: KubernetesApi,
   namespace: string,
-  folders: Folders,
+  folders: MountedFolders,
   { client }: CertificateSources,
   usual: Attempt<V1Secret | undefined>,
 ): Promise<Attempt<V1Secret | undefined>> {
   if (client?.kind === "external") return { value: undefined };
-  const mounted = Object.values(folders).map((folder) => objectAt(folder, COMMON_NAMES.cert)?.object);
+  const mounted = Object.values(folders).map((folder) => findObjectSource(folder, COMMON_NAMES.cert)?.object);
   const others = new Set(mounted.filter((name) => name !== undefined && name !== REMOTE_CERT) as string[]);
   const read = (name: string) => attempt(api.get(secrets, namespace, name));
   const found = await Promise.all([...others].map(read));
@@ -86,69 +89,69 @@ export async function remoteSecret(
 const isError = (result: Attempt<unknown>) => "error" in result;
 const isAbsent = (result: Attempt<unknown>) => "value" in result && result.value === undefined;
 
-function objectAt(folder: MountedFolder | undefined, name: string): ObjectSource | undefined {
+function findObjectSource(folder: MountedFolder | undefined, name: string): ObjectSource | undefined {
   const source = folder?.files.get(name);
   return source?.kind === "external" ? undefined : source;
 }
 
 /** Objects that files come from, as they were read; undefined where one is not there or may not be read. */
-export type Objects = Map<string, V1Secret | V1ConfigMap | undefined>;
+export type ObjectContents = Map<string, V1Secret | V1ConfigMap | undefined>;
 
-const keyOf = ({ kind, object }: Pick<ObjectSource, "kind" | "object">) => `${kind}/${object}`;
+const toObjectKey = ({ kind, object }: Pick<ObjectSource, "kind" | "object">) => `${kind}/${object}`;
 
 /** The objects that the folders take their CA files from; those that were not asked for yet, in a second round. */
-export async function readPointedTo(
+export async function readReferencedObjects(
   api: KubernetesApi,
   namespace: string,
-  folders: Folders,
+  folders: MountedFolders,
   remote: Attempt<V1Secret | undefined>,
-): Promise<Objects> {
+): Promise<ObjectContents> {
   const objects = new Map<string, Promise<Attempt<V1Secret | V1ConfigMap | undefined>>>([
-    [keyOf({ kind: "Secret", object: REMOTE_CERT }), Promise.resolve(remote)],
+    [toObjectKey({ kind: "Secret", object: REMOTE_CERT }), Promise.resolve(remote)],
   ]);
-  for (const source of caSources(folders)) {
-    if (objects.has(keyOf(source))) continue;
+  for (const source of listCaSources(folders)) {
+    if (objects.has(toObjectKey(source))) continue;
     const read: Promise<V1Secret | V1ConfigMap | undefined> =
       source.kind === "Secret"
         ? api.get(secrets, namespace, source.object)
         : api.get(configMaps, namespace, source.object);
-    objects.set(keyOf(source), attempt(read));
+    objects.set(toObjectKey(source), attempt(read));
   }
-  const all: Objects = new Map();
+  const all: ObjectContents = new Map();
   for (const [key, result] of objects) all.set(key, unwrapUnlessForbidden(await result));
   return all;
 }
 
 /** Where workloads take the CA from by which they verify others: agents first. */
-function caSources(folders: Folders): ObjectSource[] {
+function listCaSources(folders: MountedFolders): ObjectSource[] {
   return [folders.agents, folders.kvstoremesh, folders.operator]
-    .map((folder) => objectAt(folder, COMMON_NAMES.ca))
+    .map((folder) => findObjectSource(folder, COMMON_NAMES.ca))
     .filter((source) => source !== undefined);
 }
 
 /** The text of a file whose object was read; undefined where it was not, or is external. */
-export function contentIn(objects: Objects, source: FileSource): string | undefined {
+export function findContent(objects: ObjectContents, source: FileSource): string | undefined {
   if (source.kind === "external") return undefined;
-  const object = objects.get(keyOf(source));
-  return source.kind === "ConfigMap" ? object?.data?.[source.key] : valueIn(object as V1Secret, source.key);
+  const object = objects.get(toObjectKey(source));
+  return source.kind === "ConfigMap" ? object?.data?.[source.key] : decodeValue(object as V1Secret, source.key);
 }
 
-export function valueIn(secret: V1Secret | undefined, key: string): string | undefined {
+export function decodeValue(secret: V1Secret | undefined, key: string): string | undefined {
   const value = secret?.data?.[key];
   return value ? Buffer.from(value, "base64").toString() : undefined;
 }
 
 /** A certificate as its Secret has it, without its key. */
-export interface HeldCertificate {
+export interface StoredCertificate {
   pem: string;
   /** What renews it, if the Secret tells. */
   method: RenewalMethod | undefined;
 }
 
 /** The certificate in a Secret; undefined if there is none. */
-export function certificateIn(secret: V1Secret | undefined, key: string): HeldCertificate | undefined {
-  const pem = valueIn(secret, key);
-  return pem === undefined ? undefined : { pem, method: renewalMethodOf(secret?.metadata) };
+export function decodeCertificate(secret: V1Secret | undefined, key: string): StoredCertificate | undefined {
+  const pem = decodeValue(secret, key);
+  return pem === undefined ? undefined : { pem, method: detectRenewalMethod(secret?.metadata) };
 }
 
 /**
@@ -156,15 +159,15 @@ export function certificateIn(secret: V1Secret | undefined, key: string): HeldCe
  *
  * @param usual that of the chart's Secret, as it was asked for already.
  */
-export async function heldServerCertificate(
+export async function readServerCertificate(
   api: KubernetesApi,
   namespace: string,
   { server }: CertificateSources,
-  usual: Attempt<HeldCertificate | undefined>,
-): Promise<Attempt<HeldCertificate | undefined>> {
+  usual: Attempt<StoredCertificate | undefined>,
+): Promise<Attempt<StoredCertificate | undefined>> {
   if (server?.kind === "external") return { value: undefined };
   if (server?.kind !== "Secret" || (server.object === SERVER_CERT && server.key === "tls.crt")) return usual;
-  return attempt(api.get(secrets, namespace, server.object).then((secret) => certificateIn(secret, server.key)));
+  return attempt(api.get(secrets, namespace, server.object).then((secret) => decodeCertificate(secret, server.key)));
 }
 
 /**
@@ -175,19 +178,19 @@ export async function heldServerCertificate(
  * @returns the certificate too, where it can be read; and the volume that hides it, where the chart's names are
  *   taken for that reason.
  */
-export function serverCertificate(
-  result: Attempt<HeldCertificate | undefined>,
+export function resolveServerNames(
+  result: Attempt<StoredCertificate | undefined>,
   { server }: CertificateSources,
   facts: ClusterFacts,
   given: readonly string[],
-): { held?: HeldCertificate; names: string[]; hiddenBy?: ExternalSource; warnings: string[] } {
+): { held?: StoredCertificate; names: string[]; hiddenBy?: ExternalSource; warnings: string[] } {
   const { object, key } = server?.kind === "Secret" ? server : { object: SERVER_CERT, key: "tls.crt" };
   const secret = `Secret ${object}`;
   const held = unwrapUnlessForbidden(result);
   let problem: string | undefined;
   if (held !== undefined) {
     try {
-      const names = serverNamesOf(held.pem);
+      const names = readServerNames(held.pem);
       const others = given.filter((name) => !names.includes(name) && !covers(names, name));
       const warnings =
         others.length > 0 ? [`the server certificate in ${secret} does not cover ${others.join(", ")}`] : [];
@@ -198,7 +201,7 @@ export function serverCertificate(
     }
   }
   if (given.length > 0) return { names: [...given], warnings: [] };
-  const names = chartNames(facts);
+  const names = chartServerNames(facts);
   if (server?.kind === "external") return { names, hiddenBy: server, warnings: [] };
   problem ??= `${secret} ${isForbidden(result) ? "may not be read" : "is not there"}`;
   const assumed = `${problem}, so the names that the chart gives the server certificate are taken: ${names.join(", ")}`;
@@ -214,23 +217,27 @@ export function serverCertificate(
  * @param remote the Secret with the client certificate.
  * @param older reads the Secret of charts up to 1.14.
  */
-export async function serverCa(
+export async function findServerCa(
   server: string | undefined,
   {
     folders,
     contentOf,
     external,
-  }: { folders: Folders; contentOf(source: FileSource): string | undefined; external: ExternalSource | undefined },
+  }: {
+    folders: MountedFolders;
+    contentOf(source: FileSource): string | undefined;
+    external: ExternalSource | undefined;
+  },
   { reader }: CertificateSources,
   remote: V1Secret | undefined,
   older: (name: string) => Promise<V1Secret | undefined>,
 ): Promise<string | undefined> {
-  const sources = external ? [objectAt(reader, COMMON_NAMES.ca)] : caSources(folders);
-  const candidates = [...sources.map((source) => source && contentOf(source)), valueIn(remote, "ca.crt")].filter(
+  const sources = external ? [findObjectSource(reader, COMMON_NAMES.ca)] : listCaSources(folders);
+  const candidates = [...sources.map((source) => source && contentOf(source)), decodeValue(remote, "ca.crt")].filter(
     (pem) => pem !== undefined && hasPem(pem),
   );
   const good = server === undefined ? candidates[0] : candidates.find((pem) => isSignedBy(server, pem as string));
   if (good !== undefined || external) return good;
-  const last = valueIn(unwrapUnlessForbidden(await attempt(older(CA_CERT))), "ca.crt");
+  const last = decodeValue(unwrapUnlessForbidden(await attempt(older(CA_CERT))), "ca.crt");
   return last !== undefined && (server === undefined || isSignedBy(server, last)) ? last : (candidates[0] ?? last);
 }

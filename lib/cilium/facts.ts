@@ -4,10 +4,10 @@ import { type ClusterFacts, USERS_CONFIG_MAP, versionAtLeast } from "../peer/pee
 import { coveringPrefixes } from "../util/address.ts";
 import { certificateUser } from "../x509/names.ts";
 import type { NodeInfo } from "./nodes.ts";
-import { volumeObjects } from "./volumes.ts";
+import { listVolumeObjects } from "./volumes.ts";
 
 /** The port of a Service that leads to the etcd: a user's own may have others. */
-export function etcdPort({ spec }: V1Service): V1ServicePort | undefined {
+export function findEtcdPort({ spec }: V1Service): V1ServicePort | undefined {
   const ports = spec?.ports ?? [];
   const leads = ({ port, targetPort, name }: V1ServicePort) =>
     port === 2379 || Number(targetPort) === 2379 || targetPort === "etcd" || name === "etcd";
@@ -27,9 +27,9 @@ export interface FactSources {
 }
 
 /** All facts that these sources tell; a fact that they do not is absent. */
-export function readFactsOf(sources: FactSources): ClusterFacts {
+export function deriveFacts(sources: FactSources): ClusterFacts {
   const { namespace, config, deployment, agents, service, clientCertificate, nodes } = sources;
-  const version = ciliumVersion(deployment, agents);
+  const version = detectVersion(deployment, agents);
   const id = config["cluster-id"];
   const facts: { [K in keyof ClusterFacts]: ClusterFacts[K] | undefined } = {
     namespace,
@@ -43,9 +43,9 @@ export function readFactsOf(sources: FactSources): ClusterFacts {
     ...routing(config),
     encryption: encryption(config),
     kubeProxyReplacement: kubeProxyReplacement(config),
-    ipFamilies: families(config),
+    ipFamilies: detectIpFamilies(config),
     podCidrs: podCidrs(config, nodes),
-    nodePort: (service && etcdPort(service)?.nodePort) || undefined,
+    nodePort: (service && findEtcdPort(service)?.nodePort) || undefined,
   };
   return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as ClusterFacts;
 }
@@ -55,7 +55,7 @@ function containersOf(workload: V1Deployment | V1DaemonSet | undefined) {
 }
 
 /** By the images of agent and apiserver (a registry may stand before the tag, a digest behind it), or by labels. */
-function ciliumVersion(deployment: V1Deployment, agents: V1DaemonSet | undefined): string | undefined {
+function detectVersion(deployment: V1Deployment, agents: V1DaemonSet | undefined): string | undefined {
   const images = [
     containersOf(agents).find(({ name }) => name === "cilium-agent")?.image,
     containersOf(deployment).find(({ name }) => name === "apiserver")?.image,
@@ -78,13 +78,13 @@ function authMode(
 ): ClusterFacts["authMode"] {
   const user = clientCertificate === undefined ? undefined : certificateUser(clientCertificate);
   if (user === `remote-${name}`) return "cluster";
-  if (versionAtLeast(version, "1.14") === false || !takesUsers(deployment)) return "legacy";
+  if (versionAtLeast(version, "1.14") === false || !mountsUsersConfigMap(deployment)) return "legacy";
   return user === "remote" ? "migration" : undefined;
 }
 
 /** Whether a volume of the Deployment takes the users ConfigMap. */
-export function takesUsers(deployment: V1Deployment): boolean {
-  return volumeObjects(deployment.spec?.template.spec).some(
+export function mountsUsersConfigMap(deployment: V1Deployment): boolean {
+  return listVolumeObjects(deployment.spec?.template.spec).some(
     ({ kind, name }) => kind === "ConfigMap" && name === USERS_CONFIG_MAP,
   );
 }
@@ -110,7 +110,7 @@ function kubeProxyReplacement(config: Readonly<Record<string, string>>): boolean
   return value === "false" || value === "disabled" ? false : undefined;
 }
 
-function families(config: Readonly<Record<string, string>>): ClusterFacts["ipFamilies"] {
+function detectIpFamilies(config: Readonly<Record<string, string>>): ClusterFacts["ipFamilies"] {
   const all = (["IPv4", "IPv6"] as const).filter((family) => config[`enable-${family.toLowerCase()}`] === "true");
   return all.length > 0 ? all : undefined;
 }
@@ -122,7 +122,7 @@ function podCidrs(
   const pools = ["cluster-pool-ipv4-cidr", "cluster-pool-ipv6-cidr"].flatMap((key) =>
     (config[key] ?? "").split(/[\s,]+/).filter((cidr) => cidr !== ""),
   );
-  const cidrs = cidrsOnNodes(config)
+  const cidrs = hasNodePodCidrs(config)
     ? coveringPrefixes((nodes ?? []).flatMap((node) => node.podCidrs))
     : config.ipam?.startsWith("cluster-pool")
       ? [...new Set(pools)].sort()
@@ -131,6 +131,6 @@ function podCidrs(
 }
 
 /** Whether pods have their addresses from the CIDRs that stand on the nodes; else these mean nothing. */
-export function cidrsOnNodes({ ipam = "kubernetes" }: Readonly<Record<string, string>>): boolean {
+export function hasNodePodCidrs({ ipam = "kubernetes" }: Readonly<Record<string, string>>): boolean {
   return ipam === "kubernetes";
 }

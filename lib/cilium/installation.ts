@@ -24,30 +24,36 @@ import { EXIT, UserError } from "../util/errors.ts";
 import { isSignedBy } from "../x509/chain.ts";
 import {
   type CertificateSources,
-  certificateIn,
-  certificateSources,
-  contentIn,
-  externalSource,
-  type Folders,
-  type HeldCertificate,
-  heldServerCertificate,
+  decodeCertificate,
+  decodeValue,
+  findCertificateSources,
+  findContent,
+  findExternalSource,
+  findServerCa,
+  type MountedFolders,
   REMOTE_CERT,
-  readPointedTo,
-  remoteSecret,
+  readReferencedObjects,
+  readRemoteSecret,
+  readServerCertificate,
+  resolveServerNames,
   SERVER_CERT,
-  serverCa,
-  serverCertificate,
-  valueIn,
+  type StoredCertificate,
 } from "./certificate-sources.ts";
-import { cidrsOnNodes, readFactsOf, takesUsers } from "./facts.ts";
-import { externalKvstore, GUESS, locate, notInstalled, readPods } from "./locate.ts";
+import { deriveFacts, hasNodePodCidrs, mountsUsersConfigMap } from "./facts.ts";
+import {
+  createExternalKvstoreError,
+  createNotInstalledError,
+  DEFAULT_NAMESPACE,
+  locateNamespace,
+  readPods,
+} from "./locate.ts";
 import type { NodeInfo } from "./nodes.ts";
 import { readNodes } from "./nodes.ts";
-import { renewalMethodOf } from "./renewal-method.ts";
-import { type ExternalSource, type FileSource, mountedFolder, podTemplate } from "./volumes.ts";
-import { awaitsFirstImport, waitingFor } from "./waiting.ts";
+import { detectRenewalMethod } from "./renewal-method.ts";
+import { type ExternalSource, type FileSource, findMountedFolder, podTemplateOf } from "./volumes.ts";
+import { describePendingCause, isAwaitingFirstImport } from "./waiting.ts";
 
-const CONFIG = "cilium-config";
+const CILIUM_CONFIG = "cilium-config";
 
 export interface InstallationOptions {
   /** Cilium's namespace, where the user says it. */
@@ -90,17 +96,17 @@ export interface Installation {
   /** The volume that brings the certificates, where they are in no Secret (CSI, Vault, SPIFFE, …). */
   external: ExternalSource | undefined;
   /** What renews {@link remoteCertificate}, if its Secret tells. */
-  remoteRenewal: RenewalMethod | undefined;
+  remoteRenewalMethod: RenewalMethod | undefined;
   /** The server certificate of its etcd; undefined for an import, and if it is in no Secret or may not be read. */
-  serverCertificate: HeldCertificate | undefined;
+  serverCertificate: StoredCertificate | undefined;
   /** What the server certificate covers, or would by the chart; empty for an import. */
   serverNames: string[];
   /** The volume that hides the server certificate, where {@link serverNames} are the chart's for that reason. */
-  namesHiddenBy: ExternalSource | undefined;
+  unreadableServerSource: ExternalSource | undefined;
   /** The CA (PEM) by which others verify the server; undefined for an import. */
   ca: string | undefined;
   /** Cilium's folder as agents, operator and the kvstoremesh container have it. */
-  folders: Folders;
+  folders: MountedFolders;
   /** Contents of the CA files that {@link folders} take from other objects, by their source. */
   contentOf(source: FileSource): string | undefined;
   /** `clustermesh-remote-users` as it stands. */
@@ -111,7 +117,7 @@ export interface Installation {
   /** What the clustermesh-apiserver waits for, if it does: "for …" or "to …". Not known for an import. */
   waiting: string | undefined;
   /** Whether it waits for the first import, which is normal. */
-  awaitsFirstImport: boolean;
+  isAwaitingFirstImport: boolean;
   /** What was assumed, or is wrong and does not stop the work, a line each. */
   warnings: string[];
 }
@@ -125,25 +131,25 @@ export interface Installation {
  */
 export async function readInstallation(api: KubernetesApi, options: InstallationOptions): Promise<Installation> {
   const { forExtract } = options;
-  const guess = options.namespace ?? GUESS;
+  const guess = options.namespace ?? DEFAULT_NAMESPACE;
   const guessed = readNamed(api, guess, options);
   const earlyNodes = forExtract ? attempt(readNodes(api)) : undefined;
   const located =
-    options.namespace === undefined ? await locate(api) : { namespace: options.namespace, isGuess: false };
+    options.namespace === undefined ? await locateNamespace(api) : { namespace: options.namespace, isAssumed: false };
   const { namespace } = located;
   const assumed = `not allowed to look for Cilium in all namespaces; ${namespace} is taken, -n says another`;
   const named = await settled(namespace === guess ? guessed : readNamed(api, namespace, options));
 
   const deployment = unwrap(named.deployment);
   const explain = (error: UserError) =>
-    located.isGuess ? new UserError(`${error.message}\n  ${assumed}`, error.exitCode) : error;
-  if (!deployment) throw explain(notInstalled(namespace, unwrapUnlessForbidden(named.config)?.data));
+    located.isAssumed ? new UserError(`${error.message}\n  ${assumed}`, error.exitCode) : error;
+  if (!deployment) throw explain(createNotInstalledError(namespace, unwrapUnlessForbidden(named.config)?.data));
   const containers = deployment.spec?.template.spec?.containers ?? [];
-  if (!containers.some(({ name }) => name === "apiserver")) throw explain(externalKvstore(namespace));
+  if (!containers.some(({ name }) => name === "apiserver")) throw explain(createExternalKvstoreError(namespace));
   const configMap = unwrap(named.config);
   const config = configMap?.data;
   if (!config) {
-    const message = `there is no ConfigMap ${CONFIG} beside ${APISERVER} in namespace ${namespace}`;
+    const message = `there is no ConfigMap ${CILIUM_CONFIG} beside ${APISERVER} in namespace ${namespace}`;
     throw explain(new UserError(message, EXIT.failed));
   }
   // An import that took what it may not read for what is not there would write the wrong thing.
@@ -152,27 +158,27 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   const agents = weighed(named.agents);
   const meshed = containers.some(({ name }) => name === "kvstoremesh");
   const operator = meshed ? unwrapUnlessForbidden(named.operator) : weighed(named.operator);
-  const users = takesUsers(deployment) ? weighed(named.users) : undefined;
+  const users = mountsUsersConfigMap(deployment) ? weighed(named.users) : undefined;
 
   const folders = {
-    agents: mountedFolder(podTemplate(agents), "cilium-agent"),
-    operator: mountedFolder(podTemplate(operator), "cilium-operator"),
-    kvstoremesh: mountedFolder(podTemplate(deployment), "kvstoremesh"),
+    agents: findMountedFolder(podTemplateOf(agents), "cilium-agent"),
+    operator: findMountedFolder(podTemplateOf(operator), "cilium-operator"),
+    kvstoremesh: findMountedFolder(podTemplateOf(deployment), "kvstoremesh"),
   };
-  const sources = certificateSources(deployment, folders);
+  const sources = findCertificateSources(deployment, folders);
   const [remote, objects, server, nodes] = await Promise.all([
-    remoteSecret(api, namespace, folders, sources, named.remote),
-    readPointedTo(api, namespace, folders, named.remote),
-    named.server && heldServerCertificate(api, namespace, sources, named.server),
-    earlyNodes ?? (cidrsOnNodes(config) ? attempt(readNodes(api)) : undefined),
+    readRemoteSecret(api, namespace, folders, sources, named.remote),
+    readReferencedObjects(api, namespace, folders, named.remote),
+    named.server && readServerCertificate(api, namespace, sources, named.server),
+    earlyNodes ?? (hasNodePodCidrs(config) ? attempt(readNodes(api)) : undefined),
   ]);
-  const contentOf = (source: FileSource) => contentIn(objects, source);
+  const contentOf = (source: FileSource) => findContent(objects, source);
   const remoteValue = "value" in remote ? remote.value : undefined;
-  const cert = valueIn(remoteValue, "tls.crt");
-  const key = valueIn(remoteValue, "tls.key");
+  const cert = decodeValue(remoteValue, "tls.crt");
+  const key = decodeValue(remoteValue, "tls.key");
   const remoteCertificate = cert !== undefined && key !== undefined ? { cert, key } : undefined;
   const remoteCertificateError = "error" in remote ? remote.error : undefined;
-  const facts = readFactsOf({
+  const facts = deriveFacts({
     namespace,
     config,
     deployment,
@@ -194,20 +200,20 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     nodes: () => (nodes ? unwrap(nodes) : []),
     remoteCertificate,
     remoteCertificateError,
-    external: externalSource(sources, (remoteCertificate ?? remoteCertificateError) !== undefined),
-    remoteRenewal: renewalMethodOf(remoteValue?.metadata),
+    external: findExternalSource(sources, (remoteCertificate ?? remoteCertificateError) !== undefined),
+    remoteRenewalMethod: detectRenewalMethod(remoteValue?.metadata),
     serverCertificate: undefined,
     serverNames: [],
-    namesHiddenBy: undefined,
+    unreadableServerSource: undefined,
     ca: undefined,
     folders,
     contentOf,
     users,
-    takesUsers: takesUsers(deployment),
+    takesUsers: mountsUsersConfigMap(deployment),
     secrets: new Map(named.secrets.map(([name, result]) => [name, unwrap(result)])),
     waiting: undefined,
-    awaitsFirstImport: false,
-    warnings: located.isGuess ? [assumed] : [],
+    isAwaitingFirstImport: false,
+    warnings: located.isAssumed ? [assumed] : [],
   };
   if (!forExtract) return installation;
   const pods = named.pods && unwrapUnlessForbidden(named.pods);
@@ -216,8 +222,8 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   return {
     ...installation,
     ...serving,
-    waiting: pods && waitingFor(pods, hasUsers),
-    awaitsFirstImport: pods !== undefined && awaitsFirstImport(pods, hasUsers),
+    waiting: pods && describePendingCause(pods, hasUsers),
+    isAwaitingFirstImport: pods !== undefined && isAwaitingFirstImport(pods, hasUsers),
     warnings: [...installation.warnings, ...warnings],
   };
 }
@@ -227,25 +233,25 @@ async function readServing(
   api: KubernetesApi,
   installation: Installation,
   sources: CertificateSources,
-  server: Attempt<HeldCertificate | undefined> | undefined,
+  server: Attempt<StoredCertificate | undefined> | undefined,
   remote: V1Secret | undefined,
   { serverNames = [] }: InstallationOptions,
-): Promise<Pick<Installation, "serverCertificate" | "serverNames" | "namesHiddenBy" | "ca" | "warnings">> {
+): Promise<Pick<Installation, "serverCertificate" | "serverNames" | "unreadableServerSource" | "ca" | "warnings">> {
   const { facts, namespace } = installation;
-  const { held, names, hiddenBy, warnings } = serverCertificate(
+  const { held, names, hiddenBy, warnings } = resolveServerNames(
     server ?? { value: undefined },
     sources,
     facts,
     serverNames,
   );
-  const ca = await serverCa(held?.pem, installation, sources, remote, (name) => api.get(secrets, namespace, name));
+  const ca = await findServerCa(held?.pem, installation, sources, remote, (name) => api.get(secrets, namespace, name));
   const isTrusted = held === undefined || ca === undefined || isSignedBy(held.pem, ca);
   const untrusted =
     "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it";
   return {
     serverCertificate: held,
     serverNames: names,
-    namesHiddenBy: hiddenBy,
+    unreadableServerSource: hiddenBy,
     ca,
     warnings: [...warnings, ...(isTrusted ? [] : [untrusted])],
   };
@@ -257,7 +263,7 @@ function readNamed(api: KubernetesApi, namespace: string, options: InstallationO
     attempt(api.get(resource, namespace, name));
   const { forExtract } = options;
   return {
-    config: get(configMaps, CONFIG),
+    config: get(configMaps, CILIUM_CONFIG),
     deployment: get(deployments, APISERVER),
     agents: get(daemonSets, "cilium"),
     operator: get(deployments, "cilium-operator"),
@@ -266,7 +272,7 @@ function readNamed(api: KubernetesApi, namespace: string, options: InstallationO
     remote: get(secrets, REMOTE_CERT),
     // Of this Secret only the certificate is kept.
     server: forExtract
-      ? attempt(api.get(secrets, namespace, SERVER_CERT).then((secret) => certificateIn(secret, "tls.crt")))
+      ? attempt(api.get(secrets, namespace, SERVER_CERT).then((secret) => decodeCertificate(secret, "tls.crt")))
       : undefined,
     pods: forExtract ? attempt(readPods(api, namespace)) : undefined,
     secrets: (options.secrets ?? []).map((name) => [name, get(secrets, name)] as const),

@@ -6,7 +6,7 @@ import { APISERVER } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 
 /** Where Cilium is unless something else is known. */
-export const GUESS = "kube-system";
+export const DEFAULT_NAMESPACE = "kube-system";
 
 /** The clustermesh-apiserver's pods, in one namespace or in all. */
 export async function readPods(api: KubernetesApi, namespace?: string): Promise<V1Pod[]> {
@@ -28,10 +28,10 @@ async function readDeployments(api: KubernetesApi): Promise<V1Deployment[]> {
  * @returns besides, whether neither may be listed.
  * @throws UserError (exit code 2) where there are several.
  */
-export async function locate(api: KubernetesApi): Promise<{ namespace: string; isGuess: boolean }> {
+export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: string; isAssumed: boolean }> {
   const results = await Promise.all([attempt(readDeployments(api)), attempt(readPods(api))]);
   const [byName, byLabel] = [unwrapUnlessForbidden(results[0]), unwrapUnlessForbidden(results[1])];
-  if (!byName && !byLabel) return { namespace: GUESS, isGuess: true };
+  if (!byName && !byLabel) return { namespace: DEFAULT_NAMESPACE, isAssumed: true };
   const found: KubernetesObject[] = byName?.length ? byName : (byLabel ?? []);
   const namespaces = [...new Set(found.map(({ metadata }) => metadata?.namespace ?? ""))].sort();
   if (namespaces.length > 1) {
@@ -40,7 +40,7 @@ export async function locate(api: KubernetesApi): Promise<{ namespace: string; i
       EXIT.refused,
     );
   }
-  return { namespace: namespaces[0] ?? GUESS, isGuess: false };
+  return { namespace: namespaces[0] ?? DEFAULT_NAMESPACE, isAssumed: false };
 }
 
 /**
@@ -48,8 +48,11 @@ export async function locate(api: KubernetesApi): Promise<{ namespace: string; i
  *
  * @param config data of its ConfigMap `cilium-config`; undefined where there is none.
  */
-export function notInstalled(namespace: string, config: Readonly<Record<string, string>> | undefined): UserError {
-  if (config?.["identity-allocation-mode"] === "kvstore") return externalKvstore(namespace);
+export function createNotInstalledError(
+  namespace: string,
+  config: Readonly<Record<string, string>> | undefined,
+): UserError {
+  if (config?.["identity-allocation-mode"] === "kvstore") return createExternalKvstoreError(namespace);
   return new UserError(
     config
       ? `Cilium in namespace ${namespace} has no ${APISERVER}; enable it by clustermesh.useAPIServer=true of its Helm chart`
@@ -59,7 +62,7 @@ export function notInstalled(namespace: string, config: Readonly<Record<string, 
 }
 
 /** There is nothing of the cluster's own that others could reach (`kvstoreMode: external`). */
-export function externalKvstore(namespace: string): UserError {
+export function createExternalKvstoreError(namespace: string): UserError {
   return new UserError(
     `Cilium in namespace ${namespace} keeps its state in an external kvstore, so it has no etcd and no certificates of ` +
       "its own\n  this program cannot exchange those; write configs for that etcd by hand",

@@ -17,12 +17,12 @@ export interface NodeInfo {
 /** Of each node only what is asked for is kept, page by page: there may be thousands. */
 export async function readNodes(api: KubernetesApi): Promise<NodeInfo[]> {
   const found: NodeInfo[] = [];
-  for await (const page of api.list(nodes)) found.push(...page.map(nodeInfo));
+  for await (const page of api.list(nodes)) found.push(...page.map(toNodeInfo));
   return found;
 }
 
 /** What is asked of a node. Which ones load balancers leave out is as Kubernetes' service controller has it. */
-export function nodeInfo({ metadata, spec, status }: V1Node): NodeInfo {
+export function toNodeInfo({ metadata, spec, status }: V1Node): NodeInfo {
   const ready = status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") === true;
   const excluded = metadata?.labels?.["node.kubernetes.io/exclude-from-external-load-balancers"] !== undefined;
   const leaving =

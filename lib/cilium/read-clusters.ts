@@ -5,7 +5,7 @@ import { dedupe } from "../util/dedupe.ts";
 import { UserError } from "../util/errors.ts";
 
 /** How many clusters are read at a time. */
-const MOST_READ = 16;
+const MAX_CONCURRENT_READS = 16;
 
 /** A cluster that could not be read. */
 export interface ReadFailure {
@@ -33,7 +33,7 @@ export async function readClusters<T extends { source: string }>(
   read: (cluster: Cluster) => Promise<T>,
   identityOf: (result: T) => string | undefined,
 ): Promise<ClusterReadings<T>> {
-  const enter = limitConcurrency(MOST_READ);
+  const enter = limitConcurrency(MAX_CONCURRENT_READS);
   const results = await Promise.all(
     clusters.map((cluster) =>
       enter(async (): Promise<{ value: T } | { failure: ReadFailure }> => {

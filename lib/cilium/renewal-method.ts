@@ -10,7 +10,7 @@ const CERTGEN = /^(?:cilium-)?certgen$/;
  * The method by which a Secret's certificate is renewed; undefined if its metadata has no mark of one, as when a file of
  * Git or a person brought it.
  */
-export function renewalMethodOf(metadata: V1ObjectMeta | undefined): RenewalMethod | undefined {
+export function detectRenewalMethod(metadata: V1ObjectMeta | undefined): RenewalMethod | undefined {
   if (!metadata) return undefined;
   const { annotations = {}, labels = {}, managedFields = [] } = metadata;
   const namespace = metadata.namespace ?? "";

@@ -6,7 +6,7 @@ import { shortAddress, subjectAltNames } from "../x509/names.ts";
 import { readCertificates } from "../x509/pem.ts";
 
 /** The names that the chart puts into the server certificate, where nobody asked for others. */
-export function chartNames({ version, namespace }: ClusterFacts): string[] {
+export function chartServerNames({ version, namespace }: ClusterFacts): string[] {
   return [
     `*.${MESH_DOMAIN}`,
     ...(versionAtLeast(version, "1.20") === true ? [] : ["clustermesh-apiserver.cilium.io"]),
@@ -21,7 +21,7 @@ export function chartNames({ version, namespace }: ClusterFacts): string[] {
  *
  * @throws PemError where it cannot be read.
  */
-export function serverNamesOf(pem: string): string[] {
+export function readServerNames(pem: string): string[] {
   const [leaf] = readCertificates(pem);
   return leaf ? subjectAltNames(leaf) : [];
 }

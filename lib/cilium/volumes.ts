@@ -35,7 +35,7 @@ export const COMMON_NAMES = {
 } as const;
 
 /** Names an external source in a message: `volume "certs" (CSI driver csi.cert-manager.io)`. */
-export function describeExternal({ volume, type }: ExternalSource): string {
+export function describeExternalSource({ volume, type }: ExternalSource): string {
   return `volume ${JSON.stringify(volume)} (${type})`;
 }
 
@@ -56,7 +56,7 @@ export interface PodTemplate {
 }
 
 /** The pod template of a workload. */
-export function podTemplate(workload: V1Deployment | V1DaemonSet | undefined): PodTemplate {
+export function podTemplateOf(workload: V1Deployment | V1DaemonSet | undefined): PodTemplate {
   const { spec, metadata } = workload?.spec?.template ?? {};
   return { spec, annotations: metadata?.annotations };
 }
@@ -67,8 +67,8 @@ export function podTemplate(workload: V1Deployment | V1DaemonSet | undefined): P
  *
  * @returns undefined where the container is not there, or mounts nothing there.
  */
-export function mountedFolder(template: PodTemplate, container: string): MountedFolder | undefined {
-  const mounts = mountsOf(template, container);
+export function findMountedFolder(template: PodTemplate, container: string): MountedFolder | undefined {
+  const mounts = listMounts(template, container);
   const base = mounts.find(({ path }) => `${path}/` === MOUNT_PATH)?.content;
   if (!base) return undefined;
   const folder: MountedFolder = {
@@ -84,13 +84,13 @@ export function mountedFolder(template: PodTemplate, container: string): Mounted
 }
 
 /** Where a file of a folder comes from; undefined where nothing is known to bring it. */
-export function fileIn(folder: MountedFolder | undefined, name: string): FileSource | undefined {
+export function findFileSource(folder: MountedFolder | undefined, name: string): FileSource | undefined {
   return folder?.files.get(name) ?? folder?.unlisted;
 }
 
 /** Where the file at an absolute path comes from in one container; undefined where nothing is known to bring it. */
-export function sourceOfFile(template: PodTemplate, container: string, path: string): FileSource | undefined {
-  const over = mountsOf(template, container)
+export function findMountedFile(template: PodTemplate, container: string, path: string): FileSource | undefined {
+  const over = listMounts(template, container)
     .filter((mount) => path === mount.path || path.startsWith(`${mount.path}/`))
     .sort((a, b) => b.path.length - a.path.length)[0];
   if (!over) return undefined;
@@ -121,20 +121,20 @@ interface Mount {
   content: Content;
 }
 
-function mountsOf({ spec, annotations = {} }: PodTemplate, container: string): Mount[] {
+function listMounts({ spec, annotations = {} }: PodTemplate, container: string): Mount[] {
   const found = spec?.containers.find(({ name }) => name === container);
   if (!found) return [];
   const mounts = (found.volumeMounts ?? []).flatMap((mount): Mount[] => {
     const volume = spec?.volumes?.find(({ name }) => name === mount.name);
-    return volume ? [{ path: mount.mountPath.replace(/\/+$/, ""), content: mountedContent(volume, mount) }] : [];
+    return volume ? [{ path: mount.mountPath.replace(/\/+$/, ""), content: resolveMountedContent(volume, mount) }] : [];
   });
   const taken = new Set(mounts.map(({ path }) => path));
-  return [...mounts, ...vaultMounts(annotations, container).filter(({ path }) => !taken.has(path))];
+  return [...mounts, ...listVaultMounts(annotations, container).filter(({ path }) => !taken.has(path))];
 }
 
 /** What a container sees of a volume: all of it, or what stands at `subPath`. */
-function mountedContent(volume: V1Volume, { subPath, subPathExpr }: V1VolumeMount): Content {
-  const content = contentOf(volume);
+function resolveMountedContent(volume: V1Volume, { subPath, subPathExpr }: V1VolumeMount): Content {
+  const content = parseVolume(volume);
   const { whole, files, unlisted } = content;
   if (subPathExpr) return { whole: [], files: new Map(), file: unlisted, unlisted };
   // A path of the node may be that of a file.
@@ -147,7 +147,7 @@ function mountedContent(volume: V1Volume, { subPath, subPathExpr }: V1VolumeMoun
   return { whole: [], files: new Map(below), file, unlisted };
 }
 
-function contentOf(volume: V1Volume): Content {
+function parseVolume(volume: V1Volume): Content {
   const content: Content = { whole: [], files: new Map() };
   const external = (type: string): ExternalSource => ({ kind: "external", volume: volume.name, type });
   const add = (kind: ObjectSource["kind"], object: string | undefined, items: V1KeyToPath[] | undefined) => {
@@ -178,7 +178,7 @@ function contentOf(volume: V1Volume): Content {
  * The volumes that Vault's agent injector adds to a container: one for each path that the annotations
  * `vault.hashicorp.com/secret-volume-path` (or `…-path-<secret>`) name, `/vault/secrets` where none does.
  */
-function vaultMounts(annotations: Readonly<Record<string, string>>, container: string): Mount[] {
+function listVaultMounts(annotations: Readonly<Record<string, string>>, container: string): Mount[] {
   const vault = (name: string) => annotations[`vault.hashicorp.com/${name}`];
   if (!/^(?:1|t|true)$/i.test(vault("agent-inject") ?? "")) return [];
   const only = vault("agent-inject-containers")?.split(",");
@@ -201,7 +201,7 @@ export interface VolumeObject {
 }
 
 /** All ConfigMaps and Secrets that a pod's volumes take. */
-export function volumeObjects(pod: V1PodSpec | undefined): VolumeObject[] {
+export function listVolumeObjects(pod: V1PodSpec | undefined): VolumeObject[] {
   return (pod?.volumes ?? []).flatMap(objectsOf);
 }
 

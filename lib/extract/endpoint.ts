@@ -1,8 +1,8 @@
 /** The addresses at which a cluster is reached, and the name by which its server certificate covers them. */
 import type { V1Pod, V1Service, V1ServicePort } from "@kubernetes/client-node";
-import { etcdPort } from "../cilium/facts.ts";
+import { findEtcdPort } from "../cilium/facts.ts";
 import type { NodeInfo } from "../cilium/nodes.ts";
-import { isReady } from "../cilium/waiting.ts";
+import { isPodReady } from "../cilium/waiting.ts";
 import { isOwnCache } from "../peer/etcd-config.ts";
 import { isLoopbackAddress, isNodeLocal } from "../peer/node-local.ts";
 import { type HostAlias, MESH_DOMAIN, meshName } from "../peer/peer.ts";
@@ -49,7 +49,7 @@ export interface Endpoint {
 }
 
 /** A load balancer has no address yet: it may be waited for. */
-export class NoAddressYet extends UserError {
+export class LoadBalancerPendingError extends UserError {
   /** What is missing, without a remedy. */
   readonly problem: string;
   constructor(service: string) {
@@ -74,7 +74,7 @@ export async function chooseEndpoint(source: EndpointSource, options: EndpointOp
 }
 
 async function findEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
-  if (options.endpoints.length > 0) return givenEndpoint(source, options);
+  if (options.endpoints.length > 0) return resolveGivenEndpoint(source, options);
   const service = source.service();
   if (!service) {
     throw new UserError(
@@ -82,12 +82,12 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
       EXIT.failed,
     );
   }
-  if (options.clusterIp) return named(source, clusterIps(service), portOf(service).port);
+  if (options.clusterIp) return buildEndpoint(source, requireClusterIps(service), requirePort(service).port);
   switch (service.spec?.type) {
     case "NodePort":
-      return fromNodes(source, options, service);
+      return findNodePortEndpoint(source, options, service);
     case "LoadBalancer":
-      return fromLoadBalancer(source, options, service);
+      return findLoadBalancerEndpoint(source, options, service);
     default:
       throw new UserError(
         `Service ${service.metadata?.name} has type ${service.spec?.type ?? "ClusterIP"}, which other clusters do not ` +
@@ -103,7 +103,7 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
  * @throws UserError, with exit code 2 where it contradicts itself, and 1 where the certificate covers nothing of it or
  *   a name does not resolve.
  */
-export async function givenEndpoint(
+export async function resolveGivenEndpoint(
   source: Pick<EndpointSource, "cluster" | "serverNames">,
   options: Pick<EndpointOptions, "endpoints" | "resolve">,
 ): Promise<Endpoint> {
@@ -119,34 +119,38 @@ export async function givenEndpoint(
   if (ports.size > 1) throw new UserError("--endpoint was given with several ports; a peer has one", EXIT.refused);
   if (names.length > 1) throw new UserError("--endpoint was given with several names; a peer has one", EXIT.refused);
   const [name] = names;
-  if (name === undefined) return named(source, ips, port);
+  if (name === undefined) return buildEndpoint(source, ips, port);
   if (!covers(source.serverNames, name)) {
-    const pinned = await pin(name, options);
-    return named(source, [...ips, ...pinned.ips], port, [pinned.warning]);
+    const pinned = await pinAddresses(name, options);
+    return buildEndpoint(source, [...ips, ...pinned.ips], port, [pinned.warning]);
   }
   if (ips.length === 0 && name.endsWith(`.${MESH_DOMAIN}`)) {
     throw new UserError(`${name} is in no DNS: add --endpoint IP:${port} for each of its addresses`, EXIT.refused);
   }
   return {
     endpoints: [`https://${formatHostPort({ host: name, port })}`],
-    hostAliases: aliases(name, ips),
+    hostAliases: toHostAliases(name, ips),
     warnings: [],
   };
 }
 
-async function fromNodes(source: EndpointSource, options: EndpointOptions, service: V1Service): Promise<Endpoint> {
-  const { nodePort } = portOf(service);
+async function findNodePortEndpoint(
+  source: EndpointSource,
+  options: EndpointOptions,
+  service: V1Service,
+): Promise<Endpoint> {
+  const { nodePort } = requirePort(service);
   if (nodePort === undefined) {
     throw new UserError(`Service ${service.metadata?.name} has no node port`, EXIT.failed);
   }
-  const oldest = [...source.nodes()].sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
+  const oldest = [...source.nodes()].sort((a, b) => compareText(a.created, b.created) || compareText(a.name, b.name));
   const isLocal = service.spec?.externalTrafficPolicy === "Local";
-  const nodes = isLocal ? withPods(source, oldest) : oldest.filter((node) => node.eligible);
+  const nodes = isLocal ? selectPodNodes(source, oldest) : oldest.filter((node) => node.eligible);
   const warnings = isLocal ? [LOCAL_POLICY] : [];
   const found: string[] = [];
   for (const node of nodes) {
     if (found.length >= options.addresses) break;
-    const addresses = await addressesOf(node, options);
+    const addresses = await resolveNodeAddresses(node, options);
     for (const address of addresses.ips) if (!found.includes(address)) found.push(address);
     warnings.push(...addresses.warnings);
   }
@@ -158,7 +162,7 @@ async function fromNodes(source: EndpointSource, options: EndpointOptions, servi
       EXIT.failed,
     );
   }
-  return named(source, found.slice(0, options.addresses), nodePort, warnings);
+  return buildEndpoint(source, found.slice(0, options.addresses), nodePort, warnings);
 }
 
 const LOCAL_POLICY =
@@ -168,56 +172,59 @@ const LOCAL_POLICY =
  * With externalTrafficPolicy Local only the nodes of ready pods answer, cordoned or not; while none is ready, those of
  * the pods that are to be.
  */
-function withPods(source: EndpointSource, nodes: NodeInfo[]): NodeInfo[] {
+function selectPodNodes(source: EndpointSource, nodes: NodeInfo[]): NodeInfo[] {
   const pods = source.pods();
-  const ready = pods.filter(isReady);
+  const ready = pods.filter(isPodReady);
   const places = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
   return nodes.filter(({ name, ready }) => ready && places.has(name));
 }
 
 /** All addresses of the first type that a node has any of. */
-async function addressesOf(node: NodeInfo, options: EndpointOptions): Promise<{ ips: string[]; warnings: string[] }> {
+async function resolveNodeAddresses(
+  node: NodeInfo,
+  options: EndpointOptions,
+): Promise<{ ips: string[]; warnings: string[] }> {
   for (const wanted of options.addressTypes) {
     const values = node.addresses.filter(({ type }) => type === wanted).map(({ address }) => address);
     const ips = values.filter(isAddress).sort(compareAddresses);
     const names = values.filter((value) => !isAddress(value));
-    const pinned: Pinned[] = [];
-    for (const name of names) pinned.push(await pin(name, options));
+    const pinned: PinnedAddresses[] = [];
+    for (const name of names) pinned.push(await pinAddresses(name, options));
     ips.push(...pinned.flatMap((one) => one.ips));
     if (ips.length > 0) return { ips, warnings: pinned.map(({ warning }) => warning) };
   }
   return { ips: [], warnings: [] };
 }
 
-async function fromLoadBalancer(
+async function findLoadBalancerEndpoint(
   source: EndpointSource,
   options: EndpointOptions,
   service: V1Service,
 ): Promise<Endpoint> {
-  const { port } = portOf(service);
+  const { port } = requirePort(service);
   const ingress = service.status?.loadBalancer?.ingress ?? [];
   const names = ingress.flatMap(({ hostname }) => (hostname ? [hostname] : [])).sort();
   const ips = ingress.flatMap(({ ip }) => (ip ? [ip] : []));
   if (names.length + ips.length === 0) {
-    throw new NoAddressYet(service.metadata?.name ?? "");
+    throw new LoadBalancerPendingError(service.metadata?.name ?? "");
   }
   const covered = names.find((name) => covers(source.serverNames, name));
   if (covered !== undefined) {
-    return { endpoints: [`https://${covered}:${port}`], hostAliases: aliases(covered, ips), warnings: [] };
+    return { endpoints: [`https://${covered}:${port}`], hostAliases: toHostAliases(covered, ips), warnings: [] };
   }
-  const pinned = ips.length > 0 ? [] : await Promise.all(names.map((name) => pin(name, options)));
+  const pinned = ips.length > 0 ? [] : await Promise.all(names.map((name) => pinAddresses(name, options)));
   const all = [...new Set([...ips, ...pinned.flatMap((one) => one.ips)])].sort(compareAddresses);
   const warnings = pinned.map(({ warning }) => warning);
-  return named(source, all.slice(0, options.addresses), port, warnings);
+  return buildEndpoint(source, all.slice(0, options.addresses), port, warnings);
 }
 
 /** The addresses of a name, as they are now, and a warning that they may change. */
-interface Pinned {
+interface PinnedAddresses {
   ips: string[];
   warning: string;
 }
 
-async function pin(name: string, { resolve }: Pick<EndpointOptions, "resolve">): Promise<Pinned> {
+async function pinAddresses(name: string, { resolve }: Pick<EndpointOptions, "resolve">): Promise<PinnedAddresses> {
   const found = await resolve(name).catch(() => []);
   const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
   if (ips.length === 0) {
@@ -230,7 +237,7 @@ async function pin(name: string, { resolve }: Pick<EndpointOptions, "resolve">):
  * The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. A loopback address
  * is never the URL's: it would lead each importer to itself, and only agents there.
  */
-function named(
+function buildEndpoint(
   { cluster, serverNames, givenNames = [] }: Pick<EndpointSource, "cluster" | "serverNames" | "givenNames">,
   addresses: readonly string[],
   port: number,
@@ -245,7 +252,7 @@ function named(
   const given = givenNames.map((one) => one.replace(/^\*(?=\.)/, cluster));
   const names = [meshName(cluster), ...given.filter((one) => !isAddress(one) && !isOwnCache(url(one)))];
   const name = names.find((one) => covers(serverNames, one));
-  if (name !== undefined) return { endpoints: url(name), hostAliases: aliases(name, ips), warnings };
+  if (name !== undefined) return { endpoints: url(name), hostAliases: toHostAliases(name, ips), warnings };
   if (first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
   throw new UserError(
     `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
@@ -254,22 +261,22 @@ function named(
   );
 }
 
-function aliases(hostname: string, ips: readonly string[]): HostAlias[] {
+function toHostAliases(hostname: string, ips: readonly string[]): HostAlias[] {
   return ips.length === 0 ? [] : [{ hostname, ips: [...new Set(ips)].sort(compareAddresses) }];
 }
 
-function clusterIps({ metadata, spec }: V1Service): string[] {
+function requireClusterIps({ metadata, spec }: V1Service): string[] {
   const ips = (spec?.clusterIPs ?? [spec?.clusterIP ?? ""]).filter(isAddress);
   if (ips.length === 0) throw new UserError(`Service ${metadata?.name} has no cluster IP`, EXIT.failed);
   return ips;
 }
 
-function portOf(service: V1Service): V1ServicePort {
-  const port = etcdPort(service);
+function requirePort(service: V1Service): V1ServicePort {
+  const port = findEtcdPort(service);
   if (!port) throw new UserError(`Service ${service.metadata?.name} has no port`, EXIT.failed);
   return port;
 }
 
-function compare(a: string, b: string): number {
+function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

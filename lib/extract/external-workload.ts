@@ -4,7 +4,7 @@ import { attempt, unwrapUnlessForbidden } from "../kube/attempt.ts";
 import { type ClientCertificate, type ClusterFacts, versionAtLeast } from "../peer/peer.ts";
 
 /** Whether Cilium of this version still has external workloads; taken for so where it is not known. */
-export function hasExternalWorkloads({ version }: ClusterFacts): boolean {
+export function canHaveExternalWorkloads({ version }: ClusterFacts): boolean {
   return versionAtLeast(version, "1.18") !== true;
 }
 
@@ -12,7 +12,7 @@ export function hasExternalWorkloads({ version }: ClusterFacts): boolean {
 const SECRET_NAMES = ["clustermesh-apiserver-client-cert", "clustermesh-apiserver-client-certs"];
 
 /** The certificate that external workloads come with; undefined where there is none, or it may not be read. */
-export async function workloadCertificate(
+export async function readWorkloadCertificate(
   api: KubernetesApi,
   namespace: string,
 ): Promise<(ClientCertificate & { secret: string }) | undefined> {

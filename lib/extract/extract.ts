@@ -1,13 +1,13 @@
 /** Extraction: a cluster as the peer of others. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
-import { describeExternal } from "../cilium/volumes.ts";
+import { describeExternalSource } from "../cilium/volumes.ts";
 import type { KubernetesApi } from "../kube/api.ts";
 import { APISERVER, type ClusterFacts, isClusterName, type Peer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { hasPem, normalizeCa, PemError } from "../x509/pem.ts";
-import { chooseEndpoint, type EndpointOptions, NoAddressYet } from "./endpoint.ts";
-import { hasExternalWorkloads, workloadCertificate } from "./external-workload.ts";
+import { chooseEndpoint, type EndpointOptions, LoadBalancerPendingError } from "./endpoint.ts";
+import { canHaveExternalWorkloads, readWorkloadCertificate } from "./external-workload.ts";
 
 export interface PeerOptions extends EndpointOptions {
   /** Without CA and key, also where Secrets have them: importers use their own. */
@@ -43,27 +43,27 @@ export interface Extraction {
 export async function extract(api: KubernetesApi, options: ExtractOptions): Promise<Extraction> {
   const { namespace, service, serverNames = [] } = options;
   const installation = await readInstallation(api, { namespace, service, serverNames, forExtract: true });
-  const { waiting, facts, external, namesHiddenBy } = installation;
+  const { waiting, facts, external, unreadableServerSource } = installation;
   const { peer, warnings } = options.externalWorkload
-    ? await forExternalWorkload(api, installation, options)
-    : await peerOf(installation, options);
+    ? await extractForExternalWorkload(api, installation, options)
+    : await buildPeer(installation, options);
   if (external && !options.keyless && peer.client === "importer") {
     warnings.push(
-      `certificates come from ${describeExternal(external)}, not from Secrets: extracted without CA and key, so ` +
+      `certificates come from ${describeExternalSource(external)}, not from Secrets: extracted without CA and key, so ` +
         "importers use their own common-etcd-client files",
     );
   }
-  if (namesHiddenBy) {
+  if (unreadableServerSource) {
     warnings.push(
-      `the server certificate comes from ${describeExternal(namesHiddenBy)} and cannot be read: assuming the chart's ` +
+      `the server certificate comes from ${describeExternalSource(unreadableServerSource)} and cannot be read: assuming the chart's ` +
         `names ${installation.serverNames.join(", ")} (set others with --server-name)`,
     );
   }
   const awaited = waiting === undefined ? [] : [`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`];
   return {
     peer,
-    warnings: [...installation.warnings, ...warnings, ...(installation.awaitsFirstImport ? [] : awaited)],
-    notes: installation.awaitsFirstImport ? awaited : [],
+    warnings: [...installation.warnings, ...warnings, ...(installation.isAwaitingFirstImport ? [] : awaited)],
+    notes: installation.isAwaitingFirstImport ? awaited : [],
   };
 }
 
@@ -84,7 +84,7 @@ export async function* extractWhenReachable(
     try {
       return await extract(api, options);
     } catch (error) {
-      if (!(error instanceof NoAddressYet)) throw error;
+      if (!(error instanceof LoadBalancerPendingError)) throw error;
       if (Date.now() >= deadline) {
         throw new UserError(`${error.problem}; waited for ${timeout / 1000} s`, EXIT.failed);
       }
@@ -95,16 +95,16 @@ export async function* extractWhenReachable(
 }
 
 /** What a virtual machine's agent needs to join: the cluster as a peer, and the certificate of external workloads. */
-async function forExternalWorkload(
+async function extractForExternalWorkload(
   api: KubernetesApi,
   installation: Installation,
   options: PeerOptions,
 ): Promise<ExtractedPeer> {
   const { facts, namespace } = installation;
-  if (!hasExternalWorkloads(facts)) {
+  if (!canHaveExternalWorkloads(facts)) {
     throw new UserError(`Cilium removed external workloads in 1.18, and this is ${facts.version}`, EXIT.failed);
   }
-  const found = await workloadCertificate(api, namespace);
+  const found = await readWorkloadCertificate(api, namespace);
   if (!found) {
     throw new UserError(
       `there is no certificate for external workloads in namespace ${namespace}; enable them by ` +
@@ -113,8 +113,8 @@ async function forExternalWorkload(
     );
   }
   const { cert, key } = found;
-  const ca = requiredCa(installation);
-  const { peer, warnings } = await peerOf(installation, options);
+  const ca = requireCa(installation);
+  const { peer, warnings } = await buildPeer(installation, options);
   return { peer: { ...peer, ca: { pem: ca }, client: { cert, key } }, warnings };
 }
 
@@ -137,10 +137,10 @@ export interface ExtractedPeer {
  *
  * @throws UserError where it is not set up for a mesh, or cannot be reached by others; ApiError for what may not be read.
  */
-export async function peerOf(installation: Installation, options: PeerOptions): Promise<ExtractedPeer> {
+export async function buildPeer(installation: Installation, options: PeerOptions): Promise<ExtractedPeer> {
   const { facts, serverNames } = installation;
-  const name = checkName(installation);
-  const { knownCa, warnings: ofCa, ...tls } = tlsOf(installation, options);
+  const name = requireClusterName(installation);
+  const { knownCa, warnings: ofCa, ...tls } = resolvePeerTls(installation, options);
   const { warnings, ...endpoint } = await chooseEndpoint(
     {
       cluster: name,
@@ -154,7 +154,7 @@ export async function peerOf(installation: Installation, options: PeerOptions): 
   );
   const more: ClusterFacts = {
     ...(knownCa !== undefined && { ca: knownCa }),
-    ...(isEndpointGiven(options) && { endpointGiven: true }),
+    ...(isEndpointChosen(options) && { endpointGiven: true }),
   };
   const peer = { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...more } };
   return { peer, warnings: [...ofCa, ...warnings] };
@@ -164,14 +164,14 @@ export async function peerOf(installation: Installation, options: PeerOptions): 
  * Whether these options choose another endpoint than the one that a cluster itself says, which is what `connect`, `rotate`
  * and `status` read of it. How many addresses there are at the most is no such choice: they still follow the nodes.
  */
-function isEndpointGiven({ endpoints, service, clusterIp, addressTypes, serverNames = [] }: PeerOptions): boolean {
+function isEndpointChosen({ endpoints, service, clusterIp, addressTypes, serverNames = [] }: PeerOptions): boolean {
   const usual: readonly string[] = EXTRACT_DEFAULTS.addressTypes;
   const isUsual = addressTypes.length === usual.length && addressTypes.every((type, i) => type === usual[i]);
   return endpoints.length + serverNames.length > 0 || service !== undefined || clusterIp || !isUsual;
 }
 
 /** With which CA and certificate others come; `knownCa` is the cluster's CA where the peer does not bring it. */
-function tlsOf(
+function resolvePeerTls(
   installation: Installation,
   { keyless = false }: PeerOptions,
 ): Pick<Peer, "ca" | "client"> & { knownCa?: string | undefined; warnings: string[] } {
@@ -180,15 +180,15 @@ function tlsOf(
   if (keyless || external) {
     return { ...own, ...knownCa(installation) };
   }
-  if (!remoteCertificate) throw remoteCertificateError ?? noCertificate(installation);
-  const ca = requiredCa(installation);
+  if (!remoteCertificate) throw remoteCertificateError ?? createMissingCertificateError(installation);
+  const ca = requireCa(installation);
   const warnings: string[] = [];
   return facts.authMode === "cluster"
     ? { ...own, knownCa: ca, warnings }
     : { ca: { pem: ca }, client: remoteCertificate, warnings };
 }
 
-function checkName({ facts: { name = "default", id = 0 } }: Installation): string {
+function requireClusterName({ facts: { name = "default", id = 0 } }: Installation): string {
   if (name === "default" || id === 0) {
     throw new UserError(
       `Cilium is not set up for a mesh: cluster-name is ${name} and cluster-id ${id}; set cluster.name and cluster.id ` +
@@ -205,7 +205,7 @@ function checkName({ facts: { name = "default", id = 0 } }: Installation): strin
   return name;
 }
 
-function noCertificate({ namespace }: Installation): UserError {
+function createMissingCertificateError({ namespace }: Installation): UserError {
   return new UserError(
     `no client certificate for peers in namespace ${namespace}: secret/clustermesh-apiserver-remote-cert with tls.crt and ` +
       "tls.key not found, and no volume brings it from elsewhere\n" +
@@ -215,7 +215,7 @@ function noCertificate({ namespace }: Installation): UserError {
 }
 
 /** @throws UserError where the CA was not found, or cannot be read. */
-function requiredCa({ ca, namespace }: Installation): string {
+function requireCa({ ca, namespace }: Installation): string {
   if (ca === undefined || !hasPem(ca)) {
     throw new UserError(
       `the CA certificate was not found in namespace ${namespace}: neither where the agents' volume takes it from, ` +

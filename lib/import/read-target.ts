@@ -2,7 +2,7 @@
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { type ReadFailure, readClusters } from "../cilium/read-clusters.ts";
-import { COMMON_NAMES, fileIn, type MountedFolder } from "../cilium/volumes.ts";
+import { COMMON_NAMES, findFileSource, type MountedFolder } from "../cilium/volumes.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../kube/api.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
@@ -82,7 +82,7 @@ export function targetOf(installation: Installation, source: string, cache = new
     takesUsers,
     common: commonOf(reader, installation),
     agentsCommon: commonOf(folders.agents, installation),
-    localMounted: fileIn(folders.agents, "local-etcd-client.crt") !== undefined,
+    localMounted: findFileSource(folders.agents, "local-etcd-client.crt") !== undefined,
     clientCertificate: remoteCertificate?.cert,
     resolvers: resolvers(installation),
     aliases: aliases(installation),
@@ -121,7 +121,9 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
 /** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */
 function commonOf(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
   const { contentOf, remoteCertificate, remoteCertificateError } = installation;
-  const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) => fileIn(folder, name));
+  const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) =>
+    findFileSource(folder, name),
+  );
   if (cert?.kind === "external") {
     if (!key || !ca) return undefined;
     return { ca: contentOf(ca), external: cert, listed: folder?.files.has(COMMON_NAMES.cert) === true };

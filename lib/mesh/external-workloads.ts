@@ -1,6 +1,6 @@
 /** What status tells of external workloads. */
 
-import { hasExternalWorkloads, workloadCertificate } from "../extract/external-workload.ts";
+import { canHaveExternalWorkloads, readWorkloadCertificate } from "../extract/external-workload.ts";
 import { checkValidity } from "../peer/checks/validity.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { shellQuote } from "../util/shell.ts";
@@ -11,8 +11,8 @@ import type { JudgeOptions } from "./own-certificates.ts";
 /** What is wrong with the certificate that external workloads come with, where there is one. */
 export async function externalWorkloads(member: Member, { now, expiresWithin }: JudgeOptions): Promise<Finding[]> {
   const { facts, namespace } = member.installation;
-  if (!hasExternalWorkloads(facts)) return [];
-  const found = await workloadCertificate(member.api, namespace);
+  if (!canHaveExternalWorkloads(facts)) return [];
+  const found = await readWorkloadCertificate(member.api, namespace);
   if (!found) return [];
   const place = { source: member.source, key: found.secret };
   try {

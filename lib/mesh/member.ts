@@ -1,7 +1,7 @@
 /** The clusters of a mesh: each read once, as what others extract and as what is imported into. */
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { readClusters } from "../cilium/read-clusters.ts";
-import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
+import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
 import { type ExistingConfig, existingPeer, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
 import type { Target } from "../import/plan/target.ts";
 import type { ImportTarget } from "../import/prepare.ts";
@@ -143,7 +143,7 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
       const member = await readMember(cluster, { ...options, cache, forImport: true });
       warningsOf.set(cluster.source, member.installation.warnings);
       const { peer, warnings = [] } = options.forExtract
-        ? await peerOf(member.installation, { ...EXTRACT_DEFAULTS, addresses, resolve })
+        ? await buildPeer(member.installation, { ...EXTRACT_DEFAULTS, addresses, resolve })
         : {};
       warningsOf.set(cluster.source, [...member.installation.warnings, ...warnings]);
       return { ...member, peer };

@@ -1,7 +1,7 @@
 /** A cluster's own certificates: until when they are valid, and what to do about those that expire. Pure. */
 
 import type { X509Certificate } from "node:crypto";
-import type { HeldCertificate } from "../cilium/certificate-sources.ts";
+import type { StoredCertificate } from "../cilium/certificate-sources.ts";
 import { checkAuthorityExpiry, checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
 import { type Finding, type RemedyTemplate, redact } from "../peer/findings.ts";
 import { APISERVER, type Peer, type SourcedPeer } from "../peer/peer.ts";
@@ -141,13 +141,13 @@ export function expiryRemedy(certificate: CertificateFact, ownership: Ownership)
 
 function methodOf({ installation }: Member, use: CertificateUse): RenewalMethod | undefined {
   if (use === "ca") return undefined;
-  return use === "server" ? installation.serverCertificate?.method : installation.remoteRenewal;
+  return use === "server" ? installation.serverCertificate?.method : installation.remoteRenewalMethod;
 }
 
 /** A cluster's certificates of one use, with what they come from; none if they cannot be read. */
 function readAll({ installation, target }: Member, use: CertificateUse): readonly X509Certificate[] {
   const { remoteCertificate, ca } = installation;
-  const server: HeldCertificate | undefined = installation.serverCertificate;
+  const server: StoredCertificate | undefined = installation.serverCertificate;
   const pem = { client: remoteCertificate?.cert, server: server?.pem, ca }[use];
   if (pem === undefined) return [];
   return tryReadPem(() => target.cache.parse(readCertificates, pem)) ?? [];

@@ -1,5 +1,5 @@
 /** Bringing a cluster's new certificates to those that are connected with it. */
-import { describeExternal } from "../cilium/volumes.ts";
+import { describeExternalSource } from "../cilium/volumes.ts";
 import { existingPeer, isImportedNodeLocal, isNodeLocalPeer } from "../import/plan/existing.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
@@ -129,7 +129,7 @@ function unknownCaFinding({ source, target }: ExtractedMember, { name, ca }: Pee
     ca === "system"
       ? ["the system's roots", "add the new CA to the images of its pods"]
       : external
-        ? [describeExternal(external), "add the new CA to what fills that volume"]
+        ? [describeExternalSource(external), "add the new CA to what fills that volume"]
         : ["an object that cannot be read", "add the new CA there"];
   const message = `the CA that ${name} is verified by comes from ${where}, so the new one was not added`;
   return finding("common-unverified", { source, key: name }, message, remedy);
@@ -150,7 +150,7 @@ function rotationImpact(importer: ExtractedMember, before: Peer, rotated: Extrac
   if (accepted !== false && trusts !== false) {
     const hidden = client === undefined || trusted === undefined ? importer : rotated;
     const { external } = hidden.installation;
-    const where = external ? `come from ${describeExternal(external)}` : "cannot be read";
+    const where = external ? `come from ${describeExternalSource(external)}` : "cannot be read";
     return `cannot tell whether it stays connected with ${cluster}: certificates of ${hidden.source} ${where}`;
   }
   const why =

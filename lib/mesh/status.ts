@@ -1,7 +1,7 @@
 /** The state of a mesh: what each cluster says of itself and of its peers, put together. */
 import type { V1Pod } from "@kubernetes/client-node";
-import { isReady, waitingFor } from "../cilium/waiting.ts";
-import { EXTRACT_DEFAULTS, peerOf } from "../extract/extract.ts";
+import { describePendingCause, isPodReady } from "../cilium/waiting.ts";
+import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
 import { bothValues } from "../peer/checks/mesh.ts";
@@ -143,7 +143,7 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
     findings.push(...checkOwnCertificates(member, options), ...(await externalWorkloads(member, options)));
     let peer: Peer | undefined;
     try {
-      ({ peer } = await peerOf(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve }));
+      ({ peer } = await buildPeer(installation, { ...EXTRACT_DEFAULTS, resolve: options.resolve }));
       findings.push(...checkLoopbackAddresses(peer, place));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
@@ -152,7 +152,7 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
       const message = `its ${APISERVER} does not run: it waits ${installation.waiting}`;
-      const remedy = installation.awaitsFirstImport
+      const remedy = installation.isAwaitingFirstImport
         ? { template: "import a peer's file: import-secrets --context {importer} FILE", values: { importer: source } }
         : "look at its pods";
       findings.push(finding("pod-not-ready", place, message, remedy, { data: { waits: installation.waiting } }));
@@ -168,9 +168,13 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
       maxConnectedClusters: facts.maxConnectedClusters,
       endpoints: peer?.endpoints,
       addresses: peer?.hostAliases.flatMap(({ ips }) => ips),
-      pods: pods.map((pod) => ({ name: pod.metadata?.name ?? "", ready: isReady(pod), containers: containersOf(pod) })),
+      pods: pods.map((pod) => ({
+        name: pod.metadata?.name ?? "",
+        ready: isPodReady(pod),
+        containers: containersOf(pod),
+      })),
       certificates: describeCertificates(member, options),
-      waits: installation.waiting ?? (pods.some(isReady) ? undefined : waitingFor(pods, undefined)),
+      waits: installation.waiting ?? (pods.some(isPodReady) ? undefined : describePendingCause(pods, undefined)),
       findings,
     };
     return { status, member: { ...member, peer } };
@@ -232,7 +236,7 @@ async function probeAll(
   options: Omit<ProbeOptions, "own" | "remedyFor">,
 ): Promise<[ExtractedMember, PeerProbe[]][]> {
   // gRPC is loaded only where somebody is asked by it.
-  const { MOST_PROBED: PROBES, probePeers, skippedProbe } = await import("../probe/probe.ts");
+  const { MAX_CONCURRENT_PROBES: PROBES, probePeers, toSkippedProbe } = await import("../probe/probe.ts");
   const enter = limitConcurrency(PROBES);
   const byName = new Map(members.map((member) => [member.target.facts.name, member]));
   return Promise.all(
@@ -249,7 +253,7 @@ async function probeAll(
         });
       const { peers, nodeLocal } = peersOf(member);
       const probes = await probePeers(peers, { ...options, cache: member.target.cache, own, remedyFor }, enter);
-      return [member, [...probes, ...nodeLocal.map((name) => skippedProbe(name, member.source))]];
+      return [member, [...probes, ...nodeLocal.map((name) => toSkippedProbe(name, member.source))]];
     }),
   );
 }

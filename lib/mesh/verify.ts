@@ -1,7 +1,7 @@
 /** Probing peers of files and of clusters, each with the certificate that its importer comes with. */
 import type { Finding } from "../peer/findings.ts";
 import type { ClientCertificate, SourcedPeer } from "../peer/peer.ts";
-import { type PeerProbe, type ProbeOptions, probePeers, skippedProbe } from "../probe/probe.ts";
+import { type PeerProbe, type ProbeOptions, probePeers, toSkippedProbe } from "../probe/probe.ts";
 import { type Member, ownOf, peersOf } from "./member.ts";
 import { peerExpiryRemedy } from "./own-certificates.ts";
 
@@ -30,7 +30,7 @@ export function probeGroupOf(
   const expiry = { importer: member, importers: [member.source], owner: undefined, now, expiresWithin };
   return {
     peers,
-    skipped: nodeLocal.map((name) => skippedProbe(name, member.source)),
+    skipped: nodeLocal.map((name) => toSkippedProbe(name, member.source)),
     findings,
     own: { ...ownOf(member), ...given },
     remedyFor: (peer, certificate) => peerExpiryRemedy(peer, certificate, expiry),

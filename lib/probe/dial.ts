@@ -45,7 +45,7 @@ export async function dialAddress(
     const secure = await steps.run("tls", "not-tls", (signal) =>
       openTls(socket, host, credentials, signal, now, shown),
     );
-    await steps.run("client", "etcd-unavailable", (signal) => firstWord(secure, signal));
+    await steps.run("client", "etcd-unavailable", (signal) => awaitServerSettings(secure, signal));
   } finally {
     socket.destroy();
   }
@@ -102,11 +102,11 @@ async function openTls(
   await new Promise<void>((resolve, reject) => {
     signal.addEventListener("abort", () => secure.destroy(), { once: true });
     secure.once("secureConnect", resolve);
-    secure.once("error", (error: NodeJS.ErrnoException) => reject(refusal(error) ?? notTls(error)));
-    secure.once("close", () => reject(closedBeforeTls()));
+    secure.once("error", (error: NodeJS.ErrnoException) => reject(toAlertFailure(error) ?? toTlsFailure(error)));
+    secure.once("close", () => reject(createClosedFailure()));
   });
   const certificate = secure.getPeerX509Certificate();
-  if (!certificate) throw new StepFailure("not-tls", "shows no certificate", NOT_THE_PORT);
+  if (!certificate) throw new StepFailure("not-tls", "shows no certificate", CHECK_PORT);
   shown(certificate);
   const { names, issuer } = describeServer(certificate, now);
   // In Go's order.
@@ -135,7 +135,7 @@ async function openTls(
       "the CA was changed there, or this is another server: extract the peer anew",
     );
   }
-  if (secure.alpnProtocol !== "h2") throw new StepFailure("not-etcd", "speaks TLS, but not gRPC", NOT_THE_PORT);
+  if (secure.alpnProtocol !== "h2") throw new StepFailure("not-etcd", "speaks TLS, but not gRPC", CHECK_PORT);
   return secure;
 }
 
@@ -149,20 +149,20 @@ export function describeServer(certificate: X509Certificate, now: Date): ServerC
   };
 }
 
-const NOT_THE_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";
+const CHECK_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";
 
-function notTls(error: NodeJS.ErrnoException): StepFailure {
+function toTlsFailure(error: NodeJS.ErrnoException): StepFailure {
   return error.code === "ECONNRESET"
-    ? closedBeforeTls()
-    : new StepFailure("not-tls", `does not speak TLS (${describeNetworkError(error)})`, NOT_THE_PORT);
+    ? createClosedFailure()
+    : new StepFailure("not-tls", `does not speak TLS (${describeNetworkError(error)})`, CHECK_PORT);
 }
 
-function closedBeforeTls(): StepFailure {
-  return new StepFailure("not-tls", "ends the connection before TLS stands", NOT_THE_PORT);
+function createClosedFailure(): StepFailure {
+  return new StepFailure("not-tls", "ends the connection before TLS stands", CHECK_PORT);
 }
 
 /** An alert about the client certificate, as a server may send it within the handshake or after it. */
-function refusal({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined {
+function toAlertFailure({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined {
   const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.*)$/.exec(code)?.[1];
   if (alert === undefined) return undefined;
   const words: Partial<Record<string, [FindingCode, string]>> = {
@@ -172,7 +172,7 @@ function refusal({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined 
     INTERNAL_ERROR: ["not-tls", "has an internal error in TLS"],
   };
   const known = words[alert];
-  if (known) return new StepFailure(...known, NOT_THE_PORT);
+  if (known) return new StepFailure(...known, CHECK_PORT);
   const name = alert.toLowerCase().replaceAll("_", " ");
   return new StepFailure("client-refused", `refuses the client certificate (TLS alert ${name})`, REFUSED);
 }
@@ -181,15 +181,15 @@ const REFUSED =
   "its etcd does not trust the CA that signed the certificate: extract the peer anew, or restart its pods after a change of CA";
 
 /** Waits until the server has said something over HTTP/2, for only then it has taken the certificate. */
-function firstWord(secure: TLSSocket, signal: AbortSignal): Promise<void> {
+function awaitServerSettings(secure: TLSSocket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const session = http2Connect("https://etcd", { createConnection: () => secure });
     const fail = (error: NodeJS.ErrnoException) => {
       const garbage = error.code?.startsWith("ERR_HTTP2") || error.code === "EPROTO";
       reject(
-        refusal(error) ??
+        toAlertFailure(error) ??
           (garbage
-            ? new StepFailure("not-etcd", "answers, but not as etcd does", NOT_THE_PORT)
+            ? new StepFailure("not-etcd", "answers, but not as etcd does", CHECK_PORT)
             : new StepFailure(
                 "client-refused",
                 "ends the connection when it has seen the client certificate",

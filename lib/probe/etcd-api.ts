@@ -7,7 +7,7 @@ import protobuf from "protobufjs/light.js";
 
 export interface RangeRequest {
   key: Buffer;
-  /** Empty for the one key; see {@link prefixEnd} for a prefix. */
+  /** Empty for the one key; see {@link prefixRangeEnd} for a prefix. */
   range_end?: Buffer;
   limit?: number;
   /** Answered by this member as it knows it, without asking the others. */
@@ -38,38 +38,48 @@ export interface StatusResponse {
   leader: number;
 }
 
-const field = (type: string, id: number, rule?: "repeated") => ({ type, id, ...(rule && { rule }) });
+const defineField = (type: string, id: number, rule?: "repeated") => ({ type, id, ...(rule && { rule }) });
 
 const root = protobuf.Root.fromJSON({
   nested: {
     RangeRequest: {
       fields: {
-        key: field("bytes", 1),
-        range_end: field("bytes", 2),
-        limit: field("int64", 3),
-        serializable: field("bool", 7),
-        keys_only: field("bool", 8),
-        count_only: field("bool", 9),
+        key: defineField("bytes", 1),
+        range_end: defineField("bytes", 2),
+        limit: defineField("int64", 3),
+        serializable: defineField("bool", 7),
+        keys_only: defineField("bool", 8),
+        count_only: defineField("bool", 9),
       },
     },
-    KeyValue: { fields: { key: field("bytes", 1), mod_revision: field("int64", 3), value: field("bytes", 5) } },
-    RangeResponse: {
-      fields: { kvs: field("KeyValue", 2, "repeated"), more: field("bool", 3), count: field("int64", 4) },
+    KeyValue: {
+      fields: { key: defineField("bytes", 1), mod_revision: defineField("int64", 3), value: defineField("bytes", 5) },
     },
-    AuthUserGetRequest: { fields: { name: field("string", 1) } },
-    AuthUserGetResponse: { fields: { roles: field("string", 2, "repeated") } },
-    AuthRoleGetRequest: { fields: { role: field("string", 1) } },
+    RangeResponse: {
+      fields: {
+        kvs: defineField("KeyValue", 2, "repeated"),
+        more: defineField("bool", 3),
+        count: defineField("int64", 4),
+      },
+    },
+    AuthUserGetRequest: { fields: { name: defineField("string", 1) } },
+    AuthUserGetResponse: { fields: { roles: defineField("string", 2, "repeated") } },
+    AuthRoleGetRequest: { fields: { role: defineField("string", 1) } },
     PermissionType: { values: { READ: 0, WRITE: 1, READWRITE: 2 } },
     Permission: {
-      fields: { permType: field("PermissionType", 1), key: field("bytes", 2), range_end: field("bytes", 3) },
+      fields: {
+        permType: defineField("PermissionType", 1),
+        key: defineField("bytes", 2),
+        range_end: defineField("bytes", 3),
+      },
     },
-    AuthRoleGetResponse: { fields: { perm: field("Permission", 2, "repeated") } },
+    AuthRoleGetResponse: { fields: { perm: defineField("Permission", 2, "repeated") } },
     StatusRequest: { fields: {} },
-    StatusResponse: { fields: { version: field("string", 2), leader: field("uint64", 4) } },
+    StatusResponse: { fields: { version: defineField("string", 2), leader: defineField("uint64", 4) } },
   },
 });
 
-function method<Q, A>(path: string, request: string, response: string): MethodDefinition<Q, A> {
+function defineMethod<Q, A>(path: string, request: string, response: string): MethodDefinition<Q, A> {
   const [asked, answered] = [root.lookupType(request), root.lookupType(response)];
   const encoded = (type: protobuf.Type, value: object) => Buffer.from(type.encode(type.create(value)).finish());
   const decoded = (type: protobuf.Type, bytes: Buffer) =>
@@ -87,22 +97,22 @@ function method<Q, A>(path: string, request: string, response: string): MethodDe
 
 /** The calls, each with how its messages are written and read. */
 export const ETCD = {
-  range: method<RangeRequest, RangeResponse>("/etcdserverpb.KV/Range", "RangeRequest", "RangeResponse"),
-  userGet: method<{ name: string }, UserResponse>(
+  range: defineMethod<RangeRequest, RangeResponse>("/etcdserverpb.KV/Range", "RangeRequest", "RangeResponse"),
+  userGet: defineMethod<{ name: string }, UserResponse>(
     "/etcdserverpb.Auth/UserGet",
     "AuthUserGetRequest",
     "AuthUserGetResponse",
   ),
-  roleGet: method<{ role: string }, RoleResponse>(
+  roleGet: defineMethod<{ role: string }, RoleResponse>(
     "/etcdserverpb.Auth/RoleGet",
     "AuthRoleGetRequest",
     "AuthRoleGetResponse",
   ),
-  status: method<object, StatusResponse>("/etcdserverpb.Maintenance/Status", "StatusRequest", "StatusResponse"),
+  status: defineMethod<object, StatusResponse>("/etcdserverpb.Maintenance/Status", "StatusRequest", "StatusResponse"),
 };
 
 /** The end of the range of all keys that begin with `prefix`: the prefix with its last byte one higher. */
-export function prefixEnd(prefix: string): Buffer {
+export function prefixRangeEnd(prefix: string): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
   return end;

@@ -16,18 +16,18 @@ const ETCD_CONTENTS = {
 
 export type EtcdContent = keyof typeof ETCD_CONTENTS;
 
-export async function rolesOf(etcd: EtcdClient, user: string): Promise<string[]> {
+export async function readRoles(etcd: EtcdClient, user: string): Promise<string[]> {
   try {
     return (await etcd.user(user)).roles;
   } catch (error) {
     // An etcd without a leader answers nothing, but says that it has none.
     const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
-    if (leader === 0) throw withoutLeader();
+    if (leader === 0) throw createNoLeaderFailure();
     throw error;
   }
 }
 
-function withoutLeader(): StepFailure {
+function createNoLeaderFailure(): StepFailure {
   return new StepFailure(
     "etcd-unavailable",
     "has an etcd without a leader",
@@ -36,10 +36,10 @@ function withoutLeader(): StepFailure {
 }
 
 /** @returns the seconds since the last one. */
-export async function heartbeat(etcd: EtcdClient, now: Date): Promise<number> {
+export async function readHeartbeatAge(etcd: EtcdClient, now: Date): Promise<number> {
   const text = await etcd.get("cilium/.heartbeat").catch(async (error) => {
     const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
-    throw leader === 0 ? withoutLeader() : error;
+    throw leader === 0 ? createNoLeaderFailure() : error;
   });
   const stopped = "its apiserver container does not write: look at its logs, and whether it reaches its API server";
   if (text === undefined)
@@ -61,25 +61,29 @@ interface ClusterConfig {
 }
 
 /** What the cluster says of itself, judged against what its file says. */
-export async function clusterConfig(etcd: EtcdClient, { name, facts }: Peer, roles: string[]): Promise<ClusterConfig> {
+export async function readClusterConfig(
+  etcd: EtcdClient,
+  { name, facts }: Peer,
+  roles: string[],
+): Promise<ClusterConfig> {
   const prefix = "cilium/cluster-config/";
   let text: string | undefined;
   try {
     text = await etcd.get(prefix + name);
   } catch (error) {
-    const other = error instanceof NotPermitted ? await servedBy(etcd, roles) : undefined;
-    throw other === undefined ? error : otherCluster(other, name);
+    const other = error instanceof NotPermitted ? await findServedCluster(etcd, roles) : undefined;
+    throw other === undefined ? error : createOtherClusterFailure(other, name);
   }
   if (text === undefined) {
     const [other] = (await etcd.list(prefix, 1).catch(() => ({ keys: [] as string[] }))).keys;
-    if (other !== undefined) throw otherCluster(other.slice(prefix.length), name);
+    if (other !== undefined) throw createOtherClusterFailure(other.slice(prefix.length), name);
     throw new StepFailure(
       "cluster-config-missing",
       `has an etcd that does not say which cluster it is (${prefix}${name})`,
       "look at the logs of its apiserver container",
     );
   }
-  const config = parsed(text);
+  const config = parseClusterConfig(text);
   if (config === undefined) {
     throw new StepFailure(
       "cluster-config-missing",
@@ -97,7 +101,7 @@ export async function clusterConfig(etcd: EtcdClient, { name, facts }: Peer, rol
   return config;
 }
 
-function parsed(text: string): ClusterConfig | undefined {
+function parseClusterConfig(text: string): ClusterConfig | undefined {
   try {
     const { id, capabilities = {} } = JSON.parse(text);
     if (typeof id !== "number") return undefined;
@@ -112,7 +116,7 @@ function parsed(text: string): ClusterConfig | undefined {
 }
 
 /** The name of the cluster by what its role may read: from Cilium 1.18 on its own config alone. */
-async function servedBy(etcd: EtcdClient, roles: string[]): Promise<string | undefined> {
+async function findServedCluster(etcd: EtcdClient, roles: string[]): Promise<string | undefined> {
   const prefix = "cilium/cluster-config/";
   for (const role of roles) {
     const { perm } = await etcd.role(role).catch(() => ({ perm: [] }));
@@ -122,7 +126,7 @@ async function servedBy(etcd: EtcdClient, roles: string[]): Promise<string | und
   return undefined;
 }
 
-function otherCluster(other: string, name: string): StepFailure {
+function createOtherClusterFailure(other: string, name: string): StepFailure {
   return new StepFailure(
     "other-cluster",
     `is ${other}, not ${name}`,
@@ -131,14 +135,14 @@ function otherCluster(other: string, name: string): StepFailure {
 }
 
 /** The kinds that are not complete yet. */
-export async function unsynchronized(etcd: EtcdClient, name: string): Promise<EtcdContent[]> {
+export async function listUnsynchronized(etcd: EtcdClient, name: string): Promise<EtcdContent[]> {
   const prefix = `cilium/synced/${name}/`;
   const { keys } = await etcd.list(prefix, 100);
   const synced = new Set(keys.map((key) => key.slice(prefix.length)));
   return (Object.keys(ETCD_CONTENTS) as EtcdContent[]).filter((kind) => !synced.has(ETCD_CONTENTS[kind]));
 }
 
-export async function countAll(etcd: EtcdClient): Promise<Record<EtcdContent, number>> {
+export async function countContents(etcd: EtcdClient): Promise<Record<EtcdContent, number>> {
   const kinds = Object.keys(ETCD_CONTENTS) as EtcdContent[];
   const counts = await Promise.all(kinds.map(async (kind) => (await etcd.list(`${ETCD_CONTENTS[kind]}/`)).count));
   return Object.fromEntries(kinds.map((kind, i) => [kind, counts[i] ?? 0])) as Record<EtcdContent, number>;

@@ -11,7 +11,7 @@ import { isAddress } from "../util/address.ts";
 import { describeNetworkMessage } from "../util/network-error.ts";
 import { covers, subjectAltNames } from "../x509/names.ts";
 import type { TlsMaterial } from "./dial.ts";
-import { ETCD, prefixEnd, type RoleResponse, type StatusResponse, type UserResponse } from "./etcd-api.ts";
+import { ETCD, prefixRangeEnd, type RoleResponse, type StatusResponse, type UserResponse } from "./etcd-api.ts";
 import { NotPermitted, type ProbedAddress, StepFailure } from "./steps.ts";
 
 export interface EtcdClient {
@@ -26,7 +26,7 @@ export interface EtcdClient {
 }
 
 /** @param timeout of each call, in milliseconds. */
-export function etcdClient({ host, ip, port }: ProbedAddress, tls: TlsMaterial, timeout: number): EtcdClient {
+export function createEtcdClient({ host, ip, port }: ProbedAddress, tls: TlsMaterial, timeout: number): EtcdClient {
   const { ca, cert, key } = tls;
   const context = createSecureContext({ ...(ca !== undefined && { ca }), cert, key, allowPartialTrustChain: true });
   const judged = grpcCredentials.createFromSecureContext(context, {
@@ -49,14 +49,14 @@ export function etcdClient({ host, ip, port }: ProbedAddress, tls: TlsMaterial, 
     new Promise<A>((resolve, reject) => {
       const deadline = Date.now() + timeout;
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, (error, answer) => {
-        if (error) reject(reason(error, timeout));
+        if (error) reject(toStepFailure(error, timeout));
         else resolve(answer as A);
       });
     });
   return {
     get: async (name) => (await call(ETCD.range, { key: Buffer.from(name) })).kvs[0]?.value.toString(),
     list: async (prefix, limit = 0) => {
-      const asked = { key: Buffer.from(prefix), range_end: prefixEnd(prefix) };
+      const asked = { key: Buffer.from(prefix), range_end: prefixRangeEnd(prefix) };
       const { kvs, count } = await call(ETCD.range, {
         ...asked,
         ...(limit > 0 ? { limit, keys_only: true } : { count_only: true }),
@@ -74,7 +74,7 @@ function namesOf(subjectaltname: string | undefined): string[] {
   return subjectAltNames({ subjectAltName: subjectaltname });
 }
 
-function reason({ code, details }: ServiceError, timeout: number): StepFailure {
+function toStepFailure({ code, details }: ServiceError, timeout: number): StepFailure {
   const look = "look at the pods of the clustermesh-apiserver there";
   // Of an unknown user etcd has no status of its own, only this sentence.
   if (/user name not found|user name is empty/.test(details)) {

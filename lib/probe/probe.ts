@@ -16,12 +16,19 @@ import type { ParseCache } from "../util/parse-cache.ts";
 import { type CertificateFact, fingerprintOf } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
 import { describeServer, dialAddress, type ServerCertificate, type TlsMaterial } from "./dial.ts";
-import { clusterConfig, countAll, type EtcdContent, heartbeat, rolesOf, unsynchronized } from "./etcd-checks.ts";
-import { type EtcdClient, etcdClient } from "./etcd-client.ts";
+import {
+  countContents,
+  type EtcdContent,
+  listUnsynchronized,
+  readClusterConfig,
+  readHeartbeatAge,
+  readRoles,
+} from "./etcd-checks.ts";
+import { createEtcdClient, type EtcdClient } from "./etcd-client.ts";
 import { type ProbedAddress, StepFailure, type StepName, type StepResult, Steps } from "./steps.ts";
 
 /** How many addresses are tried at a time: with more, this machine's own slowness would look like theirs. */
-export const MOST_PROBED = 64;
+export const MAX_CONCURRENT_PROBES = 64;
 
 export interface ProbeOptions {
   /** Holds what was parsed already. */
@@ -76,13 +83,13 @@ export interface PeerProbe {
 export async function probePeers(
   peers: readonly SourcedPeer[],
   options: ProbeOptions,
-  enter: <T>(work: () => Promise<T>) => Promise<T> = limitConcurrency(MOST_PROBED),
+  enter: <T>(work: () => Promise<T>) => Promise<T> = limitConcurrency(MAX_CONCURRENT_PROBES),
 ): Promise<PeerProbe[]> {
   return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, enter))));
 }
 
 /** What is reported of a peer that only a node can reach, by its name alone. */
-export function skippedProbe(name: string, source: string): PeerProbe {
+export function toSkippedProbe(name: string, source: string): PeerProbe {
   return { name: redact(name), source, addresses: [], skipped: "node-local", findings: [] };
 }
 
@@ -91,8 +98,8 @@ async function probePeer(
   options: ProbeOptions,
   enter: <T>(work: () => Promise<T>) => Promise<T>,
 ): Promise<PeerProbe> {
-  if (isNodeLocal(given.endpoints)) return skippedProbe(given.name, source);
-  const peer = withOwnTls(given, options.own);
+  if (isNodeLocal(given.endpoints)) return toSkippedProbe(given.name, source);
+  const peer = withImporterTls(given, options.own);
   const place = { source, key: peer.name };
   const { now, expiresWithin, remedyFor, cache } = options;
   const expiry: ExpiryOptions = {
@@ -114,7 +121,7 @@ async function probePeer(
   const answers: Answer[] = [];
   await Promise.all(
     peer.endpoints.map(async (endpoint) => {
-      const addresses = await addressesOf(endpoint, peer, options);
+      const addresses = await resolveAddresses(endpoint, peer, options);
       if (addresses instanceof StepFailure) result.findings.push(asFinding(addresses, place));
       else {
         const work = addresses.map((one) => enter(() => probeAddress(one, peer, tlsMaterial, options)));
@@ -127,12 +134,15 @@ async function probePeer(
   const serves = result.addresses.some(({ failed }) => failed === undefined);
   // What an etcd has taken is good, whatever one would expect of the file.
   if (serves) result.findings = result.findings.filter((one) => !hasTrait(one, "disprovable"));
-  result.findings.push(...toFindings(answers, serves, place, expiry), ...servedExpiring(answers, place, now, expiry));
+  result.findings.push(
+    ...toFindings(answers, serves, place, expiry),
+    ...checkServedExpiry(answers, place, now, expiry),
+  );
   return result;
 }
 
 /** Warnings about server certificates that expire soon, each once, however many addresses show it. */
-function servedExpiring(answers: readonly Answer[], place: Place, now: Date, options: ExpiryOptions): Finding[] {
+function checkServedExpiry(answers: readonly Answer[], place: Place, now: Date, options: ExpiryOptions): Finding[] {
   const served = new Map(
     answers
       .filter(({ address }) => address.steps.some(({ step, ok }) => step === "tls" && ok))
@@ -142,7 +152,7 @@ function servedExpiring(answers: readonly Answer[], place: Place, now: Date, opt
 }
 
 /** A peer with what its importer has of its own, where it comes without. */
-function withOwnTls(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
+function withImporterTls(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
   const ca = peer.ca === "importer" ? (own.ca ?? peer.facts.ca) : undefined;
   return {
     ...peer,
@@ -152,7 +162,7 @@ function withOwnTls(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
 }
 
 /** What an endpoint stands for: the addresses of its host alias, or of its name. */
-async function addressesOf(
+async function resolveAddresses(
   endpoint: string,
   { hostAliases }: Peer,
   { resolve, stepTimeout }: ProbeOptions,
@@ -212,15 +222,17 @@ async function probeAddress(
       address.server = describeServer(one, now);
     };
     await dialAddress(probed, tlsMaterial, steps, onCertificate, now);
-    const etcd = etcdClient(probed, tlsMaterial, stepTimeout);
+    const etcd = createEtcdClient(probed, tlsMaterial, stepTimeout);
     client = etcd;
-    address.roles = await steps.run("user", "etcd-unavailable", () => rolesOf(etcd, address.user ?? ""));
-    address.heartbeatAge = await steps.run("heartbeat", "etcd-unavailable", () => heartbeat(etcd, now));
-    const config = await steps.run("config", "etcd-unavailable", () => clusterConfig(etcd, peer, address.roles ?? []));
+    address.roles = await steps.run("user", "etcd-unavailable", () => readRoles(etcd, address.user ?? ""));
+    address.heartbeatAge = await steps.run("heartbeat", "etcd-unavailable", () => readHeartbeatAge(etcd, now));
+    const config = await steps.run("config", "etcd-unavailable", () =>
+      readClusterConfig(etcd, peer, address.roles ?? []),
+    );
     address.id = config.id;
     address.maxConnectedClusters = config.maxConnectedClusters;
     const [missing, counts] = await steps.run("synced", "etcd-unavailable", () =>
-      Promise.all([config.canaries ? unsynchronized(etcd, peer.name) : [], countAll(etcd)]),
+      Promise.all([config.canaries ? listUnsynchronized(etcd, peer.name) : [], countContents(etcd)]),
     );
     address.counts = counts;
     if (missing.length > 0) {

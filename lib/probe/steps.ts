@@ -66,8 +66,8 @@ export class Steps {
         reject(
           new StepFailure(
             silent,
-            `${SILENT[step] ?? "does not answer"} within ${this.#timeout / 1000} s`,
-            WHY[step] ?? HANGS,
+            `${TIMEOUT_MESSAGES[step] ?? "does not answer"} within ${this.#timeout / 1000} s`,
+            TIMEOUT_REMEDIES[step] ?? CHECK_QUORUM,
           ),
         );
         limit.abort();
@@ -88,17 +88,17 @@ export class Steps {
   }
 }
 
-const SILENT: Partial<Record<StepName, string>> = {
+const TIMEOUT_MESSAGES: Partial<Record<StepName, string>> = {
   resolve: "is not resolved",
   tcp: "takes no connection",
   tls: "takes the connection, but says nothing in TLS",
   client: "says nothing after TLS",
 };
 
-const WHY: Partial<Record<StepName, string>> = {
+const TIMEOUT_REMEDIES: Partial<Record<StepName, string>> = {
   resolve: "is there a DNS server that answers?",
   tcp: "a firewall that drops, or no such host: is there a way from here to that address and port?",
   tls: "something else listens there, or an etcd that waits for its members: is it the port of Service clustermesh-apiserver?",
 };
 
-const HANGS = "has its etcd a quorum? look at the pods of the clustermesh-apiserver there";
+const CHECK_QUORUM = "has its etcd a quorum? look at the pods of the clustermesh-apiserver there";

@@ -12,7 +12,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { parse } from "yaml";
-import { ETCD, prefixEnd, type RangeRequest, type RangeResponse } from "../probe/etcd-api.ts";
+import { ETCD, prefixRangeEnd, type RangeRequest, type RangeResponse } from "../probe/etcd-api.ts";
 import type { ClusterPki } from "./chart.ts";
 import { type ClusterDescription, values } from "./description.ts";
 
@@ -174,7 +174,7 @@ function rangeOf({ key, range_end = Buffer.alloc(0) }: RangeRequest): [string, s
 }
 
 type Range = [string, string];
-const prefix = (start: string): Range => [start, prefixEnd(start).toString()];
+const prefix = (start: string): Range => [start, prefixRangeEnd(start).toString()];
 const single = (key: string): Range => [key, `${key}\0`];
 
 /** What each role may read: up to 1.15 peers read all, and since 1.18 what is the cluster's own alone. */

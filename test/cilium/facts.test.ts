@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1DaemonSet, V1Deployment } from "@kubernetes/client-node";
-import { type FactSources, readFactsOf } from "../../lib/cilium/facts.ts";
+import { deriveFacts, type FactSources } from "../../lib/cilium/facts.ts";
 
 function workload(kind: "agents" | "deployment", image: string, labels: Record<string, string> = {}): V1Deployment {
   const name = kind === "agents" ? "cilium-agent" : "apiserver";
@@ -12,7 +12,7 @@ function workload(kind: "agents" | "deployment", image: string, labels: Record<s
 }
 
 function facts(config: Record<string, string>, more: Partial<FactSources> = {}) {
-  return readFactsOf({
+  return deriveFacts({
     namespace: "kube-system",
     config: { "cluster-name": "c1", "cluster-id": "7", ...config },
     deployment: workload("deployment", "quay.io/cilium/clustermesh-apiserver:v1.18.2"),

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1Node, V1Pod } from "@kubernetes/client-node";
-import { nodeInfo } from "../../lib/cilium/nodes.ts";
-import { awaitsFirstImport, waitingFor } from "../../lib/cilium/waiting.ts";
+import { toNodeInfo } from "../../lib/cilium/nodes.ts";
+import { describePendingCause, isAwaitingFirstImport } from "../../lib/cilium/waiting.ts";
 
 // As JSON brings it: times are texts.
 function nodeOf(by: (node: V1Node) => void = () => {}): V1Node {
@@ -22,7 +22,7 @@ function nodeOf(by: (node: V1Node) => void = () => {}): V1Node {
 }
 
 test("of a node its age, addresses and pod CIDRs are kept", () => {
-  assert.deepEqual(nodeInfo(nodeOf()), {
+  assert.deepEqual(toNodeInfo(nodeOf()), {
     name: "n1",
     created: "2026-01-02T03:04:05Z",
     ready: true,
@@ -60,12 +60,12 @@ test("which nodes are left out", () => {
     ],
   ];
   for (const [what, by, ready] of cases) {
-    const { eligible, ...info } = nodeInfo(nodeOf(by));
+    const { eligible, ...info } = toNodeInfo(nodeOf(by));
     assert.equal(eligible, false, what);
     assert.equal(info.ready, ready, what);
   }
   const tainted = nodeOf(({ spec }) => Object.assign(spec ?? {}, { taints: [{ key: "dedicated" }] }));
-  assert.equal(nodeInfo(tainted).eligible, true);
+  assert.equal(toNodeInfo(tainted).eligible, true);
 });
 
 function podOf(status: V1Pod["status"], optional = false): V1Pod {
@@ -77,17 +77,20 @@ test("what the clustermesh-apiserver waits for", () => {
   const creating = { containerStatuses: [{ name: "etcd", state: { waiting: { reason: "ContainerCreating" } } }] };
   const status = (value: object) => value as NonNullable<V1Pod["status"]>;
   const ready = podOf(status({ conditions: [{ type: "Ready", status: "True" }] }));
-  assert.equal(waitingFor([ready], true), undefined);
-  assert.equal(waitingFor([podOf(status(creating)), ready], false), undefined);
-  assert.match(waitingFor([podOf(status(creating))], false) ?? "", /^for configmap\/clustermesh-remote-users/);
-  assert.equal(awaitsFirstImport([podOf(status(creating))], false), true);
-  assert.equal(awaitsFirstImport([podOf(status(creating)), ready], false), false);
-  assert.equal(awaitsFirstImport([podOf(status(creating))], undefined), false);
-  assert.equal(waitingFor([podOf(status(creating))], true), "for container etcd: ContainerCreating");
-  assert.equal(waitingFor([podOf(status(creating))], undefined), "for container etcd: ContainerCreating");
-  assert.equal(waitingFor([podOf(status(creating), true)], false), "for container etcd: ContainerCreating");
+  assert.equal(describePendingCause([ready], true), undefined);
+  assert.equal(describePendingCause([podOf(status(creating)), ready], false), undefined);
+  assert.match(
+    describePendingCause([podOf(status(creating))], false) ?? "",
+    /^for configmap\/clustermesh-remote-users/,
+  );
+  assert.equal(isAwaitingFirstImport([podOf(status(creating))], false), true);
+  assert.equal(isAwaitingFirstImport([podOf(status(creating)), ready], false), false);
+  assert.equal(isAwaitingFirstImport([podOf(status(creating))], undefined), false);
+  assert.equal(describePendingCause([podOf(status(creating))], true), "for container etcd: ContainerCreating");
+  assert.equal(describePendingCause([podOf(status(creating))], undefined), "for container etcd: ContainerCreating");
+  assert.equal(describePendingCause([podOf(status(creating), true)], false), "for container etcd: ContainerCreating");
   const unscheduled = { conditions: [{ type: "PodScheduled", status: "False", message: "0/3 nodes are available" }] };
-  assert.equal(waitingFor([podOf(status(unscheduled))], true), "to be scheduled: 0/3 nodes are available");
-  assert.equal(waitingFor([podOf(undefined)], true), "to be ready");
-  assert.match(waitingFor([], true) ?? "", /there is none/);
+  assert.equal(describePendingCause([podOf(status(unscheduled))], true), "to be scheduled: 0/3 nodes are available");
+  assert.equal(describePendingCause([podOf(undefined)], true), "to be ready");
+  assert.match(describePendingCause([], true) ?? "", /there is none/);
 });

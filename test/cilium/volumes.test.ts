@@ -3,11 +3,11 @@ import { test } from "node:test";
 import type { V1PodSpec, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
 import {
   type FileSource,
-  fileIn,
-  mountedFolder,
+  findFileSource,
+  findMountedFile,
+  findMountedFolder,
+  listVolumeObjects,
   type PodTemplate,
-  sourceOfFile,
-  volumeObjects,
 } from "../../lib/cilium/volumes.ts";
 
 const FOLDER = "/var/lib/cilium/clustermesh";
@@ -28,18 +28,18 @@ function podOf(volume: Omit<V1Volume, "name">, mountPath = FOLDER): { spec: V1Po
 
 test("a plain Secret is there whole", () => {
   const pod = podOf({ secret: { secretName: "cilium-clustermesh", optional: true } });
-  const folder = mountedFolder(pod, "cilium-agent");
+  const folder = findMountedFolder(pod, "cilium-agent");
   assert.deepEqual(folder?.secrets, new Set(["cilium-clustermesh"]));
   assert.equal(folder?.files.size, 0);
   assert.deepEqual(
     folder,
-    mountedFolder(podOf({ ...pod.spec.volumes?.[1] }, "/var/lib/cilium/clustermesh/"), "cilium-agent"),
+    findMountedFolder(podOf({ ...pod.spec.volumes?.[1] }, "/var/lib/cilium/clustermesh/"), "cilium-agent"),
   );
 });
 
 test("projected sources name object and key of each file; a later one lies over an earlier", () => {
   const item = (key: string, path: string) => ({ key, path });
-  const folder = mountedFolder(
+  const folder = findMountedFolder(
     podOf({
       projected: {
         sources: [
@@ -64,27 +64,27 @@ test("projected sources name object and key of each file; a later one lies over 
 
 test("nothing is mounted: no such container, another path, no volume", () => {
   const volume = { secret: { secretName: "x" } };
-  assert.equal(mountedFolder(podOf(volume), "kvstoremesh"), undefined);
-  assert.equal(mountedFolder(podOf(volume), "sidecar"), undefined);
-  assert.equal(mountedFolder(podOf(volume, "/var/lib/cilium"), "cilium-agent"), undefined);
-  assert.equal(mountedFolder({ spec: undefined }, "cilium-agent"), undefined);
+  assert.equal(findMountedFolder(podOf(volume), "kvstoremesh"), undefined);
+  assert.equal(findMountedFolder(podOf(volume), "sidecar"), undefined);
+  assert.equal(findMountedFolder(podOf(volume, "/var/lib/cilium"), "cilium-agent"), undefined);
+  assert.equal(findMountedFolder({ spec: undefined }, "cilium-agent"), undefined);
 });
 
 test("all objects that volumes take, and whether a pod starts without them", () => {
   const pod = podOf({
     projected: { sources: [{ secret: { name: "s" } }, { configMap: { name: "c", optional: true } }, {}] },
   });
-  assert.deepEqual(volumeObjects(pod.spec), [
+  assert.deepEqual(listVolumeObjects(pod.spec), [
     { kind: "ConfigMap", name: "unrelated", optional: true },
     { kind: "Secret", name: "s", optional: false },
     { kind: "ConfigMap", name: "c", optional: true },
   ]);
-  assert.deepEqual(volumeObjects(podOf({ secret: { secretName: "x" } }).spec).at(-1), {
+  assert.deepEqual(listVolumeObjects(podOf({ secret: { secretName: "x" } }).spec).at(-1), {
     kind: "Secret",
     name: "x",
     optional: false,
   });
-  assert.deepEqual(volumeObjects(undefined), []);
+  assert.deepEqual(listVolumeObjects(undefined), []);
 });
 
 /** A container with the chart's projected volume, and what lies over it. */
@@ -127,20 +127,20 @@ test("files that other volumes lay over the folder one by one, each by its kind"
   ];
   for (const [volume, mount, expected] of cases) {
     const template = withMounts([volume], [{ name: "v", mountPath: `${FOLDER}/common-etcd-client.crt`, ...mount }]);
-    const folder = mountedFolder(template, "c");
+    const folder = findMountedFolder(template, "c");
     assert.deepEqual(folder?.secrets, new Set(["cilium-clustermesh"]));
-    assert.deepEqual(fileIn(folder, "common-etcd-client.crt"), expected, JSON.stringify(volume));
-    assert.deepEqual(fileIn(folder, "common-etcd-client.key"), {
+    assert.deepEqual(findFileSource(folder, "common-etcd-client.crt"), expected, JSON.stringify(volume));
+    assert.deepEqual(findFileSource(folder, "common-etcd-client.key"), {
       kind: "Secret",
       object: "remote-cert",
       key: "tls.key",
     });
-    assert.equal(fileIn(folder, "common-etcd-client-ca.crt"), undefined);
+    assert.equal(findFileSource(folder, "common-etcd-client-ca.crt"), undefined);
   }
 });
 
 test("projected sources that are no objects; a folder whose files are not listed", () => {
-  const folder = mountedFolder(
+  const folder = findMountedFolder(
     podOf({
       projected: {
         sources: [
@@ -159,22 +159,22 @@ test("projected sources that are no objects; a folder whose files are not listed
     }),
     "cilium-agent",
   );
-  assert.deepEqual(fileIn(folder, "common-etcd-client.crt"), external("mesh", "podCertificate"));
-  assert.deepEqual(fileIn(folder, "common-etcd-client.key"), external("mesh", "podCertificate"));
-  assert.deepEqual(fileIn(folder, "common-etcd-client-ca.crt"), external("mesh", "clusterTrustBundle"));
+  assert.deepEqual(findFileSource(folder, "common-etcd-client.crt"), external("mesh", "podCertificate"));
+  assert.deepEqual(findFileSource(folder, "common-etcd-client.key"), external("mesh", "podCertificate"));
+  assert.deepEqual(findFileSource(folder, "common-etcd-client-ca.crt"), external("mesh", "clusterTrustBundle"));
   assert.equal(folder?.unlisted, undefined);
 
-  const whole = mountedFolder(podOf({ csi: { driver: "csi.spiffe.io" } }), "cilium-agent");
-  assert.deepEqual(fileIn(whole, "common-etcd-client.crt"), external("mesh", "CSI driver csi.spiffe.io"));
+  const whole = findMountedFolder(podOf({ csi: { driver: "csi.spiffe.io" } }), "cilium-agent");
+  assert.deepEqual(findFileSource(whole, "common-etcd-client.crt"), external("mesh", "CSI driver csi.spiffe.io"));
   assert.deepEqual(whole?.unlisted, external("mesh", "CSI driver csi.spiffe.io"));
   const tokens = podOf({ downwardAPI: { items: [] } });
-  assert.deepEqual(mountedFolder(tokens, "cilium-agent"), { secrets: new Set(), files: new Map() });
+  assert.deepEqual(findMountedFolder(tokens, "cilium-agent"), { secrets: new Set(), files: new Map() });
 });
 
 test("where one file comes from: the deepest mount above it, and an agent that is injected", () => {
   const path = "/var/lib/etcd-secrets/tls.crt";
   const at = (volumes: V1Volume[], mounts: V1VolumeMount[], annotations = {}) =>
-    sourceOfFile(withMounts(volumes, mounts, annotations), "c", path);
+    findMountedFile(withMounts(volumes, mounts, annotations), "c", path);
   const secret: V1Volume = { name: "s", secret: { secretName: "server-cert" } };
   const below = { name: "s", mountPath: "/var/lib/etcd-secrets/" };
   assert.equal(at([], []), undefined);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { V1PodSpec, V1Volume } from "@kubernetes/client-node";
 import fc from "fast-check";
-import { chartNames } from "../../lib/cilium/server-names.ts";
+import { chartServerNames } from "../../lib/cilium/server-names.ts";
 import { type Extraction, type ExtractOptions, extract, extractWhenReachable } from "../../lib/extract/extract.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { encode } from "../../lib/sandbox/object.ts";
@@ -283,7 +283,7 @@ test("certificates by CSI volumes: the keyless form, with the chart's names, and
       assert.equal(peer.facts.authMode, version === "1.20" ? undefined : "legacy", "as far as the Deployment tells");
       assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:32379"]);
       assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["172.18.2.1", "172.18.2.2"] }]);
-      assert.deepEqual(peer.facts.serverNames, chartNames({ version, namespace: "kube-system" }));
+      assert.deepEqual(peer.facts.serverNames, chartServerNames({ version, namespace: "kube-system" }));
       const texts = textsOf(writePeerFile(peer));
       assert.deepEqual(Object.keys(texts), ["cluster2"]);
       assert.match(texts.cluster2 ?? "", /trusted-ca-file: \S*\/common-etcd-client-ca\.crt/);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { dialAddress } from "../../lib/probe/dial.ts";
-import { etcdClient } from "../../lib/probe/etcd-client.ts";
+import { createEtcdClient } from "../../lib/probe/etcd-client.ts";
 import { StepFailure, Steps } from "../../lib/probe/steps.ts";
 import { clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
@@ -50,10 +50,10 @@ for (const { what, skip, start } of SERVERS) {
     test("what each user may read, and is told", async () => {
       const server = await start();
       try {
-        const as = async <T>(cn: string, work: (client: ReturnType<typeof etcdClient>) => Promise<T>) => {
+        const as = async <T>(cn: string, work: (client: ReturnType<typeof createEtcdClient>) => Promise<T>) => {
           const { cert, key } = issue(pki.ca, { cn, usage: "client", key: "ec" });
           const attempt = { endpoint: "", host: "127.0.0.1", ip: "127.0.0.1", port: server.port };
-          const client = etcdClient(attempt, { ca: pki.ca.cert, cert, key }, 5_000);
+          const client = createEtcdClient(attempt, { ca: pki.ca.cert, cert, key }, 5_000);
           try {
             return await work(client).catch((error) => {
               if (error instanceof StepFailure) return error.code;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
-import { mountedFolder, podTemplate } from "../../lib/cilium/volumes.ts";
+import { findMountedFolder, podTemplateOf } from "../../lib/cilium/volumes.ts";
 import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type KeyType, makeCa } from "../../lib/sandbox/pki.ts";
@@ -266,7 +266,7 @@ export async function mounted({ api, pki }: Member, who: keyof typeof CONTAINERS
   const object: V1DaemonSet | V1Deployment = await api.ask("GET", `/apis/apps/v1${path}/${workload}`);
   const { status, body } = await api.request("GET", `/api/v1${path}/secrets/${secretName}`);
   const secret: V1Secret = status === 200 ? body : {};
-  const folder = mountedFolder(podTemplate(object), container);
+  const folder = findMountedFolder(podTemplateOf(object), container);
   assert.ok(folder, `${workload} mounts the folder`);
   assert.ok(folder.secrets.has(secretName), `${workload} mounts ${secretName}`);
   const beside: Record<string, string> = {};

@@ -3,8 +3,8 @@
  * chosen, by `--endpoint` of an import or at the extraction, holds until something else is chosen or it is taken back.
  */
 
-import { chartNames } from "../../cilium/server-names.ts";
-import { givenEndpoint } from "../../extract/endpoint.ts";
+import { chartServerNames } from "../../cilium/server-names.ts";
+import { resolveGivenEndpoint } from "../../extract/endpoint.ts";
 import { endpointHostnames } from "../../peer/etcd-config.ts";
 import { isNodeLocal, isPartlyNodeLocal } from "../../peer/node-local.ts";
 import { type HostAlias, type Peer, versionAtLeast } from "../../peer/peer.ts";
@@ -29,7 +29,7 @@ export interface EndpointOverride {
  *
  * @param resolve gives the addresses of a name.
  * @returns besides, a line for each name whose addresses are taken as they are now.
- * @throws UserError as {@link givenEndpoint}, and with exit code 2 if loopback addresses are mixed with others, or the peer's
+ * @throws UserError as {@link resolveGivenEndpoint}, and with exit code 2 if loopback addresses are mixed with others, or the peer's
  *   certificate does not cover them.
  */
 export async function resolveOverride(
@@ -37,7 +37,7 @@ export async function resolveOverride(
   given: readonly string[],
   resolve: (name: string) => Promise<string[]>,
 ): Promise<EndpointOverride & { warnings: string[] }> {
-  const usual = () => [...endpointHostnames(endpoints), ...chartNames({ namespace: "kube-system", ...facts })];
+  const usual = () => [...endpointHostnames(endpoints), ...chartServerNames({ namespace: "kube-system", ...facts })];
   const source = { cluster: name, serverNames: facts.serverNames ?? usual() };
   const text = given.join(",");
   if (isNodeLocal(given)) {
@@ -50,7 +50,7 @@ export async function resolveOverride(
       EXIT.refused,
     );
   }
-  return { text, ...(await givenEndpoint(source, { resolve, endpoints: given })) };
+  return { text, ...(await resolveGivenEndpoint(source, { resolve, endpoints: given })) };
 }
 
 /** The URLs for what listens on each node. */

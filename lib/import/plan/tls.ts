@@ -1,5 +1,5 @@
 /** By which CA and client certificate a target is to reach a peer. Pure. */
-import { COMMON_NAMES, describeExternal } from "../../cilium/volumes.ts";
+import { COMMON_NAMES, describeExternalSource } from "../../cilium/volumes.ts";
 import type { FindingCode } from "../../peer/finding-codes.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import type { SourcedPeer } from "../../peer/peer.ts";
@@ -90,7 +90,7 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
   const pods = facts.kvstoreMesh
     ? "deploy/clustermesh-apiserver -c kvstoremesh -- clustermesh-apiserver kvstoremesh-dbg troubleshoot"
     : "ds/cilium -c cilium-agent -- cilium-dbg troubleshoot clustermesh";
-  const message = `the target's own certificate comes from ${describeExternal(external)} and cannot be read: ${unchecked} was not checked`;
+  const message = `the target's own certificate comes from ${describeExternalSource(external)} and cannot be read: ${unchecked} was not checked`;
   return [finding("common-unverified", { source }, message, `check in its pods: kubectl -n ${namespace} exec ${pods}`)];
 }
 
