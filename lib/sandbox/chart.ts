@@ -1,6 +1,6 @@
 /**
- * The Kubernetes objects of a cluster with Cilium, as its Helm charts 1.10 to 1.20 make them: what stands where, under
- * which name and in which version. Objects and fields that say nothing of a mesh are left out.
+ * The Kubernetes objects of a cluster with Cilium, as the Helm charts 1.10 to 1.20 render them. Objects and fields that do
+ * not concern Cluster Mesh are omitted.
  */
 import {
   type ClusterDescription,
@@ -16,34 +16,31 @@ import { type Issuer, issue, type KeyType, makeCa } from "./pki.ts";
 import { missingMounts, podStatus } from "./pods.ts";
 import { agents, apiserver, apiserverPod, operator } from "./workloads.ts";
 
-/** The certificates of a cluster: PEM pairs, by what they are for. */
+/** The certificates of a cluster: PEM pairs by use. */
 export interface ClusterPki {
   ca: Issuer;
-  /** The server certificate of its etcd. */
+  /** Server certificate of etcd. */
   server: { cert: string; key: string };
-  /** The client certificate for remote etcds: `remote` or, in authMode cluster, `remote-<name>`. */
+  /** Client certificate for remote clusters: CN `remote` or, in authMode cluster, `remote-<name>`. */
   remote: { cert: string; key: string };
   admin: { cert: string; key: string };
-  /** With KVStoreMesh from 1.16 on. */
+  /** Client certificate of the agents for KVStoreMesh's cache (1.16+). */
   local: { cert: string; key: string };
 }
 
 export interface PkiOptions {
-  /** A CA shared with other clusters; by default a new one. */
+  /** CA shared with other clusters. Default: a new one. */
   ca?: Issuer;
-  /** Default: RSA, as the charts make them. */
+  /** Default: RSA, as in the charts. */
   key?: KeyType;
-  /** `clustermesh.apiserver.tls.server.extraDnsNames` and `extraIpAddresses`. */
-  extraDns?: string[];
-  extraIps?: string[];
   notBefore?: Date;
   notAfter?: Date;
 }
 
-/** Makes the certificates that the chart makes for this cluster. */
+/** Generates the certificates that the chart generates for a cluster. */
 export function clusterPki(description: ClusterDescription, options: PkiOptions = {}): ClusterPki {
   const { name, namespace, authMode, since } = values(description);
-  const { ca: shared, key = "rsa", extraDns = [], extraIps = [], ...dates } = options;
+  const { ca: shared, key = "rsa", ...dates } = options;
   const common = { key, keyFormat: "traditional", ...dates } as const;
   const ca = shared ?? makeCa({ cn: "Cilium CA", key, keyFormat: "traditional" });
   const client = (cn: string) => issue(ca, { cn, usage: "client", ...common });
@@ -54,8 +51,8 @@ export function clusterPki(description: ClusterDescription, options: PkiOptions 
     ca,
     server: issue(ca, {
       cn: since("1.20") ? service : fixed,
-      dns: [...dns, ...extraDns],
-      ips: ["127.0.0.1", ...(since("1.11") ? ["::1"] : []), ...extraIps],
+      dns,
+      ips: ["127.0.0.1", ...(since("1.11") ? ["::1"] : [])],
       usage: "server",
       ...common,
     }),
@@ -66,9 +63,9 @@ export function clusterPki(description: ClusterDescription, options: PkiOptions 
 }
 
 /**
- * The objects of a cluster, its nodes and its clustermesh-apiserver pods with their status. The pods wait in
- * `ContainerCreating` where an object that they mount is missing: from 1.19 on that is so after a default install,
- * until somebody makes the ConfigMap `clustermesh-remote-users`.
+ * Returns the objects of a cluster: nodes, the objects of the chart, and the clustermesh-apiserver pods. The pods wait in
+ * `ContainerCreating` while a mounted object is missing: since 1.19, a default installation lacks the ConfigMap
+ * `clustermesh-remote-users`.
  */
 export function clusterObjects(description: ClusterDescription, pki: ClusterPki): KubernetesObject[] {
   const v = values(description);
@@ -76,12 +73,12 @@ export function clusterObjects(description: ClusterDescription, pki: ClusterPki)
     config(v),
     ...certificates(v, pki),
     ...(v.configEnabled ? peerSecrets(v) : []),
-    ...(usersRendered(v) ? [users(v)] : []),
+    ...(rendersUsers(v) ? [users(v)] : []),
     ...(v.service === false || v.kvstoreMode === "external" ? [] : [service(v.service ?? {})]),
     agents(v),
     operator(v),
     apiserver(v),
-  ].map((object) => owned(v, object));
+  ].map((object) => labelObject(v, object));
   const exists = (kind: string, name: string) => namespaced.some((o) => o.kind === kind && o.metadata.name === name);
   const pods = Array.from({ length: v.replicas ?? 1 }, (_, index) => {
     const pod = apiserverPod(v, index);
@@ -93,7 +90,7 @@ export function clusterObjects(description: ClusterDescription, pki: ClusterPki)
 
 const CREATED = new Date("2026-01-01T00:00:00Z");
 
-function owned(v: Values, object: KubernetesObject): KubernetesObject {
+function labelObject(v: Values, object: KubernetesObject): KubernetesObject {
   const labels = {
     "app.kubernetes.io/part-of": "cilium",
     ...object.metadata.labels,
@@ -131,7 +128,7 @@ function config(v: Values): KubernetesObject {
     ...(v.since("1.14")
       ? {
           "routing-mode": tunnel === "disabled" ? "native" : "tunnel",
-          // Charts write a protocol even where nothing is tunnelled.
+          // Charts write a protocol with native routing too.
           "tunnel-protocol": tunnel === "disabled" ? "vxlan" : tunnel,
           "kube-proxy-replacement": String(replacement),
         }
@@ -146,8 +143,8 @@ function configMap(name: string, data: Record<string, string>): KubernetesObject
   return { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data };
 }
 
-function secret(name: string, texts: Record<string, string>, type = "Opaque"): KubernetesObject {
-  return { apiVersion: "v1", kind: "Secret", metadata: { name }, type, data: encode(texts) };
+function secret(name: string, values: Record<string, string>, type = "Opaque"): KubernetesObject {
+  return { apiVersion: "v1", kind: "Secret", metadata: { name }, type, data: encode(values) };
 }
 
 function certificates(v: Values, pki: ClusterPki): KubernetesObject[] {
@@ -176,11 +173,11 @@ function certificates(v: Values, pki: ClusterPki): KubernetesObject[] {
   ];
 }
 
-/** Secrets `cilium-clustermesh` and, with KVStoreMesh, `cilium-kvstoremesh`, as `clustermesh.config` renders them. */
+/** Returns the Secrets `cilium-clustermesh` and, with KVStoreMesh, `cilium-kvstoremesh` for `clustermesh.config`. */
 function peerSecrets(v: Values): KubernetesObject[] {
   const remote = (peer: PeerDescription): Record<string, string> => {
     const own = peer.tls ? `${peer.name}.` : "common-";
-    // Up to 1.13 a config names its own files, which are empty where no value is set.
+    // Up to 1.13, a config always refers to files of its peer, which are empty without values.
     const prefix = v.since("1.14") ? own : `${peer.name}.`;
     const url = `https://${peer.ips ? `${peer.name}.${DOMAIN}` : peer.address}:${peer.port}`;
     const ownCa = !v.since("1.14") || peer.tls?.ca !== undefined;
@@ -225,8 +222,8 @@ function ownEtcdConfig(endpoints: string[]): string {
   return `endpoints:\n${urls}trusted-ca-file: '${path}-ca.crt'\nkey-file: '${path}.key'\ncert-file: '${path}.crt'\n`;
 }
 
-/** Whether the chart renders the ConfigMap `clustermesh-remote-users`; its Deployment may mount it all the same. */
-function usersRendered(v: Values): boolean {
+/** Whether the chart renders the ConfigMap `clustermesh-remote-users`; the Deployment may mount it even if not. */
+function rendersUsers(v: Values): boolean {
   if (v.authMode === "legacy") return false;
   if (v.since("1.18") && (v.kvstoreMode === "external" || (v.identityAllocationMode ?? "crd") !== "crd")) return false;
   return !v.since("1.19") || v.configEnabled === true;

@@ -1,17 +1,17 @@
-/** Certificates that CSI volumes bring: what people add to the chart's workloads where no Secret holds them. */
+/** CSI volumes with certificates, which people add to the chart's workloads instead of Secrets. */
 import type { Values } from "./description.ts";
 
 type Fields = Record<string, unknown>;
 
-/** The cluster's own files in Cilium's folder, by what they are called before `-etcd-client`. */
+/** Certificates of the cluster itself in Cilium's folder, by the part of their file names before `-etcd-client`. */
 type OwnFiles = "common" | "local";
 
-/** What the agents have there; `local` for their own cluster's copy. */
+/** Returns the certificates of the agents: `local` is for the cluster's own cache. */
 export function agentFiles(v: Values): OwnFiles[] {
   return v.since("1.16") && v.kvstoremesh ? ["common", "local"] : ["common"];
 }
 
-/** `extraVolumes`: a volume for each certificate. */
+/** Returns the chart's `extraVolumes`: one for each certificate. */
 export function csiVolumes(v: Values, files: readonly OwnFiles[]): Fields[] {
   const { csiDriver: driver } = v;
   if (driver === undefined) return [];
@@ -19,13 +19,13 @@ export function csiVolumes(v: Values, files: readonly OwnFiles[]): Fields[] {
   return files.map((file) => ({ name: `${file}-etcd-client`, ...csiVolume(driver, names[file]) }));
 }
 
-/** A volume with one certificate, its key and the CA. */
+/** Returns a volume with a certificate, its key and the CA. */
 export function csiVolume(driver: string, commonName: string): Fields {
   const volumeAttributes = { [`${driver}/issuer-name`]: "mesh", [`${driver}/common-name`]: commonName };
   return { csi: { driver, readOnly: true, volumeAttributes } };
 }
 
-/** `extraVolumeMounts`: their files over Cilium's folder, with the CA where no bundle brings it. */
+/** Returns the chart's `extraVolumeMounts`, over Cilium's folder; the CA is mounted unless there is a bundle. */
 export function csiMounts(v: Values, files: readonly OwnFiles[], bundle: Values["caBundle"]): Fields[] {
   if (v.csiDriver === undefined) return [];
   const parts = { "tls.crt": ".crt", "tls.key": ".key", ...(bundle ? {} : { "ca.crt": "-ca.crt" }) };

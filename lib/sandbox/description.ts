@@ -1,51 +1,51 @@
-/** What is to be said of a cluster so that the chart's objects follow from it. */
+/** Input of the chart: a cluster, in the terms of its Helm values. */
 import { versionAtLeast } from "../peer/peer.ts";
 
-/** `clustermesh.config.domain`, of which peers have names. */
+/** `clustermesh.config.domain`: the parent domain of peer names. */
 export const DOMAIN = "mesh.cilium.io";
 
 export interface ClusterDescription {
   name: string;
-  /** 0 means "not set up for a mesh". */
+  /** 0: not configured for a mesh. */
   id: number;
-  /** Version of chart and images, `"1.18"` or `"1.18.5"`. */
+  /** Version of chart and images, as `1.18` or `1.18.5`. */
   version: string;
   /** Default: `kube-system`. */
   namespace?: string;
   /** Default: on from 1.16. */
   kvstoremesh?: boolean;
-  /** `external` (1.18+) leaves only the kvstoremesh container; the cluster's etcd is then elsewhere. */
+  /** `external` (1.18+): clustermesh-apiserver runs kvstoremesh alone, with an etcd outside of the pod. */
   kvstoreMode?: "internal" | "external";
-  /** `etcd.endpoints`: the cluster's own etcd, with kvstoreMode external. */
+  /** `etcd.endpoints`: the local etcd, with kvstoreMode external. */
   etcdEndpoints?: string[];
-  /** Default: `legacy` up to 1.18, then `migration`. Up to 1.13 there is only `legacy`. */
+  /** Default: `legacy` up to 1.18, then `migration`. Ignored up to 1.13, which has `legacy` only. */
   authMode?: "legacy" | "migration" | "cluster";
   /** Default: `crd`. */
   identityAllocationMode?: "crd" | "kvstore" | "doublewrite-readkvstore" | "doublewrite-readcrd";
   /** Default: 255. */
   maxConnectedClusters?: 255 | 511;
-  /** Default: a NodePort 32379. `false`: the user's own, of another name or not there at all (1.19+). */
+  /** Default: NodePort 32379. `false`: no Service of the chart (1.19+). */
   service?: ServiceDescription | false;
   nodes: NodeDescription[];
-  /** `clustermesh.config.enabled`: the chart renders the Secrets, host aliases and users of `peers`. */
+  /** `clustermesh.config.enabled`: the chart renders Secrets, host aliases and users for `peers`. */
   configEnabled?: boolean;
   peers?: PeerDescription[];
   /** `clustermesh.disableKubernetesHostAliases` (1.20). */
   disableHostAliases?: boolean;
-  /** `tls.caBundle` (1.14+): the object from which workloads take their CA. */
+  /** `tls.caBundle` (1.14+): the object that holds the CA of the workloads. */
   caBundle?: { kind: "ConfigMap" | "Secret"; name: string; key: string };
   /**
-   * The certificates are in no Secret (`tls.auto.enabled=false`): volumes of this CSI driver (`extraVolumes`) bring them,
-   * mounted file by file over Cilium's folder. Where there is a {@link caBundle}, the CA comes from there.
+   * CSI driver that provides the certificates instead of Secrets (`tls.auto.enabled=false`, `extraVolumes`), mounted file by
+   * file over Cilium's folder. A {@link caBundle} still provides the CA.
    */
   csiDriver?: string;
-  /** cert-manager's Secret `cilium-ca` has the CA in `tls.crt`. */
+  /** cert-manager issues certificates: the Secret `cilium-ca` holds the CA in `tls.crt`. */
   certManager?: boolean;
-  /** MCS API or EndpointSlice synchronization: the operator mounts the Secret too. */
+  /** The operator mounts the Secret too, for MCS API or EndpointSlice synchronization. */
   operatorMountsSecret?: boolean;
-  /** Replicas of clustermesh-apiserver, one to a node. Default: 1. */
+  /** Replicas of clustermesh-apiserver, spread over the nodes. Default: 1. */
   replicas?: number;
-  /** Default: yes, unless an object that the pod mounts is missing. */
+  /** Whether the clustermesh-apiserver pods are ready. Default: true, unless a mounted object is missing. */
   podReady?: boolean;
   tunnelProtocol?: "vxlan" | "geneve" | "disabled";
   encryption?: "none" | "wireguard" | "ipsec";
@@ -55,9 +55,9 @@ export interface ClusterDescription {
   ipam?: string;
   /** Default: 10.`id`.0.0/16. */
   clusterPoolCidrs?: string[];
-  /** Installed by `helm install`: the release's label and annotations stand on each object. */
+  /** Installed by `helm install`: each object has the label and annotations of the release. */
   helm?: boolean;
-  /** Where images come from; default `quay.io/cilium`. */
+  /** Image registry. Default: `quay.io/cilium`. */
   registry?: string;
   /** `sha256:…`, appended to the image tags. */
   digest?: string;
@@ -68,7 +68,7 @@ export interface ServiceDescription {
   type?: "NodePort" | "LoadBalancer" | "ClusterIP";
   /** Default: 32379 for a NodePort. */
   nodePort?: number;
-  /** What the load balancer got; empty while none is assigned. */
+  /** `status.loadBalancer.ingress`; empty until one is assigned. */
   ingress?: { ip?: string; hostname?: string }[];
   externalTrafficPolicy?: "Cluster" | "Local";
   clusterIP?: string;
@@ -81,11 +81,10 @@ export interface NodeDescription {
   internalIPs: string[];
   externalIPs?: string[];
   podCIDRs?: string[];
-  /** Kept by the sandbox; a real API server puts the time of creation. Default: 2026-01-01. */
+  /** Creation time; a real API server replaces it. Default: 2026-01-01. */
   created?: Date;
-  /** Default: yes. */
+  /** Default: true. */
   ready?: boolean;
-  /** Cordoned. */
   unschedulable?: boolean;
   labels?: Record<string, string>;
 }
@@ -93,24 +92,24 @@ export interface NodeDescription {
 /** An entry of `clustermesh.config.clusters`. */
 export interface PeerDescription {
   name: string;
-  /** Without ips, `address` stands in the config. */
+  /** Without `ips`, the config has `address` as its endpoint. */
   ips?: string[];
   address?: string;
   port: number;
-  /** PEM; without certificate and key the cluster's own are taken (1.14+). */
+  /** PEM. Default: the local cluster's certificate and key (1.14+). */
   tls?: { cert: string; key: string; ca?: string };
 }
 
-/** A description whose defaults, as the chart of its version has them, are filled in. */
+/** A description with the defaults of the chart of its version. */
 export type Values = ClusterDescription &
   Required<Pick<ClusterDescription, "namespace" | "kvstoremesh" | "kvstoreMode" | "authMode" | "peers">> & {
-    /** Whether the chart is at least that version. */
+    /** Whether the chart has at least this version. */
     since: (minimum: string) => boolean;
-    /** A release of three numbers. */
+    /** Version with three numbers. */
     release: string;
   };
 
-/** Fills in the defaults that the chart of this version has. */
+/** Fills in the defaults of the chart of this version. */
 export function values(description: ClusterDescription): Values {
   const since = (minimum: string) => versionAtLeast(description.version, minimum) === true;
   return {

@@ -1,6 +1,6 @@
 /**
- * The etcd of a cluster's clustermesh-apiserver, in process: gRPC over mutual TLS, Cilium's users and roles, and what
- * its programs would write. Enough for whoever reads as a peer does; nothing can be written to it.
+ * An in-process etcd of a clustermesh-apiserver: gRPC over mutual TLS, with the users, roles and keys of Cilium. It serves
+ * the reads of a peer and no writes.
  */
 import {
   type handleUnaryCall,
@@ -16,17 +16,17 @@ import { ETCD, prefixRangeEnd, type RangeRequest, type RangeResponse } from "../
 import type { ClusterPki } from "./chart.ts";
 import { type ClusterDescription, values } from "./description.ts";
 
-/** What a test may change while it runs. */
+/** State that a test may change at run time. */
 export interface EtcdState {
-  /** The last heartbeat, RFC 3339; `now` for one that is always of now, undefined for none. */
+  /** Time of the last heartbeat, RFC 3339; `now`: the time of the read; undefined: no heartbeat. */
   heartbeat: string | undefined;
-  /** What stands under `cilium/cluster-config/<name>`; undefined for nothing. */
+  /** Value of `cilium/cluster-config/<name>`; undefined: no such key. */
   clusterConfig: string | undefined;
-  /** The kinds that are complete. */
+  /** Kinds whose synchronization is complete. */
   synced: string[];
-  /** Whether it has a leader: without one nothing is read. */
+  /** Without a leader, reads fail. */
   leader: boolean;
-  /** Text of `users.yaml`; undefined where no list is read. */
+  /** Returns the content of `users.yaml`; undefined if the container does not mount it. */
   users(): string | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface Etcd {
 
 const KINDS = ["nodes", "identities", "ip", "services"] as const;
 
-/** Starts it on a free port of 127.0.0.1. */
+/** Starts the etcd on a free port of 127.0.0.1. */
 export async function startEtcd(
   description: ClusterDescription,
   pki: ClusterPki,
@@ -59,21 +59,21 @@ export async function startEtcd(
     leader: true,
     users,
   };
-  const exported = stateOf(description);
+  const exported = exportedKeys(description);
   const keys = (): [string, string][] => {
     const now = new Date().toISOString();
-    const written: [string, string | undefined][] = [
+    const dynamic: [string, string | undefined][] = [
       ["cilium/.heartbeat", state.heartbeat === "now" ? now : state.heartbeat],
       [`cilium/cluster-config/${name}`, state.clusterConfig],
       ...state.synced.map((kind): [string, string] => [`cilium/synced/${name}/${kind}`, now]),
     ];
-    return [...exported, ...written.filter((entry): entry is [string, string] => entry[1] !== undefined)];
+    return [...exported, ...dynamic.filter((entry): entry is [string, string] => entry[1] !== undefined)];
   };
   const roles = rolesOf(name, since);
   const roleOf = (user: string): string | undefined => {
     if (user === "root" || user === `admin-${name}`) return "root";
     if (user === `local-${name}`) return kvstoremesh ? "local" : undefined;
-    return user === "remote" ? "remote" : listed(state.users()).get(user);
+    return user === "remote" ? "remote" : rolesByUser(state.users()).get(user);
   };
 
   const server = new Server();
@@ -82,7 +82,7 @@ export async function startEtcd(
     (call, callback) => {
       const user = userOf(call);
       const role = roleOf(user);
-      // As real etcd says it, to whatever is asked.
+      // etcd answers so to every request.
       if (role === undefined) return callback(unknownUser());
       try {
         callback(null, answer(call.request, user, role));
@@ -114,9 +114,9 @@ export async function startEtcd(
       }),
       userGet: handle<{ name: string }, { roles: string[] }>((request, user, role) => {
         checkPermission(role, request.name === user);
-        const asked = roleOf(request.name);
-        if (asked === undefined) throw unknownUser();
-        return { roles: [asked] };
+        const requested = roleOf(request.name);
+        if (requested === undefined) throw unknownUser();
+        return { roles: [requested] };
       }),
       roleGet: handle<{ role: string }, object>((request, _, role) => {
         checkPermission(role, request.role === role);
@@ -142,11 +142,7 @@ export async function startEtcd(
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
   });
-  return {
-    port,
-    state,
-    stop: async () => server.forceShutdown(),
-  };
+  return { port, state, stop: async () => server.forceShutdown() };
 }
 
 function failure(code: status, details: string): ServiceError {
@@ -157,7 +153,7 @@ function unknownUser(): ServiceError {
   return failure(status.FAILED_PRECONDITION, "etcdserver: user name not found");
 }
 
-/** Role `root` may do all. */
+/** @throws ServiceError unless granted; `root` has all permissions */
 function checkPermission(role: string, granted: boolean): void {
   if (role !== "root" && !granted) throw failure(status.PERMISSION_DENIED, "etcdserver: permission denied");
 }
@@ -167,7 +163,7 @@ function userOf<Q, A>(call: ServerUnaryCall<Q, A>): string {
   return String(name);
 }
 
-/** The first key of a range, and the one after its last. */
+/** Returns the first key of a range, and its exclusive end. */
 function rangeOf({ key, range_end = Buffer.alloc(0) }: RangeRequest): [string, string] {
   const from = key.toString();
   return [from, range_end.length === 0 ? `${from}\0` : range_end.toString()];
@@ -177,7 +173,7 @@ type Range = [string, string];
 const prefix = (start: string): Range => [start, prefixRangeEnd(start).toString()];
 const single = (key: string): Range => [key, `${key}\0`];
 
-/** What each role may read: up to 1.15 peers read all, and since 1.18 what is the cluster's own alone. */
+/** Returns the readable ranges of each role: everything for peers up to 1.15, the cluster's own keys alone since 1.18. */
 function rolesOf(name: string, since: (version: string) => boolean): Record<string, Range[]> {
   const cached = [prefix("cilium/cache/"), prefix("cilium/cluster-config/"), prefix("cilium/synced/")];
   const remote: Range[] = !since("1.16")
@@ -190,14 +186,14 @@ function rolesOf(name: string, since: (version: string) => boolean): Record<stri
   return { remote, local: [prefix("cilium/.heartbeat"), ...cached] };
 }
 
-/** The users of `users.yaml`, with their roles. */
-function listed(text: string | undefined): Map<string, string> {
+/** Parses `users.yaml`. */
+function rolesByUser(text: string | undefined): Map<string, string> {
   const { users = [] }: { users?: { name: string; role: string }[] } = (text && parse(text)) || {};
   return new Map(users.map(({ name, role }) => [name, role]));
 }
 
-/** What the synchronization would have written of a small cluster. */
-function stateOf({ name, id, nodes }: ClusterDescription): [string, string][] {
+/** Returns the keys and values that clustermesh-apiserver exports for a small cluster. */
+function exportedKeys({ name, id, nodes }: ClusterDescription): [string, string][] {
   const identity = id * 65_536 + 1;
   const node = nodes.map(({ name: node, internalIPs = [] }): [string, string] => [
     `cilium/state/nodes/v1/${name}/${node}`,

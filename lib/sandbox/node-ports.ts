@@ -1,23 +1,23 @@
-/** The node ports of a cluster: TCP from each node's address to its clustermesh-apiserver, while that runs. */
+/** The node port of a cluster: forwards TCP from each node's address to the clustermesh-apiserver while it runs. */
 import { once } from "node:events";
 import { createServer, connect as netConnect, type Socket } from "node:net";
 
 export interface NodePorts {
-  /** The port that every address listens at. */
+  /** Open at every address. */
   port: number;
   stop(): Promise<void>;
 }
 
-/** What Kubernetes gives away by default. */
+/** Kubernetes' default range: 30000 to 32767. */
 const FIRST = 30_000;
 const PORTS = 2_768;
 
 /**
- * Listens at one port of each address.
+ * Listens on one port at all addresses.
  *
- * @param preferred of 30000 to 32767; where one of the addresses has it in use, the next that is free at all of them.
- * @param route the port of 127.0.0.1 where a pod takes connections now; while there is none, they are closed as they come.
- * @throws the listening's error where an address is not this machine's, or no port is free.
+ * @param preferred 30000 to 32767; if it is in use at one of the addresses, the next port that is free at all of them is used
+ * @param route returns the port on 127.0.0.1 to forward to; without one, connections are closed
+ * @throws the error of `listen` if an address is not local, or no port is free
  */
 export async function startNodePorts(
   addresses: readonly string[],
@@ -31,16 +31,16 @@ export async function startNodePorts(
   };
   const accept = (client: Socket) => {
     track(client);
-    const to = route();
-    if (to === undefined) return void client.destroy();
-    const server = netConnect({ host: "127.0.0.1", port: to, noDelay: true });
+    const target = route();
+    if (target === undefined) return void client.destroy();
+    const server = netConnect({ host: "127.0.0.1", port: target, noDelay: true });
     track(server);
     client.on("close", () => server.destroy());
     server.on("close", () => client.destroy());
     client.pipe(server).pipe(client);
   };
-  for (let tried = 1; ; tried++) {
-    const port = FIRST + ((preferred - FIRST + tried - 1) % PORTS);
+  for (let attempt = 1; ; attempt++) {
+    const port = FIRST + ((preferred - FIRST + attempt - 1) % PORTS);
     const servers = addresses.map(() => createServer({ noDelay: true }, accept));
     const stop = async () => {
       for (const socket of sockets) socket.destroy();
@@ -56,13 +56,13 @@ export async function startNodePorts(
       return { port, stop };
     } catch (error) {
       await stop();
-      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || tried === PORTS) throw error;
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || attempt === PORTS) throw error;
     }
   }
 }
 
-/** Whether this machine listens at this address. */
-export async function isOwn(address: string): Promise<boolean> {
+/** Whether this machine can listen on an address. */
+export async function isLocalAddress(address: string): Promise<boolean> {
   const server = createServer();
   try {
     server.listen(0, address);

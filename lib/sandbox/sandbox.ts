@@ -5,40 +5,39 @@ import { stringify } from "yaml";
 import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "./chart.ts";
 import { type ClusterDescription, values } from "./description.ts";
 import { type Etcd, startEtcd } from "./etcd.ts";
-import { isOwn, type NodePorts, startNodePorts } from "./node-ports.ts";
+import { isLocalAddress, type NodePorts, startNodePorts } from "./node-ports.ts";
 import type { KubernetesObject } from "./object.ts";
 import { type KeyType, makeCa } from "./pki.ts";
 import { type Api, startApi, type User } from "./server.ts";
 
-/** A cluster of the sandbox: what stands in it, and who may come. */
 export interface SandboxCluster {
   description: ClusterDescription;
-  /** How its certificates are made, or the certificates. Default: ECDSA, which takes no time. */
+  /** The certificates, or options to generate them. Default: ECDSA, which is generated fast. */
   pki?: PkiOptions | ClusterPki;
-  /** Default: one user `admin` who may do everything. The kubeconfig's context is the first one's. */
+  /** The kubeconfig authenticates as the first one. Default: `admin`, with all permissions. */
   users?: User[];
   /**
-   * Whether its clustermesh-apiserver answers, at the addresses of its nodes: these have to be this machine's. Its node
-   * port is the described one, or the next that is free there.
+   * Whether clustermesh-apiserver serves etcd at the node addresses, which have to be local. The node port is the described
+   * one, or the next free port.
    */
   serving?: boolean;
 }
 
 export interface Sandbox {
-  /** Path of a kubeconfig (mode 0600) with a context for each cluster, named as the cluster; the first is the current one. */
+  /** Path of a kubeconfig (mode 0600) with a context per cluster, named after it; the first is current. */
   kubeconfig: string;
-  /** The private folder that it lies in. */
+  /** Folder of the kubeconfig. */
   dir: string;
   clusters: { description: ClusterDescription; pki: ClusterPki; api: Api; etcd?: Etcd; nodePorts?: NodePorts }[];
-  /** Stops the servers and deletes the folder, unless `dir` was given: then only the kubeconfig. */
+  /** Stops the servers and deletes the folder, or the kubeconfig alone if `dir` was given. */
   stop(): Promise<void>;
 }
 
 /**
- * Three clusters as people have them: 1.14 without KVStoreMesh, 1.18 with it, and a default install of 1.20 with it,
- * whose clustermesh-apiserver waits for the ConfigMap `clustermesh-remote-users`.
+ * Returns three typical clusters: Cilium 1.14 without KVStoreMesh, 1.18 with it, and a default installation of 1.20, whose
+ * clustermesh-apiserver waits for the ConfigMap `clustermesh-remote-users`.
  *
- * @param key of the first one's certificates. Default: RSA, as the charts make them; that takes about a second.
+ * @param key type of the first cluster's keys. Default: RSA, as in the charts, which takes about a second to generate.
  */
 export function defaultClusters(key: KeyType = "rsa"): SandboxCluster[] {
   const nodes = (cluster: number, count: number) =>
@@ -63,25 +62,29 @@ export function defaultClusters(key: KeyType = "rsa"): SandboxCluster[] {
 }
 
 /**
- * The same clusters, or so many of Cilium 1.20, with nodes that answer: each at an address of its own where this machine
- * has the whole of 127.0.0.0/8 (Linux), else all at 127.0.0.1.
+ * Returns clusters that serve their etcd: those of {@link defaultClusters} or, with another `count`, clusters of Cilium 1.20.
+ * Each node has its own address if this machine has all of 127.0.0.0/8 (Linux), else all nodes have 127.0.0.1.
  *
- * @param options `count`: other than three; `sharedCa`: one CA for all; `csi`: certificates by CSI volumes, of one CA;
- *   `key`: as of {@link defaultClusters}.
+ * @param options `count`: default 3; `sharedCa`: one CA for all clusters; `csi`: certificates in CSI volumes, from one CA;
+ *   `key`: see {@link defaultClusters}.
  */
 export async function servingClusters(
   options: { count?: number; sharedCa?: boolean; csi?: boolean; key?: KeyType } = {},
 ): Promise<SandboxCluster[]> {
   const { count = 3, csi = false, sharedCa = false, key } = options;
-  const own = await isOwn("127.18.1.2");
+  const hasLoopbackRange = await isLocalAddress("127.18.1.2");
   const ca = sharedCa || csi ? makeCa({ cn: "Cilium CA", key: "ec" }) : undefined;
-  return (count === 3 ? defaultClusters(key) : many(count)).map(({ description, pki }) => {
+  return (count === 3 ? defaultClusters(key) : generateClusters(count)).map(({ description, pki }) => {
     const { id, nodes } = description;
-    const address = (node: number) => (own ? `127.${18 + (id >> 8)}.${id & 255}.${node + 2}` : "127.0.0.1");
+    const address = (node: number) =>
+      hasLoopbackRange ? `127.${18 + (id >> 8)}.${id & 255}.${node + 2}` : "127.0.0.1";
     return {
       description: {
         ...description,
-        nodes: (own ? nodes : nodes.slice(0, 1)).map((node, i) => ({ ...node, internalIPs: [address(i)] })),
+        nodes: (hasLoopbackRange ? nodes : nodes.slice(0, 1)).map((node, i) => ({
+          ...node,
+          internalIPs: [address(i)],
+        })),
         service: { ...description.service, nodePort: 30_000 + ((2_378 + id) % 2_768) },
         ...(csi && { csiDriver: "csi.cert-manager.io" }),
       },
@@ -91,7 +94,7 @@ export async function servingClusters(
   });
 }
 
-function many(count: number): SandboxCluster[] {
+function generateClusters(count: number): SandboxCluster[] {
   return Array.from({ length: count }, (_, i) => {
     const id = i + 1;
     const name = `cluster${id}`;
@@ -102,8 +105,8 @@ function many(count: number): SandboxCluster[] {
   });
 }
 
-/** Whether a pod of the clustermesh-apiserver is ready. */
-function isRunning(description: ClusterDescription, api: Api): boolean {
+/** Whether a clustermesh-apiserver pod is ready. */
+function isApiserverReady(description: ClusterDescription, api: Api): boolean {
   const { namespace } = values(description);
   return api.store.all("Pod").some(({ metadata, status }: KubernetesObject) => {
     const conditions: { type: string; status: string }[] = status?.conditions ?? [];
@@ -112,24 +115,24 @@ function isRunning(description: ClusterDescription, api: Api): boolean {
   });
 }
 
-/** The list of users as the apiserver container has it mounted; where nothing mounts it, none. */
-function usersOf(description: ClusterDescription, api: Api): string | undefined {
+/** Returns `users.yaml` as the apiserver container mounts it; undefined if it does not. */
+function mountedUsers(description: ClusterDescription, api: Api): string | undefined {
   const { namespace } = values(description);
   const deployment = api.store.read("Deployment", namespace, "clustermesh-apiserver");
   const mounts = JSON.stringify(deployment?.spec?.template?.spec?.volumes ?? []).includes("clustermesh-remote-users");
   return mounts ? api.store.read("ConfigMap", namespace, "clustermesh-remote-users")?.data?.["users.yaml"] : undefined;
 }
 
-/** The addresses that a cluster's node port is to answer at, and which port it is to be. */
-function portsOf({ nodes, service }: ClusterDescription): [addresses: string[], preferred: number] {
+/** Returns the node addresses of a cluster, and its preferred node port. */
+function nodePortOf({ nodes, service }: ClusterDescription): [addresses: string[], preferred: number] {
   const addresses = nodes.flatMap(({ internalIPs }) => internalIPs);
   return [[...new Set(addresses)], (service === false ? undefined : service?.nodePort) ?? 32_379];
 }
 
 /**
- * Starts a Kubernetes API for each cluster on loopback, all in this process, and writes a kubeconfig.
+ * Starts a Kubernetes API for each cluster in this process, on loopback, and writes a kubeconfig.
  *
- * @param options `clusters`: names have to differ; `dir`: an existing folder for the kubeconfig
+ * @param options `clusters`: with unique names; `dir`: existing folder for the kubeconfig, default a new temporary one
  */
 export async function startSandbox(options: { clusters?: SandboxCluster[]; dir?: string } = {}): Promise<Sandbox> {
   let dir = options.dir;
@@ -141,25 +144,25 @@ export async function startSandbox(options: { clusters?: SandboxCluster[]; dir?:
     if (path !== undefined) await rm(path, { recursive: true, force: true });
   };
   try {
-    for (const { description: asked, pki: given, users, serving } of options.clusters ?? defaultClusters()) {
+    for (const { description: requested, pki: given, users, serving } of options.clusters ?? defaultClusters()) {
       let route = (): number | undefined => undefined;
-      const nodePorts = serving ? await startNodePorts(...portsOf(asked), () => route()) : undefined;
+      const nodePorts = serving ? await startNodePorts(...nodePortOf(requested), () => route()) : undefined;
       if (nodePorts) started.push(nodePorts);
       const description: ClusterDescription = nodePorts
-        ? { ...asked, service: { ...asked.service, nodePort: nodePorts.port } }
-        : asked;
+        ? { ...requested, service: { ...requested.service, nodePort: nodePorts.port } }
+        : requested;
       const pki = given && "server" in given ? given : clusterPki(description, { key: "ec", ...given });
       const api = await startApi({
         objects: clusterObjects(description, pki),
         users: users ?? [{ name: "admin", token: `${description.name}-admin` }],
       });
       started.push(api);
-      const etcd = serving ? await startEtcd(description, pki, () => usersOf(description, api)) : undefined;
+      const etcd = serving ? await startEtcd(description, pki, () => mountedUsers(description, api)) : undefined;
       if (etcd) started.push(etcd);
-      route = () => (isRunning(description, api) ? etcd?.port : undefined);
+      route = () => (isApiserverReady(description, api) ? etcd?.port : undefined);
       clusters.push({ description, pki, api, ...(etcd && { etcd }), ...(nodePorts && { nodePorts }) });
     }
-    // Last, so that a start that is cut off leaves nothing.
+    // Created last, so that an interrupted start leaves no folder.
     dir ??= await mkdtemp(join(tmpdir(), "clustermesh-sandbox-"));
     const kubeconfig = join(dir, "kubeconfig");
     await writeFile(kubeconfig, kubeconfigText(clusters), { mode: 0o600 });

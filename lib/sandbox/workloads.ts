@@ -1,4 +1,4 @@
-/** Cilium's workloads, as far as they mount what a mesh is made of. */
+/** Cilium's workloads, with the containers, mounts and volumes of Cluster Mesh. */
 import { agentFiles, csiMounts, csiVolume, csiVolumes } from "./csi.ts";
 import { DOMAIN, type Values } from "./description.ts";
 import type { KubernetesObject } from "./object.ts";
@@ -12,7 +12,7 @@ const ENVIRONMENT = Object.entries({ CLUSTER_NAME: "cluster-name", CLUSTER_ID: "
   valueFrom: { configMapKeyRef: { name: "cilium-config", key } },
 }));
 
-/** DaemonSet `cilium`. */
+/** Returns the DaemonSet `cilium`. */
 export function agents(v: Values): KubernetesObject {
   const { volumeMounts, volumes } = remoteConfigs(v, "agents");
   return workload("DaemonSet", "cilium", {
@@ -31,7 +31,7 @@ export function agents(v: Values): KubernetesObject {
   });
 }
 
-/** Deployment `cilium-operator`. */
+/** Returns the Deployment `cilium-operator`. */
 export function operator(v: Values): KubernetesObject {
   const mounts = v.operatorMountsSecret === true && v.since("1.16");
   const { volumeMounts, volumes } = mounts ? remoteConfigs(v, "operator") : { volumeMounts: [], volumes: [] };
@@ -49,13 +49,13 @@ export function operator(v: Values): KubernetesObject {
   return workload("Deployment", "cilium-operator", spec, { "io.cilium/app": "operator" });
 }
 
-/** Deployment `clustermesh-apiserver`. */
+/** Returns the Deployment `clustermesh-apiserver`. */
 export function apiserver(v: Values): KubernetesObject {
   const deployment = workload("Deployment", "clustermesh-apiserver", apiserverSpec(v));
   return { ...deployment, spec: { replicas: v.replicas ?? 1, ...deployment.spec } };
 }
 
-/** A pod of Deployment `clustermesh-apiserver`, on the node of that index (round and round); without its status. */
+/** Returns the pod of a replica of `clustermesh-apiserver`, without status; replicas are spread over the nodes in turn. */
 export function apiserverPod(v: Values, index: number): KubernetesObject {
   const suffix = Buffer.from(`${v.name}/${index}`).toString("hex").slice(-5);
   return {
@@ -76,9 +76,9 @@ export function apiserverPod(v: Values, index: number): KubernetesObject {
 function apiserverSpec(v: Values): Fields {
   const internal = v.kvstoreMode === "internal";
   const users = internal && v.authMode !== "legacy";
-  // Before 1.16 etcd had an image of its own, and kvstoremesh in 1.14.
+  // Up to 1.15, etcd has a separate image; in 1.14, kvstoremesh too.
   const etcdImage = v.since("1.16") ? image(v, "clustermesh-apiserver") : "quay.io/coreos/etcd:v3.5.4";
-  const alone = !v.since("1.15");
+  const isSeparate = !v.since("1.15");
   const remote = remoteConfigs(v, "kvstoremesh");
   const adminClient = { name: "etcd-admin-client", mountPath: "/var/lib/cilium/etcd-secrets", readOnly: true };
   const own = { name: "etcd-config", mountPath: "/var/lib/cilium", readOnly: true };
@@ -98,7 +98,7 @@ function apiserverSpec(v: Values): Fields {
     image: image(v, "clustermesh-apiserver"),
     command: ["/usr/bin/clustermesh-apiserver"],
     args: [
-      ...(alone ? [] : ["clustermesh"]),
+      ...(isSeparate ? [] : ["clustermesh"]),
       "--cluster-name=$(CLUSTER_NAME)",
       "--cluster-id=$(CLUSTER_ID)",
       ...(users
@@ -113,9 +113,9 @@ function apiserverSpec(v: Values): Fields {
   };
   const kvstoremesh = {
     name: "kvstoremesh",
-    image: image(v, alone ? "kvstoremesh" : "clustermesh-apiserver"),
-    command: [alone ? "/usr/bin/kvstoremesh" : "/usr/bin/clustermesh-apiserver"],
-    args: [...(alone ? [] : ["kvstoremesh"]), "--clustermesh-config=/var/lib/cilium/clustermesh"],
+    image: image(v, isSeparate ? "kvstoremesh" : "clustermesh-apiserver"),
+    command: [isSeparate ? "/usr/bin/kvstoremesh" : "/usr/bin/clustermesh-apiserver"],
+    args: [...(isSeparate ? [] : ["kvstoremesh"]), "--clustermesh-config=/var/lib/cilium/clustermesh"],
     env: ENVIRONMENT,
     volumeMounts: [internal ? adminClient : own, ...remote.volumeMounts],
   };
@@ -127,8 +127,8 @@ function apiserverSpec(v: Values): Fields {
     volumes: [
       ...(internal
         ? [
-            { name: "etcd-server-secrets", ...ownCertificate(v, "server") },
-            { name: "etcd-admin-client", ...ownCertificate(v, "admin") },
+            { name: "etcd-server-secrets", ...etcdCertificate(v, "server") },
+            { name: "etcd-admin-client", ...etcdCertificate(v, "admin") },
             ...(users ? [usersVolume] : []),
             { name: "etcd-data-dir", emptyDir: {} },
           ]
@@ -139,26 +139,26 @@ function apiserverSpec(v: Values): Fields {
   };
 }
 
-/** What reads the configs of remote clusters. */
+/** A workload that reads the configs of remote clusters. */
 type Reader = "agents" | "operator" | "kvstoremesh";
 
-/** How a reader gets the configs of remote clusters, and the certificates to go with them. */
+/** Returns the mounts and volumes of a reader: configs of remote clusters, and certificates. */
 function remoteConfigs(v: Values, reader: Reader): { volumeMounts: Fields[]; volumes: Fields[] } {
   const name = reader === "kvstoremesh" ? "kvstoremesh-secrets" : "clustermesh-secrets";
   const files = reader === "kvstoremesh" ? (["common"] as const) : agentFiles(v);
   return {
     volumeMounts: [{ name, ...MOUNT }, ...csiMounts(v, files, bundleOf(v, reader))],
-    volumes: [{ name, ...remotes(v, reader) }, ...csiVolumes(v, files)],
+    volumes: [{ name, ...configVolume(v, reader) }, ...csiVolumes(v, files)],
   };
 }
 
-/** Where a reader takes its CA from, if not from the Secret with the certificate: kvstoremesh only from 1.18 on. */
+/** Returns the bundle that holds the CA of a reader, instead of the certificate's Secret; kvstoremesh uses it since 1.18. */
 function bundleOf(v: Values, reader: Reader): Values["caBundle"] {
   return reader !== "kvstoremesh" || v.since("1.18") ? v.caBundle : undefined;
 }
 
-/** The volume with the configs of remote clusters: plain up to 1.13, then with the cluster's own files beside them. */
-function remotes(v: Values, reader: Reader): Fields {
+/** Returns the volume with the configs of remote clusters: a Secret up to 1.13, then projected with local certificates. */
+function configVolume(v: Values, reader: Reader): Fields {
   const name = reader === "kvstoremesh" ? "cilium-kvstoremesh" : "cilium-clustermesh";
   if (!v.since("1.14")) return { secret: { secretName: name, optional: true, ...MODE } };
   const bundle = bundleOf(v, reader);
@@ -169,7 +169,7 @@ function remotes(v: Values, reader: Reader): Fields {
       sources: [
         { secret: { name, optional: true } },
         ...files("remote", "common-etcd-client"),
-        // The charts mount it with or without KVStoreMesh; the Secret is there only with it.
+        // The charts mount it always; the Secret exists with KVStoreMesh only.
         ...(reader !== "kvstoremesh" && v.since("1.16") ? files("local", "local-etcd-client") : []),
       ],
       ...MODE,
@@ -177,8 +177,8 @@ function remotes(v: Values, reader: Reader): Fields {
   };
 }
 
-/** The volume with the certificate of this cluster's etcd or of its admin. */
-function ownCertificate(v: Values, certificate: "server" | "admin"): Fields {
+/** Returns the volume with the certificate of the local etcd or its admin. */
+function etcdCertificate(v: Values, certificate: "server" | "admin"): Fields {
   const name = `clustermesh-apiserver-${certificate}-cert`;
   if (v.csiDriver !== undefined) {
     return csiVolume(
@@ -194,25 +194,29 @@ function ownCertificate(v: Values, certificate: "server" | "admin"): Fields {
   return { projected: { sources: [{ secret: authority }, { secret: { name } }], ...MODE } };
 }
 
-/** Key and certificate from a Secret, and the CA from it too or from the bundle. */
+/** Returns volume sources for key and certificate from a Secret, and the CA from the bundle or the same Secret. */
 function certificateSources(
   name: string,
   bundle: Values["caBundle"],
   optional: boolean,
   path: (file: ".key" | ".crt" | "-ca.crt") => string,
 ): Fields[] {
-  const may = optional ? { optional } : {};
+  const optionally = optional ? { optional } : {};
   const items = [
     { key: "tls.key", path: path(".key") },
     { key: "tls.crt", path: path(".crt") },
   ];
-  if (!bundle) return [{ secret: { name, ...may, items: [...items, { key: "ca.crt", path: path("-ca.crt") }] } }];
-  const source = { name: bundle.name, ...may, items: [{ key: bundle.key, path: path("-ca.crt") }] };
-  return [{ secret: { name, ...may, items } }, bundle.kind === "Secret" ? { secret: source } : { configMap: source }];
+  if (!bundle)
+    return [{ secret: { name, ...optionally, items: [...items, { key: "ca.crt", path: path("-ca.crt") }] } }];
+  const source = { name: bundle.name, ...optionally, items: [{ key: bundle.key, path: path("-ca.crt") }] };
+  return [
+    { secret: { name, ...optionally, items } },
+    bundle.kind === "Secret" ? { secret: source } : { configMap: source },
+  ];
 }
 
-function hostAliases(v: Values, here: boolean): Fields {
-  if (!here || !v.configEnabled || v.disableHostAliases) return {};
+function hostAliases(v: Values, isReader: boolean): Fields {
+  if (!isReader || !v.configEnabled || v.disableHostAliases) return {};
   const aliases = v.peers.flatMap(({ name, ips = [] }) => ips.map((ip) => ({ ip, hostnames: [`${name}.${DOMAIN}`] })));
   return aliases.length > 0 ? { hostAliases: aliases } : {};
 }
