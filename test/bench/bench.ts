@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { programPath, run } from "../support/programs.ts";
 import { type Clusters, manyFiles, startClusters } from "./clusters.ts";
-import { interleave, measure, measureMemory, ratio, type Subject, summary } from "./measure.ts";
+import { measure, measureInterleaved, measureMemory, ratio, type Subject, summarize } from "./measure.ts";
 
 // Few people set it, and with it each start of Node reads and parses a file of certificates.
 delete process.env.NODE_EXTRA_CA_CERTS;
@@ -56,7 +56,7 @@ const folder = (name: string) => {
 /** Whether what the old procedure takes is there. */
 const canByHand = ["kubectl", "jq", "bash"].every(has);
 type Script = "extract" | "import" | "least" | "mesh";
-const byHand = (script: Script, ...args: string[]) => [
+const manualScript = (script: Script, ...args: string[]) => [
   fileURLToPath(new URL(`by-hand/${script}.sh`, import.meta.url)),
   ...args,
 ];
@@ -70,7 +70,7 @@ const environment = (kubeconfig: string) => ({
 });
 const times = new Map<string, number[]>();
 const record = async (subjects: readonly Subject[], rounds: number) => {
-  for (const [what, all] of await interleave(subjects, rounds)) times.set(what, all);
+  for (const [what, all] of await measureInterleaved(subjects, rounds)) times.set(what, all);
 };
 
 let where = "";
@@ -78,21 +78,21 @@ try {
   const three = await startClusters(folder("three"), 3);
   let usage: string[];
   try {
-    where = three.where;
+    where = three.servedBy;
     usage = await measureThree(three);
   } finally {
     await three.stop();
   }
   const ten = await startClusters(folder("ten"), 10);
   try {
-    await record(connecting(ten, ""), FEW);
+    await record(connectSubjects(ten, ""), FEW);
   } finally {
     await ten.stop();
   }
   const meshes = await measureMeshes();
 
   const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${where}, NODE_EXTRA_CA_CERTS unset`;
-  const results = [...times].map(([what, all]) => ({ what, runs: all.length, ...summary(all) }));
+  const results = [...times].map(([what, all]) => ({ what, runs: all.length, ...summarize(all) }));
   const base = results[0]?.median ?? 1;
   console.log(`${machine}\n`);
   console.log("| whole process | median | min–max | × bare node |\n| --- | ---: | ---: | ---: |");
@@ -117,12 +117,12 @@ try {
 }
 
 /** Everything that three clusters are enough for. Gives the tables of requests, bytes, memory, sizes and where time goes. */
-async function measureThree({ names, kubeconfig, counted, far, relays, forget }: Clusters): Promise<string[]> {
+async function measureThree({ names, kubeconfig, counted, far, relays, reset }: Clusters): Promise<string[]> {
   const env = environment(kubeconfig);
-  const files = await Promise.all(names.map((name) => extracted(name, kubeconfig, join(dir, `${name}.json`))));
+  const files = await Promise.all(names.map((name) => extractTo(name, kubeconfig, join(dir, `${name}.json`))));
   const old = names.slice(1).map((name) => {
     const path = join(dir, `${name}-by-kubectl.json`);
-    const [script = "", ...args] = byHand("extract", name);
+    const [script = "", ...args] = manualScript("extract", name);
     if (canByHand) writeFileSync(path, execFileSync(script, args, { env }), { mode: 0o600 });
     return path;
   });
@@ -130,8 +130,10 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
   const importing = (paths: string[]) => program(["import-secrets", "--context", "cluster1", ...paths]);
   const two = files.slice(1);
   const extracting = program(["extract-secret", "--context", "cluster2"]);
-  const hand = (what: string, env: NodeJS.ProcessEnv, script: Script, ...args: string[]): Subject[] =>
-    canByHand ? [{ what, command: byHand(script, ...args), env, ...(script !== "extract" && { before: forget }) }] : [];
+  const manualSubjects = (what: string, env: NodeJS.ProcessEnv, script: Script, ...args: string[]): Subject[] =>
+    canByHand
+      ? [{ what, command: manualScript(script, ...args), env, ...(script !== "extract" && { before: reset }) }]
+      : [];
   const kubectl = ["kubectl", "--context", "cluster2", "-n", "kube-system", "get", "secret", "cilium-ca", "-o", "json"];
 
   // What is compared runs one after the other; an import of what stands there follows the one that brought it there.
@@ -142,13 +144,13 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
       { what: "completion of a flag", command: mesh("__complete", "connect", "--c"), env },
       { what: "completion of a context", command: mesh("__complete", "connect", "c"), env },
       { what: "extract-secret", command: extracting, env },
-      ...hand("the old extract", env, "extract", "cluster2"),
-      ...hand("the old import, 2 new files", env, "import", "cluster1", ...old),
-      ...hand("jq, and kubectl apply, 2 new files", env, "least", "cluster1", ...old),
-      { what: "import-secrets, 2 new files", command: importing(two), env, before: forget },
+      ...manualSubjects("the old extract", env, "extract", "cluster2"),
+      ...manualSubjects("the old import, 2 new files", env, "import", "cluster1", ...old),
+      ...manualSubjects("jq, and kubectl apply, 2 new files", env, "least", "cluster1", ...old),
+      { what: "import-secrets, 2 new files", command: importing(two), env, before: reset },
       { what: "import-secrets, 2 files, unchanged", command: importing(two), env },
       ...(has("kubectl") ? [{ what: "kubectl get secret", command: kubectl, env }] : []),
-      ...connecting({ names, kubeconfig, forget }, ""),
+      ...connectSubjects({ names, kubeconfig, reset }, ""),
       { what: "status, 3 clusters", command: mesh("status", ...names, "--fail-on=error"), env },
       {
         what: "node:crypto on the certificates of 510 files",
@@ -162,8 +164,10 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
   const most = [46, 100, 254, 510].map((count) => ({ count, paths: all.slice(0, count) }));
   await record(
     most.flatMap(({ count, paths }) => [
-      ...(count === 46 ? hand(`the old import, ${count} new files`, env, "import", "cluster1", ...paths) : []),
-      { what: `import-secrets, ${count} new files`, command: importing(paths), env, before: forget },
+      ...(count === 46
+        ? manualSubjects(`the old import, ${count} new files`, env, "import", "cluster1", ...paths)
+        : []),
+      { what: `import-secrets, ${count} new files`, command: importing(paths), env, before: reset },
     ]),
     FEW,
   );
@@ -171,14 +175,14 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
   await record(
     [
       { what: "extract-secret, 50 ms away", command: extracting, env: away },
-      ...hand("the old extract, 50 ms away", away, "extract", "cluster2"),
-      ...hand("the old import, 2 new files, 50 ms away", away, "import", "cluster1", ...old),
-      { what: "import-secrets, 2 new files, 50 ms away", command: importing(two), env: away, before: forget },
-      ...connecting({ names, kubeconfig: far, forget }, ", 50 ms away"),
+      ...manualSubjects("the old extract, 50 ms away", away, "extract", "cluster2"),
+      ...manualSubjects("the old import, 2 new files, 50 ms away", away, "import", "cluster1", ...old),
+      { what: "import-secrets, 2 new files, 50 ms away", command: importing(two), env: away, before: reset },
+      ...connectSubjects({ names, kubeconfig: far, reset }, ", 50 ms away"),
     ],
     FEW,
   );
-  await forget();
+  await reset();
 
   const usage = [
     "| command | requests | sent | received | memory at the peak |",
@@ -196,13 +200,13 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
     ["rotate, 1 of 3 clusters, unchanged", ["clustermesh-secrets", "rotate", "cluster2", "--all-contexts", "--yes"]],
     ["disconnect, 1 of 3 clusters", ["clustermesh-secrets", "disconnect", "cluster3", "--all-contexts", "--yes"]],
   ] as [string, string[]][]) {
-    if (/510|connect, 3 clusters$/.test(what)) await forget();
+    if (/510|connect, 3 clusters$/.test(what)) await reset();
     for (const relay of relays) Object.assign(relay, { sent: 0, received: 0 });
     const [name = "", ...rest] = args;
     const requests = (await run(name, [...rest, "--debug"], { kubeconfig: counted })).stderr.match(REQUEST)?.length;
     const sum = (which: "sent" | "received") => kb(relays.reduce((total, relay) => total + relay[which], 0));
     const bytes = [sum("sent"), sum("received")];
-    if (/new|connect/.test(what)) await forget();
+    if (/new|connect/.test(what)) await reset();
     const { peak } = await measureMemory({ what, command: program(args), env }, join(dir, "usage"));
     usage.push(`| ${what} | ${requests} | ${bytes.join(" | ")} | ${peak.toFixed(0)} MiB |`);
   }
@@ -215,7 +219,7 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
     const cache = sizes.get(`${file}.cache`);
     usage.push(`| ${file.replace(/(\.code)?\.js$/, "")} | ${kb(size)} | ${cache === undefined ? "" : kb(cache)} |`);
   }
-  await forget();
+  await reset();
   usage.push("", "Where the time goes (one run, milliseconds since the process started):");
   for (const [name, ...args] of [
     ["extract-secret", "--context", "cluster2"],
@@ -228,8 +232,8 @@ async function measureThree({ names, kubeconfig, counted, far, relays, forget }:
 }
 
 /** A mesh of these clusters, by kubectl and by us. */
-function connecting(
-  { names, kubeconfig, forget }: Pick<Clusters, "names" | "kubeconfig" | "forget">,
+function connectSubjects(
+  { names, kubeconfig, reset }: Pick<Clusters, "names" | "kubeconfig" | "reset">,
   away: string,
 ): Subject[] {
   const env = environment(kubeconfig);
@@ -240,13 +244,13 @@ function connecting(
       ? [
           {
             what: `the old scripts, ${count} clusters${away}`,
-            command: byHand("mesh", dir, ...names),
+            command: manualScript("mesh", dir, ...names),
             env,
-            before: forget,
+            before: reset,
           },
         ]
       : []),
-    { what: `connect, ${count} clusters${away}`, command, env, before: forget },
+    { what: `connect, ${count} clusters${away}`, command, env, before: reset },
   ];
 }
 
@@ -275,13 +279,13 @@ async function measureMeshes(): Promise<string[]> {
 
 /** How long all peers of a cluster take to verify, and one of them. */
 async function verifying(env: NodeJS.ProcessEnv): Promise<string> {
-  const one = await extracted("cluster2", String(env.KUBECONFIG), join(dir, "one.json"));
+  const one = await extractTo("cluster2", String(env.KUBECONFIG), join(dir, "one.json"));
   const all = await measure({ command: mesh("verify", "--context", "cluster1"), env });
   const single = await measure({ command: mesh("verify", one), env });
   return `verify of 99 peers: ${ms(all)}, of one: ${ms(single)}, ${(all / single).toFixed(1)} times as long`;
 }
 
-async function extracted(context: string, kubeconfig: string, file: string): Promise<string> {
+async function extractTo(context: string, kubeconfig: string, file: string): Promise<string> {
   const args = ["--context", context, "--output-file", file];
   await measure({ command: program(["extract-secret", ...args]), env: environment(kubeconfig) });
   return file;

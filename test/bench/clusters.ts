@@ -11,7 +11,7 @@ import { findAssets, kubeconfigOf, startApiServers } from "../support/real.ts";
 import { type DelayingRelay, startDelayingRelay } from "./delay.ts";
 
 /** The first one's id leaves 1 to 510 to the peers of files. */
-const describe = (name: string, i: number): ClusterDescription => ({
+const describeCluster = (name: string, i: number): ClusterDescription => ({
   name,
   id: i === 0 ? 511 : i + 1,
   version: "1.20.2",
@@ -22,7 +22,7 @@ const describe = (name: string, i: number): ClusterDescription => ({
 export interface Clusters {
   names: string[];
   /** Which API servers they are, in words. */
-  where: string;
+  servedBy: string;
   /** A kubeconfig in YAML, as people have theirs, with a context for each. */
   kubeconfig: string;
   /** The same, through relays that count. */
@@ -31,15 +31,17 @@ export interface Clusters {
   far: string;
   relays: DelayingRelay[];
   /** Deletes what an import writes. */
-  forget(): Promise<void>;
+  reset(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Starts `count` of them: real API servers where the binaries are there, else the sandbox. */
 export async function startClusters(dir: string, count: number): Promise<Clusters> {
   const names = Array.from({ length: count }, (_, i) => `cluster${i + 1}`);
-  const descriptions = names.map(describe);
-  const { servers, where, remove, stop } = findAssets() ? await real(descriptions) : await embedded(descriptions, dir);
+  const descriptions = names.map(describeCluster);
+  const { servers, servedBy, remove, stop } = findAssets()
+    ? await real(descriptions)
+    : await embedded(descriptions, dir);
   const write = (name: string, ports?: number[]) => {
     const path = join(dir, name);
     const entries = servers.map((server, i) => ({ ...server, ...(ports && { url: `https://127.0.0.1:${ports[i]}` }) }));
@@ -52,12 +54,12 @@ export async function startClusters(dir: string, count: number): Promise<Cluster
   const ports = (all: DelayingRelay[]) => all.map(({ port }) => port);
   return {
     names,
-    where,
+    servedBy,
     kubeconfig: write("kubeconfig"),
     counted: write("kubeconfig-counted", ports(relays)),
     far: write("kubeconfig-far", ports(far)),
     relays,
-    forget: async () => {
+    reset: async () => {
       await Promise.all(
         names.flatMap((context) => [
           remove(context, "Secret", "cilium-clustermesh"),
@@ -85,7 +87,7 @@ async function embedded(descriptions: ClusterDescription[], dir: string) {
       .find(({ description }) => description.name === context)
       ?.api.store.remove(kind, "kube-system", name);
   };
-  return { servers, where: "the embedded sandbox", remove, stop: sandbox.stop };
+  return { servers, servedBy: "the embedded sandbox", remove, stop: sandbox.stop };
 }
 
 async function real(descriptions: ClusterDescription[]) {
@@ -97,7 +99,7 @@ async function real(descriptions: ClusterDescription[]) {
   const remove = async (context: string, kind: string, name: string) => {
     await servers.get(context).request("DELETE", `/api/v1/namespaces/kube-system/${kind.toLowerCase()}s/${name}`);
   };
-  return { servers: servers.all, where: `a real kube-apiserver ${gitVersion}`, remove, stop: servers.stop };
+  return { servers: servers.all, servedBy: `a real kube-apiserver ${gitVersion}`, remove, stop: servers.stop };
 }
 
 /** Writes files of `count` peers of one CA, each with a client certificate of its own, into a folder. Gives their paths. */

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const TELL_USAGE = fileURLToPath(new URL("../support/tell-usage.cjs", import.meta.url));
+const REPORT_MEMORY = fileURLToPath(new URL("../support/report-memory.cjs", import.meta.url));
 
 export interface Subject {
   what: string;
@@ -36,13 +36,13 @@ export function measure({ command: [program = "", ...args], env }: Pick<Subject,
 
 /** As `measure`, for a program of Node's, with the most memory that it had, in MiB. `file`: a path to write it to. */
 export async function measureMemory(subject: Subject, file: string): Promise<{ took: number; peak: number }> {
-  const env = { ...subject.env, NODE_OPTIONS: `--require ${TELL_USAGE}`, USAGE: file };
+  const env = { ...subject.env, NODE_OPTIONS: `--require ${REPORT_MEMORY}`, USAGE: file };
   const took = await measure({ ...subject, env });
   return { took, peak: Number(readFileSync(file, "utf8")) / 1024 };
 }
 
 /** Runs each in turn, again and again, after one round that does not count. Gives the times of each. */
-export async function interleave(subjects: readonly Subject[], rounds: number): Promise<Map<string, number[]>> {
+export async function measureInterleaved(subjects: readonly Subject[], rounds: number): Promise<Map<string, number[]>> {
   const times = new Map<string, number[]>(subjects.map(({ what }) => [what, []]));
   for (let round = -1; round < rounds; round++) {
     for (const subject of subjects) {
@@ -54,7 +54,7 @@ export async function interleave(subjects: readonly Subject[], rounds: number): 
   return times;
 }
 
-export function summary(times: readonly number[]): Summary {
+export function summarize(times: readonly number[]): Summary {
   const sorted = [...times].sort((a, b) => a - b);
   const at = (i: number) => sorted[i] ?? 0;
   return { median: at(sorted.length >> 1), min: at(0), max: at(sorted.length - 1) };

@@ -8,21 +8,21 @@ import { encode } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
 import { UserError } from "../../lib/util/errors.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
-import { countRounds, describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { countRoundTrips, describeCluster, startCluster, type TestCluster } from "../support/cluster.ts";
 import { VERSIONS } from "../support/targets.ts";
 
 const REMOTE = "clustermesh-apiserver-remote-cert";
 const SERVER = "clustermesh-apiserver-server-cert";
 
 async function read(
-  cluster: SandboxedCluster,
+  cluster: TestCluster,
   options: Partial<InstallationOptions> = {},
 ): Promise<{ installation: Installation; warnings: string[] }> {
   const installation = await readInstallation(cluster.api, { forExtract: true, ...options });
   return { installation, warnings: installation.warnings };
 }
 
-async function fails(cluster: SandboxedCluster, exitCode: number, patterns: RegExp[], options = {}): Promise<void> {
+async function fails(cluster: TestCluster, exitCode: number, patterns: RegExp[], options = {}): Promise<void> {
   await assert.rejects(read(cluster, options), (error) => {
     assert.ok(error instanceof UserError, String(error));
     assert.equal(error.exitCode, exitCode, error.message);
@@ -35,8 +35,11 @@ async function fails(cluster: SandboxedCluster, exitCode: number, patterns: RegE
 for (const version of VERSIONS) {
   test(`${version}: facts, certificates and mounts are read in two rounds at most`, async (t) => {
     const since = (minimum: string) => versionAtLeast(version, minimum) === true;
-    const cluster = await startCluster(t, describe({ version: `${version}.3`, digest: `sha256:${"a".repeat(64)}` }));
-    const rounds = countRounds(cluster.server);
+    const cluster = await startCluster(
+      t,
+      describeCluster({ version: `${version}.3`, digest: `sha256:${"a".repeat(64)}` }),
+    );
+    const rounds = countRoundTrips(cluster.server);
     const { installation, warnings } = await read(cluster);
     const { facts, folders } = installation;
 
@@ -99,7 +102,7 @@ test("authMode is read off certificate and mounts", async (t) => {
     [{ version: "1.18", authMode: "cluster", identityAllocationMode: "kvstore" }, "cluster"],
   ];
   for (const [overrides, expected] of modes) {
-    const { installation } = await read(await startCluster(t, describe(overrides)));
+    const { installation } = await read(await startCluster(t, describeCluster(overrides)));
     assert.equal(installation.facts.authMode, expected, JSON.stringify(overrides));
   }
 });
@@ -111,10 +114,10 @@ test("the CA is where the workloads' volumes take it from (tls.caBundle)", async
     ["ConfigMap", "1.20"],
   ] as const) {
     const caBundle = { kind, name: "our-roots", key: "roots.pem" };
-    const cluster = await startCluster(t, describe({ version, caBundle, kvstoremesh: true }));
+    const cluster = await startCluster(t, describeCluster({ version, caBundle, kvstoremesh: true }));
     const other = makeCa({ cn: "unrelated", key: "ec" });
     cluster.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
-    const rounds = countRounds(cluster.server);
+    const rounds = countRoundTrips(cluster.server);
     const { installation, warnings } = await read(cluster);
     assert.equal(installation.ca, cluster.pki.ca.cert, `${kind} ${version}`);
     assert.deepEqual(warnings, []);
@@ -131,17 +134,17 @@ test("the CA is where the workloads' volumes take it from (tls.caBundle)", async
 
 test("of several CAs the one that signed the server certificate is taken; none is said", async (t) => {
   const other = makeCa({ cn: "unrelated", key: "ec" });
-  const old = await startCluster(t, describe({ version: "1.12" }));
+  const old = await startCluster(t, describeCluster({ version: "1.12" }));
   old.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
   const found = await read(old);
   assert.equal(found.installation.ca, old.pki.ca.cert, "of clustermesh-apiserver-ca-cert");
   assert.deepEqual(found.warnings, []);
 
-  const empty = await startCluster(t, describe({ version: "1.10" }));
+  const empty = await startCluster(t, describeCluster({ version: "1.10" }));
   empty.change("Secret", REMOTE, ({ data }) => delete data["ca.crt"]);
   assert.equal((await read(empty)).installation.ca, empty.pki.ca.cert);
 
-  const none = await startCluster(t, describe({ version: "1.18" }));
+  const none = await startCluster(t, describeCluster({ version: "1.18" }));
   none.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
   const { installation, warnings } = await read(none);
   assert.equal(installation.ca, other.cert);
@@ -149,7 +152,7 @@ test("of several CAs the one that signed the server certificate is taken; none i
 });
 
 test("Secrets under the names of older installs", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.11" }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.11" }));
   const secret = cluster.server.store.read("Secret", "kube-system", REMOTE);
   cluster.remove("Secret", REMOTE);
   assert.ok(secret);
@@ -161,7 +164,7 @@ test("Secrets under the names of older installs", async (t) => {
 });
 
 test("a certificate that a volume takes from elsewhere", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.19" }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.19" }));
   const secret = cluster.server.store.read("Secret", "kube-system", REMOTE);
   assert.ok(secret);
   cluster.server.store.put({ ...secret, metadata: { name: "our-cert", namespace: "kube-system" } });
@@ -176,10 +179,10 @@ test("a certificate that a volume takes from elsewhere", async (t) => {
 });
 
 test("Cilium is found in another namespace, and the guess leaves no trace", async (t) => {
-  const cluster = await startCluster(t, describe({ namespace: "cilium" }), {
+  const cluster = await startCluster(t, describeCluster({ namespace: "cilium" }), {
     forbid: [{ namespace: "kube-system" }],
   });
-  const rounds = countRounds(cluster.server);
+  const rounds = countRoundTrips(cluster.server);
   const { installation, warnings } = await read(cluster);
   assert.equal(installation.namespace, "cilium");
   assert.equal(installation.ca, cluster.pki.ca.cert);
@@ -189,8 +192,8 @@ test("Cilium is found in another namespace, and the guess leaves no trace", asyn
 });
 
 test("several installations are refused with their namespaces, unless -n says which", async (t) => {
-  const cluster = await startCluster(t, describe({ namespace: "b-side" }));
-  const second = describe({ name: "other", id: 9, namespace: "a-side", nodes: [] });
+  const cluster = await startCluster(t, describeCluster({ namespace: "b-side" }));
+  const second = describeCluster({ name: "other", id: 9, namespace: "a-side", nodes: [] });
   for (const object of clusterObjects(second, clusterPki(second, { key: "ec" }))) cluster.server.store.put(object);
   await fails(cluster, 2, [/a-side and b-side/, /-n/]);
   const { installation } = await read(cluster, { namespace: "a-side" });
@@ -200,8 +203,8 @@ test("several installations are refused with their namespaces, unless -n says wh
 
 test("where the whole cluster may not be asked, kube-system is taken, and said", async (t) => {
   const allow = [{ namespace: "kube-system" }, { verb: "list", resource: "nodes" }];
-  const cluster = await startCluster(t, describe(), { allow });
-  const rounds = countRounds(cluster.server);
+  const cluster = await startCluster(t, describeCluster(), { allow });
+  const rounds = countRoundTrips(cluster.server);
   const { installation, warnings } = await read(cluster);
   assert.equal(installation.namespace, "kube-system");
   assert.equal(warnings.length, 1);
@@ -211,7 +214,7 @@ test("where the whole cluster may not be asked, kube-system is taken, and said",
 });
 
 test("the namespace is found by pods where Deployments may not be listed", async (t) => {
-  const cluster = await startCluster(t, describe({ namespace: "cilium" }), {
+  const cluster = await startCluster(t, describeCluster({ namespace: "cilium" }), {
     forbid: [{ verb: "list", resource: "deployments" }],
   });
   const { installation, warnings } = await read(cluster);
@@ -220,20 +223,20 @@ test("the namespace is found by pods where Deployments may not be listed", async
 });
 
 test("what is not there is said in a line or two", async (t) => {
-  const cluster = await startCluster(t, describe());
+  const cluster = await startCluster(t, describeCluster());
   cluster.remove("ConfigMap", "cilium-config");
   await fails(cluster, 1, [/no ConfigMap cilium-config/, /kube-system/]);
   cluster.remove("Deployment", "clustermesh-apiserver");
   await fails(cluster, 1, [/no Cilium/, /-n/]);
   await fails(cluster, 1, [/no Cilium/, /elsewhere/], { namespace: "elsewhere" });
 
-  const lonely = await startCluster(t, describe());
+  const lonely = await startCluster(t, describeCluster());
   lonely.remove("Deployment", "clustermesh-apiserver");
   await fails(lonely, 1, [/no clustermesh-apiserver/, /clustermesh\.useAPIServer/]);
 
-  const external = describe({ kvstoreMode: "external", identityAllocationMode: "kvstore", version: "1.19" });
+  const external = describeCluster({ kvstoreMode: "external", identityAllocationMode: "kvstore", version: "1.19" });
   await fails(await startCluster(t, external), 1, [/external kvstore/]);
-  const ancient = await startCluster(t, describe({ version: "1.15", identityAllocationMode: "kvstore" }));
+  const ancient = await startCluster(t, describeCluster({ version: "1.15", identityAllocationMode: "kvstore" }));
   ancient.remove("Deployment", "clustermesh-apiserver");
   await fails(ancient, 1, [/external kvstore/]);
 });
@@ -248,7 +251,7 @@ test("an extraction goes on without what it does not need", async (t) => {
     { name: "clustermesh-remote-users" },
     { name: SERVER },
   ];
-  const cluster = await startCluster(t, describe({ version: "1.20.1" }), { forbid });
+  const cluster = await startCluster(t, describeCluster({ version: "1.20.1" }), { forbid });
   const { installation, warnings } = await read(cluster);
   assert.equal(installation.facts.version, "1.20.1");
   assert.deepEqual(installation.serverNames, [
@@ -268,18 +271,18 @@ test("an extraction goes on without what it does not need", async (t) => {
 
 test("without the right to read a Secret, the names of a certificate follow from the version", async (t) => {
   const names = async (version: string) => {
-    const cluster = await startCluster(t, describe({ version }), { forbid: [{ name: SERVER }] });
+    const cluster = await startCluster(t, describeCluster({ version }), { forbid: [{ name: SERVER }] });
     return (await read(cluster)).installation.serverNames;
   };
   for (const version of ["1.10", "1.13", "1.14", "1.19", "1.20"]) {
-    const cluster = await startCluster(t, describe({ version }));
+    const cluster = await startCluster(t, describeCluster({ version }));
     const real = (await read(cluster)).installation.serverNames;
     assert.deepEqual(new Set(await names(version)), new Set(real), version);
   }
 });
 
 test("a server certificate that is missing or cannot be read", async (t) => {
-  const cluster = await startCluster(t, describe());
+  const cluster = await startCluster(t, describeCluster());
   cluster.change("Secret", SERVER, ({ data }) => Object.assign(data, encode({ "tls.crt": "nonsense" })));
   const broken = await read(cluster);
   assert.match(broken.warnings.join(), /tls\.crt of Secret clustermesh-apiserver-server-cert/);
@@ -290,10 +293,10 @@ test("a server certificate that is missing or cannot be read", async (t) => {
 
 test("what is indispensable may not be forbidden, and the message says what it is", async (t) => {
   for (const name of ["cilium-config", "clustermesh-apiserver"]) {
-    const cluster = await startCluster(t, describe(), { forbid: [{ verb: "get", name }] });
+    const cluster = await startCluster(t, describeCluster(), { forbid: [{ verb: "get", name }] });
     await fails(cluster, 1, [/not allowed to get/, new RegExp(name), /kube-system/]);
   }
-  const cluster = await startCluster(t, describe(), { forbid: [{ name: REMOTE }] });
+  const cluster = await startCluster(t, describeCluster(), { forbid: [{ name: REMOTE }] });
   const { installation } = await read(cluster);
   assert.match(
     installation.remoteCertificateError?.message ?? "",
@@ -303,7 +306,7 @@ test("what is indispensable may not be forbidden, and the message says what it i
 
 test("an import takes nothing that it may not read for something that is not there", async (t) => {
   const options = { forExtract: false, secrets: ["cilium-clustermesh", "cilium-kvstoremesh"] };
-  const description = describe({ version: "1.19", kvstoremesh: false });
+  const description = describeCluster({ version: "1.19", kvstoremesh: false });
   for (const name of [
     "cilium",
     "cilium-operator",
@@ -318,7 +321,7 @@ test("an import takes nothing that it may not read for something that is not the
 
 test("an import asks for no server certificate, no pods and no nodes, but where pod CIDRs stand on nodes only", async (t) => {
   const options = { forExtract: false, secrets: ["cilium-clustermesh"] };
-  const cluster = await startCluster(t, describe({ version: "1.19" }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.19" }));
   cluster.server.store.put({
     apiVersion: "v1",
     kind: "Secret",
@@ -333,7 +336,7 @@ test("an import asks for no server certificate, no pods and no nodes, but where 
   const asked = cluster.server.requests.map(({ path }) => path).join("\n");
   assert.doesNotMatch(asked, /server-cert|\/nodes|namespaces\/kube-system\/pods/);
 
-  const nodeCidrs = await startCluster(t, describe({ ipam: "kubernetes" }));
+  const nodeCidrs = await startCluster(t, describeCluster({ ipam: "kubernetes" }));
   assert.deepEqual((await read(nodeCidrs, options)).installation.facts.podCidrs, ["10.2.0.0/20"]);
 });
 
@@ -343,7 +346,7 @@ test("pod CIDRs on nodes become the few prefixes that cover them; those of other
     internalIPs: [`172.18.${i >> 8}.${i & 255}`],
     podCIDRs: [`10.${64 + (i >> 8)}.${i & 255}.0/24`, `fd00:64:0:${i.toString(16)}::/64`],
   }));
-  const cluster = await startCluster(t, describe({ ipam: "kubernetes", nodes, ipv6: true }));
+  const cluster = await startCluster(t, describeCluster({ ipam: "kubernetes", nodes, ipv6: true }));
   const { installation } = await read(cluster);
   assert.equal(installation.nodes().length, 1203);
   assert.deepEqual(installation.facts.podCidrs, [
@@ -356,18 +359,18 @@ test("pod CIDRs on nodes become the few prefixes that cover them; those of other
   ]);
   assert.deepEqual(installation.facts.ipFamilies, ["IPv4", "IPv6"]);
   assert.equal(cluster.server.requests.filter(({ path }) => path.startsWith("/api/v1/nodes")).length, 3);
-  const eni = await startCluster(t, describe({ ipam: "eni" }));
+  const eni = await startCluster(t, describeCluster({ ipam: "eni" }));
   assert.equal((await read(eni)).installation.facts.podCidrs, undefined);
 });
 
 test("a default install of 1.19 and 1.20 is read while its pod waits for the users ConfigMap", async (t) => {
   for (const version of ["1.19", "1.20"]) {
-    const cluster = await startCluster(t, describe({ version }));
+    const cluster = await startCluster(t, describeCluster({ version }));
     const { installation } = await read(cluster);
     assert.match(installation.waiting ?? "", /^for configmap\/clustermesh-remote-users \(created by the first import/);
     assert.equal(installation.pods()[0]?.spec?.nodeName, "node1");
   }
-  const crashing = await startCluster(t, describe({ podReady: false }));
+  const crashing = await startCluster(t, describeCluster({ podReady: false }));
   crashing.change("Pod", crashing.server.store.all("Pod")[0]?.metadata.name ?? "", ({ status }) => {
     status.containerStatuses[0].state = { waiting: { reason: "CrashLoopBackOff" } };
   });
@@ -375,7 +378,7 @@ test("a default install of 1.19 and 1.20 is read while its pod waits for the use
 });
 
 test("a Service of the user's own is asked for by its name", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.19", service: false }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.19", service: false }));
   assert.equal((await read(cluster)).installation.service(), undefined);
   cluster.server.store.put({
     apiVersion: "v1",
@@ -389,7 +392,7 @@ test("a Service of the user's own is asked for by its name", async (t) => {
 });
 
 test("a server that is down, and one that goes down, are errors", async (t: TestContext) => {
-  const cluster = await startCluster(t, describe());
+  const cluster = await startCluster(t, describeCluster());
   await read(cluster);
   await cluster.server.stop();
   await assert.rejects(read(cluster), (error) => error instanceof UserError && error.exitCode === 1);

@@ -9,7 +9,7 @@ import { parseSecrets } from "../../lib/peer/documents.ts";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf, rsaCaOf } from "../support/material.ts";
 import { entriesOf } from "../support/plans.ts";
 import { COMMON, configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
@@ -137,7 +137,7 @@ test("ten thousand bad files made of good ones: no crash, and what is taken stan
         return;
       }
       counts.taken++;
-      const entries = entriesOf(applied(target, planned).agentsSecret);
+      const entries = entriesOf(applyPlan(target, planned).agentsSecret);
       assert.deepEqual(
         entries.map(({ name, peer }) => [name, peer !== undefined]),
         [...peers.keys()].sort().map((name) => [name, true]),

@@ -4,11 +4,11 @@ import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import type { V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { missingMounts } from "../../lib/sandbox/pods.ts";
-import { type Member, type Mesh, mounted, SERVICE, startMesh, workloadHosts } from "../support/mesh.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type Member, type Mesh, readMountedFiles, SERVICE, startMesh, workloadHosts } from "../support/mesh.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 import { type ClusterEtcd, startClusterEtcd, troubleshoot, withoutRealServers } from "../support/real.ts";
 import { textsOf } from "../support/targets.ts";
-import { leaveBehind } from "../support/upgrade.ts";
+import { simulateUpgrade } from "../support/upgrade.ts";
 
 const NAMESPACE = "/namespaces/kube-system";
 const MOUNT = "/var/lib/cilium/clustermesh/";
@@ -64,7 +64,7 @@ for (const [version, kvstoremesh] of [
       await mesh?.stop();
     });
 
-    const call = (...args: string[]): Promise<Ended> =>
+    const call = (...args: string[]): Promise<ProgramResult> =>
       run("clustermesh-secrets", args, { kubeconfig: mesh.kubeconfig });
     const isUntouched = async (when: string) => {
       const [agents, copy] = [await dataOf(target, "cilium-clustermesh"), await dataOf(target, "cilium-kvstoremesh")];
@@ -77,7 +77,7 @@ for (const [version, kvstoremesh] of [
     test("import and --migrate leave its bytes, and every peer connects", async () => {
       const files = await mesh.extract();
       // As an upgrade leaves it: the agents reach cluster2 by themselves.
-      await leaveBehind(target, files, theirs);
+      await simulateUpgrade(target, files, theirs);
       const left = await call("status", "cluster1", "cluster2", "-o", "json");
       const pairs: { importer: string; peer: string; findings: { code: string }[] }[] = JSON.parse(left.stdout).pairs;
       const codes = (peer: string): string[] =>
@@ -117,7 +117,7 @@ for (const [version, kvstoremesh] of [
         );
       }
       const hosts = { ...(await workloadHosts(target, false)), [SERVICE]: [target.serviceAddress] };
-      const said = await troubleshoot(await mounted(target, "agents"), { hosts, version: "1.19" });
+      const said = await troubleshoot(await readMountedFiles(target, "agents"), { hosts, version: "1.19" });
       assert.deepEqual(
         [...said].map(([name, { connects, faults }]) => [name, connects, faults]),
         ["cluster2", "submariner"].map((name) => [name, true, []]),

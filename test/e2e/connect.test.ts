@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
-import { kubelet, type Member, type Mesh, mounted, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type Member, type Mesh, readMountedFiles, startKubelet, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 import { type KeyEvents, type Kvstoremesh, runKvstoremesh, waitFor, withoutRealServers } from "../support/real.ts";
 
 const NAMES = ["cluster1", "cluster2", "cluster3"];
@@ -24,7 +24,8 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
   let events: KeyEvents;
   let folder: string;
   let ended: () => Promise<void>;
-  const go = (...args: string[]): Promise<Ended> => run("clustermesh-secrets", args, { kubeconfig: mesh.kubeconfig });
+  const go = (...args: string[]): Promise<ProgramResult> =>
+    run("clustermesh-secrets", args, { kubeconfig: mesh.kubeconfig });
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "connect-"));
@@ -41,7 +42,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
 
   /** Keys of cluster2 that cluster1 lost. */
   const withdrawn = () =>
-    events.seen().filter(({ type, key }) => type === "DELETE" && /^cilium\/cache\/[^/]+\/v1\/cluster2\//.test(key));
+    events.events().filter(({ type, key }) => type === "DELETE" && /^cilium\/cache\/[^/]+\/v1\/cluster2\//.test(key));
   const peer2 = async () => (await kvstoremesh.status()).get("cluster2");
   /** What stands in a Secret of cluster2, with other certificates. */
   const replace = async (name: string, data: Record<string, string>) => {
@@ -72,11 +73,11 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     kvstoremesh = await runKvstoremesh({
       cluster: first,
       etcd: first.etcd,
-      files: await mounted(first, "kvstoremesh"),
+      files: await readMountedFiles(first, "kvstoremesh"),
     });
     await kvstoremesh.ready(["cluster2", "cluster3"], 45_000);
     events = first.etcd.follow("cilium/cache/");
-    ended = kubelet(first, "kvstoremesh", (files) => kvstoremesh.update(files), 300);
+    ended = startKubelet(first, "kvstoremesh", (files) => kvstoremesh.update(files), 300);
   });
 
   test("rotate under the same CA: the new certificate comes, and nothing is withdrawn", async () => {
@@ -108,7 +109,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
       dns: ["*.mesh.cilium.io", "clustermesh-apiserver.kube-system.svc"],
       ips: ["127.0.0.1", "::1"],
     });
-    await second.etcd.serveWith({ ca: both.cert, ...server, admin: adminOf(next) });
+    await second.etcd.restartWith({ ca: both.cert, ...server, admin: adminOf(next) });
     await kvstoremesh.ready(["cluster2"], 45_000);
 
     const renewed = client(next);
@@ -130,7 +131,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     await kvstoremesh.ready(["cluster2"], 45_000);
 
     // The old CA goes: who comes by the new certificate is still let in.
-    await second.etcd.serveWith({ ca: next.cert, ...server, admin: adminOf(next) });
+    await second.etcd.restartWith({ ca: next.cert, ...server, admin: adminOf(next) });
     await waitFor(
       "cluster1 to come back to cluster2 with its new certificate",
       async () => {
@@ -155,7 +156,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
       dns: ["*.mesh.cilium.io", "clustermesh-apiserver.kube-system.svc"],
       ips: ["127.0.0.1", "::1"],
     });
-    await second.etcd.serveWith({ ca: next.cert, ...server, admin: adminOf(next) });
+    await second.etcd.restartWith({ ca: next.cert, ...server, admin: adminOf(next) });
     for (const [name, pair] of [
       ["clustermesh-apiserver-remote-cert", renewed],
       ["clustermesh-apiserver-server-cert", server],

@@ -9,10 +9,16 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeFiles, readEntries, writePeerFile } from "../../lib/peer/secret.ts";
-import { type BehindRelays, behindRelays, type State, secretsOf, written } from "../support/behind-relays.ts";
 import { node, programPath, run } from "../support/programs.ts";
 import { withoutRealServers } from "../support/real.ts";
 import type { Fault } from "../support/relay.ts";
+import {
+  peerDataOf,
+  type RelayedClusters,
+  type State,
+  secretsOf,
+  startRelayedClusters,
+} from "../support/relayed-clusters.ts";
 import { peerOf } from "../support/targets.ts";
 
 const FAULTS: Fault[] = [
@@ -45,7 +51,7 @@ const KILLS = { sandbox: 100, real: 20 };
 
 for (const on of ["sandbox", "real"] as const) {
   describe(`faults, kills and crowds: ${on}`, { skip: on === "real" ? withoutRealServers() : false }, () => {
-    let mesh: BehindRelays;
+    let mesh: RelayedClusters;
     let initial: State;
     const go = (args: string[]) => run("clustermesh-secrets", args, { kubeconfig: mesh.kubeconfig, cwd: mesh.dir });
     const file = (name: string, id: number) => {
@@ -58,7 +64,7 @@ for (const on of ["sandbox", "real"] as const) {
     };
 
     before(async () => {
-      mesh = await behindRelays(on);
+      mesh = await startRelayedClusters(on);
       file("new", 7);
       await finish("import", "--context", "c1", "--context", "c2", file("c9", 9));
       initial = await mesh.state();
@@ -92,7 +98,7 @@ for (const on of ["sandbox", "real"] as const) {
         const methods: string[] = [];
         relay.onRequest = (method) => void methods.push(method);
         await finish(...args);
-        const goal = written(await mesh.state());
+        const goal = peerDataOf(await mesh.state());
         // What is asked at once comes in any order, so a fault is aimed at the n-th read or write.
         const reads = methods.filter((method) => method === "GET").length;
         const aims = [
@@ -113,7 +119,7 @@ for (const on of ["sandbox", "real"] as const) {
           await assertWhole(when);
           await relay.mend();
           await finish(...args);
-          assert.equal(written(await mesh.state()), goal, when);
+          assert.equal(peerDataOf(await mesh.state()), goal, when);
         }
         t.diagnostic(`${aims.length} faults at ${methods.length} requests`);
       });
@@ -124,7 +130,7 @@ for (const on of ["sandbox", "real"] as const) {
       const started = performance.now();
       await finish("connect", "c1", "c2", "--yes");
       const took = performance.now() - started;
-      const goal = written(await mesh.state());
+      const goal = peerDataOf(await mesh.state());
       let within = 0;
       for (let i = 0; i < KILLS[on]; i++) {
         await mesh.restore(initial);
@@ -139,10 +145,10 @@ for (const on of ["sandbox", "real"] as const) {
         await ended;
         // What the server had taken is done before it is looked at.
         await sleep(20);
-        if (written(await assertWhole(`kill ${i}`)) !== goal) within++;
+        if (peerDataOf(await assertWhole(`kill ${i}`)) !== goal) within++;
       }
       await finish("connect", "c1", "c2", "--yes");
-      assert.equal(written(await mesh.state()), goal);
+      assert.equal(peerDataOf(await mesh.state()), goal);
       t.diagnostic(`${KILLS[on]} kills, ${within} of them before the end`);
       assert.ok(within > KILLS[on] / 10, `only ${within} came before the end`);
     });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
-import { type Mesh, type MeshOptions, mounted, startMesh } from "../support/mesh.ts";
+import { type Mesh, type MeshOptions, readMountedFiles, startMesh } from "../support/mesh.ts";
 import { run } from "../support/programs.ts";
 import { troubleshoot, withoutRealServers } from "../support/real.ts";
 import { textsOf } from "../support/targets.ts";
@@ -98,7 +98,7 @@ describe("a real mesh whose clusters do not trust one CA", { skip: withoutRealSe
     assert.match(stderr, /certificates of 2 clusters cannot be read.*: cluster1, cluster2 \[common-unverified\]/);
     const [member] = mesh.members;
     assert.ok(member);
-    const verdict = (await troubleshoot(await mounted(member, "kvstoremesh"))).get("cluster2");
+    const verdict = (await troubleshoot(await readMountedFiles(member, "kvstoremesh"))).get("cluster2");
     assert.equal(verdict?.connects, false);
     assert.match(verdict?.faults.join("\n") ?? "", /x509: certificate signed by unknown authority/);
   });

@@ -8,10 +8,10 @@ import { isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { readEntries } from "../../lib/peer/secret.ts";
 import {
   judgeAgents,
-  kubelet,
   type Member,
-  mounted,
+  readMountedFiles,
   SERVICE,
+  startKubelet,
   startMesh,
   THREE_CLUSTERS,
   workloadHosts,
@@ -26,7 +26,7 @@ import {
   waitFor,
   withoutRealServers,
 } from "../support/real.ts";
-import { leaveBehind } from "../support/upgrade.ts";
+import { simulateUpgrade } from "../support/upgrade.ts";
 
 const PATH = "/api/v1/namespaces/kube-system/secrets";
 const AGENTS = "cilium-clustermesh";
@@ -49,8 +49,8 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         const names = peers.map(({ name }) => name);
         const migrate = () =>
           run("import-secrets", ["--context", target.name, "--migrate"], { kubeconfig: mesh.kubeconfig });
-        const hosts = await leaveBehind(target, await mesh.extract());
-        const before = await troubleshoot(await mounted(target, "agents"), { hosts });
+        const hosts = await simulateUpgrade(target, await mesh.extract());
+        const before = await troubleshoot(await readMountedFiles(target, "agents"), { hosts });
         for (const name of names) assert.equal(before.get(name)?.connects, true, `${name}: ${before.get(name)?.text}`);
 
         // Cilium 1.18 is judged by 1.19's program, which takes names from its pod only.
@@ -60,7 +60,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         const agents = await runKvstoremesh({
           cluster: target,
           etcd: known,
-          files: await mounted(target, "agents"),
+          files: await readMountedFiles(target, "agents"),
           hosts: { ...hosts, [SERVICE]: [target.serviceAddress] },
           ...program,
         });
@@ -72,7 +72,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
           runKvstoremesh({
             cluster: target,
             etcd: target.etcd,
-            files: await mounted(target, "kvstoremesh"),
+            files: await readMountedFiles(target, "kvstoremesh"),
             ...(version === "1.18" && { ...program, hosts: await workloadHosts(target, true) }),
           });
         let copying: Kvstoremesh = await startCopying();
@@ -82,8 +82,8 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         const follows = [known, target.etcd].map((etcd) => etcd.follow("cilium/cache/"));
         for (const { stop } of follows) stops.push(stop);
         const kubelets = [
-          kubelet(target, "agents", agents.update, KUBELET.agents),
-          kubelet(target, "kvstoremesh", (files) => copying.update(files), KUBELET.kvstoremesh),
+          startKubelet(target, "agents", agents.update, KUBELET.agents),
+          startKubelet(target, "kvstoremesh", (files) => copying.update(files), KUBELET.kvstoremesh),
         ];
         for (const stop of kubelets) stops.push(stop);
 
@@ -108,13 +108,13 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
           await arrives(target.etcd, peer, 2, "the own etcd");
           await arrives(known, peer, 2, "what agents know");
         }
-        for (const { seen } of follows) {
-          const events = await waitFor("the last write", () => {
-            const all = seen();
+        for (const { events } of follows) {
+          const received = await waitFor("the last write", () => {
+            const all = events();
             return peers.every((peer) => all.some(({ key }) => key === cached(peer, 2))) && all;
           });
           assert.deepEqual(
-            events.filter(({ type }) => type === "DELETE"),
+            received.filter(({ type }) => type === "DELETE"),
             [],
           );
         }
@@ -124,9 +124,9 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         await target.etcd.put(cached(peer, 3), (await target.etcd.get(cached(peer, 2))) ?? "");
         await arrives(known, peer, 3, "what agents know");
         await target.etcd.etcdctl("del", cached(peer, 3));
-        for (const { seen } of follows) {
+        for (const { events } of follows) {
           await waitFor("the withdrawal", () =>
-            seen().some(({ type, key }) => type === "DELETE" && key === cached(peer, 3)),
+            events().some(({ type, key }) => type === "DELETE" && key === cached(peer, 3)),
           );
         }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
-import { type Member, mounted, SERVICE, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
+import { type Member, readMountedFiles, SERVICE, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { run } from "../support/programs.ts";
 import { runKvstoremesh, troubleshoot, withoutRealServers } from "../support/real.ts";
 
@@ -70,7 +70,7 @@ describe("a peer that only a node can reach, beside those of a mesh with KVStore
       const copying = await runKvstoremesh({
         cluster: target,
         etcd: target.etcd,
-        files: await mounted(target, "kvstoremesh"),
+        files: await readMountedFiles(target, "kvstoremesh"),
       });
       try {
         await copying.ready(names, 30_000);
@@ -79,7 +79,7 @@ describe("a peer that only a node can reach, beside those of a mesh with KVStore
         await copying.stop();
       }
       const hosts = { [SERVICE]: [target.serviceAddress] };
-      const agents = await troubleshoot(await mounted(target, "agents"), { hosts });
+      const agents = await troubleshoot(await readMountedFiles(target, "agents"), { hosts });
       assert.deepEqual(
         [...agents].map(([name, { connects, faults }]) => [name, connects, faults]),
         [...names, "submariner"].map((name) => [name, true, []]),

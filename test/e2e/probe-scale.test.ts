@@ -4,10 +4,10 @@ import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { probePeers } from "../../lib/probe/probe.ts";
-import { peerIn, serving } from "../support/etcds.ts";
+import { extractPeer, startServingClusters } from "../support/serving-clusters.ts";
 
 test("254 peers of which 20 do not answer take about one timeout, not twenty", async (t) => {
-  const peer = await peerIn(await serving(t), "cluster2");
+  const peer = await extractPeer(await startServingClusters(t), "cluster2");
   const sockets = new Set<Socket>();
   const silent = createServer((socket) => void sockets.add(socket.on("error", () => {})));
   silent.listen(0, "127.0.0.1");

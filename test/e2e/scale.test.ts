@@ -12,13 +12,13 @@ import { writePeerFile } from "../../lib/peer/secret.ts";
 import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 import { type ApiServer, type ApiServers, startApiServers, withoutRealServers } from "../support/real.ts";
 
 const SECRETS = "/api/v1/namespaces/kube-system/secrets";
 const CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps";
 const TARGETS = ["one-ca", "ecdsa", "rsa", "writers"];
-const TELL_USAGE = fileURLToPath(new URL("../support/tell-usage.cjs", import.meta.url));
+const TELL_USAGE = fileURLToPath(new URL("../support/report-memory.cjs", import.meta.url));
 const ROUNDS = 10;
 const WRITERS = 20;
 
@@ -76,7 +76,10 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
     const env = { NODE_OPTIONS: `--require ${TELL_USAGE}`, USAGE: join(dir, "rss") };
     const started = performance.now();
     const kubeconfig = servers.kubeconfig;
-    const ended: Ended = await run("import-secrets", ["--context", context, ...args, ...paths], { kubeconfig, env });
+    const ended: ProgramResult = await run("import-secrets", ["--context", context, ...args, ...paths], {
+      kubeconfig,
+      env,
+    });
     const seconds = (performance.now() - started) / 1000;
     const mebibytes = Number(await readFile(join(dir, "rss"), "utf8")) / 1024;
     return { ...ended, took: `${seconds.toFixed(2)} s, ${mebibytes.toFixed(0)} MiB at the peak` };

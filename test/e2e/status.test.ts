@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Pair } from "../../lib/mesh/pairs.ts";
 import type { PeerProbe } from "../../lib/probe/probe.ts";
-import { type Member, type Mesh, mounted, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
+import { type Member, type Mesh, readMountedFiles, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { run } from "../support/programs.ts";
 import { runKvstoremesh, waitFor, withoutRealServers } from "../support/real.ts";
 
@@ -43,7 +43,7 @@ describe("status of a real mesh of three", { skip: withoutRealServers() }, () =>
     const running = await runKvstoremesh({
       cluster: member,
       etcd: member.etcd,
-      files: await mounted(member, "kvstoremesh"),
+      files: await readMountedFiles(member, "kvstoremesh"),
     });
     try {
       await running.ready(ready, 45_000);

@@ -26,7 +26,7 @@ import {
   waitFor,
   withoutRealServers,
 } from "../support/real.ts";
-import { startTwoMembers } from "../support/two-members.ts";
+import { startTwoMemberEtcd } from "../support/two-member-etcd.ts";
 
 interface Row {
   fault: string;
@@ -197,7 +197,7 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       code: "etcd-unavailable",
       cilium: /deadline exceeded|no leader|Failed to establish/i,
       make: async () => {
-        const etcd = await startTwoMembers(served.pki, served.address);
+        const etcd = await startTwoMemberEtcd(served.pki, served.address);
         stops.push(etcd.stop);
         await etcd.stopOne();
         return { ...good, ...at([served.address], etcd.port) };

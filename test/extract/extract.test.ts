@@ -8,13 +8,13 @@ import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { encode } from "../../lib/sandbox/object.ts";
 import { UserError } from "../../lib/util/errors.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
-import { describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { describeCluster, startCluster, type TestCluster } from "../support/cluster.ts";
 import { textsOf, VERSIONS } from "../support/targets.ts";
 
 const REMOTE = "clustermesh-apiserver-remote-cert";
 
 async function run(
-  { api }: SandboxedCluster,
+  { api }: TestCluster,
   { waitTimeout = 0, ...options }: Partial<ExtractOptions> & { waitTimeout?: number } = {},
 ): Promise<Extraction & { text: string; waits: string[] }> {
   const waits: string[] = [];
@@ -38,7 +38,7 @@ async function run(
   }
 }
 
-async function fails(cluster: SandboxedCluster, patterns: RegExp[], options: Parameters<typeof run>[1] = {}) {
+async function fails(cluster: TestCluster, patterns: RegExp[], options: Parameters<typeof run>[1] = {}) {
   await assert.rejects(run(cluster, options), (error) => {
     assert.ok(error instanceof UserError, String(error));
     assert.equal(error.exitCode, 1);
@@ -50,7 +50,7 @@ async function fails(cluster: SandboxedCluster, patterns: RegExp[], options: Par
 
 for (const version of VERSIONS) {
   test(`${version}: the file is the old drop-in form, and reads back as the same peer`, async (t) => {
-    const cluster = await startCluster(t, describe({ version }));
+    const cluster = await startCluster(t, describeCluster({ version }));
     const { peer } = await run(cluster);
     const secret = writePeerFile(peer);
     const texts = textsOf(secret);
@@ -69,7 +69,7 @@ for (const version of VERSIONS) {
 }
 
 test("authMode cluster: no private key and no certificate, but the public CA among the facts", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.20", authMode: "cluster" }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.20", authMode: "cluster" }));
   const { peer, text } = await run(cluster);
   assert.equal(peer.client, "importer");
   assert.equal(peer.ca, "importer");
@@ -86,14 +86,14 @@ test("a cluster that is not set up for a mesh", async (t) => {
     [{ name: "Cluster_2" }, /Cluster_2/],
   ] as const;
   for (const [overrides, pattern] of cases) {
-    await fails(await startCluster(t, describe(overrides)), [pattern]);
+    await fails(await startCluster(t, describeCluster(overrides)), [pattern]);
   }
-  const cluster = await startCluster(t, describe({ id: 0 }));
+  const cluster = await startCluster(t, describeCluster({ id: 0 }));
   await fails(cluster, [/cluster\.id/, /cluster\.name/]);
 });
 
 test("certificates that are missing, incomplete or forbidden", async (t) => {
-  const cluster = await startCluster(t, describe());
+  const cluster = await startCluster(t, describeCluster());
   cluster.change("Secret", REMOTE, ({ data }) => delete data["tls.key"]);
   await fails(cluster, [/no client certificate for peers/, new RegExp(REMOTE)]);
   cluster.change("Secret", REMOTE, (secret) => {
@@ -106,12 +106,12 @@ test("certificates that are missing, incomplete or forbidden", async (t) => {
   await fails(cluster, [/CA certificate of the cluster/]);
   cluster.remove("Secret", REMOTE);
   await fails(cluster, [/no client certificate for peers/, /extract-secret --keyless$/]);
-  const forbidden = await startCluster(t, describe(), { forbid: [{ name: REMOTE }] });
+  const forbidden = await startCluster(t, describeCluster(), { forbid: [{ name: REMOTE }] });
   await fails(forbidden, [/not allowed to get Secret/, /auth can-i get secrets/]);
 });
 
 test("what may not be read is an error only where the endpoint needs it", async (t) => {
-  const without = (resource: string) => startCluster(t, describe(), { forbid: [{ resource }] });
+  const without = (resource: string) => startCluster(t, describeCluster(), { forbid: [{ resource }] });
   for (const [resource, pattern] of [
     ["nodes", /not allowed to list Nodes/],
     ["services", /not allowed to get Service/],
@@ -121,13 +121,13 @@ test("what may not be read is an error only where the endpoint needs it", async 
     const { peer } = await run(cluster, { endpoints: ["10.9.9.9:2379"] });
     assert.deepEqual(peer.hostAliases[0]?.ips, ["10.9.9.9"]);
   }
-  const local = describe({ service: { externalTrafficPolicy: "Local" } });
+  const local = describeCluster({ service: { externalTrafficPolicy: "Local" } });
   const cluster = await startCluster(t, local, { forbid: [{ resource: "pods" }] });
   await fails(cluster, [/not allowed to list Pods/]);
 });
 
 test("a default install whose pod waits is extracted, and what it waits for is said once", async (t) => {
-  const { peer, warnings, notes } = await run(await startCluster(t, describe({ version: "1.20" })));
+  const { peer, warnings, notes } = await run(await startCluster(t, describeCluster({ version: "1.20" })));
   assert.equal(peer.name, "cluster2");
   assert.deepEqual(notes, [
     "cluster2: clustermesh-apiserver is not running yet: waiting for configmap/clustermesh-remote-users (created by the first import into this cluster)",
@@ -136,7 +136,7 @@ test("a default install whose pod waits is extracted, and what it waits for is s
 });
 
 test("a pod that waits for something else is a warning", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.18", podReady: false }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.18", podReady: false }));
   const { warnings, notes } = await run(cluster);
   assert.deepEqual(notes, []);
   assert.deepEqual(warnings, [
@@ -145,7 +145,7 @@ test("a pod that waits for something else is a warning", async (t) => {
 });
 
 test("the file says that its endpoint was given if an option chose it, and not for a number of addresses", async (t) => {
-  const cluster = await startCluster(t, describe({ service: { clusterIP: "10.96.0.9" } }));
+  const cluster = await startCluster(t, describeCluster({ service: { clusterIP: "10.96.0.9" } }));
   const choices: [options: Partial<ExtractOptions>, given: true | undefined][] = [
     [{}, undefined],
     [{ addresses: 1 }, undefined],
@@ -165,7 +165,7 @@ test("the file says that its endpoint was given if an option chose it, and not f
 
 test("a load balancer's address is waited for, and not for ever", async (t) => {
   const service = { type: "LoadBalancer" } as const;
-  const cluster = await startCluster(t, describe({ service }));
+  const cluster = await startCluster(t, describeCluster({ service }));
   await fails(cluster, [/no address yet/, /--wait/]);
   await fails(cluster, [/no address yet/, /waited for 0\.1 s/], { waitTimeout: 100 });
   let asked = 0;
@@ -184,7 +184,7 @@ test("a load balancer's address is waited for, and not for ever", async (t) => {
 });
 
 test("a pod that moves, a node more and another status leave the bytes as they are", async (t) => {
-  const cluster = await startCluster(t, describe({ ipam: "kubernetes", nodes: nodes(5) }));
+  const cluster = await startCluster(t, describeCluster({ ipam: "kubernetes", nodes: nodes(5) }));
   const first = await run(cluster);
   const [pod] = cluster.server.store.all("Pod");
   cluster.change("Pod", pod?.metadata.name ?? "", ({ spec }) => Object.assign(spec, { nodeName: "node5" }));
@@ -214,7 +214,7 @@ const nodes = (count: number) =>
   }));
 
 test("property: the same cluster gives the same bytes, in whatever order lists come", async (t: TestContext) => {
-  const cluster = await startCluster(t, describe({ ipam: "kubernetes", nodes: nodes(7), replicas: 3 }));
+  const cluster = await startCluster(t, describeCluster({ ipam: "kubernetes", nodes: nodes(7), replicas: 3 }));
   const first = await run(cluster);
   const all = cluster.server.store.all("Node");
   const ask = (order: typeof all) => {
@@ -233,7 +233,7 @@ test("property: the same cluster gives the same bytes, in whatever order lists c
 });
 
 test("for an external workload: its own certificate, where Cilium still has external workloads", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.16" }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.16" }));
   await fails(cluster, [/no certificate for external workloads/], { externalWorkload: true });
   const { cert, key } = cluster.server.clientCertificate("externalworkload");
   const put = (name: string) =>
@@ -252,7 +252,7 @@ test("for an external workload: its own certificate, where Cilium still has exte
 
   // The CA comes from a ConfigMap where nothing else is in an object.
   const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
-  const csi = await startCluster(t, describe({ version: "1.16", csiDriver: "csi.example", caBundle }));
+  const csi = await startCluster(t, describeCluster({ version: "1.16", csiDriver: "csi.example", caBundle }));
   csi.server.store.put({
     apiVersion: "v1",
     kind: "Secret",
@@ -268,14 +268,17 @@ test("for an external workload: its own certificate, where Cilium still has exte
   assert.deepEqual([workload.peer.client, workload.peer.ca], [{ cert, key }, { pem: normalizeCa(csi.pki.ca.cert) }]);
   assert.doesNotMatch(workload.warnings.join("\n"), /without CA and key/);
 
-  const newer = await startCluster(t, describe({ version: "1.18" }));
+  const newer = await startCluster(t, describeCluster({ version: "1.18" }));
   await fails(newer, [/removed external workloads in 1\.18/], { externalWorkload: true });
 });
 
 test("certificates by CSI volumes: the keyless form, with the chart's names, and it is said", async (t) => {
   for (const version of ["1.14", "1.18", "1.20"]) {
     for (const kvstoremesh of [false, true]) {
-      const cluster = await startCluster(t, describe({ version, kvstoremesh, csiDriver: "csi.cert-manager.io" }));
+      const cluster = await startCluster(
+        t,
+        describeCluster({ version, kvstoremesh, csiDriver: "csi.cert-manager.io" }),
+      );
       const { peer, text, warnings } = await run(cluster);
       assert.equal(peer.client, "importer");
       assert.equal(peer.ca, "importer");
@@ -305,7 +308,7 @@ test("certificates by CSI volumes: the keyless form, with the chart's names, and
 
 test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret is left that nobody mounts", async (t) => {
   const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
-  const bundled = await startCluster(t, describe({ version: "1.20", csiDriver: "csi.example", caBundle }));
+  const bundled = await startCluster(t, describeCluster({ version: "1.20", csiDriver: "csi.example", caBundle }));
   assert.equal((await run(bundled)).peer.facts.ca, normalizeCa(bundled.pki.ca.cert), "for importers to compare");
   bundled.change("ConfigMap", "roots", (object) => {
     object.data = { "ca.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" };
@@ -315,8 +318,8 @@ test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret i
   assert.match(unreadable.warnings.join("\n"), /CA certificate of the cluster .*does not tell it/);
 
   // As placeholders are made, so that files can be mounted over theirs.
-  const left = await startCluster(t, describe({ version: "1.18", csiDriver: "csi.example" }));
-  const stale = await startCluster(t, describe({ version: "1.18" }));
+  const left = await startCluster(t, describeCluster({ version: "1.18", csiDriver: "csi.example" }));
+  const stale = await startCluster(t, describeCluster({ version: "1.18" }));
   for (const name of [REMOTE, "clustermesh-apiserver-server-cert"]) {
     const secret = stale.server.store.read("Secret", "kube-system", name);
     assert.ok(secret);
@@ -329,7 +332,7 @@ test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret i
 
 test("what shows where certificates come from: the server's volume too, but not any other", async (t) => {
   const without = async (by: (spec: V1PodSpec) => void, annotations = {}) => {
-    const cluster = await startCluster(t, describe({ version: "1.20" }));
+    const cluster = await startCluster(t, describeCluster({ version: "1.20" }));
     cluster.remove("Secret", REMOTE);
     cluster.change("Deployment", "clustermesh-apiserver", ({ spec }) => {
       by(spec.template.spec);
@@ -367,7 +370,7 @@ test("what shows where certificates come from: the server's volume too, but not 
 });
 
 test("keyless where it is asked for: no Secret is needed, and the CA is told where it is known", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.18" }));
+  const cluster = await startCluster(t, describeCluster({ version: "1.18" }));
   const { peer, text, warnings } = await run(cluster, { keyless: true });
   assert.equal(peer.client, "importer");
   assert.equal(peer.ca, "importer");
@@ -377,7 +380,7 @@ test("keyless where it is asked for: no Secret is needed, and the CA is told whe
   assert.deepEqual(warnings, []);
   assert.deepEqual(peer.endpoints, (await run(cluster)).peer.endpoints);
 
-  const forbidden = await startCluster(t, describe(), { forbid: [{ resource: "secrets" }] });
+  const forbidden = await startCluster(t, describeCluster(), { forbid: [{ resource: "secrets" }] });
   const unread = await run(forbidden, { keyless: true });
   assert.deepEqual(unread.peer.hostAliases, peer.hostAliases);
   assert.equal(unread.peer.facts.ca, undefined);
@@ -385,7 +388,7 @@ test("keyless where it is asked for: no Secret is needed, and the CA is told whe
 });
 
 test("the names that the user says: in the URL where the mesh name is none of them, and compared with a certificate", async (t) => {
-  const description = describe({ version: "1.20", csiDriver: "csi.example", podReady: true });
+  const description = describeCluster({ version: "1.20", csiDriver: "csi.example", podReady: true });
   const cluster = await startCluster(t, description);
   const named = async (...serverNames: string[]) => {
     const { peer, warnings } = await run(cluster, { serverNames });
@@ -403,7 +406,7 @@ test("the names that the user says: in the URL where the mesh name is none of th
     serverNames: ["clustermesh-apiserver.kube-system.svc"],
   });
 
-  const readable = await startCluster(t, describe({ version: "1.18" }));
+  const readable = await startCluster(t, describeCluster({ version: "1.18" }));
   const { peer, warnings } = await run(readable, { serverNames: ["a.example", "c2.mesh.cilium.io", "127.0.0.1"] });
   assert.deepEqual(peer.endpoints, ["https://a.example:32379"]);
   assert.deepEqual(warnings, [

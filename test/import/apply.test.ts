@@ -10,9 +10,9 @@ import type { Finding } from "../../lib/peer/findings.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { encode, type KubernetesObject } from "../../lib/sandbox/object.ts";
 import { UserError } from "../../lib/util/errors.ts";
-import { describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { describeCluster, startCluster, type TestCluster } from "../support/cluster.ts";
 import { caOf, clientOf } from "../support/material.ts";
-import { type RunOptions, runImport } from "../support/run-import.ts";
+import { type ImportRunOptions, runImport } from "../support/run-import.ts";
 import { OPTIONS, peerOf } from "../support/targets.ts";
 
 const NAMESPACE = "kube-system";
@@ -20,9 +20,13 @@ const NAME = "cilium-clustermesh";
 
 /** Imports into a cluster as it is now. */
 async function importInto(
-  { api }: SandboxedCluster,
+  { api }: TestCluster,
   peers: SourcedPeer[],
-  { restarts = "all", prune = false, ...options }: RunOptions & Pick<Partial<PlanOptions>, "restarts" | "prune"> = {},
+  {
+    restarts = "all",
+    prune = false,
+    ...options
+  }: ImportRunOptions & Pick<Partial<PlanOptions>, "restarts" | "prune"> = {},
 ) {
   const { target, warnings } = await readTarget(api, "target");
   assert.deepEqual(warnings, []);
@@ -30,15 +34,15 @@ async function importInto(
 }
 
 function start(t: Parameters<typeof startCluster>[0], version = "1.20") {
-  return startCluster(t, describe({ version, kvstoremesh: false, authMode: "legacy" }));
+  return startCluster(t, describeCluster({ version, kvstoremesh: false, authMode: "legacy" }));
 }
 
-function stored(cluster: SandboxedCluster): V1Secret {
+function stored(cluster: TestCluster): V1Secret {
   return cluster.server.store.read("Secret", NAMESPACE, NAME) as unknown as V1Secret;
 }
 
 /** Lets somebody else act just before the first request of this method. */
-function justBefore(cluster: SandboxedCluster, method: string, act: () => void): void {
+function justBefore(cluster: TestCluster, method: string, act: () => void): void {
   let done = false;
   cluster.server.onRequest = (request) => {
     if (!done && request.method === method) {
@@ -88,7 +92,7 @@ test("a race of two creates ends in a merge", async (t) => {
 
 test("with KVStoreMesh, whatever way an import and a prune run into each other, a peer stands in both Secrets or none", async (t) => {
   for (let seed = 1; seed <= 40; seed++) {
-    const cluster = await startCluster(t, describe({ version: "1.20", kvstoremesh: true, authMode: "legacy" }));
+    const cluster = await startCluster(t, describeCluster({ version: "1.20", kvstoremesh: true, authMode: "legacy" }));
     await importInto(cluster, [peerOf("c8", 8)]);
     if (seed % 2) await importInto(cluster, [peerOf("c7", 7)]);
     inRandomOrder(cluster, seed);
@@ -110,7 +114,7 @@ test("with KVStoreMesh, whatever way an import and a prune run into each other, 
 });
 
 /** Holds what is asked of the two Secrets, and lets one at a time go on. */
-function inRandomOrder(cluster: SandboxedCluster, seed: number): void {
+function inRandomOrder(cluster: TestCluster, seed: number): void {
   const held: (() => void)[] = [];
   let [state, timer] = [seed, undefined as NodeJS.Timeout | undefined];
   const release = () => {
@@ -221,7 +225,10 @@ test("what was held back until agents may be restarted is judged once they may",
 });
 
 test("pruning has a user revoked confirmed, too", async (t) => {
-  const cluster = await startCluster(t, describe({ version: "1.20", kvstoremesh: false, authMode: "migration" }));
+  const cluster = await startCluster(
+    t,
+    describeCluster({ version: "1.20", kvstoremesh: false, authMode: "migration" }),
+  );
   assert.ok((await importInto(cluster, [peerOf("c8", 8), peerOf("c9", 9)])).reports);
   cluster.change("Secret", NAME, (object) => {
     delete (object as { data?: Record<string, string> }).data?.c8;
@@ -237,7 +244,7 @@ test("pruning has a user revoked confirmed, too", async (t) => {
 });
 
 /** Marks the config Secret as Helm's. */
-function own(cluster: SandboxedCluster): void {
+function own(cluster: TestCluster): void {
   cluster.change("Secret", NAME, ({ metadata }) => {
     metadata.labels = { "app.kubernetes.io/managed-by": "Helm" };
     metadata.annotations = { ...metadata.annotations, "meta.helm.sh/release-name": "cilium" };
@@ -245,7 +252,7 @@ function own(cluster: SandboxedCluster): void {
 }
 
 /** What somebody else does between the two steps, and why the import is refused then. */
-const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: SandboxedCluster) => void, RegExp][] = [
+const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: TestCluster) => void, RegExp][] = [
   [
     "a peer that would be removed",
     { prune: true },
@@ -287,7 +294,10 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Sa
 for (const [what, options, act, message] of MEANWHILE) {
   for (const how of ["a conflict", "time"]) {
     test(`a plan that was agreed to does no more than it said, found by ${how}: ${what}`, async (t) => {
-      const cluster = await startCluster(t, describe({ version: "1.18", kvstoremesh: false, authMode: "migration" }));
+      const cluster = await startCluster(
+        t,
+        describeCluster({ version: "1.18", kvstoremesh: false, authMode: "migration" }),
+      );
       await importInto(cluster, [peerOf("c9", 9)]);
       const before = structuredClone(stored(cluster).data);
       const renewed = peerOf("c9", 9, { client: clientOf(caOf("c9"), "remote", 1) });

@@ -7,7 +7,7 @@ import type { Target } from "../../lib/import/plan/target.ts";
 import type { FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { UserError } from "../../lib/util/errors.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { entriesOf, recordsOf } from "../support/plans.ts";
 import { COMMON, configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
@@ -38,7 +38,7 @@ const out = (peer: Peer, given: string[], names: Record<string, string[]> = {}) 
 };
 
 test("an endpoint that was said holds until it is changed or taken back", () => {
-  const said = applied(targetOf("1.20"), run(targetOf("1.20"), [c2], GIVEN));
+  const said = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2], GIVEN));
   assert.deepEqual(reached(said), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
   assert.equal(recordsOf(said.agentsSecret), '{"c2":{"id":2,"max":255,"endpoint":"10.9.9.9:2379"}}');
 
@@ -51,10 +51,10 @@ test("an endpoint that was said holds until it is changed or taken back", () => 
     text: "10.8.8.8:2379",
     hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.8.8.8"] }],
   };
-  const changed = applied(said, run(said, [c2], other));
+  const changed = applyPlan(said, run(said, [c2], other));
   assert.deepEqual(reached(changed), ["https://c2.mesh.cilium.io:2379", ["10.8.8.8"]]);
 
-  const back = applied(changed, run(changed, [c2], null));
+  const back = applyPlan(changed, run(changed, [c2], null));
   assert.deepEqual(reached(back), ["https://c2.mesh.cilium.io:32379", ["10.0.0.2"]]);
   assert.equal(recordsOf(back.agentsSecret), '{"c2":{"id":2,"max":255}}');
   assert.deepEqual([...run(back, [c2]).remembered], []);
@@ -85,10 +85,10 @@ test("a peer is checked where it is reached, which --endpoint may change for the
 });
 
 test("of a peer that stands there an endpoint can be said without its file, but not taken back", () => {
-  const target = applied(targetOf("1.20"), run(targetOf("1.20"), [c2]));
+  const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   const planned = run(target, [], GIVEN);
   assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
-  assert.deepEqual(reached(applied(target, planned)), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
+  assert.deepEqual(reached(applyPlan(target, planned)), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
   assert.deepEqual(codes(run(target, [], null)), ["endpoint-needs-file"]);
   assert.deepEqual(codes(run(targetOf("1.20"), [peerOf("c3", 3)], GIVEN)), ["endpoint-for-nobody"]);
   assert.deepEqual(codes(run({ ...target, facts: { ...target.facts, name: "c2" } }, [], GIVEN)), [], "itself");
@@ -96,19 +96,19 @@ test("of a peer that stands there an endpoint can be said without its file, but 
 
 test("before 1.20 what is said goes over what a workload resolves", () => {
   const empty = targetOf("1.18", { takesUsers: false });
-  const target = applied(empty, run(empty, [c2], undefined, { restarts: "all" }));
-  const said = applied(target, run(target, [], GIVEN, { restarts: "all" }));
+  const target = applyPlan(empty, run(empty, [c2], undefined, { restarts: "all" }));
+  const said = applyPlan(target, run(target, [], GIVEN, { restarts: "all" }));
   assert.deepEqual(said.resolvers[0]?.hostAliases, [{ ip: "10.9.9.9", hostnames: ["c2.mesh.cilium.io"] }]);
   assert.deepEqual(run(said, [c2]).changes, []);
   assert.equal(run(said, [c2]).missing.length, 0);
 });
 
 test("it survives a move between the Secrets, and a prune", () => {
-  const said = applied(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
+  const said = applyPlan(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
   const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: said.agentsSecret, users: said.users });
-  const moved = applied(target, run(target, [], undefined, { migrate: true }));
+  const moved = applyPlan(target, run(target, [], undefined, { migrate: true }));
   assert.match(recordsOf(moved.kvstoremeshSecret) ?? "", /"endpoint":"10\.9\.9\.9:2379"/);
-  const pruned = applied(moved, run(moved, [c2], undefined, { prune: true }));
+  const pruned = applyPlan(moved, run(moved, [c2], undefined, { prune: true }));
   assert.equal(recordsOf(pruned.kvstoremeshSecret), recordsOf(moved.kvstoremeshSecret));
 });
 

@@ -6,7 +6,7 @@ import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts
 import type { Target } from "../../lib/import/plan/target.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { readPeerFile } from "../../lib/peer/secret.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { entriesOf, recordsOf } from "../support/plans.ts";
 import { OPTIONS, peerOf, targetOf } from "../support/targets.ts";
 
@@ -39,7 +39,7 @@ const run = (
   });
 
 const write = (target: Target, ...rest: [SourcedPeer[], (EndpointOverride | null)?, Partial<PlanOptions>?]) =>
-  applied(target, run(target, ...rest));
+  applyPlan(target, run(target, ...rest));
 
 const reached = ({ agentsSecret }: Target) => {
   const config = entriesOf(agentsSecret).find(({ name }) => name === "c2")?.config;
@@ -65,7 +65,7 @@ test("another statement changes it, with where it was and will be", () => {
   const planned = run(target, [behind("10.1.2.4")]);
   const change = { before: `${PROXY} at 10.1.2.3`, after: `${PROXY} at 10.1.2.4` };
   assert.deepEqual([...planned.endpointChanges], [["c2", change]]);
-  const changed = applied(target, planned);
+  const changed = applyPlan(target, planned);
   assert.deepEqual([reached(changed), recordsOf(changed.agentsSecret)], [[PROXY, ["10.1.2.4"]], RECORD]);
 });
 
@@ -97,9 +97,9 @@ test("it survives a renewal of certificates, a prune and a move between the Secr
     assert.deepEqual([reached(after), recordsOf(after.agentsSecret)], [[PROXY, ["10.1.2.3"]], RECORD]);
   }
   const old = targetOf("1.15");
-  const before = applied(old, run(old, [behind("10.1.2.3")], undefined, { restarts: "all" }));
+  const before = applyPlan(old, run(old, [behind("10.1.2.3")], undefined, { restarts: "all" }));
   const cached = targetOf("1.20", { kvstoreMesh: true, agentsSecret: before.agentsSecret, users: before.users });
-  const moved = applied(cached, run(cached, [], undefined, { migrate: true }));
+  const moved = applyPlan(cached, run(cached, [], undefined, { migrate: true }));
   assert.equal(recordsOf(moved.kvstoremeshSecret), RECORD);
   assert.deepEqual(run(moved, [c2]).changes, []);
   const gone = write(target, [], undefined, { drop: new Set(["c2"]) });

@@ -5,7 +5,7 @@ import { EXTRACT_DEFAULTS, extract } from "../../lib/extract/extract.ts";
 import { plan } from "../../lib/import/plan/plan.ts";
 import { readTarget } from "../../lib/import/read-target.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
-import { describe, startCluster } from "../support/cluster.ts";
+import { describeCluster, startCluster } from "../support/cluster.ts";
 import { caOf } from "../support/material.ts";
 import { COMMON, OPTIONS, textsOf } from "../support/targets.ts";
 
@@ -13,7 +13,7 @@ const pki = { ca: caOf("mesh"), key: "ec" } as const;
 const COMMON_PATHS = COMMON.map((name) => `/var/lib/cilium/clustermesh/${name}`);
 
 test("a cluster whose certificates are in no Secret, imported by versions, with and without KVStoreMesh", async (t) => {
-  const source = await startCluster(t, describe({ version: "1.20", csiDriver: "csi.example" }), { pki });
+  const source = await startCluster(t, describeCluster({ version: "1.20", csiDriver: "csi.example" }), { pki });
   const { peer } = await extract(source.api, { ...EXTRACT_DEFAULTS, resolve: async () => [] });
   const { peers, findings } = readPeerFile(writePeerFile(peer), "cluster2.json");
   assert.deepEqual(findings, []);
@@ -22,7 +22,13 @@ test("a cluster whose certificates are in no Secret, imported by versions, with 
     for (const kvstoremesh of [false, true]) {
       for (const csiDriver of [undefined, "csi.example"]) {
         const what = `${version} ${kvstoremesh} ${csiDriver}`;
-        const description = describe({ name: "own", id: 1, version, kvstoremesh, ...(csiDriver && { csiDriver }) });
+        const description = describeCluster({
+          name: "own",
+          id: 1,
+          version,
+          kvstoremesh,
+          ...(csiDriver && { csiDriver }),
+        });
         const { api } = await startCluster(t, description, { pki });
         const { target } = await readTarget(api, "own");
         const planned = plan(target, candidates, { ...OPTIONS, restarts: "all" });

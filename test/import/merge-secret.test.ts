@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { mergeEntries } from "../../lib/import/plan/merge-secret.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { readEntries, readPeerFile, type SecretFiles, toSecretEntry, writePeerFile } from "../../lib/peer/secret.ts";
-import { peers, standingFiles } from "../support/arbitraries.ts";
+import { existingFiles, peers } from "../support/arbitraries.ts";
 import { caOf, clientOf, freshClient } from "../support/material.ts";
 import { COMMON, configText, LOCAL, peerOf, secretOf, textsOf } from "../support/targets.ts";
 
@@ -265,7 +265,7 @@ test("our own form moves over the old scripts' own: the peers that are not impor
 
 const NAMES = ["c2", "c3", "c4"];
 const anyPeers = peers(NAMES);
-const anyFiles = standingFiles(NAMES).map((files): SecretFiles => new Map(Object.entries(files)));
+const anyFiles = existingFiles(NAMES).map((files): SecretFiles => new Map(Object.entries(files)));
 const laid = (list: readonly Peer[]) => list.map((peer) => toSecretEntry(peer, "target"));
 const keysOf = (files: SecretFiles, keep: (name: string) => boolean) =>
   readEntries(files, {}, "")

@@ -6,7 +6,7 @@ import type { Target } from "../../lib/import/plan/target.ts";
 import { isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer } from "../../lib/peer/peer.ts";
 import { readEntries } from "../../lib/peer/secret.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
 import { entriesOf, filesOf, recordsOf, usersOf } from "../support/plans.ts";
 import { COMMON, configText, LOCAL, OPTIONS, peerOf, secretOf, targetOf, textsOf } from "../support/targets.ts";
@@ -16,7 +16,7 @@ const c3 = peerOf("c3", 3);
 const OWN_CACHE = "https://clustermesh-apiserver.kube-system.svc:2379";
 
 const imported = (target: Target, ...peers: (typeof c2)[]) =>
-  applied(target, plan(target, peers, { ...OPTIONS, restarts: "all" }));
+  applyPlan(target, plan(target, peers, { ...OPTIONS, restarts: "all" }));
 const migrate = (target: Target, options: Partial<typeof OPTIONS> = {}): Plan =>
   plan(target, [], { ...OPTIONS, migrate: true, ...options });
 const brief = ({ changes }: Plan) => changes.map(({ verb, kind, name }) => `${verb} ${kind} ${name}`);
@@ -25,7 +25,7 @@ const endpointsIn = (secret: Target["agentsSecret"]) =>
   Object.fromEntries(entriesOf(secret).map(({ name, config }) => [name, config?.endpoints]));
 /** Migrates, and sees that a second time nothing changes. */
 function migrated(target: Target, options: Partial<typeof OPTIONS> = {}): Target {
-  const after = applied(target, migrate(target, options));
+  const after = applyPlan(target, migrate(target, options));
   assert.deepEqual(brief(migrate(after, options)), []);
   return after;
 }
@@ -235,7 +235,7 @@ test("--tls=common takes the keys out of what stands there, where one CA serves"
   const own = caOf("own");
   const ofOneCa = peerOf("c2", 2, { ca: { pem: own.cert }, client: clientOf(own) });
   const target = imported(targetOf("1.20"), ofOneCa);
-  const withKeys = applied(target, plan(target, [ofOneCa], { ...OPTIONS, tls: "peer" }));
+  const withKeys = applyPlan(target, plan(target, [ofOneCa], { ...OPTIONS, tls: "peer" }));
   assert.ok("c2.etcd-client.key" in textsOf(withKeys.agentsSecret), "a key stands there");
   const after = migrated(withKeys, { tls: "common" });
   assert.deepEqual(Object.keys(textsOf(after.agentsSecret)), ["c2"]);
@@ -252,7 +252,7 @@ test("files and what stands there in one call", () => {
       ["c2", "moved"],
     ],
   );
-  const after = applied(target, planned);
+  const after = applyPlan(target, planned);
   assert.deepEqual(
     readEntries(filesOf(after.agentsSecret), {}, "").map(({ name, config }) => [
       name,

@@ -6,7 +6,7 @@ import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts
 import type { Target } from "../../lib/import/plan/target.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer } from "../../lib/peer/peer.ts";
 import { UserError } from "../../lib/util/errors.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf, DAY, freshClient } from "../support/material.ts";
 import { entriesOf, recordsOf, usersOf } from "../support/plans.ts";
 import { configText, LOCAL, OPTIONS, peerOf, secretOf, targetOf, textsOf } from "../support/targets.ts";
@@ -36,7 +36,7 @@ const submarinerIn = (secret: Target["agentsSecret"]) =>
 /** A target that reaches c2 and c3, into which Submariner merged its peer then. */
 function withSubmariner(version = "1.20", kvstoreMesh = true): Target {
   const empty = targetOf(version, { kvstoreMesh });
-  const joined = applied(empty, run(empty, [c2, c3]));
+  const joined = applyPlan(empty, run(empty, [c2, c3]));
   const files = { ...textsOf(joined.agentsSecret), ...SUBMARINER };
   return { ...joined, agentsSecret: secretOf(files, joined.agentsSecret?.metadata?.annotations ?? {}) };
 }
@@ -81,7 +81,7 @@ test("it stays as it is, whatever is imported, pruned, migrated or disconnected 
       const what = `${call}, ${version}, KVStoreMesh ${kvstoreMesh}`;
       const target = withSubmariner(version, kvstoreMesh);
       const planned = run(target, peers, options);
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       assert.deepEqual(submarinerIn(after.agentsSecret), SUBMARINER, what);
       assert.equal(endpointsIn(after.kvstoremeshSecret).submariner, undefined, what);
       assert.ok(!usersOf(after).includes("remote-submariner: remote"), what);
@@ -107,7 +107,7 @@ test("an upgrade that turns KVStoreMesh on: --migrate moves the others, and not 
       ["c3", "moved"],
     ],
   );
-  const after = applied(target, planned);
+  const after = applyPlan(target, planned);
   assert.deepEqual(submarinerIn(after.agentsSecret), SUBMARINER);
   assert.deepEqual(endpointsIn(after.agentsSecret), { c2: [OWN_CACHE], c3: [OWN_CACHE], submariner: [URL] });
   assert.deepEqual(Object.keys(endpointsIn(after.kvstoremeshSecret)), ["c2", "c3"]);
@@ -123,7 +123,7 @@ test("files that another peer shares with it stay when that one goes, however th
       submariner: configText(URL, [path, "s.crt", "s.key"]),
     };
     const target = targetOf("1.20", { agentsSecret: secretOf(files) });
-    const after = applied(target, run(target, [c2], { prune: true }));
+    const after = applyPlan(target, run(target, [c2], { prune: true }));
     const { submariner, "shared.pem": shared } = files;
     assert.deepEqual(textsOf(after.agentsSecret).submariner, submariner);
     assert.equal(textsOf(after.agentsSecret)["shared.pem"], shared, path);
@@ -135,7 +135,7 @@ test("whoever is named to disconnect goes, with its files", () => {
   for (const target of [withSubmariner(), withSubmariner("1.20", false), moved()]) {
     const planned = run(target, [], { drop: new Set(["submariner"]) });
     assert.deepEqual([...planned.outcomes], [["submariner", "dropped"]]);
-    const after = applied(target, planned);
+    const after = applyPlan(target, planned);
     for (const secret of [after.agentsSecret, after.kvstoremeshSecret]) assert.deepEqual(submarinerIn(secret), {});
     assert.deepEqual(Object.keys(endpointsIn(after.agentsSecret)), ["c2", "c3"]);
   }
@@ -153,11 +153,11 @@ test("a peer of that name in the files: the existing config is kept, its user is
     ["c3", "added"],
   ]);
   assert.deepEqual(planned.granted.sort(), ["remote-c2", "remote-c3"]);
-  const after = applied(target, planned);
+  const after = applyPlan(target, planned);
   assert.equal(textsOf(after.agentsSecret).c2, SUBMARINER.submariner);
   assert.deepEqual(Object.keys(endpointsIn(after.kvstoremeshSecret)), ["c3"]);
   assert.deepEqual(brief(run(after, [c2, c3])), []);
-  const replaced = applied(after, run(after, [c2], { endpoints: new Map([["c2", null]]) }));
+  const replaced = applyPlan(after, run(after, [c2], { endpoints: new Map([["c2", null]]) }));
   assert.deepEqual(endpointsIn(replaced.agentsSecret).c2, [OWN_CACHE], "--endpoint c2= names it");
 });
 
@@ -175,7 +175,7 @@ test("one that was moved to KVStoreMesh goes back: agents first, then what kvsto
     ["1.20", false],
   ] as const) {
     const target = moved(version, kvstoreMesh);
-    assert.deepEqual(submarinerIn(applied(target, run(target, [peerOf("c4", 4)])).kvstoremeshSecret), SUBMARINER);
+    assert.deepEqual(submarinerIn(applyPlan(target, run(target, [peerOf("c4", 4)])).kvstoremeshSecret), SUBMARINER);
     assert.deepEqual(run(target, [c2], { prune: true }).kept, ["submariner"]);
     const planned = run(target, [], { migrate: true });
     assert.equal(planned.outcomes.get("submariner"), "moved");
@@ -189,12 +189,12 @@ test("one that was moved to KVStoreMesh goes back: agents first, then what kvsto
       `merge-patch Secret ${KVSTOREMESH_SECRET}`,
     ]);
     for (const tls of ["peer", "common"] as const) {
-      const client = (of: Plan) => textsOf(applied(target, of).agentsSecret)["submariner.etcd-client.crt"];
+      const client = (of: Plan) => textsOf(applyPlan(target, of).agentsSecret)["submariner.etcd-client.crt"];
       assert.equal(client(run(target, [], { migrate: true, tls })), client(planned), `--tls=${tls} is for others`);
     }
-    const between = applied(target, planned, planned.changes.length - 1);
+    const between = applyPlan(target, planned, planned.changes.length - 1);
     assert.deepEqual(endpointsIn(between.agentsSecret).submariner, [URL]);
-    const after = applied(target, planned);
+    const after = applyPlan(target, planned);
     const entry = entriesOf(after.agentsSecret).find(({ name }) => name === "submariner");
     assert.deepEqual(entry?.peer?.endpoints, [URL]);
     assert.deepEqual(entry?.peer?.client, clientOf(caOf("submariner")));
@@ -205,7 +205,7 @@ test("one that was moved to KVStoreMesh goes back: agents first, then what kvsto
     // Interrupted before the last write, another run completes, and leaves what agents have.
     const again = run(between, [], { migrate: true });
     assert.deepEqual(brief(again), [`merge-patch Secret ${KVSTOREMESH_SECRET}`]);
-    assert.deepEqual(textsOf(applied(between, again).agentsSecret), textsOf(after.agentsSecret));
+    assert.deepEqual(textsOf(applyPlan(between, again).agentsSecret), textsOf(after.agentsSecret));
   }
 });
 
@@ -217,13 +217,13 @@ test("what is moved back is not judged, and what agents reach by themselves is w
   const planned = run({ ...target, kvstoremeshSecret: secretOf(files, {}, KVSTOREMESH_SECRET) }, [], { migrate: true });
   assert.deepEqual([planned.outcomes.get("submariner"), codes(planned)], ["moved", []]);
 
-  const direct = applied(targetOf("1.15"), run(targetOf("1.15"), [c2])).agentsSecret;
+  const direct = applyPlan(targetOf("1.15"), run(targetOf("1.15"), [c2])).agentsSecret;
   const fetched = secretOf({ ...SUBMARINER, c2: SUBMARINER.submariner }, {}, KVSTOREMESH_SECRET);
   const both = targetOf("1.18", { kvstoreMesh: true, agentsSecret: direct, kvstoremeshSecret: fetched });
   for (const plans of [run(both, [], { migrate: true }), run(both, [c2])]) {
     assert.deepEqual(plans.kept, []);
-    assert.deepEqual(endpointsIn(applied(both, plans).kvstoremeshSecret).c2, c2.peer.endpoints);
-    assert.deepEqual(endpointsIn(applied(both, plans).agentsSecret).c2, [OWN_CACHE]);
+    assert.deepEqual(endpointsIn(applyPlan(both, plans).kvstoremeshSecret).c2, c2.peer.endpoints);
+    assert.deepEqual(endpointsIn(applyPlan(both, plans).agentsSecret).c2, [OWN_CACHE]);
   }
 });
 
@@ -237,11 +237,11 @@ test("--endpoint NAME=127.0.0.1:PORT: agents alone get the peer, now and at the 
     ["1.20", false],
   ] as const) {
     const empty = targetOf(version, { kvstoreMesh });
-    const joined = applied(empty, run(empty, [c2, c3]));
+    const joined = applyPlan(empty, run(empty, [c2, c3]));
     for (const target of [empty, joined]) {
       const planned = run(target, [c2], named(tunnel()));
       assert.deepEqual(codes(planned), []);
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       assert.deepEqual(endpointsIn(after.agentsSecret).c2, ["https://127.0.0.1:15379"]);
       assert.equal(endpointsIn(after.kvstoremeshSecret).c2, undefined);
       assert.match(recordsOf(after.agentsSecret) ?? "", /"c2":\{"id":2,"max":255,"endpoint":"127\.0\.0\.1:15379"\}/);
@@ -250,14 +250,14 @@ test("--endpoint NAME=127.0.0.1:PORT: agents alone get the peer, now and at the 
       const again = run(after, [c2]);
       assert.deepEqual([brief(again), [...again.remembered]], [[], [["c2", "127.0.0.1:15379"]]]);
       const renewed = peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 2) });
-      const rotated = applied(after, run(after, [renewed]));
+      const rotated = applyPlan(after, run(after, [renewed]));
       assert.deepEqual(entriesOf(rotated.agentsSecret)[0]?.peer?.client, renewed.peer.client);
       assert.deepEqual(endpointsIn(rotated.agentsSecret).c2, ["https://127.0.0.1:15379"]);
       assert.equal(endpointsIn(rotated.kvstoremeshSecret).c2, undefined);
 
       assert.deepEqual(brief(run(after, [], { migrate: true })), []);
       assert.deepEqual(run(after, [c3], { prune: true }).kept, ["c2"]);
-      const back = applied(after, run(after, [c2], named(null)));
+      const back = applyPlan(after, run(after, [c2], named(null)));
       assert.deepEqual(endpointsIn(back.agentsSecret).c2, kvstoreMesh ? [OWN_CACHE] : c2.peer.endpoints);
       assert.deepEqual(endpointsIn(back.kvstoremeshSecret).c2, kvstoreMesh ? c2.peer.endpoints : undefined);
     }
@@ -266,23 +266,23 @@ test("--endpoint NAME=127.0.0.1:PORT: agents alone get the peer, now and at the 
 
 test("a peer moves to its tunnel and back without a moment in which agents have no config", () => {
   const empty = targetOf("1.20", { kvstoreMesh: true });
-  const joined = applied(empty, run(empty, [c2]));
+  const joined = applyPlan(empty, run(empty, [c2]));
   const there = run(joined, [c2], named(tunnel()));
   assert.deepEqual(brief(there), [`merge-patch Secret ${AGENTS_SECRET}`, `merge-patch Secret ${KVSTOREMESH_SECRET}`]);
-  const between = applied(joined, there, 1);
+  const between = applyPlan(joined, there, 1);
   assert.deepEqual(endpointsIn(between.kvstoremeshSecret).c2, c2.peer.endpoints);
   assert.deepEqual(brief(run(between, [c2])), [`merge-patch Secret ${KVSTOREMESH_SECRET}`], "another run completes");
-  const tunnelled = applied(joined, there);
+  const tunnelled = applyPlan(joined, there);
   const back = run(tunnelled, [c2], named(null));
   assert.deepEqual(brief(back), [`merge-patch Secret ${KVSTOREMESH_SECRET}`, `merge-patch Secret ${AGENTS_SECRET}`]);
-  assert.deepEqual(endpointsIn(applied(tunnelled, back, 1).agentsSecret).c2, ["https://127.0.0.1:15379"]);
+  assert.deepEqual(endpointsIn(applyPlan(tunnelled, back, 1).agentsSecret).c2, ["https://127.0.0.1:15379"]);
 });
 
 test("with KVStoreMesh the target's own files are those that its agents mount", () => {
   const ofOneCa: Partial<Peer> = { ca: { pem: caOf("own").cert }, client: clientOf(caOf("own")) };
   const peer = peerOf("c2", 2, ofOneCa);
   const clientIn = (target: Target) =>
-    entriesOf(applied(target, run(target, [peer], named(tunnel()))).agentsSecret)[0]?.peer?.client;
+    entriesOf(applyPlan(target, run(target, [peer], named(tunnel()))).agentsSecret)[0]?.peer?.client;
   assert.equal(clientIn(targetOf("1.18", { kvstoreMesh: true })), "importer");
   const other = targetOf("1.18", { kvstoreMesh: true, agentsCommon: { ca: caOf("other").cert } });
   assert.deepEqual(clientIn(other), peer.peer.client);
@@ -315,7 +315,7 @@ test("no workload is given an alias for localhost", () => {
   const aliases = [{ hostname: "localhost", ips: ["127.0.0.1"] }];
   const target = targetOf("1.18", { kvstoreMesh: true, aliases });
   const planned = run(target, [c2], named(tunnel("localhost:15379")));
-  assert.deepEqual(endpointsIn(applied(target, planned).agentsSecret).c2, ["https://localhost:15379"]);
+  assert.deepEqual(endpointsIn(applyPlan(target, planned).agentsSecret).c2, ["https://localhost:15379"]);
   assert.deepEqual(
     brief(planned).filter((one) => !/Secret|ConfigMap/.test(one)),
     [],

@@ -11,17 +11,17 @@ import { hasErrors } from "../../lib/peer/findings.ts";
 import { isNodeLocal } from "../../lib/peer/node-local.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, versionAtLeast } from "../../lib/peer/peer.ts";
 import { readEntries } from "../../lib/peer/secret.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { nodeLocalUrl, keys as standingKey } from "../support/arbitraries.ts";
 import {
   anyOptions,
   anyPeers,
   anyTarget,
+  contentOf,
   entriesOf,
   filesOf,
-  meaning,
   NAMES,
-  remoteOf,
+  remoteSecretOf,
   usersOf,
 } from "../support/plans.ts";
 import { configText, OPTIONS, secretOf, targetOf, VERSIONS } from "../support/targets.ts";
@@ -34,7 +34,7 @@ test("importing again changes nothing, whatever stood there", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
       const first = plan(target, peers, options);
-      const after = applied(target, first);
+      const after = applyPlan(target, first);
       const again = plan(after, peers, options);
       assert.deepEqual(again.changes.map(brief), []);
       assert.deepEqual([again.granted, again.cleaned], [[], []]);
@@ -56,10 +56,10 @@ test("importing one file and then another equals importing both", () => {
     fc.property(anyTarget, anyPeers, anyOptions, fc.nat(), (target, peers, any, at) => {
       const options = { ...any, prune: false, migrate: false };
       const cut = at % (peers.length + 1);
-      const one = applied(target, plan(target, peers.slice(0, cut), options));
-      const second = applied(one, plan(one, peers.slice(cut), options));
-      const both = applied(target, plan(target, peers, options));
-      assert.deepEqual(meaning(second), meaning(both));
+      const one = applyPlan(target, plan(target, peers.slice(0, cut), options));
+      const second = applyPlan(one, plan(one, peers.slice(cut), options));
+      const both = applyPlan(target, plan(target, peers, options));
+      assert.deepEqual(contentOf(second), contentOf(both));
     }),
     { numRuns: 80 },
   );
@@ -70,7 +70,7 @@ test("no plan touches what isn't ours, whatever stands there", () => {
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, any) => {
       const options = { ...any, prune: false, migrate: false };
       const names = new Set(peers.map(({ peer }) => peer.name));
-      const after = applied(target, plan(target, peers, options));
+      const after = applyPlan(target, plan(target, peers, options));
       for (const [before, now] of [
         [target.agentsSecret, after.agentsSecret],
         [target.kvstoremeshSecret, after.kvstoremeshSecret],
@@ -110,7 +110,7 @@ function working(target: Target): Set<string> {
   const late = versionAtLeast(target.facts.version, "1.20") === true;
   const [{ hostAliases = [] } = {}] = target.resolvers;
   const resolved = new Set(hostAliases.flatMap(({ hostnames }) => hostnames ?? []));
-  const reached = entriesOf(remoteOf(target)).filter(({ peer }) => {
+  const reached = entriesOf(remoteSecretOf(target)).filter(({ peer }) => {
     const own = new Set(late ? peer?.hostAliases.map(({ hostname }) => hostname) : []);
     return (
       peer &&
@@ -128,7 +128,7 @@ test("after every change what worked before works, and no config's key is ever g
   fc.assert(
     fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
       const options: PlanOptions = { ...OPTIONS, restarts: "all" };
-      const target = applied(empty, plan(empty, before, options));
+      const target = applyPlan(empty, plan(empty, before, options));
       const planned = plan(target, peers, options);
       if (hasErrors(planned.findings)) return;
       const worked = working(target);
@@ -138,7 +138,7 @@ test("after every change what worked before works, and no config's key is ever g
         facts.kvstoreMesh ? [agentsSecret, kvstoremeshSecret] : [agentsSecret];
       const keys = read(target).map((secret) => entriesOf(secret).map(({ name }) => name));
       for (let count = 1; count <= planned.changes.length; count++) {
-        const then = applied(target, planned, count);
+        const then = applyPlan(target, planned, count);
         const now = working(then);
         for (const name of worked)
           assert.ok(now.has(name), `${name} after ${brief(planned.changes[count - 1] as Change)}`);
@@ -147,7 +147,7 @@ test("after every change what worked before works, and no config's key is ever g
         }
       }
       // And in the end the peers imported do.
-      const end = working(applied(target, planned));
+      const end = working(applyPlan(target, planned));
       const imported = [...planned.outcomes.keys()].filter((name) => !planned.kept.includes(name));
       for (const name of imported) assert.ok(end.has(name), name);
     }),
@@ -172,7 +172,7 @@ test("no plan passes the limits of a Secret without saying so", () => {
         kvstoremeshSecret: full(KVSTOREMESH_SECRET),
       });
       const planned = plan(target, peers, options);
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       const over = [after.agentsSecret, after.kvstoremeshSecret].some((secret) => {
         const bytes = [...filesOf(secret).values()].reduce((sum, { length }) => sum + length, 0);
         const annotations = Object.entries(secret?.metadata?.annotations ?? {}).reduce(
@@ -200,7 +200,7 @@ const upgraded: fc.Arbitrary<Target> = fc
   })
   .map(({ target, peers, version, kvstoreMesh }) => {
     const before = { ...target, agentsSecret: undefined, kvstoremeshSecret: undefined };
-    const { agentsSecret, kvstoremeshSecret, users } = applied(
+    const { agentsSecret, kvstoremeshSecret, users } = applyPlan(
       before,
       plan(before, peers, { ...OPTIONS, restarts: "all" }),
     );
@@ -254,7 +254,7 @@ test("a peer that only a node can reach is never touched, whatever is planned", 
         const bytes = ({ agentsSecret }: Target) => keys.map((key) => agentsSecret?.data?.[key]);
         const fetched = target.kvstoremeshSecret?.data?.[name];
         for (let count = 1; count <= planned.changes.length; count++) {
-          const then = applied(target, planned, count);
+          const then = applyPlan(target, planned, count);
           const after = brief(planned.changes[count - 1] as Change);
           assert.deepEqual(bytes(then), bytes(target), `${name} after ${after}`);
           const copies = entriesOf(then.kvstoremeshSecret).map((entry) => entry.name);
@@ -281,14 +281,14 @@ test("pruning leaves exactly the files, and what only a node can reach", () => {
       const planned = plan(target, peers, { ...any, prune: true });
       const held = [...planned.outcomes.values()].includes("held");
       if (hasErrors(planned.findings) || held) return;
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       const { kept } = planned;
       const stood = [target.agentsSecret, target.kvstoremeshSecret].flatMap(nodeLocalIn);
       for (const name of kept) assert.ok(stood.includes(name), `${name} is kept`);
       const others = (secret: Target["agentsSecret"]) =>
         entriesOf(secret).flatMap(({ name }) => (kept.includes(name) ? [] : [name]));
       const names = peers.map(({ peer }) => peer.name).filter((name) => !kept.includes(name));
-      assert.deepEqual(others(remoteOf(after)), names.sort());
+      assert.deepEqual(others(remoteSecretOf(after)), names.sort());
       assert.deepEqual(others(after.agentsSecret), names.sort());
       for (const name of others(after.kvstoremeshSecret)) assert.ok(names.includes(name), `${name} stays`);
       if ([...planned.outcomes.values()].includes("dropped")) pruned++;
@@ -302,9 +302,9 @@ test("pruning takes back the users that we had added, and no others", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
       const options = { ...OPTIONS, restarts: "all" } as const;
-      const target = applied(empty, plan(empty, before, options));
+      const target = applyPlan(empty, plan(empty, before, options));
       const planned = plan(target, peers, { ...options, prune: true });
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       const stood = usersOf(empty);
       for (const user of stood) assert.ok(usersOf(after).includes(user), `${user} stays`);
       const wanted = new Set(
@@ -325,7 +325,7 @@ test("migrating twice equals migrating once, and all that can connect then stand
       const options: PlanOptions = { ...any, prune: false, migrate: true, restarts: "all", tls: "auto" };
       const planned = plan(target, [], options);
       assert.deepEqual(hasErrors(planned.findings), false);
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       const again = plan(after, [], options);
       assert.deepEqual(again.changes.map(brief), []);
       const stood = nodeLocalIn(target.agentsSecret);
@@ -340,9 +340,11 @@ test("migrating twice equals migrating once, and all that can connect then stand
 });
 
 /** What a target means, without the aliases of names that no config uses any more: these stay in workloads. */
-function inUse(target: Target): ReturnType<typeof meaning> {
-  const used = new Set(entriesOf(remoteOf(target)).flatMap(({ peer }) => endpointHostnames(peer?.endpoints ?? [])));
-  const said = meaning(target);
+function inUse(target: Target): ReturnType<typeof contentOf> {
+  const used = new Set(
+    entriesOf(remoteSecretOf(target)).flatMap(({ peer }) => endpointHostnames(peer?.endpoints ?? [])),
+  );
+  const said = contentOf(target);
   return { ...said, aliases: said.aliases.filter((pair) => used.has(pair.split(" ")[0] ?? "")) };
 }
 
@@ -350,8 +352,8 @@ test("migrating and then importing equals importing and then migrating", () => {
   fc.assert(
     fc.property(fc.oneof(anyTarget, upgraded), anyPeers, anyOptions, (target, peers, any) => {
       const options: PlanOptions = { ...any, prune: false, migrate: false, restarts: "all" };
-      const migrated = (one: Target) => applied(one, plan(one, [], { ...options, tls: "auto", migrate: true }));
-      const imported = (one: Target) => applied(one, plan(one, peers, options));
+      const migrated = (one: Target) => applyPlan(one, plan(one, [], { ...options, tls: "auto", migrate: true }));
+      const imported = (one: Target) => applyPlan(one, plan(one, peers, options));
       assert.deepEqual(inUse(imported(migrated(target))), inUse(migrated(imported(target))));
     }),
     { numRuns: 150 },
@@ -368,7 +370,7 @@ test("no plan takes a key away before its replacement stands", () => {
       const namesIn = (secret: Target["agentsSecret"]) => entriesOf(secret).map(({ name }) => name);
       const stood = namesIn(target.agentsSecret);
       for (let count = 1; count <= planned.changes.length; count++) {
-        const then = applied(target, planned, count);
+        const then = applyPlan(target, planned, count);
         const after = brief(planned.changes[count - 1] as Change);
         for (const name of knew) assert.ok(held(then).has(name), `${name} after ${after}`);
         for (const name of stood.filter((one) => !dropped.includes(one))) {
@@ -393,7 +395,7 @@ const turnedOn = fc
   .tuple(anyTarget, anyPeers, fc.constantFrom("1.15", "1.16", "1.18", "1.19"))
   .map(([{ agentsSecret }, peers, version]) => {
     const before = targetOf("1.15", { agentsSecret });
-    const then = applied(before, plan(before, peers, { ...OPTIONS, restarts: "all" }));
+    const then = applyPlan(before, plan(before, peers, { ...OPTIONS, restarts: "all" }));
     return targetOf(version, { kvstoreMesh: true, agentsSecret: then.agentsSecret });
   });
 
@@ -403,7 +405,7 @@ test("agents are led to a copy only where the workload that fetches it resolves 
     fc.property(turnedOn, anyPeers, anyOptions, (target, peers, options) => {
       const planned = plan(target, peers, { ...options, prune: false });
       if (hasErrors(planned.findings)) return;
-      const after = applied(target, planned);
+      const after = applyPlan(target, planned);
       const direct = (one: Target) =>
         entriesOf(one.agentsSecret)
           .filter(({ config }) => config && !isOwnCache(config.endpoints))
@@ -429,7 +431,7 @@ test("agents are led to a copy only where the workload that fetches it resolves 
 test("pruning and migrating touch nothing that no config names", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
-      const after = applied(target, plan(target, peers, options));
+      const after = applyPlan(target, plan(target, peers, options));
       for (const [before, now] of [
         [target.agentsSecret, after.agentsSecret],
         [target.kvstoremeshSecret, after.kvstoremeshSecret],

@@ -12,9 +12,9 @@ import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf, rsaCaOf, withSerial } from "../support/material.ts";
-import { recordsOf, usersMap, usersOf } from "../support/plans.ts";
+import { recordsOf, usersConfigMap, usersOf } from "../support/plans.ts";
 import {
   COMMON,
   configText,
@@ -47,7 +47,7 @@ const run = (target: Target, peers: SourcedPeer[], options: Partial<PlanOptions>
 function imported(target: Target, peers: SourcedPeer[], options: Partial<PlanOptions> = {}): Target {
   const planned = run(target, peers, options);
   assert.deepEqual(errors(planned), []);
-  return applied(target, planned);
+  return applyPlan(target, planned);
 }
 
 test("what is written is what each version reads, with and without KVStoreMesh and users", () => {
@@ -71,7 +71,7 @@ test("what is written is what each version reads, with and without KVStoreMesh a
           ],
           what,
         );
-        const after = applied(target, planned);
+        const after = applyPlan(target, planned);
         const [remote, cache] = kvstoreMesh
           ? [after.kvstoremeshSecret, after.agentsSecret]
           : [after.agentsSecret, undefined];
@@ -133,7 +133,7 @@ test("where Cilium's version is not known, agents get the files that are mounted
     const planned = run(target, [c2]);
     assert.deepEqual(codes(planned), [["version-unknown", "own", undefined]]);
     assert.match(
-      textsOf(applied(target, planned).agentsSecret).c2 ?? "",
+      textsOf(applyPlan(target, planned).agentsSecret).c2 ?? "",
       new RegExp(`/${expected}-etcd-client-ca.crt`),
     );
   }
@@ -153,26 +153,26 @@ test("the users ConfigMap is written where a volume takes it, whatever the versi
 });
 
 test("users that stand there are kept, and are not granted again", () => {
-  const standing = usersMap("users:\n- name: remote-own\n  role: remote\n- name: remote-c3\n  role: other\n");
+  const standing = usersConfigMap("users:\n- name: remote-own\n  role: remote\n- name: remote-c3\n  role: other\n");
   const target = targetOf("1.16", { kvstoreMesh: true, users: standing });
   const planned = run(target, [c2, c3]);
   assert.deepEqual(planned.granted, ["remote-c2"]);
-  const after = applied(target, planned);
+  const after = applyPlan(target, planned);
   assert.deepEqual(usersOf(after), ["remote-own: remote", "remote-c3: other", "remote-c2: remote"]);
   assert.equal(after.users?.metadata?.annotations?.["clustermesh-secrets/users"], "c2");
   // A chart of 1.17 and later lets no remote-<own> in; one before does, also where the file is missing in the ConfigMap.
-  assert.deepEqual(usersOf(imported(targetOf("1.16", { kvstoreMesh: true, users: usersMap(undefined) }), [c2])), [
+  assert.deepEqual(usersOf(imported(targetOf("1.16", { kvstoreMesh: true, users: usersConfigMap(undefined) }), [c2])), [
     "remote-c2: remote",
     "remote-own: remote",
   ]);
-  assert.deepEqual(usersOf(imported(targetOf("1.17", { kvstoreMesh: true, users: usersMap(undefined) }), [c2])), [
+  assert.deepEqual(usersOf(imported(targetOf("1.17", { kvstoreMesh: true, users: usersConfigMap(undefined) }), [c2])), [
     "remote-c2: remote",
   ]);
 });
 
 test("a users file that does not parse stops the import, unless users are left out", () => {
   for (const content of ["users: [", "users: *x\n", "text", "- a\n", "users: {}\n"]) {
-    const target = targetOf("1.20", { users: usersMap(content) });
+    const target = targetOf("1.20", { users: usersConfigMap(content) });
     const planned = run(target, [c2]);
     assert.deepEqual(codes(planned), [["users-invalid", "own", "clustermesh-remote-users"]], content);
     assert.match(planned.findings[0]?.remedy ?? "", /--no-users/);
@@ -281,7 +281,7 @@ test("a peer that moves from the agents to KVStoreMesh is written there first an
   const secrets = planned.changes.filter(({ kind }) => kind === "Secret").map(brief);
   assert.deepEqual(secrets, ["create Secret cilium-kvstoremesh", "merge-patch Secret cilium-clustermesh"]);
   assert.deepEqual([...planned.outcomes], [["c2", "moved"]]);
-  const after = textsOf(applied(target, planned).agentsSecret);
+  const after = textsOf(applyPlan(target, planned).agentsSecret);
   const old = textsOf(before.agentsSecret);
   assert.equal(isOwnCache([/- (.*)/.exec(after.c2 ?? "")?.[1] ?? ""]), true);
   assert.equal(after.c3, old.c3);
@@ -301,7 +301,7 @@ test("the annotation of kubectl apply goes with the first import, and it is said
     });
     const planned = run(target, [c2]);
     assert.deepEqual(planned.cleaned, kvstoreMesh ? [KVSTOREMESH_SECRET, AGENTS_SECRET] : [AGENTS_SECRET]);
-    const after = applied(target, planned);
+    const after = applyPlan(target, planned);
     assert.doesNotMatch(JSON.stringify(after), /with private keys/);
     assert.equal(after.agentsSecret?.metadata?.annotations?.["a.example/b"], "c");
     assert.deepEqual(run(after, [c2]).cleaned, []);
@@ -316,7 +316,7 @@ test("the annotation of kubectl apply goes with the first import, and it is said
   const planned = run(target, [c2]);
   assert.deepEqual(planned.changes.map(brief), ["merge-patch Secret cilium-clustermesh"]);
   assert.deepEqual([...planned.outcomes], [["c2", "unchanged"]]);
-  assert.deepEqual(run(applied(target, planned), [c2]).changes, []);
+  assert.deepEqual(run(applyPlan(target, planned), [c2]).changes, []);
 });
 
 test("no annotation ever holds what the data holds", () => {
@@ -408,10 +408,10 @@ test("workloads get the aliases that they lack before 1.20, as far as the option
       );
       for (const change of planned.changes)
         if (change.verb === "json-patch") assert.deepEqual(change.hostnames, ["c2.mesh.cilium.io"]);
-      const again = run(applied(target, planned), [c2], { restarts });
+      const again = run(applyPlan(target, planned), [c2], { restarts });
       assert.deepEqual([again.changes, again.missing.length], [[], missing.length], what);
       assert.match(
-        textsOf(applied(target, planned).agentsSecret).c2 ?? "",
+        textsOf(applyPlan(target, planned).agentsSecret).c2 ?? "",
         /cilium-host-aliases/,
         "always in the config",
       );
@@ -443,7 +443,7 @@ test("a file that tells no addresses is good where the target resolves the name,
     const target = targetOf("1.18", { resolvers: [daemonSet([byHand])], agentsSecret: standing });
     const planned = run(target, [poor], { restarts: "all" });
     assert.deepEqual([errors(planned), planned.missing], [[], []]);
-    assert.deepEqual(applied(target, planned).resolvers, [daemonSet([byHand])]);
+    assert.deepEqual(applyPlan(target, planned).resolvers, [daemonSet([byHand])]);
   }
   // All that read the config have to resolve it.
   const [one, other] = [deployment("cilium-operator"), daemonSet([byHand])];
@@ -553,7 +553,7 @@ test("another layout that stands there keeps its bytes, if it says the same", ()
   const planned = run(targetOf("1.20", { agentsSecret: standing }), [c2]);
   assert.deepEqual([...planned.outcomes], [["c2", "unchanged"]]);
   assert.deepEqual(
-    textsOf(applied(targetOf("1.20", { agentsSecret: standing }), planned).agentsSecret),
+    textsOf(applyPlan(targetOf("1.20", { agentsSecret: standing }), planned).agentsSecret),
     textsOf(standing),
   );
   // The chart's own cache entries, of other bytes than ours.

@@ -5,8 +5,8 @@ import type { V1ObjectMeta } from "@kubernetes/client-node";
 import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { AGENTS_SECRET } from "../../lib/peer/peer.ts";
-import { applied } from "../support/apply-plan.ts";
-import { recordsOf, usersMap, usersOf } from "../support/plans.ts";
+import { applyPlan } from "../support/apply-plan.ts";
+import { recordsOf, usersConfigMap, usersOf } from "../support/plans.ts";
 import { configText, OPTIONS, peerOf, secretOf, targetOf, textsOf } from "../support/targets.ts";
 
 const c2 = peerOf("c2", 2);
@@ -20,7 +20,7 @@ const codes = ({ findings }: Plan) => findings.map(({ code, severity }) => `${se
 const configsIn = (secret: Target["agentsSecret"]) => Object.keys(textsOf(secret)).filter((key) => !key.includes("."));
 
 test("what no file names goes: agents forget it first, then its copy, then its user", () => {
-  const target = applied(
+  const target = applyPlan(
     targetOf("1.20", { kvstoreMesh: true }),
     run(targetOf("1.20", { kvstoreMesh: true }), [c2, c3]),
   );
@@ -40,7 +40,7 @@ test("what no file names goes: agents forget it first, then its copy, then its u
     ],
   );
   assert.deepEqual([planned.granted, planned.revoked], [["remote-c4"], ["remote-c2"]]);
-  const states = planned.changes.map((_, i) => applied(target, planned, i + 1));
+  const states = planned.changes.map((_, i) => applyPlan(target, planned, i + 1));
   assert.deepEqual(
     states.map(({ agentsSecret, kvstoremeshSecret }) => [configsIn(agentsSecret), configsIn(kvstoremeshSecret)]),
     [
@@ -62,7 +62,7 @@ test("what no file names goes: agents forget it first, then its copy, then its u
       ],
     ],
   );
-  const after = applied(target, planned);
+  const after = applyPlan(target, planned);
   assert.deepEqual(usersOf(after), ["remote-c3: remote", "remote-c4: remote"]);
   assert.equal(recordsOf(after.kvstoremeshSecret), '{"c3":{"id":3,"max":255},"c4":{"id":4,"max":255}}');
   assert.deepEqual(
@@ -74,7 +74,7 @@ test("what no file names goes: agents forget it first, then its copy, then its u
 });
 
 test("where nothing is added, what goes is one change of each Secret, in that order", () => {
-  const target = applied(
+  const target = applyPlan(
     targetOf("1.20", { kvstoreMesh: true }),
     run(targetOf("1.20", { kvstoreMesh: true }), [c2, c3]),
   );
@@ -86,18 +86,21 @@ test("where nothing is added, what goes is one change of each Secret, in that or
 });
 
 test("users that we did not add stay, and so does the agents' own", () => {
-  const users = usersMap("users:\n- name: remote-c9\n  role: remote\n- name: remote-own\n  role: remote\n");
+  const users = usersConfigMap("users:\n- name: remote-c9\n  role: remote\n- name: remote-own\n  role: remote\n");
   const empty = targetOf("1.16", { kvstoreMesh: true, users });
-  const target = applied(empty, run(empty, [c2, c3]));
-  const after = applied(target, prune(target, c2));
+  const target = applyPlan(empty, run(empty, [c2, c3]));
+  const after = applyPlan(target, prune(target, c2));
   assert.deepEqual(usersOf(after), ["remote-c9: remote", "remote-own: remote", "remote-c2: remote"]);
-  const own = applied(targetOf("1.15", { kvstoreMesh: true }), run(targetOf("1.15", { kvstoreMesh: true }), [c2, c3]));
-  assert.deepEqual(usersOf(applied(own, prune(own, c3))).sort(), ["remote-c3: remote", "remote-own: remote"]);
-  assert.deepEqual(usersOf(applied(target, run(target, [c2], { prune: true, users: false }))), usersOf(target));
+  const own = applyPlan(
+    targetOf("1.15", { kvstoreMesh: true }),
+    run(targetOf("1.15", { kvstoreMesh: true }), [c2, c3]),
+  );
+  assert.deepEqual(usersOf(applyPlan(own, prune(own, c3))).sort(), ["remote-c3: remote", "remote-own: remote"]);
+  assert.deepEqual(usersOf(applyPlan(target, run(target, [c2], { prune: true, users: false }))), usersOf(target));
 });
 
 test("everything is never dropped", () => {
-  const target = applied(targetOf("1.20"), run(targetOf("1.20"), [c2]));
+  const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   assert.deepEqual(codes(prune(target)), ["error prune-everything"]);
   assert.deepEqual(codes(prune(target, peerOf("own", 1))), ["error prune-everything"]);
 });
@@ -120,7 +123,7 @@ test("what cannot be read is dropped too, and what is foreign stays", () => {
     ["c9", "dropped"],
     ["own", "dropped"],
   ]);
-  const after = textsOf(applied(target, planned).agentsSecret);
+  const after = textsOf(applyPlan(target, planned).agentsSecret);
   assert.deepEqual([after.c9, after.own, after.README, after["c9.key"]], [undefined, undefined, "x", "y"]);
 });
 
@@ -150,18 +153,18 @@ test("a Secret that somebody else owns is refused, naming the owner and the way 
 
   const taken = run(target, [c2], { takeOwnership: true });
   assert.deepEqual(codes(taken), ["warning owner-resets"]);
-  const { metadata } = applied(target, taken).agentsSecret ?? {};
+  const { metadata } = applyPlan(target, taken).agentsSecret ?? {};
   assert.deepEqual(metadata?.labels, {});
   assert.deepEqual(Object.keys(metadata?.annotations ?? {}).sort(), [
     "clustermesh-secrets/peers",
     "clustermesh-secrets/taken-from",
     "helm.sh/resource-policy",
   ]);
-  assert.deepEqual(codes(run(applied(target, taken), [c3])), [], "it is ours now");
+  assert.deepEqual(codes(run(applyPlan(target, taken), [c3])), [], "it is ours now");
 });
 
 test("all that an owner lets go of together is taken together, also what need not change; a second time nothing is", () => {
-  const before = applied(targetOf("1.20", { kvstoreMesh: true }), run(targetOf("1.20", { kvstoreMesh: true }), [c2]));
+  const before = applyPlan(targetOf("1.20", { kvstoreMesh: true }), run(targetOf("1.20", { kvstoreMesh: true }), [c2]));
   const owned = <T extends { metadata?: V1ObjectMeta }>(object: T | undefined) =>
     object && {
       ...object,
@@ -185,7 +188,7 @@ test("all that an owner lets go of together is taken together, also what need no
     "merge-patch ConfigMap clustermesh-remote-users",
   ]);
   assert.deepEqual([...taken.outcomes], [["c2", "unchanged"]]);
-  const after = applied(target, taken);
+  const after = applyPlan(target, taken);
   for (const object of [after.agentsSecret, after.kvstoremeshSecret, after.users]) {
     assert.equal(object?.metadata?.annotations?.["helm.sh/resource-policy"], "keep");
     assert.deepEqual(object?.metadata?.labels, {});
@@ -202,7 +205,7 @@ test("all that an owner lets go of together is taken together, also what need no
 });
 
 test("what is immutable is told before anything is written", () => {
-  const target = applied(targetOf("1.20"), run(targetOf("1.20"), [c2]));
+  const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   const agentsSecret = { ...target.agentsSecret, immutable: true };
   assert.deepEqual(codes(run({ ...target, agentsSecret }, [c3])), ["error immutable"]);
   assert.deepEqual(codes(run({ ...target, agentsSecret }, [c2])), [], "where it need not change it may be");
@@ -211,7 +214,7 @@ test("what is immutable is told before anything is written", () => {
 });
 
 test("an owner is no obstacle where nothing is to be written", () => {
-  const target = applied(targetOf("1.20"), run(targetOf("1.20"), [c2]));
+  const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   const { agentsSecret } = target;
   const owned = { ...agentsSecret, metadata: { ...agentsSecret?.metadata, labels: HELM.labels ?? {} } };
   assert.deepEqual(codes(run({ ...target, agentsSecret: owned }, [c2])), []);
@@ -219,7 +222,7 @@ test("an owner is no obstacle where nothing is to be written", () => {
 
 test("of users and workloads that a chart owns it is said what its upgrade does", () => {
   const users = {
-    ...usersMap("users: []\n"),
+    ...usersConfigMap("users: []\n"),
     metadata: { name: "clustermesh-remote-users", resourceVersion: "9", ...HELM },
   };
   const base = targetOf("1.18", { users });

@@ -6,17 +6,17 @@ import { readTarget } from "../../lib/import/read-target.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { certificateUser } from "../../lib/x509/names.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
-import { describe, type SandboxedCluster, startCluster } from "../support/cluster.ts";
+import { describeCluster, startCluster, type TestCluster } from "../support/cluster.ts";
 
 const REMOTE = "clustermesh-apiserver-remote-cert";
 
 async function start(t: TestContext, overrides: Partial<ClusterDescription>) {
-  const cluster = await startCluster(t, describe(overrides));
+  const cluster = await startCluster(t, describeCluster(overrides));
   return { cluster, read: (): Promise<Target> => readTarget(cluster.api, "own").then(({ target }) => target) };
 }
 
 /** Changes the pod spec of the workload that reaches peers. */
-function changePods(cluster: SandboxedCluster, kvstoremesh: boolean, by: (spec: V1PodSpec) => void): void {
+function changePods(cluster: TestCluster, kvstoremesh: boolean, by: (spec: V1PodSpec) => void): void {
   const [kind, name] = kvstoremesh ? ["Deployment", "clustermesh-apiserver"] : ["DaemonSet", "cilium"];
   cluster.change(kind ?? "", name ?? "", ({ spec }) => by(spec.template.spec));
 }

@@ -11,7 +11,7 @@ import {
   secrets,
 } from "../../lib/kube/api.ts";
 import type { Request, Response } from "../../lib/kube/transport/transport.ts";
-import { describe, startCluster } from "../support/cluster.ts";
+import { describeCluster, startCluster } from "../support/cluster.ts";
 
 type Answer = [status: number, body: unknown];
 
@@ -213,7 +213,7 @@ test("no private data of a Secret in any message: only the fields that are wrong
 });
 
 test("over a connection, against the sandbox: read, write, dry-run, conflict", async (t) => {
-  const { api, server } = await startCluster(t, describe());
+  const { api, server } = await startCluster(t, describeCluster());
   const data = (secret: { data?: Record<string, string> } | undefined) => secret?.data;
   const create = () =>
     api.create(secrets, "kube-system", { metadata: { name: "mine" }, data: { a: "QQ==", b: "Qg==" } });

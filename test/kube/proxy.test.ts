@@ -6,7 +6,16 @@ import { type TestContext, test } from "node:test";
 import { KubeconfigError } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { proxyFor } from "../../lib/kube/transport/proxy.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
-import { ca, certificate, contextOf, fails, type Handler, listen, open, serve } from "../support/api-server.ts";
+import {
+  assertConnectionError,
+  ca,
+  certificate,
+  contextOf,
+  type Handler,
+  listen,
+  open,
+  serve,
+} from "../support/api-server.ts";
 
 const env = { HTTP_PROXY: "http://plain:1", HTTPS_PROXY: "http://secure:2" };
 const chosen = (url: string, over: NodeJS.ProcessEnv = {}) =>
@@ -156,24 +165,33 @@ test("what can be wrong with a proxy", async (t) => {
       connectTimeout: 300,
     }).request({ method: "GET", path: "/" });
   const wants = await httpProxy(t, url, "407 No");
-  await fails(get(wants.url), /proxy 127\.0\.0\.1:\d+ does not connect to api\.test:6443: it wants a name and a pass/);
-  await fails(get((await httpProxy(t, url, "403 No")).url), /does not connect to api\.test:6443: it said 403/);
+  await assertConnectionError(
+    get(wants.url),
+    /proxy 127\.0\.0\.1:\d+ does not connect to api\.test:6443: it wants a name and a pass/,
+  );
+  await assertConnectionError(
+    get((await httpProxy(t, url, "403 No")).url),
+    /does not connect to api\.test:6443: it said 403/,
+  );
   const { host } = new URL(wants.url.replace("127.0.0.1", "127.0.0.7"));
-  await fails(get(`http://${host}`), /proxy 127\.0\.0\.7:\d+ cannot be reached: connection refused$/);
+  await assertConnectionError(get(`http://${host}`), /proxy 127\.0\.0\.7:\d+ cannot be reached: connection refused$/);
   const silent = await listen(t, createServer(), "http");
-  await fails(get(silent.url), /api\.test:6443 \(context a\) cannot be reached: no connection within 0\.3 s/);
-  await fails(get(silent.url.replace("http", "socks5")), /no connection within 0\.3 s/);
+  await assertConnectionError(
+    get(silent.url),
+    /api\.test:6443 \(context a\) cannot be reached: no connection within 0\.3 s/,
+  );
+  await assertConnectionError(get(silent.url.replace("http", "socks5")), /no connection within 0\.3 s/);
 
   const secure = await httpProxy(t, url, "200 OK", certificate);
-  await fails(
+  await assertConnectionError(
     get(secure.url, { ca: makeCa({ cn: "other" }).cert }),
     /proxy .* cannot be reached: (self-signed certificate|certificate signed by unknown authority)$/,
   );
   assert.equal((await get(secure.url, { ca: undefined, insecure: true })).status, 200);
   // The server behind the tunnel is verified by its own name.
-  await fails(get(secure.url, { serverName: "other.test" }), /its certificate is for .*api\.test/);
+  await assertConnectionError(get(secure.url, { serverName: "other.test" }), /its certificate is for .*api\.test/);
   const byAddress = open(t, "https://10.9.9.9", { context: { proxyUrl: secure.url } });
-  await fails(byAddress.request({ method: "GET", path: "/" }), /its certificate is for .*api\.test/);
+  await assertConnectionError(byAddress.request({ method: "GET", path: "/" }), /its certificate is for .*api\.test/);
 });
 
 /** A SOCKS 5 proxy that connects to the port of `to`; notes what it was asked for, as RFC 1928 has it. */
@@ -247,24 +265,33 @@ test("SOCKS 5: names are resolved by the proxy, with and without a password, for
     const guarded = await socksProxy(t, url, { password: "me:p@ss", bound: [3, 2, 104, 105] });
     const withPassword = (word: string) => guarded.url.replace("://", `://me:${word}@`);
     assert.equal((await get(withPassword("p%40ss"))).body, "/x");
-    await fails(get(withPassword("SECRET")), /proxy 127\.0\.0\.1:\d+ does not .*: Socks5 Authentication failed$/);
-    await fails(get(guarded.url), /no accepted authentication type/);
+    await assertConnectionError(
+      get(withPassword("SECRET")),
+      /proxy 127\.0\.0\.1:\d+ does not .*: Socks5 Authentication failed$/,
+    );
+    await assertConnectionError(get(guarded.url), /no accepted authentication type/);
     const v6 = await socksProxy(t, url, { bound: [4, ...Array<number>(16).fill(0)] });
     assert.equal((await get(v6.url)).body, "/x");
     const strict = await socksProxy(t, url, { reply: 2 });
-    await fails(
+    await assertConnectionError(
       get(strict.url),
       /does not connect to api\.test, port 6443: Socks5 proxy rejected connection - NotAllowed/,
     );
     const other = await serve(t, "http", echo);
-    await fails(get(other.url.replace("http", "socks5")), /api\.test, port 6443: .*invalid socks version/);
+    await assertConnectionError(
+      get(other.url.replace("http", "socks5")),
+      /api\.test, port 6443: .*invalid socks version/,
+    );
     const mute = await listen(
       t,
       createServer((socket) => socket.end()),
       "socks5",
     );
-    await fails(get(mute.url), /api\.test, port 6443: Socket closed/);
+    await assertConnectionError(get(mute.url), /api\.test, port 6443: Socket closed/);
     const { host } = new URL(url.replace("127.0.0.1", "127.0.0.7"));
-    await fails(get(`socks5://${host}`), /proxy 127\.0\.0\.7:\d+ cannot be reached: connection refused$/);
+    await assertConnectionError(
+      get(`socks5://${host}`),
+      /proxy 127\.0\.0\.7:\d+ cannot be reached: connection refused$/,
+    );
   }
 });

@@ -7,7 +7,7 @@ import type { Credentials } from "../../lib/kube/auth/credentials.ts";
 import type { Context } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { ConnectionError, type Transport } from "../../lib/kube/transport/transport.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
-import { ca, certificate, fails, type Handler, listen, open, serve } from "../support/api-server.ts";
+import { assertConnectionError, ca, certificate, type Handler, listen, open, serve } from "../support/api-server.ts";
 
 const me = issue(ca, { cn: "me", usage: "client" });
 const you = issue(ca, { cn: "you", usage: "client" });
@@ -83,11 +83,14 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.equal((await get(transport)).body, "fine");
     assert.equal(requests.length, 2);
     cuts = 1;
-    await fails(post(transport), /127\.0\.0\.1:\d+ \(context a\) cannot be reached: the connection was cut/);
+    await assertConnectionError(
+      post(transport),
+      /127\.0\.0\.1:\d+ \(context a\) cannot be reached: the connection was cut/,
+    );
     assert.equal(requests.length, 3);
     assert.equal((await post(transport)).body, "fine");
     cuts = 2;
-    await fails(get(transport), /the connection was cut/);
+    await assertConnectionError(get(transport), /the connection was cut/);
     assert.equal(requests.length, 6);
   });
 
@@ -112,7 +115,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
       }, 20);
     });
     const transport = open(t, url);
-    await fails(get(transport), /the connection was cut/);
+    await assertConnectionError(get(transport), /the connection was cut/);
     assert.equal(requests.length, 2);
   });
 
@@ -128,7 +131,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
       more();
     });
     const transport = open(t, url);
-    await fails(get(transport), /an answer of more than 64 MiB/);
+    await assertConnectionError(get(transport), /an answer of more than 64 MiB/);
     assert.ok(sent < 150, `${sent} MiB sent`);
   });
 
@@ -139,7 +142,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
     });
     const transport = open(t, url, { requestTimeout: 150 });
     const started = performance.now();
-    await fails(get(transport, "/slow?secret=x"), /did not answer within 0\.15 s: GET \/slow$/);
+    await assertConnectionError(get(transport, "/slow?secret=x"), /did not answer within 0\.15 s: GET \/slow$/);
     assert.ok(performance.now() - started < 15_000, "not the 30 s that are usual");
     silent = false;
     assert.equal((await get(transport)).body, "fine");
@@ -153,8 +156,8 @@ for (const kind of ["h2", "h1", "http"] as const) {
     const transport = open(t, url);
     const pending = Array.from({ length: 9 }, () => get(transport));
     setTimeout(() => transport.close(), 100);
-    await Promise.all(pending.map((one) => fails(one, /the connection was closed/)));
-    await fails(get(transport), /closed/);
+    await Promise.all(pending.map((one) => assertConnectionError(one, /the connection was closed/)));
+    await assertConnectionError(get(transport), /closed/);
     const deadline = Date.now() + 10_000;
     while (sockets.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(sockets.size, 0);
@@ -194,12 +197,12 @@ test("a server that wants a client certificate, and one that does not like ours"
   const wanted = { requestCert: true, rejectUnauthorized: true };
   for (const kind of ["h2", "h1"] as const) {
     const { url } = await serve(t, kind, ok, { ...wanted, ca: ca.cert });
-    await fails(get(open(t, url)), /cannot be reached: it wants a client certificate/);
+    await assertConnectionError(get(open(t, url)), /cannot be reached: it wants a client certificate/);
     const picky = await serve(t, kind, ok, { ...wanted, ca: makeCa({ cn: "other" }).cert });
     const obtain = async () => ({ headers: {}, ...me });
     // Node's servers just hang up; others say why.
     const refused = open(t, picky.url, { obtain, context: { presentsCertificate: true } });
-    await fails(get(refused), /it refused the client certificate|the connection was cut/);
+    await assertConnectionError(get(refused), /it refused the client certificate|the connection was cut/);
   }
 });
 
@@ -214,11 +217,11 @@ test("whom the server's certificate is verified by, and for which name", async (
   assert.equal((await get(tls({ insecure: true }))).status, 200);
   assert.equal((await get(tls({ insecure: true, serverName: "other.test" }))).status, 200);
   const unknown = /cannot be reached: its certificate is not signed by a known CA; certificate-authority in the/;
-  await fails(get(tls({})), unknown);
-  await fails(get(tls({ ca: other.cert })), unknown);
+  await assertConnectionError(get(tls({})), unknown);
+  await assertConnectionError(get(tls({ ca: other.cert })), unknown);
   const names = /its certificate is for .*api\.test.*; tls-server-name in the kubeconfig/;
-  await fails(get(tls({ ca: ca.cert, serverName: "other.test" })), names);
-  await fails(get(tls({ ca: ca.cert, serverName: "127.0.0.2" })), names);
+  await assertConnectionError(get(tls({ ca: ca.cert, serverName: "other.test" })), names);
+  await assertConnectionError(get(tls({ ca: ca.cert, serverName: "127.0.0.2" })), names);
 
   // As for Go, an intermediate CA is as good as a root.
   const middle = makeCa({ cn: "middle", issuer: ca });
@@ -229,34 +232,43 @@ test("whom the server's certificate is verified by, and for which name", async (
   const yesterday = new Date(Date.now() - 86_400_000);
   const past = { notBefore: new Date(0), notAfter: yesterday };
   const old = await serve(t, "h2", ok, issue(ca, { cn: "api", usage: "server", ips: ["127.0.0.1"], ...past }));
-  await fails(get(open(t, old.url)), /its certificate has expired/);
+  await assertConnectionError(get(open(t, old.url)), /its certificate has expired/);
   const tomorrow = { notBefore: new Date(Date.now() + 86_400_000) };
   const early = await serve(t, "h2", ok, issue(ca, { cn: "api", usage: "server", ips: ["127.0.0.1"], ...tomorrow }));
-  await fails(get(open(t, early.url)), /not valid yet/);
+  await assertConnectionError(get(open(t, early.url)), /not valid yet/);
 });
 
 test("servers that are not there, or speak something else", async (t) => {
   const gone = await listen(t, createServer());
   const { url } = await serve(t, "http", ok);
-  await fails(get(open(t, url.replace("http:", "https:"))), /it does not speak TLS; is it an http:\/\/ server\?/);
+  await assertConnectionError(
+    get(open(t, url.replace("http:", "https:"))),
+    /it does not speak TLS; is it an http:\/\/ server\?/,
+  );
   const hangsUp = await listen(
     t,
     createServer((socket) => socket.end()),
   );
-  await fails(get(open(t, hangsUp.url)), /the connection was cut/);
+  await assertConnectionError(get(open(t, hangsUp.url)), /the connection was cut/);
   const silent = await listen(t, createServer());
   const started = performance.now();
   const slow = /cannot be reached: no connection within 0\.2 s/;
-  await fails(get(open(t, silent.url, { connectTimeout: 200 })), slow);
+  await assertConnectionError(get(open(t, silent.url, { connectTimeout: 200 })), slow);
   assert.ok(performance.now() - started < 4_000, "not the 5 s that are usual");
-  await fails(
+  await assertConnectionError(
     get(open(t, silent.url.replace("https", "http"), { requestTimeout: 200 })),
     /did not answer within 0\.2 s/,
   );
-  await fails(get(open(t, "https://name.invalid")), /its name (is not known to DNS|could not be resolved now)/);
+  await assertConnectionError(
+    get(open(t, "https://name.invalid")),
+    /its name (is not known to DNS|could not be resolved now)/,
+  );
   const { port } = new URL(gone.url);
-  await fails(get(open(t, `https://127.0.0.9:${port}`)), /the connection was refused; is the cluster up\?/);
-  await fails(get(open(t, `http://127.0.0.9:${port}`)), /the connection was refused/);
+  await assertConnectionError(
+    get(open(t, `https://127.0.0.9:${port}`)),
+    /the connection was refused; is the cluster up\?/,
+  );
+  await assertConnectionError(get(open(t, `http://127.0.0.9:${port}`)), /the connection was refused/);
 });
 
 test("a server that comes up later is reached by the same transport", async (t) => {
@@ -264,8 +276,8 @@ test("a server that comes up later is reached by the same transport", async (t) 
   const { port } = new URL(first.url);
   const url = `https://127.0.0.8:${port}`;
   const transport = open(t, url, { context: { tls: { insecure: true } } });
-  await fails(get(transport), /refused/);
-  await fails(get(transport), /refused/);
+  await assertConnectionError(get(transport), /refused/);
+  await assertConnectionError(get(transport), /refused/);
   const server = createSecureServer(certificate, ok as never);
   await new Promise<void>((resolve) => server.listen(Number(port), "127.0.0.8", resolve));
   t.after(() => server.close());
@@ -281,7 +293,7 @@ test("close while it still connects ends at once", async (t) => {
   const transport = open(t, silent.url, { connectTimeout: 60_000 });
   const answer = get(transport);
   setTimeout(() => transport.close(), 50);
-  await fails(answer, /the connection was closed/);
+  await assertConnectionError(answer, /the connection was closed/);
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(silent.sockets.size, 0);
 });
@@ -318,11 +330,11 @@ test("a stream that the server refused to begin is sent again, once, a write too
   assert.equal((await post(transport)).body, "fine");
   assert.equal(requests.length, 2);
   refusals = 2;
-  await fails(post(transport), /the server took no more requests/);
+  await assertConnectionError(post(transport), /the server took no more requests/);
   assert.equal(requests.length, 4);
   code = constants.NGHTTP2_INTERNAL_ERROR;
   refusals = 1;
-  await fails(post(transport), /cannot be reached: /);
+  await assertConnectionError(post(transport), /cannot be reached: /);
   assert.equal(requests.length, 5);
 });
 
@@ -355,7 +367,7 @@ test("429 and 503: a read waits as long as the server says and asks again, up to
   }
   [busy, retry] = [99, "20"];
   setTimeout(() => transport.close(), 50);
-  await fails(get(transport), /closed/);
+  await assertConnectionError(get(transport), /closed/);
 });
 
 test("401: the credentials are obtained once more, and asked with once", async (t) => {
@@ -411,6 +423,6 @@ test("credentials that cannot be had are their own error", async (t) => {
     throw new ConnectionError("no token today");
   };
   for (const presentsCertificate of [false, true]) {
-    await fails(get(open(t, url, { obtain, context: { presentsCertificate } })), /^no token today$/);
+    await assertConnectionError(get(open(t, url, { obtain, context: { presentsCertificate } })), /^no token today$/);
   }
 });

@@ -7,7 +7,7 @@ import { fillTemplate } from "../../lib/peer/findings.ts";
 import { renewalRemedy } from "../../lib/peer/renewal.ts";
 import type { PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { CertificateFact, CertificateUse } from "../../lib/x509/expiry.ts";
-import { joined } from "../support/joined.ts";
+import { startJoinedMesh } from "../support/joined-mesh.ts";
 
 const NOW = new Date();
 const inDays = (days: number) => new Date(NOW.getTime() + days * 86_400_000 + 3_600_000);
@@ -20,7 +20,7 @@ const old = (use: CertificateUse): CertificateFact => ({
 });
 
 async function memberOf(t: TestContext, pki: PkiOptions): Promise<Member> {
-  const { sandbox } = await joined(t, [{ pki }], { apart: true });
+  const { sandbox } = await startJoinedMesh(t, [{ pki }], { apart: true });
   const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context: "c1" });
   try {
     return await readMember({ source: "c1", api }, { forExtract: true });

@@ -9,7 +9,7 @@ import { planRotation, planTrust } from "../../lib/mesh/rotate.ts";
 import { findingsOf } from "../../lib/mesh/status-report.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
-import { type Joined, joined } from "../support/joined.ts";
+import { type JoinedMesh, startJoinedMesh } from "../support/joined-mesh.ts";
 import { caOf } from "../support/material.ts";
 import { runChange } from "../support/run-import.ts";
 import { textsOf } from "../support/targets.ts";
@@ -18,11 +18,11 @@ const HOW = { skipUnreachable: false, now: new Date() };
 const PROXY = { endpoints: ["10.1.2.3:2379"] };
 
 /** Two clusters, of which c1 has c2 as it was extracted with these options. */
-async function meshWith(t: Parameters<typeof joined>[0], options: Partial<ExtractOptions>) {
-  const mesh = await joined(t, [{}, { pki: { ca: makeCa({ cn: "Cilium CA", key: "ec" }) } }]);
+async function meshWith(t: Parameters<typeof startJoinedMesh>[0], options: Partial<ExtractOptions>) {
+  const mesh = await startJoinedMesh(t, [{}, { pki: { ca: makeCa({ cn: "Cilium CA", key: "ec" }) } }]);
   await mesh.exchange("c2", "c1", options);
   const read = async ({ forExtract }: Pick<ReadOptions, "forExtract">, ...names: string[]) =>
-    readMembers(await Promise.all(names.map((name) => mesh.way(name))), { forExtract, resolve: async () => [] });
+    readMembers(await Promise.all(names.map((name) => mesh.connectTo(name))), { forExtract, resolve: async () => [] });
   /** Brings the certificates of c2 to c1. */
   const rotate = async () => {
     const [c2] = (await read({ forExtract: true }, "c2")).members;
@@ -32,12 +32,12 @@ async function meshWith(t: Parameters<typeof joined>[0], options: Partial<Extrac
   return { mesh, read, rotate };
 }
 
-const configOf = (mesh: Joined): string => {
+const configOf = (mesh: JoinedMesh): string => {
   const secret = mesh.sandbox.clusters[0]?.api.store.read("Secret", "kube-system", "cilium-kvstoremesh");
   return textsOf(secret as V1Secret | undefined).c2 ?? "";
 };
 
-const codes = async (mesh: Joined) => findingsOf(await mesh.status()).map(({ code }) => code);
+const codes = async (mesh: JoinedMesh) => findingsOf(await mesh.status()).map(({ code }) => code);
 
 const CHOICES: [what: string, options: Partial<ExtractOptions>, address: string][] = [
   ["--endpoint", PROXY, "10.1.2.3"],

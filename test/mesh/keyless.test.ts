@@ -6,7 +6,7 @@ import { planConnect } from "../../lib/mesh/connect.ts";
 import { type ReadOptions, readMembers } from "../../lib/mesh/member.ts";
 import { planRotation, planTrust } from "../../lib/mesh/rotate.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
-import { type Joined, joined, type Part } from "../support/joined.ts";
+import { type JoinedMesh, type MemberOptions, startJoinedMesh } from "../support/joined-mesh.ts";
 import { caOf } from "../support/material.ts";
 import { runChange } from "../support/run-import.ts";
 import { OPTIONS, textsOf } from "../support/targets.ts";
@@ -17,14 +17,14 @@ const HOW = { skipUnreachable: false, now: new Date() };
 const ALL = { plan: { ...OPTIONS, restarts: "all" } } as const;
 const BUNDLE = { caBundle: { kind: "ConfigMap", name: "roots", key: "ca.pem" } } as const;
 
-async function meshOf(t: Parameters<typeof joined>[0], parts: readonly Part[], apart = false) {
-  const mesh = await joined(t, parts, { apart });
+async function meshOf(t: Parameters<typeof startJoinedMesh>[0], parts: readonly MemberOptions[], apart = false) {
+  const mesh = await startJoinedMesh(t, parts, { apart });
   const read = async ({ forExtract }: Pick<ReadOptions, "forExtract">, ...names: string[]) =>
-    readMembers(await Promise.all(names.map((name) => mesh.way(name))), { forExtract, resolve: async () => [] });
+    readMembers(await Promise.all(names.map((name) => mesh.connectTo(name))), { forExtract, resolve: async () => [] });
   return { mesh, read };
 }
 
-function textsIn(mesh: Joined, cluster: string, secret = "cilium-kvstoremesh"): Record<string, string> {
+function textsIn(mesh: JoinedMesh, cluster: string, secret = "cilium-kvstoremesh"): Record<string, string> {
   const found = mesh.sandbox.clusters.find(({ description }) => description.name === cluster);
   return textsOf(found?.api.store.read("Secret", "kube-system", secret) as V1Secret | undefined);
 }
@@ -53,7 +53,7 @@ test("connect joins them with each other and with one that has Secrets; status h
 
 test("what is known is checked: another CA is an error", async (t) => {
   const other = { csiDriver: "csi.spiffe.io", pki: { ca: caOf("other"), key: "ec" } } as const;
-  const parts: Part[] = [
+  const parts: MemberOptions[] = [
     { ...CSI, ...BUNDLE },
     { ...other, ...BUNDLE },
   ];
@@ -69,7 +69,7 @@ test("what is known is checked: another CA is an error", async (t) => {
 });
 
 test("rotate: nothing to bring for them, and what becomes of whom is said only where it is known", async (t) => {
-  const parts: Part[] = [{ ...CSI }, { pki }, { ...CSI, ...BUNDLE }];
+  const parts: MemberOptions[] = [{ ...CSI }, { pki }, { ...CSI, ...BUNDLE }];
   const { mesh, read } = await meshOf(t, parts);
   const before = ["c1", "c2", "c3"].map((name) => textsIn(mesh, name));
   const rotated = async (name: string, ...importers: string[]) => {
@@ -98,7 +98,7 @@ test("rotate: nothing to bring for them, and what becomes of whom is said only w
 
 test("rotate --trust adds a CA where the present one is known, and leaves out the others", async (t) => {
   // c1 by CSI, c2 by CSI with its CA in a ConfigMap, c3 with Secrets; all come to c4 by their own certificate.
-  const parts: Part[] = [{ ...CSI }, { ...CSI, ...BUNDLE }, { pki }, { ...CSI }];
+  const parts: MemberOptions[] = [{ ...CSI }, { ...CSI, ...BUNDLE }, { pki }, { ...CSI }];
   const { mesh, read } = await meshOf(t, parts);
   const before = textsIn(mesh, "c1");
   const trust = caOf("next").cert;

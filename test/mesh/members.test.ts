@@ -6,15 +6,15 @@ import { planDisconnect } from "../../lib/mesh/disconnect.ts";
 import { readMembers } from "../../lib/mesh/member.ts";
 import { planRotation } from "../../lib/mesh/rotate.ts";
 import { UserError } from "../../lib/util/errors.ts";
-import { type Joined, joined } from "../support/joined.ts";
+import { type JoinedMesh, startJoinedMesh } from "../support/joined-mesh.ts";
 import { runChange } from "../support/run-import.ts";
 import { OPTIONS } from "../support/targets.ts";
 
 const READ = { resolve: async () => [], forExtract: true };
 
 /** A mesh of which somebody takes parts together, and connects them. */
-async function meshOf(t: Parameters<typeof joined>[0], apart: boolean) {
-  const mesh = await joined(t, [{}, {}, {}], { apart });
+async function meshOf(t: Parameters<typeof startJoinedMesh>[0], apart: boolean) {
+  const mesh = await startJoinedMesh(t, [{}, {}, {}], { apart });
   const connect = async (clusters: readonly Cluster[], how: Partial<ConnectOptions> = {}) => {
     const reading = await readMembers(clusters, { resolve: async () => [], forExtract: true });
     const run = await runChange(planConnect(reading, { skipUnreachable: false, now: new Date(), ...how }));
@@ -24,11 +24,11 @@ async function meshOf(t: Parameters<typeof joined>[0], apart: boolean) {
   return { mesh, connect };
 }
 
-const waysOf = (mesh: Joined, ways: [cluster: string, source?: string][]): Promise<Cluster[]> =>
-  Promise.all(ways.map(([cluster, source]) => mesh.way(cluster, source)));
+const waysOf = (mesh: JoinedMesh, ways: [cluster: string, source?: string][]): Promise<Cluster[]> =>
+  Promise.all(ways.map(([cluster, source]) => mesh.connectTo(cluster, source)));
 
 /** The pairs that are configured, as `c1 c2`. */
-async function pairsOf(mesh: Joined): Promise<string[]> {
+async function pairsOf(mesh: JoinedMesh): Promise<string[]> {
   const { pairs } = await mesh.status();
   return pairs.filter(({ configured }) => configured).map(({ importer, peer }) => `${importer} ${peer}`);
 }
@@ -50,7 +50,7 @@ test("a context that leads nowhere is a cluster that cannot be read", async (t) 
       throw new UserError("context nowhere: there is no\n  such file", 2);
     },
   };
-  const { members, unread } = await readMembers([nowhere, await mesh.way("c1")], READ);
+  const { members, unread } = await readMembers([nowhere, await mesh.connectTo("c1")], READ);
   assert.deepEqual(
     unread.map(({ code, source, message }) => [code, source, message]),
     [["cluster-unreadable", "nowhere", "context nowhere: there is no; such file"]],
@@ -122,7 +122,7 @@ test("who comes with a newcomer: the context of a peer's name, though another of
 
 test("connecting and rotating: what a cluster shows is judged though nobody gets it", async (t) => {
   const expired = { notBefore: new Date(Date.now() - 2 * 86_400_000), notAfter: new Date(Date.now() - 86_400_000) };
-  const mesh = await joined(t, [{}, { pki: expired }], { apart: true });
+  const mesh = await startJoinedMesh(t, [{}, { pki: expired }], { apart: true });
   const reading = await readMembers(await waysOf(mesh, [["c2"]]), READ);
   const importers = await readMembers(await waysOf(mesh, [["c1"]]), { ...READ, forExtract: false });
   const [c2] = reading.members;
@@ -132,8 +132,8 @@ test("connecting and rotating: what a cluster shows is judged though nobody gets
 });
 
 test("a cluster is connected to again at the next look, with what its context gives then", async (t) => {
-  const mesh = await joined(t, [{}], { apart: true });
-  const way = await mesh.way("c1");
+  const mesh = await startJoinedMesh(t, [{}], { apart: true });
+  const way = await mesh.connectTo("c1");
   let broken = true;
   let closed = 0;
   const cluster: Cluster = {

@@ -9,7 +9,7 @@ import { showStatus } from "../../lib/render/status.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
-import { type Joined, joined, type Part } from "../support/joined.ts";
+import { type JoinedMesh, type MemberOptions, startJoinedMesh } from "../support/joined-mesh.ts";
 import { configText, LOCAL, secretOf } from "../support/targets.ts";
 
 type Stored<T> = T & KubernetesObject;
@@ -20,10 +20,10 @@ function said({ clusters, pairs }: MeshStatus): string[] {
   return all.map(({ source, key, code }) => `${source}${key === undefined ? "" : ` (${key})`}: ${code}`).sort();
 }
 
-const THREE: Part[] = [{ version: "1.20.2" }, { version: "1.18.5" }, { version: "1.14.12" }];
+const THREE: MemberOptions[] = [{ version: "1.20.2" }, { version: "1.18.5" }, { version: "1.14.12" }];
 
 test("three clusters of three versions that know each other: nothing to say", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   const status = await mesh.status();
   assert.deepEqual(said(status), []);
   assert.deepEqual(status.pairs.map(stateOf), Array(6).fill("ok"));
@@ -41,7 +41,7 @@ test("three clusters of three versions that know each other: nothing to say", as
 });
 
 test("clusters that do not know each other: warned of once a pair; a pod that waits says for what", async (t) => {
-  const mesh = await joined(t, THREE, { apart: true });
+  const mesh = await startJoinedMesh(t, THREE, { apart: true });
   const status = await mesh.status();
   assert.deepEqual(said(status), [
     "c1 (c2): not-connected",
@@ -53,7 +53,7 @@ test("clusters that do not know each other: warned of once a pair; a pod that wa
 });
 
 test("one direction only", async (t) => {
-  const mesh = await joined(t, THREE, { apart: true });
+  const mesh = await startJoinedMesh(t, THREE, { apart: true });
   await mesh.exchange("c1", "c2");
   assert.deepEqual(
     said(await mesh.status()).filter((line) => line.startsWith("c1 (c2)")),
@@ -62,7 +62,7 @@ test("one direction only", async (t) => {
 });
 
 test("another node port: where the peer is looked for, and where it is", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   mesh.change<Stored<V1Service>>("c2", "Service", "clustermesh-apiserver", ({ spec }) => {
     for (const port of spec?.ports ?? []) port.nodePort = 31_000;
   });
@@ -75,7 +75,7 @@ test("another node port: where the peer is looked for, and where it is", async (
 });
 
 test("a node replaced is a warning while another serves, all of them an error", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   const move = (node: string, address: string) =>
     mesh.change<Stored<V1Node>>("c2", "Node", node, ({ status }) => {
       for (const one of status?.addresses ?? []) if (one.type === "InternalIP") one.address = address;
@@ -87,7 +87,7 @@ test("a node replaced is a warning while another serves, all of them an error", 
 });
 
 test("a node that came is no reason for a word", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   mesh.sandbox.clusters[1]?.api.store.put({
     ...structuredClone(mesh.sandbox.clusters[1].api.store.read("Node", undefined, "c2-node1")),
     metadata: { name: "c2-node3", creationTimestamp: "2026-05-01T00:00:00Z" },
@@ -96,7 +96,7 @@ test("a node that came is no reason for a word", async (t) => {
 });
 
 test("another CA: importers that have the old one are told so", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   mesh.rotate("c2");
   const lines = said(await mesh.status());
   assert.ok(lines.includes("c1 (c2): ca-stale"), lines.join("; "));
@@ -105,7 +105,7 @@ test("another CA: importers that have the old one are told so", async (t) => {
 
 test("a client certificate renewed under the same CA is a warning", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec" });
-  const mesh = await joined(t, [THREE[0] ?? {}, { version: "1.18.5", pki: { ca } }]);
+  const mesh = await startJoinedMesh(t, [THREE[0] ?? {}, { version: "1.18.5", pki: { ca } }]);
   mesh.rotate("c2", { ca });
   assert.deepEqual(said(await mesh.status()), ["c1 (c2): client-stale"]);
 });
@@ -113,10 +113,10 @@ test("a client certificate renewed under the same CA is a warning", async (t) =>
 const inDays = (days: number) => new Date(Date.now() + days * 86_400_000 + 3_600_000);
 
 test("certificates that expire soon, each reported once: a client's by its importers, a server's by its cluster", async (t) => {
-  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20) } }]);
+  const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
   assert.deepEqual(said(await mesh.status()), ["c1 (c2): certificate-expires", "c2: server-certificate-expires"]);
   assert.deepEqual(said(await mesh.status({ expiresWithin: 20 * 86_400_000 })), []);
-  const apart = await joined(t, [{}, { pki: { notAfter: inDays(20) } }], { apart: true });
+  const apart = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }], { apart: true });
   assert.deepEqual(
     said(await apart.status()).filter((line) => line.startsWith("c2: ")),
     ["c2: certificate-expires", "c2: pod-not-ready", "c2: server-certificate-expires"],
@@ -125,7 +125,7 @@ test("certificates that expire soon, each reported once: a client's by its impor
 
 test("a CA that expires soon", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(20) });
-  const mesh = await joined(t, [{}, { pki: { ca } }]);
+  const mesh = await startJoinedMesh(t, [{}, { pki: { ca } }]);
   const status = await mesh.status();
   assert.deepEqual(said(status), ["c1 (c2): ca-expires"]);
   const [one] = findingsOf(status);
@@ -134,7 +134,7 @@ test("a CA that expires soon", async (t) => {
 });
 
 test("certificates that have expired in their cluster", async (t) => {
-  const mesh = await joined(t, [{}, {}], { apart: true });
+  const mesh = await startJoinedMesh(t, [{}, {}], { apart: true });
   const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(-3) });
   mesh.rotate("c2", { ca, notBefore: inDays(-9), notAfter: inDays(-2) });
   assert.deepEqual(
@@ -144,7 +144,7 @@ test("certificates that have expired in their cluster", async (t) => {
 });
 
 test("the remedy renews where certificates are made, and brings them", async (t) => {
-  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20) } }]);
+  const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
   const mark = (metadata: KubernetesObject["metadata"] & { managedFields?: unknown }) => {
     for (const name of ["clustermesh-apiserver-remote-cert", "clustermesh-apiserver-server-cert"]) {
       mesh.change<KubernetesObject>("c2", "Secret", name, (object) => {
@@ -203,8 +203,10 @@ test("a remedy for several importers names them all, and beyond five takes every
     [3, "--context c1 --context c3"],
     [7, "--all-contexts"],
   ] as const) {
-    const parts: Part[] = Array.from({ length: size }, (_, i) => (i === 1 ? { pki: { notAfter: inDays(20) } } : {}));
-    const findings = findingsOf(await (await joined(t, parts)).status());
+    const parts: MemberOptions[] = Array.from({ length: size }, (_, i) =>
+      i === 1 ? { pki: { notAfter: inDays(20) } } : {},
+    );
+    const findings = findingsOf(await (await startJoinedMesh(t, parts)).status());
     const clients = findings.filter(({ code }) => code === "certificate-expires");
     assert.equal(clients.length, size - 1);
     const style = styleFor({ isTTY: false } as never, {});
@@ -215,7 +217,7 @@ test("a remedy for several importers names them all, and beyond five takes every
 
 test("an old certificate of a peer that has a new one only has to be brought", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec" });
-  const mesh = await joined(t, [{}, { pki: { ca, notAfter: inDays(20) } }]);
+  const mesh = await startJoinedMesh(t, [{}, { pki: { ca, notAfter: inDays(20) } }]);
   mesh.rotate("c2", { ca });
   const findings = findingsOf(await mesh.status());
   assert.deepEqual(
@@ -226,7 +228,10 @@ test("an old certificate of a peer that has a new one only has to be brought", a
 });
 
 test("a cluster's own certificates with their dates, for people and for programs", async (t) => {
-  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20), ca: makeCa({ cn: "CA", notAfter: inDays(40) }) } }]);
+  const mesh = await startJoinedMesh(t, [
+    {},
+    { pki: { notAfter: inDays(20), ca: makeCa({ cn: "CA", notAfter: inDays(40) }) } },
+  ]);
   const status = await mesh.status();
   const [, second] = status.clusters;
   const date = (days: number) => inDays(days).toISOString().slice(0, 10);
@@ -248,7 +253,7 @@ test("a cluster's own certificates with their dates, for people and for programs
 });
 
 test("a server certificate that may not be read is no finding", async (t) => {
-  const mesh = await joined(t, [{}, { pki: { notAfter: inDays(20) } }]);
+  const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
   mesh.remove("c2", "Secret", "clustermesh-apiserver-server-cert");
   const status = await mesh.status();
   assert.deepEqual(said(status), ["c1 (c2): certificate-expires"]);
@@ -259,7 +264,7 @@ test("a server certificate that may not be read is no finding", async (t) => {
 });
 
 test("ids, names and maxima that clash", async (t) => {
-  const mesh = await joined(t, [{}, {}, {}]);
+  const mesh = await startJoinedMesh(t, [{}, {}, {}]);
   const config = (cluster: string, data: Record<string, string>) =>
     mesh.change<Stored<V1ConfigMap>>(cluster, "ConfigMap", "cilium-config", (object) => {
       Object.assign(object.data ?? {}, data);
@@ -272,7 +277,7 @@ test("ids, names and maxima that clash", async (t) => {
 });
 
 test("what holds for a pair is reported once, and counts in the state of both directions", async (t) => {
-  const mesh = await joined(
+  const mesh = await startJoinedMesh(
     t,
     [{}, {}, { tunnelProtocol: "geneve" as const }].map((part) => ({ clusterPoolCidrs: ["10.0.0.0/8"], ...part })),
   );
@@ -296,7 +301,7 @@ test("what holds for a pair is reported once, and counts in the state of both di
 });
 
 test("two clusters of one id: said once, and none of those that have both as peers is content", async (t) => {
-  const mesh = await joined(t, [{}, {}, {}]);
+  const mesh = await startJoinedMesh(t, [{}, {}, {}]);
   mesh.change<Stored<V1ConfigMap>>("c2", "ConfigMap", "cilium-config", (object) => {
     Object.assign(object.data ?? {}, { "cluster-id": "3" });
   });
@@ -311,15 +316,15 @@ test("two clusters of one id: said once, and none of those that have both as pee
 });
 
 test("existing peers of unknown id that no context leads to are reported", async (t) => {
-  const mesh = await joined(t, [{}, {}, {}]);
-  const ways = [await mesh.way("c1"), await mesh.way("c2")];
+  const mesh = await startJoinedMesh(t, [{}, {}, {}]);
+  const ways = [await mesh.connectTo("c1"), await mesh.connectTo("c2")];
   assert.deepEqual(said(await mesh.status({}, ways)), ["c1 (c3): peer-uncovered", "c2 (c3): peer-uncovered"]);
   for (const name of ["cilium-clustermesh", "cilium-kvstoremesh"]) {
     mesh.change<KubernetesObject>("c1", "Secret", name, ({ metadata }) => {
       delete metadata.annotations;
     });
   }
-  const again = [await mesh.way("c1"), await mesh.way("c2")];
+  const again = [await mesh.connectTo("c1"), await mesh.connectTo("c2")];
   assert.deepEqual(said(await mesh.status({}, again)), [
     "c1 (c3): id-unknown",
     "c1 (c3): peer-uncovered",
@@ -328,7 +333,7 @@ test("existing peers of unknown id that no context leads to are reported", async
 });
 
 test("a cluster that does not answer is a row that says so", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   await mesh.sandbox.clusters[2]?.api.stop();
   const status = await mesh.status();
   assert.match(status.clusters[2]?.error ?? "", /refused/);
@@ -339,8 +344,13 @@ test("a cluster that does not answer is a row that says so", async (t) => {
 });
 
 test("two contexts for one cluster: both are rows, and it is judged once", async (t) => {
-  const mesh = await joined(t, THREE);
-  const ways = await Promise.all([mesh.way("c1"), mesh.way("c2"), mesh.way("c2", "again"), mesh.way("c3")]);
+  const mesh = await startJoinedMesh(t, THREE);
+  const ways = await Promise.all([
+    mesh.connectTo("c1"),
+    mesh.connectTo("c2"),
+    mesh.connectTo("c2", "again"),
+    mesh.connectTo("c3"),
+  ]);
   const status = await mesh.status({}, ways);
   assert.deepEqual(said(status), ["again: same-cluster"]);
   assert.deepEqual(
@@ -364,7 +374,7 @@ test("two contexts for one cluster: both are rows, and it is judged once", async
 });
 
 test("two clusters of one etcd's copy, renamed, are two", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   const { uid } = mesh.sandbox.clusters[0]?.api.store.read("ConfigMap", "kube-system", "cilium-config")?.metadata ?? {};
   mesh.change<KubernetesObject>("c2", "ConfigMap", "cilium-config", ({ metadata }) => {
     metadata.uid = String(uid);
@@ -373,8 +383,8 @@ test("two clusters of one etcd's copy, renamed, are two", async (t) => {
 });
 
 test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
-  const mesh = await joined(t, [{}, { version: "1.15.0", kvstoremesh: false }]);
-  const upgraded = await joined(t, [{}, { version: "1.18.5", kvstoremesh: true }], { apart: true });
+  const mesh = await startJoinedMesh(t, [{}, { version: "1.15.0", kvstoremesh: false }]);
+  const upgraded = await startJoinedMesh(t, [{}, { version: "1.18.5", kvstoremesh: true }], { apart: true });
   const { store } = (mesh.sandbox.clusters[1] as (typeof mesh.sandbox.clusters)[0]).api;
   for (const [kind, name] of [
     ["Deployment", "clustermesh-apiserver"],
@@ -390,7 +400,7 @@ test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
 
 test("authMode cluster: a peer that no longer lets the importer in", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec" });
-  const mesh = await joined(
+  const mesh = await startJoinedMesh(
     t,
     [1, 2].map(() => ({ authMode: "cluster" as const, pki: { ca } })),
   );
@@ -402,7 +412,7 @@ test("authMode cluster: a peer that no longer lets the importer in", async (t) =
 });
 
 test("before 1.20: host aliases of a workload that are other addresses than the config's", async (t) => {
-  const mesh = await joined(t, [{}, { version: "1.18.5", kvstoremesh: false }]);
+  const mesh = await startJoinedMesh(t, [{}, { version: "1.18.5", kvstoremesh: false }]);
   assert.deepEqual(said(await mesh.status()), []);
   mesh.change<Stored<V1DaemonSet>>("c2", "DaemonSet", "cilium", ({ spec }) => {
     for (const alias of spec?.template.spec?.hostAliases ?? []) alias.ip = alias.ip?.replace("172.18.1.", "172.18.9.");
@@ -415,7 +425,7 @@ test("before 1.20: host aliases of a workload that are other addresses than the 
 });
 
 test("before 1.20: host aliases that a workload lost", async (t) => {
-  const mesh = await joined(t, [{}, { version: "1.18.5", kvstoremesh: false }, { version: "1.18.5" }]);
+  const mesh = await startJoinedMesh(t, [{}, { version: "1.18.5", kvstoremesh: false }, { version: "1.18.5" }]);
   mesh.change<Stored<V1DaemonSet>>("c2", "DaemonSet", "cilium", ({ spec }) => {
     delete spec?.template.spec?.hostAliases;
   });
@@ -429,7 +439,7 @@ test("before 1.20: host aliases that a workload lost", async (t) => {
 });
 
 test("external workloads' certificate is looked at up to 1.17", async (t) => {
-  const mesh = await joined(t, [{ version: "1.16.0" }, { version: "1.18.5" }]);
+  const mesh = await startJoinedMesh(t, [{ version: "1.16.0" }, { version: "1.18.5" }]);
   for (const cluster of mesh.sandbox.clusters) {
     const { cert, key } = cluster.pki.remote;
     const secret: V1Secret = { data: { "tls.crt": cert, "tls.key": key } };
@@ -452,7 +462,7 @@ test("external workloads' certificate is looked at up to 1.17", async (t) => {
 test("each cluster's API is read once, in a number of requests that does not grow with the peers", async (t) => {
   const counts: number[] = [];
   for (const size of [2, 5]) {
-    const mesh = await joined(
+    const mesh = await startJoinedMesh(
       t,
       Array.from({ length: size }, () => ({ version: "1.20.2" })),
     );
@@ -465,7 +475,7 @@ test("each cluster's API is read once, in a number of requests that does not gro
 });
 
 /** Merges a peer into a Secret, as Submariner does. */
-function merge(mesh: Joined, cluster: string, secret: string, files: Record<string, string>): void {
+function merge(mesh: JoinedMesh, cluster: string, secret: string, files: Record<string, string>): void {
   mesh.change<Stored<V1Secret>>(cluster, "Secret", secret, (object) => {
     for (const [key, text] of Object.entries(files)) {
       object.data = { ...object.data, [key]: Buffer.from(text).toString("base64") };
@@ -479,7 +489,7 @@ const SUBMARINER = {
 };
 
 test("a peer that only a node can reach: a state, and nothing to say, with KVStoreMesh and without", async (t) => {
-  const mesh = await joined(t, THREE);
+  const mesh = await startJoinedMesh(t, THREE);
   for (const cluster of ["c1", "c3"]) merge(mesh, cluster, "cilium-clustermesh", SUBMARINER);
   const status = await mesh.status({ probe: { stepTimeout: 100 } });
   assert.deepEqual(
@@ -510,9 +520,13 @@ test("a peer that only a node can reach: a state, and nothing to say, with KVSto
 });
 
 test("one of the mesh's own clusters that others reach by a tunnel is not one-sided, nor is it compared", async (t) => {
-  const mesh = await joined(t, [{ version: "1.20.2" }, { version: "1.20.2", service: { type: "ClusterIP" } }], {
-    apart: true,
-  });
+  const mesh = await startJoinedMesh(
+    t,
+    [{ version: "1.20.2" }, { version: "1.20.2", service: { type: "ClusterIP" } }],
+    {
+      apart: true,
+    },
+  );
   mesh.sandbox.clusters[0]?.api.store.put(secretOf({ c2: SUBMARINER.submariner }) as Stored<V1Secret>);
   const status = await mesh.status();
   assert.deepEqual(
@@ -525,7 +539,7 @@ test("one of the mesh's own clusters that others reach by a tunnel is not one-si
 });
 
 test("one that an earlier version moved to KVStoreMesh: an error, with the command that moves it back", async (t) => {
-  const mesh = await joined(t, [{ version: "1.18.5" }, { version: "1.20.2" }]);
+  const mesh = await startJoinedMesh(t, [{ version: "1.18.5" }, { version: "1.20.2" }]);
   merge(mesh, "c1", "cilium-kvstoremesh", SUBMARINER);
   merge(mesh, "c1", "cilium-clustermesh", {
     submariner: configText("https://clustermesh-apiserver.kube-system.svc:2379", LOCAL),
@@ -538,10 +552,10 @@ test("one that an earlier version moved to KVStoreMesh: an error, with the comma
 
 test("clusters at loopback addresses are warned of once each", async (t) => {
   const nodes = (ip: string) => [{ name: "n", internalIPs: [ip] }];
-  const mesh = await joined(t, [{ nodes: nodes("127.18.1.2") }, { nodes: nodes("127.18.2.2") }]);
+  const mesh = await startJoinedMesh(t, [{ nodes: nodes("127.18.1.2") }, { nodes: nodes("127.18.2.2") }]);
   const status = await mesh.status();
   assert.deepEqual(said(status), ["c1: loopback-address", "c2: loopback-address"]);
   assert.deepEqual(status.pairs.map(stateOf), ["ok", "ok"]);
-  const alone = await mesh.status({}, [await mesh.way("c1")]);
+  const alone = await mesh.status({}, [await mesh.connectTo("c1")]);
   assert.ok(said(alone).includes("c1 (c2): loopback-address"), "and of a peer that no context leads to");
 });

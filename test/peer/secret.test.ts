@@ -8,7 +8,7 @@ import { finding } from "../../lib/peer/findings.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { decodeFiles, readEntries, readPeerFile, toSecretEntry, writePeerFile } from "../../lib/peer/secret.ts";
 import { normalizeCa } from "../../lib/x509/pem.ts";
-import { peer as anyPeer, standingFiles } from "../support/arbitraries.ts";
+import { peer as anyPeer, existingFiles } from "../support/arbitraries.ts";
 import { caOf, clientOf, intermediateOf, rsaCaOf } from "../support/material.ts";
 import { COMMON, configText, LOCAL, peerOf, secretOf, textsOf } from "../support/targets.ts";
 
@@ -373,7 +373,7 @@ test("no Secret that comes in crashes the reader", () => {
     { requiredKeys: ["kind"] },
   );
   const secret = fc.oneof(
-    standingFiles(["c2", "c3"]).map((files) => secretOf(files)),
+    existingFiles(["c2", "c3"]).map((files) => secretOf(files)),
     odd,
   );
   fc.assert(

@@ -8,7 +8,7 @@ import type { PkiOptions } from "../../lib/sandbox/chart.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import type { CertificateFact } from "../../lib/x509/expiry.ts";
-import { peerIn, serving } from "../support/etcds.ts";
+import { extractPeer, startServingClusters } from "../support/serving-clusters.ts";
 
 async function probe(peer: Peer, options: Partial<ProbeOptions> = {}): Promise<PeerProbe> {
   const resolve = async () => Promise.reject(Object.assign(new Error(), { code: "ENOTFOUND" }));
@@ -21,10 +21,10 @@ async function probe(peer: Peer, options: Partial<ProbeOptions> = {}): Promise<P
 const codes = ({ findings }: PeerProbe) => findings.map(({ code }) => code);
 
 async function start(t: TestContext): Promise<{ sandbox: Sandbox; peer: Peer; second: Sandbox["clusters"][number] }> {
-  const sandbox = await serving(t);
+  const sandbox = await startServingClusters(t);
   const second = sandbox.clusters[1];
   assert.ok(second);
-  return { sandbox, peer: await peerIn(sandbox, "cluster2"), second };
+  return { sandbox, peer: await extractPeer(sandbox, "cluster2"), second };
 }
 
 /** The peer at a port of this machine, by its name. */
@@ -52,7 +52,7 @@ test("a server certificate that expires is warned of once, however many addresse
   const clusters = (await servingClusters()).map((one) => ({ ...one, pki: { ...one.pki, notAfter } as PkiOptions }));
   const sandbox = await startSandbox({ clusters });
   t.after(() => sandbox.stop());
-  const peer = await peerIn(sandbox, "cluster2");
+  const peer = await extractPeer(sandbox, "cluster2");
   const options = {
     remedyFor: ({ name }: Peer, { use }: CertificateFact) => `renew the ${use} certificate of ${name}`,
   };
@@ -94,7 +94,7 @@ test("certificates, users, and another cluster behind the address", async (t) =>
   const { sandbox, peer, second } = await start(t);
   const own = (cn: string) => issue(second.pki.ca, { cn, usage: "client", key: "ec" });
   const foreign = makeCa({ cn: "Cilium CA", key: "ec" });
-  const other = await peerIn(sandbox, "cluster3");
+  const other = await extractPeer(sandbox, "cluster3");
   const at = (endpoint: string): Partial<Peer> => ({
     endpoints: [endpoint],
     hostAliases: ["other.example", ...peer.hostAliases.map(({ hostname }) => hostname)].map((hostname) => ({

@@ -17,7 +17,7 @@ import { caOf, clientOf, freshClient, intermediateOf } from "../support/material
 import { run } from "../support/programs.ts";
 import { peerOf } from "../support/targets.ts";
 
-const TELL_CPU = fileURLToPath(new URL("../support/tell-cpu.cjs", import.meta.url));
+const TELL_CPU = fileURLToPath(new URL("../support/report-cpu.cjs", import.meta.url));
 const DAY = 86_400_000;
 const base64 = (text: string | Buffer) => Buffer.from(text).toString("base64");
 const c2 = peerOf("c2", 2).peer;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 import { textsOf } from "../support/targets.ts";
 
 const NAMES = ["cluster1", "cluster2", "cluster3"];
@@ -15,7 +15,7 @@ const PAIR = ["cluster2", "cluster3"];
 describe("an endpoint that was given to extract-secret", () => {
   let sandbox: Sandbox;
   let dir: string;
-  const go = (program: string, ...args: string[]): Promise<Ended> =>
+  const go = (program: string, ...args: string[]): Promise<ProgramResult> =>
     run(program, args, { kubeconfig: sandbox.kubeconfig, cwd: dir });
   const mesh = (...args: string[]) => go("clustermesh-secrets", ...args);
   const extract = async (file: string, ...args: string[]) => {

@@ -8,7 +8,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import type { V1Secret } from "@kubernetes/client-node";
 import { parse, stringify } from "yaml";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 
 const NAMES = ["cluster1", "cluster2", "cluster3"];
 const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
@@ -16,7 +16,7 @@ const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
 describe("the commands over a mesh", () => {
   let sandbox: Sandbox;
   let dir: string;
-  const go = (...args: string[]): Promise<Ended> =>
+  const go = (...args: string[]): Promise<ProgramResult> =>
     run("clustermesh-secrets", args, { kubeconfig: sandbox.kubeconfig });
   const peersOf = (cluster: string) => {
     const found = sandbox.clusters.find(({ description }) => description.name === cluster);

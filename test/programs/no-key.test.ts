@@ -8,7 +8,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import type { ApiRequest } from "../../lib/sandbox/server.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 
 const WINDOW = 16;
 const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
@@ -95,7 +95,7 @@ describe("private keys", () => {
   });
 
   /** Looks everywhere but where keys belong: what was asked for on stdout, and the data of Secrets. */
-  async function scan({ stdout, stderr }: Ended, dataOnStdout: boolean): Promise<void> {
+  async function scan({ stdout, stderr }: ProgramResult, dataOnStdout: boolean): Promise<void> {
     assert.deepEqual(leaks(stderr), [], "stderr");
     if (!dataOnStdout) assert.deepEqual(leaks(stdout), [], "stdout");
     assert.deepEqual(await readdir(temporary), [], "temporary files");

@@ -10,7 +10,7 @@ import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { caOf, clientOf } from "../support/material.ts";
 import { entriesOf } from "../support/plans.ts";
-import { type Ended, run } from "../support/programs.ts";
+import { type ProgramResult, run } from "../support/programs.ts";
 import { configText, LOCAL, secretOf, textsOf } from "../support/targets.ts";
 
 const NAMES = ["cluster1", "cluster2", "cluster3"];
@@ -26,7 +26,7 @@ const SUBMARINER: Record<string, string> = {
 describe("a peer that only a node can reach, in a cluster without KVStoreMesh and in one with it", () => {
   let sandbox: Sandbox;
   let dir: string;
-  const go = (program: string, ...args: string[]): Promise<Ended> =>
+  const go = (program: string, ...args: string[]): Promise<ProgramResult> =>
     run(program, args, { kubeconfig: sandbox.kubeconfig, cwd: dir });
   const mesh = (...args: string[]) => go("clustermesh-secrets", ...args);
   const storeOf = (cluster: string) => {

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Script } from "node:vm";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
-import { type Ended, node, run } from "../support/programs.ts";
+import { node, type ProgramResult, run } from "../support/programs.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const kubectl = whereIs("kubectl");
@@ -65,7 +65,7 @@ describe("the package, installed globally", () => {
   }
 
   /** Runs a program by its name, where there is nothing but the programs, Node and perhaps kubectl. */
-  function call(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  function call(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<ProgramResult> {
     const PATH = [join(dir, "prefix", "bin"), join(dir, "tools")].join(delimiter);
     return new Promise((resolve) => {
       const child = execFile(program, args, { cwd: dir, env: { PATH, ...env } }, (error, stdout, stderr) =>

@@ -7,7 +7,7 @@ import type { Target } from "../../lib/import/plan/target.ts";
 import { preview } from "../../lib/import/preview.ts";
 import { holdsPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
 import { styleFor } from "../../lib/render/style.ts";
-import { applied } from "../support/apply-plan.ts";
+import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
 import { configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
@@ -17,7 +17,7 @@ const c3 = peerOf("c3", 3);
 const previews = (target: Target, peers: (typeof c2)[], options: Partial<PlanOptions> = {}) =>
   preview(target, plan(target, peers, { ...OPTIONS, restarts: "all", ...options }));
 const diff = (...args: Parameters<typeof previews>) => showDiff(previews(...args), "c1", plain);
-const standing = applied(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
+const standing = applyPlan(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
 const keysOf = (peer: typeof c2) => (peer.peer.client as { key: string }).key.split("\n").slice(1, -2);
 
 test("a diff shows configs as they are, and certificates and keys by their fingerprints", () => {

@@ -26,7 +26,7 @@ export const certificate = issue(ca, { cn: "api", usage: "server", ips: ["127.0.
 export type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 export type Kind = "h2" | "h1" | "http";
 
-export interface Served {
+export interface TestServer {
   url: string;
   sockets: Set<Socket>;
   /** How many connections there have been. */
@@ -36,7 +36,7 @@ export interface Served {
 }
 
 /** An API server of one protocol, stopped after the test; `tls` goes over its certificate. */
-export async function serve(t: TestContext, kind: Kind, handle: Handler, tls: object = {}): Promise<Served> {
+export async function serve(t: TestContext, kind: Kind, handle: Handler, tls: object = {}): Promise<TestServer> {
   const requests: string[] = [];
   const sessions: ServerHttp2Session[] = [];
   const listener = (request: Http2ServerRequest, response: Http2ServerResponse) => {
@@ -78,13 +78,13 @@ export function contextOf(server: string, others: Partial<Context> = {}): Contex
   return { name: "a", server, tls: { ca: ca.cert, insecure: false }, user: {}, presentsCertificate: false, ...others };
 }
 
-export interface Opening extends TransportOptions {
+export interface OpenOptions extends TransportOptions {
   context?: Partial<Context>;
   obtain?: () => Promise<Credentials>;
 }
 
 /** A transport that is closed after the test. */
-export function open(t: TestContext, server: string, { context, obtain, ...options }: Opening = {}): Transport {
+export function open(t: TestContext, server: string, { context, obtain, ...options }: OpenOptions = {}): Transport {
   const nobody = async () => ({ headers: {} });
   const transport = openTransport(contextOf(server, context), obtain ?? nobody, { env: {}, ...options });
   t.after(() => transport.close());
@@ -92,7 +92,7 @@ export function open(t: TestContext, server: string, { context, obtain, ...optio
 }
 
 /** It fails with a ConnectionError of one line. */
-export const fails = (result: Promise<unknown>, message: RegExp) =>
+export const assertConnectionError = (result: Promise<unknown>, message: RegExp) =>
   assert.rejects(result, (error: unknown) => {
     assert.ok(error instanceof ConnectionError, String(error));
     assert.equal(error.exitCode, 1);

@@ -6,11 +6,11 @@ import type { Target, Workload } from "../../lib/import/plan/target.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
 
 /** The target after the first `count` changes of a plan, by default all. Throws where an API server would refuse. */
-export function applied(target: Target, plan: Plan, count = plan.changes.length): Target {
-  return plan.changes.slice(0, count).reduce(apply, target);
+export function applyPlan(target: Target, plan: Plan, count = plan.changes.length): Target {
+  return plan.changes.slice(0, count).reduce(applyChange, target);
 }
 
-function apply(target: Target, change: Change): Target {
+function applyChange(target: Target, change: Change): Target {
   if (change.verb === "json-patch") {
     const workload = target.resolvers.find(({ kind, name }) => kind === change.kind && name === change.name);
     if (!workload) throw new Error(`no ${change.kind} ${change.name}`);
@@ -42,7 +42,7 @@ function apply(target: Target, change: Change): Target {
     throw new Error("409: stale");
   }
   const version = String(Number(standing.metadata?.resourceVersion ?? 0) + 1);
-  return { ...target, [field]: withVersion(mergePatched(standing, change.patch), version) };
+  return { ...target, [field]: withVersion(applyMergePatch(standing, change.patch), version) };
 }
 
 const FIELDS: Record<string, "agentsSecret" | "kvstoremeshSecret" | "users"> = {
@@ -56,7 +56,7 @@ function withVersion<T extends V1Secret | V1ConfigMap>(object: T, resourceVersio
 }
 
 /** RFC 7396, for the depth that these patches have. */
-function mergePatched<T extends V1Secret | V1ConfigMap>(object: T, { metadata, data }: MergePatch): T {
+function applyMergePatch<T extends V1Secret | V1ConfigMap>(object: T, { metadata, data }: MergePatch): T {
   const merge = (old: Record<string, string> = {}, patch: Record<string, string | null> = {}) =>
     Object.fromEntries(Object.entries({ ...old, ...patch }).filter((entry) => entry[1] !== null));
   return {

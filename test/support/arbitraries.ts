@@ -115,14 +115,14 @@ export const peers = (names: readonly string[]): fc.Arbitrary<Peer[]> =>
       fc.subarray([...names], { minLength: 1 }),
       fc.array(peer, { minLength: names.length, maxLength: names.length }),
     )
-    .map(([chosen, made]) => chosen.map((name, i) => renamed(made[i] as Peer, name)));
+    .map(([chosen, made]) => chosen.map((name, i) => rename(made[i] as Peer, name)));
 
-function renamed(one: Peer, name: string): Peer {
+function rename(one: Peer, name: string): Peer {
   return { ...one, name, facts: { ...one.facts, name } };
 }
 
 /** Bytes that nobody of us wrote. */
-const junk = fc.oneof(
+const arbitraryBytes = fc.oneof(
   fc.uint8Array({ maxLength: 24 }).map((bytes) => Buffer.from(bytes)),
   fc.string().map((text) => Buffer.from(text)),
 );
@@ -142,12 +142,12 @@ export function keys(names: readonly string[]): fc.Arbitrary<string> {
  * A Secret as it may stand in a target: configs of these names in any layout and state, whose files may be shared,
  * missing or anything, and files that no config names.
  */
-export function standingFiles(names: readonly string[]): fc.Arbitrary<Record<string, Buffer>> {
+export function existingFiles(names: readonly string[]): fc.Arbitrary<Record<string, Buffer>> {
   const key = keys(names);
   const good = fc.constantFrom(
     ...["a", "b"].flatMap((name) => [caOf(name).cert, clientOf(caOf(name)).cert, clientOf(caOf(name)).key]),
   );
-  const content = fc.oneof({ weight: 3, arbitrary: good.map((text) => Buffer.from(text)) }, junk);
+  const content = fc.oneof({ weight: 3, arbitrary: good.map((text) => Buffer.from(text)) }, arbitraryBytes);
   const config = fc
     .record({
       endpoint: fc.oneof(
@@ -172,7 +172,7 @@ export function standingFiles(names: readonly string[]): fc.Arbitrary<Record<str
 }
 
 /** Such a Secret; sometimes none. */
-export function standingSecret(
+export function existingSecret(
   names: readonly string[],
   name: Parameters<typeof secretOf>[2],
 ): fc.Arbitrary<V1Secret | undefined> {
@@ -181,7 +181,7 @@ export function standingSecret(
     fc.constantFrom("", "x", '{"other":{"id":9,"max":255}}', '{"c2":{"id":"2"},"c3":7}', "[1", "null"),
   );
   return fc.option(
-    fc.tuple(standingFiles(names), annotations).map(([files, noted]) => secretOf(files, noted, name)),
+    fc.tuple(existingFiles(names), annotations).map(([files, noted]) => secretOf(files, noted, name)),
     { nil: undefined },
   );
 }

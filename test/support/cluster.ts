@@ -8,7 +8,7 @@ import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { startSandbox } from "../../lib/sandbox/sandbox.ts";
 import type { Api, Rule } from "../../lib/sandbox/server.ts";
 
-export interface SandboxedCluster {
+export interface TestCluster {
   api: KubernetesApi;
   kubeconfig: string;
   /** The server's side: what is stored, and what was asked. */
@@ -20,7 +20,7 @@ export interface SandboxedCluster {
 }
 
 /** A description with what tests do not care for filled in. */
-export function describe(overrides: Partial<ClusterDescription> = {}): ClusterDescription {
+export function describeCluster(overrides: Partial<ClusterDescription> = {}): ClusterDescription {
   const node = (i: number) => ({
     name: `node${i}`,
     internalIPs: [`172.18.2.${i}`],
@@ -35,7 +35,7 @@ export async function startCluster(
   t: TestContext,
   description: ClusterDescription,
   { pki, ...rights }: { pki?: PkiOptions; allow?: Rule[]; forbid?: Rule[] } = {},
-): Promise<SandboxedCluster> {
+): Promise<TestCluster> {
   const users = [{ name: "tester", token: "tester-token", ...rights }];
   const sandbox = await startSandbox({ clusters: [{ description, users, ...(pki && { pki }) }] });
   t.after(() => sandbox.stop());
@@ -65,7 +65,7 @@ export async function startCluster(
  * Counts the rounds of requests that depend on each other: what is asked for at once is answered at once, when nothing
  * new has come for a while.
  */
-export function countRounds(server: Api): () => number {
+export function countRoundTrips(server: Api): () => number {
   let rounds = 0;
   let held: (() => void)[] = [];
   let timer: NodeJS.Timeout | undefined;

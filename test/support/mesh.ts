@@ -10,7 +10,7 @@ import { type ClusterPki, clusterObjects, clusterPki, type PkiOptions } from "..
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type KeyType, makeCa } from "../../lib/sandbox/pki.ts";
 import { type ChartCluster, type ChartDescription, chartCluster } from "./chart.ts";
-import { type Ended, run } from "./programs.ts";
+import { type ProgramResult, run } from "./programs.ts";
 import {
   type ApiServer,
   type ApiServers,
@@ -92,7 +92,7 @@ export interface Mesh {
   /** Extracts from each cluster into a file; gives their paths. */
   extract(...args: string[]): Promise<string[]>;
   /** Imports all files into all clusters by one call. */
-  import(files: string[], ...args: string[]): Promise<Ended>;
+  import(files: string[], ...args: string[]): Promise<ProgramResult>;
   /** What Cilium's own programs say of what stands in the clusters. Throws where a peer is not ready. */
   judge(): Promise<Verdict>;
   stop(): Promise<void>;
@@ -212,7 +212,7 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
     const kvstoremesh = await runKvstoremesh({
       cluster: member,
       etcd: member.etcd,
-      files: await mounted(member, spec.kvstoremesh ? "kvstoremesh" : "agents"),
+      files: await readMountedFiles(member, spec.kvstoremesh ? "kvstoremesh" : "agents"),
       // 1.19 does not know host aliases in a config: there the workload's serve.
       ...(spec.version !== "1.20" && { version: "1.19", hosts: await workloadHosts(member, spec.kvstoremesh) }),
     });
@@ -242,7 +242,9 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
 
 /** With KVStoreMesh the agents read their own cluster's copy: throws where an entry does not connect. */
 export async function judgeAgents(member: Member, peers: readonly Member[]): Promise<string[]> {
-  const said = await troubleshoot(await mounted(member, "agents"), { hosts: { [SERVICE]: [member.serviceAddress] } });
+  const said = await troubleshoot(await readMountedFiles(member, "agents"), {
+    hosts: { [SERVICE]: [member.serviceAddress] },
+  });
   for (const { name } of peers) {
     const entry = said.get(name);
     assert.deepEqual(
@@ -260,7 +262,7 @@ const CONTAINERS = {
 } as const;
 
 /** What a workload mounts: the Secret as it stands, and beside it the cluster's own files, by its volumes. */
-export async function mounted({ api, pki }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
+export async function readMountedFiles({ api, pki }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
   const [workload, container, secretName] = CONTAINERS[who];
   const path = `/namespaces/${NAMESPACE}`;
   const object: V1DaemonSet | V1Deployment = await api.ask("GET", `/apis/apps/v1${path}/${workload}`);
@@ -269,24 +271,24 @@ export async function mounted({ api, pki }: Member, who: keyof typeof CONTAINERS
   const folder = findMountedFolder(podTemplateOf(object), container);
   assert.ok(folder, `${workload} mounts the folder`);
   assert.ok(folder.secrets.has(secretName), `${workload} mounts ${secretName}`);
-  const beside: Record<string, string> = {};
+  const extraFiles: Record<string, string> = {};
   for (const [file, source] of folder.files) {
     if (source.kind === "external") {
-      const text = byDriver(pki, file);
-      if (text !== undefined) beside[file] = text;
+      const text = csiFile(pki, file);
+      if (text !== undefined) extraFiles[file] = text;
       continue;
     }
     const kind = source.kind === "Secret" ? "secrets" : "configmaps";
     const { status, body } = await api.request("GET", `/api/v1${path}/${kind}/${source.object}`);
     const value: string | undefined = status === 200 ? body.data?.[source.key] : undefined;
     if (value === undefined) continue;
-    beside[file] = source.kind === "Secret" ? Buffer.from(value, "base64").toString() : value;
+    extraFiles[file] = source.kind === "Secret" ? Buffer.from(value, "base64").toString() : value;
   }
-  return { data: secret.data ?? {}, beside };
+  return { data: secret.data ?? {}, extraFiles };
 }
 
 /** What a CSI driver puts into the volume for a file of the cluster's own. */
-function byDriver(pki: ClusterPki, file: string): string | undefined {
+function csiFile(pki: ClusterPki, file: string): string | undefined {
   const [, whose, part] = /^(common|local)-etcd-client(-ca\.crt|\.crt|\.key)$/.exec(file) ?? [];
   if (part === "-ca.crt") return pki.ca.cert;
   const pair = whose === "common" ? pki.remote : pki.local;
@@ -298,7 +300,7 @@ function byDriver(pki: ClusterPki, file: string): string | undefined {
  *
  * @returns what ends it; throws what kept it from working.
  */
-export function kubelet(
+export function startKubelet(
   member: Member,
   who: keyof typeof CONTAINERS,
   update: (files: MountedFiles) => void,
@@ -316,7 +318,7 @@ export function kubelet(
       const version = await versionNow();
       if (version !== mountedVersion) {
         if (mountedVersion !== "") await sleep(delayMs);
-        update(await mounted(member, who));
+        update(await readMountedFiles(member, who));
         mountedVersion = version;
       }
       await sleep(100);

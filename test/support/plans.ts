@@ -7,11 +7,11 @@ import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
 import { decodeFiles, readEntries } from "../../lib/peer/secret.ts";
 import { aliasesOf } from "./apply-plan.ts";
-import { peer as anyPeer, standingSecret } from "./arbitraries.ts";
+import { peer as anyPeer, existingSecret } from "./arbitraries.ts";
 import { OPTIONS, targetOf, VERSIONS } from "./targets.ts";
 
 /** A users ConfigMap. */
-export const usersMap = (content: string | undefined) => ({
+export const usersConfigMap = (content: string | undefined) => ({
   metadata: { name: "clustermesh-remote-users", resourceVersion: "9" },
   ...(content !== undefined && { data: { "users.yaml": content } }),
 });
@@ -41,8 +41,8 @@ export const anyTarget: fc.Arbitrary<Target> = fc
   .record({
     version: fc.constantFrom(...VERSIONS),
     kvstoreMesh: fc.boolean(),
-    agentsSecret: standingSecret(NAMES, AGENTS_SECRET),
-    kvstoremeshSecret: standingSecret(NAMES, KVSTOREMESH_SECRET),
+    agentsSecret: existingSecret(NAMES, AGENTS_SECRET),
+    kvstoremeshSecret: existingSecret(NAMES, KVSTOREMESH_SECRET),
     users: fc.option(
       fc
         .constantFrom(
@@ -50,7 +50,7 @@ export const anyTarget: fc.Arbitrary<Target> = fc
           "# x\nusers: []\n",
           "users: [{name: remote-c3, role: x}]\n",
         )
-        .map(usersMap),
+        .map(usersConfigMap),
       { nil: undefined },
     ),
     workload: anyWorkload,
@@ -108,10 +108,11 @@ export const recordsOf = (secret: Target["agentsSecret"]) =>
 export const filesOf = (secret: Target["agentsSecret"]) => decodeFiles(secret ?? {}, { source: "t" }).files;
 export const entriesOf = (secret: Target["agentsSecret"]) => readEntries(filesOf(secret), {}, "t");
 /** The Secret that the target's remote configs stand in. */
-export const remoteOf = (target: Target) => (target.facts.kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret);
+export const remoteSecretOf = (target: Target) =>
+  target.facts.kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret;
 
 /** What a target means, whatever its bytes. */
-export function meaning(target: Target) {
+export function contentOf(target: Target) {
   const pairs = target.resolvers
     .flatMap(({ hostAliases }) => hostAliases ?? [])
     .flatMap(({ ip, hostnames }) => (hostnames ?? []).map((name) => `${name} ${ip}`));

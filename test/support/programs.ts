@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-export interface Ended {
+export interface ProgramResult {
   code: number | null;
   stdout: string;
   stderr: string;
@@ -31,15 +31,15 @@ export function programPath(program: string): string {
  *
  * @param variables of the environment, which make takes as they are.
  */
-export function runMake(goal: string, variables: Record<string, string>, kubeconfig: string): Promise<Ended> {
+export function runMake(goal: string, variables: Record<string, string>, kubeconfig: string): Promise<ProgramResult> {
   // What the make that runs the tests passes on to one beneath it.
   const { MAKELEVEL: _, MAKEFLAGS: __, MFLAGS: ___, ...own } = process.env;
   const env = { ...own, ...variables, PATH: `${join(node, "..")}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
-  return ended(spawn("make", ["-o", "build", goal], { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] }));
+  return waitForExit(spawn("make", ["-o", "build", goal], { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] }));
 }
 
 /** Runs a built program and waits for its end. */
-export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<ProgramResult> {
   const { kubeconfig = "/nonexistent", env = {}, stdin, cwd } = options;
   const child = spawn(node, [programPath(program), ...args], {
     cwd,
@@ -47,11 +47,11 @@ export function run(program: string, args: readonly string[], options: RunOption
     stdio: [stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
   });
   child.stdin?.end(stdin);
-  return ended(child);
+  return waitForExit(child);
 }
 
 /** What a process printed, and its exit code, when it has ended. */
-function ended(child: ChildProcess): Promise<Ended> {
+function waitForExit(child: ChildProcess): Promise<ProgramResult> {
   return new Promise((resolve, reject) => {
     let stdout = "";
     let stderr = "";

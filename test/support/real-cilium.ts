@@ -19,21 +19,21 @@ const MOUNT = "/var/lib/cilium/clustermesh";
 /** What is to be mounted: the `data` of a Secret (base64), and files beside it (PEM texts by name), which win. */
 export interface MountedFiles {
   data: Readonly<Record<string, string | Buffer>>;
-  beside?: Readonly<Record<string, string>>;
+  extraFiles?: Readonly<Record<string, string>>;
 }
 
 /**
  * Lays files out as kubelet mounts them: behind links into a folder that is exchanged as a whole. In the configs the
  * pods' path is replaced by `folder`.
  */
-function layOut(folder: string, { data, beside = {} }: MountedFiles): void {
+function writeMountedFiles(folder: string, { data, extraFiles = {} }: MountedFiles): void {
   const version = `..${process.hrtime.bigint()}`;
   mkdirSync(join(folder, version), { recursive: true, mode: 0o700 });
   const files: Record<string, Buffer> = {};
   for (const [key, value] of Object.entries(data)) {
     files[key] = typeof value === "string" ? Buffer.from(value, "base64") : value;
   }
-  for (const [key, text] of Object.entries(beside)) files[key] = Buffer.from(text);
+  for (const [key, text] of Object.entries(extraFiles)) files[key] = Buffer.from(text);
   for (const [key, bytes] of Object.entries(files)) {
     const text = bytes.toString("latin1");
     const content = text.includes("endpoints:") ? text.replaceAll(MOUNT, folder) : text;
@@ -91,7 +91,7 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
   const program = realAssets().clustermeshApiserver[options.version ?? "1.20"];
   const folder = temporaryFolder(`kvstoremesh-${options.cluster.name}`);
   const mounted = join(folder, "clustermesh");
-  layOut(mounted, options.files);
+  writeMountedFiles(mounted, options.files);
   const [health, api] = [await freePort(), `127.0.0.1:${await freePort()}`];
   const own = {
     "cluster-name": options.cluster.name,
@@ -135,7 +135,7 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
     await stop();
     throw error;
   }
-  return { status, ready, update: (files) => layOut(mounted, files), output: running.output, stop };
+  return { status, ready, update: (files) => writeMountedFiles(mounted, files), output: running.output, stop };
 }
 
 function peerStatus(one: Record<string, unknown>): PeerStatus {
@@ -173,7 +173,7 @@ export async function troubleshoot(
   const folder = temporaryFolder("troubleshoot");
   try {
     const mounted = join(folder, "clustermesh");
-    layOut(mounted, files);
+    writeMountedFiles(mounted, files);
     const command = ["kvstoremesh-dbg", "troubleshoot", "--clustermesh-config", mounted];
     const { code, stdout, stderr } = await run(program, command, { folder, hosts: options.hosts, timeoutMs: 120_000 });
     if (code !== 0 || !stdout.startsWith("Found ")) throw new Error(`troubleshoot: ${(stderr || stdout).trim()}`);

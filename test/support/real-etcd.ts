@@ -45,7 +45,7 @@ export interface ClusterEtcd {
    * Starts it anew, with other CAs for its clients and another certificate (PEM); what it keeps stays. `admin` is the
    * certificate by which its own programs come from then on.
    */
-  serveWith(material: { ca: string; cert: string; key: string; admin: { cert: string; key: string } }): Promise<void>;
+  restartWith(material: { ca: string; cert: string; key: string; admin: { cert: string; key: string } }): Promise<void>;
   /** Runs etcdctl as `admin-<cluster>`; gives its stdout. Throws where it fails. */
   etcdctl(...args: string[]): Promise<string>;
   stop(): Promise<void>;
@@ -54,7 +54,7 @@ export interface ClusterEtcd {
 /** What has happened to keys, a delete as well as a write that nobody else would see any more. */
 export interface KeyEvents {
   /** In their order. Throws where more happened than is kept, or where it no longer follows. */
-  seen(): { type: "PUT" | "DELETE"; key: string }[];
+  events(): { type: "PUT" | "DELETE"; key: string }[];
   stop(): Promise<void>;
 }
 
@@ -159,10 +159,10 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
     follow: (prefix) => {
       const args = [...client, "watch", prefix, "--prefix", "--rev=1", "--write-out=json"];
       const watching = start(`watch of ${cluster}'s etcd`, assets.etcdctl, args, { folder });
-      return { seen: () => keyEvents(watching), stop: () => watching.stop() };
+      return { events: () => parseWatchOutput(watching), stop: () => watching.stop() };
     },
     etcdctl,
-    serveWith: async ({ ca: bundle, cert, key, admin }) => {
+    restartWith: async ({ ca: bundle, cert, key, admin }) => {
       file("ca.crt", bundle);
       file("server.crt", cert);
       file("server.key", key);
@@ -183,7 +183,7 @@ function host(address: string): string {
 }
 
 /** What etcdctl tells of a watch: an answer a line, which may be under way still. */
-function keyEvents(watching: Running): ReturnType<KeyEvents["seen"]> {
+function parseWatchOutput(watching: Running): ReturnType<KeyEvents["events"]> {
   const output = watching.output();
   if (watching.ended() || output.length >= 65_536)
     throw new Error(`${watching.name} missed some: ${output.slice(-300)}`);

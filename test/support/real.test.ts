@@ -230,7 +230,7 @@ describe("the real servers", { skip }, () => {
       "local-etcd-client.key": own.pki.local.key,
     };
     const verdict = async (hosts: Record<string, string[]>, files: Record<string, string>) =>
-      (await troubleshoot({ data, beside: files }, { hosts })).get("cluster2");
+      (await troubleshoot({ data, extraFiles: files }, { hosts })).get("cluster2");
     assert.deepEqual((await verdict({ [SERVICE]: [own.service] }, beside))?.faults, []);
     assert.equal((await verdict({ [SERVICE]: [own.service] }, beside))?.connects, true);
     assert.equal((await verdict({ [SERVICE]: [own.service] }, {}))?.connects, false);

@@ -11,12 +11,12 @@ import type { MeshChange } from "../../lib/mesh/member.ts";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { OPTIONS } from "./targets.ts";
 
-export interface RunOptions extends Partial<ImportOptions>, ApplyOptions {
+export interface ImportRunOptions extends Partial<ImportOptions>, ApplyOptions {
   /** What to apply of what was prepared, if there is anything to write; undefined for nothing. By default all. */
   confirm?: (prepared: PreparedImport) => PreparedImport | undefined | Promise<PreparedImport | undefined>;
 }
 
-export interface Run {
+export interface ImportResult {
   prepared: PreparedImport;
   /** In the order of the targets; undefined if the import was refused or declined. */
   reports: TargetReport[] | undefined;
@@ -26,7 +26,10 @@ export interface Run {
 }
 
 /** Prepares an import, has it confirmed, and applies it. */
-export async function runImport(targets: readonly ImportTarget[], options: RunOptions = {}): Promise<Run> {
+export async function runImport(
+  targets: readonly ImportTarget[],
+  options: ImportRunOptions = {},
+): Promise<ImportResult> {
   const { confirm = (one) => one } = options;
   const prepared = await prepareImport(targets, { plan: OPTIONS, resolve: async () => [], ...options });
   const errorsOf = ({ findings }: PreparedImport) => findings.filter(({ severity }) => severity === "error");
@@ -49,6 +52,9 @@ export async function runImport(targets: readonly ImportTarget[], options: RunOp
 }
 
 /** Carries out a change of a mesh. */
-export function runChange({ targets, peers, findings }: MeshChange, options: RunOptions = {}): Promise<Run> {
+export function runChange(
+  { targets, peers, findings }: MeshChange,
+  options: ImportRunOptions = {},
+): Promise<ImportResult> {
   return runImport(targets, { peers, findings, checkRights: true, ...options });
 }

@@ -20,7 +20,7 @@ export const OPTIONS: PlanOptions = { tls: "auto", users: true, restarts: "deplo
 /** A target as the chart of this version makes it, empty of peers, with a CA of its own; `overrides` lie over it. */
 export function targetOf(
   version: string,
-  { kvstoreMesh = false, facts = {}, ...overrides }: Partial<Omit<Target, "facts">> & TargetChoices = {},
+  { kvstoreMesh = false, facts = {}, ...overrides }: Partial<Omit<Target, "facts">> & TargetOptions = {},
 ): Target {
   const atLeast = (minimum: string) => versionAtLeast(version, minimum) === true;
   const ca = caOf("own");
@@ -46,7 +46,7 @@ export function targetOf(
   };
 }
 
-interface TargetChoices {
+interface TargetOptions {
   kvstoreMesh?: boolean;
   /** Over the default facts. */
   facts?: ClusterFacts;

@@ -11,7 +11,7 @@ export interface TerminalOptions extends Omit<RunOptions, "stdin"> {
   line?: string;
 }
 
-export interface Seen {
+export interface TerminalResult {
   code: number | null;
   /** All that appeared, the echo of what was typed included, in lines that end as elsewhere. */
   output: string;
@@ -35,10 +35,14 @@ export function withoutTerminals(): string | false {
  *
  * @throws Error with what appeared, where it does not end or what is waited for does not appear.
  */
-export function runOnTerminal(program: string, args: readonly string[], options: TerminalOptions = {}): Promise<Seen> {
+export function runOnTerminal(
+  program: string,
+  args: readonly string[],
+  options: TerminalOptions = {},
+): Promise<TerminalResult> {
   const { kubeconfig = "/nonexistent", env = {}, cwd, answers = [], columns = 120, line = '"$@"' } = options;
   const words = ["bash", "-c", line, "bash", node, programPath(program), ...args];
-  const command = `stty rows 40 cols ${columns} && exec ${words.map(quoted).join(" ")}`;
+  const command = `stty rows 40 cols ${columns} && exec ${words.map(quote).join(" ")}`;
   return new Promise((resolve, reject) => {
     const child = spawn("script", ["-qefc", command, "/dev/null"], {
       cwd,
@@ -84,6 +88,6 @@ export function runOnTerminal(program: string, args: readonly string[], options:
   });
 }
 
-function quoted(word: string): string {
+function quote(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

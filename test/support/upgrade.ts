@@ -14,7 +14,7 @@ const MOUNT = "/var/lib/cilium/clustermesh/";
  * @param others what else Secret `cilium-clustermesh` holds (its `data`).
  * @returns what the DaemonSet resolves.
  */
-export async function leaveBehind(
+export async function simulateUpgrade(
   { api, name: own }: Member,
   files: readonly string[],
   others: Readonly<Record<string, string>> = {},

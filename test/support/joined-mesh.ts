@@ -14,12 +14,12 @@ import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { runImport } from "./run-import.ts";
 import { OPTIONS } from "./targets.ts";
 
-export interface Joined {
+export interface JoinedMesh {
   sandbox: Sandbox;
   /** Of all clusters, or by these ways alone. */
   status(options?: Partial<StatusOptions>, ways?: readonly Cluster[]): Promise<MeshStatus>;
   /** A way to a cluster: by its context, or by another that is called so. */
-  way(cluster: string, source?: string): Promise<Cluster>;
+  connectTo(cluster: string, source?: string): Promise<Cluster>;
   /** Extracts a cluster, and imports it into another. */
   exchange(from: string, to: string, options?: Partial<ExtractOptions>): Promise<void>;
   /** Changes a stored object behind everybody's back. */
@@ -29,10 +29,14 @@ export interface Joined {
   rotate(cluster: string, options?: PkiOptions): void;
 }
 
-export type Part = Partial<ClusterDescription> & { pki?: PkiOptions };
+export type MemberOptions = Partial<ClusterDescription> & { pki?: PkiOptions };
 
 /** Starts clusters `c1`, `c2`, … and connects each with each, unless `apart`. */
-export async function joined(t: TestContext, parts: readonly Part[], { apart = false } = {}): Promise<Joined> {
+export async function startJoinedMesh(
+  t: TestContext,
+  parts: readonly MemberOptions[],
+  { apart = false } = {},
+): Promise<JoinedMesh> {
   const clusters = parts.map(({ pki, ...part }, i) => {
     const n = i + 1;
     const nodes = [1, 2].map((node) => ({
@@ -72,7 +76,7 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
     api.close();
     if (reports?.[0]?.state !== "done") throw new Error(JSON.stringify([reports, refused]));
   };
-  const way = async (cluster: string, source = cluster): Promise<Cluster> => {
+  const connectTo = async (cluster: string, source = cluster): Promise<Cluster> => {
     const api = await open(cluster);
     opened.push(api);
     return { source, api };
@@ -85,10 +89,10 @@ export async function joined(t: TestContext, parts: readonly Part[], { apart = f
   return {
     sandbox,
     status: async (options = {}, ways) => {
-      const sources = ways ?? (await Promise.all(names.map((name) => way(name))));
+      const sources = ways ?? (await Promise.all(names.map((name) => connectTo(name))));
       return meshStatus(sources, { now: new Date(), resolve: async () => [], ...options });
     },
-    way,
+    connectTo,
     exchange,
     change: (cluster, kind, name, by) => {
       const { store } = find(cluster).api;

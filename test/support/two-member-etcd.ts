@@ -7,7 +7,7 @@ import { realAssets } from "./real-assets.ts";
 import { freePort, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
 
 /** Both listen on `address`; the port given is that of the one which stays. */
-export async function startTwoMembers(pki: ClusterPki, address: string) {
+export async function startTwoMemberEtcd(pki: ClusterPki, address: string) {
   const assets = realAssets();
   const folder = temporaryFolder("two-members");
   const file = (name: string, content: string) => {

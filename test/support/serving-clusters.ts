@@ -6,7 +6,10 @@ import type { Peer } from "../../lib/peer/peer.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 
 /** Starts `count` clusters that serve, with the users ConfigMap that a first import would make. */
-export async function serving(t: TestContext, options: { count?: number; sharedCa?: boolean } = {}): Promise<Sandbox> {
+export async function startServingClusters(
+  t: TestContext,
+  options: { count?: number; sharedCa?: boolean } = {},
+): Promise<Sandbox> {
   const sandbox = await startSandbox({ clusters: await servingClusters({ key: "ec", ...options }) });
   t.after(() => sandbox.stop());
   for (const { api } of sandbox.clusters) {
@@ -21,7 +24,7 @@ export async function serving(t: TestContext, options: { count?: number; sharedC
 }
 
 /** A cluster as its importers get it. */
-export async function peerIn(sandbox: Sandbox, context: string): Promise<Peer> {
+export async function extractPeer(sandbox: Sandbox, context: string): Promise<Peer> {
   const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context });
   try {
     return (await extract(api, { ...EXTRACT_DEFAULTS, resolve: async () => [] })).peer;

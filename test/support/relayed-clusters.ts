@@ -14,7 +14,7 @@ import { type Relay, startRelay } from "./relay.ts";
 /** What a command may change, a list for each cluster. */
 export type State = KubernetesObject[][];
 
-export interface BehindRelays {
+export interface RelayedClusters {
   dir: string;
   /** Contexts `c1` and `c2`, through the relays. */
   kubeconfig: string;
@@ -46,7 +46,7 @@ const descriptions = ["1.20.2", "1.18.5"].map(
 );
 
 /** Starts them. */
-export async function behindRelays(on: "sandbox" | "real"): Promise<BehindRelays> {
+export async function startRelayedClusters(on: "sandbox" | "real"): Promise<RelayedClusters> {
   const dir = mkdtempSync(join(tmpdir(), "behind-relays-"));
   const agent = new Agent({ keepAlive: true });
   const { servers, stop: stopServers } = on === "real" ? await real() : await embedded();
@@ -101,7 +101,7 @@ export function secretsOf(state: readonly KubernetesObject[]): (V1Secret | undef
 }
 
 /** What the peers' data is, for comparing. */
-export function written(state: State): string {
+export function peerDataOf(state: State): string {
   const users = (one: KubernetesObject) => one.kind === "ConfigMap" && one.metadata.name === "clustermesh-remote-users";
   const sorted = (data: object = {}) => Object.fromEntries(Object.entries(data).sort());
   return JSON.stringify(
