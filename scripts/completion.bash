@@ -1,7 +1,7 @@
 # Completion of clustermesh-secrets, extract-secret and import-secrets: source <(clustermesh-secrets completion bash)
-# From version 3.2 on, which macOS has, and without the package bash-completion.
+# Works with bash 3.2, the version of macOS, and without the bash-completion package.
 _clustermesh_secrets() {
-  local line=${COMP_LINE:0:COMP_POINT} words word lines typed stands value rest
+  local line=${COMP_LINE:0:COMP_POINT} words word lines typed prefix value rest
   IFS=$' \t' read -ra words <<< "$line"
   [[ $line == *[[:space:]] ]] && words+=("")
   word=${words[${#words[@]} - 1]}
@@ -12,12 +12,12 @@ _clustermesh_secrets() {
   esac
   COMPREPLY=()
   lines=$(clustermesh-secrets __complete "${words[@]}" 2> /dev/null) || return 0
-  # To the shell a word begins anew after = : and @, and only what comes after is put in.
+  # bash splits words after = : and @, and replaces only the last part.
   typed=${COMP_WORDS[COMP_CWORD]}
   [[ $typed == [=:@] ]] && typed=
-  stands=${word%"$typed"}
+  prefix=${word%"$typed"}
   while IFS=$'\t' read -r value rest; do
-    [[ $value == :[04] ]] || COMPREPLY+=("${value#"$stands"}")
+    [[ $value == :[04] ]] || COMPREPLY+=("${value#"$prefix"}")
   done <<< "$lines"
   [[ $lines == *:0 ]] || compopt +o default 2> /dev/null
   return 0

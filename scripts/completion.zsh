@@ -1,5 +1,5 @@
 #compdef clustermesh-secrets extract-secret import-secrets
-# Completion of these three: source <(clustermesh-secrets completion zsh), or as the file _clustermesh_secrets in fpath
+# Completion of these programs: source <(clustermesh-secrets completion zsh), or as the file _clustermesh_secrets in fpath
 _clustermesh_secrets() {
   local -a asked lines offers
   local colon='\:' tab=$'\t'
@@ -9,7 +9,7 @@ _clustermesh_secrets() {
     import-secrets) asked=(import "${(@)asked}") ;;
   esac
   lines=("${(@f)$(clustermesh-secrets __complete "${(@)asked}" 2> /dev/null)}")
-  # _describe takes what stands after the first colon for the description.
+  # _describe treats the text after the first colon as the description.
   offers=("${(@)lines[1,-2]//:/$colon}")
   offers=("${(@)offers/$tab/:}")
   if (( ${#offers} )); then

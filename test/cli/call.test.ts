@@ -17,7 +17,7 @@ function wordsOf(command: string): string[] {
     .slice(0, -1);
 }
 
-/** A value of a flag that is not its default, as it is typed. */
+/** The words that set a flag to a value other than its default. */
 function typed(name: string, { type, choices, default: standard }: Option): string[] {
   if (type === "boolean") return [standard === true ? `--no-${name}` : `--${name}`];
   if (type === "number") return [`--${name}=${Number(standard ?? 1) + 1}`];
@@ -25,7 +25,7 @@ function typed(name: string, { type, choices, default: standard }: Option): stri
   return [`--${name}=${value}`];
 }
 
-describe("a call is typed again with its flags, and standard input in place of its files", () => {
+describe("a repeated call keeps all flags, and reads stdin in place of its files", () => {
   for (const { name, options } of readers.filter(({ options }) => "filename" in options)) {
     for (const [flag, option] of Object.entries(options).filter(([flag]) => flag !== "filename")) {
       test(`${name} --${flag}`, () => {
@@ -39,7 +39,7 @@ describe("a call is typed again with its flags, and standard input in place of i
   }
 });
 
-test("what is the default is left out, and extract is called as the command is", () => {
+test("a repeated call omits defaults, and names extract as the command was called", () => {
   const { options } = readers.find(({ name }) => name === "import") ?? { options: {} };
   const call = (program: string, ...argv: string[]) =>
     describeCall(program, options, parseArguments(program, { options, positionals: "FILE" }, argv));

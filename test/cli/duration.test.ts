@@ -5,7 +5,7 @@ import { parseDuration, parseDurationInDays } from "../../scripts/cli/duration.t
 
 const HOUR = 3_600_000;
 
-test("a duration as kubectl reads it", () => {
+test("durations parse as in kubectl", () => {
   const table: [text: string, milliseconds: number][] = [
     ["30s", 30_000],
     ["1m30s", 90_000],
@@ -17,7 +17,7 @@ test("a duration as kubectl reads it", () => {
   for (const [text, milliseconds] of table) assert.equal(parseDuration(text, "timeout"), milliseconds, text);
 });
 
-test("a duration in days", () => {
+test("durations in days", () => {
   const table: [text: string, milliseconds: number][] = [
     ["30d", 30 * 24 * HOUR],
     ["0d", 0],
@@ -29,7 +29,7 @@ test("a duration in days", () => {
     assert.equal(parseDurationInDays(text, "expires-within"), milliseconds, text);
 });
 
-test("what is no duration is refused with examples", () => {
+test("an invalid duration is rejected with examples", () => {
   const table: [read: typeof parseDuration, text: string][] = [
     ...["soon", "", "-5m", "5 m", "5x", "1d", "5m!", "m"].map((text): [typeof parseDuration, string] => [
       parseDuration,

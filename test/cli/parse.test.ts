@@ -1,4 +1,4 @@
-/** The arguments of all commands, by their own tables of flags: a new flag is covered without a new test. */
+/** Arguments of all commands, generated from their flag tables: a new flag needs no new test. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { UserError } from "../../lib/util/errors.ts";
@@ -14,13 +14,13 @@ const all = await Promise.all(
   }),
 );
 
-/** A value that a flag takes. */
+/** A valid value of a flag. */
 const valid = ({ choices, type, default: value }: Option) =>
   String(choices?.[0] ?? (type === "number" ? (value ?? 1) : "v"));
 
 const withValue = ({ options }: Grammar) => Object.entries(options).filter(([, { type }]) => type !== "boolean");
 
-/** What refuses these arguments, or undefined. */
+/** The error for these arguments, or undefined. */
 function refusal(grammar: Grammar, argv: string[]): UserError | undefined {
   try {
     parseArguments("program", grammar, argv);
@@ -31,7 +31,7 @@ function refusal(grammar: Grammar, argv: string[]): UserError | undefined {
   }
 }
 
-test("a list with an empty element is refused", () => {
+test("a list with an empty element is rejected", () => {
   const lists = all.flatMap(({ name, grammar }) =>
     withValue(grammar).flatMap(([flag, { list }]) => (list ? [{ name, grammar, flag }] : [])),
   );
@@ -51,7 +51,7 @@ test("a list with an empty element is refused", () => {
   }
 });
 
-describe("a flag without its value", () => {
+describe("a flag without a value", () => {
   for (const { name, grammar } of all) {
     for (const [flag, option] of withValue(grammar)) {
       const other = Object.keys(grammar.options).find(
@@ -64,7 +64,7 @@ describe("a flag without its value", () => {
         ["last", (given) => [...files, `--${other}`, ...given]],
         ["first, before another flag", (given) => [...given, `--${other}`, ...files]],
         ["before --", (given) => [...given, "--", ...files]],
-        ["behind a valid value", (given) => [`--${flag}`, valid(option), ...given]],
+        ["after a valid value", (given) => [`--${flag}`, valid(option), ...given]],
         ["before a valid value", (given) => [...given, `--${flag}=${valid(option)}`]],
       ];
       test(`${name} --${flag}`, () => {
@@ -75,12 +75,11 @@ describe("a flag without its value", () => {
           }
           for (const [where, place] of places) check(where, place([spelling]));
           for (const value of ["--help", "-h", "-x", "-1"]) check(`then ${value}`, [spelling, value]);
-          // Before a file no value is missing: the file is the value, for pflag and so for kubectl, and nobody can tell it
-          // from one. It is no file any more, so a command that needs one says that it is missing.
+          // As in pflag, a following file is the value of the flag. The command then reports the missing file.
           const text = normalizeArgs([spelling, "file"], grammar.options, "program");
           assert.deepEqual(text, { flags: [`--${flag}`, "file"], positionals: [] });
         }
-        // What takes the value is no accident of the place: with one, none of them is refused for it.
+        // With a value, the flag is valid in every position.
         for (const [where, place] of places) {
           const twice = option.type !== "array" && where.includes("valid value");
           const error = refusal(grammar, place([`--${flag}=${valid(option)}`]));
@@ -97,13 +96,13 @@ describe("a flag without its value", () => {
     }
   }
 
-  test("every command is looked at, and most have such flags", () => {
+  test("the flags of every command are covered", () => {
     assert.equal(all.length, 11);
     assert.ok(all.flatMap(({ grammar }) => withValue(grammar)).length > 80);
   });
 });
 
-describe("a flag with its value", () => {
+describe("a flag with a value", () => {
   const grammar = {
     options: {
       context: { type: "array" },
@@ -120,7 +119,7 @@ describe("a flag with its value", () => {
   const read = (...argv: string[]) => parseArguments("program", grammar, argv);
   const refused = (...argv: string[]) => refusal(grammar, argv)?.message;
 
-  test("in all forms", () => {
+  test("is parsed in all forms", () => {
     for (const argv of [
       ["-nx"],
       ["-n=x"],
@@ -140,7 +139,7 @@ describe("a flag with its value", () => {
     assert.deepEqual(read(), { context: [], addresses: 3, yes: false, users: true, files: [] });
   });
 
-  test("is taken as it is: with a dash behind =, with quotes, and be it called true or like a flag of yargs' own", () => {
+  test("keeps its value unchanged: dashes after =, quotes, true and special names", () => {
     for (const value of ["-x", "--", "--yes", '"quoted"', "'", "a=b", "NAME=", "true", "1e3", " x ", "-"]) {
       assert.equal(read(`--namespace=${value}`).namespace, value);
       assert.deepEqual(read(`--context=${value}`).context, [value]);
@@ -149,20 +148,20 @@ describe("a flag with its value", () => {
     assert.deepEqual(read("--context=__proto__").context, ["__proto__"]);
   });
 
-  test("a boolean takes no word that follows", () => {
+  test("a boolean does not consume the next word", () => {
     for (const word of ["true", "false", "x"]) {
       const { yes, files } = read("--yes", word);
       assert.deepEqual([yes, files], [true, [word]]);
     }
-    assert.equal(read("--yes", "--no-yes").yes, false, "the last one counts, as for kubectl");
+    assert.equal(read("--yes", "--no-yes").yes, false, "the last one wins, as in kubectl");
     assert.deepEqual([read("--no-users").users, read("--users=0").users, read("-y=F").yes], [false, false, false]);
   });
 
-  test("behind -- all is an argument, and - is one", () => {
+  test("words after -- are arguments, and so is -", () => {
     assert.deepEqual(read("-", "-y", "--", "--yes", "--", "-n").files, ["-", "--yes", "--", "-n"]);
   });
 
-  test("what is not understood is refused in the words of kubectl", () => {
+  test("invalid flags are rejected with kubectl's messages", () => {
     for (const [argv, message] of [
       [["--contxt", "x"], "unknown flag: --contxt; did you mean --context?"],
       [["--no-context"], "unknown flag: --no-context; did you mean --context?"],
@@ -189,8 +188,8 @@ describe("a flag with its value", () => {
   });
 });
 
-describe("an argument", () => {
-  test("that is empty is refused, by each command that takes any, and any by the others", () => {
+describe("an empty argument", () => {
+  test("is rejected by commands with arguments; commands without arguments reject any", () => {
     for (const { name, grammar } of all) {
       const { positionals } = grammar;
       for (const argv of [[""], ["file", " "], ["", "file"], ["--", "\t"]]) {

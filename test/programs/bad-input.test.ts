@@ -1,4 +1,4 @@
-/** What import-secrets says of bad files: a line or two, exit 2, and nothing is written. */
+/** import-secrets with invalid files: one or two lines, exit code 2, nothing written. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
@@ -24,7 +24,7 @@ const c2 = peerOf("c2", 2).peer;
 const good = writePeerFile(c2);
 const text = JSON.stringify(good, null, 2);
 const client = clientOf(caOf("c2"));
-/** The file, with other contents of its keys. */
+/** The valid file with other values for some keys. */
 const withData = (data: Record<string, string | Buffer>): V1Secret => ({
   ...good,
   data: { ...good.data, ...Object.fromEntries(Object.entries(data).map(([key, value]) => [key, base64(value)])) },
@@ -40,15 +40,15 @@ const annotated = (annotation: string, value: string): V1Secret => ({
   metadata: { annotations: { ...good.metadata?.annotations, [`clustermesh-secrets/${annotation}`]: value } },
 });
 
-/** What stands in a file, and what is said of it. */
-const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][] = [
-  ["nothing", "", /the file is empty/],
-  ["half a file", text.slice(0, 700), /neither JSON nor YAML/],
+/** Contents of a file, and the expected message. */
+const table: [title: string, content: string | Buffer | V1Secret, expected: RegExp][] = [
+  ["an empty file", "", /the file is empty/],
+  ["a truncated file", text.slice(0, 700), /neither JSON nor YAML/],
   ["UTF-16, little-endian", Buffer.from(`\uFEFF${text}`, "utf16le"), /UTF-16/],
   ["UTF-16, big-endian", Buffer.from(`\uFEFF${text}`, "utf16le").swap16(), /UTF-16/],
   ["NUL bytes", text.replace("Opaque", "Opa\0que"), /NUL/],
   [
-    "what is no UTF-8",
+    "invalid UTF-8",
     Buffer.concat([Buffer.from(text), Buffer.from([0xff, 0xfe, 0xfd])]),
     /no text in UTF-8|neither JSON nor YAML/,
   ],
@@ -69,13 +69,13 @@ const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][
   ["the same key twice in YAML", `${stringify(good)}kind: Secret\n`, /neither JSON nor YAML|twice/],
   ["another object", "apiVersion: v1\nkind: ConfigMap\ndata: {}\n", /holds a ConfigMap, not a Secret/],
   ["a Secret without peers", stringify({ ...good, data: { x: base64("y") } }), /holds no etcd config/],
-  ["a value that is no base64", JSON.stringify({ ...good, data: { ...good.data, "c2.crt": "%%" } }), /not base64/],
+  ["a value that is not base64", JSON.stringify({ ...good, data: { ...good.data, "c2.crt": "%%" } }), /not base64/],
   ["a name with terminal escapes", renamed("\u001b[2Jx"), /"\\u001b\[2Jx" is no name|\\x1b\[2J/],
   ["a name with a line break", renamed("c2\nerror: forged"), /\(c2\\nerror: forged\): "c2\\nerror: forged" is no name/],
-  ["a name with what is not seen", renamed("c2\u2028\u202e\u200bx"), /c2\\n\\u202e\\u200bx/],
-  ["a name without end", renamed("c".repeat(100_000)), /"c{100,}… \(99,\d+ more characters\) …c+" is no name/],
+  ["a name with invisible characters", renamed("c2\u2028\u202e\u200bx"), /c2\\n\\u202e\\u200bx/],
+  ["a very long name", renamed("c".repeat(100_000)), /"c{100,}… \(99,\d+ more characters\) …c+" is no name/],
   [
-    "20,000 names that the server certificate covers",
+    "20,000 names in the server certificate",
     annotated("server-names", Array.from({ length: 20_000 }, (_, i) => `n${i}.example`).join(",")),
     /does not cover c2\.mesh\.cilium\.io, only n0\.example.* \(\d+,\d+ more characters\)/,
   ],
@@ -96,17 +96,17 @@ const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][
       /" is no max-connected-clusters: it is 255 or 511 \[maximum-differs\]/,
     ],
   ]),
-  ["a name that is none", renamed("C_2"), /"C_2" is no name of a cluster/],
+  ["an invalid name", renamed("C_2"), /"C_2" is no name of a cluster/],
   ["a name that is too long", renamed("c".repeat(33)), /no name of a cluster/],
   ["an encrypted key", withData({ "c2.key": encrypted("pkcs8") }), /encrypted/],
-  ["an encrypted key of the old kind", withData({ "c2.key": encrypted("sec1") }), /encrypted/],
+  ["an encrypted key in the traditional format", withData({ "c2.key": encrypted("sec1") }), /encrypted/],
   [
     "a key of another pair",
     withData({ "c2.key": clientOf(caOf("c2"), "remote", 3).key }),
     /not that of the client certificate/,
   ],
-  ["a certificate where the key should be", withData({ "c2.key": client.cert }), /key file/],
-  ["no PEM where the key should be", withData({ "c2.key": "-----BEGIN" }), /key file/],
+  ["a certificate in place of the key", withData({ "c2.key": client.cert }), /key file/],
+  ["a key that is not PEM", withData({ "c2.key": "-----BEGIN" }), /key file/],
   ["a certificate that is not valid yet", withData(future()), /valid only from/],
   ["a certificate that has expired", withData(past()), /expired on/],
   ["a chain in the wrong order", withData(backwards()), /stands behind others in its file/],
@@ -117,22 +117,22 @@ const table: [title: string, content: string | Buffer | V1Secret, said: RegExp][
   ],
   ["a CA file without a certificate", withData({ "c2-ca.crt": "" }), /CA file holds no certificate/],
   ["a CA that is a key", withData({ "c2-ca.crt": client.key }), /the CA file/],
-  ["a config that is no YAML", withData({ c2: `${config}\t: [` }), /the config is not YAML/],
+  ["a config that is not YAML", withData({ c2: `${config}\t: [` }), /the config is not YAML/],
   ["a config without endpoints", withData({ c2: "endpoints: []\n" }), /no endpoint|certificate and key/],
   ["an endpoint without TLS", withData({ c2: config.replace("https:", "http:") }), /no URL of the form https/],
   [
-    "an alias that is no address",
+    "an alias with an invalid address",
     withData({ c2: config.replace("10.0.0.2", "10.0.0.02") }),
     /no address; Cilium refuses it|refuses/,
   ],
   [
-    "files that are elsewhere",
+    "paths outside the mounted folder",
     withData({ c2: config.replaceAll("/var/lib/cilium/clustermesh/", "/etc/") }),
     /which no Secret brings/,
   ],
-  ["files that are missing", { ...good, data: { c2: good.data?.c2 ?? "" } }, /not in the Secret/],
+  ["missing files", { ...good, data: { c2: good.data?.c2 ?? "" } }, /not in the Secret/],
   [
-    "the cluster's own copy",
+    "an entry for the cluster's own cache",
     withData({ c2: config.replace("c2.mesh.cilium.io:32379", "clustermesh-apiserver.kube-system.svc:2379") }),
     /own cache/,
   ],
@@ -175,7 +175,7 @@ function backwards() {
   return { "c2.crt": [...blocks].reverse().join(""), "c2.key": key };
 }
 
-describe("bad files", () => {
+describe("import-secrets with invalid files", () => {
   let sandbox: Sandbox;
   let dir: string;
   const imports = (...args: string[]) =>
@@ -192,12 +192,12 @@ describe("bad files", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  async function refused(paths: string[], said: RegExp, env: NodeJS.ProcessEnv = {}): Promise<void> {
+  async function refused(paths: string[], expected: RegExp, env: NodeJS.ProcessEnv = {}): Promise<void> {
     const args = ["--context", "c1", ...paths];
     const { code, stdout, stderr } = await run("import-secrets", args, { kubeconfig: sandbox.kubeconfig, env });
     assert.equal(code, 2, stderr);
     assert.equal(stdout, "");
-    assert.match(stderr, said);
+    assert.match(stderr, expected);
     assert.match(stderr, /nothing was written\n$/);
     assert.doesNotMatch(stderr, /^\s+at |this is a bug/m);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -209,14 +209,14 @@ describe("bad files", () => {
     assert.deepEqual(writes(), []);
   }
 
-  for (const [i, [title, content, said]] of table.entries()) {
+  for (const [i, [title, content, expected]] of table.entries()) {
     test(title, async () => {
       const path = join(dir, `${i}.json`);
       await writeFile(
         path,
         typeof content === "string" || Buffer.isBuffer(content) ? content : JSON.stringify(content),
       );
-      await refused([path], said);
+      await refused([path], expected);
     });
   }
 
@@ -227,12 +227,12 @@ describe("bad files", () => {
     await refused([path], /more than 64 MiB/);
   });
 
-  test("small files that would take the memory or minutes", async () => {
+  test("small files that are expensive to parse", async () => {
     const many = (most: number, line: (i: number) => string) =>
       Array.from({ length: most }, (_, i) => line(i)).join("");
     const fields = `${config}${many(20_000, (i) => `f${i}: 1\n`)}`;
     const note = { ...good, metadata: { annotations: { note: "x".repeat(60_000_000) } } };
-    const table: [content: string, said: RegExp][] = [
+    const table: [content: string, expected: RegExp][] = [
       [JSON.stringify({ kind: "List", apiVersion: "v1", items: Array(125_000).fill(1) }), /more than 1,000 objects/],
       ["---\na: 1\n".repeat(300_000), /too long for YAML: more than 6 MB, or 250,000 words and signs/],
       [`{${"}\n{".repeat(2_000_000)}`, /more than 1,000,000 values/],
@@ -244,16 +244,16 @@ describe("bad files", () => {
     ];
     const path = join(dir, "small.yaml");
     const cpuTime = join(dir, "cpu-time");
-    for (const [content, said] of table) {
+    for (const [content, expected] of table) {
       await writeFile(path, content);
       const measure = measureCost();
-      await refused([path], said, { NODE_OPTIONS: `--require ${TELL_CPU}`, CPU_TIME: cpuTime });
+      await refused([path], expected, { NODE_OPTIONS: `--require ${TELL_CPU}`, CPU_TIME: cpuTime });
       const cost = Number(await readFile(cpuTime, "utf8")) / measure;
-      assert.ok(cost < 250, `${said}: ${cost}`);
+      assert.ok(cost < 250, `${expected}: ${cost}`);
     }
   });
 
-  test("a folder without files, a link that leads nowhere, and what is not there", async () => {
+  test("an empty folder, a dangling link and missing files", async () => {
     const folder = join(dir, "folder");
     await mkdir(folder);
     await refused([folder], /the folder holds no/);
@@ -267,13 +267,13 @@ describe("bad files", () => {
     );
   });
 
-  test("a pipe that nobody writes to is not waited for", { skip: process.platform === "win32" }, async () => {
+  test("a pipe without a writer does not block", { skip: process.platform === "win32" }, async () => {
     const fifo = join(dir, "fifo");
     execFileSync("mkfifo", [fifo]);
     await refused([fifo], /nobody writes to/);
   });
 
-  test("a socket and a device are no files", { skip: process.platform === "win32" }, async () => {
+  test("a socket and a device are rejected", { skip: process.platform === "win32" }, async () => {
     const path = join(dir, "socket");
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(path, resolve));
@@ -286,7 +286,7 @@ describe("bad files", () => {
     await refused(["/dev/null"], /empty/);
   });
 
-  test("a thousand files, of which one is bad, are all said in a few lines", async () => {
+  test("one invalid file among a thousand is reported in a few lines", async () => {
     const folder = join(dir, "thousand");
     await mkdir(folder);
     const paths = await Promise.all(
@@ -304,7 +304,7 @@ describe("bad files", () => {
     assert.deepEqual(writes(), []);
   });
 
-  test("what is harmless is taken: CRLF, a byte order mark, the same file twice, a prototype's key", async () => {
+  test("CRLF, a byte order mark, a repeated file and a __proto__ key are accepted", async () => {
     const crlf = withData({
       "c2-ca.crt": caOf("c2").cert.replaceAll("\n", "\r\n"),
       "c2.crt": client.cert.replaceAll("\n", "\r\n"),

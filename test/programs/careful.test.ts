@@ -1,4 +1,4 @@
-/** import-secrets in tired hands, on the sandbox: where it stops, and what comes between. */
+/** Safeguards of import-secrets on the sandbox: confirmation, concurrent changes and interruption. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -39,7 +39,7 @@ carefulTests("import-secrets, with care, on the sandbox", async () => {
   };
 });
 
-describe("import-secrets, disturbed", () => {
+describe("import-secrets under interference", () => {
   let sandbox: Sandbox;
   let dir: string;
   const file = (name: string) => join(dir, `${name}.json`);
@@ -50,7 +50,7 @@ describe("import-secrets, disturbed", () => {
     ["cilium-clustermesh", "cilium-kvstoremesh"].map((name) =>
       Object.keys(read(name)?.data ?? {}).filter((key) => !key.includes(".")),
     );
-  /** Starts a program, by default an import, that is not waited for. `says` resolves when stderr matches. */
+  /** Starts a program, by default an import, without waiting for it. `waitFor` resolves once stderr matches. */
   const begin = (program = "import-secrets", args = ["--context", "c1", file("c2")]) => {
     const child = spawn(node, [programPath(program), ...args], {
       env: { PATH: process.env.PATH, HOME: "/nonexistent", KUBECONFIG: sandbox.kubeconfig },
@@ -61,7 +61,7 @@ describe("import-secrets, disturbed", () => {
       stderr += chunk;
     });
     const ended = once(child, "close").then(([code, signal]) => ({ code, signal, stderr }));
-    const says = async (words: RegExp) => {
+    const waitFor = async (words: RegExp) => {
       while (!words.test(stderr)) {
         await Promise.race([once(child.stderr, "data"), ended]);
         assert.ok(
@@ -70,7 +70,7 @@ describe("import-secrets, disturbed", () => {
         );
       }
     };
-    return { kill: (signal: NodeJS.Signals) => child.kill(signal), says, ended };
+    return { kill: (signal: NodeJS.Signals) => child.kill(signal), waitFor, ended };
   };
 
   before(async () => {
@@ -91,7 +91,7 @@ describe("import-secrets, disturbed", () => {
     for (const [kind, name] of OBJECTS) api().store.remove(kind, NAMESPACE, name);
   });
 
-  test("a peer that came while it pruned is not dropped unasked", async () => {
+  test("--prune does not remove a peer that was added after the confirmation", async () => {
     assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
     let came = false;
     api().onRequest = ({ method }) => {
@@ -109,7 +109,7 @@ describe("import-secrets, disturbed", () => {
     assert.deepEqual(peersIn()[0], ["c2", "c3", "c9"]);
   });
 
-  test("two contexts for one cluster are one target", async () => {
+  test("two contexts of one cluster are one target", async () => {
     const { contexts, ...rest } = parse(await readFile(sandbox.kubeconfig, "utf8"));
     const { context } = contexts.find(({ name }: { name: string }) => name === "c1");
     const kubeconfig = join(dir, "two");
@@ -122,7 +122,7 @@ describe("import-secrets, disturbed", () => {
   });
 
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    test(`${signal}: the write under way is finished, the next is not begun, and running again completes`, async () => {
+    test(`${signal} stops after the current write, and a second run completes the work`, async () => {
       const writing = new Promise<void>((resolve) => {
         api().onRequest = async ({ method }) => {
           if (method !== "POST") return undefined;
@@ -145,7 +145,7 @@ describe("import-secrets, disturbed", () => {
     });
   }
 
-  test("a second signal ends it at once, in the middle of a write", async () => {
+  test("a second signal stops immediately, during a write", async () => {
     const answering = new AbortController();
     const writing = new Promise<void>((resolve) => {
       api().onRequest = async ({ method }) => {
@@ -155,10 +155,10 @@ describe("import-secrets, disturbed", () => {
         return undefined;
       };
     });
-    const { kill, says, ended } = begin();
+    const { kill, waitFor, ended } = begin();
     await writing;
     kill("SIGINT");
-    await says(/stopping after the current write/);
+    await waitFor(/stopping after the current write/);
     kill("SIGTERM");
     const { signal, stderr } = await ended;
     answering.abort();
@@ -166,12 +166,12 @@ describe("import-secrets, disturbed", () => {
     assert.match(stderr, /^interrupted during a write; run again to complete$/m);
   });
 
-  test("interrupted while it waits for the mesh, it ends at once and says that everything was written", async () => {
-    // Once it is written, nobody may read c1 any more.
+  test("an interrupt during --wait stops immediately and reports that all changes were written", async () => {
+    // After the write, c1 denies all reads.
     api().onRequest = ({ path }) =>
       path.includes("cilium-config") && peersIn()[0]?.length === 1 ? { status: 403 } : undefined;
-    const { kill, says, ended } = begin("clustermesh-secrets", ["connect", "c1", "c2", "--yes", "--wait"]);
-    await says(/^waiting: /m);
+    const { kill, waitFor, ended } = begin("clustermesh-secrets", ["connect", "c1", "c2", "--yes", "--wait"]);
+    await waitFor(/^waiting: /m);
     kill("SIGINT");
     const { signal, stderr } = await ended;
     assert.equal(signal, "SIGINT", stderr);
@@ -179,7 +179,7 @@ describe("import-secrets, disturbed", () => {
     assert.deepEqual(peersIn(), [["c2"], ["c2"]]);
   });
 
-  test("interrupted before the first write, it ends at once", async () => {
+  test("an interrupt before the first write stops immediately", async () => {
     const asked = new Promise<void>((resolve) => {
       api().onRequest = async () => {
         resolve();
@@ -194,7 +194,7 @@ describe("import-secrets, disturbed", () => {
     assert.deepEqual(peersIn(), [[], []]);
   });
 
-  test("flags that are mutually exclusive", async () => {
+  test("mutually exclusive flags are rejected", async () => {
     for (const flags of [
       ["--prune", "--migrate"],
       ["--diff", "-o", "yaml"],

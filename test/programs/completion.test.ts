@@ -1,4 +1,4 @@
-/** Completion as shells and kubectl ask for it, by the shells themselves where they are there. */
+/** Completion in the protocol of kubectl, and in each shell that is installed. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -52,7 +52,7 @@ describe("completion", () => {
     }
   };
 
-  test("offers commands, flags that are not given yet, their values, and contexts that are not named yet", async () => {
+  test("completes commands, unused flags, their values and unused contexts", async () => {
     const offered: [words: string[], offers: string[]][] = [
       [["con"], ["connect", ":4"]],
       [
@@ -114,7 +114,7 @@ describe("completion", () => {
     for (const [words, offers] of offered) assert.deepEqual(await ask(...words), offers, words.join(" "));
   });
 
-  test("asks the kubeconfig that the line names, and says nothing of one that cannot be read", async () => {
+  test("uses the kubeconfig of the command line, and ignores one that cannot be read", async () => {
     const other = join(dir, "other");
     writeFileSync(
       other,
@@ -125,12 +125,12 @@ describe("completion", () => {
     assert.deepEqual(await ask("connect", "--kubeconfig", join(dir, "none"), ""), [":4"]);
   });
 
-  test("names the shells that it knows", async () => {
+  test("an unknown shell is rejected with the supported ones", async () => {
     const { code, stderr } = await run("clustermesh-secrets", ["completion", "tcsh"]);
     assert.deepEqual([code, stderr], [2, "error: exactly one shell is required: bash, zsh, fish\n"]);
   });
 
-  test("bash puts in what comes after its own word breaks", { skip: without("bash") }, () => {
+  test("bash inserts the part after its word breaks", { skip: without("bash") }, () => {
     const words = (line: string) => line.match(/[=:@]|[^\s=:@]+|(?<=\s)$/g) ?? [];
     const reply = (line: string) => shell("bash", supporting("complete.bash"), line, ...words(line));
     assert.equal(reply("clustermesh-secrets connect arn:aws:eks:eu:1:cl"), "cluster/x|cluster/y|");
@@ -139,7 +139,7 @@ describe("completion", () => {
     assert.equal(reply("import-secrets --prune c2"), "|");
   });
 
-  test("zsh shows what is said of each, and escapes colons", { skip: without("zsh") }, () => {
+  test("zsh shows descriptions and escapes colons", { skip: without("zsh") }, () => {
     const offers = (...words: string[]) => shell("zsh", "-f", supporting("complete.zsh"), ...words);
     assert.equal(
       offers("clustermesh-secrets", "connect", "arn"),
@@ -150,7 +150,7 @@ describe("completion", () => {
     assert.equal(offers("/somewhere/extract-secret", "--context", "k"), "kind-c2\n");
   });
 
-  test("fish offers the same", { skip: without("fish") }, () => {
+  test("fish shows the same completions", { skip: without("fish") }, () => {
     const offers = (line: string) =>
       shell("fish", "-c", "clustermesh-secrets completion fish | source; complete -C $argv", line);
     assert.equal(offers("clustermesh-secrets connect k"), "kind-c2\n");
@@ -160,7 +160,7 @@ describe("completion", () => {
     assert.equal(offers("extract-secret --output-file=c2"), "--output-file=c2-secret.json\n");
   });
 
-  test("kubectl asks for its plugin", { skip: without("kubectl") }, () => {
+  test("kubectl completes its plugin", { skip: without("kubectl") }, () => {
     assert.equal(shell("bash", "-c", "kubectl __complete clustermesh-secrets connect ki 2>/dev/null"), "kind-c2\n:4\n");
   });
 });

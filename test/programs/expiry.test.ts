@@ -1,4 +1,4 @@
-/** Certificates that expire soon, as the programs as built report them. */
+/** Reports of the built programs on certificates that expire soon. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ import { peerOf } from "../support/targets.ts";
 const inDays = (days: number) => new Date(Date.now() + days * 86_400_000 + 3_600_000);
 const date = (days: number) => inDays(days).toISOString().slice(0, 10);
 
-describe("a CA of 20 days", () => {
+describe("a CA that expires in 20 days", () => {
   let dir: string;
   const inspect = (...args: string[]) => run("clustermesh-secrets", ["inspect", "c2.json", ...args], { cwd: dir });
 
@@ -29,7 +29,7 @@ describe("a CA of 20 days", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  test("inspect warns of it, with its date and days, and what to do", async () => {
+  test("inspect warns with the date, the remaining days and a remedy", async () => {
     const { code, stdout } = await inspect();
     assert.equal(code, 0, stdout);
     assert.ok(stdout.includes(`CN=c2 CA, EC prime256v1, until ${date(20)} (20 days)`), stdout);
@@ -38,7 +38,7 @@ describe("a CA of 20 days", () => {
     assert.equal((await inspect("--fail-on=warning")).code, 3);
   });
 
-  test("--expires-within says how soon is soon", async () => {
+  test("--expires-within sets the threshold", async () => {
     assert.equal((await inspect("--fail-on=warning", "--expires-within=20d")).code, 0);
     assert.match((await inspect("--expires-within=500d")).stdout, /\[certificate-expires\]/);
     for (const program of ["inspect", "verify", "status"]) {
@@ -53,7 +53,7 @@ describe("a CA of 20 days", () => {
     }
   });
 
-  test("JSON has dates as days, and how many are left", async () => {
+  test("JSON contains dates and remaining days", async () => {
     const { stdout } = await inspect("-o", "json");
     const [{ ca, client, findings }] = JSON.parse(stdout).peers;
     assert.deepEqual([ca[0].until, ca[0].days, client.until, client.days], [date(20), 20, date(400), 400]);
@@ -61,7 +61,7 @@ describe("a CA of 20 days", () => {
     assert.deepEqual([findings[0].certificate.until, findings[0].certificate.days], [date(20), 20]);
   });
 
-  test("beside a file that is refused, the last line does not say that all would connect", async () => {
+  test("the summary counts invalid files apart from peers that would connect", async () => {
     const both = await inspect("empty.json");
     assert.equal(both.code, 2);
     assert.match(both.stdout, /\nerror: 1 file cannot be judged; 1 other peer would connect\n$/);
@@ -72,7 +72,7 @@ describe("a CA of 20 days", () => {
   });
 });
 
-describe("a server certificate of 20 days in a cluster", () => {
+describe("a server certificate that expires in 20 days", () => {
   let sandbox: Sandbox;
   before(async () => {
     const clusters = defaultClusters().map((one, i) =>
@@ -86,7 +86,7 @@ describe("a server certificate of 20 days in a cluster", () => {
   const status = (...args: string[]) =>
     run("clustermesh-secrets", ["status", "cluster2", ...args], { kubeconfig: sandbox.kubeconfig });
 
-  test("status warns of it, and has its date and days", async () => {
+  test("status warns with the date and the remaining days", async () => {
     const { stdout } = await status("-o", "wide");
     const message = `cluster2: the server certificate expires in 20 days, on ${date(20)} [server-certificate-expires]`;
     assert.ok(stdout.includes(message), stdout);

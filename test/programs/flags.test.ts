@@ -1,4 +1,4 @@
-/** A flag or an argument that an unset variable left empty, through the built programs and make: nothing is contacted. */
+/** Empty flags and arguments, as unset shell variables produce them: the programs and make send no request. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,10 +7,10 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { run, runMake } from "../support/programs.ts";
 
-describe("what an unset variable leaves", () => {
+describe("an empty flag or argument", () => {
   let sandbox: Sandbox;
   let dir: string;
-  /** A file of cluster2, which the current context, cluster1, takes. */
+  /** A file of cluster2 that can be imported into the current context, cluster1. */
   let file: string;
   const requests = () => sandbox.clusters.flatMap(({ api }) => api.requests);
 
@@ -30,7 +30,7 @@ describe("what an unset variable leaves", () => {
   });
 
   const needsArgument = /^error: flag needs an argument: --context\n$/;
-  const table: [program: string, args: (file: string) => string[], said: RegExp][] = [
+  const table: [program: string, args: (file: string) => string[], expected: RegExp][] = [
     ["import-secrets", (file) => [file, "--context="], needsArgument],
     ["import-secrets", (file) => [file, "--context", ""], needsArgument],
     ["import-secrets", (file) => [file, "--context"], needsArgument],
@@ -59,19 +59,19 @@ describe("what an unset variable leaves", () => {
       /needs an argument: --trust\n$/,
     ],
   ];
-  for (const [program, args, said] of table) {
+  for (const [program, args, expected] of table) {
     test(`${program} ${args("FILE")
       .map((word) => word || "''")
       .join(" ")}`, async () => {
       const ended = await run(program, args(file), { kubeconfig: sandbox.kubeconfig });
       assert.equal(ended.code, 2, ended.stderr);
       assert.equal(ended.stdout, "");
-      assert.match(ended.stderr, said);
+      assert.match(ended.stderr, expected);
       assert.deepEqual(requests(), []);
     });
   }
 
-  test("the file would have been imported into the current context", async () => {
+  test("without the empty flag, the file is imported into the current context", async () => {
     const { code, stderr } = await run("import-secrets", [file, "--dry-run=client"], {
       kubeconfig: sandbox.kubeconfig,
     });
@@ -83,7 +83,7 @@ describe("what an unset variable leaves", () => {
   const make = (goal: string, variables: Record<string, string>) => runMake(goal, variables, sandbox.kubeconfig);
 
   for (const goal of ["extract", "import", "diff", "migrate", "status", "connect", "mesh"]) {
-    test(`make ${goal} with CONTEXTS of two unset variables`, async () => {
+    test(`make ${goal} with blank CONTEXTS`, async () => {
       const { code, stderr } = await make(goal, { CONTEXTS: " ", DIR: dir });
       assert.equal(code, 2);
       assert.match(stderr, /^error: CONTEXTS is not set\n {2}make \w+ CONTEXTS="cluster1 cluster2"$/m);

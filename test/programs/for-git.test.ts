@@ -1,4 +1,4 @@
-/** What is printed for Git: objects that can be applied, also of a target whose Secrets Git owns. */
+/** Manifests for Git, including those of a target whose Secrets Argo CD owns. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { parseAllDocuments } from "yaml";
 import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { node, programPath, run } from "../support/programs.ts";
 
-describe("a target whose Secret belongs to Argo CD", () => {
+describe("a target whose Secret is owned by Argo CD", () => {
   let sandbox: Sandbox;
   let dir: string;
   const imports = (...args: string[]) =>
@@ -42,7 +42,7 @@ describe("a target whose Secret belongs to Argo CD", () => {
   const warning =
     /^warning: .*Secret cilium-clustermesh belongs to Argo CD application mesh, so that an import would be refused \[owner-resets\]$/m;
 
-  test("an import is refused, and what only looks warns, with the exit code that it has without an owner", async () => {
+  test("an import is refused; previews warn, with the exit code of an unowned target", async () => {
     const refused = await imports("cluster2.json");
     assert.equal(refused.code, 2);
     assert.match(
@@ -67,7 +67,7 @@ describe("a target whose Secret belongs to Argo CD", () => {
     assert.ok(writes().every(({ path }) => path.includes("dryRun=All") || path.includes("selfsubjectaccessreviews")));
   });
 
-  test("the objects have nothing of the API server's", async () => {
+  test("manifests contain no fields set by the API server", async () => {
     const { stdout } = await imports("--dry-run=client", "-o", "yaml", "cluster2.json");
     const documents = parseAllDocuments(stdout).map((document) => document.toJS());
     assert.ok(documents.length >= 2);
@@ -94,7 +94,7 @@ describe("a target whose Secret belongs to Argo CD", () => {
     return { stderr, hasKey };
   };
 
-  test("private keys in a file that others may read are warned of, and nothing else is", async () => {
+  test("private keys in a file readable by others cause a warning", async () => {
     const open = await printTo("022");
     assert.equal(open.hasKey, true);
     assert.match(open.stderr, /^warning: private key written to a file readable by others; run umask 077/m);

@@ -1,4 +1,4 @@
-/** What the programs say of files that were renamed by hand or are something else, and that the remedies work. */
+/** Renamed and foreign files: the messages of the programs, and remedies that work when pasted. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/s
 import { json, kubeconfig, sopsSecret, TOKEN, values } from "../support/foreign-files.ts";
 import { node, programPath, run } from "../support/programs.ts";
 
-describe("files of another cluster, or of another kind", () => {
+describe("renamed and foreign files", () => {
   let sandbox: Sandbox;
   let dir: string;
   let secret: V1Secret;
@@ -29,7 +29,7 @@ describe("files of another cluster, or of another kind", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  test("a key renamed by hand: import, inspect and verify name both clusters", async () => {
+  test("import, inspect and verify report a renamed key with both clusters", async () => {
     const { cluster2: config = "", ...data } = secret.data ?? {};
     await writeFile(join(dir, "renamed.json"), JSON.stringify({ ...secret, data: { ...data, cluster9: config } }));
     const both = /cluster9\S*: .*annotations describe cluster2, but the only entry is cluster9; ignored: id 2 /;
@@ -53,7 +53,7 @@ describe("files of another cluster, or of another kind", () => {
     assert.match(verified.stdout, /\[other-cluster\]/);
   });
 
-  /** What an import of a file is refused with: one finding, and its command. */
+  /** Imports an invalid file, and returns the message and the remedy of its only finding. */
   async function remedyOf(file: string, ...flags: string[]): Promise<{ message: string; remedy: string }> {
     const { code, stdout, stderr } = await go("import-secrets", ...flags, file);
     assert.equal(code, 2, stderr);
@@ -66,7 +66,7 @@ describe("files of another cluster, or of another kind", () => {
     return { message, remedy };
   }
 
-  /** Runs a command as a person pastes it, with the programs as they are installed, and `tools` beside them. */
+  /** Runs a pasted command, with the programs and `tools` in PATH. */
   async function paste(command: string, tools: Record<string, string> = {}) {
     const bin = await mkdtemp(join(dir, "bin-"));
     const programs = ["import-secrets", "extract-secret", "clustermesh-secrets"].map((name) => [
@@ -87,7 +87,7 @@ describe("files of another cluster, or of another kind", () => {
 
   const writes = () => sandbox.clusters.flatMap(({ api }) => api.requests.filter(({ method }) => method !== "GET"));
 
-  test("a file of SOPS: refused with the command that decrypts it and imports it where this one would", async () => {
+  test("a SOPS file is refused with a command that decrypts and imports it into the same targets", async () => {
     const file = "the mesh/cluster2 secret.json";
     await mkdir(join(dir, "the mesh"));
     await writeFile(join(dir, file), json(sopsSecret));
@@ -98,7 +98,7 @@ describe("files of another cluster, or of another kind", () => {
     const pasted = await paste(remedy, { sops });
     assert.equal(pasted.code, 0, pasted.stderr);
     assert.match(pasted.stderr, /^cluster3 .*: would add cluster2 \(dry run\)$/m);
-    // The one file is not all that is to be kept.
+    // Rerun with this file alone, --prune would remove the peers of the other.
     const pruning = await go("import-secrets", "--context=cluster3", "--prune", "--yes", file, "cluster2.json");
     assert.match(pruning.stderr, /^ {2}sops decrypt .* \| import-secrets --context cluster3 --yes -$/m);
 
@@ -113,7 +113,7 @@ describe("files of another cluster, or of another kind", () => {
     assert.match(verified.stderr, /^ {2}sops decrypt .* \| clustermesh-secrets verify --context cluster3 -$/m);
   });
 
-  test("a kubeconfig: refused with the extraction by it, which works as it stands", async () => {
+  test("a kubeconfig is refused with a command that extracts from its context", async () => {
     const all = parse(await readFile(sandbox.kubeconfig, "utf8")) as { contexts: { name: string }[] };
     const file = "kube config.yaml";
     const contexts = all.contexts.filter(({ name }) => name === "cluster2");
@@ -131,7 +131,7 @@ describe("files of another cluster, or of another kind", () => {
     assert.ok(writes().length > before);
   });
 
-  test("nothing of a kubeconfig's or a values file's secrets is printed", async () => {
+  test("secrets of kubeconfigs and values files are never printed", async () => {
     await writeFile(join(dir, "tokens.yaml"), stringify(kubeconfig("a", "b")));
     const tls = { cert: "Y2VydA==", key: "c2VjcmV0LWtleQ==" };
     await writeFile(join(dir, "values.yaml"), stringify(values([{ name: "c2", address: "c2.example", tls }])));
@@ -149,7 +149,7 @@ describe("files of another cluster, or of another kind", () => {
     }
   });
 
-  test("a values file: refused with an extraction, in which the context is to be filled in", async () => {
+  test("a values file is refused with an extract command that lacks only the context", async () => {
     await writeFile(join(dir, "values.yaml"), stringify({ cilium: values({ c2: { address: "c2.example" } }) }));
     const { remedy } = await remedyOf("values.yaml", "--context", "cluster3", "--dry-run=server");
     assert.equal(remedy, "extract-secret --context CONTEXT | import-secrets --context cluster3 --dry-run server -");
@@ -160,7 +160,7 @@ describe("files of another cluster, or of another kind", () => {
     assert.match(literally.stderr, /standard input: the file is empty/);
   });
 
-  test("a foreign file in a folder of good ones: all is refused, and several of a kind are one error", async () => {
+  test("one foreign file in a folder refuses the import, and several of a kind are one error", async () => {
     await mkdir(join(dir, "folder"));
     await writeFile(join(dir, "folder", "cluster2.json"), JSON.stringify(secret));
     await writeFile(join(dir, "folder", "a.json"), json(sopsSecret));

@@ -1,4 +1,4 @@
-/** extract-secret --endpoint, and all that comes after it: the programs as built, on the sandbox. */
+/** extract-secret --endpoint and its effects on import, status, connect and rotate. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { textsOf } from "../support/targets.ts";
 const NAMES = ["cluster1", "cluster2", "cluster3"];
 const PAIR = ["cluster2", "cluster3"];
 
-describe("an endpoint that was given to extract-secret", () => {
+describe("an endpoint set with extract-secret --endpoint", () => {
   let sandbox: Sandbox;
   let dir: string;
   const go = (program: string, ...args: string[]): Promise<ProgramResult> =>
@@ -24,7 +24,7 @@ describe("an endpoint that was given to extract-secret", () => {
     writeFileSync(join(dir, file), stdout);
     return JSON.parse(stdout) as V1Secret;
   };
-  /** The config by which cluster2 reaches cluster3. */
+  /** The config with which cluster2 connects to cluster3. */
   const config = () => {
     const { store } = sandbox.clusters[1]?.api ?? assert.fail();
     const secrets = ["cilium-kvstoremesh", "cilium-clustermesh"].map((name) =>
@@ -44,7 +44,7 @@ describe("an endpoint that was given to extract-secret", () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  test("the file says so, and its import shows where the peer was and will be", async () => {
+  test("is marked in the file, and import shows the old and the new endpoint", async () => {
     const given = await extract("given.json", "--endpoint", "10.1.2.3:2379");
     assert.equal(given.metadata?.annotations?.["clustermesh-secrets/endpoint"], "given");
     const own = await extract("own.json");
@@ -60,7 +60,7 @@ describe("an endpoint that was given to extract-secret", () => {
     assert.match(config(), /10\.1\.2\.3/);
   });
 
-  test("status has nothing against it, and connect and rotate leave it, and say so", async () => {
+  test("is accepted by status, and kept and reported by connect and rotate", async () => {
     const before = config();
     const status = await mesh("status", ...NAMES, "-o", "json");
     assert.doesNotMatch(status.stdout, /endpoint-stale|addresses-stale/);
@@ -81,7 +81,7 @@ describe("an endpoint that was given to extract-secret", () => {
     }
   });
 
-  test("what connect says takes it back, and connect shows a change of its own", async () => {
+  test("is reset by the remedy of connect, which then shows endpoint changes again", async () => {
     const { stderr } = await mesh("connect", ...PAIR, "--yes");
     const [, remedy] = /to take its own: (.+)$/m.exec(stderr) ?? [];
     assert.equal(remedy, "import-secrets --endpoint cluster3= FILE");

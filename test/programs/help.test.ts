@@ -1,4 +1,4 @@
-/** Help and completion as the build rendered them: the same as from source, and printed without loading a command. */
+/** Help and completion as rendered by the build: identical to the source, and printed without loading a command. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -16,19 +16,19 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 describe("help and completion", () => {
   let dir: string;
-  /** Has a program write which files it loaded. */
-  let tell: string;
+  /** A preload that makes a program write the list of files it loaded. */
+  let preload: string;
   before(() => {
     dir = mkdtempSync(join(tmpdir(), "help-"));
-    tell = join(dir, "tell.cjs");
+    preload = join(dir, "preload.cjs");
     const write = 'require("node:fs").writeFileSync(process.env.LOADED, JSON.stringify(Object.keys(require.cache)))';
-    writeFileSync(tell, `process.on("exit", () => ${write});`);
+    writeFileSync(preload, `process.on("exit", () => ${write});`);
     symlinkSync(programPath("clustermesh-secrets"), join(dir, "kubectl-clustermesh_secrets"));
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 
   const rendered = (what: string) => JSON.parse(readFileSync(join(root, "dist", `${what}.json`), "utf8"));
-  /** How a command is run by one of its names. */
+  /** The path and arguments that run a command under one of its names. */
   const wordsOf = (program: string): [path: string, ...args: string[]] => {
     const [first = "", ...rest] = program.split(" ");
     return first === "kubectl"
@@ -38,7 +38,7 @@ describe("help and completion", () => {
   const outputOf = (program: string, ...args: string[]) =>
     execFileSync(node, [...wordsOf(program), ...args], { encoding: "utf8", env: { PATH: process.env.PATH } });
 
-  test("what the build rendered is what the source renders", async () => {
+  test("the build renders the same text as the source", async () => {
     const { help, completion } = await prerender();
     assert.deepEqual(rendered("help"), help);
     assert.deepEqual(rendered("completion"), JSON.parse(JSON.stringify(completion)));
@@ -46,7 +46,7 @@ describe("help and completion", () => {
     assert.equal(Object.keys(help).length, 2 * Object.keys(commands).length + 2);
   });
 
-  test("each command prints it, by each of its names", () => {
+  test("each command prints its help under each of its names", () => {
     for (const program of Object.keys(commands).flatMap(programNames)) {
       const help = rendered("help")[program];
       assert.ok(help.includes(`\n\nUsage: ${program}`));
@@ -55,13 +55,13 @@ describe("help and completion", () => {
     assert.equal(outputOf("extract-secret", "-h"), rendered("help")["extract-secret"]);
   });
 
-  test("no example writes a private key to a file that others may read, in help or in the docs", () => {
+  test("no example in help or docs writes a private key to a file readable by others", () => {
     const texts = Object.values(rendered("help") as Record<string, string>);
     for (const path of ["README.md", ...readdirSync(join(root, "docs")).map((name) => join("docs", name))]) {
       texts.push(readFileSync(join(root, path), "utf8"));
     }
     const calls = texts.flatMap((text) => text.match(/\bextract(-secret)?\b[^|`\n]* > ?[\w.-]+\.(json|ya?ml)/g) ?? []);
-    // What the old scripts were called with, and files without a key.
+    // Calls of the old scripts, and files without a key.
     const others = /^extract > |--keyless/;
     assert.deepEqual(
       calls.filter((call) => !others.test(call)),
@@ -70,7 +70,7 @@ describe("help and completion", () => {
     assert.ok(calls.length > 1);
   });
 
-  test("help COMMAND is COMMAND --help, and help alone is --help", async () => {
+  test("help COMMAND equals COMMAND --help, and help equals --help", async () => {
     for (const program of ["clustermesh-secrets", "kubectl clustermesh-secrets"]) {
       assert.equal(outputOf(program, "help", "import"), rendered("help")[`${program} import`]);
       for (const args of [["help"], ["help", "help"], ["help", "--help"]]) {
@@ -82,14 +82,14 @@ describe("help and completion", () => {
     assert.match(stderr, /^error: unknown command: "improt"; did you mean import\?\n/);
   });
 
-  test("beside other flags, and from source, it is the same", () => {
+  test("help is the same with other flags and from source", () => {
     const help = rendered("help")["import-secrets"];
     assert.equal(outputOf("import-secrets", "--yes", "--help"), help);
     const source = join(root, "scripts", "import-secrets.ts");
     assert.equal(execFileSync(node, ["--import", "tsx", source, "--help"], { encoding: "utf8", cwd: root }), help);
   });
 
-  test("a narrow terminal has it narrow", { skip: withoutTerminals() }, async () => {
+  test("help wraps to the width of the terminal", { skip: withoutTerminals() }, async () => {
     const extract = await commands.extract?.load();
     assert.ok(extract);
     for (const columns of [60, 99, 100, 140]) {
@@ -104,14 +104,14 @@ describe("help and completion", () => {
     }
   });
 
-  test("no command is loaded for it, nor yargs; and for contexts only what reads a kubeconfig", async () => {
+  test("help and completion load neither a command nor yargs; contexts load only the kubeconfig code", async () => {
     const loaded = async (program: string, ...args: string[]) => {
       const file = join(dir, "loaded");
-      const env = { NODE_OPTIONS: `--require ${tell}`, LOADED: file };
+      const env = { NODE_OPTIONS: `--require ${preload}`, LOADED: file };
       const { code, stderr } = await run(program, args, { env });
       assert.equal(code, 0, stderr);
       const files = JSON.parse(readFileSync(file, "utf8")) as string[];
-      return files.map((path) => basename(path)).filter((name) => name !== "tell.cjs");
+      return files.map((path) => basename(path)).filter((name) => name !== "preload.cjs");
     };
     for (const [program, ...args] of [
       ["extract-secret", "--help"],

@@ -1,4 +1,4 @@
-/** Clusters whose certificates are in no Secret, and the keyless form, by the built programs. */
+/** Clusters without certificate Secrets, and files without keys. */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { textsOf } from "../support/targets.ts";
 
 const NAMESPACE = "kube-system";
 
-describe("clusters whose certificates are in no Secret", () => {
+describe("clusters without certificate Secrets", () => {
   let sandbox: Sandbox;
   let dir: string;
   const call = (program: string, ...args: string[]) => run(program, args, { kubeconfig: sandbox.kubeconfig, cwd: dir });
@@ -58,7 +58,7 @@ describe("clusters whose certificates are in no Secret", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  test("extract-secret: endpoint and names, no CA, no key, said on stderr; the same bytes each time", async () => {
+  test("extract-secret writes endpoint and names without CA and key, reports it, and is reproducible", async () => {
     const { code, stdout, stderr } = await extract("--context", "c2");
     assert.equal(code, 0, stderr);
     assert.equal(stdout, await readFile(join(dir, "c2.json"), "utf8"));
@@ -73,7 +73,7 @@ describe("clusters whose certificates are in no Secret", () => {
     assert.doesNotMatch(stderr, /private key|terminal/);
   });
 
-  test("--server-name: in the file, and in its URL; what is no name is refused before anything is asked", async () => {
+  test("--server-name sets the file and its URL; an invalid name is rejected before any request", async () => {
     const { code, stdout, stderr } = await extract("--context", "c1", "--server-name", "*.Example.com");
     assert.equal(code, 0, stderr);
     assert.match(textsOf(JSON.parse(stdout)).c1 ?? "", /^endpoints:\n- https:\/\/c1\.example\.com:32379\n/);
@@ -91,7 +91,7 @@ describe("clusters whose certificates are in no Secret", () => {
     assert.equal(sandbox.clusters[0]?.api.requests.length, asked);
   });
 
-  test("--keyless: no key leaves a cluster that has one, and a target with another CA refuses the file", async () => {
+  test("--keyless omits an existing key, and a target with another CA refuses the file", async () => {
     const file = join(dir, "c3.json");
     const { code, stderr } = await extract("--context", "c3", "--keyless", "--output-file", file);
     assert.equal(code, 0, stderr);
@@ -105,7 +105,7 @@ describe("clusters whose certificates are in no Secret", () => {
     assert.equal(storeOf("c4").read("Secret", NAMESPACE, "cilium-kvstoremesh"), undefined);
   });
 
-  test("import-secrets: into targets with and without Secrets, in the form of their own certificate", async () => {
+  test("import-secrets configures the own certificate of targets with and without Secrets", async () => {
     const files = ["c1.json", "c2.json", "c3.json"];
     const contexts = ["c1", "c2", "c3"].flatMap((name) => ["--context", name]);
     const { code, stderr } = await call("import-secrets", ...contexts, "--restart-agents", ...files);
@@ -120,7 +120,7 @@ describe("clusters whose certificates are in no Secret", () => {
       assert.deepEqual(Object.keys(texts).sort(), peers, "configs, and no certificate or key");
       for (const peer of peers) assert.match(texts[peer] ?? "", /cert-file: \S*\/common-etcd-client\.crt/);
     }
-    // A line for each target whose certificate cannot be read, and one for the files that do not tell their CA.
+    // One line per target with an unreadable certificate, and one for the files without a CA.
     const warned = stderr.split("\n").filter((line) => line.includes("[common-unverified]"));
     const [c1 = "", c2 = "", others = "", ...more] = warned;
     assert.match(c1, /^warning: c1: .*"common-etcd-client" \(CSI driver csi\.cert-manager\.io\) and cannot be read/);
@@ -132,13 +132,13 @@ describe("clusters whose certificates are in no Secret", () => {
     assert.match(again.stderr, /^c1 .*unchanged c2 and c3$/m);
   });
 
-  test("status: the mesh is healthy, and connect finds nothing to do", async () => {
+  test("status reports a healthy mesh, and connect has nothing to do", async () => {
     const status = await call("clustermesh-secrets", "status", "c1", "c2", "c3");
     assert.equal(status.code, 0, status.stdout + status.stderr);
     assert.match(status.stdout, /^c1 .* – +✓ +✓\nc2 .* ✓ +– +✓\nc3 .* ✓ +✓ +–$/m);
     const connect = await call("clustermesh-secrets", "connect", "c1", "c2", "c3");
     assert.equal(connect.code, 0, connect.stderr);
     assert.match(connect.stderr, /^c1 .*unchanged c2 and c3$/m);
-    assert.doesNotMatch(connect.stderr, /common-etcd-client files/, "what is said of a file");
+    assert.doesNotMatch(connect.stderr, /common-etcd-client files/, "a message about a file");
   });
 });

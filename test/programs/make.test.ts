@@ -1,4 +1,4 @@
-/** The goals of the Makefile that run the programs: what they pass on, and what is seen of exit codes. */
+/** Makefile goals that run the programs: arguments and exit codes. */
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ describe("make", () => {
     assert.match(stdout, /^Usage: clustermesh-secrets sandbox/m);
   });
 
-  test("extracts from the other clusters where one fails, and shows the exit code of that one", async () => {
+  test("extracts the other clusters if one fails, and reports the exit code of the failure", async () => {
     const extracted = join(dir, "extracted");
     const { code, stderr } = await make("extract", { CONTEXTS: "cluster2 nowhere cluster1", DIR: extracted });
     assert.equal(code, 2);
@@ -36,9 +36,9 @@ describe("make", () => {
     assert.deepEqual((await readdir(extracted)).sort(), ["cluster1-secret.json", "cluster2-secret.json"]);
   });
 
-  // Without the agents' host aliases cluster1 does not connect yet: the program's exit code is 3.
+  // The agents of cluster1 lack host aliases, so the program exits with 3.
   for (const goal of ["import", "mesh"]) {
-    test(`${goal}: exits 2, and shows the program's exit code in its last line`, async () => {
+    test(`${goal} exits with 2, and reports the exit code of the program in its last line`, async () => {
       const variables = { CONTEXTS: "cluster1 cluster2", DIR: join(dir, goal) };
       assert.equal((await make("extract", variables)).code, 0);
       const { code, stderr } = await make(goal, { ...variables, ARGS: "--dry-run=client" });

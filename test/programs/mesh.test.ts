@@ -1,4 +1,4 @@
-/** inspect, verify, status, connect, disconnect and rotate as built, on the sandbox's clusters that serve. */
+/** The mesh commands as built, on sandbox clusters with listening etcds. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,7 +13,7 @@ import { type ProgramResult, run } from "../support/programs.ts";
 const NAMES = ["cluster1", "cluster2", "cluster3"];
 const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
 
-describe("the commands over a mesh", () => {
+describe("the mesh commands", () => {
   let sandbox: Sandbox;
   let dir: string;
   const go = (...args: string[]): Promise<ProgramResult> =>
@@ -23,7 +23,7 @@ describe("the commands over a mesh", () => {
     const secret = found?.api.store.read("Secret", "kube-system", "cilium-clustermesh") as V1Secret | undefined;
     return NAMES.filter((name) => secret?.data?.[name] !== undefined);
   };
-  /** What stands in every cluster, so that nothing changed can be told. */
+  /** A hash of all objects of all clusters, to detect changes. */
   const fingerprint = () =>
     createHash("sha256")
       .update(JSON.stringify(sandbox.clusters.map(({ api }) => KINDS.map((kind) => api.store.all(kind)))))
@@ -39,7 +39,7 @@ describe("the commands over a mesh", () => {
   afterEach(() => sandbox.stop());
   const connect = (...args: string[]) => go("connect", ...NAMES, "--yes", "--restart-agents", ...args);
 
-  test("connect, look at it in every way, disconnect", async () => {
+  test("connect, status, verify and disconnect a mesh", async () => {
     const asked = await go("connect", ...NAMES);
     assert.equal(asked.code, 2);
     assert.match(asked.stderr, /adds cluster2 and cluster3/);
@@ -74,7 +74,7 @@ describe("the commands over a mesh", () => {
     const verified = await go("verify", "--context", "cluster3");
     assert.equal(verified.code, 0, verified.stdout);
     assert.match(verified.stdout, /^2 of 2 peers connect$/m);
-    assert.equal(fingerprint(), before, "looking changes nothing");
+    assert.equal(fingerprint(), before, "reading changes nothing");
 
     const nowhere = await go("disconnect", "cluster3");
     assert.equal(nowhere.code, 2);
@@ -95,7 +95,7 @@ describe("the commands over a mesh", () => {
     );
   });
 
-  test("disconnect and rotate --trust: a name that is no peer's is refused, with what may be meant", async () => {
+  test("disconnect and rotate --trust reject an unknown peer with a suggestion", async () => {
     await connect();
     const before = fingerprint();
     for (const names of [["clutser2"], ["cluster3", "clutser2"]]) {
@@ -113,7 +113,7 @@ describe("the commands over a mesh", () => {
     assert.match(stderr, /^error: cluster "clutser2": not a peer of .*; did you mean cluster2\?\n/);
   });
 
-  test("disconnect: the context of the cluster that leaves is skipped if it is down, and no other", async () => {
+  test("disconnect skips the context of the removed cluster if it is down, and no other", async () => {
     await connect();
     await sandbox.clusters[2]?.api.stop();
     const done = await go("disconnect", "cluster3", "--all-contexts", "--yes");
@@ -128,7 +128,7 @@ describe("the commands over a mesh", () => {
     assert.match(other.stderr, /cluster3: .*\[cluster-unreadable\]/);
   });
 
-  test("disconnect --wait waits for those that stay, whether the one that leaves is up or down", async () => {
+  test("disconnect --wait waits for the remaining clusters, whether the removed one is up or down", async () => {
     await connect();
     const call = ["disconnect", "cluster3", "--all-contexts", "--yes", "--wait", "--timeout=20s"];
     const up = await go(...call);
@@ -144,7 +144,7 @@ describe("the commands over a mesh", () => {
     ["another context of its server", ["admin@third", "cluster3"], "third"],
   ];
   for (const [what, contexts, cluster] of calledOtherwise) {
-    test(`disconnect: the leaving cluster is known by ${what}, too`, async () => {
+    test(`disconnect identifies the removed cluster by ${what}`, async () => {
       await connect();
       await sandbox.clusters[2]?.api.stop();
       const file = join(dir, "kubeconfig");
@@ -165,7 +165,7 @@ describe("the commands over a mesh", () => {
     });
   }
 
-  test("disconnect has no flags that decide how peers are reached", async () => {
+  test("disconnect has no flags for connecting to peers", async () => {
     const { stdout } = await go("disconnect", "--help");
     assert.match(stdout, /--take-ownership/);
     for (const flag of ["--addresses=2", "--tls=peer", "--restart-agents", "--no-restarts"]) {
@@ -176,7 +176,7 @@ describe("the commands over a mesh", () => {
     }
   });
 
-  test("the remedies of status after a removal lead back or away, and to no worse", async () => {
+  test("the remedies of status after a removal reconnect or disconnect the clusters", async () => {
     await connect();
     await go("disconnect", "cluster3", "--all-contexts", "--yes");
     const remedies = async (code: string) => {
@@ -206,7 +206,7 @@ describe("the commands over a mesh", () => {
     assert.deepEqual([await remedies("one-sided"), peersOf("cluster3")], [[], ["cluster1"]]);
   });
 
-  test("a star, a newcomer, and contexts from a file", async () => {
+  test("connect builds a star, adds a cluster, and reads contexts from a file", async () => {
     const star = await go("connect", "--hub", "cluster1", "cluster2", "cluster3", "--yes", "--restart-agents");
     assert.equal(star.code, 0, star.stderr);
     assert.deepEqual([peersOf("cluster2"), peersOf("cluster3")], [["cluster1"], ["cluster1"]]);
@@ -226,7 +226,7 @@ describe("the commands over a mesh", () => {
     assert.match(listed.stderr, /cluster1 .*unchanged cluster2 and cluster3/);
   });
 
-  test("one cluster is down: nothing is written, or the others are, and it is said", async () => {
+  test("connect with an unreachable cluster writes nothing, or the others with --skip-unreachable", async () => {
     await sandbox.clusters[2]?.api.stop();
     const before = fingerprint();
     const refused = await connect();
@@ -243,7 +243,7 @@ describe("the commands over a mesh", () => {
     assert.match(status.stdout, /^cluster1 .* – +✓/m);
   });
 
-  /** The sandbox's kubeconfig with one more context for cluster2, by a way of its own. */
+  /** Writes the kubeconfig of the sandbox with another context for cluster2, with other cluster settings. */
   function withContext(name: string, way: object): string {
     const kubeconfig = parse(readFileSync(sandbox.kubeconfig, "utf8"));
     const { cluster } = kubeconfig.clusters.find((one: { name: string }) => one.name === "cluster2");
@@ -254,7 +254,7 @@ describe("the commands over a mesh", () => {
     return file;
   }
 
-  test("two ways to one cluster: it is one, whatever the kubeconfig says of them", async () => {
+  test("two contexts of one cluster are one cluster, even with different settings", async () => {
     const kubeconfig = withContext("insecure", { "insecure-skip-tls-verify": true });
     const by = (program: string, ...args: string[]) => run(program, args, { kubeconfig });
     const file = join(dir, "cluster1.json");
@@ -287,7 +287,7 @@ describe("the commands over a mesh", () => {
     assert.equal(fingerprint(), before);
   });
 
-  test("a context that leads nowhere: of all a cluster that cannot be read, and refused where it is named", async () => {
+  test("an invalid context is an unreadable cluster of --all-contexts, and an error if it is named", async () => {
     const kubeconfig = withContext("stale", { "certificate-authority": "/gone/ca.crt" });
     const by = (...args: string[]) => run("clustermesh-secrets", args, { kubeconfig });
     const before = fingerprint();
@@ -328,7 +328,7 @@ describe("the commands over a mesh", () => {
     assert.equal(fingerprint(), before);
   });
 
-  test("what RBAC does not allow is known before the first write", async () => {
+  test("missing RBAC permissions are reported before the first write", async () => {
     const forbid = [
       { verb: "patch", resource: "daemonsets" },
       { verb: "create", resource: "secrets", namespace: "kube-system" },
@@ -348,7 +348,7 @@ describe("the commands over a mesh", () => {
     assert.equal(fingerprint(), before);
   });
 
-  test("ids that clash anywhere, and everything else that is wrong, are told at once", async () => {
+  test("duplicate ids and all other errors are reported together", async () => {
     for (const [i, data] of [{ "cluster-id": "2" }, {}, { "max-connected-clusters": "511" }].entries()) {
       const { store } = (sandbox.clusters[i] as Sandbox["clusters"][number]).api;
       const config = store.read("ConfigMap", "kube-system", "cilium-config");
@@ -361,7 +361,7 @@ describe("the commands over a mesh", () => {
     assert.equal(fingerprint(), before);
   });
 
-  test("wrong calls: a line or two, exit 2, and nothing is asked", async () => {
+  test("invalid calls exit with 2 before any request", async () => {
     const none = () => sandbox.clusters.reduce((sum, { api }) => sum + api.requests.length, 0);
     const calls: string[][] = [
       ["connect"],
@@ -395,7 +395,7 @@ describe("the commands over a mesh", () => {
     assert.equal(none(), 0);
   });
 
-  test("no key in what is shown, no file left behind, and --debug tells the requests", async () => {
+  test("output contains no key, no file is left behind, and --debug logs requests", async () => {
     await connect();
     const file = join(dir, "cluster2.json");
     const extracted = await run("extract-secret", ["--context", "cluster2", "--output-file", file], {

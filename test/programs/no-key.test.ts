@@ -1,4 +1,4 @@
-/** No byte of a private key in any stream, argument, annotation, temporary file or error, whatever is run. */
+/** Private keys never appear in streams, arguments, annotations, temporary files or errors. */
 import assert from "node:assert/strict";
 import { createPrivateKey } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import { type ProgramResult, run } from "../support/programs.ts";
 const WINDOW = 16;
 const KINDS = ["Secret", "ConfigMap", "Deployment", "DaemonSet"];
 
-/** All runs of {@link WINDOW} characters by which the secret numbers of a key show, in base64 once or twice, or in hex. */
+/** All windows of {@link WINDOW} characters of the secret numbers of a key, in hex and in single or double base64. */
 function traces(pem: string): string[] {
   const key = createPrivateKey(pem);
   const jwk = key.export({ format: "jwk" });
@@ -26,9 +26,9 @@ function traces(pem: string): string[] {
         .slice(4, -4),
     );
   const forms = [...numbers.flatMap(encoded), ...numbers.map((bytes) => bytes.toString("hex"))];
-  // The lines that hold secret numbers, encoded once more, as a Secret has them.
+  // The PEM lines with secret numbers, encoded again as in a Secret.
   const secretLines = body.filter((line) => forms.some((form) => windows(form).some((one) => line.includes(one))));
-  assert.ok(secretLines.length > 0, "the secret numbers are found in the key itself");
+  assert.ok(secretLines.length > 0, "the scan detects the secret numbers of the key");
   return [...forms, ...secretLines.flatMap((line) => encoded(Buffer.from(line)))].flatMap(windows);
 }
 
@@ -82,8 +82,8 @@ describe("private keys", () => {
       const key = Buffer.from(secret.data?.[`${name}.key`] ?? "", "base64").toString();
       keys.set(name, key);
       for (const trace of traces(key)) known.add(trace);
-      // The scan itself sees a key, in a file and in plain sight.
-      assert.ok(leaks(stdout).length > 0 && leaks(key).length > 0, "a key is seen where there is one");
+      // The scan detects a key in a file and in plain text.
+      assert.ok(leaks(stdout).length > 0 && leaks(key).length > 0, "the scan detects a key");
     }
   });
   after(async () => {
@@ -94,7 +94,7 @@ describe("private keys", () => {
     for (const { api } of sandbox.clusters) api.onRequest = undefined;
   });
 
-  /** Looks everywhere but where keys belong: what was asked for on stdout, and the data of Secrets. */
+  /** Scans everything except the places of keys: requested data on stdout, and the data of Secrets. */
   async function scan({ stdout, stderr }: ProgramResult, dataOnStdout: boolean): Promise<void> {
     assert.deepEqual(leaks(stderr), [], "stderr");
     if (!dataOnStdout) assert.deepEqual(leaks(stdout), [], "stdout");
@@ -163,7 +163,7 @@ describe("private keys", () => {
     });
   }
 
-  test("what kubectl apply left, with keys in it, is shown by no diff", async () => {
+  test("a diff hides the last-applied annotation of kubectl, which contains keys", async () => {
     const text = await readFile(file("c2"), "utf8");
     const metadata = {
       name: "cilium-kvstoremesh",
@@ -177,7 +177,7 @@ describe("private keys", () => {
     await scan(await go("import-secrets", ["--context", "c1", "--debug", file("c3")]), false);
   });
 
-  /** Files with a key where none should be. */
+  /** Files with a key in the wrong place. */
   async function badFiles(): Promise<Record<string, string>> {
     const key = keys.get("c2") ?? "";
     const lines = key.split("\n").filter((line) => line !== "" && !line.startsWith("-----"));
@@ -227,7 +227,7 @@ describe("private keys", () => {
     };
   }
 
-  test("files with a key where none should be", async () => {
+  test("files with a key in the wrong place", async () => {
     const path = join(dir, "bad.json");
     for (const [title, content] of Object.entries(await badFiles())) {
       await writeFile(path, content);
@@ -244,10 +244,10 @@ describe("private keys", () => {
     }
   });
 
-  test("a target in which a key stands where none should be", async () => {
+  test("a target with a key in the wrong place", async () => {
     for (const [title, content] of Object.entries(await badFiles())) {
       const { data } = content.startsWith('{"') ? (JSON.parse(content) as V1Secret) : {};
-      // Kubernetes takes no other keys.
+      // Kubernetes rejects other keys.
       if (!data || !Object.keys(data).every((one) => /^[-._a-zA-Z0-9]+$/.test(one))) continue;
       const metadata = { name: "cilium-kvstoremesh", namespace: "kube-system", annotations: { note: data.c2 ?? "" } };
       api("c1").store.remove("Secret", "kube-system", "cilium-kvstoremesh");
@@ -260,13 +260,13 @@ describe("private keys", () => {
     }
   });
 
-  test("an API server that repeats what it was sent, whatever it answers", async () => {
+  test("an API server that echoes requests in its errors", async () => {
     for (const status of [400, 403, 409, 413, 422, 500, 503]) {
       api("c1").onRequest = (request: ApiRequest) => {
         if (request.method === "GET") return undefined;
         const message = `cannot: ${JSON.stringify(request.body)}`;
         const causes = [{ field: "data", reason: "FieldValueInvalid", message }];
-        // A conflict that never ends would be answered for half a minute.
+        // A permanent conflict would be retried for half a minute.
         if (status === 409) api("c1").onRequest = undefined;
         return {
           status,
@@ -283,7 +283,7 @@ describe("private keys", () => {
   test("the demo", async () => {
     const { code, stdout, stderr } = await run("clustermesh-secrets", ["demo"], { env: { TMPDIR: temporary } });
     assert.equal(code, 0, stderr);
-    // Its keys are its own: they would show by how each begins.
+    // The demo creates its own keys, which are detected by their common prefixes.
     assert.doesNotMatch(stdout + stderr, /PRIVATE KEY-----|LS0tLS1CRUdJTi|MIGHAgEAM|MIIEv/);
     assert.deepEqual(await readdir(temporary), []);
   });

@@ -1,4 +1,4 @@
-/** A peer that only a node can reach, as Submariner writes it, among those of a mesh: the programs as built, on the sandbox. */
+/** Node-local peers, such as those of Submariner, in a mesh. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ const SUBMARINER: Record<string, string> = {
   "submariner-key.pem": clientOf(caOf("submariner")).key,
 };
 
-describe("a peer that only a node can reach, in a cluster without KVStoreMesh and in one with it", () => {
+describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
   let sandbox: Sandbox;
   let dir: string;
   const go = (program: string, ...args: string[]): Promise<ProgramResult> =>
@@ -36,7 +36,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
   };
   const secretIn = (cluster: string, name: string) =>
     storeOf(cluster).read("Secret", "kube-system", name) as (V1Secret & KubernetesObject) | undefined;
-  /** Writes these files into a Secret, as another tool does; null removes. */
+  /** Writes files into a Secret as another tool does; null removes a file. */
   const merge = (cluster: string, name: string, files: Record<string, string | null>) => {
     const secret = secretIn(cluster, name);
     assert.ok(secret, `${cluster} has ${name}`);
@@ -71,7 +71,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     rmSync(dir, { recursive: true, force: true });
   });
 
-  test("verify skips it, and no exit code counts it", async () => {
+  test("is skipped by verify, without effect on the exit code", async () => {
     for (const cluster of ["cluster1", "cluster3"]) {
       const { code, stdout, stderr } = await mesh("verify", "--context", cluster, "--fail-on=warning");
       assert.equal(code, 0, stdout + stderr);
@@ -87,7 +87,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     assert.match(file.stdout, /skipped: only reachable from a node/);
   });
 
-  test("status shows it as a state, and waits for nothing", async () => {
+  test("is a state in status, which does not wait for it", async () => {
     const { code, stdout } = await mesh("status", ...NAMES, "--probe", "--wait", "--timeout=20s");
     assert.equal(code, 0, stdout);
     assert.match(stdout, /^cluster1 .* – +✓ +✓ +⌂$/m);
@@ -108,7 +108,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     ]);
   });
 
-  test("import, connect --wait, --migrate, --tls and rotate leave every byte of it", async () => {
+  test("is left unchanged by import, connect --wait, --migrate, --tls and rotate", async () => {
     const both = ["--context", "cluster1", "--context", "cluster3"];
     const calls: [program: string, ...args: string[]][] = [
       ["import-secrets", ...both, "--restart-agents", "cluster1.json", "cluster2.json", "cluster3.json"],
@@ -125,14 +125,14 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     }
   });
 
-  test("connect --with takes it for no cluster", async () => {
+  test("is not a cluster for connect --with", async () => {
     const { code, stderr } = await mesh("connect", "--with", "cluster1", "cluster3", "--yes", "--restart-agents");
     assert.equal(code, 0, stderr);
     assert.doesNotMatch(stderr, /submariner/);
     isUntouched("connect --with");
   });
 
-  test("--prune keeps it, and names the command that removes it", async () => {
+  test("is kept by --prune, which prints the command that removes it", async () => {
     const { code, stderr } = await go("import-secrets", "--context", "cluster3", "--prune", "--yes", "cluster1.json");
     assert.equal(code, 0, stderr);
     assert.match(stderr, /removed cluster2/);
@@ -146,7 +146,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     merge("cluster3", AGENTS, SUBMARINER);
   });
 
-  test("as a file it is refused before anything is written, and inspect says why", async () => {
+  test("is refused as a file before anything is written, and inspect reports the reason", async () => {
     const before = JSON.stringify(storeOf("cluster2").all("Secret"));
     const refused = await go("import-secrets", "--context", "cluster2", "theirs.json", "cluster1.json");
     assert.equal(refused.code, 2, refused.stderr);
@@ -165,7 +165,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     assert.equal(JSON.stringify(storeOf("cluster2").all("Secret")), before);
   });
 
-  test("--endpoint NAME=127.0.0.1:PORT is for the agents alone, now and at the next import", async () => {
+  test("is configured for the agents only by --endpoint NAME=127.0.0.1:PORT, also in later imports", async () => {
     const entry = (name: string) => entriesOf(secretIn("cluster2", name)).find((one) => one.name === "cluster1");
     const imports = (...args: string[]) => go("import-secrets", "--context", "cluster2", ...args, "cluster1.json");
     for (const args of [["--endpoint", "cluster1=127.0.0.1:15379"], [], ["--migrate"]]) {
@@ -176,13 +176,13 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     }
     const { code, stdout } = await mesh("status", ...NAMES);
     assert.match(stdout, /^cluster2 .* ⌂ +– +✓/m);
-    assert.equal(code, 3, "cluster3 dropped cluster2, and that is another matter");
+    assert.equal(code, 3, "cluster3 lost cluster2 in an earlier step");
     const { stderr } = await imports("--endpoint", "cluster1=");
     assert.ok(isOwnCache(entry(AGENTS)?.config?.endpoints ?? []), stderr);
     assert.match(entry(COPY)?.config?.endpoints[0] ?? "", /^https:\/\/cluster1\.mesh\.cilium\.io:/);
   });
 
-  test("a cluster of the mesh that another tool made reachable by nodes: connect grants its user, and rotate skips it", async () => {
+  test("is granted its etcd user by connect and skipped by rotate, if it belongs to the mesh", async () => {
     const config = SUBMARINER.submariner ?? "";
     merge("cluster3", AGENTS, { cluster2: config });
     const connected = await mesh("connect", ...NAMES, "--yes", "--restart-agents");
@@ -198,7 +198,7 @@ describe("a peer that only a node can reach, in a cluster without KVStoreMesh an
     merge("cluster3", AGENTS, { cluster2: null });
   });
 
-  test("one that an earlier version moved to KVStoreMesh is an error, and --migrate moves it back", async () => {
+  test("is an error if configured for KVStoreMesh, and --migrate moves it back", async () => {
     const files = Object.fromEntries(Object.keys(SUBMARINER).map((key) => [key, null]));
     const cache = configText("https://clustermesh-apiserver.kube-system.svc:2379", LOCAL);
     merge("cluster3", AGENTS, { ...files, submariner: cache });

@@ -1,4 +1,4 @@
-/** The package, installed as people install it: elsewhere, offline, and with nothing but Node beside it. */
+/** The npm package, installed outside the checkout, offline, with nothing but Node in PATH. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -32,7 +32,7 @@ describe("the package, installed globally", () => {
   let dir: string;
   let sandbox: Sandbox;
   let packed: Packed;
-  /** Where npm put the package. */
+  /** The folder of the installed package. */
   let installed: string;
   let manifest: Record<string, unknown>;
 
@@ -52,7 +52,7 @@ describe("the package, installed globally", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  /** npm in the checkout, without a registry, a cache, or settings of whoever runs the tests. */
+  /** Runs npm in the checkout, without registry, cache and user settings. */
   async function npm(args: string[]): Promise<string> {
     const env = { PATH: process.env.PATH, HOME: dir, npm_config_cache: join(dir, "cache") };
     const options = ["--offline", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
@@ -64,7 +64,7 @@ describe("the package, installed globally", () => {
     return one;
   }
 
-  /** Runs a program by its name, where there is nothing but the programs, Node and perhaps kubectl. */
+  /** Runs a program by name, with only the programs, Node and possibly kubectl in PATH. */
   function call(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<ProgramResult> {
     const PATH = [join(dir, "prefix", "bin"), join(dir, "tools")].join(delimiter);
     return new Promise((resolve) => {
@@ -74,7 +74,7 @@ describe("the package, installed globally", () => {
     });
   }
 
-  test("depends on no other package, and runs nothing when it is installed", async () => {
+  test("has no dependencies and no install scripts", async () => {
     for (const kind of ["dependencies", "optionalDependencies", "peerDependencies", "bundleDependencies"]) {
       assert.equal(manifest[kind], undefined, kind);
     }
@@ -83,13 +83,13 @@ describe("the package, installed globally", () => {
       scripts.filter((name) => /^(pre|post)?install$|^dependencies$/.test(name)),
       [],
     );
-    // npm runs it where it makes a package, and of an unpacked one that is installed from its folder.
+    // npm runs it to create a package, and to install an unpacked one from its folder.
     await promisify(execFile)(node, ["prepare.mjs"], { cwd: installed });
     assert.deepEqual(await readdir(join(dir, "prefix", "lib", "node_modules")), ["clustermesh-secrets"]);
     assert.ok(!existsSync(join(installed, "node_modules")), "no packages beneath it");
   });
 
-  test("holds the programs and what belongs to them, no sources, tests or secrets", () => {
+  test("contains the programs and their files, without sources, tests and secrets", () => {
     const paths = packed.files.map(({ path }) => path);
     const foreign = paths.filter(
       (path) =>
@@ -110,7 +110,7 @@ describe("the package, installed globally", () => {
     }
   });
 
-  test("brings its code as it was compiled: this V8 takes it, and it holds nothing of where it was built", async () => {
+  test("contains compiled code that this V8 accepts, without traces of the build machine", async () => {
     const caches = packed.files.map(({ path }) => path).filter((path) => path.endsWith(".cache"));
     assert.deepEqual(caches.map((path) => path.replace(/^dist\/|\.code\.js\.cache$/g, "")).sort(), [
       "connect",
@@ -134,14 +134,14 @@ describe("the package, installed globally", () => {
     }
   });
 
-  test("loads no HTTP where nothing is asked: for its help, and to inspect a file", async () => {
+  test("does not load HTTP code for help and inspect", async () => {
     const file = join(dir, "inspected.json");
     const env = { KUBECONFIG: sandbox.kubeconfig };
     assert.equal((await call("extract-secret", ["--context", "cluster1", "--output-file", file], env)).code, 0);
-    const tell = join(dir, "tell.cjs");
-    await writeFile(tell, 'process.on("exit", () => console.error(process.moduleLoadList.join("\\n")));');
+    const preload = join(dir, "preload.cjs");
+    await writeFile(preload, 'process.on("exit", () => console.error(process.moduleLoadList.join("\\n")));');
     const loaded = async (program: string, ...args: string[]) => {
-      const { stderr } = await call(program, args, { ...env, NODE_OPTIONS: `--require ${tell}` });
+      const { stderr } = await call(program, args, { ...env, NODE_OPTIONS: `--require ${preload}` });
       return stderr.split("\n").filter((line) => /^NativeModule (http2?|https|tls|child_process|dns)$/.test(line));
     };
     assert.notDeepEqual(await loaded("extract-secret", "--context", "cluster1"), []);
@@ -151,7 +151,7 @@ describe("the package, installed globally", () => {
     assert.deepEqual(await loaded("extract-secret", "--help"), []);
   });
 
-  test("holds gRPC once, and loads it only to ask an etcd", async () => {
+  test("contains gRPC once, and loads it only to connect to etcd", async () => {
     const texts = await Promise.all(
       packed.files
         .filter(({ path }) => /^dist\/.*\.js$/.test(path))
@@ -160,10 +160,10 @@ describe("the package, installed globally", () => {
     const withGrpc = texts.filter(({ text }) => text.includes("GRPC_NODE_TRACE")).map(({ path }) => path);
     assert.equal(withGrpc.length, 1, withGrpc.join(", "));
     assert.match(withGrpc[0] ?? "", /^dist\/grpc-js(\.code)?\.js$/);
-    const tell = join(dir, "tell-required.cjs");
-    await writeFile(tell, 'process.on("exit", () => console.error(Object.keys(require.cache).join("\\n")));');
+    const preload = join(dir, "preload-required.cjs");
+    await writeFile(preload, 'process.on("exit", () => console.error(Object.keys(require.cache).join("\\n")));');
     const loadsGrpc = async (...args: string[]) => {
-      const env = { KUBECONFIG: sandbox.kubeconfig, NODE_OPTIONS: `--require ${tell}` };
+      const env = { KUBECONFIG: sandbox.kubeconfig, NODE_OPTIONS: `--require ${preload}` };
       const { stderr } = await call("clustermesh-secrets", args, env);
       assert.match(stderr, new RegExp(`/dist/${args[0]}(\\.code)?\\.js$`, "m"), "the command itself was loaded");
       return /\/dist\/grpc-js(\.code)?\.js$/m.test(stderr);
@@ -175,20 +175,20 @@ describe("the package, installed globally", () => {
     }
   });
 
-  test("requires what it loads later, for Node reads a whole file for its exports before it imports it", async () => {
+  test("uses require for lazy loading, because import would read the whole file for its exports", async () => {
     for (const { path } of packed.files.filter(({ path }) => path.endsWith(".js"))) {
       assert.ok(!/\bimport\(/.test(await readFile(join(installed, path), "utf8")), path);
     }
   });
 
-  test("can be run by everyone and written by nobody else", async () => {
+  test("is executable by everyone and writable only by its owner", async () => {
     for (const path of Object.values(manifest.bin as Record<string, string>)) {
       const { mode } = await stat(join(installed, path));
       assert.equal(mode & 0o777 & ~0o022, 0o755, path);
     }
   });
 
-  test("names each package that is bundled, with its version, its licence and the text of it", async () => {
+  test("lists each bundled package with version, licence and licence text", async () => {
     const text = await readFile(join(installed, "dist", "THIRD-PARTY-LICENSES.txt"), "utf8");
     const direct = [
       ...["diff", "fast-json-patch", "fastest-levenshtein", "node-forge", "yaml", "yargs", "yargs-parser", "zx"],
@@ -226,13 +226,13 @@ describe("the package, installed globally", () => {
       const own = (await readFile(join(root, "node_modules", name, file), "utf8")).trim();
       assert.ok(body.join("\n").includes(own), `the licence of ${name}, whole`);
     }
-    // zx has packages of others in it, whose licences stand deeper in its folder.
+    // zx bundles other packages, with their licences in subfolders.
     for (const inner of ["chalk", "isexe", "node-fetch-native", "which", "zurk"]) {
       assert.match(parts[named.indexOf("zx")] ?? "", new RegExp(`^ *${inner}@\\d`, "m"));
     }
   });
 
-  test("is not built where a package that would be bundled has no licence file", async () => {
+  test("fails to build if a bundled package has no licence file", async () => {
     const checkout = join(dir, "checkout");
     const unlicensed = join(checkout, "node_modules", "unlicensed");
     await mkdir(unlicensed, { recursive: true });
@@ -254,7 +254,7 @@ describe("the package, installed globally", () => {
     assert.match(text, /\nunlicensed 1\.2\.3 \(MIT\)\n\nDo as you like\.\n$/);
   });
 
-  test("answers by each of its names", async () => {
+  test("runs under each of its names", async () => {
     const { version } = manifest as { version: string };
     const names = Object.keys(manifest.bin as object);
     assert.deepEqual(names.sort(), [
@@ -278,7 +278,7 @@ describe("the package, installed globally", () => {
     );
   });
 
-  test("kubectl finds it by its name", { skip: kubectl === undefined && "there is no kubectl here" }, async () => {
+  test("runs as a kubectl plugin", { skip: kubectl === undefined && "kubectl is not installed" }, async () => {
     const help = await call("kubectl", ["clustermesh-secrets", "--help"]);
     assert.equal(help.code, 0, help.stderr);
     assert.match(help.stdout, /^Usage: kubectl clustermesh-secrets COMMAND/m);
@@ -287,7 +287,7 @@ describe("the package, installed globally", () => {
     assert.match(extract.stdout, /^Usage: kubectl clustermesh-secrets extract /m);
   });
 
-  test("extracts and imports with nothing in its environment but where the kubeconfig is", async () => {
+  test("extracts and imports with only KUBECONFIG in the environment", async () => {
     const home = join(dir, "home");
     await mkdir(home);
     const env = { HOME: home, KUBECONFIG: sandbox.kubeconfig };
@@ -304,7 +304,7 @@ describe("the package, installed globally", () => {
     assert.deepEqual(await readdir(home), []);
   });
 
-  test("shows its demo, which takes bash besides", {
+  test("runs the demo, which also needs bash", {
     skip: bash === undefined && "there is no bash here",
   }, async () => {
     await symlink(bash ?? "", join(dir, "tools", "bash"));
@@ -314,12 +314,12 @@ describe("the package, installed globally", () => {
   });
 });
 
-describe("a clone that was never built", { skip: git === undefined && "there is no git here" }, () => {
+describe("a clone without a build", { skip: git === undefined && "git is not installed" }, () => {
   let dir: string;
   let clone: string;
   const programs = ["clustermesh-secrets", "extract-secret", "import-secrets"];
 
-  /** The files by which npm prepares the package, with a build of one line, which takes one package that is at hand. */
+  /** A package with the npm scripts of ours and a minimal build, which needs one local package. */
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), "unbuilt-"));
     clone = join(dir, "clone");
@@ -355,7 +355,7 @@ describe("a clone that was never built", { skip: git === undefined && "there is 
     for (const path of ["node_modules", "dist"]) await rm(join(clone, path), { recursive: true, force: true });
   });
 
-  /** npm in the clone or in another folder, offline and without settings of whoever runs the tests. */
+  /** Runs npm in the clone or another folder, offline and without user settings. */
   async function npm(args: string[], cwd = clone): Promise<string> {
     const env = { PATH: process.env.PATH, HOME: dir, npm_config_cache: join(dir, "cache"), npm_config_offline: "true" };
     const options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
@@ -369,13 +369,13 @@ describe("a clone that was never built", { skip: git === undefined && "there is 
     }
   }
 
-  test("npm install --global of its folder builds it", async () => {
+  test("is built by npm install --global of its folder", async () => {
     const prefix = await mkdtemp(join(dir, "prefix-"));
     await npm(["install", "--global", "--prefix", prefix, "."]);
     await assertBuilt(join(prefix, "bin"));
   });
 
-  test("npm install --global from Git builds it, and leaves a package of its own", async () => {
+  test("is built by npm install --global from Git, as a package without a link", async () => {
     const prefix = await mkdtemp(join(dir, "prefix-"));
     await npm(["install", "--global", "--prefix", prefix, `git+file://${clone}`], dir);
     await assertBuilt(join(prefix, "bin"));
@@ -384,21 +384,21 @@ describe("a clone that was never built", { skip: git === undefined && "there is 
     assert.deepEqual((await readdir(installed)).sort(), ["bin", "dist", "package.json", "prepare.mjs"]);
   });
 
-  test("npm install from Git builds it", async () => {
+  test("is built by npm install from Git", async () => {
     const project = await mkdtemp(join(dir, "project-"));
     await writeFile(join(project, "package.json"), '{ "name": "project", "version": "1.0.0" }');
     await npm(["install", `git+file://${clone}`], project);
     await assertBuilt(join(project, "node_modules", ".bin"));
   });
 
-  test("npm pack builds it, and says nothing else on stdout", async () => {
+  test("is built by npm pack, which prints nothing else to stdout", async () => {
     const packed = await npm(["pack", "--json", "--pack-destination", dir, "--foreground-scripts=false"]);
     const [{ files }] = JSON.parse(packed) as [Packed];
     const paths = files.map(({ path }) => path);
     for (const name of programs) assert.ok(paths.includes(`dist/${name}.js`), name);
   });
 
-  test("where the packages of the build cannot be installed, it says so in two lines and fails", async () => {
+  test("fails with two lines if the build packages cannot be installed", async () => {
     const broken = join(dir, "broken");
     await cp(clone, broken, { recursive: true });
     await rm(join(broken, "package-lock.json"));
@@ -411,7 +411,7 @@ describe("a clone that was never built", { skip: git === undefined && "there is 
     });
   });
 
-  test("a program that is not built says how to build it, and fails", async () => {
+  test("fails with the build command if a program is not built", async () => {
     const called = promisify(execFile)(node, [join(clone, "bin", "extract-secret.cjs")]);
     await assert.rejects(called, ({ code, stderr }: { code: number; stderr: string }) => {
       assert.equal(code, 1);

@@ -58,7 +58,7 @@ describe("the built programs", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  test("extract-secret prints the drop-in form, the same bytes each time, and as YAML the same object", async () => {
+  test("extract-secret prints a drop-in Secret, reproducibly, and the same object as YAML", async () => {
     const [first, second, yaml] = await Promise.all([
       extract(["--context", "cluster2"]),
       extract(["cluster2", "--context=cluster2"]),
@@ -73,12 +73,12 @@ describe("the built programs", () => {
     assert.deepEqual(Object.keys(secret.data ?? {}), ["cluster2", "cluster2-ca.crt", "cluster2.crt", "cluster2.key"]);
   });
 
-  test("--output-file writes a file that only its owner can read", async () => {
+  test("--output-file creates a file that only its owner can read", async () => {
     const { mode } = await stat(join(dir, "cluster1.json"));
     assert.equal(mode & 0o777, 0o600);
   });
 
-  test("a file that others may read gets a warning, once, and a pipe none", async () => {
+  test("writing to a file readable by others warns once, writing to a pipe does not", async () => {
     const file = join(dir, "shared.json");
     const script = `umask 022; "${node}" "${programPath("extract-secret")}" --context cluster2 > "${file}"`;
     const { stderr } = await promisify(execFile)("bash", ["-c", script], {
@@ -90,14 +90,14 @@ describe("the built programs", () => {
     await rm(file);
   });
 
-  test("an answer that ends the work while others are under way ends the program cleanly, each time", async () => {
+  test("an error response with other requests in flight exits cleanly", async () => {
     for (let i = 0; i < 12; i++) {
       const ended = await Promise.all([1, 2].map(() => extract(["--context", "cluster2", "-n", "elsewhere"])));
       for (const { code, stderr } of ended) assert.equal(code, 1, stderr);
     }
   });
 
-  test("stdout closed early ends quietly", async () => {
+  test("a closed stdout causes no message", async () => {
     const script = `"${node}" "${programPath("extract-secret")}" --context cluster2 | head -1; echo "\${PIPESTATUS[0]}"`;
     const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script], {
       env: { ...process.env, KUBECONFIG: sandbox.kubeconfig },
@@ -106,14 +106,14 @@ describe("the built programs", () => {
     assert.equal(stderr, "");
   });
 
-  test("a default install of 1.20 is extracted while its pod waits, and the first import starts it", async () => {
+  test("a default install of 1.20 can be extracted before its pod runs, and the first import starts the pod", async () => {
     const { stderr } = await extract(["--context", "cluster3"]);
     assert.match(stderr, /^note: .* waiting for configmap\/clustermesh-remote-users/);
-    const { code, stderr: said } = await imports(["--context", "cluster3", "cluster1.json", "cluster3.json"]);
-    assert.equal(code, 0, said);
-    assert.match(said, /added cluster1/);
-    assert.match(said, /skipped cluster3: same cluster as the target/);
-    assert.match(said, /granted etcd users: remote-cluster1/);
+    const { code, stderr: imported } = await imports(["--context", "cluster3", "cluster1.json", "cluster3.json"]);
+    assert.equal(code, 0, imported);
+    assert.match(imported, /added cluster1/);
+    assert.match(imported, /skipped cluster3: same cluster as the target/);
+    assert.match(imported, /granted etcd users: remote-cluster1/);
     const users = storeOf("cluster3").read(
       "ConfigMap",
       NAMESPACE,
@@ -123,7 +123,7 @@ describe("the built programs", () => {
     assert.equal((await extract(["--context", "cluster3"])).stderr, "");
   });
 
-  test("importing again writes nothing, and says unchanged", async () => {
+  test("a repeated import writes nothing and reports unchanged peers", async () => {
     const args = ["--context", "cluster2", "cluster1.json", "cluster3.json"];
     assert.equal((await imports(args)).code, 0);
     const before = writesTo("cluster2").length;
@@ -133,7 +133,7 @@ describe("the built programs", () => {
     assert.equal(writesTo("cluster2").length, before);
   });
 
-  test("without --restart-agents the agents' host aliases are missing: exit 3, and the command that adds them", async () => {
+  test("missing host aliases of agents exit with 3 and print the command that adds them", async () => {
     const first = await imports(["--context", "cluster1", "cluster2.json"]);
     assert.equal(first.code, 3, first.stderr);
     assert.match(
@@ -148,14 +148,14 @@ describe("the built programs", () => {
     );
   });
 
-  test("what stands in a cluster is a file too, from standard input and as YAML", async () => {
+  test("a Secret of a cluster can be imported from stdin", async () => {
     const secret = storeOf("cluster2").read("Secret", NAMESPACE, "cilium-kvstoremesh");
     const { code, stderr } = await imports(["--context", "cluster3", "-"], { stdin: JSON.stringify(secret) });
     assert.equal(code, 0, stderr);
     assert.match(stderr, /unchanged cluster1/);
   });
 
-  test("a target that does not answer fails for itself, exit 1, and the others are written", async () => {
+  test("an unreachable target fails with exit code 1, and the others are written", async () => {
     const kubeconfig = join(dir, "kubeconfig");
     const config = parse(await readFile(sandbox.kubeconfig, "utf8"));
     const server = createServer().listen(0, "127.0.0.1");
@@ -172,41 +172,41 @@ describe("the built programs", () => {
   });
 
   const wrong: [string, string[], number, RegExp][] = [
-    ["no such context", ["--context", "nope"], 2, /no context "nope".*cluster1/],
+    ["a missing context", ["--context", "nope"], 2, /no context "nope".*cluster1/],
     ["an unknown flag", ["--contxt", "cluster1"], 2, /unknown flag: --contxt; did you mean --context\?/],
-    ["a flag without its value", ["--context"], 2, /flag needs an argument: --context/],
+    ["a flag without a value", ["--context"], 2, /flag needs an argument: --context/],
     ["two contexts", ["--context", "cluster1", "--context", "cluster2"], 2, /--context can be specified only once/],
-    [
-      "a value that is none of its choices",
-      ["-o", "xml"],
-      2,
-      /invalid value "xml" for --output: must be one of json, yaml/,
-    ],
+    ["a value outside its choices", ["-o", "xml"], 2, /invalid value "xml" for --output: must be one of json, yaml/],
     [
       "two contexts as arguments",
       ["cluster1", "cluster2"],
       2,
       /only one CONTEXT is allowed, not "cluster1", "cluster2"/,
     ],
-    ["another context beside --context", ["cluster1", "--context=cluster2"], 2, /only one CONTEXT is allowed/],
-    ["no such context as an argument", ["nope"], 2, /no context "nope"/],
+    ["another context besides --context", ["cluster1", "--context=cluster2"], 2, /only one CONTEXT is allowed/],
+    ["a missing context as an argument", ["nope"], 2, /no context "nope"/],
     ["an invalid timeout", ["--request-timeout", "soon"], 2, /invalid duration "soon" for --request-timeout/],
     ["two ports", ["--endpoint", "1.2.3.4:1", "--endpoint", "1.2.3.4:2"], 2, /several ports/],
     ["two names", ["--endpoint", "a.example:1", "--endpoint", "b.example:1"], 2, /several names/],
     ["an endpoint without a port", ["--endpoint", "a.example"], 2, /host:port/],
-    ["no addresses", ["--addresses", "0"], 2, /invalid value for --addresses: must be at least 1/],
+    ["zero addresses", ["--addresses", "0"], 2, /invalid value for --addresses: must be at least 1/],
     ["another namespace", ["-n", "elsewhere"], 1, /no Cilium was found.*elsewhere/],
     ["name default and id 0", ["--context", "default"], 1, /not set up for a mesh/],
     ["an external kvstore", ["--context", "external"], 1, /external kvstore/],
-    ["no node", ["--context", "no-nodes"], 1, /no node to name/],
-    ["no right to the Secret", ["--context", "narrow"], 1, /auth can-i get secrets\/clustermesh-apiserver-remote-cert/],
-    ["a folder that is none", ["--output-file", "/nonexistent/x.json"], 1, /cannot be written/],
+    ["a cluster without nodes", ["--context", "no-nodes"], 1, /no node to name/],
+    [
+      "no permission for the Secret",
+      ["--context", "narrow"],
+      1,
+      /auth can-i get secrets\/clustermesh-apiserver-remote-cert/,
+    ],
+    ["a missing folder", ["--output-file", "/nonexistent/x.json"], 1, /cannot be written/],
   ];
-  for (const [what, args, code, said] of wrong) {
-    test(`extract-secret with ${what}: exit ${code}, nothing on stdout`, async () => {
+  for (const [what, args, code, expected] of wrong) {
+    test(`extract-secret with ${what} exits with ${code} and empty stdout`, async () => {
       const ended = await extract(args);
       assert.equal(ended.code, code, ended.stderr);
-      assert.match(ended.stderr, said);
+      assert.match(ended.stderr, expected);
       assert.equal(ended.stdout, "");
       assert.ok(ended.stderr.trimEnd().split("\n").length <= 4, ended.stderr);
       assert.doesNotMatch(ended.stderr, /\n\s+at /);
@@ -214,31 +214,31 @@ describe("the built programs", () => {
   }
 
   const broken: [string, string | Record<string, unknown>, RegExp][] = [
-    ["nothing", "", /is empty/],
-    ["no JSON", '{"kind": "Secret", ', /neither JSON nor YAML/],
+    ["no content", "", /is empty/],
+    ["truncated JSON", '{"kind": "Secret", ', /neither JSON nor YAML/],
     ["a ConfigMap", { apiVersion: "v1", kind: "ConfigMap", data: {} }, /holds a ConfigMap, not a Secret/],
     ["no config", { apiVersion: "v1", kind: "Secret", data: {} }, /no etcd config/],
     ["truncated base64", { apiVersion: "v1", kind: "Secret", data: { cluster9: "ZW5kcG9pbnRzOg" } }, /not base64/],
     [
-      "a config that names no files",
+      "a config without files",
       { apiVersion: "v1", kind: "Secret", stringData: { cluster9: "endpoints:\n- https://1.2.3.4:2379\n" } },
       /no certificate and key/,
     ],
   ];
-  for (const [what, content, said] of broken) {
-    test(`import-secrets of a file with ${what}: exit 2, nothing written`, async () => {
+  for (const [what, content, expected] of broken) {
+    test(`import-secrets of a file with ${what} exits with 2 and writes nothing`, async () => {
       const file = join(dir, "broken.json");
       await writeFile(file, typeof content === "string" ? content : JSON.stringify(content));
       const before = writesTo("cluster2").length;
       const ended = await imports(["--context", "cluster2", file, "cluster1.json"]);
       assert.equal(ended.code, 2, ended.stderr);
-      assert.match(ended.stderr, said);
+      assert.match(ended.stderr, expected);
       assert.match(ended.stderr, /nothing was written/);
       assert.equal(writesTo("cluster2").length, before);
     });
   }
 
-  test("files that are not there, folders, and no file at all", async () => {
+  test("missing files, empty folders and no files exit with 2", async () => {
     const missing = await imports(["--context", "cluster2", "nope.json"]);
     assert.equal(missing.code, 2);
     assert.match(missing.stderr, /nope\.json: there is no such file/);
@@ -250,13 +250,13 @@ describe("the built programs", () => {
     assert.equal(none.code, 2);
   });
 
-  test("no kubeconfig: exit 2", async () => {
+  test("a missing kubeconfig exits with 2", async () => {
     const { code, stderr } = await run("extract-secret", []);
     assert.equal(code, 2);
     assert.match(stderr, /kubeconfig/);
   });
 
-  test("no private key on stderr, --debug included, and no colours where there is no terminal", async () => {
+  test("stderr contains no private key, even with --debug, and no colours without a terminal", async () => {
     const key = (JSON.parse(await readFile(join(dir, "cluster2.json"), "utf8")) as V1Secret).data?.["cluster2.key"];
     assert.ok(key);
     const pem = Buffer.from(key, "base64").toString().split("\n")[1] ?? "";
@@ -269,7 +269,7 @@ describe("the built programs", () => {
     assert.doesNotMatch(ended.stderr, /\u001b/);
   });
 
-  test("clustermesh-secrets has the same programs as commands", async () => {
+  test("clustermesh-secrets has the programs as commands", async () => {
     const options = { kubeconfig: sandbox.kubeconfig };
     const [extracted, help, typo, nothing] = await Promise.all([
       run("clustermesh-secrets", ["extract", "cluster2"], options),
@@ -285,7 +285,7 @@ describe("the built programs", () => {
     assert.equal(nothing.code, 2);
   });
 
-  test("--help has examples and --version the version", async () => {
+  test("--help shows examples, and --version the version", async () => {
     const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
     for (const program of ["extract-secret", "import-secrets"]) {
       const help = await run(program, ["--help"]);
@@ -295,7 +295,7 @@ describe("the built programs", () => {
     }
   });
 
-  test("what V8 compiled is kept in the user's cache folder if Node can do that, and it is not fatal if it cannot be", async () => {
+  test("compiled code is cached in the user's cache folder if Node supports it and the folder is writable", async () => {
     const caches = join(dir, "caches");
     const has = await promisify(execFile)(node, ["-p", "'enableCompileCache' in require('node:module')"]);
     const inspect = (folder: string, env: NodeJS.ProcessEnv = {}) =>
@@ -311,10 +311,10 @@ describe("the built programs", () => {
     assert.equal(existsSync(join(caches, "off")), false);
   });
 
-  test("the demo runs to its end", async () => {
+  test("the demo completes", async () => {
     const { code, stdout, stderr } = await run("clustermesh-secrets", ["demo"]);
     assert.equal(code, 0, stdout + stderr);
-    // All of them are on this machine, which is no fault of a demo.
+    // The demo clusters use loopback addresses, which is expected.
     assert.match(stdout, /^3 clusters, healthy, with 1 warning$/m);
     assert.equal(new Set(stdout.match(/^warning.*\[loopback-address\]$/gm)).size, 2);
     assert.match(stdout, /\[client-refused\]/);
@@ -325,7 +325,7 @@ describe("the built programs", () => {
     ["demo", "extract-secret --context cluster2"],
     ["sandbox", "export KUBECONFIG="],
   ] as const) {
-    test(`Ctrl-C ends the ${command}, and leaves no keys behind`, async () => {
+    test(`Ctrl-C stops the ${command}, which leaves no keys behind`, async () => {
       const temporary = await mkdtemp(join(dir, "tmp-"));
       const child = spawn(node, [programPath("clustermesh-secrets"), command], {
         env: { PATH: process.env.PATH, HOME: dir, TMPDIR: temporary },
@@ -339,7 +339,7 @@ describe("the built programs", () => {
       }
       assert.notDeepEqual(await readdir(temporary), []);
       child.kill("SIGINT");
-      // The sandbox is up until then: there it is the end of the work.
+      // Ctrl-C is the regular end of the sandbox.
       assert.deepEqual(await ended, command === "sandbox" ? [0, null] : [null, "SIGINT"]);
       assert.deepEqual(await readdir(temporary), []);
     });

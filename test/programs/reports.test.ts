@@ -1,4 +1,4 @@
-/** What the programs as built say of many clusters and peers: in few lines, the errors last. */
+/** Reports on many clusters and peers: few lines, errors last. */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { run } from "../support/programs.ts";
 const nodes = (n: number) => [{ name: `c${n}-node1`, internalIPs: [`172.18.${n}.2`] }];
 const charted = Array.from({ length: 20 }, (_, i) => `peer${String(i + 1).padStart(3, "0")}`);
 
-describe("an import beside twenty peers that a chart wrote", () => {
+describe("an import into a cluster with twenty peers of a chart", () => {
   let sandbox: Sandbox;
   let dir: string;
   const file = (name: string) => join(dir, name);
@@ -38,7 +38,7 @@ describe("an import beside twenty peers that a chart wrote", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  test("a bad file: its error comes last, and what it makes weaker is one line", async () => {
+  test("the error of an invalid file is last, and warnings on existing peers are one line", async () => {
     const { code, stderr } = await imports("bad.json");
     assert.equal(code, 2);
     assert.equal(
@@ -53,7 +53,7 @@ error: 1 error, nothing was written
     assert.equal(all.stderr.match(/\[id-unknown\]/g)?.length, 20);
   });
 
-  test("the same file again compares nothing anew, and says nothing of the others", async () => {
+  test("a repeated import does not report the existing peers", async () => {
     const first = await imports("good.json");
     assert.equal(first.code, 0, first.stderr);
     assert.equal(first.stderr.match(/id-unknown/g)?.length, 1, first.stderr);
@@ -62,7 +62,7 @@ error: 1 error, nothing was written
     assert.doesNotMatch(again.stderr, /warning|peer0/);
   });
 
-  test("status says it of all of them, in one line, and JSON of each", async () => {
+  test("status reports all peers in one line, and JSON each of them", async () => {
     const status = (...args: string[]) =>
       run("clustermesh-secrets", ["status", "c1", ...args], { kubeconfig: sandbox.kubeconfig });
     const { stdout } = await status();

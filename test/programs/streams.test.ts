@@ -1,4 +1,4 @@
-/** Flags in kubectl's forms, and streams that end early, are full or are closed: through the built programs. */
+/** Flags in the forms of kubectl, and streams that are closed early or full. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
@@ -18,7 +18,7 @@ describe("flags and streams", () => {
     run("import-secrets", ["--context", "cluster3", ...args], { kubeconfig: sandbox.kubeconfig, cwd: dir });
   const store = () => sandbox.clusters[2]?.api.store;
   const written = () => store()?.read("Secret", "kube-system", "cilium-kvstoremesh") !== undefined;
-  /** Runs a line of bash, in which the programs are `extract`, `import` and `mesh`. */
+  /** Runs a line of bash with the programs as the functions `extract`, `import` and `mesh`. */
   const bash = (line: string) =>
     new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
       const script = `set -o pipefail
@@ -47,7 +47,7 @@ describe("flags and streams", () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  test("a flag that writes nothing never writes, whatever word for true it is given", async () => {
+  test("preview flags never write, with any spelling of true", async () => {
     for (const flag of ["--diff=true", "--diff=True", "--diff=1", "--diff=t"]) {
       const { code, stdout } = await imports(flag, "c2.json");
       assert.equal(code, 1, flag);
@@ -64,7 +64,7 @@ describe("flags and streams", () => {
     assert.ok(written());
   });
 
-  test("values stand behind a letter as kubectl takes them, and letters without values together", async () => {
+  test("short flags accept attached values and can be combined", async () => {
     for (const flag of ["-oyaml", "-o=yaml"]) {
       assert.match((await imports("--dry-run=client", flag, "c2.json")).stdout, /^---\napiVersion: v1\n/);
     }
@@ -73,7 +73,7 @@ describe("flags and streams", () => {
     assert.match((await imports("-yh")).stdout, /^Usage: import-secrets/m);
   });
 
-  test("an unknown flag is refused with the nearest one", async () => {
+  test("an unknown flag is rejected with a suggestion", async () => {
     const refused: [string, RegExp][] = [
       ["--no-context", /unknown flag: --no-context; did you mean --context\?/],
       ["--no-namespace", /unknown flag: --no-namespace; did you mean --namespace\?/],
@@ -83,16 +83,16 @@ describe("flags and streams", () => {
       ["-yx", /unknown flag: -yx/],
       ["-y=maybe", /invalid value "maybe" for --yes: must be true or false/],
     ];
-    for (const [flag, said] of refused) {
+    for (const [flag, expected] of refused) {
       const { code, stderr } = await imports(flag, "c2.json");
       assert.equal(code, 2, flag);
-      assert.match(stderr, said);
+      assert.match(stderr, expected);
       assert.doesNotMatch(stderr, /unexpected/);
     }
     assert.ok(!written());
   });
 
-  test("an import whose stderr nobody reads any more does its work", posix, async () => {
+  test("an import with closed stderr completes", posix, async () => {
     for (const end of ["2>&1 </dev/null | head -c 1 >/dev/null", "2>/dev/full", "2>&-"]) {
       store()?.remove("Secret", "kube-system", "cilium-kvstoremesh");
       assert.deepEqual(await bash(`import c2.json --debug ${end}`), { code: 0, stdout: "", stderr: "" }, end);
@@ -100,7 +100,7 @@ describe("flags and streams", () => {
     }
   });
 
-  test("a full disk is an error, not half a file and success", posix, async () => {
+  test("a full disk is an error instead of a truncated file", posix, async () => {
     for (const line of [
       "extract --context cluster2",
       "import --dry-run=client -o yaml c2.json",
@@ -124,7 +124,7 @@ describe("flags and streams", () => {
     assert.equal((await bash("mesh bogus 2>/dev/full")).code, 2);
   });
 
-  test("a reader that has read enough ends no command, and no watch goes on without one", posix, async () => {
+  test("a closed stdout does not fail a command, and ends --watch", posix, async () => {
     const { code, stdout, stderr } = await bash("mesh status cluster2 cluster3 --watch | head -1");
     assert.match(stdout, /^CLUSTER +ID /);
     assert.equal(stderr, "");
@@ -160,7 +160,7 @@ describe("flags and streams", () => {
     },
   );
 
-  test("--diff says what waits for another flag, and is 2 in any trouble", async () => {
+  test("--diff reports changes that need another flag, and exits with 2 on errors", async () => {
     const diff = (...args: string[]) =>
       run("import-secrets", ["--context", "cluster1", "--diff", ...args], { kubeconfig: sandbox.kubeconfig, cwd: dir });
     const { code, stderr } = await diff("c2.json");

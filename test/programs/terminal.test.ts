@@ -1,4 +1,4 @@
-/** The programs as built, on a terminal. */
+/** The built programs on a terminal. */
 import assert from "node:assert/strict";
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ import { run } from "../support/programs.ts";
 import { KEYS, runOnTerminal, type TerminalOptions, withoutTerminals } from "../support/terminal.ts";
 
 const { enter, ctrlC, ctrlD, ctrlZ } = KEYS;
-/** What steers a terminal. */
+/** Control characters. */
 const CONTROL = /[^\P{Cc}\n]/u;
 const QUESTION = /Agents drop their state immediately \[y\/N\] /;
 const start = () => startSandbox({ clusters: CAREFUL.map((name) => ({ description: carefulCluster(name) })) });
@@ -24,13 +24,13 @@ describe("the programs on a terminal", { skip: withoutTerminals() }, () => {
   const file = (name: string) => join(dir, `${name}.json`);
   const on = (program: string, args: string[], options: TerminalOptions = {}) =>
     runOnTerminal(program, args, { kubeconfig: sandbox.kubeconfig, ...options });
-  /** What was written to c1 so far. */
+  /** The number of writes to c1. */
   const writes = () => sandbox.clusters[0]?.api.requests.filter(({ method }) => method !== "GET").length;
   const peersIn = () => {
     const found = sandbox.clusters[0]?.api.store.read("Secret", "kube-system", "cilium-clustermesh");
     return Object.keys((found as V1Secret | undefined)?.data ?? {}).filter((key) => !key.includes("."));
   };
-  /** Imports c2 and c3 into c1, to be pruned of c2 by the arguments that it gives. */
+  /** Imports c2 and c3 into c1, and returns the arguments of an import that prunes c2. */
   const pruning = async () => {
     const { kubeconfig } = sandbox;
     const { code, stderr } = await run("import-secrets", ["--context", "c1", file("c2"), file("c3")], { kubeconfig });
@@ -38,8 +38,8 @@ describe("the programs on a terminal", { skip: withoutTerminals() }, () => {
     return ["--context", "c1", "--prune", file("c3")];
   };
   /**
-   * A kubeconfig whose users are plugins that ask for a password, which is the cluster's token; what each run was told
-   * is in the log.
+   * Writes a kubeconfig with exec plugins that prompt for a password, the token of the cluster. The log contains the
+   * input of each run.
    */
   const withPlugins = async () => {
     const [plugin, log, kubeconfig] = ["plugin", "log", "kubeconfig"].map((name) =>
@@ -85,7 +85,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
   });
   afterEach(() => sandbox.stop());
 
-  test("plugins ask one after the other, each gets its own answer, and once is enough however often is looked", async () => {
+  test("exec plugins prompt one after the other, and once per run", async () => {
     const { kubeconfig, runs } = await withPlugins();
     const args = ["status", "--all-contexts", "--wait", "--timeout=3s"];
     const { code, output } = await on("clustermesh-secrets", args, { kubeconfig, answers: CAREFUL.map(password) });
@@ -107,7 +107,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     }
   });
 
-  test("a plugin whose answer is refused asks once more, and no more than that", async () => {
+  test("an exec plugin with a rejected token runs once more", async () => {
     const { kubeconfig, runs } = await withPlugins();
     const wrong = [/Password of c2: $/, `wrong${enter}`] as const;
     for (const [last, state] of [
@@ -123,7 +123,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.equal((await runs()).filter((run) => run.startsWith("c2")).length, 4);
   });
 
-  test("a question comes after a plugin's, and hears its answer", async () => {
+  test("a confirmation prompt works after the prompt of a plugin", async () => {
     const args = await pruning();
     const { kubeconfig } = await withPlugins();
     const answers = [password("c1"), [QUESTION, `y${enter}`]] as const;
@@ -132,7 +132,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.deepEqual(peersIn(), ["c3"]);
   });
 
-  test("--prune asks, and drops where it may", async () => {
+  test("--prune asks for confirmation and removes the peer", async () => {
     const args = await pruning();
     const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `y${enter}`]] });
     assert.equal(code, 0, output);
@@ -141,7 +141,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.deepEqual(peersIn(), ["c3"]);
   });
 
-  /** Starts c1 as one whose agents have to resolve the names of peers, and imports or connects on a terminal. */
+  /** Restarts the sandbox with a version of c1 whose agents need host aliases. */
   const withAgents = async () => {
     await sandbox.stop();
     const [first, ...others] = CAREFUL.map((name) => ({ description: carefulCluster(name) }));
@@ -164,11 +164,11 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     ["connect", "no", `n${enter}`, 3, ["c2"], false],
     ["import", "no", `no${enter}`, 3, ["c2"], false],
     ["connect", "abort", `abort${enter}`, 2, [], false],
-    ["import", "no more than Enter", enter, 2, [], false],
+    ["import", "Enter", enter, 2, [], false],
     ["connect", "Ctrl-D", ctrlD, 2, [], false],
-    ["import", "something else, and then yes", `sure${enter}y${enter}`, 0, ["c2"], true],
+    ["import", "an invalid answer, then yes", `sure${enter}y${enter}`, 0, ["c2"], true],
   ] as const) {
-    test(`${program}: what restarts is shown before the one question, with its choices; ${what}`, async () => {
+    test(`${program} shows restarts before the prompt with its choices; answer: ${what}`, async () => {
       await withAgents();
       const args = program === "connect" ? ["connect", "c1", "c2"] : ["import", "--context", "c1", file("c2")];
       const options = { env: { NO_COLOR: "1" }, answers: [[CHOICES, keys]] as const, columns: 200 };
@@ -188,7 +188,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     });
   }
 
-  test("--yes asks nothing, and restarts no agents", async () => {
+  test("--yes does not prompt and does not restart agents", async () => {
     await withAgents();
     const env = { NO_COLOR: "1" };
     const args = ["connect", "c1", "c2", "--yes"];
@@ -199,23 +199,23 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.deepEqual(peersIn(), ["c2"]);
   });
 
-  for (const [what, keys, code, told] of [
+  for (const [what, keys, code, message] of [
     ["n", `n${enter}`, 2, "nothing was written"],
-    ["no more than Enter", enter, 2, "nothing was written"],
+    ["Enter", enter, 2, "nothing was written"],
     ["Ctrl-D", ctrlD, 2, "nothing was written"],
     ["Ctrl-C", ctrlC, 130, "interrupted; nothing was written"],
   ] as const) {
-    test(`${what} at the question: exit ${code}, nothing is written, and that is told on a line of its own`, async () => {
+    test(`${what} at the prompt exits with ${code}, writes nothing, and reports that on a new line`, async () => {
       const args = await pruning();
       const before = writes();
       const ended = await on("import-secrets", args, { answers: [[QUESTION, keys]] });
       assert.equal(ended.code, code, ended.output);
-      assert.ok(ended.output.endsWith(`\n${told}\n`), JSON.stringify(ended.output));
+      assert.ok(ended.output.endsWith(`\n${message}\n`), JSON.stringify(ended.output));
       assert.equal(writes(), before);
     });
   }
 
-  test("Ctrl-C ends the loop of a shell too", async () => {
+  test("Ctrl-C also ends the loop of a shell", async () => {
     const args = await pruning();
     const line = 'for one in 1 2; do "$@"; done';
     const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, ctrlC]], line });
@@ -223,7 +223,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.equal(output.match(/nothing was written/g)?.length, 1, output);
   });
 
-  test("a question that was sent away by Ctrl-Z is asked again after fg, also where make asked for it", async () => {
+  test("the prompt is repeated after Ctrl-Z and fg, also below make", async () => {
     const args = await pruning();
     const stopped = /Stopped.*\[y\/N\] /s;
     for (const line of ['"$@"', `sh -c '"$@"; exit $?' sh "$@"`]) {
@@ -239,14 +239,14 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.deepEqual(peersIn(), ["c2", "c3"]);
   });
 
-  test("Ctrl-Z where no shell could take over: the question goes on", async () => {
+  test("Ctrl-Z without job control keeps the prompt open", async () => {
     const args = await pruning();
     const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `${ctrlZ}y${enter}`]] });
     assert.equal(code, 0, output);
     assert.deepEqual(peersIn(), ["c3"]);
   });
 
-  test("colours on a terminal; with NO_COLOR, or where it is dumb, nothing but text", async () => {
+  test("a terminal shows colours, unless NO_COLOR is set or it is dumb", async () => {
     const pruned = await pruning();
     const calls: [program: string, args: string[], answers?: TerminalOptions["answers"]][] = [
       ["clustermesh-secrets", ["status", ...CAREFUL]],
@@ -264,7 +264,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     }
   });
 
-  test("--help fits a narrow window, and one whose width is not known", async () => {
+  test("--help wraps to a narrow terminal, and accepts an unknown width", async () => {
     for (const [program, ...command] of [["extract-secret"], ["import-secrets"], ["clustermesh-secrets", "status"]]) {
       for (const columns of [30, 0]) {
         const { code, output } = await on(program as string, [...command, "--help"], { columns });
