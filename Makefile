@@ -124,7 +124,7 @@ golden: build ## write the golden files of messages, helps and outputs again
 	@UPDATE_GOLDEN=1 node --import tsx --test --test-reporter=dot test/golden.test.ts test/e2e/golden.test.ts
 
 docs: build ## run the documented commands, and write their output and the reference pages again
-	@UPDATE_DOCS=1 node --import tsx --test --test-reporter=dot test/docs/docs.test.ts
+	@UPDATE_DOCS=1 node --import tsx --test --test-reporter=dot test/docs/docs.test.ts test/docs/reference.test.ts
 
 lines: install ## count lines of code, without blanks and comments
 	@node test/support/count-lines.mjs

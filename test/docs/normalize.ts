@@ -46,9 +46,16 @@ const RULES: Readonly<Record<string, Rule>> = {
     }),
   "age of a heartbeat": (text) => text.replace(/\bheartbeat \d+ s ago/g, "heartbeat 5 s ago"),
   "latency in the table of verify": (text) =>
-    text.replace(/^( +(?:address|\S+:\d+) *?)((?: +TCP\b| +\d+ ms\b).*)$/gm, (_, address, cells: string) => {
-      const values = cells.match(/\d+ ms|\S+/g) ?? [];
-      return address + values.map((value) => value.replace(/\d+ ms/, "3 ms").padStart(8)).join("");
+    text.replace(/^ +address +TCP\b.*\n(?: +\S+:\d+ .*(?:\n|$))+/gm, (table) => {
+      const rows = table
+        .trimEnd()
+        .split("\n")
+        .map((row) => row.match(/\d+ ms|\S+/g) ?? []);
+      const width = Math.max(...rows.map(([address = ""]) => address.length));
+      const lines = rows.map(([address = "", ...cells]) => {
+        return `  ${address.padEnd(width)}${cells.map((cell) => cell.replace(/\d+ ms/, "3 ms").padStart(8)).join("")}`;
+      });
+      return `${lines.join("\n")}\n`;
     }),
 };
 

@@ -51,7 +51,7 @@ export class PageRun {
     }
     if (kind === "event") {
       if (!this.#sandbox) throw new Error("an event needs a sandbox");
-      named(EVENTS, name)(this.#sandbox);
+      named(EVENTS, name)(this.#sandbox, this.#values.folder);
     }
     for (const command of commands) {
       const output = await this.#shell(command);

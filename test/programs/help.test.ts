@@ -57,9 +57,10 @@ describe("help and completion", () => {
 
   test("no example in help or docs writes a private key to a file readable by others", () => {
     const texts = Object.values(rendered("help") as Record<string, string>);
-    for (const path of ["README.md", ...readdirSync(join(root, "docs")).map((name) => join("docs", name))]) {
-      texts.push(readFileSync(join(root, path), "utf8"));
-    }
+    const pages = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => join("docs", name));
+    for (const path of ["README.md", ...pages]) texts.push(readFileSync(join(root, path), "utf8"));
     const calls = texts.flatMap((text) => text.match(/\bextract(-secret)?\b[^|`\n]* > ?[\w.-]+\.(json|ya?ml)/g) ?? []);
     // Calls of the old scripts, and files without a key.
     const others = /^extract > |--keyless/;

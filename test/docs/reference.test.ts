@@ -1,0 +1,51 @@
+/** The reference pages are as rendered from the tables, and links in all pages lead somewhere. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { renderCommands } from "./reference.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+test("docs/reference/commands.md lists every command and flag", async () => {
+  const path = join(root, "docs/reference/commands.md");
+  const text = await renderCommands();
+  if (process.env.UPDATE_DOCS === "1") writeFileSync(path, text);
+  assert.equal(readFileSync(path, "utf8"), text, "make docs writes it");
+});
+
+test("every link in a page leads to a file and a heading", () => {
+  const pages = ["README.md", "CONTRIBUTING.md", ...docs()];
+  const headings = (path: string) =>
+    [...readFileSync(path, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
+      title
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, "")
+        .replaceAll(" ", "-"),
+    );
+  const broken = pages.flatMap((page) =>
+    [...readFileSync(join(root, page), "utf8").matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)]
+      .filter(([, target = "", anchor]) => {
+        const path = target === "" ? join(root, page) : join(root, dirname(page), target);
+        return !existsSync(path) || (anchor !== undefined && !headings(path).includes(anchor));
+      })
+      .map(([link]) => `${page}: ${link}`),
+  );
+  assert.deepEqual(broken, []);
+});
+
+test("README.md has at most 180 lines, and names every page", () => {
+  const text = readFileSync(join(root, "README.md"), "utf8");
+  assert.ok(text.split("\n").length - 1 <= 180);
+  assert.deepEqual(
+    docs().filter((page) => !text.includes(`(${page})`)),
+    [],
+  );
+});
+
+function docs(): string[] {
+  return readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".md"))
+    .map((path) => `docs/${path}`);
+}

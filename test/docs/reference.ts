@@ -1,0 +1,63 @@
+/** Renders the reference pages from the tables that the programs use. */
+import type { Option } from "../../scripts/cli/option.ts";
+import { commands, PROGRAM } from "../../scripts/commands.ts";
+
+/** Renders docs/reference/commands.md from the tables behind `--help`. */
+export async function renderCommands(): Promise<string> {
+  const sections: string[] = [];
+  for (const [name, { summary, standalone, load }] of Object.entries(commands)) {
+    const { usage, description, options, examples, exitCodes } = await load();
+    const program = `${PROGRAM} ${name}`;
+    const fill = (text: string) => text.replaceAll("$0", program);
+    sections.push(
+      `## ${name}`,
+      `${summary}.${standalone ? ` The program \`${standalone}\` is the same command.` : ""}`,
+      `\`\`\`\n${fill(usage)}\n\`\`\``,
+      description,
+      flagTable(options),
+      ...(examples.length === 0
+        ? []
+        : [`\`\`\`sh\n${examples.map(([command, text]) => `# ${text}\n${fill(command)}`).join("\n\n")}\n\`\`\``]),
+      table(["exit code", "meaning"], Object.entries(exitCodes)),
+    );
+  }
+  return `${["# Commands", COMMANDS_INTRODUCTION, ...sections].join("\n\n")}\n`;
+}
+
+const COMMANDS_INTRODUCTION = `This page is generated from the tables behind \`--help\`. Every command is also available as \`kubectl clustermesh-secrets\`.
+Data is printed on stdout, everything else on stderr.
+
+A command that is ended by a signal exits with 128 plus the number of the signal: 130 after Ctrl-C, 143 after SIGTERM, 129
+after the terminal is closed. The write in progress is completed first; a second signal ends the command at once. If several
+exit codes apply, 2 precedes 1, and 1 precedes 3.`;
+
+/** Flags by group, in the order of the table; those without a group are last. */
+function flagTable(options: Readonly<Record<string, Option>>): string {
+  const groups = new Map<string, [string, Option][]>();
+  for (const [name, option] of Object.entries(options)) {
+    if (option.hidden) continue;
+    const group = option.group?.replace(/:$/, "") ?? "Other";
+    groups.set(group, [...(groups.get(group) ?? []), [name, option]]);
+  }
+  const rows = [...groups].flatMap(([group, flags]) =>
+    flags.map(([name, option], i) => [i === 0 ? group : "", flag(name, option), describe(option)]),
+  );
+  return table(["", "flag", "description"], rows);
+}
+
+function flag(name: string, { alias, type, array }: Option): string {
+  const letters = typeof alias === "string" ? `\`-${alias}\`, ` : "";
+  const isBoolean = type === "boolean" && !array;
+  return `${letters}\`--${name}\`${isBoolean ? "" : ` *${type === "number" ? "number" : "string"}*`}`;
+}
+
+function describe({ describe: text = "", choices, default: standard }: Option): string {
+  const among = choices ? `; values: ${choices.map((choice) => `\`${choice}\``).join(", ")}` : "";
+  const preset = standard === undefined || standard === false ? "" : ` (default \`${standard}\`)`;
+  return `${text}${among}${preset}`;
+}
+
+function table(heading: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(heading), line(heading.map(() => "---")), ...rows.map(line)].join("\n");
+}
