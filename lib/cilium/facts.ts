@@ -1,17 +1,17 @@
-/** What a cluster's ConfigMap, workloads and certificate say about it. Pure. */
+/** Facts about a cluster, derived from its ConfigMap, workloads and client certificate. Pure. */
 import type { V1DaemonSet, V1Deployment, V1Service, V1ServicePort } from "@kubernetes/client-node";
-import { type ClusterFacts, USERS_CONFIG_MAP, versionAtLeast } from "../peer/peer.ts";
+import { type ClusterFacts, versionAtLeast } from "../peer/peer.ts";
 import { coveringPrefixes } from "../util/address.ts";
 import { certificateUser } from "../x509/names.ts";
 import type { NodeInfo } from "./nodes.ts";
-import { listVolumeObjects } from "./volumes.ts";
+import { isUsersConfigMap, listVolumeObjects } from "./volumes.ts";
 
-/** The port of a Service that leads to the etcd: a user's own may have others. */
+/** Finds the port of a Service that maps to etcd; an externally created Service (1.19+) can have further ports. */
 export function findEtcdPort({ spec }: V1Service): V1ServicePort | undefined {
   const ports = spec?.ports ?? [];
-  const leads = ({ port, targetPort, name }: V1ServicePort) =>
+  const isEtcd = ({ port, targetPort, name }: V1ServicePort) =>
     port === 2379 || Number(targetPort) === 2379 || targetPort === "etcd" || name === "etcd";
-  return ports.find(leads) ?? ports[0];
+  return ports.find(isEtcd) ?? ports[0];
 }
 
 export interface FactSources {
@@ -21,12 +21,12 @@ export interface FactSources {
   deployment: V1Deployment;
   agents: V1DaemonSet | undefined;
   service: V1Service | undefined;
-  /** The client certificate (PEM) that the cluster shows to others. */
+  /** The client certificate (PEM) that the cluster presents to peers. */
   clientCertificate: string | undefined;
   nodes: readonly NodeInfo[] | undefined;
 }
 
-/** All facts that these sources tell; a fact that they do not is absent. */
+/** Derives all facts from their sources; an unknown fact is absent. */
 export function deriveFacts(sources: FactSources): ClusterFacts {
   const { namespace, config, deployment, agents, service, clientCertificate, nodes } = sources;
   const version = detectVersion(deployment, agents);
@@ -36,15 +36,15 @@ export function deriveFacts(sources: FactSources): ClusterFacts {
     version,
     name: config["cluster-name"] || undefined,
     id: id !== undefined && /^\d+$/.test(id) ? Number(id) : undefined,
-    // Before 1.15 there is no such option, and 255 is what there is.
+    // The option exists since 1.15; before, the limit is 255.
     maxConnectedClusters: Number(config["max-connected-clusters"] ?? 255) || 255,
     kvstoreMesh: containersOf(deployment).some(({ name }) => name === "kvstoremesh"),
-    authMode: authMode(config["cluster-name"] ?? "", version, deployment, clientCertificate),
-    ...routing(config),
-    encryption: encryption(config),
-    kubeProxyReplacement: kubeProxyReplacement(config),
+    authMode: detectAuthMode(config["cluster-name"] ?? "", version, deployment, clientCertificate),
+    ...detectRouting(config),
+    encryption: detectEncryption(config),
+    kubeProxyReplacement: detectKubeProxyReplacement(config),
     ipFamilies: detectIpFamilies(config),
-    podCidrs: podCidrs(config, nodes),
+    podCidrs: collectPodCidrs(config, nodes),
     nodePort: (service && findEtcdPort(service)?.nodePort) || undefined,
   };
   return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as ClusterFacts;
@@ -54,7 +54,7 @@ function containersOf(workload: V1Deployment | V1DaemonSet | undefined) {
   return workload?.spec?.template.spec?.containers ?? [];
 }
 
-/** By the images of agent and apiserver (a registry may stand before the tag, a digest behind it), or by labels. */
+/** Detects the version by the image tags of agent and apiserver (a digest may follow the tag), else by labels. */
 function detectVersion(deployment: V1Deployment, agents: V1DaemonSet | undefined): string | undefined {
   const images = [
     containersOf(agents).find(({ name }) => name === "cilium-agent")?.image,
@@ -69,8 +69,8 @@ function detectVersion(deployment: V1Deployment, agents: V1DaemonSet | undefined
   return texts.map((text) => /^v?(\d+\.\d+(?:\.\d+)?)/.exec(text ?? "")?.[1]).find((found) => found !== undefined);
 }
 
-/** Read off what stands: the certificate's CN tells of `cluster`, and a server that manages users mounts their list. */
-function authMode(
+/** Detects the authMode: `cluster` by the certificate's CN, `migration` by the mounted users ConfigMap. */
+function detectAuthMode(
   name: string,
   version: string | undefined,
   deployment: V1Deployment,
@@ -82,15 +82,13 @@ function authMode(
   return user === "remote" ? "migration" : undefined;
 }
 
-/** Whether a volume of the Deployment takes the users ConfigMap. */
+/** Whether a volume of the Deployment mounts the users ConfigMap. */
 export function mountsUsersConfigMap(deployment: V1Deployment): boolean {
-  return listVolumeObjects(deployment.spec?.template.spec).some(
-    ({ kind, name }) => kind === "ConfigMap" && name === USERS_CONFIG_MAP,
-  );
+  return listVolumeObjects(deployment.spec?.template.spec).some(isUsersConfigMap);
 }
 
-/** `tunnel` is the form before 1.14. */
-function routing(config: Readonly<Record<string, string>>): Pick<ClusterFacts, "routingMode" | "tunnelProtocol"> {
+/** Detects the routing mode; `tunnel` is the option before 1.14. */
+function detectRouting(config: Readonly<Record<string, string>>): Pick<ClusterFacts, "routingMode" | "tunnelProtocol"> {
   const { tunnel } = config;
   const mode =
     config["routing-mode"] ?? (tunnel === undefined ? undefined : tunnel === "disabled" ? "native" : "tunnel");
@@ -98,13 +96,16 @@ function routing(config: Readonly<Record<string, string>>): Pick<ClusterFacts, "
   return { routingMode: mode, tunnelProtocol: config["tunnel-protocol"] ?? tunnel ?? "vxlan" };
 }
 
-function encryption(config: Readonly<Record<string, string>>): ClusterFacts["encryption"] {
+function detectEncryption(config: Readonly<Record<string, string>>): ClusterFacts["encryption"] {
   if (config["enable-wireguard"] === "true") return "wireguard";
   return config["enable-ipsec"] === "true" ? "ipsec" : "none";
 }
 
-/** Whether Cilium serves node ports. `strict` and `disabled` are the forms before 1.14; `partial` and `probe` say too little. */
-function kubeProxyReplacement(config: Readonly<Record<string, string>>): boolean | undefined {
+/**
+ * Detects whether Cilium handles NodePorts. `strict` and `disabled` are values before 1.14; `partial` and `probe` are
+ * ambiguous.
+ */
+function detectKubeProxyReplacement(config: Readonly<Record<string, string>>): boolean | undefined {
   const value = config["kube-proxy-replacement"];
   if (value === "true" || value === "strict" || config["enable-node-port"] === "true") return true;
   return value === "false" || value === "disabled" ? false : undefined;
@@ -115,7 +116,7 @@ function detectIpFamilies(config: Readonly<Record<string, string>>): ClusterFact
   return all.length > 0 ? all : undefined;
 }
 
-function podCidrs(
+function collectPodCidrs(
   config: Readonly<Record<string, string>>,
   nodes: readonly NodeInfo[] | undefined,
 ): string[] | undefined {
@@ -130,7 +131,7 @@ function podCidrs(
   return cidrs.length > 0 ? cidrs : undefined;
 }
 
-/** Whether pods have their addresses from the CIDRs that stand on the nodes; else these mean nothing. */
+/** Whether pod addresses are allocated from `spec.podCIDRs` of the nodes, which other IPAM modes ignore. */
 export function hasNodePodCidrs({ ipam = "kubernetes" }: Readonly<Record<string, string>>): boolean {
   return ipam === "kubernetes";
 }

@@ -1,4 +1,4 @@
-/** What Cilium is installed in a cluster: where it is found, and all that an exchange asks of it, in two rounds. */
+/** Reads the Cilium installation of a cluster, in two rounds of requests. */
 import type {
   KubernetesObject,
   V1ConfigMap,
@@ -47,8 +47,7 @@ import {
   locateNamespace,
   readPods,
 } from "./locate.ts";
-import type { NodeInfo } from "./nodes.ts";
-import { readNodes } from "./nodes.ts";
+import { type NodeInfo, readNodes } from "./nodes.ts";
 import { detectRenewalMethod } from "./renewal-method.ts";
 import { type ExternalSource, type FileSource, findMountedFolder, podTemplateOf } from "./volumes.ts";
 import { describePendingCause, isAwaitingFirstImport } from "./waiting.ts";
@@ -56,109 +55,108 @@ import { describePendingCause, isAwaitingFirstImport } from "./waiting.ts";
 const CILIUM_CONFIG = "cilium-config";
 
 export interface InstallationOptions {
-  /** Cilium's namespace, where the user says it. */
+  /** Cilium's namespace, if specified by the user. */
   namespace?: string | undefined;
-  /** The Service, where it is the user's own (1.19+). */
+  /** The name of the Service, if it is externally created (1.19+). */
   service?: string | undefined;
   /**
-   * For an extraction nodes, pods and the server certificate are asked for, and the certificates are what is
-   * indispensable; for an import it is the workloads and the Secrets that were asked for.
+   * An extraction also reads nodes, pods and the server certificate, and tolerates forbidden workloads. An import requires
+   * the workloads and the Secrets in {@link secrets}.
    */
   forExtract: boolean;
-  /** With `forExtract`: what an import needs is indispensable too. */
+  /** With `forExtract`: requires also what an import requires. */
   forImport?: boolean;
-  /** With `forExtract`: what the server certificate covers, where the user says it. */
+  /** With `forExtract`: the names covered by the server certificate, if specified by the user. */
   serverNames?: readonly string[];
-  /** Further Secrets to read in the same round. */
+  /** Names of further Secrets to read in the same round. */
   secrets?: readonly string[];
 }
 
 export interface Installation {
   namespace: string;
   /**
-   * By which two ways to one cluster are known: uid and version of its ConfigMap `cilium-config`. A copy of a whole etcd
-   * has the same uids, but another name of the cluster, and so another version.
+   * Identifies the cluster, independent of the context: uid and resourceVersion of its ConfigMap `cilium-config`. Clusters
+   * restored from one etcd backup share uids, but differ in cluster name and therefore in resourceVersion.
    */
   identity: string | undefined;
   facts: ClusterFacts;
   deployment: V1Deployment;
-  /** Undefined where it is not there, or an extraction may not read it. */
+  /** Undefined if it does not exist, or if an extraction cannot read it (403). */
   agents: V1DaemonSet | undefined;
   operator: V1Deployment | undefined;
-  // These throw where what they give may not be read.
+  // These throw an ApiError if the objects cannot be read.
   service(): V1Service | undefined;
   pods(): V1Pod[];
   nodes(): NodeInfo[];
-  /** The certificate that the cluster shows to others, with its key; undefined where there is none or it may not be read. */
+  /** The client certificate that the cluster presents to peers, with its key (PEM); undefined if missing or forbidden. */
   remoteCertificate: { cert: string; key: string } | undefined;
-  /** Why {@link remoteCertificate} is not there, where it is known. */
+  /** Why {@link remoteCertificate} could not be read. */
   remoteCertificateError: UserError | undefined;
-  /** The volume that brings the certificates, where they are in no Secret (CSI, Vault, SPIFFE, …). */
+  /** The volume that provides the certificates, if they are not in Secrets (CSI, Vault, SPIFFE, …). */
   external: ExternalSource | undefined;
-  /** What renews {@link remoteCertificate}, if its Secret tells. */
+  /** Undefined if the metadata of the Secret of {@link remoteCertificate} does not show it. */
   remoteRenewalMethod: RenewalMethod | undefined;
-  /** The server certificate of its etcd; undefined for an import, and if it is in no Secret or may not be read. */
+  /** The server certificate of etcd; undefined for an import, and if it is not in a Secret or forbidden. */
   serverCertificate: StoredCertificate | undefined;
-  /** What the server certificate covers, or would by the chart; empty for an import. */
+  /** Names covered by the server certificate, or those of the chart if it is unreadable; empty for an import. */
   serverNames: string[];
-  /** The volume that hides the server certificate, where {@link serverNames} are the chart's for that reason. */
+  /** The volume of the server certificate, if that is why {@link serverNames} are those of the chart. */
   unreadableServerSource: ExternalSource | undefined;
-  /** The CA (PEM) by which others verify the server; undefined for an import. */
+  /** The CA (PEM) that peers verify the server with; undefined for an import. */
   ca: string | undefined;
-  /** Cilium's folder as agents, operator and the kvstoremesh container have it. */
   folders: MountedFolders;
-  /** Contents of the CA files that {@link folders} take from other objects, by their source. */
+  /** Returns the text of a CA file in {@link folders}. */
   contentOf(source: FileSource): string | undefined;
-  /** `clustermesh-remote-users` as it stands. */
+  /** The existing `clustermesh-remote-users`. */
   users: V1ConfigMap | undefined;
+  /** Whether the Deployment mounts {@link users}. */
   takesUsers: boolean;
-  /** The Secrets that were asked for. */
+  /** The Secrets of {@link InstallationOptions.secrets}, by name. */
   secrets: Map<string, V1Secret | undefined>;
-  /** What the clustermesh-apiserver waits for, if it does: "for …" or "to …". Not known for an import. */
+  /** What the clustermesh-apiserver is waiting for ("for …", "to …"), if it is not ready; undefined for an import. */
   waiting: string | undefined;
-  /** Whether it waits for the first import, which is normal. */
+  /** Whether it is waiting for the first import, which is normal. */
   isAwaitingFirstImport: boolean;
-  /** What was assumed, or is wrong and does not stop the work, a line each. */
+  /** Assumptions and problems that do not stop the command, one line each. */
   warnings: string[];
 }
 
 /**
- * Reads an installation. All that has a name is asked for by it, at once and in the namespace that it probably is in,
- * while the cluster is asked where it really is; a second round follows only for what the first one points to.
+ * Reads an installation. The first round requests all objects by name in the probable namespace, and locates the actual
+ * one at the same time. The second round requests objects that those of the first refer to.
  *
- * @throws UserError where there is no Cilium, no clustermesh-apiserver, several of them (exit code 2), or an external
- *   kvstore; ApiError and ConnectionError where what is indispensable cannot be read.
+ * @throws UserError if Cilium or the clustermesh-apiserver is not installed, is installed in several namespaces (exit code
+ *   2), or uses an external kvstore; ApiError and ConnectionError if a required object cannot be read.
  */
 export async function readInstallation(api: KubernetesApi, options: InstallationOptions): Promise<Installation> {
   const { forExtract } = options;
-  const guess = options.namespace ?? DEFAULT_NAMESPACE;
-  const guessed = readNamed(api, guess, options);
+  const probable = options.namespace ?? DEFAULT_NAMESPACE;
+  const early = readNamed(api, probable, options);
   const earlyNodes = forExtract ? attempt(readNodes(api)) : undefined;
   const located =
     options.namespace === undefined ? await locateNamespace(api) : { namespace: options.namespace, isAssumed: false };
   const { namespace } = located;
-  const assumed = `not allowed to look for Cilium in all namespaces; ${namespace} is taken, -n says another`;
-  const named = await settled(namespace === guess ? guessed : readNamed(api, namespace, options));
+  const assumption = `cannot list across namespaces; assuming ${namespace} (override with --namespace)`;
+  const named = await (namespace === probable ? early : readNamed(api, namespace, options));
 
   const deployment = unwrap(named.deployment);
   const explain = (error: UserError) =>
-    located.isAssumed ? new UserError(`${error.message}\n  ${assumed}`, error.exitCode) : error;
+    located.isAssumed ? new UserError(`${error.message}\n  ${assumption}`, error.exitCode) : error;
   if (!deployment) throw explain(createNotInstalledError(namespace, unwrapUnlessForbidden(named.config)?.data));
   const containers = deployment.spec?.template.spec?.containers ?? [];
   if (!containers.some(({ name }) => name === "apiserver")) throw explain(createExternalKvstoreError(namespace));
   const configMap = unwrap(named.config);
   const config = configMap?.data;
   if (!config) {
-    const message = `there is no ConfigMap ${CILIUM_CONFIG} beside ${APISERVER} in namespace ${namespace}`;
-    throw explain(new UserError(message, EXIT.failed));
+    throw explain(new UserError(`configmap/${CILIUM_CONFIG} not found in namespace ${namespace}`, EXIT.failed));
   }
-  // An import that took what it may not read for what is not there would write the wrong thing.
-  const weighed: <T>(result: Attempt<T>) => T | undefined =
+  // An import must not treat a forbidden object as missing: it would write the wrong configuration.
+  const unwrapWorkload: <T>(result: Attempt<T>) => T | undefined =
     forExtract && !options.forImport ? unwrapUnlessForbidden : unwrap;
-  const agents = weighed(named.agents);
-  const meshed = containers.some(({ name }) => name === "kvstoremesh");
-  const operator = meshed ? unwrapUnlessForbidden(named.operator) : weighed(named.operator);
-  const users = mountsUsersConfigMap(deployment) ? weighed(named.users) : undefined;
+  const agents = unwrapWorkload(named.agents);
+  const hasKvstoreMesh = containers.some(({ name }) => name === "kvstoremesh");
+  const operator = hasKvstoreMesh ? unwrapUnlessForbidden(named.operator) : unwrapWorkload(named.operator);
+  const users = mountsUsersConfigMap(deployment) ? unwrapWorkload(named.users) : undefined;
 
   const folders = {
     agents: findMountedFolder(podTemplateOf(agents), "cilium-agent"),
@@ -213,7 +211,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
     secrets: new Map(named.secrets.map(([name, result]) => [name, unwrap(result)])),
     waiting: undefined,
     isAwaitingFirstImport: false,
-    warnings: located.isAssumed ? [assumed] : [],
+    warnings: located.isAssumed ? [assumption] : [],
   };
   if (!forExtract) return installation;
   const pods = named.pods && unwrapUnlessForbidden(named.pods);
@@ -228,7 +226,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   };
 }
 
-/** By which names others know the server, and by which CA they verify it. */
+/** Reads how peers address and verify the server: its names and its CA. */
 async function readServing(
   api: KubernetesApi,
   installation: Installation,
@@ -238,62 +236,42 @@ async function readServing(
   { serverNames = [] }: InstallationOptions,
 ): Promise<Pick<Installation, "serverCertificate" | "serverNames" | "unreadableServerSource" | "ca" | "warnings">> {
   const { facts, namespace } = installation;
-  const { held, names, hiddenBy, warnings } = resolveServerNames(
-    server ?? { value: undefined },
-    sources,
-    facts,
-    serverNames,
+  const resolved = resolveServerNames(server ?? { value: undefined }, sources, facts, serverNames);
+  const { stored, names, unreadable, warnings } = resolved;
+  const ca = await findServerCa(stored?.pem, installation, sources, remote, (name) =>
+    api.get(secrets, namespace, name),
   );
-  const ca = await findServerCa(held?.pem, installation, sources, remote, (name) => api.get(secrets, namespace, name));
-  const isTrusted = held === undefined || ca === undefined || isSignedBy(held.pem, ca);
+  const isTrusted = stored === undefined || ca === undefined || isSignedBy(stored.pem, ca);
   const untrusted =
-    "the server certificate is not signed by the CA that this cluster's workloads have; peers will not trust it";
+    "the server certificate is not signed by the CA of this cluster's workloads, so peers will not trust it";
   return {
-    serverCertificate: held,
+    serverCertificate: stored,
     serverNames: names,
-    unreadableServerSource: hiddenBy,
+    unreadableServerSource: unreadable,
     ca,
     warnings: [...warnings, ...(isTrusted ? [] : [untrusted])],
   };
 }
 
-/** All objects of a namespace that have a name, each under way. */
-function readNamed(api: KubernetesApi, namespace: string, options: InstallationOptions) {
+/** Requests all objects with known names in a namespace at once, and waits for all results. */
+async function readNamed(api: KubernetesApi, namespace: string, options: InstallationOptions) {
   const get = <T extends KubernetesObject>(resource: Resource<T>, name: string) =>
     attempt(api.get(resource, namespace, name));
-  const { forExtract } = options;
-  return {
-    config: get(configMaps, CILIUM_CONFIG),
-    deployment: get(deployments, APISERVER),
-    agents: get(daemonSets, "cilium"),
-    operator: get(deployments, "cilium-operator"),
-    service: get(services, options.service ?? APISERVER),
-    users: get(configMaps, USERS_CONFIG_MAP),
-    remote: get(secrets, REMOTE_CERT),
-    // Of this Secret only the certificate is kept.
-    server: forExtract
+  const { forExtract, secrets: names = [] } = options;
+  const [config, deployment, agents, operator, service, users, remote, server, pods, others] = await Promise.all([
+    get(configMaps, CILIUM_CONFIG),
+    get(deployments, APISERVER),
+    get(daemonSets, "cilium"),
+    get(deployments, "cilium-operator"),
+    get(services, options.service ?? APISERVER),
+    get(configMaps, USERS_CONFIG_MAP),
+    get(secrets, REMOTE_CERT),
+    // Only the certificate of this Secret is kept, not its key.
+    forExtract
       ? attempt(api.get(secrets, namespace, SERVER_CERT).then((secret) => decodeCertificate(secret, "tls.crt")))
       : undefined,
-    pods: forExtract ? attempt(readPods(api, namespace)) : undefined,
-    secrets: (options.secrets ?? []).map((name) => [name, get(secrets, name)] as const),
-  };
-}
-
-/** The answers to all of a round. */
-async function settled(named: ReturnType<typeof readNamed>) {
-  const all = async <T>(pairs: readonly (readonly [string, Promise<T>])[]) =>
-    Promise.all(pairs.map(async ([name, result]) => [name, await result] as const));
-  const [config, deployment, agents, operator, service, users, remote, server, pods, asked] = await Promise.all([
-    named.config,
-    named.deployment,
-    named.agents,
-    named.operator,
-    named.service,
-    named.users,
-    named.remote,
-    named.server,
-    named.pods,
-    all(named.secrets),
+    forExtract ? attempt(readPods(api, namespace)) : undefined,
+    Promise.all(names.map(async (name) => [name, await get(secrets, name)] as const)),
   ]);
-  return { config, deployment, agents, operator, service, users, remote, server, pods, secrets: asked };
+  return { config, deployment, agents, operator, service, users, remote, server, pods, secrets: others };
 }

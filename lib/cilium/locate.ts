@@ -1,14 +1,14 @@
-/** In which namespace Cilium is, and what to say where it is in none. */
+/** Locates the namespace of Cilium, and explains why Cilium or its clustermesh-apiserver is missing. */
 import type { KubernetesObject, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { deployments, type KubernetesApi, pods } from "../kube/api.ts";
 import { attempt, unwrapUnlessForbidden } from "../kube/attempt.ts";
 import { APISERVER } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 
-/** Where Cilium is unless something else is known. */
+/** The usual namespace of Cilium. */
 export const DEFAULT_NAMESPACE = "kube-system";
 
-/** The clustermesh-apiserver's pods, in one namespace or in all. */
+/** Lists the pods of the clustermesh-apiserver, in one namespace or in all. */
 export async function readPods(api: KubernetesApi, namespace?: string): Promise<V1Pod[]> {
   const found: V1Pod[] = [];
   for await (const page of api.list(pods, { namespace, labelSelector: `k8s-app=${APISERVER}` })) found.push(...page);
@@ -22,11 +22,11 @@ async function readDeployments(api: KubernetesApi): Promise<V1Deployment[]> {
 }
 
 /**
- * The namespace of the one clustermesh-apiserver there is: by its Deployment, or by its pods where Deployments may not
- * be listed or there is none. Where neither may be listed, or nothing is found, it is the usual one.
+ * Locates the namespace of the clustermesh-apiserver by its Deployment, or, if Deployments cannot be listed or none is
+ * found, by its pods. Falls back to {@link DEFAULT_NAMESPACE}.
  *
- * @returns besides, whether neither may be listed.
- * @throws UserError (exit code 2) where there are several.
+ * @returns the namespace; `isAssumed` if neither Deployments nor pods can be listed.
+ * @throws UserError (exit code 2) if several namespaces have one.
  */
 export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: string; isAssumed: boolean }> {
   const results = await Promise.all([attempt(readDeployments(api)), attempt(readPods(api))]);
@@ -36,7 +36,7 @@ export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: 
   const namespaces = [...new Set(found.map(({ metadata }) => metadata?.namespace ?? ""))].sort();
   if (namespaces.length > 1) {
     throw new UserError(
-      `there are several installations of Cilium, in namespaces ${namespaces.join(" and ")}; say which with -n`,
+      `multiple Cilium installations found, in namespaces ${namespaces.join(" and ")}\n  select one with --namespace`,
       EXIT.refused,
     );
   }
@@ -44,9 +44,9 @@ export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: 
 }
 
 /**
- * Why a namespace has no Deployment clustermesh-apiserver.
+ * Creates the error for a namespace without Deployment clustermesh-apiserver.
  *
- * @param config data of its ConfigMap `cilium-config`; undefined where there is none.
+ * @param config data of its ConfigMap `cilium-config`; undefined if it does not exist.
  */
 export function createNotInstalledError(
   namespace: string,
@@ -55,17 +55,18 @@ export function createNotInstalledError(
   if (config?.["identity-allocation-mode"] === "kvstore") return createExternalKvstoreError(namespace);
   return new UserError(
     config
-      ? `Cilium in namespace ${namespace} has no ${APISERVER}; enable it by clustermesh.useAPIServer=true of its Helm chart`
-      : `no Cilium was found: there is neither cilium-config nor ${APISERVER} in namespace ${namespace}; -n says another`,
+      ? `deployment/${APISERVER} not found in namespace ${namespace}\n  enable it with the Helm value clustermesh.useAPIServer=true`
+      : `no Cilium installation found in namespace ${namespace}: no configmap/cilium-config and no deployment/${APISERVER}\n` +
+          "  override the namespace with --namespace",
     EXIT.failed,
   );
 }
 
-/** There is nothing of the cluster's own that others could reach (`kvstoreMode: external`). */
+/** Creates the error for an external kvstore (`kvstoreMode: external`, 1.18+): peers have no etcd to connect to. */
 export function createExternalKvstoreError(namespace: string): UserError {
   return new UserError(
-    `Cilium in namespace ${namespace} keeps its state in an external kvstore, so it has no etcd and no certificates of ` +
-      "its own\n  this program cannot exchange those; write configs for that etcd by hand",
+    `Cilium in namespace ${namespace} uses an external kvstore, so the cluster has no etcd or certificates to exchange\n` +
+      "  configure peers with the endpoints and certificates of that kvstore",
     EXIT.failed,
   );
 }

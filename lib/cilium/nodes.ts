@@ -1,11 +1,10 @@
-/** Nodes, reduced to what an endpoint needs of them. */
+/** Nodes, reduced to the fields that endpoints and facts depend on. */
 import type { V1Node } from "@kubernetes/client-node";
 import { type KubernetesApi, nodes } from "../kube/api.ts";
 
-/** What is asked of a node. */
 export interface NodeInfo {
   name: string;
-  /** When it was created, RFC 3339. */
+  /** Creation time, RFC 3339. */
   created: string;
   ready: boolean;
   /** Ready, not cordoned, and not excluded from load balancing. */
@@ -14,31 +13,31 @@ export interface NodeInfo {
   podCidrs: string[];
 }
 
-/** Of each node only what is asked for is kept, page by page: there may be thousands. */
+/** Reads all nodes page by page, and keeps only the fields of {@link NodeInfo}: a cluster can have thousands. */
 export async function readNodes(api: KubernetesApi): Promise<NodeInfo[]> {
   const found: NodeInfo[] = [];
   for await (const page of api.list(nodes)) found.push(...page.map(toNodeInfo));
   return found;
 }
 
-/** What is asked of a node. Which ones load balancers leave out is as Kubernetes' service controller has it. */
+/** Reduces a node to its info. `eligible` follows the node predicates of Kubernetes' service controller. */
 export function toNodeInfo({ metadata, spec, status }: V1Node): NodeInfo {
-  const ready = status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") === true;
-  const excluded = metadata?.labels?.["node.kubernetes.io/exclude-from-external-load-balancers"] !== undefined;
-  const leaving =
+  const isReady = status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") === true;
+  const isExcluded = metadata?.labels?.["node.kubernetes.io/exclude-from-external-load-balancers"] !== undefined;
+  const isLeaving =
     metadata?.deletionTimestamp !== undefined ||
     spec?.unschedulable === true ||
-    spec?.taints?.some(({ key }) => LEAVING.has(key)) === true;
+    spec?.taints?.some(({ key }) => LEAVING_TAINTS.has(key)) === true;
   return {
     name: metadata?.name ?? "",
-    // It comes as text, whatever the type says.
+    // A string at runtime: nothing converts it to the declared Date.
     created: String(metadata?.creationTimestamp ?? ""),
-    ready,
-    eligible: ready && !excluded && !leaving,
+    ready: isReady,
+    eligible: isReady && !isExcluded && !isLeaving,
     addresses: (status?.addresses ?? []).map(({ type, address }) => ({ type, address })),
     podCidrs: spec?.podCIDRs ?? (spec?.podCIDR ? [spec.podCIDR] : []),
   };
 }
 
-/** Taints of a cordoned node, and of one that the cluster autoscaler is about to delete. */
-const LEAVING = new Set(["node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler"]);
+/** Taints of cordoned nodes, and of nodes that the cluster autoscaler is about to delete. */
+const LEAVING_TAINTS = new Set(["node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler"]);

@@ -1,10 +1,9 @@
-/** Reading many clusters at the same time, each once. */
+/** Reads many clusters concurrently, each only once. */
 import type { Cluster } from "../kube/cluster.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { dedupe } from "../util/dedupe.ts";
 import { UserError } from "../util/errors.ts";
 
-/** How many clusters are read at a time. */
 const MAX_CONCURRENT_READS = 16;
 
 /** A cluster that could not be read. */
@@ -13,30 +12,30 @@ export interface ReadFailure {
   error: UserError;
 }
 
-/** What was read of clusters, in their order. */
+/** Results in the order of the clusters. */
 export interface ClusterReadings<T> {
   read: T[];
   failed: ReadFailure[];
-  /** The contexts that lead to a cluster that an earlier context leads to, each with that one. */
+  /** Contexts of a cluster that an earlier context is for, each mapped to that context. */
   repeated: Map<string, string>;
 }
 
 /**
- * Reads clusters. A cluster that two contexts lead to is among the results once, by the first context.
+ * Reads clusters concurrently. A cluster with several contexts is among the results once, by its first context.
  *
- * @param read what is read of one; a UserError that it throws is the failure of this cluster alone.
- * @param identityOf by what a cluster is known, whatever way leads to it ({@link Installation.identity}).
- * @throws what is no UserError.
+ * @param read reads one cluster. A UserError is recorded as the failure of that cluster, which is then closed.
+ * @param identityOf the identity of a cluster, independent of the context ({@link Installation.identity}).
+ * @throws any error that is not a UserError.
  */
 export async function readClusters<T extends { source: string }>(
   clusters: readonly Cluster[],
   read: (cluster: Cluster) => Promise<T>,
   identityOf: (result: T) => string | undefined,
 ): Promise<ClusterReadings<T>> {
-  const enter = limitConcurrency(MAX_CONCURRENT_READS);
+  const limit = limitConcurrency(MAX_CONCURRENT_READS);
   const results = await Promise.all(
     clusters.map((cluster) =>
-      enter(async (): Promise<{ value: T } | { failure: ReadFailure }> => {
+      limit(async (): Promise<{ value: T } | { failure: ReadFailure }> => {
         try {
           return { value: await read(cluster) };
         } catch (error) {
@@ -48,10 +47,10 @@ export async function readClusters<T extends { source: string }>(
     ),
   );
   const repeated = new Map<string, string>();
-  const once = dedupe(
+  const unique = dedupe(
     results.flatMap((one) => ("value" in one ? [one.value] : [])),
     identityOf,
     (first, other) => repeated.set(other.source, first.source),
   );
-  return { read: once, failed: results.flatMap((one) => ("failure" in one ? [one.failure] : [])), repeated };
+  return { read: unique, failed: results.flatMap((one) => ("failure" in one ? [one.failure] : [])), repeated };
 }

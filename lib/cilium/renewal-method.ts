@@ -1,14 +1,15 @@
-/** What renews a certificate, told by the marks on the Secret that holds it. Pure. */
+/** Detects how a certificate is renewed, by the metadata of its Secret. Pure. */
 import type { V1ObjectMeta } from "@kubernetes/client-node";
 import type { RenewalMethod } from "../peer/renewal.ts";
 
-/** The CronJob of Cilium's chart, whose program writes Secrets without a label or an annotation. */
+/** The CronJob of Cilium's chart. Its program, certgen, writes Secrets without labels or annotations. */
 const CRON_JOB = "clustermesh-apiserver-generate-certs";
 const CERTGEN = /^(?:cilium-)?certgen$/;
 
 /**
- * The method by which a Secret's certificate is renewed; undefined if its metadata has no mark of one, as when a file of
- * Git or a person brought it.
+ * Detects how the certificate of a Secret is renewed, by annotations (cert-manager, Helm) and field managers (certgen).
+ *
+ * @returns undefined if the metadata shows no method, for example because the Secret is applied from Git or by hand.
  */
 export function detectRenewalMethod(metadata: V1ObjectMeta | undefined): RenewalMethod | undefined {
   if (!metadata) return undefined;
@@ -20,7 +21,7 @@ export function detectRenewalMethod(metadata: V1ObjectMeta | undefined): Renewal
     return { kind: "cronJob", name: CRON_JOB, namespace };
   }
   const release = annotations["meta.helm.sh/release-name"];
-  // What Flux installs from Git, an upgrade by hand is not for.
+  // A release managed by Flux is upgraded through Git, not by running helm.
   if (!release || labels["helm.toolkit.fluxcd.io/name"] !== undefined) return undefined;
   return { kind: "helm", release, namespace: annotations["meta.helm.sh/release-namespace"] ?? namespace };
 }

@@ -1,11 +1,11 @@
-/** Which names the server certificate of a clustermesh-apiserver covers. Pure. */
+/** Names covered by the server certificate of a clustermesh-apiserver. Pure. */
 
 import { APISERVER, type ClusterFacts, MESH_DOMAIN, versionAtLeast } from "../peer/peer.ts";
 import { isAddress, isHostname } from "../util/address.ts";
 import { shortAddress, subjectAltNames } from "../x509/names.ts";
 import { readCertificates } from "../x509/pem.ts";
 
-/** The names that the chart puts into the server certificate, where nobody asked for others. */
+/** Returns the names in the server certificate of the chart with default values, by version (1.10 to 1.20). */
 export function chartServerNames({ version, namespace }: ClusterFacts): string[] {
   return [
     `*.${MESH_DOMAIN}`,
@@ -17,9 +17,9 @@ export function chartServerNames({ version, namespace }: ClusterFacts): string[]
 }
 
 /**
- * The names of a server certificate.
+ * Reads the names of a server certificate (PEM).
  *
- * @throws PemError where it cannot be read.
+ * @throws PemError if it cannot be read.
  */
 export function readServerNames(pem: string): string[] {
   const [leaf] = readCertificates(pem);
@@ -27,9 +27,9 @@ export function readServerNames(pem: string): string[] {
 }
 
 /**
- * Reads a name that a server certificate may cover: a host name, a wildcard for its first label, or an address.
+ * Parses a name as a server certificate can contain it: a host name, a wildcard with one leading `*.`, or an IP address.
  *
- * @returns undefined where it is none of them.
+ * @returns the name in lower case, or the address in its shortest form; undefined if the text is invalid.
  */
 export function parseServerName(text: string): string | undefined {
   if (isAddress(text)) return shortAddress(text);

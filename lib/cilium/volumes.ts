@@ -1,4 +1,4 @@
-/** What a workload's volumes lay out where: the truth about which object a file comes from. Pure. */
+/** The files that a workload mounts, and the objects that they come from, by its volumes. Pure. */
 import type {
   V1DaemonSet,
   V1Deployment,
@@ -7,7 +7,7 @@ import type {
   V1Volume,
   V1VolumeMount,
 } from "@kubernetes/client-node";
-import { MOUNT_PATH } from "../peer/peer.ts";
+import { MOUNT_PATH, USERS_CONFIG_MAP } from "../peer/peer.ts";
 
 /** The object and key that a file comes from. */
 export interface ObjectSource {
@@ -16,63 +16,63 @@ export interface ObjectSource {
   key: string;
 }
 
-/** A volume whose files come from outside the Kubernetes API (CSI, a Vault agent, the node), so that only pods see them. */
+/** A volume provided from outside the Kubernetes API (CSI, Vault agent, the node): only pods can read its files. */
 export interface ExternalSource {
   kind: "external";
   /** Name of the volume. */
   volume: string;
-  /** What fills it: `CSI driver <name>`, `Vault agent`, or the type of volume (`emptyDir`, `hostPath`, `podCertificate`, …). */
+  /** Its provider: `CSI driver <name>`, `Vault agent`, or the type of volume (`emptyDir`, `hostPath`, `podCertificate`, …). */
   type: string;
 }
 
 export type FileSource = ObjectSource | ExternalSource;
 
-/** The cluster's own files beside the configs of its peers, by their names in Cilium's folder. */
+/** Names of the cluster's own TLS files in Cilium's clustermesh directory. */
 export const COMMON_NAMES = {
   ca: "common-etcd-client-ca.crt",
   cert: "common-etcd-client.crt",
   key: "common-etcd-client.key",
 } as const;
 
-/** Names an external source in a message: `volume "certs" (CSI driver csi.cert-manager.io)`. */
+/** Describes an external source for messages: `volume "certs" (CSI driver csi.cert-manager.io)`. */
 export function describeExternalSource({ volume, type }: ExternalSource): string {
   return `volume ${JSON.stringify(volume)} (${type})`;
 }
 
-/** What the volume at Cilium's folder brings, in one container of a pod. */
+/** Cilium's clustermesh directory as one container of a pod mounts it. */
 export interface MountedFolder {
-  /** Secrets that are there whole, each key a file. */
+  /** Secrets mounted without `items`: each key is a file. */
   secrets: Set<string>;
-  /** Single files, by their names. */
+  /** Files mounted one by one, by name. */
   files: Map<string, FileSource>;
-  /** Set where the folder itself is an external volume: which files that holds is not known. */
+  /** Set if the directory itself is an external volume: its files are unknown. */
   unlisted?: ExternalSource;
 }
 
-/** A pod spec, and the annotations of the pod: by these a Vault agent is injected, with a volume for its files. */
+/** A pod spec, and the pod's annotations, which can request the injection of a Vault agent. */
 export interface PodTemplate {
   spec: V1PodSpec | undefined;
   annotations?: Readonly<Record<string, string>> | undefined;
 }
 
-/** The pod template of a workload. */
+/** Returns the pod template of a workload. */
 export function podTemplateOf(workload: V1Deployment | V1DaemonSet | undefined): PodTemplate {
   const { spec, metadata } = workload?.spec?.template ?? {};
   return { spec, annotations: metadata?.annotations };
 }
 
 /**
- * What is mounted where Cilium reads the configs of its peers. Files that are mounted one by one (`subPath`) lie over
- * those of the volume below.
+ * Finds what a container mounts at Cilium's clustermesh directory. Files mounted one by one (`subPath`) hide those of the
+ * volume below.
  *
- * @returns undefined where the container is not there, or mounts nothing there.
+ * @returns undefined if the container does not exist, or mounts no volume at that path.
  */
 export function findMountedFolder(template: PodTemplate, container: string): MountedFolder | undefined {
   const mounts = listMounts(template, container);
   const base = mounts.find(({ path }) => `${path}/` === MOUNT_PATH)?.content;
   if (!base) return undefined;
   const folder: MountedFolder = {
-    secrets: new Set(base.whole.filter(({ kind }) => kind === "Secret").map(({ object }) => object)),
+    secrets: new Set(base.objects.filter(({ kind }) => kind === "Secret").map(({ object }) => object)),
     files: new Map(base.files),
     ...(base.unlisted && { unlisted: base.unlisted }),
   };
@@ -83,42 +83,42 @@ export function findMountedFolder(template: PodTemplate, container: string): Mou
   return folder;
 }
 
-/** Where a file of a folder comes from; undefined where nothing is known to bring it. */
+/** Finds the source of a file in a directory; undefined if none is known. */
 export function findFileSource(folder: MountedFolder | undefined, name: string): FileSource | undefined {
   return folder?.files.get(name) ?? folder?.unlisted;
 }
 
-/** Where the file at an absolute path comes from in one container; undefined where nothing is known to bring it. */
+/** Finds the source of the file at an absolute path in one container; undefined if none is known. */
 export function findMountedFile(template: PodTemplate, container: string, path: string): FileSource | undefined {
-  const over = listMounts(template, container)
-    .filter((mount) => path === mount.path || path.startsWith(`${mount.path}/`))
+  const mount = listMounts(template, container)
+    .filter((one) => path === one.path || path.startsWith(`${one.path}/`))
     .sort((a, b) => b.path.length - a.path.length)[0];
-  if (!over) return undefined;
-  if (path === over.path) return over.content.file;
-  const inside = path.slice(over.path.length + 1);
-  const { files, whole, unlisted } = over.content;
-  // Of several objects that are there whole only one has the key, and nobody knows which.
-  const [only, ...others] = whole;
-  const found = only && others.length === 0 ? { ...only, key: inside } : undefined;
-  return files.get(inside) ?? found ?? unlisted;
+  if (!mount) return undefined;
+  return path === mount.path ? mount.content.file : findInContent(mount.content, path.slice(mount.path.length + 1));
 }
 
-/** What a volume holds, as far as its pod spec tells. */
-interface Content {
-  /** Objects that are there whole, each key a file. */
-  whole: Omit<ObjectSource, "key">[];
-  /** Files that are listed, by their paths in the volume. */
+function findInContent({ files, objects, unlisted }: VolumeContent, path: string): FileSource | undefined {
+  // With several objects it is unknown which of them has the key.
+  const [only, ...others] = objects;
+  return files.get(path) ?? (only && others.length === 0 ? { ...only, key: path } : unlisted);
+}
+
+/** The content of a volume, according to the pod spec. */
+interface VolumeContent {
+  /** Objects mounted without `items`: each key is a file. */
+  objects: Omit<ObjectSource, "key">[];
+  /** Listed files, by their paths in the volume. */
   files: Map<string, FileSource>;
-  /** Set where the files are not listed. */
+  /** Set if the files are not listed. */
   unlisted?: ExternalSource | undefined;
-  /** Set where what is mounted is one file. */
+  /** Set if a single file is mounted. */
   file?: FileSource | undefined;
 }
 
 interface Mount {
-  /** Absolute, without a slash at its end. */
+  /** Absolute, without a trailing slash. */
   path: string;
-  content: Content;
+  content: VolumeContent;
 }
 
 function listMounts({ spec, annotations = {} }: PodTemplate, container: string): Mount[] {
@@ -128,31 +128,29 @@ function listMounts({ spec, annotations = {} }: PodTemplate, container: string):
     const volume = spec?.volumes?.find(({ name }) => name === mount.name);
     return volume ? [{ path: mount.mountPath.replace(/\/+$/, ""), content: resolveMountedContent(volume, mount) }] : [];
   });
-  const taken = new Set(mounts.map(({ path }) => path));
-  return [...mounts, ...listVaultMounts(annotations, container).filter(({ path }) => !taken.has(path))];
+  const paths = new Set(mounts.map(({ path }) => path));
+  return [...mounts, ...listVaultMounts(annotations, container).filter(({ path }) => !paths.has(path))];
 }
 
-/** What a container sees of a volume: all of it, or what stands at `subPath`. */
-function resolveMountedContent(volume: V1Volume, { subPath, subPathExpr }: V1VolumeMount): Content {
+/** Resolves the part of a volume that a container mounts: all of it, or the file or directory at `subPath`. */
+function resolveMountedContent(volume: V1Volume, { subPath, subPathExpr }: V1VolumeMount): VolumeContent {
   const content = parseVolume(volume);
-  const { whole, files, unlisted } = content;
-  if (subPathExpr) return { whole: [], files: new Map(), file: unlisted, unlisted };
-  // A path of the node may be that of a file.
+  const { files, unlisted } = content;
+  if (subPathExpr) return { objects: [], files: new Map(), file: unlisted, unlisted };
+  // A hostPath can be a file.
   if (!subPath) return volume.hostPath ? { ...content, file: unlisted } : content;
-  const [only, ...others] = whole;
   const below = [...files].flatMap(([path, source]): [string, FileSource][] =>
     path.startsWith(`${subPath}/`) ? [[path.slice(subPath.length + 1), source]] : [],
   );
-  const file = files.get(subPath) ?? (only && others.length === 0 ? { ...only, key: subPath } : unlisted);
-  return { whole: [], files: new Map(below), file, unlisted };
+  return { objects: [], files: new Map(below), file: findInContent(content, subPath), unlisted };
 }
 
-function parseVolume(volume: V1Volume): Content {
-  const content: Content = { whole: [], files: new Map() };
+function parseVolume(volume: V1Volume): VolumeContent {
+  const content: VolumeContent = { objects: [], files: new Map() };
   const external = (type: string): ExternalSource => ({ kind: "external", volume: volume.name, type });
   const add = (kind: ObjectSource["kind"], object: string | undefined, items: V1KeyToPath[] | undefined) => {
     if (object === undefined) return;
-    if (!items) content.whole.push({ kind, object });
+    if (!items) content.objects.push({ kind, object });
     for (const { key, path } of items ?? []) content.files.set(path, { kind, object, key });
   };
   const { secret, configMap, projected, downwardAPI, csi, name: _, ...others } = volume;
@@ -175,47 +173,52 @@ function parseVolume(volume: V1Volume): Content {
 }
 
 /**
- * The volumes that Vault's agent injector adds to a container: one for each path that the annotations
- * `vault.hashicorp.com/secret-volume-path` (or `…-path-<secret>`) name, `/vault/secrets` where none does.
+ * Lists the mounts that Vault's agent injector adds to a container, according to the annotations
+ * `vault.hashicorp.com/secret-volume-path` and `…-path-<secret>`; the default is `/vault/secrets`.
  */
 function listVaultMounts(annotations: Readonly<Record<string, string>>, container: string): Mount[] {
-  const vault = (name: string) => annotations[`vault.hashicorp.com/${name}`];
-  if (!/^(?:1|t|true)$/i.test(vault("agent-inject") ?? "")) return [];
-  const only = vault("agent-inject-containers")?.split(",");
-  if (only && !only.includes(container)) return [];
-  const own = "vault.hashicorp.com/secret-volume-path-";
-  const paths = Object.keys(annotations).flatMap((key) => (key.startsWith(own) ? (annotations[key] ?? []) : []));
+  const read = (name: string) => annotations[`vault.hashicorp.com/${name}`];
+  if (!/^(?:1|t|true)$/i.test(read("agent-inject") ?? "")) return [];
+  const containers = read("agent-inject-containers")?.split(",");
+  if (containers && !containers.includes(container)) return [];
+  const prefix = "vault.hashicorp.com/secret-volume-path-";
+  const paths = Object.keys(annotations).flatMap((key) => (key.startsWith(prefix) ? (annotations[key] ?? []) : []));
   const unlisted: ExternalSource = { kind: "external", volume: "vault-secrets", type: "Vault agent" };
-  return [...new Set([vault("secret-volume-path") ?? "/vault/secrets", ...paths])].map((path) => ({
+  return [...new Set([read("secret-volume-path") ?? "/vault/secrets", ...paths])].map((path) => ({
     path: path.replace(/\/+$/, ""),
-    content: { whole: [], files: new Map(), unlisted },
+    content: { objects: [], files: new Map(), unlisted },
   }));
 }
 
-/** A ConfigMap or Secret that a pod's volumes take. */
+/** A ConfigMap or Secret mounted by a pod's volumes. */
 export interface VolumeObject {
   kind: "Secret" | "ConfigMap";
   name: string;
-  /** Whether the pod starts without it. */
+  /** Whether the pod starts if it does not exist. */
   optional: boolean;
 }
 
-/** All ConfigMaps and Secrets that a pod's volumes take. */
-export function listVolumeObjects(pod: V1PodSpec | undefined): VolumeObject[] {
-  return (pod?.volumes ?? []).flatMap(objectsOf);
+/** Whether an object is the ConfigMap with the etcd users of remote clusters. */
+export function isUsersConfigMap({ kind, name }: VolumeObject): boolean {
+  return kind === "ConfigMap" && name === USERS_CONFIG_MAP;
 }
 
-function objectsOf({ secret, configMap, projected }: V1Volume): VolumeObject[] {
-  const sources = [
-    { secret: secret && { name: secret.secretName, optional: secret.optional }, configMap },
-    ...(projected?.sources ?? []),
-  ];
-  return sources.flatMap((source) => [
-    ...(source.secret?.name
-      ? [{ kind: "Secret" as const, name: source.secret.name, optional: source.secret.optional === true }]
-      : []),
-    ...(source.configMap?.name
-      ? [{ kind: "ConfigMap" as const, name: source.configMap.name, optional: source.configMap.optional === true }]
-      : []),
-  ]);
+/** Lists the ConfigMaps and Secrets that a pod's volumes mount. */
+export function listVolumeObjects(pod: V1PodSpec | undefined): VolumeObject[] {
+  return (pod?.volumes ?? []).flatMap(({ secret, configMap, projected }) =>
+    [
+      { secret: secret && { name: secret.secretName, optional: secret.optional }, configMap },
+      ...(projected?.sources ?? []),
+    ].flatMap((source) => [
+      ...toVolumeObjects("Secret", source.secret),
+      ...toVolumeObjects("ConfigMap", source.configMap),
+    ]),
+  );
+}
+
+function toVolumeObjects(
+  kind: VolumeObject["kind"],
+  source: { name?: string | undefined; optional?: boolean | undefined } | undefined,
+): VolumeObject[] {
+  return source?.name ? [{ kind, name: source.name, optional: source.optional === true }] : [];
 }

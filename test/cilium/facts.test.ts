@@ -24,7 +24,7 @@ function facts(config: Record<string, string>, more: Partial<FactSources> = {}) 
   });
 }
 
-test("the version is that of the agents' image, wherever it comes from", () => {
+test("detects the version by the agent's image tag, for any registry and with a digest", () => {
   const digest = `@sha256:${"0".repeat(64)}`;
   const images: [string, string | undefined][] = [
     ["quay.io/cilium/cilium:v1.19.6", "1.19.6"],
@@ -39,10 +39,10 @@ test("the version is that of the agents' image, wherever it comes from", () => {
     const agents = workload("agents", image) as unknown as V1DaemonSet;
     assert.equal(facts({}, { agents, deployment }).version, expected, image);
   }
-  assert.equal(facts({}).version, "1.18.2", "of the apiserver, where agents may not be read");
+  assert.equal(facts({}).version, "1.18.2", "that of the apiserver image if agents are forbidden");
 });
 
-test("where no image tells the version, labels do", () => {
+test("detects the version by labels if no image has a version tag", () => {
   const labelled = (labels: Record<string, string>) =>
     facts({}, { deployment: workload("deployment", "apiserver", labels) }).version;
   assert.equal(labelled({ "helm.sh/chart": "cilium-1.20.2" }), "1.20.2");
@@ -50,7 +50,7 @@ test("where no image tells the version, labels do", () => {
   assert.equal(labelled({}), undefined);
 });
 
-test("kube-proxy replacement, in the words of all versions", () => {
+test("detects kube-proxy replacement by the values of all Cilium versions", () => {
   const values: [Record<string, string>, boolean | undefined][] = [
     [{ "kube-proxy-replacement": "true" }, true],
     [{ "kube-proxy-replacement": "strict" }, true],
@@ -66,7 +66,7 @@ test("kube-proxy replacement, in the words of all versions", () => {
   }
 });
 
-test("routing, in its form before and after 1.14", () => {
+test("detects the routing mode by the options before and since 1.14", () => {
   const routing = (config: Record<string, string>) => {
     const { routingMode, tunnelProtocol } = facts(config);
     return [routingMode, tunnelProtocol];
@@ -79,7 +79,7 @@ test("routing, in its form before and after 1.14", () => {
   assert.deepEqual(routing({}), [undefined, undefined]);
 });
 
-test("encryption, families and maximum", () => {
+test("detects encryption, IP families and maxConnectedClusters", () => {
   assert.equal(facts({ "enable-wireguard": "true" }).encryption, "wireguard");
   assert.equal(facts({ "enable-ipsec": "true", "enable-wireguard": "false" }).encryption, "ipsec");
   assert.equal(facts({}).encryption, "none");
@@ -89,13 +89,13 @@ test("encryption, families and maximum", () => {
   assert.equal(facts({ "max-connected-clusters": "511" }).maxConnectedClusters, 511);
 });
 
-test("names and ids that are not set", () => {
+test("leaves out empty names and invalid ids", () => {
   assert.equal(facts({ "cluster-name": "" }).name, undefined);
   assert.equal(facts({ "cluster-id": "none" }).id, undefined);
   assert.equal(facts({ "cluster-id": "0" }).id, 0);
 });
 
-test("pod CIDRs of the pools, sorted, each once", () => {
+test("collects the pod CIDRs of cluster pools, sorted and without duplicates", () => {
   const pools = { ipam: "cluster-pool", "cluster-pool-ipv4-cidr": "10.5.0.0/16 10.4.0.0/16 10.5.0.0/16" };
   assert.deepEqual(facts({ ...pools, "cluster-pool-ipv6-cidr": "fd00::/104" }).podCidrs, [
     "10.4.0.0/16",

@@ -33,7 +33,7 @@ async function fails(cluster: TestCluster, exitCode: number, patterns: RegExp[],
 }
 
 for (const version of VERSIONS) {
-  test(`${version}: facts, certificates and mounts are read in two rounds at most`, async (t) => {
+  test(`${version}: reads facts, certificates and mounts in at most two rounds`, async (t) => {
     const since = (minimum: string) => versionAtLeast(version, minimum) === true;
     const cluster = await startCluster(
       t,
@@ -79,21 +79,21 @@ for (const version of VERSIONS) {
     assert.deepEqual(warnings, []);
     assert.ok(rounds() <= 2, `${rounds()} rounds`);
 
-    const asked = cluster.server.requests.map(({ path }) => path);
+    const paths = cluster.server.requests.map(({ path }) => path);
     assert.deepEqual(
-      asked.filter((path) => /\/secrets(\?|$)/.test(path)),
+      paths.filter((path) => /\/secrets(\?|$)/.test(path)),
       [],
       "Secrets are never listed",
     );
     assert.deepEqual(
-      asked.filter((path) => /ca-cert|admin-cert|local-cert|cilium-ca|cilium-clustermesh/.test(path)),
+      paths.filter((path) => /ca-cert|admin-cert|local-cert|cilium-ca|cilium-clustermesh/.test(path)),
       [],
-      "no key is read that is not needed",
+      "requests no Secret with a private key that is not needed",
     );
   });
 }
 
-test("authMode is read off certificate and mounts", async (t) => {
+test("detects authMode by the client certificate and the mounts", async (t) => {
   const modes: [Partial<ClusterDescription>, Installation["facts"]["authMode"]][] = [
     [{ version: "1.14", authMode: "migration" }, "migration"],
     [{ version: "1.16", authMode: "cluster" }, "cluster"],
@@ -107,7 +107,7 @@ test("authMode is read off certificate and mounts", async (t) => {
   }
 });
 
-test("the CA is where the workloads' volumes take it from (tls.caBundle)", async (t) => {
+test("reads the CA from the object mounted by the workloads (tls.caBundle)", async (t) => {
   for (const [kind, version] of [
     ["ConfigMap", "1.14"],
     ["Secret", "1.17"],
@@ -127,17 +127,17 @@ test("the CA is where the workloads' volumes take it from (tls.caBundle)", async
       return source && installation.contentOf(source);
     };
     assert.equal(content("agents"), cluster.pki.ca.cert);
-    // kvstoremesh follows caBundle from 1.18 on only: one name, two contents.
+    // kvstoremesh follows caBundle only since 1.18: before, one file name has two contents.
     assert.equal(content("kvstoremesh"), version === "1.20" ? cluster.pki.ca.cert : other.cert, `${kind} ${version}`);
   }
 });
 
-test("of several CAs the one that signed the server certificate is taken; none is said", async (t) => {
+test("chooses the CA that signed the server certificate, and warns if none did", async (t) => {
   const other = makeCa({ cn: "unrelated", key: "ec" });
   const old = await startCluster(t, describeCluster({ version: "1.12" }));
   old.change("Secret", REMOTE, ({ data }) => Object.assign(data, encode({ "ca.crt": other.cert })));
   const found = await read(old);
-  assert.equal(found.installation.ca, old.pki.ca.cert, "of clustermesh-apiserver-ca-cert");
+  assert.equal(found.installation.ca, old.pki.ca.cert, "from clustermesh-apiserver-ca-cert");
   assert.deepEqual(found.warnings, []);
 
   const empty = await startCluster(t, describeCluster({ version: "1.10" }));
@@ -151,7 +151,7 @@ test("of several CAs the one that signed the server certificate is taken; none i
   assert.match(warnings.join(), /not signed by/);
 });
 
-test("Secrets under the names of older installs", async (t) => {
+test("reads Secrets with the names of older installs", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.11" }));
   const secret = cluster.server.store.read("Secret", "kube-system", REMOTE);
   cluster.remove("Secret", REMOTE);
@@ -163,7 +163,7 @@ test("Secrets under the names of older installs", async (t) => {
   assert.equal((await read(cluster)).installation.remoteCertificate, undefined);
 });
 
-test("a certificate that a volume takes from elsewhere", async (t) => {
+test("reads the client certificate from the Secret mounted by the agents", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.19" }));
   const secret = cluster.server.store.read("Secret", "kube-system", REMOTE);
   assert.ok(secret);
@@ -178,7 +178,7 @@ test("a certificate that a volume takes from elsewhere", async (t) => {
   assert.equal(installation.ca, cluster.pki.ca.cert);
 });
 
-test("Cilium is found in another namespace, and the guess leaves no trace", async (t) => {
+test("locates Cilium in another namespace, without warnings from the probable one", async (t) => {
   const cluster = await startCluster(t, describeCluster({ namespace: "cilium" }), {
     forbid: [{ namespace: "kube-system" }],
   });
@@ -191,29 +191,29 @@ test("Cilium is found in another namespace, and the guess leaves no trace", asyn
   assert.equal(rounds(), 2);
 });
 
-test("several installations are refused with their namespaces, unless -n says which", async (t) => {
+test("rejects multiple installations with their namespaces, unless one is selected", async (t) => {
   const cluster = await startCluster(t, describeCluster({ namespace: "b-side" }));
   const second = describeCluster({ name: "other", id: 9, namespace: "a-side", nodes: [] });
   for (const object of clusterObjects(second, clusterPki(second, { key: "ec" }))) cluster.server.store.put(object);
-  await fails(cluster, 2, [/a-side and b-side/, /-n/]);
+  await fails(cluster, 2, [/a-side and b-side/, /--namespace/]);
   const { installation } = await read(cluster, { namespace: "a-side" });
   assert.equal(installation.facts.name, "other");
   assert.equal(installation.namespace, "a-side");
 });
 
-test("where the whole cluster may not be asked, kube-system is taken, and said", async (t) => {
+test("assumes kube-system with a warning if it cannot list across namespaces", async (t) => {
   const allow = [{ namespace: "kube-system" }, { verb: "list", resource: "nodes" }];
   const cluster = await startCluster(t, describeCluster(), { allow });
   const rounds = countRoundTrips(cluster.server);
   const { installation, warnings } = await read(cluster);
   assert.equal(installation.namespace, "kube-system");
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0] ?? "", /kube-system.*-n/);
+  assert.match(warnings[0] ?? "", /kube-system.*--namespace/);
   assert.ok(rounds() <= 2);
   assert.deepEqual((await read(cluster, { namespace: "kube-system" })).warnings, []);
 });
 
-test("the namespace is found by pods where Deployments may not be listed", async (t) => {
+test("locates the namespace by pods if Deployments cannot be listed", async (t) => {
   const cluster = await startCluster(t, describeCluster({ namespace: "cilium" }), {
     forbid: [{ verb: "list", resource: "deployments" }],
   });
@@ -222,17 +222,17 @@ test("the namespace is found by pods where Deployments may not be listed", async
   assert.deepEqual(warnings, []);
 });
 
-test("what is not there is said in a line or two", async (t) => {
+test("reports a missing ConfigMap, Deployment or installation in at most two lines", async (t) => {
   const cluster = await startCluster(t, describeCluster());
   cluster.remove("ConfigMap", "cilium-config");
-  await fails(cluster, 1, [/no ConfigMap cilium-config/, /kube-system/]);
+  await fails(cluster, 1, [/configmap\/cilium-config not found/, /kube-system/]);
   cluster.remove("Deployment", "clustermesh-apiserver");
-  await fails(cluster, 1, [/no Cilium/, /-n/]);
+  await fails(cluster, 1, [/no Cilium/, /--namespace/]);
   await fails(cluster, 1, [/no Cilium/, /elsewhere/], { namespace: "elsewhere" });
 
   const lonely = await startCluster(t, describeCluster());
   lonely.remove("Deployment", "clustermesh-apiserver");
-  await fails(lonely, 1, [/no clustermesh-apiserver/, /clustermesh\.useAPIServer/]);
+  await fails(lonely, 1, [/deployment\/clustermesh-apiserver not found/, /clustermesh\.useAPIServer/]);
 
   const external = describeCluster({ kvstoreMode: "external", identityAllocationMode: "kvstore", version: "1.19" });
   await fails(await startCluster(t, external), 1, [/external kvstore/]);
@@ -241,7 +241,7 @@ test("what is not there is said in a line or two", async (t) => {
   await fails(ancient, 1, [/external kvstore/]);
 });
 
-test("an extraction goes on without what it does not need", async (t) => {
+test("an extraction does not require objects that it can do without", async (t) => {
   const forbid = [
     { resource: "daemonsets" },
     { resource: "pods" },
@@ -261,7 +261,7 @@ test("an extraction goes on without what it does not need", async (t) => {
     "::1",
   ]);
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0] ?? "", new RegExp(`${SERVER} may not be read.*\\*\\.mesh\\.cilium\\.io`));
+  assert.match(warnings[0] ?? "", new RegExp(`cannot read secret/${SERVER}: forbidden.*\\*\\.mesh\\.cilium\\.io`));
   assert.equal(installation.ca, cluster.pki.ca.cert);
   assert.throws(() => installation.nodes(), /not allowed to list Nodes/);
   assert.throws(() => installation.pods(), /not allowed to list Pods/);
@@ -269,7 +269,7 @@ test("an extraction goes on without what it does not need", async (t) => {
   assert.equal(installation.waiting, undefined);
 });
 
-test("without the right to read a Secret, the names of a certificate follow from the version", async (t) => {
+test("derives the server names from the version if the Secret is forbidden", async (t) => {
   const names = async (version: string) => {
     const cluster = await startCluster(t, describeCluster({ version }), { forbid: [{ name: SERVER }] });
     return (await read(cluster)).installation.serverNames;
@@ -281,17 +281,17 @@ test("without the right to read a Secret, the names of a certificate follow from
   }
 });
 
-test("a server certificate that is missing or cannot be read", async (t) => {
+test("warns about a server certificate that is missing or invalid", async (t) => {
   const cluster = await startCluster(t, describeCluster());
   cluster.change("Secret", SERVER, ({ data }) => Object.assign(data, encode({ "tls.crt": "nonsense" })));
   const broken = await read(cluster);
-  assert.match(broken.warnings.join(), /tls\.crt of Secret clustermesh-apiserver-server-cert/);
+  assert.match(broken.warnings.join(), /tls\.crt of secret\/clustermesh-apiserver-server-cert/);
   assert.ok(broken.installation.serverNames.includes("*.mesh.cilium.io"));
   cluster.remove("Secret", SERVER);
-  assert.match((await read(cluster)).warnings.join(), /is not there/);
+  assert.match((await read(cluster)).warnings.join(), /server-cert not found/);
 });
 
-test("what is indispensable may not be forbidden, and the message says what it is", async (t) => {
+test("reports which required object is forbidden", async (t) => {
   for (const name of ["cilium-config", "clustermesh-apiserver"]) {
     const cluster = await startCluster(t, describeCluster(), { forbid: [{ verb: "get", name }] });
     await fails(cluster, 1, [/not allowed to get/, new RegExp(name), /kube-system/]);
@@ -304,7 +304,7 @@ test("what is indispensable may not be forbidden, and the message says what it i
   );
 });
 
-test("an import takes nothing that it may not read for something that is not there", async (t) => {
+test("an import does not treat a forbidden object as missing", async (t) => {
   const options = { forExtract: false, secrets: ["cilium-clustermesh", "cilium-kvstoremesh"] };
   const description = describeCluster({ version: "1.19", kvstoremesh: false });
   for (const name of [
@@ -319,7 +319,7 @@ test("an import takes nothing that it may not read for something that is not the
   }
 });
 
-test("an import asks for no server certificate, no pods and no nodes, but where pod CIDRs stand on nodes only", async (t) => {
+test("an import requests no server certificate and no pods, and nodes only for their pod CIDRs", async (t) => {
   const options = { forExtract: false, secrets: ["cilium-clustermesh"] };
   const cluster = await startCluster(t, describeCluster({ version: "1.19" }));
   cluster.server.store.put({
@@ -333,14 +333,14 @@ test("an import asks for no server certificate, no pods and no nodes, but where 
   assert.equal(installation.users, undefined);
   assert.equal(installation.takesUsers, true);
   assert.deepEqual(warnings, []);
-  const asked = cluster.server.requests.map(({ path }) => path).join("\n");
-  assert.doesNotMatch(asked, /server-cert|\/nodes|namespaces\/kube-system\/pods/);
+  const paths = cluster.server.requests.map(({ path }) => path).join("\n");
+  assert.doesNotMatch(paths, /server-cert|\/nodes|namespaces\/kube-system\/pods/);
 
   const nodeCidrs = await startCluster(t, describeCluster({ ipam: "kubernetes" }));
   assert.deepEqual((await read(nodeCidrs, options)).installation.facts.podCidrs, ["10.2.0.0/20"]);
 });
 
-test("pod CIDRs on nodes become the few prefixes that cover them; those of other IPAM modes mean nothing", async (t) => {
+test("summarizes pod CIDRs of nodes to covering prefixes, and ignores them in other IPAM modes", async (t) => {
   const nodes = Array.from({ length: 1203 }, (_, i) => ({
     name: `node${i}`,
     internalIPs: [`172.18.${i >> 8}.${i & 255}`],
@@ -363,7 +363,7 @@ test("pod CIDRs on nodes become the few prefixes that cover them; those of other
   assert.equal((await read(eni)).installation.facts.podCidrs, undefined);
 });
 
-test("a default install of 1.19 and 1.20 is read while its pod waits for the users ConfigMap", async (t) => {
+test("reads a default install of 1.19 and 1.20 whose pod is waiting for the users ConfigMap", async (t) => {
   for (const version of ["1.19", "1.20"]) {
     const cluster = await startCluster(t, describeCluster({ version }));
     const { installation } = await read(cluster);
@@ -377,7 +377,7 @@ test("a default install of 1.19 and 1.20 is read while its pod waits for the use
   assert.equal((await read(crashing)).installation.waiting, "for container etcd: CrashLoopBackOff");
 });
 
-test("a Service of the user's own is asked for by its name", async (t) => {
+test("reads an externally created Service by its name", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.19", service: false }));
   assert.equal((await read(cluster)).installation.service(), undefined);
   cluster.server.store.put({
@@ -391,7 +391,7 @@ test("a Service of the user's own is asked for by its name", async (t) => {
   assert.equal(installation.facts.nodePort, 30123);
 });
 
-test("a server that is down, and one that goes down, are errors", async (t: TestContext) => {
+test("fails if the API server stops", async (t: TestContext) => {
   const cluster = await startCluster(t, describeCluster());
   await read(cluster);
   await cluster.server.stop();

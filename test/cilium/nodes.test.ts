@@ -4,7 +4,7 @@ import type { V1Node, V1Pod } from "@kubernetes/client-node";
 import { toNodeInfo } from "../../lib/cilium/nodes.ts";
 import { describePendingCause, isAwaitingFirstImport } from "../../lib/cilium/waiting.ts";
 
-// As JSON brings it: times are texts.
+// As parsed from JSON: times are strings.
 function nodeOf(by: (node: V1Node) => void = () => {}): V1Node {
   const node = {
     metadata: { name: "n1", creationTimestamp: "2026-01-02T03:04:05Z", labels: {} },
@@ -21,7 +21,7 @@ function nodeOf(by: (node: V1Node) => void = () => {}): V1Node {
   return node;
 }
 
-test("of a node its age, addresses and pod CIDRs are kept", () => {
+test("keeps creation time, addresses and pod CIDRs of a node", () => {
   assert.deepEqual(toNodeInfo(nodeOf()), {
     name: "n1",
     created: "2026-01-02T03:04:05Z",
@@ -32,7 +32,7 @@ test("of a node its age, addresses and pod CIDRs are kept", () => {
   });
 });
 
-test("which nodes are left out", () => {
+test("excludes nodes that are not ready, cordoned, leaving or excluded by label", () => {
   const cases: [string, (node: V1Node) => void, ready: boolean][] = [
     ["not ready", ({ status }) => Object.assign(status?.conditions?.[1] ?? {}, { status: "Unknown" }), false],
     ["no conditions yet", ({ status }) => Object.assign(status ?? {}, { conditions: undefined }), false],
@@ -73,7 +73,7 @@ function podOf(status: V1Pod["status"], optional = false): V1Pod {
   return { spec: { containers: [], volumes: [{ name: "users", configMap: users }] }, ...(status && { status }) };
 }
 
-test("what the clustermesh-apiserver waits for", () => {
+test("describes what the clustermesh-apiserver is waiting for", () => {
   const creating = { containerStatuses: [{ name: "etcd", state: { waiting: { reason: "ContainerCreating" } } }] };
   const status = (value: object) => value as NonNullable<V1Pod["status"]>;
   const ready = podOf(status({ conditions: [{ type: "Ready", status: "True" }] }));
@@ -92,5 +92,5 @@ test("what the clustermesh-apiserver waits for", () => {
   const unscheduled = { conditions: [{ type: "PodScheduled", status: "False", message: "0/3 nodes are available" }] };
   assert.equal(describePendingCause([podOf(status(unscheduled))], true), "to be scheduled: 0/3 nodes are available");
   assert.equal(describePendingCause([podOf(undefined)], true), "to be ready");
-  assert.match(describePendingCause([], true) ?? "", /there is none/);
+  assert.match(describePendingCause([], true) ?? "", /^for the first pod/);
 });

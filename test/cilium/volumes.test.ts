@@ -26,7 +26,7 @@ function podOf(volume: Omit<V1Volume, "name">, mountPath = FOLDER): { spec: V1Po
   return { spec };
 }
 
-test("a plain Secret is there whole", () => {
+test("a Secret volume without items mounts all keys", () => {
   const pod = podOf({ secret: { secretName: "cilium-clustermesh", optional: true } });
   const folder = findMountedFolder(pod, "cilium-agent");
   assert.deepEqual(folder?.secrets, new Set(["cilium-clustermesh"]));
@@ -37,7 +37,7 @@ test("a plain Secret is there whole", () => {
   );
 });
 
-test("projected sources name object and key of each file; a later one lies over an earlier", () => {
+test("projected sources map files to objects and keys; later sources override earlier ones", () => {
   const item = (key: string, path: string) => ({ key, path });
   const folder = findMountedFolder(
     podOf({
@@ -62,7 +62,7 @@ test("projected sources name object and key of each file; a later one lies over 
   );
 });
 
-test("nothing is mounted: no such container, another path, no volume", () => {
+test("returns undefined for another container, another path, or no volume", () => {
   const volume = { secret: { secretName: "x" } };
   assert.equal(findMountedFolder(podOf(volume), "kvstoremesh"), undefined);
   assert.equal(findMountedFolder(podOf(volume), "sidecar"), undefined);
@@ -70,7 +70,7 @@ test("nothing is mounted: no such container, another path, no volume", () => {
   assert.equal(findMountedFolder({ spec: undefined }, "cilium-agent"), undefined);
 });
 
-test("all objects that volumes take, and whether a pod starts without them", () => {
+test("lists all mounted objects, and whether they are optional", () => {
   const pod = podOf({
     projected: { sources: [{ secret: { name: "s" } }, { configMap: { name: "c", optional: true } }, {}] },
   });
@@ -87,7 +87,7 @@ test("all objects that volumes take, and whether a pod starts without them", () 
   assert.deepEqual(listVolumeObjects(undefined), []);
 });
 
-/** A container with the chart's projected volume, and what lies over it. */
+/** A container with the chart's projected volume, and further mounts. */
 function withMounts(
   volumes: V1Volume[],
   volumeMounts: V1VolumeMount[],
@@ -107,12 +107,12 @@ function withMounts(
 const csi = (name: string, driver = "csi.cert-manager.io"): V1Volume => ({ name, csi: { driver, readOnly: true } });
 const external = (volume: string, type: string): FileSource => ({ kind: "external", volume, type });
 
-test("files that other volumes lay over the folder one by one, each by its kind", () => {
+test("files mounted one by one hide those of the directory, for each volume type", () => {
   const below: FileSource = { kind: "Secret", object: "remote-cert", key: "tls.crt" };
   const cases: [V1Volume, Partial<V1VolumeMount>, FileSource][] = [
     [csi("v"), { subPath: "tls.crt" }, external("v", "CSI driver csi.cert-manager.io")],
     [csi("v", "secrets-store.csi.k8s.io"), { subPath: "a/b" }, external("v", "CSI driver secrets-store.csi.k8s.io")],
-    // Without a subPath a folder is mounted there.
+    // Without subPath, a directory is mounted.
     [csi("v"), {}, below],
     [{ name: "v", emptyDir: {} }, { subPath: "tls.crt" }, external("v", "emptyDir")],
     [{ name: "v", hostPath: { path: "/etc/tls.crt", type: "File" } }, {}, external("v", "hostPath")],
@@ -139,7 +139,7 @@ test("files that other volumes lay over the folder one by one, each by its kind"
   }
 });
 
-test("projected sources that are no objects; a folder whose files are not listed", () => {
+test("reports projected sources other than objects, and directories with unlisted files, as external", () => {
   const folder = findMountedFolder(
     podOf({
       projected: {
@@ -164,14 +164,14 @@ test("projected sources that are no objects; a folder whose files are not listed
   assert.deepEqual(findFileSource(folder, "common-etcd-client-ca.crt"), external("mesh", "clusterTrustBundle"));
   assert.equal(folder?.unlisted, undefined);
 
-  const whole = findMountedFolder(podOf({ csi: { driver: "csi.spiffe.io" } }), "cilium-agent");
-  assert.deepEqual(findFileSource(whole, "common-etcd-client.crt"), external("mesh", "CSI driver csi.spiffe.io"));
-  assert.deepEqual(whole?.unlisted, external("mesh", "CSI driver csi.spiffe.io"));
+  const spiffe = findMountedFolder(podOf({ csi: { driver: "csi.spiffe.io" } }), "cilium-agent");
+  assert.deepEqual(findFileSource(spiffe, "common-etcd-client.crt"), external("mesh", "CSI driver csi.spiffe.io"));
+  assert.deepEqual(spiffe?.unlisted, external("mesh", "CSI driver csi.spiffe.io"));
   const tokens = podOf({ downwardAPI: { items: [] } });
   assert.deepEqual(findMountedFolder(tokens, "cilium-agent"), { secrets: new Set(), files: new Map() });
 });
 
-test("where one file comes from: the deepest mount above it, and an agent that is injected", () => {
+test("finds the source of a file by its deepest mount, or an injected Vault agent", () => {
   const path = "/var/lib/etcd-secrets/tls.crt";
   const at = (volumes: V1Volume[], mounts: V1VolumeMount[], annotations = {}) =>
     findMountedFile(withMounts(volumes, mounts, annotations), "c", path);
@@ -186,7 +186,7 @@ test("where one file comes from: the deepest mount above it, and an agent that i
   assert.equal(at([secret, csi("v")], [below, { name: "v", mountPath: "/var/lib/etcd-secrets/tls" }])?.kind, "Secret");
   assert.deepEqual(at([csi("v")], [{ name: "v", mountPath: "/var/lib" }])?.kind, "external");
   const two: V1Volume = { name: "s", projected: { sources: [{ secret: { name: "a" } }, { secret: { name: "b" } }] } };
-  assert.equal(at([two], [below]), undefined, "one of two, and nobody knows which");
+  assert.equal(at([two], [below]), undefined, "unknown which of two Secrets has the key");
   const listed: V1Volume = {
     name: "s",
     projected: {
@@ -205,9 +205,9 @@ test("where one file comes from: the deepest mount above it, and an agent that i
   assert.deepEqual(injected({ "agent-inject": "true", "secret-volume-path": "/var/lib/etcd-secrets" }), agent);
   assert.deepEqual(injected({ "agent-inject": "1", "secret-volume-path-tls": "/var/lib/etcd-secrets/" }), agent);
   assert.equal(injected({ "agent-inject": "false", "secret-volume-path": "/var/lib/etcd-secrets" }), undefined);
-  assert.equal(injected({ "agent-inject": "true" }), undefined, "at /vault/secrets");
+  assert.equal(injected({ "agent-inject": "true" }), undefined, "mounted at /vault/secrets");
   const elsewhere = { "agent-inject": "true", "secret-volume-path": "/var/lib/etcd-secrets" };
   assert.equal(injected({ ...elsewhere, "agent-inject-containers": "a,b" }), undefined);
   assert.deepEqual(injected({ ...elsewhere, "agent-inject-containers": "a,c" }), agent);
-  assert.equal(injected(elsewhere, [below])?.kind, "Secret", "of two for one path, the pod's own");
+  assert.equal(injected(elsewhere, [below])?.kind, "Secret", "the pod's own mount has precedence");
 });

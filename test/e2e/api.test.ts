@@ -163,8 +163,8 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
       const ended = await extract();
       return ended.code === 0 && ended;
     });
-    assert.match(stderr, /not allowed to look for Cilium in all namespaces; kube-system is taken/);
-    assert.match(stderr, /clustermesh-apiserver-server-cert may not be read/);
+    assert.match(stderr, /cannot list across namespaces; assuming kube-system \(override with --namespace\)/);
+    assert.match(stderr, /cannot read secret\/clustermesh-apiserver-server-cert: forbidden/);
     const { data } = JSON.parse(stdout) as V1Secret;
     assert.match(Buffer.from(data?.cluster1 ?? "", "base64").toString(), /https:\/\/cluster1\.mesh\.cilium\.io:32379/);
   });

@@ -190,7 +190,7 @@ describe("the built programs", () => {
     ["two names", ["--endpoint", "a.example:1", "--endpoint", "b.example:1"], 2, /several names/],
     ["an endpoint without a port", ["--endpoint", "a.example"], 2, /host:port/],
     ["zero addresses", ["--addresses", "0"], 2, /invalid value for --addresses: must be at least 1/],
-    ["another namespace", ["-n", "elsewhere"], 1, /no Cilium was found.*elsewhere/],
+    ["another namespace", ["-n", "elsewhere"], 1, /no Cilium installation found.*elsewhere/],
     ["name default and id 0", ["--context", "default"], 1, /not set up for a mesh/],
     ["an external kvstore", ["--context", "external"], 1, /external kvstore/],
     ["a cluster without nodes", ["--context", "no-nodes"], 1, /no node to name/],
