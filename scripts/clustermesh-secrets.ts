@@ -1,11 +1,10 @@
 /** `clustermesh-secrets` and `kubectl clustermesh-secrets`: all commands in one program. */
 import { basename } from "node:path";
-import { escapeControlChars } from "../lib/render/style.ts";
 import { EXIT } from "../lib/util/errors.ts";
 import { findNearestName } from "../lib/util/nearest.ts";
 import { type Completion, formatCompletions } from "./cli/complete.ts";
 import { ignoreStreamErrors } from "./cli/streams.ts";
-import { log, style, versionLine } from "./cli/terminal.ts";
+import { log, logError, versionLine } from "./cli/terminal.ts";
 import { commands, PLUGIN, PROGRAM } from "./commands.ts";
 import { COMPLETE, isHelp, launch, printAndExit } from "./launch.ts";
 
@@ -49,7 +48,7 @@ function rejectCommand(name: string | undefined): void {
   if (name !== undefined) {
     const nearest = findNearestName(name, Object.keys(commands));
     const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
-    log(`${style.red("error")}: unknown command: ${escapeControlChars(JSON.stringify(name))}${hint}`);
+    logError(`unknown command: ${JSON.stringify(name)}${hint}`);
   }
   log(renderUsage());
   process.exitCode = EXIT.refused;

@@ -17,10 +17,8 @@ const MAX_LISTED = 600;
 
 const options = {
   ...inGroup("Target", {
-    hub: flag.string("context of the hub of a star: the other clusters connect to it only", { completes: "contexts" }),
-    with: flag.string("context of a mesh member: the other clusters connect to it and to all its peers", {
-      completes: "contexts",
-    }),
+    hub: flag.context("context of the hub of a star: the other clusters connect to it only"),
+    with: flag.context("context of a mesh member: the other clusters connect to it and to all its peers"),
   }),
   ...meshOptions,
 };
@@ -38,18 +36,16 @@ export const connectCommand = toProgram({
     ["$0 --all-contexts --diff", "Show what would change"],
   ],
   options,
+  exclusive: [["hub", "with"]],
   exitCodes: EXIT_CODES.write,
   run: runConnect,
 });
 
 async function runConnect(args: Arguments<typeof options>, program: string): Promise<number> {
   const { hub, with: member } = args;
-  if (hub !== undefined && member !== undefined) {
-    throw new UserError("--hub and --with are mutually exclusive", EXIT.refused);
-  }
   using contexts = await Contexts.load(args);
   const named = await selectClusters(contexts, args, args.files);
-  const run = new MeshRun(args, "Connect these clusters");
+  const run = new MeshRun(args);
   const extra = member ?? hub;
   let clusters = extra === undefined ? named : mergeClusters(await contexts.select([extra]), named);
   let joining: Set<string> | undefined;

@@ -21,7 +21,7 @@ const {
 
 const options = {
   ...inGroup("Target", {
-    from: flag.list("context to remove CLUSTER from (repeatable)", { completes: "contexts" }),
+    from: flag.contexts("context to remove CLUSTER from (repeatable)"),
   }),
   ...applicableOptions,
   ...inGroup("Target", {
@@ -58,7 +58,7 @@ async function runDisconnect(args: Arguments<typeof options>, program: string): 
   const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
   using contexts = await Contexts.load(args);
   const clusters = await selectClusters(contexts, all, args.from);
-  const run = new MeshRun(all, "Apply these changes");
+  const run = new MeshRun(all);
   const mesh = await readMesh(clusters, all, { forExtract: false });
   const { leaving, ...change } = planDisconnect(names, clusters, mesh, {
     skipUnreachable: args["skip-unreachable"],

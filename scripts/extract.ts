@@ -26,6 +26,7 @@ export const extractCommand = toProgram({
   ],
   exitCodes: EXIT_CODES.read,
   options: extractOptions,
+  exclusive: [["keyless", "external-workload"]],
   run: runExtract,
 });
 

@@ -2,11 +2,11 @@
 import { readPeers } from "../lib/import/peer-files.ts";
 import { prepareImport } from "../lib/import/prepare.ts";
 import { readTargets } from "../lib/import/read-target.ts";
-import { EXIT } from "../lib/util/errors.ts";
+import { EXIT, UserError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { type ImportArguments, importOptions, parseEndpointFlags, validateImportFlags } from "./cli/import-flags.ts";
+import { type ImportArguments, importOptions, parseEndpointFlags } from "./cli/import-flags.ts";
 import { EXIT_CODES } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
 import { warn } from "./cli/terminal.ts";
@@ -32,20 +32,21 @@ export const importCommand = toProgram({
   ],
   exitCodes: EXIT_CODES.write,
   options: importOptions,
+  exclusive: [
+    ["restart-agents", "restarts"],
+    ["prune", "migrate"],
+    ["diff", "output"],
+  ],
   run: runImport,
 });
 
 async function runImport(args: ImportArguments, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   const endpoints = parseEndpointFlags(args.endpoint);
-  validateImportFlags(args, paths, endpoints);
-  const canPrompt = process.stdin.isTTY && process.stderr.isTTY && !paths.includes("-");
-  const run = new ImportRun(args, {
-    question: "Apply these changes",
-    alwaysConfirm: false,
-    canPrompt,
-    showsPlan: args.prune || args.migrate,
-  });
+  if (paths.length === 0 && !args.migrate && endpoints.size === 0) {
+    throw new UserError("at least one FILE is required (- for stdin)", EXIT.refused);
+  }
+  const run = new ImportRun(args, { readsStdin: paths.includes("-"), showsPlan: args.prune || args.migrate });
   using contexts = await Contexts.load(args);
   const clusters = await contexts.select(args.context);
   // Rerun with a single file, --prune would remove the peers of all others.

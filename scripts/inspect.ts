@@ -11,7 +11,7 @@ import type { Arguments } from "./cli/option.ts";
 import { checkOptions, EXIT_CODES, filenameOption, flag, inGroup, outputOption } from "./cli/options.ts";
 import { hasFailures, printDocument } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
-import { writeStdout } from "./cli/streams.ts";
+import { writeLines } from "./cli/streams.ts";
 
 const options = {
   ...inGroup("Input", { filename: filenameOption }),
@@ -50,7 +50,7 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
   if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else {
     const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);
-    writeStdout(lines.map((line) => `${line}\n`).join(""));
+    writeLines(lines);
   }
   if (inspection.refused.length > 0) return EXIT.refused;
   const all = [...inspection.findings, ...inspection.peers.flatMap((peer) => peer.findings)];

@@ -1,12 +1,11 @@
 /** Starts a command. Help and completion are rendered by the build, and answered without loading the command. */
-import { escapeControlChars } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { enableCompileCache } from "./cli/compile-cache.ts";
 import { complete } from "./cli/complete.ts";
 import { HELP_WIDTH } from "./cli/option.ts";
 import { readPrerendered } from "./cli/prerendered.ts";
 import { exitWith, ignoreStreamErrors, writeStdout } from "./cli/streams.ts";
-import { log, style, versionLine } from "./cli/terminal.ts";
+import { logError, versionLine } from "./cli/terminal.ts";
 import { commands } from "./commands.ts";
 
 /** The command by which a shell requests completions of the words after it. */
@@ -40,7 +39,7 @@ async function tryPrint(text: () => string | Promise<string>): Promise<number> {
     return EXIT.done;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    log(`${style.red("error")}: ${escapeControlChars(error.message)}`);
+    logError(error.message);
     return error.exitCode;
   }
 }

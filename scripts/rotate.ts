@@ -12,7 +12,7 @@ import { toProgram } from "./cli/run.ts";
 
 const options = {
   ...inGroup("Input", {
-    trust: flag.string("PEM file of a CA to trust in addition; changes nothing else", { completes: "files" }),
+    trust: flag.file("PEM file of a CA to trust in addition; changes nothing else"),
   }),
   ...meshOptions,
 };
@@ -40,7 +40,7 @@ async function runRotate(args: Arguments<typeof options>, program: string): Prom
   using contexts = await Contexts.load(args);
   const named = await selectClusters(contexts, args, []);
   const importers = named.filter(({ source }) => source !== name);
-  const run = new MeshRun(args, "Distribute these certificates");
+  const run = new MeshRun(args);
   const own = trust === undefined ? await contexts.select([name]) : [];
   const [rotated, mesh] = await Promise.all([
     readMesh(own, args, { forExtract: true }),

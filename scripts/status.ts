@@ -19,11 +19,11 @@ import { hasFailures } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
 import { createWaitingLog, printStatus } from "./cli/show-status.ts";
 import { isStdoutClosed } from "./cli/streams.ts";
-import { log, style } from "./cli/terminal.ts";
+import { logError } from "./cli/terminal.ts";
 
 const options = {
   ...inGroup("Input", {
-    context: flag.list("context of a cluster (repeatable); default: the current context", { completes: "contexts" }),
+    context: flag.contexts("context of a cluster (repeatable); default: the current context"),
     "all-contexts": allContextsOption,
   }),
   ...inGroup("Checks", {
@@ -55,6 +55,7 @@ export const statusCommand = toProgram({
     ["$0 --all-contexts -o mermaid", "Draw a graph of the mesh"],
   ],
   options,
+  exclusive: [["wait", "watch"]],
   exitCodes: {
     0: "the mesh is healthy",
     1: "a cluster cannot be read, or --wait timed out",
@@ -65,7 +66,6 @@ export const statusCommand = toProgram({
 });
 
 async function runStatus(args: Arguments<typeof options>): Promise<number> {
-  if (args.wait && args.watch) throw new UserError("--wait and --watch are mutually exclusive", EXIT.refused);
   const deadline = Date.now() + parseDuration(args.timeout, "timeout");
   const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
@@ -89,7 +89,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
     if (waits || (args.watch && !isStdoutClosed())) continue;
     if (isHealthy) return EXIT.done;
     if (isUnreadable || !args.wait) return isUnreadable ? EXIT.failed : EXIT.findings;
-    log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
+    logError(`timed out after ${args.timeout} waiting for the mesh to become healthy`);
     return EXIT.failed;
   }
   return EXIT.failed;

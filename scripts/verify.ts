@@ -9,36 +9,12 @@ import { describeCall } from "./cli/call.ts";
 import { resolveAddresses } from "./cli/clusters.ts";
 import { parseDuration, parseDurationInDays } from "./cli/duration.ts";
 import type { Arguments } from "./cli/option.ts";
-import {
-  checkOptions,
-  clusterOptions,
-  EXIT_CODES,
-  filenameOption,
-  flag,
-  inGroup,
-  outputOption,
-} from "./cli/options.ts";
+import { EXIT_CODES } from "./cli/options.ts";
 import { hasFailures, printDocument } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
-import { writeStdout } from "./cli/streams.ts";
+import { writeLines } from "./cli/streams.ts";
 import { log, style } from "./cli/terminal.ts";
-import { readVerifyInput, validateVerifyFlags } from "./cli/verify-input.ts";
-
-const options = {
-  ...inGroup("Input", {
-    context: flag.list("context whose peers are tested (repeatable); with FILE, the cluster to connect as", {
-      completes: "contexts",
-    }),
-    filename: filenameOption,
-    cert: flag.string("PEM file of the client certificate for peers without one", { completes: "files" }),
-    key: flag.string("PEM file of its private key", { completes: "files" }),
-    ca: flag.string("PEM file of the CA for peers without one", { completes: "files" }),
-  }),
-  ...inGroup("Checks", { "step-timeout": flag.string("timeout of each step", { default: "5s" }) }),
-  ...checkOptions,
-  ...inGroup("Output", { output: outputOption }),
-  ...clusterOptions,
-};
+import { readVerifyInput, validateVerifyFlags, verifyOptions } from "./cli/verify-input.ts";
 
 export const verifyCommand = toProgram({
   usage: "$0 FILE... | --context CONTEXT... [flags]",
@@ -52,18 +28,18 @@ export const verifyCommand = toProgram({
     ["$0 --context cluster1", "Test all peers of cluster1"],
     ["$0 --context cluster1 cluster2-secret.json", "Test a file without a private key, as cluster1 would connect"],
   ],
-  options,
+  options: verifyOptions,
   exitCodes: { ...EXIT_CODES.read, 0: "all peers connect", 3: EXIT_CODES.findings },
   run: runVerify,
 });
 
-async function runVerify(args: Arguments<typeof options>, program: string): Promise<number> {
+async function runVerify(args: Arguments<typeof verifyOptions>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   validateVerifyFlags(args, paths);
   const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
   if (stepTimeout === 0) throw new UserError("invalid value for --step-timeout: must be greater than 0", EXIT.refused);
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
-  const call = describeCall(program, options, args);
+  const call = describeCall(program, verifyOptions, args);
   const judging = { now: new Date(), expiresWithin, cache: new ParseCache() };
   const { groups, unreadable, failed } = await readVerifyInput(args, paths, call, judging);
   const probes = await probeGroups(groups, { ...judging, stepTimeout, resolve: resolveAddresses });
@@ -75,7 +51,7 @@ async function runVerify(args: Arguments<typeof options>, program: string): Prom
     const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout, shared), ""]);
     if (shared.size > 0) lines.push(...showFindings([...shared], onStdout), "");
     if (probes.length > 0) lines.push(showSum(probes, onStdout));
-    writeStdout(lines.map((line) => `${line}\n`).join(""));
+    writeLines(lines);
     showFindings(findings, style).forEach(log);
   }
   if (unreadable) return EXIT.refused;

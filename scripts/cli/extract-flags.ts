@@ -9,7 +9,7 @@ import { clusterOptions, flag, inGroup } from "./options.ts";
 
 export const extractOptions = {
   ...inGroup("Input", {
-    context: flag.string("context of the cluster; default: the current context", { completes: "contexts" }),
+    context: flag.context("context of the cluster; default: the current context"),
     "external-workload": flag.boolean(
       "extract for the agent on a virtual machine, with the certificate of external workloads (Cilium up to 1.17)",
     ),
@@ -34,7 +34,7 @@ export const extractOptions = {
   }),
   ...inGroup("Output", {
     output: flag.string("format of the Secret", { alias: "o", choices: ["json", "yaml"], default: "json" }),
-    "output-file": flag.string("write to this file, with mode 0600, instead of stdout", { completes: "files" }),
+    "output-file": flag.file("write to this file, with mode 0600, instead of stdout"),
     keyless: flag.boolean(
       "omit CA and private key; importers use their own certificates, which requires one CA for all clusters",
     ),
@@ -47,12 +47,9 @@ export type ExtractArguments = Arguments<typeof extractOptions>;
 /**
  * Converts the flags to options of an extraction.
  *
- * @throws UserError (exit code 2) for mutually exclusive flags, and for an invalid server name.
+ * @throws UserError (exit code 2) for an invalid server name.
  */
 export function readExtractOptions(args: ExtractArguments): ExtractOptions {
-  if (args.keyless && args["external-workload"]) {
-    throw new UserError("--keyless and --external-workload are mutually exclusive", EXIT.refused);
-  }
   const types = args["address-type"] as AddressType[];
   return {
     namespace: args.namespace,

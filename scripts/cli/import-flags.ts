@@ -13,9 +13,7 @@ export const importOptions = {
     }),
   }),
   ...inGroup("Target", {
-    context: flag.list("context of a target cluster (repeatable); default: the current context", {
-      completes: "contexts",
-    }),
+    context: flag.contexts("context of a target cluster (repeatable); default: the current context"),
     prune: flag.boolean("remove peers that are not in the files"),
     migrate: flag.boolean("rewrite existing peers for the running version of Cilium; needs no files"),
   }),
@@ -31,29 +29,6 @@ export const importOptions = {
 };
 
 export type ImportArguments = Arguments<typeof importOptions>;
-
-/**
- * Validates combinations of flags.
- *
- * @throws UserError (exit code 2) for mutually exclusive flags, or if there is nothing to import.
- */
-export function validateImportFlags(
-  args: ImportArguments,
-  paths: readonly string[],
-  endpoints: ReadonlyMap<string, unknown>,
-): void {
-  if (paths.length === 0 && !args.migrate && endpoints.size === 0) {
-    throw new UserError("at least one FILE is required (- for stdin)", EXIT.refused);
-  }
-  const exclusive = [
-    [!args.restarts, args["restart-agents"], "--restart-agents and --no-restarts"],
-    [args.prune, args.migrate, "--prune and --migrate"],
-    [args.diff, args.output !== undefined, "--diff and --output"],
-  ] as const;
-  for (const [one, other, names] of exclusive) {
-    if (one && other) throw new UserError(`${names} are mutually exclusive`, EXIT.refused);
-  }
-}
 
 /**
  * Parses the values of `--endpoint`.

@@ -16,14 +16,14 @@ import type { Arguments } from "./option.ts";
 import { allContextsOption, clusterOptions, flag, inGroup, waitOptions } from "./options.ts";
 import { createWaitingLog } from "./show-status.ts";
 import { signalFromExitCode } from "./signals.ts";
-import { canOverwriteLine, log, style, warn } from "./terminal.ts";
+import { canOverwriteLine, log, logError, style, warn } from "./terminal.ts";
 import { ImportRun, writingOptions } from "./writing.ts";
 
 export const meshOptions = {
   ...inGroup("Target", {
-    context: flag.list("context of a cluster to write (repeatable)", { completes: "contexts" }),
+    context: flag.contexts("context of a cluster to write (repeatable)"),
     "all-contexts": allContextsOption,
-    "contexts-file": flag.string("file with one context per line", { completes: "files" }),
+    "contexts-file": flag.file("file with one context per line"),
     addresses: flag.count("maximum number of addresses per cluster", 3),
     parallel: flag.count("number of clusters to write concurrently", 8),
   }),
@@ -86,15 +86,11 @@ export class MeshRun {
   readonly #timeout: number;
   readonly #run: ImportRun;
 
-  /**
-   * @param question the confirmation prompt, without the question mark.
-   * @throws UserError (exit code 2) if `--timeout` is not a duration.
-   */
-  constructor(args: MeshArguments, question: string) {
+  /** @throws UserError (exit code 2) if `--timeout` is not a duration. */
+  constructor(args: MeshArguments) {
     this.#args = args;
     this.#timeout = parseDuration(args.timeout, "timeout");
-    const canPrompt = process.stdin.isTTY && process.stderr.isTTY;
-    this.#run = new ImportRun(args, { question, alwaysConfirm: true, canPrompt });
+    this.#run = new ImportRun(args, { alwaysConfirm: true });
   }
 
   /** The time at which certificates are judged. */
@@ -194,6 +190,6 @@ async function waitUntilHealthy(clusters: readonly Cluster[], args: MeshArgument
     }
     logWaiting(status);
   }
-  log(`${style.red("error")}: timed out after ${args.timeout} waiting for the mesh to become healthy`);
+  logError(`timed out after ${args.timeout} waiting for the mesh to become healthy`);
   return EXIT.failed;
 }

@@ -18,6 +18,8 @@ export interface Grammar {
   options: Record<string, Option>;
   /** Placeholder of the positional arguments in the usage line: FILE, CONTEXT; undefined if there are none. */
   positionals?: string;
+  /** Pairs of flags that are mutually exclusive. */
+  exclusive?: readonly (readonly [string, string])[];
 }
 
 /** Maximum width of a help text, and its width without a terminal. */

@@ -23,6 +23,15 @@ export const flag = {
     ...(details as M),
   }),
 
+  /** A flag whose value is the name of a context. */
+  context: (describe: string) => ({ type: "string", describe, completes: "contexts" }) as const,
+
+  /** A flag whose values are names of contexts. */
+  contexts: (describe: string) => ({ type: "array", describe, completes: "contexts" }) as const,
+
+  /** A flag whose value is the path of a file. */
+  file: (describe: string) => ({ type: "string", describe, completes: "files" }) as const,
+
   /** A flag whose value is a positive integer. */
   count: (describe: string, standard: number) => ({ type: "number", min: 1, default: standard, describe }) as const,
 };
@@ -36,7 +45,7 @@ export function inGroup<const O extends Record<string, Option>>(heading: string,
 /** How a command connects to clusters, with kubectl's flag names. */
 export const clusterOptions = {
   ...inGroup("Connection", {
-    kubeconfig: flag.string("kubeconfig file; default: KUBECONFIG, then ~/.kube/config", { completes: "files" }),
+    kubeconfig: flag.file("kubeconfig file; default: KUBECONFIG, then ~/.kube/config"),
     namespace: flag.string("namespace of Cilium; default: detected", { alias: "n" }),
     as: flag.string("user to impersonate"),
     "as-group": flag.list("group to impersonate (repeatable)"),

@@ -13,7 +13,7 @@ import type { Arguments, Grammar, Option } from "./option.ts";
  */
 export function parseArguments<G extends Grammar>(
   program: string,
-  { options, positionals }: G,
+  { options, positionals, exclusive = [] }: G,
   argv: readonly string[],
 ): Arguments<G["options"]> {
   const normalized = normalizeArgs(argv, options, program);
@@ -21,6 +21,12 @@ export function parseArguments<G extends Grammar>(
   if (values.help !== true) {
     for (const [name, option] of Object.entries(options)) checkValue(name, option, values[name]);
     checkPositionals(program, positionals, normalized.positionals);
+    for (const pair of exclusive) {
+      const given = pair
+        .filter((name) => isGiven(options[name], values[name]))
+        .map((name) => spell(name, values[name]));
+      if (given.length > 1) throw new UserError(`${given.join(" and ")} are mutually exclusive`, EXIT.refused);
+    }
   }
   return { ...values, files: normalized.positionals } as Arguments<G["options"]>;
 }
@@ -70,6 +76,15 @@ function checkValue(name: string, { type, choices, list, min, max }: Option, val
 function hasEmptyElement(value: string): boolean {
   const [first = "", ...others] = value.split(",");
   return others.length > 0 && [first.replace(/^[^=]*=/, ""), ...others].some((one) => one.trim() === "");
+}
+
+/** Whether a flag has another value than its default. */
+function isGiven(option: Option | undefined, value: unknown): boolean {
+  return value !== undefined && value !== option?.default && !(Array.isArray(value) && value.length === 0);
+}
+
+function spell(name: string, value: unknown): string {
+  return value === false ? `--no-${name}` : `--${name}`;
 }
 
 function checkPositionals(program: string, placeholder: string | undefined, values: readonly string[]): void {

@@ -5,7 +5,7 @@ import type { Arguments, Command, Grammar, HelpText, Option } from "./option.ts"
 import { inGroup } from "./options.ts";
 import { parseArguments } from "./parse.ts";
 import { exitWith, ignoreStreamErrors, writeStdout } from "./streams.ts";
-import { log, logTrace, style, versionLine } from "./terminal.ts";
+import { log, logError, logTrace, versionLine } from "./terminal.ts";
 
 const commonOptions = inGroup("Other", {
   help: { alias: "h", type: "boolean", describe: "show this help" },
@@ -59,7 +59,7 @@ async function runCommand<O extends Record<string, Option>>(
   } catch (error) {
     const isUserError = error instanceof UserError;
     const message = error instanceof Error ? error.message : String(error);
-    log(`${style.red("error")}: ${escapeControlChars(isUserError ? message : `unexpected: ${message}`)}`);
+    logError(isUserError ? message : `unexpected: ${message}`);
     if (argv.includes("--debug") && error instanceof Error) log(escapeControlChars(error.stack ?? ""));
     else if (!isUserError) log("  this is a bug; rerun with --debug for a stack trace");
     // As in kubectl diff, 1 means changes.

@@ -4,7 +4,7 @@ import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { escapeLine, styleFor } from "../../lib/render/style.ts";
 import { printDocument } from "./report.ts";
-import { writeStdout } from "./streams.ts";
+import { writeLines, writeStdout } from "./streams.ts";
 import { log, style } from "./terminal.ts";
 
 /** Prints a state to stdout, in the format of `--output`. */
@@ -17,7 +17,7 @@ export function printStatus(
   } else if (output === "mermaid") writeStdout(showMermaid(status));
   else {
     const lines = showStatus(status, styleFor(process.stdout, process.env), { wide: output === "wide", details });
-    writeStdout(lines.map((line) => `${line}\n`).join(""));
+    writeLines(lines);
   }
 }
 

@@ -38,6 +38,11 @@ export function writeStdout(data: string | Buffer): void {
   }
 }
 
+/** Writes lines to stdout. */
+export function writeLines(lines: readonly string[]): void {
+  writeStdout(lines.map((line) => `${line}\n`).join(""));
+}
+
 /** The kind of stdout if others can read it; undefined for a pipe, or a file that only the user can read. */
 export function exposedStdout(): "terminal" | "file" | undefined {
   if (process.stdout.isTTY) return "terminal";

@@ -16,6 +16,11 @@ export function log(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** Logs an error. */
+export function logError(text: string): void {
+  log(`${style.red("error")}: ${escapeControlChars(text)}`);
+}
+
 /** Logs a warning. */
 export function warn(line: string): void {
   log(`${style.yellow("warning")}: ${escapeLine(line)}`);

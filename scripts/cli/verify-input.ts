@@ -1,4 +1,4 @@
-/** Reads the peers to probe for `verify`. */
+/** The flags of `verify`, and the peers to probe by them. */
 import { readClusters } from "../../lib/cilium/read-clusters.ts";
 import { readPeers, readText } from "../../lib/import/peer-files.ts";
 import { type Member, ownOf, readMember } from "../../lib/mesh/member.ts";
@@ -6,18 +6,29 @@ import { type ProbeGroup, probeGroupOf } from "../../lib/mesh/verify.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
 import type { ProbeOptions } from "../../lib/probe/probe.ts";
-import { escapeControlChars, escapeLine } from "../../lib/render/style.ts";
+import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import type { ParseCache } from "../../lib/util/parse-cache.ts";
-import { type ClusterArguments, Contexts } from "./clusters.ts";
-import { log, style, warn } from "./terminal.ts";
+import { Contexts } from "./clusters.ts";
+import type { Arguments } from "./option.ts";
+import { checkOptions, clusterOptions, filenameOption, flag, inGroup, outputOption } from "./options.ts";
+import { logError, warn } from "./terminal.ts";
 
-interface VerifyArguments extends ClusterArguments {
-  context: string[];
-  cert: string | undefined;
-  key: string | undefined;
-  ca: string | undefined;
-}
+export const verifyOptions = {
+  ...inGroup("Input", {
+    context: flag.contexts("context whose peers are tested (repeatable); with FILE, the cluster to connect as"),
+    filename: filenameOption,
+    cert: flag.file("PEM file of the client certificate for peers without one"),
+    key: flag.file("PEM file of its private key"),
+    ca: flag.file("PEM file of the CA for peers without one"),
+  }),
+  ...inGroup("Checks", { "step-timeout": flag.string("timeout of each step", { default: "5s" }) }),
+  ...checkOptions,
+  ...inGroup("Output", { output: outputOption }),
+  ...clusterOptions,
+};
+
+type VerifyArguments = Arguments<typeof verifyOptions>;
 
 /** The peers to probe, and whether all inputs could be read. */
 export interface VerifyInput {
@@ -87,7 +98,7 @@ async function readContexts(args: VerifyArguments, cache: ParseCache): Promise<{
   );
   for (const { source, installation } of read) for (const line of installation.warnings) warn(`${source}: ${line}`);
   for (const { source, error } of failed) {
-    log(`${style.red("error")}: ${escapeLine(source)}: ${escapeControlChars(error.message)}`);
+    logError(`${escapeLine(source)}: ${error.message}`);
   }
   return { members: read, failed: failed.length > 0 };
 }

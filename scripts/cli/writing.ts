@@ -14,7 +14,7 @@ import { resolveAddresses } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import { detailsOption, flag, inGroup } from "./options.ts";
 import { writeStdout } from "./streams.ts";
-import { confirm, handleInterruption, log, promptForChoice, style, warnOfExposedKey } from "./terminal.ts";
+import { confirm, handleInterruption, log, logError, promptForChoice, style, warnOfExposedKey } from "./terminal.ts";
 
 export const writingOptions = {
   ...inGroup("Target", {
@@ -55,12 +55,10 @@ type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & {
 
 /** How a command asks for confirmation. */
 export interface PromptPolicy {
-  /** The prompt if no peers are removed, without the question mark. */
-  question: string;
   /** Whether every write needs confirmation; else only removing peers and restarting agents. */
-  alwaysConfirm: boolean;
-  /** Whether stdin is available for prompts. */
-  canPrompt: boolean;
+  alwaysConfirm?: boolean;
+  /** Whether the command reads stdin, which is then not available for prompts. */
+  readsStdin?: boolean;
   /** Whether to show the whole plan without a prompt too; else only restarts and removals are shown. */
   showsPlan?: boolean;
 }
@@ -73,6 +71,7 @@ export class ImportRun {
   readonly writes: boolean;
   readonly #args: WritingArguments;
   readonly #prompts: PromptPolicy;
+  readonly #canPrompt: boolean;
   readonly #dryRun: "none" | "client" | "server";
   readonly #interruption = handleInterruption();
 
@@ -80,6 +79,7 @@ export class ImportRun {
   constructor(args: WritingArguments, prompts: PromptPolicy) {
     this.#args = args;
     this.#prompts = prompts;
+    this.#canPrompt = process.stdin.isTTY && process.stderr.isTTY && !prompts.readsStdin;
     const dryRun = args["dry-run"] as "none" | "client" | "server";
     this.#dryRun = args.diff && dryRun === "none" ? "client" : dryRun;
     this.writes = this.#dryRun === "none";
@@ -93,7 +93,7 @@ export class ImportRun {
         now: new Date(),
       },
       resolve: resolveAddresses,
-      proposeAgents: this.writes && prompts.canPrompt && !args.yes,
+      proposeAgents: this.writes && this.#canPrompt && !args.yes,
     };
   }
 
@@ -158,28 +158,28 @@ export class ImportRun {
 
   async #confirm(prepared: PreparedImport): Promise<PreparedImport | undefined> {
     const { details, yes } = this.#args;
-    const { question, alwaysConfirm, canPrompt, showsPlan = false } = this.#prompts;
+    const { alwaysConfirm, showsPlan } = this.#prompts;
     const removes = removesPeers(prepared);
-    const offered = yes || !canPrompt ? undefined : prepared.withAgents;
+    const offered = yes || !this.#canPrompt ? undefined : prepared.withAgents;
     if (!offered && (yes || !(alwaysConfirm || removes))) {
       this.#log((showsPlan ? showPlan : showDisruptions)(prepared.targets, style, { details }));
       return prepared;
     }
     const { targets } = offered ?? prepared;
     this.#log(showPlan(targets, style, { details, asked: offered !== undefined }));
-    if (!canPrompt) {
+    if (!this.#canPrompt) {
       const what =
         removes && !alwaysConfirm ? "refusing to remove peers without confirmation" : "confirmation required";
-      log(`${style.red("error")}: ${what}: stdin is not a terminal; pass --yes`);
+      logError(`${what}: stdin is not a terminal; pass --yes`);
       return undefined;
     }
     const removing = "Remove these peers and revoke their access? Agents drop their state immediately";
-    if (!offered) return (await confirm(removes ? removing : `${question}?`)) ? prepared : undefined;
+    if (!offered) return (await confirm(removes ? removing : "Apply these changes?")) ? prepared : undefined;
     if (removes) log("agents drop the state of removed peers immediately");
     log("yes: write and restart the agents");
     log("no: write without restarting the agents; they connect after a later run with --restart-agents");
     log("abort: write nothing");
-    const answer = await promptForChoice(`${question} and restart the agents?`);
+    const answer = await promptForChoice("Apply these changes and restart the agents?");
     return { yes: offered, no: prepared, abort: undefined }[answer];
   }
 

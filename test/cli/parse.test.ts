@@ -9,8 +9,11 @@ import { commands } from "../../scripts/commands.ts";
 
 const all = await Promise.all(
   Object.entries(commands).map(async ([name, { load }]) => {
-    const { options, positionals } = await load();
-    return { name, grammar: { options, ...(positionals !== undefined && { positionals }) } satisfies Grammar };
+    const { options, positionals, exclusive = [] } = await load();
+    return {
+      name,
+      grammar: { options, ...(positionals !== undefined && { positionals }), exclusive } satisfies Grammar,
+    };
   }),
 );
 
@@ -48,6 +51,31 @@ test("a list with an empty element is rejected", () => {
     for (const value of ["a:1", "a:1,b:1", "c2=", "c2=a:1,b:1"]) {
       assert.equal(refusal(grammar, [`--${flag}=${value}`]), undefined, value);
     }
+  }
+});
+
+test("mutually exclusive flags are rejected", () => {
+  const pairs = all.flatMap(({ name, grammar }) => grammar.exclusive.map((pair) => ({ name, grammar, pair })));
+  assert.deepEqual(
+    pairs.map(({ name, pair }) => `${name} ${pair.join(" ")}`),
+    [
+      "extract keyless external-workload",
+      "import restart-agents restarts",
+      "import prune migrate",
+      "import diff output",
+      "status wait watch",
+      "connect hub with",
+    ],
+  );
+  for (const { name, grammar, pair } of pairs) {
+    const argv = pair.map((flag) => {
+      const option = grammar.options[flag] ?? assert.fail(`${name} has no flag ${flag}`);
+      if (option.type !== "boolean") return `--${flag}=${valid(option)}`;
+      return option.default === true ? `--no-${flag}` : `--${flag}`;
+    });
+    const spelled = argv.map((word) => word.replace(/=.*/, ""));
+    assert.equal(refusal(grammar, argv)?.message, `${spelled.join(" and ")} are mutually exclusive`);
+    for (const word of argv) assert.equal(refusal(grammar, [word]), undefined, word);
   }
 });
 
