@@ -1,10 +1,10 @@
-# Everything that a person does with the programs, and that the people who change them do.
-#   CONTEXTS="cluster1 cluster2"   which contexts of the kubeconfig
-#   DIR=secrets                    where files go and come from (ignored by Git)
-#   CLUSTER=cluster3               the cluster to remove, or whose certificates changed
-#   ARGS="--tls=common"            further arguments of the program
-# make exits 2 whenever a program fails, whatever the program's exit code is. Its last line shows that code, as in
-# `make: *** [Makefile:70: import] Error 3`. Where the code counts, run the program itself.
+# Tasks of users and of developers. Variables:
+#   CONTEXTS="cluster1 cluster2"   contexts of the kubeconfig
+#   DIR=secrets                    folder of the extracted files (ignored by Git)
+#   CLUSTER=cluster3               cluster to remove, or with new certificates
+#   ARGS="--tls=common"            additional arguments of the program
+# make exits with 2 if a program fails; the program's exit code is in the last line, as in
+# `make: *** [Makefile:70: import] Error 3`. Run the program directly if a script depends on its exit code.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -15,7 +15,7 @@ DIR ?= secrets
 CONTEXTS ?=
 CLUSTER ?=
 ARGS ?=
-# Of two unset variables a space is left, which is no context either.
+# Two unset variables leave a space, which is not a context.
 override DIR := $(strip $(DIR))
 override CONTEXTS := $(strip $(CONTEXTS))
 override CLUSTER := $(strip $(CLUSTER))
@@ -23,8 +23,8 @@ NEED_CONTEXTS = test -n "$(CONTEXTS)" || { \
 	  printf 'error: CONTEXTS is not set\n  make %s CONTEXTS="cluster1 cluster2"\n' $@ >&2; exit 2; }
 NEED_CLUSTER = test -n "$(CLUSTER)" -a -n "$(CONTEXTS)" || { \
 	  printf 'error: CLUSTER or CONTEXTS is not set\n  make %s CLUSTER=cluster3 CONTEXTS="cluster1 cluster2"\n' $@ >&2; exit 2; }
-# A function of the shell: one file for each of CONTEXTS, into a folder. A cluster that fails does not keep the others from
-# being extracted; the exit code is that of the first that failed.
+# A shell function that extracts each of CONTEXTS into a file of a folder. It continues after a failure, and returns the exit
+# code of the first one.
 EXTRACT_EACH = extract_each() { \
 	  local code=0 context; \
 	  for context in $(CONTEXTS); do \
@@ -38,7 +38,7 @@ NODE_TEST = node --import tsx --test --test-reporter=spec
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-install: node_modules/.installed ## install the packages of the build, as the lock file pins them
+install: node_modules/.installed ## install the packages of the lock file
 
 node_modules/.installed: package.json package-lock.json
 	@npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
@@ -55,7 +55,7 @@ demo: build ## connect three embedded clusters, end to end
 sandbox: build ## run embedded clusters until Ctrl-C; ARGS="--clusters 5"
 	@node dist/clustermesh-secrets.js sandbox $(ARGS)
 
-extract: build ## extract one file for each of CONTEXTS, into DIR
+extract: build ## extract each of CONTEXTS into a file of DIR
 	@$(NEED_CONTEXTS)
 	@mkdir -p -m 700 "$(DIR)"
 	@$(EXTRACT_EACH); extract_each "$(DIR)" $(ARGS)
@@ -68,14 +68,14 @@ diff: build ## show what importing the files of DIR into each of CONTEXTS would 
 	@$(NEED_CONTEXTS)
 	@node dist/import-secrets.js --diff $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$(DIR)" || test $$? -eq 1
 
-migrate: build ## convert the peers of each of CONTEXTS for the Cilium that runs there now
+migrate: build ## convert the peers of each of CONTEXTS to the installed version of Cilium
 	@$(NEED_CONTEXTS)
 	@node dist/import-secrets.js --migrate $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
-inspect: build ## check the files of DIR, offline
+inspect: build ## check the files of DIR offline
 	@node dist/clustermesh-secrets.js inspect $(ARGS) "$(DIR)"
 
-verify: build ## check the peers of DIR live; with CONTEXTS, the peers that each is configured for
+verify: build ## check the peers of DIR live or, with CONTEXTS, the configured peers of each
 	@if test -n "$(CONTEXTS)"; then node dist/clustermesh-secrets.js verify $(addprefix --context ,$(CONTEXTS)) $(ARGS); \
 	else node dist/clustermesh-secrets.js verify $(ARGS) "$(DIR)"; fi
 
@@ -91,20 +91,20 @@ disconnect: build ## remove CLUSTER from each of CONTEXTS
 	@$(NEED_CLUSTER)
 	@node dist/clustermesh-secrets.js disconnect $(CLUSTER) $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
-rotate: build ## bring the new certificates of context CLUSTER to CONTEXTS
+rotate: build ## update the certificates of CLUSTER in each of CONTEXTS
 	@$(NEED_CLUSTER)
 	@node dist/clustermesh-secrets.js rotate $(CLUSTER) $(addprefix --context ,$(CONTEXTS)) $(ARGS)
 
-mesh: build ## extract and import; the files are only in a private temporary folder
+mesh: build ## extract and import all of CONTEXTS, with files in a temporary folder
 	@$(NEED_CONTEXTS)
 	@umask 077; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(EXTRACT_EACH); extract_each "$$dir"; \
 	node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$$dir"
 
-assets: install ## build the servers, helm and charts that the tests use, once, into the cache
+assets: install ## build the servers, helm and charts of the tests into the cache
 	@node test/servers/assets.mjs
 
-test: build ## run units, properties, contracts, and one small real mesh
+test: build ## run the quick tests, with one small real mesh
 	@$(NODE_TEST) --test-concurrency=4 $$(node test/support/suites.mjs quick)
 
 test-all: check test test-node ## run all tests and checks
@@ -114,22 +114,22 @@ test-all: check test test-node ## run all tests and checks
 test-node: build ## test the built programs on the current LTS of Node
 	@node test/support/current-lts.mjs
 
-bench: build ## measure wall times against bare node and kubectl
+bench: build ## compare wall times with bare node and kubectl
 	@node --import tsx test/bench/bench.ts
 
-bench-lts: build ## measure them on the current LTS of Node
+bench-lts: build ## run the benchmarks on the current LTS of Node
 	@"$$(node test/support/current-lts.mjs --where)" --import tsx test/bench/bench.ts
 
-golden: build ## write the golden files of messages, helps and outputs again
+golden: build ## update the golden files
 	@UPDATE_GOLDEN=1 node --import tsx --test --test-reporter=dot test/golden.test.ts test/e2e/golden.test.ts
 
-docs: build ## run the documented commands, and write their output and the reference pages again
+docs: build ## update the outputs in the docs and the reference pages
 	@UPDATE_DOCS=1 node --import tsx --test --test-reporter=dot test/docs/docs.test.ts test/docs/reference.test.ts
 
-lines: install ## count lines of code, without blanks and comments
+lines: install ## count lines of code without blanks and comments
 	@node test/support/count-lines.mjs
 
-check: install ## check types, format, lint, and unused exports
+check: install ## check types, format, lint and unused exports
 	@npx tsc --noEmit
 	@npx biome check
 	@npx knip

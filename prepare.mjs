@@ -1,6 +1,5 @@
-// What npm runs to make the package of a Git repository or a clone, which hold no built programs: `npm install` in a clone
-// or of one, `npm install git+…`, `npm pack`. Installs the packages that the build takes, if they are missing, and builds.
-// Plain JavaScript without packages, since it may run before there are any.
+// npm's prepare script, run by `npm install` in or of a clone, `npm install git+…` and `npm pack`: installs missing build
+// dependencies and builds the programs. Plain JavaScript without packages, because none may be installed yet.
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 const { name, devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-/** The flags stand against what npm passes on of the command that it runs for: `--global`, `--omit=dev`, `--dry-run`. */
+/** The flags override those inherited from the calling npm: `--global`, `--omit=dev`, `--dry-run`. */
 const INSTALL = [
   ...["ci", "--global=false", "--location=project", "--include=dev", "--ignore-scripts", "--dry-run=false"],
   ...["--no-audit", "--no-fund", "--json=false", "--loglevel=error"],
@@ -17,19 +16,19 @@ const INSTALL = [
 if (existsSync(join(root, "build.mjs"))) prepare();
 
 function prepare() {
-  // `npm install --package-lock-only` installs nothing, and yet runs this.
+  // `npm install --package-lock-only` installs nothing, but runs this script.
   if (process.env.npm_config_package_lock_only === "true") return;
   if (isBeingCloned()) return unlinkClone();
   const missing = Object.keys(devDependencies).filter((one) => !existsSync(join(root, "node_modules", one)));
   if (missing.length > 0 && !runNpm(INSTALL)) {
-    return fail("cannot install the packages that the build takes", "npm ci --ignore-scripts && npm run prepare");
+    return fail("cannot install the build dependencies", "npm ci --ignore-scripts && npm run prepare");
   }
   if (!run(process.execPath, ["build.mjs"])) fail("cannot build the programs", "make build");
 }
 
 /**
- * Whether npm is still fetching the packages of its temporary clone of a Git repository. It runs this once more after
- * that, before it packs the clone.
+ * Whether npm is installing the packages of its temporary clone of a Git repository. npm runs this script again before it
+ * packs the clone.
  */
 function isBeingCloned() {
   const clones = process.env._PACOTE_NO_PREPARE_?.split("\n") ?? [];
@@ -38,9 +37,9 @@ function isBeingCloned() {
 }
 
 /**
- * Takes the temporary clone out of the global packages. `npm install --global git+…` makes the folder of the package,
- * fetches the clone's packages with `--global` too, which puts a link to the clone in the place of that folder, and would
- * unpack the package there, into a clone that it then deletes (npm 11.19).
+ * Removes the link to the temporary clone from the global packages. `npm install --global git+…` installs the packages of the
+ * clone with `--global` too, which replaces the package's folder by a link to the clone; npm would then unpack the package
+ * into the clone and delete it (npm 11.19).
  */
 function unlinkClone() {
   const prefix = process.env.npm_config_prefix;
@@ -54,18 +53,18 @@ function unlinkClone() {
   }
 }
 
-/** Runs npm, the one that runs this if one does, and tells whether it did its work. */
+/** Runs the calling npm, or the one in PATH; returns whether it succeeded. */
 function runNpm(args) {
   const path = process.env.npm_execpath;
   return path?.endsWith("npm-cli.js") ? run(process.execPath, [path, ...args]) : run("npm", args);
 }
 
-/** Runs a program in this folder, with all that it prints on stderr: stdout may be a document, as of `npm pack --json`. */
+/** Runs a program with its output on stderr, as stdout may be JSON (`npm pack --json`); returns whether it succeeded. */
 function run(program, args) {
   return spawnSync(program, args, { cwd: root, stdio: ["ignore", 2, 2] }).status === 0;
 }
 
-/** Says what went wrong below what npm or the build said of it, and what to do in a clone that is not npm's own. */
+/** Prints an error and, unless this is npm's temporary clone, the command to run; sets the exit code. */
 function fail(message, remedy) {
   const { npm_config_cache: cache } = process.env;
   const temporary = cache !== undefined && root.startsWith(join(cache, "_cacache", "tmp"));

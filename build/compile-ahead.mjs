@@ -1,5 +1,5 @@
-// Keeps the code of what people wait for as V8 compiled it, for Node before 22.8; later ones keep it themselves, in the
-// user's cache folder (scripts/cli/compile-cache.ts).
+// Creates V8 code caches of interactive commands for Node before 22.8. Later versions have a compile cache
+// (scripts/cli/compile-cache.ts).
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
@@ -10,8 +10,8 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 
 /**
- * Runs the programs on the sandbox, and keeps what V8 compiled meanwhile beside them: compiling it again takes a quarter of
- * each run. A V8 of another version compiles it itself. What is built by a Node that keeps compiled code itself has none.
+ * Runs the programs on the sandbox and stores V8's code cache next to each: compilation takes a quarter of a run. Another
+ * version of V8 rejects the cache. Builds with a Node that has a compile cache have no code cache.
  *
  * @param {ReadonlySet<string>} built names of the files in dist/
  */
@@ -28,7 +28,7 @@ export async function compileAhead(built) {
     const runs = [
       ["extract", "extract-secret", "--context", "cluster2", "--output-file", file],
       ["import", "import-secrets", "--context", "cluster3", file],
-      // Help for a narrow terminal, or beside other flags.
+      // Help that is not prerendered: for narrow terminals, or with other flags.
       ["help", "extract-secret", "--help", "--no-debug"],
       ["inspect", "clustermesh-secrets", "inspect", file],
       ["connect", "clustermesh-secrets", "connect", "cluster1", "cluster2", "cluster3", "--yes", "--restart-agents"],
@@ -46,8 +46,8 @@ export async function compileAhead(built) {
       const path = join("dist", `${name}.js`);
       await rename(path, join("dist", `${name}.code.js`));
       const cache = JSON.stringify(join("dist", `${name}.code.js.cache`));
-      const keep = `process.on("exit",()=>require("node:fs").writeFileSync(${cache},script.createCachedData()));`;
-      await writeFile(path, loader(name, keep));
+      const writeCache = `process.on("exit",()=>require("node:fs").writeFileSync(${cache},script.createCachedData()));`;
+      await writeFile(path, loader(name, writeCache));
       await promisify(execFile)(process.execPath, [join("dist", `${program}.js`), ...args], { env });
       await writeFile(path, loader(name));
     }
@@ -57,17 +57,17 @@ export async function compileAhead(built) {
   }
 }
 
-/** A module that loads another one with what was compiled of it. `before` runs first, and sees the code as `script`. */
+/** Returns the source of a module that loads another one with its code cache. `before`: code that runs first, with `script` in scope. */
 function loader(name, before = "") {
   const file = `${name}.code.js`;
   return [
     'const m=require("node:module");',
     `if(m.enableCompileCache)module.exports=require("./${file}");else{`,
     'const{readFileSync}=require("node:fs"),{Script}=require("node:vm");',
-    // What is compiled keeps the name, so that it is no path of the machine that builds.
+    // The cache contains the file name: a relative one, independent of the build machine.
     `const filename=${JSON.stringify(file)},path=require("node:path").join(__dirname,filename);`,
     'let cachedData;try{cachedData=readFileSync(path+".cache")}catch{}',
-    // The code is ASCII, which is read sooner so.
+    // The code is ASCII; latin1 decodes faster than utf8.
     'const script=new Script(m.wrap(readFileSync(path,"latin1").replace("#!","//")),{filename,cachedData});',
     before,
     "script.runInThisContext()(exports,require,module,__filename,__dirname)}\n",

@@ -1,7 +1,6 @@
 /**
- * `make bench`, and `make bench-lts` on the current LTS of Node: the programs as built, as whole processes, in one run and
- * interleaved: against bare node, and against kubectl and the same exchange by kubectl and jq where they are there. On real API servers where the binaries are
- * there, else on the sandbox.
+ * Benchmarks of `make bench` and `make bench-lts`: wall times of the built programs, interleaved with bare node, kubectl and,
+ * if kubectl and jq are installed, the exchange by scripts. Runs on real API servers if the assets exist, else on the sandbox.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,16 +12,16 @@ import { programPath, run } from "../support/programs.ts";
 import { type Clusters, manyFiles, startClusters } from "./clusters.ts";
 import { measure, measureInterleaved, measureMemory, ratio, type Subject, summarize } from "./measure.ts";
 
-// Few people set it, and with it each start of Node reads and parses a file of certificates.
+// Rarely set by users, and costs about 80 ms per start of Node.
 delete process.env.NODE_EXTRA_CA_CERTS;
 
 const RUNS = Number(process.env.RUNS ?? 21);
-/** Of what takes longer. */
+/** Runs of slow subjects. */
 const FEW = Math.ceil(RUNS / 4);
-/** How many clusters one `connect` brings together, on the sandbox. */
+/** Sizes of the meshes that `connect` joins on the sandbox. */
 const MESHES = [3, 10, 30, 100, 254, 510];
 
-/** What a program may take at the most, as a share of something else in the same run; or what that share is told of. */
+/** Ratios to report, with the maximum as goal. */
 const GOALS: { what: string; against: string; most?: number }[] = [
   { what: "--help", against: "node -e 0", most: 1.5 },
   { what: "completion of a flag", against: "node -e 0", most: 1.5 },
@@ -35,7 +34,7 @@ const GOALS: { what: string; against: string; most?: number }[] = [
   { what: "extract-secret, 50 ms away", against: "the old extract, 50 ms away", most: 0.15 },
 ];
 
-/** Reads every certificate of a folder of files. */
+/** Script that parses every certificate of a folder of files. */
 const READ_ALL = `
 const { readdirSync, readFileSync } = require("node:fs");
 const { X509Certificate } = require("node:crypto");
@@ -45,7 +44,7 @@ for (const file of readdirSync(folder)) {
   for (const key in data) if (key.endsWith(".crt")) new X509Certificate(Buffer.from(data[key], "base64"));
 }`;
 
-/** A request in what --debug tells. */
+/** A request in the output of --debug. */
 const REQUEST = /ms {2}\S+: [A-Z]+ \//g;
 
 const dir = mkdtempSync(join(tmpdir(), "clustermesh-bench-"));
@@ -53,8 +52,8 @@ const folder = (name: string) => {
   mkdirSync(join(dir, name));
   return join(dir, name);
 };
-/** Whether what the old procedure takes is there. */
-const canByHand = ["kubectl", "jq", "bash"].every(has);
+/** Whether the tools of the scripts are installed. */
+const hasScriptTools = ["kubectl", "jq", "bash"].every(has);
 type Script = "extract" | "import" | "least" | "mesh";
 const manualScript = (script: Script, ...args: string[]) => [
   fileURLToPath(new URL(`by-hand/${script}.sh`, import.meta.url)),
@@ -62,7 +61,7 @@ const manualScript = (script: Script, ...args: string[]) => [
 ];
 const program = ([name = "", ...args]: string[]) => [process.execPath, programPath(name), ...args];
 const mesh = (...args: string[]) => program(["clustermesh-secrets", ...args]);
-// kubectl remembers what an API server can do: here, so that it is warm after the first round.
+// kubectl caches discovery here, so that the cache is warm after the first round.
 const environment = (kubeconfig: string) => ({
   ...process.env,
   KUBECONFIG: kubeconfig,
@@ -73,12 +72,12 @@ const record = async (subjects: readonly Subject[], rounds: number) => {
   for (const [what, all] of await measureInterleaved(subjects, rounds)) times.set(what, all);
 };
 
-let where = "";
+let servedBy = "";
 try {
   const three = await startClusters(folder("three"), 3);
   let usage: string[];
   try {
-    where = three.servedBy;
+    servedBy = three.servedBy;
     usage = await measureThree(three);
   } finally {
     await three.stop();
@@ -91,7 +90,7 @@ try {
   }
   const meshes = await measureMeshes();
 
-  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${where}, NODE_EXTRA_CA_CERTS unset`;
+  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, ${servedBy}, NODE_EXTRA_CA_CERTS unset`;
   const results = [...times].map(([what, all]) => ({ what, runs: all.length, ...summarize(all) }));
   const base = results[0]?.median ?? 1;
   console.log(`${machine}\n`);
@@ -105,25 +104,25 @@ try {
   });
   console.log("");
   for (const { what, against, median, lower, upper, most } of ratios) {
-    // Half of the rounds are between the quartiles; a goal is missed if three quarters of them are above it.
+    // A goal is missed if three quarters of the rounds exceed it.
     const goal = most === undefined ? "" : ` (goal: at most ${most}${lower > most ? "; MISSED" : ""})`;
     console.log(`${what} / ${against}: ${median}, quartiles ${lower} and ${upper}${goal}`);
   }
-  if (!canByHand) console.log("not compared: the exchange by hand takes kubectl, jq and bash");
+  if (!hasScriptTools) console.log("skipped the exchange by scripts: requires kubectl, jq and bash");
   console.log(`\n${usage.join("\n")}\n\n${meshes.join("\n")}`);
   writeFileSync("bench-results.json", `${JSON.stringify({ machine, results, ratios }, null, 2)}\n`);
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
 
-/** Everything that three clusters are enough for. Gives the tables of requests, bytes, memory, sizes and where time goes. */
+/** Measures with three clusters. Returns the tables of requests, bytes, memory and sizes, and the timeline of a run. */
 async function measureThree({ names, kubeconfig, counted, far, relays, reset }: Clusters): Promise<string[]> {
   const env = environment(kubeconfig);
   const files = await Promise.all(names.map((name) => extractTo(name, kubeconfig, join(dir, `${name}.json`))));
   const old = names.slice(1).map((name) => {
     const path = join(dir, `${name}-by-kubectl.json`);
     const [script = "", ...args] = manualScript("extract", name);
-    if (canByHand) writeFileSync(path, execFileSync(script, args, { env }), { mode: 0o600 });
+    if (hasScriptTools) writeFileSync(path, execFileSync(script, args, { env }), { mode: 0o600 });
     return path;
   });
   const all = manyFiles(join(dir, "many"), 510);
@@ -131,12 +130,12 @@ async function measureThree({ names, kubeconfig, counted, far, relays, reset }: 
   const two = files.slice(1);
   const extracting = program(["extract-secret", "--context", "cluster2"]);
   const manualSubjects = (what: string, env: NodeJS.ProcessEnv, script: Script, ...args: string[]): Subject[] =>
-    canByHand
+    hasScriptTools
       ? [{ what, command: manualScript(script, ...args), env, ...(script !== "extract" && { before: reset }) }]
       : [];
   const kubectl = ["kubectl", "--context", "cluster2", "-n", "kube-system", "get", "secret", "cilium-ca", "-o", "json"];
 
-  // What is compared runs one after the other; an import of what stands there follows the one that brought it there.
+  // Compared subjects follow each other; an unchanged import follows the import of new files.
   await record(
     [
       { what: "node -e 0", command: [process.execPath, "-e", "0"], env },
@@ -184,10 +183,7 @@ async function measureThree({ names, kubeconfig, counted, far, relays, reset }: 
   );
   await reset();
 
-  const usage = [
-    "| command | requests | sent | received | memory at the peak |",
-    "| --- | ---: | ---: | ---: | ---: |",
-  ];
+  const usage = ["| command | requests | sent | received | peak memory |", "| --- | ---: | ---: | ---: | ---: |"];
   const connect = ["clustermesh-secrets", "connect", ...names, "--yes"];
   for (const [what, args] of [
     ["extract-secret", ["extract-secret", "--context", "cluster2"]],
@@ -210,17 +206,17 @@ async function measureThree({ names, kubeconfig, counted, far, relays, reset }: 
     const { peak } = await measureMemory({ what, command: program(args), env }, join(dir, "usage"));
     usage.push(`| ${what} | ${requests} | ${bytes.join(" | ")} | ${peak.toFixed(0)} MiB |`);
   }
-  usage.push("", "| program | bundle | as V8 compiled it |", "| --- | ---: | ---: |");
+  usage.push("", "| program | bundle | compile cache |", "| --- | ---: | ---: |");
   const dist = programPath("extract-secret").replace(/[^/]+$/, "");
   const sizes = new Map(readdirSync(dist).map((file) => [file, statSync(join(dist, file)).size]));
   for (const [file, size] of sizes) {
-    // What is compiled ahead stands in a file of its own beside a program that loads it.
+    // Code with a compile cache is in a separate file, next to its loader.
     if (!file.endsWith(".js") || sizes.has(file.replace(/\.js$/, ".code.js"))) continue;
     const cache = sizes.get(`${file}.cache`);
     usage.push(`| ${file.replace(/(\.code)?\.js$/, "")} | ${kb(size)} | ${cache === undefined ? "" : kb(cache)} |`);
   }
   await reset();
-  usage.push("", "Where the time goes (one run, milliseconds since the process started):");
+  usage.push("", "Timeline (one run, milliseconds since the start of the process):");
   for (const [name, ...args] of [
     ["extract-secret", "--context", "cluster2"],
     ["import-secrets", "--context", "cluster1", ...two],
@@ -231,7 +227,7 @@ async function measureThree({ names, kubeconfig, counted, far, relays, reset }: 
   return usage;
 }
 
-/** A mesh of these clusters, by kubectl and by us. */
+/** Returns the subjects that connect these clusters: the scripts and our program. */
 function connectSubjects(
   { names, kubeconfig, reset }: Pick<Clusters, "names" | "kubeconfig" | "reset">,
   away: string,
@@ -240,7 +236,7 @@ function connectSubjects(
   const count = names.length;
   const command = mesh("connect", ...names, "--yes");
   return [
-    ...(canByHand
+    ...(hasScriptTools
       ? [
           {
             what: `the old scripts, ${count} clusters${away}`,
@@ -254,9 +250,9 @@ function connectSubjects(
   ];
 }
 
-/** One `connect` of ever more clusters of the sandbox, of one CA. */
+/** Measures `connect` with increasing numbers of sandbox clusters with one CA. */
 async function measureMeshes(): Promise<string[]> {
-  const lines = ["| connect, embedded clusters of one CA | time | for each cluster | memory at the peak |"];
+  const lines = ["| connect, embedded clusters with one CA | time | per cluster | peak memory |"];
   lines.push("| ---: | ---: | ---: | ---: |");
   let verified = "";
   for (const count of MESHES) {
@@ -269,7 +265,7 @@ async function measureMeshes(): Promise<string[]> {
       const subject = { what: "", command: mesh("connect", "--all-contexts", "--yes"), env };
       const { took, peak } = await measureMemory(subject, join(dir, "usage"));
       lines.push(`| ${count} | ${(took / 1000).toFixed(1)} s | ${ms(took / count)} | ${peak.toFixed(0)} MiB |`);
-      if (count === 100) verified = await verifying(env);
+      if (count === 100) verified = await measureVerify(env);
     } finally {
       sandbox.kill();
     }
@@ -277,12 +273,12 @@ async function measureMeshes(): Promise<string[]> {
   return [...lines, "", verified];
 }
 
-/** How long all peers of a cluster take to verify, and one of them. */
-async function verifying(env: NodeJS.ProcessEnv): Promise<string> {
+/** Measures `verify` of all peers of a cluster, and of one. */
+async function measureVerify(env: NodeJS.ProcessEnv): Promise<string> {
   const one = await extractTo("cluster2", String(env.KUBECONFIG), join(dir, "one.json"));
   const all = await measure({ command: mesh("verify", "--context", "cluster1"), env });
   const single = await measure({ command: mesh("verify", one), env });
-  return `verify of 99 peers: ${ms(all)}, of one: ${ms(single)}, ${(all / single).toFixed(1)} times as long`;
+  return `verify, 99 peers: ${ms(all)}; 1 peer: ${ms(single)}; ratio ${(all / single).toFixed(1)}`;
 }
 
 async function extractTo(context: string, kubeconfig: string, file: string): Promise<string> {

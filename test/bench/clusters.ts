@@ -1,4 +1,4 @@
-/** What is measured against: three clusters near by and far away, and files of many peers. */
+/** Subjects of the benchmarks: clusters with and without latency, and files of many peers. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
@@ -10,7 +10,7 @@ import { startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { findAssets, kubeconfigOf, startApiServers } from "../support/real.ts";
 import { type DelayingRelay, startDelayingRelay } from "./delay.ts";
 
-/** The first one's id leaves 1 to 510 to the peers of files. */
+/** The first cluster has id 511, so that ids 1 to 510 are free for the peers of files. */
 const describeCluster = (name: string, i: number): ClusterDescription => ({
   name,
   id: i === 0 ? 511 : i + 1,
@@ -21,21 +21,21 @@ const describeCluster = (name: string, i: number): ClusterDescription => ({
 
 export interface Clusters {
   names: string[];
-  /** Which API servers they are, in words. */
+  /** Description of the API servers, for the report. */
   servedBy: string;
-  /** A kubeconfig in YAML, as people have theirs, with a context for each. */
+  /** Path of a YAML kubeconfig with a context per cluster. */
   kubeconfig: string;
-  /** The same, through relays that count. */
+  /** The same, through relays that count bytes. */
   counted: string;
-  /** The same, 50 ms away. */
+  /** The same, with a round-trip time of 50 ms. */
   far: string;
   relays: DelayingRelay[];
-  /** Deletes what an import writes. */
+  /** Deletes the objects that an import writes. */
   reset(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts `count` of them: real API servers where the binaries are there, else the sandbox. */
+/** Starts clusters: real API servers if the assets exist, else the sandbox. */
 export async function startClusters(dir: string, count: number): Promise<Clusters> {
   const names = Array.from({ length: count }, (_, i) => `cluster${i + 1}`);
   const descriptions = names.map(describeCluster);
@@ -102,7 +102,7 @@ async function real(descriptions: ClusterDescription[]) {
   return { servers: servers.all, servedBy: `a real kube-apiserver ${gitVersion}`, remove, stop: servers.stop };
 }
 
-/** Writes files of `count` peers of one CA, each with a client certificate of its own, into a folder. Gives their paths. */
+/** Writes files of `count` peers with a shared CA and separate client certificates to a folder. Returns the paths. */
 export function manyFiles(folder: string, count: number): string[] {
   mkdirSync(folder);
   const ca = makeCa({ cn: "Cilium CA", key: "ec" });

@@ -1,20 +1,20 @@
-/** A TCP relay on loopback: as far away as one says, and counting what goes through. */
+/** A TCP relay on loopback that adds latency and counts bytes. */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
 export interface DelayingRelay {
   port: number;
-  /** Bytes from clients and to them, TLS included, since the start or since this was set. */
+  /** Bytes from and to clients, TLS included, since the start or the last reset. */
   sent: number;
   received: number;
   stop(): Promise<void>;
 }
 
 /**
- * Starts a relay to a port of 127.0.0.1, on a free one.
+ * Starts a relay to a port of 127.0.0.1.
  *
- * @param roundTrip milliseconds that an answer takes at the least; connecting takes as long once more, as TCP's does.
+ * @param roundTrip round-trip time in milliseconds; connecting takes one more round trip, as with TCP
  */
 export async function startDelayingRelay(to: number, roundTrip: number): Promise<DelayingRelay> {
   const sockets = new Set<Socket>();
@@ -56,7 +56,7 @@ export async function startDelayingRelay(to: number, roundTrip: number): Promise
   return relay;
 }
 
-/** Passes on what comes, each piece when it is due, in order. */
+/** Forwards chunks in order, each at its due time. */
 function delay(from: Duplex, to: Duplex, due: (now: number) => number, count: (bytes: number) => void): void {
   const pieces: { at: number; chunk: Buffer | undefined }[] = [];
   let timer: NodeJS.Timeout | undefined;

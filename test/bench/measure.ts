@@ -1,4 +1,4 @@
-/** Whole processes, timed. */
+/** Wall times of processes. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ export interface Subject {
   what: string;
   command: string[];
   env: NodeJS.ProcessEnv;
-  /** Done before each run, and not measured. */
+  /** Runs before each measurement. */
   before?: () => Promise<void>;
 }
 
@@ -19,14 +19,18 @@ export interface Summary {
   max: number;
 }
 
-/** Runs a command to its end, and gives the milliseconds. Throws where it fails. */
+/**
+ * Runs a command and returns its wall time in milliseconds.
+ *
+ * @throws Error if it exits with another code than 0 or 3
+ */
 export function measure({ command: [program = "", ...args], env }: Pick<Subject, "command" | "env">): Promise<number> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const child = spawn(program, args, { stdio: "ignore", env });
     child.on("error", reject);
     child.on("exit", (code) =>
-      // 3: written or looked at, and clusters are made of objects alone here.
+      // 3: done, with findings: the clusters consist of objects alone.
       code === 0 || code === 3
         ? resolve(performance.now() - started)
         : reject(new Error(`${program} ${args.slice(0, 3).join(" ")}: exit ${code}`)),
@@ -34,14 +38,14 @@ export function measure({ command: [program = "", ...args], env }: Pick<Subject,
   });
 }
 
-/** As `measure`, for a program of Node's, with the most memory that it had, in MiB. `file`: a path to write it to. */
+/** Measures the wall time in milliseconds and the peak memory in MiB of a Node program. `file`: path of a temporary file. */
 export async function measureMemory(subject: Subject, file: string): Promise<{ took: number; peak: number }> {
   const env = { ...subject.env, NODE_OPTIONS: `--require ${REPORT_MEMORY}`, USAGE: file };
   const took = await measure({ ...subject, env });
   return { took, peak: Number(readFileSync(file, "utf8")) / 1024 };
 }
 
-/** Runs each in turn, again and again, after one round that does not count. Gives the times of each. */
+/** Measures all subjects in turn, for a number of rounds after one warm-up round. Returns the times by subject. */
 export async function measureInterleaved(subjects: readonly Subject[], rounds: number): Promise<Map<string, number[]>> {
   const times = new Map<string, number[]>(subjects.map(({ what }) => [what, []]));
   for (let round = -1; round < rounds; round++) {
@@ -61,9 +65,7 @@ export function summarize(times: readonly number[]): Summary {
 }
 
 /**
- * Ours over theirs, round by round: what slows the whole machine down for a while slows both.
- *
- * @returns the median of the rounds, and their quartiles.
+ * Returns the median and the quartiles of our time divided by theirs, round by round: load of the machine affects both.
  */
 export function ratio(
   ours: readonly number[],

@@ -32,7 +32,7 @@ class Objects {
     assert.ok(typeof data === "string", `${secret} ${key}`);
     return Buffer.from(data, "base64").toString();
   }
-  /** The path of each file of a volume, and where it comes from: `Kind/name:key`. */
+  /** Returns the source of each file of a volume, as `Kind/name:key`, by path. */
   volume(kind: string, workload: string, name: string): Record<string, string> {
     const { volumes } = this.get(kind, workload).spec.template.spec;
     const volume = volumes.find((candidate: { name: string }) => candidate.name === name);
@@ -59,12 +59,12 @@ describe("by version", () => {
   for (const version of VERSIONS) {
     const minor = Number(version.split(".")[1]);
     const objects = new Objects(version);
-    test(`${version}: the CA stands where that chart puts it`, () => {
+    test(`${version}: the Secrets with the CA`, () => {
       assert.equal(objects.find("Secret", "clustermesh-apiserver-ca-cert") !== undefined, minor <= 14);
       assert.equal(objects.find("Secret", "cilium-ca") !== undefined, minor >= 12);
       assert.equal(objects.text("clustermesh-apiserver-remote-cert", "ca.crt"), CA.cert);
     });
-    test(`${version}: the server certificate covers what the chart's does`, () => {
+    test(`${version}: the names and addresses of the server certificate`, () => {
       const server = new X509Certificate(objects.text("clustermesh-apiserver-server-cert", "tls.crt"));
       const covered = (name: string) => server.checkHost(name) !== undefined;
       assert.ok(server.verify(new X509Certificate(CA.cert).publicKey));
@@ -75,7 +75,7 @@ describe("by version", () => {
       assert.equal(server.checkIP("::1") !== undefined, minor >= 11);
       assert.equal(server.checkIP("172.18.0.2"), undefined);
     });
-    test(`${version}: volumes of the agents`, () => {
+    test(`${version}: the volumes of the agents`, () => {
       const files = objects.volume("DaemonSet", "cilium", "clustermesh-secrets");
       const of = (certificate: string, prefix: string) => ({
         [`${prefix}-client-ca.crt`]: `Secret/clustermesh-apiserver-${certificate}-cert:ca.crt`,
@@ -88,7 +88,7 @@ describe("by version", () => {
         ...(minor >= 16 && of("local", "local-etcd")),
       });
     });
-    test(`${version}: KVStoreMesh, users and whether the pod can start`, () => {
+    test(`${version}: KVStoreMesh, etcd users and the phase of the pod`, () => {
       assert.deepEqual(objects.containers(), ["etcd", "apiserver", ...(minor >= 16 ? ["kvstoremesh"] : [])]);
       assert.equal(objects.find("Secret", "clustermesh-apiserver-local-cert") !== undefined, minor >= 16);
       const spec = objects.get("Deployment", "clustermesh-apiserver").spec.template.spec;
@@ -106,7 +106,7 @@ describe("by version", () => {
   }
 });
 
-test("each volume that a container mounts exists, and selectors fit their pods", () => {
+test("every mounted volume exists, and selectors match their pods", () => {
   for (const version of VERSIONS) {
     const options = [
       {},
@@ -132,7 +132,7 @@ test("each volume that a container mounts exists, and selectors fit their pods",
   }
 });
 
-test("authMode: who a cluster comes as, and the users it lists", () => {
+test("authMode: the common name of the client certificate, and users.yaml", () => {
   const peers = [{ name: "cluster2", ips: ["192.0.2.2"], port: 32379 }];
   const subject = (objects: Objects) =>
     new X509Certificate(objects.text("clustermesh-apiserver-remote-cert", "tls.crt")).subject;
@@ -159,7 +159,7 @@ test("authMode: who a cluster comes as, and the users it lists", () => {
   assert.equal(new Objects("1.18", { podReady: false }).phase(), "Pending");
 });
 
-test("peers by the chart: configs, host aliases and which Secret holds what", () => {
+test("clustermesh.config: etcd configs, host aliases and Secrets of peers", () => {
   const tls = { cert: "CERT", key: "KEY", ca: "PEERCA" };
   const peers = [
     { name: "cluster2", ips: ["192.0.2.2", "192.0.2.3"], port: 32380 },
@@ -214,7 +214,7 @@ test("peers by the chart: configs, host aliases and which Secret holds what", ()
   assert.equal(old.text("cilium-clustermesh", "cluster2.etcd-client-ca.crt"), "");
 });
 
-test("caBundle: which volumes follow it, and where its object is", () => {
+test("caBundle: the volumes that use it, and its object", () => {
   for (const kind of ["ConfigMap", "Secret"] as const) {
     const caBundle = { kind, name: "cilium-root-ca.crt", key: "bundle.pem" };
     const source = `${kind}/cilium-root-ca.crt:bundle.pem`;
@@ -239,7 +239,7 @@ test("caBundle: which volumes follow it, and where its object is", () => {
   }
 });
 
-test("an external kvstore: the kvstoremesh container alone, no Service, no certificates", () => {
+test("kvstoreMode external: kvstoremesh container only, without Service and certificates", () => {
   const more = { kvstoreMode: "external", identityAllocationMode: "kvstore", configEnabled: true } as const;
   const objects = new Objects("1.18", {
     ...more,
@@ -256,7 +256,7 @@ test("an external kvstore: the kvstoremesh container alone, no Service, no certi
   );
 });
 
-test("Services, nodes, owners and images as described", () => {
+test("Services, nodes, Helm metadata and images follow the description", () => {
   const ingress = [{ hostname: "lb.example" }];
   const objects = new Objects("1.20.2", {
     service: { type: "LoadBalancer", ingress, externalTrafficPolicy: "Local", clusterIPs: ["10.96.0.9", "fd00::9"] },
@@ -315,12 +315,16 @@ test("Services, nodes, owners and images as described", () => {
   assert.equal(new Objects("1.19", { service: false }).find("Service", "clustermesh-apiserver"), undefined);
 });
 
-test("certificates by CSI volumes are in no Secret, and lie over the projected folder", () => {
+test("CSI volumes replace Secrets and are mounted over the projected folder", () => {
   for (const version of ["1.14", "1.18", "1.20"]) {
     const objects = new Objects(version, { csiDriver: "csi.cert-manager.io", kvstoremesh: true });
     const names = objects.all.filter(({ kind }) => kind === "Secret").map(({ metadata }) => metadata.name);
     assert.deepEqual(names, [], version);
-    assert.equal(objects.phase(), version === "1.20" ? "Pending" : "Running", "for the users ConfigMap alone");
+    assert.equal(
+      objects.phase(),
+      version === "1.20" ? "Pending" : "Running",
+      "only configmap/clustermesh-remote-users is missing",
+    );
     const mounts = (kind: string, name: string, container: string) => {
       const { containers, volumes } = objects.get(kind, name).spec.template.spec;
       const { volumeMounts } = containers.find((one: { name: string }) => one.name === container);

@@ -6,7 +6,7 @@ import { type Api, startApi } from "../../lib/sandbox/server.ts";
 import { type ApiServers, startApiServers, withoutRealServers } from "../support/real.ts";
 import { type Answer, CASES, DESCRIPTION, prepare, type Server } from "./contract.ts";
 
-/** Asks an API as the holder of a token. A text goes as it is, anything else as JSON. */
+/** Returns a client of an API. Strings are sent verbatim, other bodies as JSON. */
 function server(url: string, ca: string, token: string): Server {
   return {
     request: (method, path, body, contentType, headers) =>
@@ -17,7 +17,7 @@ function server(url: string, ca: string, token: string): Server {
           accept: "application/json",
           ...(text !== undefined && {
             "content-type": contentType ?? "application/json",
-            // Without it Node sends no body with a DELETE.
+            // Without it, Node sends no body with DELETE.
             "content-length": String(Buffer.byteLength(text)),
           }),
           ...headers,
@@ -40,7 +40,7 @@ function server(url: string, ca: string, token: string): Server {
   };
 }
 
-describe("the sandbox's API", () => {
+describe("API of the sandbox", () => {
   let api: Api;
   let asked: Server;
   before(async () => {
@@ -53,7 +53,7 @@ describe("the sandbox's API", () => {
   for (const { name, run } of CASES) test(name, () => run(asked));
 });
 
-describe("a real kube-apiserver", { skip: withoutRealServers() }, () => {
+describe("real kube-apiserver", { skip: withoutRealServers() }, () => {
   const pki = clusterPki(DESCRIPTION, { key: "ec" });
   let servers: ApiServers;
   let asked: Server;
@@ -67,7 +67,7 @@ describe("a real kube-apiserver", { skip: withoutRealServers() }, () => {
   after(() => servers?.stop());
   for (const { name, run } of CASES) test(name, () => run(asked));
 
-  test("takes the objects of every chart", async () => {
+  test("accepts the objects of every chart", async () => {
     const peers = [{ name: "peer", ips: ["192.0.2.2", "fd00::2"], port: 32379 }];
     const variants: Partial<ClusterDescription>[] = [
       {},
@@ -86,7 +86,7 @@ describe("a real kube-apiserver", { skip: withoutRealServers() }, () => {
           version: `1.${minor}`,
           namespace: `chart-${count}`,
           nodes: [{ name: `chart-node${count}`, internalIPs: ["172.18.0.2"], podCIDRs: ["10.1.0.0/24"] }],
-          // The API server gives load balancers node ports of its choice, but not of the lowest 86.
+          // The API server allocates node ports of load balancers above the lowest 86.
           service: { nodePort: 30000 + count },
           ...variant,
         };

@@ -1,19 +1,18 @@
 /**
- * What a Kubernetes API does, as far as the sandbox claims to do it too. The same cases run against the sandbox and
- * against a real kube-apiserver, so that the sandbox cannot drift.
+ * The contract of the sandbox's API: the same cases run against the sandbox and a real kube-apiserver.
  */
 import assert from "node:assert/strict";
 import { encode, type KubernetesObject } from "../../lib/sandbox/object.ts";
 
 export interface Answer {
   status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: bodies are of any form.
+  // biome-ignore lint/suspicious/noExplicitAny: bodies have any shape.
   body: any;
-  /** The header of that name. */
+  /** The header `warning`. */
   warning?: string | undefined;
 }
 
-/** An API, asked by a user who may do everything (and impersonate), and the objects of {@link DESCRIPTION} in it. */
+/** A client with all permissions of an API that holds the objects of {@link DESCRIPTION}. */
 export interface Server {
   request(
     method: string,
@@ -40,7 +39,7 @@ const PROTOBUF = "application/vnd.kubernetes.protobuf";
 const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const CONFLICT = "the object has been modified; please apply your changes to the latest version and try again";
 
-/** The cluster whose objects a server of these tests holds. */
+/** The cluster whose objects each server holds. */
 export const DESCRIPTION = {
   name: "contract1",
   id: 1,
@@ -62,7 +61,7 @@ function secret(name: string, fields: Partial<KubernetesObject> = {}): Kubernete
   return { apiVersion: "v1", kind: "Secret", metadata: { ...metadata, name }, ...rest };
 }
 
-/** Prepares the namespace that the cases work in. */
+/** Creates the namespace of the cases. */
 export async function prepare(server: Server): Promise<void> {
   const { status } = await server.request("POST", "/api/v1/namespaces", {
     apiVersion: "v1",
@@ -72,13 +71,13 @@ export async function prepare(server: Server): Promise<void> {
   assert.equal(status, 201);
 }
 
-async function created(server: Server, path: string, object: KubernetesObject): Promise<KubernetesObject> {
+async function createObject(server: Server, path: string, object: KubernetesObject): Promise<KubernetesObject> {
   const { status, body } = await server.request("POST", path, object, "application/json");
   assert.equal(status, 201, JSON.stringify(body));
   return body;
 }
 
-function refused(
+function assertRefused(
   answer: Answer,
   code: number,
   reason: string | undefined,
@@ -96,20 +95,20 @@ function refused(
   if (details !== undefined) assert.deepEqual(answer.body.details, details);
 }
 
-/** A field of a protobuf message that holds a text, or bytes that are one, or a message: shorter than 128 bytes, ASCII. */
+/** Encodes a length-delimited protobuf field: an ASCII string, bytes or a message, shorter than 128 bytes. */
 function binary(id: number, text: string): string {
   assert.ok(text.length < 128 && id < 16);
   return String.fromCharCode((id << 3) | 2, text.length) + text;
 }
 
-/** The body of an object in protobuf. */
+/** Encodes an object as a protobuf body. */
 function binaryBody(apiVersion: string, kind: string, message: string): string {
   return `k8s\0${binary(1, binary(1, apiVersion) + binary(2, kind))}${binary(2, message)}`;
 }
 
 export const CASES: Case[] = [
   {
-    name: "discovery says what is served",
+    name: "discovery lists the served resources",
     async run({ request }) {
       assert.deepEqual((await request("GET", "/api")).body.versions, ["v1"]);
       const groups = (await request("GET", "/apis")).body.groups as { name: string; preferredVersion: unknown }[];
@@ -148,7 +147,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "create fills in metadata, and get returns the same",
+    name: "create sets metadata, and get returns the created object",
     async run({ request }) {
       const given = secret("created", {
         metadata: { name: "", labels: { a: "b" }, annotations: { c: "d" } },
@@ -174,9 +173,9 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "stringData is folded into data and wins; empty maps are left out",
+    name: "stringData is merged into data and takes precedence; empty maps are omitted",
     async run(server) {
-      const body = await created(
+      const body = await createObject(
         server,
         SECRETS,
         secret("folded", { data: encode({ a: "old", b: "kept" }), stringData: { a: "new" } }),
@@ -190,7 +189,7 @@ export const CASES: Case[] = [
         MERGE,
       );
       assert.deepEqual(patched.body.data, encode({ a: "new", c: "d" }));
-      const empty = await created(
+      const empty = await createObject(
         server,
         SECRETS,
         secret("empty", { metadata: { name: "", labels: {}, annotations: {} }, data: {} }),
@@ -202,36 +201,42 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "create refuses what exists, a missing namespace, another namespace and a resourceVersion",
+    name: "create refuses an existing name, a missing or different namespace, and a resourceVersion",
     async run(server) {
       const { request } = server;
-      await created(server, SECRETS, secret("twice"));
-      refused(await request("POST", SECRETS, secret("twice")), 409, "AlreadyExists", 'secrets "twice" already exists', {
-        name: "twice",
-        kind: "secrets",
-      });
-      refused(
+      await createObject(server, SECRETS, secret("twice"));
+      assertRefused(
+        await request("POST", SECRETS, secret("twice")),
+        409,
+        "AlreadyExists",
+        'secrets "twice" already exists',
+        {
+          name: "twice",
+          kind: "secrets",
+        },
+      );
+      assertRefused(
         await request("POST", "/api/v1/namespaces/nowhere/secrets", secret("x")),
         404,
         "NotFound",
         'namespaces "nowhere" not found',
         { name: "nowhere", kind: "namespaces" },
       );
-      refused(
+      assertRefused(
         await request("POST", SECRETS, secret("x", { metadata: { name: "x", namespace: "default" } })),
         400,
         "BadRequest",
         "the namespace of the provided object does not match the namespace sent on the request",
       );
       const versioned = await request("POST", SECRETS, secret("x", { metadata: { name: "x", resourceVersion: "1" } }));
-      refused(versioned, 500, undefined, "resourceVersion should not be set on objects to be created");
+      assertRefused(versioned, 500, undefined, "resourceVersion should not be set on objects to be created");
     },
   },
   {
-    name: "names: required, generated, of legal form",
+    name: "names are required or generated, and validated",
     async run(server) {
       const nameless = { apiVersion: "v1", kind: "Secret", metadata: {} };
-      refused(
+      assertRefused(
         await server.request("POST", SECRETS, nameless),
         422,
         "Invalid",
@@ -240,7 +245,7 @@ export const CASES: Case[] = [
       const { body } = await server.request("POST", SECRETS, { ...nameless, metadata: { generateName: "made-" } });
       assert.match(body.metadata.name, /^made-[a-z0-9]{5}$/);
       const wrong = await server.request("POST", SECRETS, secret("Upper_case"));
-      refused(
+      assertRefused(
         wrong,
         422,
         "Invalid",
@@ -250,7 +255,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "bodies of another kind, or none at all",
+    name: "create refuses bodies of another kind and invalid JSON, and accepts one without kind",
     async run({ request }) {
       assert.equal(
         (await request("POST", SECRETS, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "x" } })).status,
@@ -260,15 +265,15 @@ export const CASES: Case[] = [
         (await request("POST", SECRETS, { apiVersion: "v2", kind: "Secret", metadata: { name: "x" } })).status,
         400,
       );
-      refused(await request("POST", SECRETS, "{", "application/json"), 400, "BadRequest", /./);
+      assertRefused(await request("POST", SECRETS, "{", "application/json"), 400, "BadRequest", /./);
       assert.equal((await request("POST", SECRETS, { metadata: { name: "kindless" } })).status, 201);
     },
   },
   {
-    name: "values of the wrong type, and base64 that is none",
+    name: "values of the wrong type and invalid base64 are refused",
     async run(server) {
       const { request } = server;
-      refused(
+      assertRefused(
         await request("POST", SECRETS, secret("bad", { data: { a: "%%%" } })),
         400,
         "BadRequest",
@@ -277,10 +282,10 @@ export const CASES: Case[] = [
       assert.equal((await request("POST", SECRETS, secret("bad", { data: { a: "YQ" } }))).status, 400);
       assert.equal((await request("POST", SECRETS, secret("bad", { data: { a: 1 } }))).status, 400);
       assert.equal((await request("POST", SECRETS, secret("bad", { data: [] }))).status, 400);
-      await created(server, SECRETS, secret("broken", { data: { a: "YWJj\nZGVm" } }));
+      await createObject(server, SECRETS, secret("broken", { data: { a: "YWJj\nZGVm" } }));
       const patched = await request("PATCH", `${SECRETS}/broken`, { data: { b: "%%%" } }, MERGE);
-      // It repeats the whole object, which a client had better not print.
-      refused(
+      // The message repeats the whole object: clients must not print it.
+      assertRefused(
         patched,
         422,
         "Invalid",
@@ -291,7 +296,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "keys and types of Secrets and ConfigMaps",
+    name: "data keys and Secret types are validated",
     async run(server) {
       const { request } = server;
       for (const [path, kind] of [
@@ -304,7 +309,7 @@ export const CASES: Case[] = [
           metadata: { name: "keys" },
           data: { "a/b": "YQ==" },
         });
-        refused(
+        assertRefused(
           answer,
           422,
           "Invalid",
@@ -316,23 +321,23 @@ export const CASES: Case[] = [
         SECRETS,
         secret("tls", { type: "kubernetes.io/tls", data: encode({ "tls.crt": "x" }) }),
       );
-      refused(tls, 422, "Invalid", 'Secret "tls" is invalid: data[tls.key]: Required value', {
+      assertRefused(tls, 422, "Invalid", 'Secret "tls" is invalid: data[tls.key]: Required value', {
         name: "tls",
         kind: "Secret",
         causes: [{ reason: "FieldValueRequired", message: "Required value", field: "data[tls.key]" }],
       });
-      await created(server, SECRETS, secret("typed"));
+      await createObject(server, SECRETS, secret("typed"));
       const retyped = await request("PATCH", `${SECRETS}/typed`, { type: "example.com/other" }, MERGE);
-      refused(retyped, 422, "Invalid", /type: Invalid value: "example\.com\/other": field is immutable/);
+      assertRefused(retyped, 422, "Invalid", /type: Invalid value: "example\.com\/other": field is immutable/);
     },
   },
   {
-    name: "keys of annotations, keys and values of labels, fields that no Secret has",
+    name: "annotation keys, label keys and label values are validated; unknown fields are dropped",
     async run({ request }) {
       const metadata = { name: "labelled", labels: { "a b": "c", d: "e f" }, annotations: { "g/h/i": "j" } };
       const answer = await request("POST", SECRETS, secret("labelled", { metadata }));
-      // The real one goes through labels in any order.
-      refused(
+      // kube-apiserver validates labels in random order.
+      assertRefused(
         answer,
         422,
         "Invalid",
@@ -347,12 +352,12 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "what is immutable stays",
+    name: "data of immutable Secrets cannot be changed",
     async run(server) {
-      await created(server, SECRETS, secret("fixed", { immutable: true, data: encode({ a: "b" }) }));
+      await createObject(server, SECRETS, secret("fixed", { immutable: true, data: encode({ a: "b" }) }));
       const path = `${SECRETS}/fixed`;
       const changed = await server.request("PATCH", path, { data: encode({ a: "c" }) }, MERGE);
-      refused(
+      assertRefused(
         changed,
         422,
         "Invalid",
@@ -363,13 +368,13 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "get and list of what isn't there",
+    name: "missing objects are not found; lists of missing namespaces are empty",
     async run({ request }) {
-      refused(await request("GET", `${SECRETS}/none`), 404, "NotFound", 'secrets "none" not found', {
+      assertRefused(await request("GET", `${SECRETS}/none`), 404, "NotFound", 'secrets "none" not found', {
         name: "none",
         kind: "secrets",
       });
-      refused(
+      assertRefused(
         await request("GET", `/apis/apps/v1/namespaces/${NAMESPACE}/deployments/none`),
         404,
         "NotFound",
@@ -386,12 +391,12 @@ export const CASES: Case[] = [
       for (const method of ["PATCH", "PUT", "DELETE"]) {
         const body = method === "DELETE" ? undefined : method === "PUT" ? secret("none") : { data: {} };
         const answer = await request(method, `${SECRETS}/none`, body, method === "PATCH" ? MERGE : "application/json");
-        refused(answer, 404, "NotFound", 'secrets "none" not found');
+        assertRefused(answer, 404, "NotFound", 'secrets "none" not found');
       }
     },
   },
   {
-    name: "list: order, kinds and selectors",
+    name: "list sorts by name and supports selectors",
     async run(server) {
       const { request } = server;
       for (const [name, labels] of Object.entries<Record<string, string>>({
@@ -399,7 +404,7 @@ export const CASES: Case[] = [
         "list-a": { app: "a" },
         "list-b": { app: "b", tier: "y" },
       })) {
-        await created(server, CONFIG_MAPS, {
+        await createObject(server, CONFIG_MAPS, {
           apiVersion: "v1",
           kind: "ConfigMap",
           metadata: { name, labels: { ...labels, set: "list" } },
@@ -437,12 +442,12 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "list in pages",
+    name: "list supports pagination",
     async run(server) {
       const { request } = server;
       const names = ["page-1", "page-2", "page-3", "page-4", "page-5"];
       for (const name of names)
-        await created(server, "/api/v1/namespaces/default/configmaps", {
+        await createObject(server, "/api/v1/namespaces/default/configmaps", {
           apiVersion: "v1",
           kind: "ConfigMap",
           metadata: { name, labels: { set: name === "page-5" ? "other" : "page" } },
@@ -483,10 +488,10 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "merge patch: what it says, and nothing else; an equal object keeps its resourceVersion",
+    name: "merge patch changes the given fields only; an unchanged object keeps its resourceVersion",
     async run(server) {
       const { request } = server;
-      const before = await created(
+      const before = await createObject(
         server,
         SECRETS,
         secret("merged", {
@@ -514,16 +519,16 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "merge patch with a resourceVersion: the one that was read, or a conflict",
+    name: "merge patch with a stale resourceVersion is a conflict",
     async run(server) {
       const { request } = server;
-      const { metadata } = await created(server, SECRETS, secret("versioned"));
+      const { metadata } = await createObject(server, SECRETS, secret("versioned"));
       const path = `${SECRETS}/versioned`;
       const patch = (a: string, fields: object) => ({ data: encode({ a }), metadata: fields });
       const first = await request("PATCH", path, patch("1", { resourceVersion: metadata.resourceVersion }), MERGE);
       assert.equal(first.status, 200);
       for (const query of ["", "?dryRun=All"]) {
-        refused(
+        assertRefused(
           await request("PATCH", path + query, patch("2", { resourceVersion: metadata.resourceVersion }), MERGE),
           409,
           "Conflict",
@@ -532,39 +537,39 @@ export const CASES: Case[] = [
         );
       }
       assert.equal((await request("PATCH", path, patch("3", {}), MERGE)).status, 200);
-      refused(
+      assertRefused(
         await request("PATCH", path, patch("4", { uid: "00000000-0000-4000-8000-000000000000" }), MERGE),
         422,
         "Invalid",
         /^Secret "versioned" is invalid: metadata\.uid: Invalid value: "00000000-0000-4000-8000-000000000000": field is immutable$/,
       );
-      refused(
+      assertRefused(
         await request("PATCH", path, { metadata: { resourceVersion: "nonsense" } }, MERGE),
         500,
         undefined,
         'strconv.ParseUint: parsing "nonsense": invalid syntax',
       );
-      refused(
+      assertRefused(
         await request("PATCH", path, { metadata: { name: "renamed" } }, MERGE),
         400,
         "BadRequest",
         "the name of the object (renamed) does not match the name on the URL (versioned)",
       );
-      refused(
+      assertRefused(
         await request("PATCH", path, { metadata: { namespace: "default" } }, MERGE),
         400,
         "BadRequest",
         /namespace of the (provided )?object/,
       );
-      refused(await request("PATCH", path, "[]", MERGE), 400, "BadRequest", /./);
+      assertRefused(await request("PATCH", path, "[]", MERGE), 400, "BadRequest", /./);
       const { body } = await request("GET", path);
       assert.deepEqual(body.data, encode({ a: "3" }));
     },
   },
   {
-    name: "of two writers with one resourceVersion, or two creators, one wins",
+    name: "one of several concurrent writers with the same resourceVersion succeeds, and one of two creators",
     async run(server) {
-      const { metadata } = await created(server, SECRETS, secret("raced"));
+      const { metadata } = await createObject(server, SECRETS, secret("raced"));
       const patches = await Promise.all(
         ["a", "b", "c"].map((key) =>
           server.request(
@@ -581,10 +586,10 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "JSON patch: operations, and tests that hold or don't",
+    name: "JSON patch applies all operations, or none if one fails",
     async run(server) {
       const { request } = server;
-      await created(
+      await createObject(
         server,
         SECRETS,
         secret("operated", { metadata: { name: "", annotations: { "a/b": "d" } }, data: encode({ x: "1" }) }),
@@ -618,7 +623,7 @@ export const CASES: Case[] = [
         { op: "add", path: "/missing/deep", value: "x" },
       ]) {
         const answer = await patch({ op: "add", path: "/data/never", value: "eA==" }, operation);
-        refused(answer, 422, "Invalid", message);
+        assertRefused(answer, 422, "Invalid", message);
       }
       const free = await patch(
         { op: "test", path: "/data/free", value: null },
@@ -628,19 +633,19 @@ export const CASES: Case[] = [
       );
       assert.equal(free.status, 200, JSON.stringify(free.body));
       const stale = await patch({ op: "replace", path: "/metadata/resourceVersion", value: "1" });
-      refused(stale, 409, "Conflict", `Operation cannot be fulfilled on secrets "operated": ${CONFLICT}`);
+      assertRefused(stale, 409, "Conflict", `Operation cannot be fulfilled on secrets "operated": ${CONFLICT}`);
       assert.equal((await request("PATCH", path, {}, JSON_PATCH)).status, 400);
       assert.deepEqual((await request("GET", path)).body.data, encode({ w: "1", z: "1" }));
     },
   },
   {
-    name: "replace: with the version that was read, or without any",
+    name: "replace requires the current resourceVersion, or none",
     async run(server) {
       const { request } = server;
-      const first = await created(server, SECRETS, secret("replaced", { data: encode({ a: "1" }) }));
+      const first = await createObject(server, SECRETS, secret("replaced", { data: encode({ a: "1" }) }));
       const path = `${SECRETS}/replaced`;
       const uid = "00000000-0000-4000-8000-000000000000";
-      refused(
+      assertRefused(
         await request("PUT", path, secret("replaced", { metadata: { name: "", uid } })),
         409,
         "Conflict",
@@ -649,14 +654,14 @@ export const CASES: Case[] = [
       const next = await request("PUT", path, { ...first, data: encode({ b: "2" }) });
       assert.equal(next.status, 200);
       assert.deepEqual(next.body.data, encode({ b: "2" }));
-      refused(
+      assertRefused(
         await request("PUT", path, { ...first, data: encode({ c: "3" }) }),
         409,
         "Conflict",
         `Operation cannot be fulfilled on secrets "replaced": ${CONFLICT}`,
       );
       assert.equal((await request("PUT", path, secret("replaced", { data: encode({ d: "4" }) }))).status, 200);
-      refused(
+      assertRefused(
         await request("PUT", path, secret("other")),
         400,
         "BadRequest",
@@ -668,15 +673,15 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "dry-run answers as if, and writes nothing",
+    name: "dry run returns the result and writes nothing",
     async run(server) {
       const { request } = server;
       const dry = await request("POST", `${SECRETS}?dryRun=All`, secret("dry", { stringData: { a: "b" } }));
       assert.equal(dry.status, 201);
       assert.deepEqual(dry.body.data, encode({ a: "b" }));
       assert.equal((await request("GET", `${SECRETS}/dry`)).status, 404);
-      const before = await created(server, SECRETS, secret("dry"));
-      refused(
+      const before = await createObject(server, SECRETS, secret("dry"));
+      assertRefused(
         await request("POST", `${SECRETS}?dryRun=All`, secret("dry")),
         409,
         "AlreadyExists",
@@ -699,26 +704,26 @@ export const CASES: Case[] = [
         ["DeleteOptions", await request("DELETE", `${path}?dryRun=Some`)],
         ["DeleteOptions", await request("DELETE", path, { dryRun: ["Some"] })],
       ] as const) {
-        refused(answer, 422, "Invalid", `${kind}.meta.k8s.io "" is invalid: dryRun: ${message}`, {
+        assertRefused(answer, 422, "Invalid", `${kind}.meta.k8s.io "" is invalid: dryRun: ${message}`, {
           group: "meta.k8s.io",
           kind,
           causes: [{ reason: "FieldValueNotSupported", message, field: "dryRun" }],
         });
       }
-      // With a body the query of a delete says nothing.
+      // With a body, the query of a delete is ignored.
       assert.equal((await request("DELETE", `${path}?dryRun=All`, {})).status, 200);
       assert.equal((await request("GET", path)).status, 404);
     },
   },
   {
-    name: "a Secret's data, a ConfigMap's and annotations have limits, to the byte",
+    name: "data and annotations have size limits, exact to the byte",
     async run(server) {
       const { request } = server;
       const bytes = (length: number) => Buffer.alloc(length, 120).toString("base64");
       const limit = 1_048_576;
       const message = "Too long: may not be more than 1048576 bytes";
       const over = { a: bytes(limit - 1), b: bytes(2) };
-      refused(
+      assertRefused(
         await request("POST", SECRETS, secret("large", { data: over })),
         422,
         "Invalid",
@@ -729,15 +734,20 @@ export const CASES: Case[] = [
           causes: [{ reason: "FieldValueTooLong", message, field: "data" }],
         },
       );
-      await created(server, SECRETS, secret("large", { data: { ...over, b: bytes(1) } }));
-      refused(await request("PATCH", `${SECRETS}/large`, { data: { c: bytes(1) } }, MERGE), 422, "Invalid", /Too long/);
+      await createObject(server, SECRETS, secret("large", { data: { ...over, b: bytes(1) } }));
+      assertRefused(
+        await request("PATCH", `${SECRETS}/large`, { data: { c: bytes(1) } }, MERGE),
+        422,
+        "Invalid",
+        /Too long/,
+      );
       const map = (length: number) => ({
         apiVersion: "v1",
         kind: "ConfigMap",
         metadata: { name: "large" },
         data: { a: "x".repeat(length) },
       });
-      refused(
+      assertRefused(
         await request("POST", CONFIG_MAPS, map(limit + 1)),
         422,
         "Invalid",
@@ -748,7 +758,7 @@ export const CASES: Case[] = [
         metadata: { annotations: { "example.com/a": "x".repeat(length - 13) } },
       });
       const annotations = await request("PATCH", `${SECRETS}/large`, annotated(262_145), MERGE);
-      refused(
+      assertRefused(
         annotations,
         422,
         "Invalid",
@@ -758,7 +768,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "a request is at most 3 MiB",
+    name: "request bodies are limited to 3 MiB",
     async run({ request }) {
       const { status } = await request("POST", CONFIG_MAPS, {
         data: { a: "x".repeat(3_200_000) },
@@ -768,10 +778,10 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "delete, and its preconditions",
+    name: "delete checks preconditions",
     async run(server) {
       const { request } = server;
-      const { metadata } = await created(server, SECRETS, secret("deleted"));
+      const { metadata } = await createObject(server, SECRETS, secret("deleted"));
       const path = `${SECRETS}/deleted`;
       const { uid, resourceVersion } = metadata;
       const other = "00000000-0000-4000-8000-000000000000";
@@ -786,7 +796,7 @@ export const CASES: Case[] = [
         ],
       ]) {
         const answer = await request("DELETE", path, { preconditions });
-        refused(answer, 409, "Conflict", `Operation cannot be fulfilled on Secret "deleted": the ${why}`, {
+        assertRefused(answer, 409, "Conflict", `Operation cannot be fulfilled on Secret "deleted": the ${why}`, {
           name: "deleted",
           kind: "Secret",
         });
@@ -795,15 +805,15 @@ export const CASES: Case[] = [
       assert.equal(status, 200);
       assert.deepEqual([body.kind, body.status], ["Status", "Success"]);
       assert.deepEqual(body.details, { name: "deleted", kind: "secrets", uid: metadata.uid });
-      refused(await request("DELETE", path), 404, "NotFound", 'secrets "deleted" not found');
-      const again = await created(server, SECRETS, secret("deleted"));
+      assertRefused(await request("DELETE", path), 404, "NotFound", 'secrets "deleted" not found');
+      const again = await createObject(server, SECRETS, secret("deleted"));
       assert.notEqual(again.metadata.uid, metadata.uid);
     },
   },
   {
-    name: "OpenAPI says of each kind that its patch knows dry runs and checks fields",
+    name: "OpenAPI declares dry run and field validation for the patch of each kind",
     async run({ request }) {
-      // A real server does not name the type of this one.
+      // kube-apiserver omits the content type of this document.
       const { body } = await request("GET", "/openapi/v3");
       const { paths } = typeof body === "string" ? JSON.parse(body) : body;
       for (const [version, path, kind] of [
@@ -823,13 +833,13 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "a strategic merge patch of maps: merged, and deleted by null",
+    name: "strategic merge patch merges maps and deletes keys with null",
     async run(server) {
       const { request } = server;
       const path = `${CONFIG_MAPS}/strategic`;
       const metadata = { name: "strategic", labels: { a: "b" } };
       const map = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { x: "1", y: "2" } };
-      const { metadata: before } = await created(server, CONFIG_MAPS, map);
+      const { metadata: before } = await createObject(server, CONFIG_MAPS, map);
       const patch = { metadata: { labels: null, annotations: { c: "d" } }, data: { x: null, z: "3" } };
       const { status, body } = await request("PATCH", path, patch, STRATEGIC);
       assert.equal(status, 200);
@@ -845,13 +855,13 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "fields that a kind does not have: refused with Strict, else dropped, with a warning unless Ignore",
+    name: "unknown fields are refused with Strict, else dropped, with a warning unless Ignore",
     async run({ request }) {
       const wrong = { dataa: { a: "b" }, data: { c: "d" } };
       const object = (name: string) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, foo: 1 }, ...wrong });
       const found = 'strict decoding error: unknown field "metadata.foo", unknown field "dataa"';
       const message = `ConfigMap in version "v1" cannot be handled as a ConfigMap: ${found}`;
-      refused(
+      assertRefused(
         await request("POST", `${CONFIG_MAPS}?fieldValidation=Strict`, object("fields")),
         400,
         "BadRequest",
@@ -867,7 +877,7 @@ export const CASES: Case[] = [
       }
       const path = `${CONFIG_MAPS}/fields`;
       const put = await request("PUT", `${path}?fieldValidation=Strict`, object("fields"));
-      refused(put, 400, "BadRequest", message);
+      assertRefused(put, 400, "BadRequest", message);
       for (const type of [STRATEGIC, MERGE]) {
         const patch = await request(
           "PATCH",
@@ -876,14 +886,14 @@ export const CASES: Case[] = [
           type,
         );
         const sorted = /strict decoding error: unknown field "dataa", unknown field "metadata\.foo"$/;
-        refused(patch, 422, "Invalid", sorted);
+        assertRefused(patch, 422, "Invalid", sorted);
         const { status, body, warning } = await request("PATCH", path, { dataa: {} }, type);
         assert.deepEqual([status, body.dataa, warning], [200, undefined, '299 - "unknown field \\"dataa\\""']);
       }
       const other = await request("POST", `${CONFIG_MAPS}?fieldValidation=Foo`, object("fields-foo"));
       const unsupported = 'Unsupported value: "Foo": supported values: "", "Ignore", "Strict", "Warn"';
       const why = `CreateOptions.meta.k8s.io "" is invalid: fieldValidation: ${unsupported}`;
-      refused(other, 422, "Invalid", why, {
+      assertRefused(other, 422, "Invalid", why, {
         group: "meta.k8s.io",
         kind: "CreateOptions",
         causes: [{ reason: "FieldValueNotSupported", message: unsupported, field: "fieldValidation" }],
@@ -891,7 +901,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "an access review says whether the user may",
+    name: "access reviews report permissions",
     async run({ request }) {
       const attributes = { verb: "get", resource: "secrets", namespace: NAMESPACE };
       const review = (spec: unknown, user?: string) =>
@@ -916,21 +926,21 @@ export const CASES: Case[] = [
       }
       const one = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
       const message = `.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: null: ${one}`;
-      refused(await review({}), 422, "Invalid", message);
+      assertRefused(await review({}), 422, "Invalid", message);
       const both = await review({ resourceAttributes: attributes, nonResourceAttributes: { path: "/x" } });
-      refused(both, 422, "Invalid", /cannot be specified in combination with resourceAttributes$/);
+      assertRefused(both, 422, "Invalid", /cannot be specified in combination with resourceAttributes$/);
       const foo = await request("POST", REVIEWS, { apiVersion: "authorization.k8s.io/v1", kind: "Foo" });
-      refused(
+      assertRefused(
         foo,
         400,
         "BadRequest",
         /^Foo in version "v1" cannot be handled as a SelfSubjectAccessReview: no kind "Foo"/,
       );
-      refused(await request("GET", REVIEWS), 405, "MethodNotAllowed", /does not allow this method/);
+      assertRefused(await request("GET", REVIEWS), 405, "MethodNotAllowed", /does not allow this method/);
     },
   },
   {
-    name: "bodies in protobuf, which kubectl sends for the kinds that it knows",
+    name: "protobuf bodies are accepted for built-in kinds",
     async run({ request }) {
       const metadata = binary(1, binary(1, "binary-map") + binary(3, "") + binary(12, binary(1, "a") + binary(2, "b")));
       const entry = (key: string, value: string) => binary(2, binary(1, key) + binary(2, value));
@@ -954,18 +964,18 @@ export const CASES: Case[] = [
       assert.deepEqual([status, body.status], [201, { allowed: true }]);
       assert.deepEqual(body.spec.resourceAttributes, { namespace: NAMESPACE, verb: "get", resource: "secrets" });
       for (const garbage of ["garbage", "k8s\0garbage", ""]) {
-        refused(await request("POST", CONFIG_MAPS, garbage, PROTOBUF), 400, "BadRequest", /./);
+        assertRefused(await request("POST", CONFIG_MAPS, garbage, PROTOBUF), 400, "BadRequest", /./);
       }
       const patch = await request("PATCH", `${SECRETS}/binary-secret`, binaryBody("v1", "Secret", named), PROTOBUF);
-      refused(patch, 415, "UnsupportedMediaType", "415: Unsupported Media Type");
+      assertRefused(patch, 415, "UnsupportedMediaType", "415: Unsupported Media Type");
     },
   },
   {
-    name: "content types that aren't known",
+    name: "unknown content types are refused",
     async run({ request }) {
       for (const type of ["application/json", "text/plain"]) {
         const answer = await request("PATCH", `${SECRETS}/x`, {}, type);
-        refused(answer, 415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+        assertRefused(answer, 415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
       }
       for (const [method, path] of [
         ["POST", SECRETS],
@@ -973,14 +983,14 @@ export const CASES: Case[] = [
       ] as const) {
         const message =
           "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
-        refused(await request(method, path, {}, "text/plain"), 415, "UnsupportedMediaType", message);
+        assertRefused(await request(method, path, {}, "text/plain"), 415, "UnsupportedMediaType", message);
       }
       const accept = await request("GET", SECRETS, undefined, undefined, { accept: "text/csv" });
       assert.equal(accept.status, 406);
     },
   },
   {
-    name: "metadata alone, where that is asked for first",
+    name: "PartialObjectMetadata is returned if it is preferred",
     async run({ request }) {
       const accept = { accept: "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json" };
       const object = secret("partial", { data: { a: "YQ==" } });
@@ -1001,9 +1011,9 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "who is nobody gets 401, and who may not gets 403 with verb, object and namespace",
+    name: "unknown tokens get 401, and missing permissions 403 with verb, object and namespace",
     async run({ request }) {
-      refused(
+      assertRefused(
         await request("GET", `${SECRETS}/x`, undefined, undefined, { authorization: "Bearer wrong" }),
         401,
         "Unauthorized",
@@ -1014,7 +1024,7 @@ export const CASES: Case[] = [
       const where = `in the namespace "${NAMESPACE}"`;
       const cannot = (verb: string, resource = "secrets", group = "") =>
         `User "nobody" cannot ${verb} resource "${resource}" in API group "${group}"`;
-      refused(
+      assertRefused(
         await nobody("GET", `${SECRETS}/x`),
         403,
         "Forbidden",
@@ -1024,46 +1034,52 @@ export const CASES: Case[] = [
           kind: "secrets",
         },
       );
-      refused(await nobody("GET", SECRETS), 403, "Forbidden", `secrets is forbidden: ${cannot("list")} ${where}`, {
-        kind: "secrets",
-      });
-      refused(
+      assertRefused(
+        await nobody("GET", SECRETS),
+        403,
+        "Forbidden",
+        `secrets is forbidden: ${cannot("list")} ${where}`,
+        {
+          kind: "secrets",
+        },
+      );
+      assertRefused(
         await nobody("GET", `${SECRETS}?fieldSelector=metadata.name%3Dx`),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("list")} ${where}`,
       );
-      refused(
+      assertRefused(
         await nobody("POST", SECRETS, secret("x")),
         403,
         "Forbidden",
         `secrets is forbidden: ${cannot("create")} ${where}`,
       );
-      refused(
+      assertRefused(
         await nobody("PATCH", `${SECRETS}/x`, {}, MERGE),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("patch")} ${where}`,
       );
-      refused(
+      assertRefused(
         await nobody("PUT", `${SECRETS}/x`, secret("x")),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("update")} ${where}`,
       );
-      refused(
+      assertRefused(
         await nobody("DELETE", `${SECRETS}/x`),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("delete")} ${where}`,
       );
-      refused(
+      assertRefused(
         await nobody("GET", "/api/v1/nodes"),
         403,
         "Forbidden",
         `nodes is forbidden: ${cannot("list", "nodes")} at the cluster scope`,
       );
-      refused(
+      assertRefused(
         await nobody("GET", "/apis/apps/v1/deployments?labelSelector=a"),
         403,
         "Forbidden",
@@ -1071,7 +1087,7 @@ export const CASES: Case[] = [
         { group: "apps", kind: "deployments" },
       );
       const anonymous = await request("GET", `${SECRETS}/x`, undefined, undefined, { authorization: "" });
-      refused(
+      assertRefused(
         anonymous,
         403,
         "Forbidden",
@@ -1083,7 +1099,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "workloads: a JSON patch with a test on one list; generation follows the spec, status stays",
+    name: "workloads: changes of the spec increment the generation, and patches ignore the status",
     async run({ request }) {
       const before = await request("GET", DEPLOYMENT);
       assert.equal(before.status, 200);
@@ -1098,7 +1114,7 @@ export const CASES: Case[] = [
         { op: "test", path, value: [] },
         { op: "replace", path, value: [] },
       ];
-      refused(await request("PATCH", DEPLOYMENT, outdated, JSON_PATCH), 422, "Invalid", /rejected our request/);
+      assertRefused(await request("PATCH", DEPLOYMENT, outdated, JSON_PATCH), 422, "Invalid", /rejected our request/);
       const right = [
         { op: "test", path, value: list },
         { op: "replace", path, value: [...list, { ip: "192.0.2.2", hostnames: ["x.example"] }] },
@@ -1113,7 +1129,7 @@ export const CASES: Case[] = [
     },
   },
   {
-    name: "the objects of a cluster stand as the chart made them",
+    name: "the objects of a cluster are served as the chart rendered them",
     async run({ request }) {
       const pods = await request("GET", "/api/v1/pods?labelSelector=k8s-app%3Dclustermesh-apiserver");
       assert.equal(pods.body.items.length, 1);

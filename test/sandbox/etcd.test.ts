@@ -1,4 +1,4 @@
-/** The embedded etcd and a real one, with Cilium's users and roles: they have to answer the same. */
+/** Contract of the embedded etcd with Cilium's users and roles, also run against a real etcd. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { dialAddress } from "../../lib/probe/dial.ts";
@@ -47,7 +47,7 @@ const SERVERS: { what: string; skip: string | false; start(): Promise<Running> }
 
 for (const { what, skip, start } of SERVERS) {
   describe(`etcd: ${what}`, { skip }, () => {
-    test("what each user may read, and is told", async () => {
+    test("reads and permissions of each user", async () => {
       const server = await start();
       try {
         const as = async <T>(cn: string, work: (client: ReturnType<typeof createEtcdClient>) => Promise<T>) => {
@@ -89,14 +89,14 @@ for (const { what, skip, start } of SERVERS) {
           ]);
           assert.notEqual(await as(user, async (etcd) => (await etcd.status()).leader), 0);
         }
-        const said = [await as("nobody", (etcd) => etcd.get("x")), await as("nobody", (etcd) => etcd.user("nobody"))];
-        for (const one of said) assert.ok(["user-unknown", "not-permitted"].includes(String(one)), String(one));
+        const codes = [await as("nobody", (etcd) => etcd.get("x")), await as("nobody", (etcd) => etcd.user("nobody"))];
+        for (const one of codes) assert.ok(["user-unknown", "not-permitted"].includes(String(one)), String(one));
       } finally {
         await server.stop();
       }
     });
 
-    test("certificates of another CA are refused", async () => {
+    test("client certificates of another CA are refused", async () => {
       const server = await start();
       try {
         const { cert, key } = issue(makeCa({ cn: "x", key: "ec" }), { cn: "remote", usage: "client", key: "ec" });

@@ -1,4 +1,4 @@
-/** The sandbox as people use it: by kubectl, where it is there. */
+/** The sandbox's API with kubectl, if it is installed. */
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -7,9 +7,9 @@ import { after, before, describe, test } from "node:test";
 import { stringify } from "yaml";
 import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 
-const missing = spawnSync("kubectl", ["version", "--client"]).status !== 0 && "there is no kubectl here";
+const missing = spawnSync("kubectl", ["version", "--client"]).status !== 0 && "kubectl not found";
 
-describe("the sandbox, by kubectl", { skip: missing }, () => {
+describe("the sandbox with kubectl", { skip: missing }, () => {
   let sandbox: Sandbox;
   before(async () => {
     sandbox = await startSandbox({ clusters: defaultClusters().slice(0, 1) });
@@ -36,7 +36,7 @@ describe("the sandbox, by kubectl", { skip: missing }, () => {
     data,
   });
 
-  test("apply creates, changes and takes out again; create -f, diff, delete -f", async () => {
+  test("apply, create -f, diff and delete -f", async () => {
     const file = join(sandbox.dir, "applied.yaml");
     await writeFile(file, stringify(map({ a: "1", b: "2" })));
     assert.equal(await done("apply", "-f", file), "configmap/applied created\n");
@@ -51,7 +51,7 @@ describe("the sandbox, by kubectl", { skip: missing }, () => {
     assert.equal(await done("create", "-f", file), "configmap/applied created\n");
   });
 
-  test("a field that the kind does not have is refused", async () => {
+  test("apply refuses unknown fields", async () => {
     const file = join(sandbox.dir, "wrong.yaml");
     await writeFile(file, stringify({ ...map({}), metadata: { name: "wrong", namespace: "default" }, dataa: {} }));
     const { code, stderr } = await kubectl("apply", "-f", file);
@@ -68,7 +68,7 @@ describe("the sandbox, by kubectl", { skip: missing }, () => {
     assert.equal(await done("create", "namespace", "made"), "namespace/made created\n");
   });
 
-  test("auth can-i says what the user may", async () => {
+  test("auth can-i reports permissions", async () => {
     assert.equal(await done("auth", "can-i", "get", "secrets", "--namespace=kube-system"), "yes\n");
     const { code, stdout } = await kubectl("auth", "can-i", "get", "secrets", "--as=nobody");
     assert.deepEqual([code, stdout], [1, "no\n"]);

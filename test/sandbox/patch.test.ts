@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { jsonPatch, mergePatch, PatchError } from "../../lib/sandbox/patch.ts";
 
-test("merge patch: the examples of RFC 7386", () => {
+test("merge patch gives the results of the examples in RFC 7386", () => {
   for (const [target, patch, result] of [
     [{ a: "b" }, { a: "c" }, { a: "c" }],
     [{ a: "b" }, { b: "c" }, { a: "b", b: "c" }],
@@ -28,7 +28,7 @@ test("merge patch: the examples of RFC 7386", () => {
   }
 });
 
-test("a patch changes neither its target nor itself, and a merge patch twice is as once", () => {
+test("patches modify neither their target nor themselves, and merge patches are idempotent", () => {
   const json = fc
     .dictionary(fc.constantFrom("a", "b", "__proto__", "c"), fc.jsonValue({ maxDepth: 3 }))
     .map((value) => JSON.parse(JSON.stringify(value)));
@@ -45,7 +45,7 @@ test("a patch changes neither its target nor itself, and a merge patch twice is 
   );
 });
 
-test("JSON patch refuses what does not fit", () => {
+test("JSON patch refuses invalid operations", () => {
   for (const operation of [
     { op: "remove", path: "" },
     { op: "remove", path: "/list/2" },

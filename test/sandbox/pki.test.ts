@@ -9,7 +9,7 @@ import { type Issuer, issue, type KeyType, makeCa } from "../../lib/sandbox/pki.
 
 const KEYS: KeyType[] = ["rsa", "ec"];
 
-test("a CA of either kind of key verifies itself and what it issued, also with the other kind", () => {
+test("CAs verify themselves and the certificates they issued, with RSA and EC keys in any combination", () => {
   for (const caKey of KEYS) {
     const ca = makeCa({ cn: "Cilium CA", key: caKey });
     const root = new X509Certificate(ca.cert);
@@ -30,14 +30,14 @@ test("a CA of either kind of key verifies itself and what it issued, also with t
   }
 });
 
-test("a certificate of another CA with the same name does not verify", () => {
+test("a certificate of another CA with the same subject does not verify", () => {
   const leaf = new X509Certificate(issue(makeCa({ cn: "Cilium CA" }), { cn: "remote", usage: "client" }).cert);
   const other = new X509Certificate(makeCa({ cn: "Cilium CA" }).cert);
   assert.equal(leaf.verify(other.publicKey), false);
   assert.equal(leaf.checkIssued(other), false);
 });
 
-test("names and addresses of a server certificate", () => {
+test("server certificates cover their DNS names and IP addresses", () => {
   const ips = ["127.0.0.1", "::1", "fd00:10::2", "1:2:3:4:5:6:7:8", "::ffff:10.0.0.1"];
   const { cert } = issue(makeCa({ cn: "ca" }), { cn: "server", dns: ["*.mesh.cilium.io"], ips, usage: "server" });
   const x509 = new X509Certificate(cert);
@@ -50,7 +50,7 @@ test("names and addresses of a server certificate", () => {
     assert.throws(() => issue(makeCa({ cn: "ca" }), { cn: "server", ips: [ip], usage: "server" }), TypeError);
 });
 
-test("times on both sides of 2050, and keys in both forms", () => {
+test("validity dates before and after 2050, and keys in both PEM forms", () => {
   const notBefore = new Date("2001-02-03T04:05:06Z");
   const notAfter = new Date("2051-02-03T04:05:06Z");
   const ca = makeCa({ cn: "ca", notBefore, notAfter, key: "rsa", keyFormat: "traditional" });
@@ -62,7 +62,7 @@ test("times on both sides of 2050, and keys in both forms", () => {
   assert.equal(x509.validTo, "Feb  3 04:05:06 2051 GMT");
 });
 
-test("serial numbers are positive and differ", () => {
+test("serial numbers are positive and unique", () => {
   const ca = makeCa({ cn: "ca" });
   const serials = Array.from(
     { length: 50 },
@@ -72,11 +72,11 @@ test("serial numbers are positive and differ", () => {
   for (const serial of serials) assert.match(serial, /^[4-7][0-9A-F]{31}$/);
 });
 
-test("openssl verifies chains by all rules, and refuses what is expired or of another purpose", (t) => {
+test("openssl -x509_strict verifies chains, and refuses expired certificates and other purposes", (t) => {
   try {
     execFileSync("openssl", ["version"], { stdio: "ignore" });
   } catch {
-    t.skip("no openssl here");
+    t.skip("openssl not found");
     return;
   }
   const dir = mkdtempSync(join(tmpdir(), "pki-test-"));

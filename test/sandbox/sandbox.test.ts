@@ -15,7 +15,7 @@ interface Kubeconfig {
   contexts: { name: string; context: { cluster: string; user: string } }[];
 }
 
-/** Asks the cluster of a context for an object, with nothing but the kubeconfig. */
+/** Gets an object from the cluster of a context, by the kubeconfig alone. */
 function get(
   sandbox: Sandbox,
   context: string,
@@ -44,7 +44,7 @@ function get(
   });
 }
 
-test("three clusters behind one kubeconfig that only its owner may read", async (t) => {
+test("three clusters share a kubeconfig with mode 0600", async (t) => {
   const started = performance.now();
   const sandbox = await startSandbox();
   t.after(() => sandbox.stop());
@@ -83,7 +83,7 @@ test("three clusters behind one kubeconfig that only its owner may read", async 
   assert.equal(existsSync(sandbox.dir), false);
 });
 
-test("clusters of one's own, with a shared CA, users and a given folder", async (t) => {
+test("custom clusters with a shared CA, users and an existing folder", async (t) => {
   const dir = mkdtempSync(join(tmpdir(), "sandbox-test-"));
   t.after(() => rmSync(dir, { recursive: true }));
   const [first, second] = defaultClusters().map(({ description }) => description);
@@ -105,7 +105,7 @@ test("clusters of one's own, with a shared CA, users and a given folder", async 
   assert.equal(existsSync(sandbox.kubeconfig), false);
 });
 
-test("what had started is stopped again where a cluster cannot start", async () => {
+test("started clusters are stopped if another one fails to start", async () => {
   const [first] = defaultClusters("ec");
   assert.ok(first);
   const broken = {
@@ -115,7 +115,7 @@ test("what had started is stopped again where a cluster cannot start", async () 
   await assert.rejects(startSandbox({ clusters: [first, broken] }), { name: "DataCloneError" });
 });
 
-test("two sandboxes that serve at once do not take each other's node ports", async (t) => {
+test("concurrent sandboxes use different node ports", async (t) => {
   const one = await startSandbox({ clusters: await servingClusters({ key: "ec" }) });
   t.after(() => one.stop());
   const second = await startSandbox({ clusters: await servingClusters({ key: "ec" }) });

@@ -5,7 +5,7 @@ import { type TestContext, test } from "node:test";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Api, type ApiOptions, startApi } from "../../lib/sandbox/server.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: bodies are of any form.
+// biome-ignore lint/suspicious/noExplicitAny: bodies have any shape.
 type Body = any;
 
 async function api(t: TestContext, options: ApiOptions = {}): Promise<Api> {
@@ -60,7 +60,7 @@ const secret = (name = "x"): KubernetesObject => ({
   data: { a: "YQ==" },
 });
 
-test("HTTP/2 serves many requests side by side on one connection", async (t) => {
+test("HTTP/2 serves concurrent requests on one connection", async (t) => {
   const server = await api(t, { objects: [secret()] });
   const session = connect(server.url, { ca: server.ca.cert });
   t.after(() => session.close());
@@ -81,7 +81,7 @@ test("HTTP/2 serves many requests side by side on one connection", async (t) => 
   assert.deepEqual(new Set(server.requests.map(({ httpVersion }) => httpVersion)), new Set(["2.0"]));
 });
 
-test("what the sandbox cannot do it refuses with 501, saying what", async (t) => {
+test("unsupported requests are refused with 501 and the name of the feature", async (t) => {
   const node = { apiVersion: "v1", kind: "Node", metadata: { name: "n" } };
   const server = await api(t, { objects: [secret(), node] });
   const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, spec: {} };
@@ -105,7 +105,7 @@ test("what the sandbox cannot do it refuses with 501, saying what", async (t) =>
   }
 });
 
-test("rules: what a user may, and what is forbidden", async (t) => {
+test("users have the permissions of their rules", async (t) => {
   const server = await api(t, {
     objects: [secret(), secret("y")],
     users: [
@@ -128,7 +128,7 @@ test("rules: what a user may, and what is forbidden", async (t) => {
   assert.equal(await status("d", "GET", PATH), 401);
 });
 
-test("an access review answers by the rules, also of all that is forbidden in part", async (t) => {
+test("access reviews apply the rules, wildcards included", async (t) => {
   const server = await api(t, {
     users: [
       { name: "admin", token: "a" },
@@ -136,23 +136,23 @@ test("an access review answers by the rules, also of all that is forbidden in pa
       { name: "reader", token: "c", allow: [{ verb: "get", resource: "secrets", namespace: "kube-system" }] },
     ],
   });
-  const may = async (token: string, resourceAttributes: Record<string, string>) => {
+  const isAllowed = async (token: string, resourceAttributes: Record<string, string>) => {
     const path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     return (await ask(server, "POST", path, { token, body: { spec: { resourceAttributes } } })).body.status.allowed;
   };
   const secrets = { verb: "get", resource: "secrets" };
-  assert.equal(await may("a", { verb: "*", resource: "*" }), true);
-  assert.equal(await may("b", secrets), true);
-  assert.equal(await may("b", { ...secrets, name: "y" }), false);
-  assert.equal(await may("b", { verb: "*", resource: "*", name: "y" }), false);
-  assert.equal(await may("b", { verb: "list", resource: "foos" }), true);
-  assert.equal(await may("c", { ...secrets, namespace: "kube-system" }), true);
-  assert.equal(await may("c", { ...secrets, namespace: "default" }), false);
-  assert.equal(await may("c", secrets), false);
-  assert.equal(await may("c", { ...secrets, verb: "*", namespace: "kube-system" }), false);
+  assert.equal(await isAllowed("a", { verb: "*", resource: "*" }), true);
+  assert.equal(await isAllowed("b", secrets), true);
+  assert.equal(await isAllowed("b", { ...secrets, name: "y" }), false);
+  assert.equal(await isAllowed("b", { verb: "*", resource: "*", name: "y" }), false);
+  assert.equal(await isAllowed("b", { verb: "list", resource: "foos" }), true);
+  assert.equal(await isAllowed("c", { ...secrets, namespace: "kube-system" }), true);
+  assert.equal(await isAllowed("c", { ...secrets, namespace: "default" }), false);
+  assert.equal(await isAllowed("c", secrets), false);
+  assert.equal(await isAllowed("c", { ...secrets, verb: "*", namespace: "kube-system" }), false);
 });
 
-test("a client certificate says who comes; one of another CA doesn't", async (t) => {
+test("a client certificate authenticates its user unless another CA issued it", async (t) => {
   const server = await api(t, {
     objects: [secret()],
     users: [{ name: "admin", token: "a" }, { name: "by-certificate" }],
@@ -165,7 +165,7 @@ test("a client certificate says who comes; one of another CA doesn't", async (t)
   assert.match(foreign.body.message, /User "system:anonymous" cannot get/);
 });
 
-test("onRequest waits, answers instead, or changes what is stored between a read and a write", async (t) => {
+test("onRequest can delay a request, replace its answer, or modify stored objects", async (t) => {
   const server = await api(t, { objects: [secret()] });
   const { metadata } = (await ask(server, "GET", PATH)).body;
   server.onRequest = ({ method }) => {
@@ -191,7 +191,7 @@ test("onRequest waits, answers instead, or changes what is stored between a read
   assert.deepEqual(server.requests[1]?.body, body);
 });
 
-test("a pod that waits for a ConfigMap starts once that, and nothing else it mounts, is there", async (t) => {
+test("a pending pod starts once the last mounted object is created", async (t) => {
   const pod = (name: string, phase: string): KubernetesObject => ({
     apiVersion: "v1",
     kind: "Pod",
@@ -227,7 +227,7 @@ test("a pod that waits for a ConfigMap starts once that, and nothing else it mou
   assert.equal(await phase("failed"), "Failed");
 });
 
-test("stop ends open connections, and nothing listens any more", async () => {
+test("stop closes open connections and the listener", async () => {
   const server = await startApi();
   const session = connect(server.url, { ca: server.ca.cert });
   session.on("error", () => {});

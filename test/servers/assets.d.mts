@@ -1,7 +1,9 @@
-/** The names of the assets, in the order in which they are built. */
+/** Names of the assets, in build order. */
 export const assetNames: readonly string[];
 /**
- * The path of an asset, a program or a chart's folder: in a folder of KUBEBUILDER_ASSETS, else in the cache; undefined
- * where it is in neither.
+ * Finds an asset in the folders of KUBEBUILDER_ASSETS, then in the cache.
+ *
+ * @returns the path of a program, or of a chart's folder; undefined if there is none
+ * @throws Error for an unknown name
  */
 export function findAsset(name: string): string | undefined;

@@ -1,11 +1,10 @@
-// Builds the real servers that the tests run against, and helm, from the Go modules beside this file, into the user's
-// cache, and copies the folders of Cilium's charts there:
+// Builds the real servers of the tests and helm from pinned Go modules, and copies Cilium's charts, into the user's cache:
 //
-//     node test/servers/assets.mjs           build what is missing (about ten minutes on two cores, once)
-//     node test/servers/assets.mjs --where   print the folders, as KUBEBUILDER_ASSETS takes them, and end
+//     node test/servers/assets.mjs           build missing assets (once, about ten minutes on two cores)
+//     node test/servers/assets.mjs --where   print the folders in the form of KUBEBUILDER_ASSETS
 //
-// Each asset has a folder of its own in the cache, named after what it is made from: raising one version rebuilds one
-// program. Plain JavaScript, for it runs before `npm ci`: it needs node and go, nothing else.
+// Each asset has a separate folder, named after its inputs: a new version rebuilds one program. This is plain JavaScript
+// without packages, because it runs before `npm ci`.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -17,7 +16,7 @@ const here = import.meta.dirname ?? fileURLToPath(new URL(".", import.meta.url))
 const CILIUM = "github.com/cilium/cilium";
 
 /**
- * The programs: the file's name, the folder of its Go module here, the package, the module whose version counts.
+ * Programs: file name, folder of the Go module, package, and the module that determines the version.
  *
  * @type {{ name: string, folder: string, pkg: string, module: string }[]}
  */
@@ -39,7 +38,7 @@ const programs = [
   { name: "helm", folder: "helm", pkg: "helm.sh/helm/v3/cmd/helm", module: "helm.sh/helm/v3" },
 ];
 
-/** Cilium's charts: folders that are copied out of its module, of the version that the Go module in `folder` pins. */
+/** Cilium's charts: folders of Cilium's module, in the version pinned by the Go module in `folder`. */
 const charts = [
   { name: "cilium-chart-1.20", folder: "clustermesh-apiserver-1.20", module: CILIUM },
   { name: "cilium-chart-1.18", folder: "cilium-chart-1.18", module: CILIUM },
@@ -48,12 +47,16 @@ const charts = [
 
 const recipes = [...programs, ...charts];
 
-/** The names of the assets, in the order in which they are built. */
+/** Names of the assets, in build order. */
 export const assetNames = recipes.map((recipe) => recipe.name);
 
 const goMod = (recipe) => readFileSync(join(here, recipe.folder, "go.mod"), "utf8");
 
-/** The version a recipe's go.mod pins, such as `v1.36.3`. Throws where there is none. */
+/**
+ * Returns the version pinned in a go.mod, as `v1.36.3`.
+ *
+ * @throws Error if the module is not required
+ */
 function pin(recipe) {
   for (const line of goMod(recipe).split("\n")) {
     const [module, version] = line
@@ -65,7 +68,7 @@ function pin(recipe) {
   throw new Error(`${recipe.folder}/go.mod does not require ${recipe.module}`);
 }
 
-/** The linker's flags: no symbols, and the version that the program says of itself, which no plain build knows. */
+/** Returns linker flags that strip symbols and set the version, which a plain build lacks. */
 function ldflags(recipe) {
   const version = pin(recipe);
   const [, major, minor] = /^v(\d+)\.(\d+)\./.exec(version) ?? [];
@@ -80,7 +83,7 @@ function ldflags(recipe) {
   return ["-s -w", ...variables].join(" ");
 }
 
-/** The folder of an asset in the cache; its name follows from the pins, so that another pin is another folder. */
+/** Returns the folder of an asset in the cache; its name contains a hash of the pinned versions. */
 function cacheFolder(recipe) {
   const hash = createHash("sha256").update(`${process.platform} ${process.arch}`);
   hash.update(`\0${recipe.name}\0${recipe.path ?? ldflags(recipe)}\0${goMod(recipe)}`);
@@ -89,10 +92,15 @@ function cacheFolder(recipe) {
   return join(cache, "clustermesh-secrets", folder);
 }
 
-/** The path of an asset, a file or a chart's folder: in a folder of KUBEBUILDER_ASSETS, else in the cache, else undefined. */
+/**
+ * Finds an asset in the folders of KUBEBUILDER_ASSETS, then in the cache.
+ *
+ * @returns the path of a program, or of a chart's folder; undefined if there is none
+ * @throws Error for an unknown name
+ */
 export function findAsset(name) {
   const recipe = recipes.find((one) => one.name === name);
-  if (!recipe) throw new Error(`no asset is called ${name}`);
+  if (!recipe) throw new Error(`unknown asset: ${name}`);
   const isFile = (path) => existsSync(path) && statSync(path).isFile();
   const folders = (process.env.KUBEBUILDER_ASSETS ?? "").split(delimiter).filter(Boolean);
   return [...folders, cacheFolder(recipe)]
@@ -101,11 +109,11 @@ export function findAsset(name) {
 }
 
 /**
- * Runs go in a folder here.
+ * Runs go in the folder of a module.
  *
- * @param {object} [more] environment variables beside the usual ones
- * @returns its stdout
- * @throws with its last output where it fails
+ * @param {object} [more] additional environment variables
+ * @returns stdout
+ * @throws Error with the last output if it fails
  */
 function go(args, folder, more = {}) {
   return new Promise((resolve, reject) => {
@@ -121,20 +129,20 @@ function go(args, folder, more = {}) {
     });
     child.on("error", reject);
     child.on("close", (code) =>
-      code === 0 ? resolve(stdout) : reject(new Error(`go ended with ${code}:\n${output}`)),
+      code === 0 ? resolve(stdout) : reject(new Error(`go exited with ${code}:\n${output}`)),
     );
   });
 }
 
-/** Builds a program as the file `target`. */
+/** Builds a program into the file `target`. */
 async function buildProgram(recipe, target) {
   const args = ["build", "-trimpath", "-buildvcs=false", "-p", "2", "-ldflags", ldflags(recipe), "-o", target];
   await go([...args, recipe.pkg], recipe.folder);
 }
 
 /**
- * Copies a chart out of its module as the folder `target`. The module (35 MB, 90 unpacked) is taken from Go's module
- * cache if it is there; what has to be downloaded is checked against go.sum and not kept.
+ * Copies a chart from its module to the folder `target`. The module (35 MB, unpacked 90) is read from Go's module cache, or
+ * downloaded, verified by go.sum and removed afterwards.
  */
 async function copyChart(recipe, target) {
   const [version, downloads] = [pin(recipe), `${target}.module`];
@@ -150,14 +158,14 @@ async function copyChart(recipe, target) {
     );
     const sums = readFileSync(join(here, recipe.folder, "go.sum"), "utf8").split("\n");
     if (!sums.includes(`${recipe.module} ${version} ${module.Sum}`))
-      throw new Error(`${recipe.folder}/go.sum does not have ${recipe.module} ${version} ${module.Sum}`);
+      throw new Error(`${recipe.folder}/go.sum lacks ${recipe.module} ${version} ${module.Sum}`);
     copyFolder(join(module.Dir, recipe.path), target);
   } finally {
     rmSync(downloads, { recursive: true, force: true });
   }
 }
 
-/** Copies a folder without its modes, for Go's module cache is read-only. */
+/** Copies a folder without its modes: Go's module cache is read-only. */
 function copyFolder(from, to) {
   mkdirSync(to, { recursive: true });
   for (const entry of readdirSync(from, { withFileTypes: true })) {
@@ -167,33 +175,32 @@ function copyFolder(from, to) {
   }
 }
 
-/** Builds what is missing. An asset stands under its name only when it is whole. */
+/** Builds missing assets. An asset is renamed to its final path once it is complete. */
 async function build() {
   const missing = recipes.filter((recipe) => !findAsset(recipe.name));
-  if (missing.length === 0) return console.log(`assets: all ${recipes.length} are there`);
-  if (spawnSync("go", ["version"]).status !== 0)
-    throw new Error("no `go` in PATH; Go 1.26 or newer builds the servers");
+  if (missing.length === 0) return console.log(`assets: all ${recipes.length} present`);
+  if (spawnSync("go", ["version"]).status !== 0) throw new Error("go not found in PATH: install Go 1.26 or later");
   let temporary = "";
   process.on("exit", () => temporary && rmSync(temporary, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
-  console.log(`assets: ${missing.length} of ${recipes.length} are missing`);
+  console.log(`assets: ${missing.length} of ${recipes.length} missing`);
   for (const [index, recipe] of missing.entries()) {
     const label = `[${index + 1}/${missing.length}] ${recipe.name} ${pin(recipe)}`;
     console.log(`${label} ...`);
     const start = performance.now();
     const folder = cacheFolder(recipe);
     temporary = join(folder, `.building-${process.pid}`);
-    const whole = join(temporary, recipe.name);
+    const output = join(temporary, recipe.name);
     const make = recipe.path === undefined ? buildProgram : copyChart;
     mkdirSync(temporary, { recursive: true });
-    await make(recipe, whole).catch((error) => {
-      throw new Error(`${recipe.name} could not be built: ${error.message}`);
+    await make(recipe, output).catch((error) => {
+      throw new Error(`cannot build ${recipe.name}: ${error.message}`);
     });
-    renameSync(whole, join(folder, recipe.name));
+    renameSync(output, join(folder, recipe.name));
     rmSync(temporary, { recursive: true, force: true });
     console.log(`${label}: ${Math.round((performance.now() - start) / 1000)} s`);
   }
-  console.log(`assets: all ${recipes.length} are there`);
+  console.log(`assets: all ${recipes.length} present`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -8,7 +8,7 @@ import { assetNames, findAsset } from "./assets.mjs";
 
 const SCRIPT = join(import.meta.dirname, "assets.mjs");
 
-describe("finding the real servers", () => {
+describe("assets", () => {
   let folder: string;
   const saved = { KUBEBUILDER_ASSETS: process.env.KUBEBUILDER_ASSETS, XDG_CACHE_HOME: process.env.XDG_CACHE_HOME };
   beforeEach(() => {
@@ -25,15 +25,15 @@ describe("finding the real servers", () => {
   });
 
   const where = () => spawnSync(process.execPath, [SCRIPT, "--where"], { encoding: "utf8" }).stdout.trim();
-  /** Makes a program, or a chart, in a folder. */
-  const make = (folder: string, name: string, marker = "") => {
+  /** Creates a fake program, or a chart with a marker file, in a folder. */
+  const createAsset = (folder: string, name: string, marker = "") => {
     const path = join(folder, name);
     mkdirSync(marker ? path : folder, { recursive: true });
     writeFileSync(join(path, marker), "");
     return path;
   };
 
-  test("each asset has a folder of its own in the cache, named after its version", () => {
+  test("each asset has a separate folder in the cache, named after its version", () => {
     const folders = where().split(delimiter);
     assert.equal(new Set(folders).size, assetNames.length);
     for (const [i, name] of assetNames.entries()) {
@@ -43,33 +43,33 @@ describe("finding the real servers", () => {
     }
   });
 
-  test("what --where prints is taken as KUBEBUILDER_ASSETS", () => {
+  test("the output of --where is a valid KUBEBUILDER_ASSETS", () => {
     const folders = where();
     assert.deepEqual(
       assetNames.filter((name) => findAsset(name)),
       [],
     );
-    const made = folders
+    const created = folders
       .split(delimiter)
-      .map((one, i) => make(one, assetNames[i] ?? "", /chart/.test(one) ? "Chart.yaml" : ""));
+      .map((one, i) => createAsset(one, assetNames[i] ?? "", /chart/.test(one) ? "Chart.yaml" : ""));
     process.env.KUBEBUILDER_ASSETS = folders;
     process.env.XDG_CACHE_HOME = join(folder, "elsewhere");
     assert.deepEqual(
       assetNames.map((name) => findAsset(name)),
-      made,
+      created,
     );
   });
 
-  test("KUBEBUILDER_ASSETS comes before the cache", () => {
+  test("KUBEBUILDER_ASSETS takes precedence over the cache", () => {
     const cached = where().split(delimiter)[assetNames.indexOf("etcd")] ?? "";
-    make(cached, "etcd");
-    const given = make(join(folder, "given"), "etcd");
+    createAsset(cached, "etcd");
+    const given = createAsset(join(folder, "given"), "etcd");
     assert.equal(findAsset("etcd"), join(cached, "etcd"));
     process.env.KUBEBUILDER_ASSETS = [join(folder, "empty"), join(folder, "given")].join(delimiter);
     assert.equal(findAsset("etcd"), given);
   });
 
-  test("a folder is no program, and a folder without a chart no chart", () => {
+  test("folders without a program or a chart are ignored", () => {
     process.env.KUBEBUILDER_ASSETS = join(folder, "odd");
     mkdirSync(join(folder, "odd", "kube-apiserver"), { recursive: true });
     mkdirSync(join(folder, "odd", "cilium-chart-1.18"), { recursive: true });
@@ -77,7 +77,7 @@ describe("finding the real servers", () => {
     assert.equal(findAsset("cilium-chart-1.18"), undefined);
   });
 
-  test("an asset that nobody knows is an error", () => {
-    assert.throws(() => findAsset("minikube"), /no asset is called minikube/);
+  test("an unknown asset is an error", () => {
+    assert.throws(() => findAsset("minikube"), /unknown asset: minikube/);
   });
 });

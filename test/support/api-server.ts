@@ -1,4 +1,4 @@
-/** API servers of any protocol for one test, and transports to them. */
+/** API servers for one test, over HTTP/2, HTTPS or HTTP, and transports to them. */
 import assert from "node:assert/strict";
 import { createServer as createHttpServer } from "node:http";
 import {
@@ -29,13 +29,17 @@ export type Kind = "h2" | "h1" | "http";
 export interface TestServer {
   url: string;
   sockets: Set<Socket>;
-  /** How many connections there have been. */
+  /** Number of accepted connections. */
   connections(): number;
   sessions: ServerHttp2Session[];
   requests: string[];
 }
 
-/** An API server of one protocol, stopped after the test; `tls` goes over its certificate. */
+/**
+ * Starts an API server that is stopped after the test.
+ *
+ * @param tls overrides of the TLS options
+ */
 export async function serve(t: TestContext, kind: Kind, handle: Handler, tls: object = {}): Promise<TestServer> {
   const requests: string[] = [];
   const sessions: ServerHttp2Session[] = [];
@@ -56,7 +60,7 @@ export async function serve(t: TestContext, kind: Kind, handle: Handler, tls: ob
   return { ...(await listen(t, server, kind === "http" ? "http" : "https")), requests, sessions };
 }
 
-/** Has a server listen on a free port, and stops it after the test. */
+/** Starts listening on a free port; the server is stopped after the test. */
 export async function listen(t: TestContext, server: Server, scheme = "https") {
   const sockets = new Set<Socket>();
   let connections = 0;
@@ -83,7 +87,7 @@ export interface OpenOptions extends TransportOptions {
   obtain?: () => Promise<Credentials>;
 }
 
-/** A transport that is closed after the test. */
+/** Opens a transport that is closed after the test. */
 export function open(t: TestContext, server: string, { context, obtain, ...options }: OpenOptions = {}): Transport {
   const nobody = async () => ({ headers: {} });
   const transport = openTransport(contextOf(server, context), obtain ?? nobody, { env: {}, ...options });
@@ -91,7 +95,7 @@ export function open(t: TestContext, server: string, { context, obtain, ...optio
   return transport;
 }
 
-/** It fails with a ConnectionError of one line. */
+/** Asserts rejection with a ConnectionError whose message is one line. */
 export const assertConnectionError = (result: Promise<unknown>, message: RegExp) =>
   assert.rejects(result, (error: unknown) => {
     assert.ok(error instanceof ConnectionError, String(error));

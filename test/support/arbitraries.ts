@@ -1,4 +1,4 @@
-/** What random tests are made of: names, addresses, peers, and Secrets as others may have left them. */
+/** Arbitraries of property tests: names, addresses, peers, and existing Secrets. */
 import type { V1Secret } from "@kubernetes/client-node";
 import fc from "fast-check";
 import { canonicalAliases, canonicalEndpoints } from "../../lib/peer/etcd-config.ts";
@@ -8,7 +8,7 @@ import { normalizeCa } from "../../lib/x509/pem.ts";
 import { caOf, clientOf, intermediateOf } from "./material.ts";
 import { COMMON, configText, LOCAL, secretOf } from "./targets.ts";
 
-// A counterexample is made smaller for so long only.
+// Limits the time for shrinking a counterexample.
 fc.configureGlobal({ interruptAfterTimeLimit: 10_000 });
 
 export const clusterName = fc.stringMatching(/^[a-z0-9][-a-z0-9]{0,30}[a-z0-9]$/).filter(isClusterName);
@@ -17,7 +17,7 @@ export const hostname = fc.stringMatching(/^[a-zA-Z][a-z0-9-]{0,8}(\.[a-z][a-z0-
 
 export const ipAddress = fc.oneof(
   fc.ipV4(),
-  // One text for an address, as the resolvers write it; and some that YAML 1.1 takes for a number.
+  // In canonical form, as resolvers write addresses; some are numbers in YAML 1.1.
   fc.ipV6().map((ip) => new URL(`http://[${ip}]`).hostname.slice(1, -1)),
   fc.constantFrom("1:2:3:4:5:6:7:8", "::", "::1", "1::", "190:20::30"),
 );
@@ -26,10 +26,10 @@ const port = fc.integer({ min: 1, max: 65535 });
 
 const urlOf = (host: string, at: number) => `https://${host.includes(":") ? `[${host}]` : host}:${at}`;
 
-/** One name with its addresses, or an address; seldom several. None that only a node can reach. */
+/** One hostname, or up to three IP addresses; none is node-local. */
 const endpoints = anyEndpoints().filter((urls) => !isNodeLocal(urls));
 
-/** An endpoint that only a node can reach, as others may write it. */
+/** A node-local endpoint. */
 export const nodeLocalUrl = fc
   .tuple(
     fc.constantFrom("127.0.0.1", "127.8.9.10", "127.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "LOCALHOST."),
@@ -57,7 +57,7 @@ const hostAliases = fc.uniqueArray(
 
 const authority = fc.constantFrom("a", "b", "c");
 
-/** CAs and the certificate that goes with them, from the few that there are. */
+/** CAs with a matching client certificate, from a small fixed set. */
 const tls: fc.Arbitrary<Pick<Peer, "ca" | "client">> = fc.oneof(
   fc.tuple(authority, fc.constantFrom("remote", "remote-x"), fc.nat(1)).map(([name, cn, serial]) => ({
     ca: { pem: caOf(name).cert },
@@ -96,7 +96,7 @@ const facts: fc.Arbitrary<ClusterFacts> = fc.record(
   { requiredKeys: [], noNullPrototype: true },
 );
 
-/** A peer as it comes out of a file: endpoints, addresses and CA in their canonical order. */
+/** A peer as read from a file: endpoints, addresses and CA are in canonical order. */
 export const peer: fc.Arbitrary<Peer> = fc
   .record({ name: clusterName, endpoints, hostAliases, tls, facts }, { noNullPrototype: true })
   .map(({ name, tls, facts, ...config }) => ({
@@ -108,7 +108,7 @@ export const peer: fc.Arbitrary<Peer> = fc
     facts: { name, ...facts },
   }));
 
-/** Peers of distinct names, of two of which at least one may stand already. */
+/** Peers with distinct names, a subset of `names`. */
 export const peers = (names: readonly string[]): fc.Arbitrary<Peer[]> =>
   fc
     .tuple(
@@ -121,13 +121,13 @@ function rename(one: Peer, name: string): Peer {
   return { ...one, name, facts: { ...one.facts, name } };
 }
 
-/** Bytes that nobody of us wrote. */
+/** Bytes without a meaning. */
 const arbitraryBytes = fc.oneof(
   fc.uint8Array({ maxLength: 24 }).map((bytes) => Buffer.from(bytes)),
   fc.string().map((text) => Buffer.from(text)),
 );
 
-/** Keys that others, the charts and the old scripts may have used, for files and for configs. */
+/** Keys of files and configs, as the charts, older scripts and other tools write them. */
 export function keys(names: readonly string[]): fc.Arbitrary<string> {
   return fc.constantFrom(
     ...names.flatMap((name) => [`${name}-ca.crt`, `${name}.crt`, `${name}.key`]),
@@ -139,8 +139,8 @@ export function keys(names: readonly string[]): fc.Arbitrary<string> {
 }
 
 /**
- * A Secret as it may stand in a target: configs of these names in any layout and state, whose files may be shared,
- * missing or anything, and files that no config names.
+ * Content of an existing Secret: configs of these names in any layout and state, whose files may be shared, missing or
+ * invalid, and unreferenced files.
  */
 export function existingFiles(names: readonly string[]): fc.Arbitrary<Record<string, Buffer>> {
   const key = keys(names);
@@ -171,7 +171,7 @@ export function existingFiles(names: readonly string[]): fc.Arbitrary<Record<str
     .map(([files, configs]) => ({ ...files, ...configs }));
 }
 
-/** Such a Secret; sometimes none. */
+/** An existing Secret with {@link existingFiles}, or undefined. */
 export function existingSecret(
   names: readonly string[],
   name: Parameters<typeof secretOf>[2],

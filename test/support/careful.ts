@@ -1,4 +1,4 @@
-/** import-secrets in tired hands: what it shows first, and what it asks. The same on the sandbox and on real servers. */
+/** Safeguards of import-secrets: previews, confirmations and ownership. Run on the sandbox and on real API servers. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,10 +8,10 @@ import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
 import { run } from "./programs.ts";
 
-/** The contexts of {@link Clusters}. */
+/** Contexts of {@link Clusters}. */
 export const CAREFUL = ["c1", "c2", "c3"];
 
-/** A cluster of that name, with Cilium 1.20. */
+/** Describes a cluster with Cilium 1.20. */
 export function carefulCluster(name: string) {
   const nodes = [{ name: "n", internalIPs: ["172.18.4.2"] }];
   return { name, id: CAREFUL.indexOf(name) + 1, version: "1.20.2", nodes };
@@ -19,13 +19,13 @@ export function carefulCluster(name: string) {
 
 type Kind = "Secret" | "ConfigMap";
 
-/** Three such clusters, behind contexts of their names. */
+/** Three clusters, with a context named after each. */
 export interface Clusters {
   kubeconfig: string;
-  /** Undefined where it is not there. */
+  /** Undefined if the object does not exist. */
   read(context: string, kind: Kind, name: string): Promise<object | undefined>;
   create(context: string, object: object): Promise<void>;
-  /** Whether it is there or not. */
+  /** Removes the object if it exists. */
   remove(context: string, kind: Kind, name: string): Promise<void>;
   stop(): Promise<void>;
 }
@@ -36,7 +36,7 @@ const OBJECTS = [
   ["ConfigMap", "clustermesh-remote-users"],
 ] as const;
 
-/** Declares the tests, on clusters that are started when they run. */
+/** Declares the tests; `start` runs before them. */
 export function carefulTests(
   title: string,
   start: () => Promise<Clusters>,
@@ -56,7 +56,7 @@ export function carefulTests(
           .sort(),
       );
     };
-    /** What stands there, by its versions: the same where nothing was written. */
+    /** Resource versions of the objects: equal if nothing was written. */
     const versions = async (context = "c1") => {
       const found = await Promise.all(OBJECTS.map(([kind, name]) => clusters.read(context, kind, name)));
       return found.map((one) => (one as V1Secret | undefined)?.metadata?.resourceVersion);
@@ -81,7 +81,7 @@ export function carefulTests(
       }
     });
 
-    test("--diff exits as kubectl diff, and writes nothing", async () => {
+    test("--diff has the exit codes of kubectl diff and writes nothing", async () => {
       const args = ["--context", "c1", "--context", "c3", "--diff", file("c2")];
       const changes = await imports(...args);
       assert.equal(changes.code, 1, changes.stderr);
@@ -98,7 +98,7 @@ export function carefulTests(
       assert.equal((await imports("--context", "nowhere", "--diff", file("c2"))).code, 2);
     });
 
-    test("--dry-run prints the objects, as worked out here and as the server would store them, and stores nothing", async () => {
+    test("--dry-run prints the same objects with client and server, and writes nothing", async () => {
       const printed = new Map<string, unknown[]>();
       for (const mode of ["client", "server"]) {
         const { code, stdout, stderr } = await imports(
@@ -130,21 +130,21 @@ export function carefulTests(
       assert.deepEqual(await peersIn(), [["c2"], ["c2"]]);
     });
 
-    test("--prune wants --yes where nobody can be asked, and then the files are the whole truth", async () => {
+    test("--prune requires --yes without a terminal and removes all peers that are not in the files", async () => {
       assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
-      const unasked = await imports("--context", "c1", "--prune", file("c3"));
-      assert.equal(unasked.code, 2);
+      const unconfirmed = await imports("--context", "c1", "--prune", file("c3"));
+      assert.equal(unconfirmed.code, 2);
       assert.match(
-        unasked.stderr,
+        unconfirmed.stderr,
         /^c1: removes c2; revokes etcd users remote-c2\nerror: refusing to remove peers without confirmation: .*; pass --yes\n/,
       );
-      assert.match(unasked.stderr, /nothing was written\n$/);
+      assert.match(unconfirmed.stderr, /nothing was written\n$/);
       assert.deepEqual(await peersIn(), [
         ["c2", "c3"],
         ["c2", "c3"],
       ]);
-      const agreed = await imports("--context", "c1", "--prune", "--yes", file("c3"));
-      assert.equal(agreed.code, 0, agreed.stderr);
+      const confirmed = await imports("--context", "c1", "--prune", "--yes", file("c3"));
+      assert.equal(confirmed.code, 0, confirmed.stderr);
       assert.deepEqual(await peersIn(), [["c3"], ["c3"]]);
       assert.equal(
         ((await clusters.read("c1", "ConfigMap", "clustermesh-remote-users")) as V1ConfigMap).data?.["users.yaml"],
@@ -155,7 +155,7 @@ export function carefulTests(
       assert.match(everything.stderr, /would drop everything \[prune-everything\]/);
     });
 
-    test("--migrate needs no files, says what it does first, and finds nothing a second time", async () => {
+    test("--migrate without files announces its changes and is idempotent", async () => {
       assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
       // As an upgrade leaves it: the agents' Secret leads to the peers, and the copy is not configured.
       const remote = (await secret("cilium-kvstoremesh")) as V1Secret;
@@ -169,14 +169,14 @@ export function carefulTests(
         ["c2", "c3"],
         ["c2", "c3"],
       ]);
-      const stood = await versions();
+      const before = await versions();
       const second = await imports("--context", "c1", "--migrate");
       assert.equal(second.code, 0, second.stderr);
       assert.match(second.stderr, /unchanged c2 and c3\n {2}nothing written/);
-      assert.deepEqual(await versions(), stood);
+      assert.deepEqual(await versions(), before);
     });
 
-    test("--endpoint holds at the next import, which says so, until it is taken back", async () => {
+    test("--endpoint persists across imports, which report it, until it is reset", async () => {
       assert.equal((await imports("--context", "c1", "--endpoint", "c2=10.1.1.1:2379", file("c2"))).code, 0);
       const config = async () => Buffer.from((await secret("cilium-kvstoremesh"))?.data?.c2 ?? "", "base64").toString();
       assert.match(await config(), /- 10\.1\.1\.1$/m);
@@ -217,15 +217,15 @@ export function carefulTests(
         {},
       ],
     ] as const) {
-      test(`a Secret of ${owner} is refused, and taken where that is said`, async () => {
+      test(`a Secret owned by ${owner} is refused, and taken over with --take-ownership`, async () => {
         const metadata = { name: "cilium-clustermesh", namespace: "kube-system", ...marks };
         await clusters.create("c1", { apiVersion: "v1", kind: "Secret", metadata, type: "Opaque" });
-        const stood = await versions();
+        const before = await versions();
         const refused = await imports("--context", "c1", file("c3"));
         assert.equal(refused.code, 2);
-        const told = `Secret cilium-clustermesh belongs to ${owner}, which would undo what is written [owned-by-other]\n`;
-        assert.ok(refused.stderr.includes(told), refused.stderr);
-        assert.deepEqual(await versions(), stood);
+        const finding = `Secret cilium-clustermesh belongs to ${owner}, which would undo what is written [owned-by-other]\n`;
+        assert.ok(refused.stderr.includes(finding), refused.stderr);
+        assert.deepEqual(await versions(), before);
         const taken = await imports("--context", "c1", "--take-ownership", file("c3"));
         assert.equal(taken.code, 0, taken.stderr);
         const {
@@ -235,7 +235,7 @@ export function carefulTests(
         } = (await secret("cilium-clustermesh"))?.metadata ?? {};
         assert.deepEqual([labels, ownerReferences], [{}, []]);
         assert.deepEqual(annotations, { ...keep, "clustermesh-secrets/taken-from": owner });
-        assert.equal((await imports("--context", "c1", file("c2"))).code, 0, "it is ours now");
+        assert.equal((await imports("--context", "c1", file("c2"))).code, 0, "no owner is left");
       });
     }
   });

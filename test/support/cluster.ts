@@ -1,4 +1,4 @@
-/** A cluster of the sandbox for one test, reached as the programs reach one. */
+/** A sandbox cluster for one test, accessed through a kubeconfig as the programs do. */
 import type { TestContext } from "node:test";
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import { openCluster } from "../../lib/kube/open.ts";
@@ -11,15 +11,15 @@ import type { Api, Rule } from "../../lib/sandbox/server.ts";
 export interface TestCluster {
   api: KubernetesApi;
   kubeconfig: string;
-  /** The server's side: what is stored, and what was asked. */
+  /** The server, with its stored objects and the log of requests. */
   server: Api;
   pki: ClusterPki;
-  /** Changes a stored object behind everybody's back. */
-  change(kind: string, name: string, by: (object: KubernetesObject) => void): void;
+  /** Modifies a stored object, bypassing the API. */
+  change(kind: string, name: string, mutate: (object: KubernetesObject) => void): void;
   remove(kind: string, name: string): void;
 }
 
-/** A description with what tests do not care for filled in. */
+/** Returns a description with defaults. */
 export function describeCluster(overrides: Partial<ClusterDescription> = {}): ClusterDescription {
   const node = (i: number) => ({
     name: `node${i}`,
@@ -30,7 +30,7 @@ export function describeCluster(overrides: Partial<ClusterDescription> = {}): Cl
   return { name: "cluster2", id: 2, version: "1.18", nodes: [1, 2].map(node), ...overrides };
 }
 
-/** Starts a cluster that is stopped after the test. */
+/** Starts a cluster that is stopped after the test. `allow` and `forbid` are the permissions of the kubeconfig's user. */
 export async function startCluster(
   t: TestContext,
   description: ClusterDescription,
@@ -51,10 +51,10 @@ export async function startCluster(
     kubeconfig: sandbox.kubeconfig,
     server,
     pki: cluster.pki,
-    change: (kind, name, by) => {
+    change: (kind, name, mutate) => {
       const object = server.store.read(kind, scope(kind), name);
-      if (!object) throw new Error(`no ${kind} ${name}`);
-      by(object);
+      if (!object) throw new Error(`${kind}/${name} not found`);
+      mutate(object);
       server.store.put(object);
     },
     remove: (kind, name) => void server.store.remove(kind, scope(kind), name),
@@ -62,8 +62,8 @@ export async function startCluster(
 }
 
 /**
- * Counts the rounds of requests that depend on each other: what is asked for at once is answered at once, when nothing
- * new has come for a while.
+ * Counts round trips: concurrent requests are held and answered together after 60 ms without a new request. Returns a
+ * function that returns the count.
  */
 export function countRoundTrips(server: Api): () => number {
   let rounds = 0;

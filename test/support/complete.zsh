@@ -1,4 +1,4 @@
-# What zsh would be handed: complete.zsh WORD..., outside of its line editor.
+# Prints zsh's completions without its line editor: complete.zsh WORD...
 compdef() {}
 compset() {}
 _files() { print files }

@@ -1,23 +1,23 @@
-/** What work costs, for tests that what is absurdly large does not take time by its square. */
+/** CPU cost relative to a reference, for tests that detect quadratic run time. */
 
-/** Parsed as the measure: a million numbers. */
-const MEASURE = `[${"1,".repeat(1_000_000)}1]`;
+/** The reference: parsing a million numbers as JSON. */
+const REFERENCE = `[${"1,".repeat(1_000_000)}1]`;
 
 /**
- * The CPU time that work takes, as a multiple of what it takes to parse a million numbers as JSON, measured right before
- * it three times, of which the longest counts: so neither a slow machine nor a busy one makes a test fail.
+ * Returns the CPU time of some work as a multiple of the reference. The reference is measured right before, as the maximum
+ * of three runs, so that the result depends neither on the speed of the machine nor on its load.
  */
 export function relativeCost(work: () => void): number {
   const measure = measureCost();
   return cpuTime(work) / measure;
 }
 
-/** The CPU time of that measure, in microseconds, to compare what a program took with. */
+/** Returns the CPU time of the reference, in microseconds. */
 export function measureCost(): number {
-  return Math.max(...Array.from({ length: 3 }, () => cpuTime(() => JSON.parse(MEASURE))));
+  return Math.max(...Array.from({ length: 3 }, () => cpuTime(() => JSON.parse(REFERENCE))));
 }
 
-/** In microseconds, of this process. */
+/** Returns the CPU time of this process, in microseconds. */
 function cpuTime(work: () => void): number {
   const before = process.cpuUsage();
   work();

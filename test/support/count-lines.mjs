@@ -1,4 +1,4 @@
-// Counts lines of code, without blanks and comments: of the product, and of its tests. Names a folder, else takes the checkout.
+// Counts lines of code without blanks and comments, by folder. Usage: count-lines.mjs [FOLDER]
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +9,8 @@ const files = execFileSync("git", ["ls-files", "*.ts", "*.mjs", "*.cjs"], { cwd:
   .split("\n")
   .filter((path) => path !== "" && !path.endsWith(".d.mts"));
 
-/** The lines of a text on which a token stands. */
-function linesOfCode(text) {
+/** Returns the number of lines with at least one token. */
+function countLines(text) {
   const source = ts.createSourceFile("any.ts", text, ts.ScriptTarget.Latest, true);
   const lines = new Set();
   const visit = (node) => {
@@ -29,7 +29,7 @@ const counts = new Map();
 for (const path of files) {
   const [top, second] = path.split("/");
   const part = top === "lib" ? `${top}/${second}` : path.includes("/") ? top : "build";
-  counts.set(part, (counts.get(part) ?? 0) + linesOfCode(readFileSync(join(root, path), "utf8")));
+  counts.set(part, (counts.get(part) ?? 0) + countLines(readFileSync(join(root, path), "utf8")));
 }
 const sum = (isPart) => [...counts].filter(([part]) => isPart(part)).reduce((total, [, lines]) => total + lines, 0);
 for (const [part, lines] of [...counts].sort(([a], [b]) => (a < b ? -1 : 1))) console.log(`${part.padEnd(16)}${lines}`);

@@ -1,6 +1,5 @@
-// Runs the tests of the built programs on the current LTS of Node, which npm's platform packages of Node ship; with
-// `--where`, only prints the path of that Node. It is kept beside the other assets; without a registry the tests are not
-// run, which is said in one line.
+// Runs the tests of the built programs on the current LTS of Node, installed from npm's platform packages into the cache of
+// the assets. With `--where`, prints the path of that Node instead. Without a registry, the tests are skipped with a message.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
@@ -17,7 +16,7 @@ if (!existsSync(node)) {
   const args = ["install", "--prefix", folder, "--no-save", "--no-fund", "--no-audit", "--ignore-scripts"];
   const { status } = spawnSync("npm", [...args, `${platform}@${LTS}`], { stdio: ["ignore", "ignore", "inherit"] });
   if (status !== 0) {
-    console.error(`not run: the built programs' tests on Node ${LTS} (${platform} cannot be had)`);
+    console.error(`skipped: tests of the built programs on Node ${LTS} (cannot install ${platform})`);
     process.exit(process.env.REQUIRE_REAL_SERVERS === "1" || process.argv[2] === "--where" ? 1 : 0);
   }
 }
@@ -25,7 +24,7 @@ if (process.argv[2] === "--where") {
   console.log(node);
   process.exit(0);
 }
-console.log(`the built programs on Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
+console.log(`built programs on Node ${execFileSync(node, ["--version"], { encoding: "utf8" }).trim()}`);
 const tests = ["--import", "tsx", "--test", "--test-reporter=spec", "test/programs/programs.test.ts"];
 process.exit(
   spawnSync(process.execPath, tests, { stdio: "inherit", env: { ...process.env, TEST_NODE: node } }).status ?? 1,

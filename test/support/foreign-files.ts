@@ -1,4 +1,4 @@
-/** Files that are something else than Secrets with peers, as the tools write them, without any real secret. */
+/** Files that are not Secrets with peers, as other tools write them, with fake secrets. */
 import { gzipSync } from "node:zlib";
 import { stringify } from "yaml";
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
@@ -11,7 +11,7 @@ export const CALL: Call = { rerun: "import-secrets --context 'my cluster' -", ex
 const PIPE = `| ${CALL.rerun}`;
 export const json = (object: unknown) => `${JSON.stringify(object, null, 2)}\n`;
 
-/** As `sops encrypt` writes them. */
+/** Values as `sops encrypt` writes them. */
 const enc = (bytes: number, type = "str") => {
   const text = (length: number) => Buffer.alloc(length, 7).toString("base64");
   return `ENC[AES256_GCM,data:${text(bytes)},iv:${text(32)},tag:${text(16)},type:${type}]`;
@@ -29,7 +29,7 @@ const sealed = (values: Record<string, string> | undefined) =>
 export const sopsSecret = { ...good, data: sealed(good.data), sops: metadata };
 const sopsWhole = { apiVersion: enc(2), kind: enc(6), data: sealed(good.data), sops: metadata };
 
-/** What age 1.1.1, gpg 2.2.40, git-crypt 0.7.0 and others write, cut short. */
+/** Headers as age 1.1.1, gpg 2.2.40, git-crypt 0.7.0 and others write them. */
 const ageHeader = (stanza: string) => `age-encryption.org/v1\n-> ${stanza}\nAAAA\n--- AAAA\n\x9d\xe3`;
 const ageArmor = (stanza: string) => {
   const lines =
@@ -83,10 +83,10 @@ const get = (namespace: string, name: string) =>
 const extractIt = `extract-secret --context CONTEXT ${PIPE}`;
 const leave = "leave it out: name the files that extract-secret wrote";
 
-/** A file, and what is said of it. */
+/** A file, and the expected finding. */
 export interface Form {
   title: string;
-  /** `FILE` in a remedy stands for the quoted path. */
+  /** `FILE` in the remedy is the quoted path. */
   name: string;
   content: string | Buffer;
   code: string;
@@ -110,8 +110,20 @@ const foreign = form("foreign-file");
 export const FORMS: Form[] = [
   encrypted("SOPS, JSON", "a.json", json(sopsSecret), "is encrypted by SOPS", `sops decrypt FILE ${PIPE}`),
   encrypted("SOPS, YAML", "a.yaml", stringify(sopsSecret), "is encrypted by SOPS", `sops decrypt FILE ${PIPE}`),
-  encrypted("SOPS, YAML, yml", "a b.yml", stringify(sopsSecret), "is encrypted by SOPS", `sops decrypt FILE ${PIPE}`),
-  encrypted("SOPS, all of it", "b.yaml", stringify(sopsWhole), "is encrypted by SOPS", `sops decrypt FILE ${PIPE}`),
+  encrypted(
+    "SOPS, YAML, named .yml",
+    "a b.yml",
+    stringify(sopsSecret),
+    "is encrypted by SOPS",
+    `sops decrypt FILE ${PIPE}`,
+  ),
+  encrypted(
+    "SOPS, all fields encrypted",
+    "b.yaml",
+    stringify(sopsWhole),
+    "is encrypted by SOPS",
+    `sops decrypt FILE ${PIPE}`,
+  ),
   encrypted(
     "SOPS, several documents",
     "c.yaml",
@@ -120,34 +132,34 @@ export const FORMS: Form[] = [
     `sops decrypt FILE ${PIPE}`,
   ),
   encrypted(
-    "SOPS, wrapped as binary",
+    "SOPS, binary",
     "d.enc",
     json({ data: enc(900), sops: metadata }),
     "is encrypted by SOPS",
     `sops decrypt FILE ${PIPE}`,
   ),
   encrypted(
-    "SOPS, wrapped as binary, called JSON",
+    "SOPS, binary, named .json",
     "d.json",
     json({ data: enc(900), sops: metadata }),
     "is encrypted by SOPS",
     `sops decrypt --input-type binary --output-type binary FILE ${PIPE}`,
   ),
   encrypted(
-    "SOPS, YAML, by another name",
+    "SOPS, YAML, with another extension",
     "e.YAML",
     stringify(sopsSecret),
     "is encrypted by SOPS",
     `sops decrypt --input-type yaml --output-type yaml FILE ${PIPE}`,
   ),
   encrypted(
-    "SOPS, YAML, called JSON",
+    "SOPS, YAML, named .json",
     "e.json",
     stringify(sopsSecret),
     "is encrypted by SOPS",
     `sops decrypt --input-type yaml --output-type yaml FILE ${PIPE}`,
   ),
-  encrypted("SOPS, JSON, called YAML", "f.yaml", json(sopsSecret), "is encrypted by SOPS", `sops decrypt FILE ${PIPE}`),
+  encrypted("SOPS, JSON, named .yaml", "f.yaml", json(sopsSecret), "is encrypted by SOPS", `sops decrypt FILE ${PIPE}`),
   encrypted(
     "SOPS without its metadata",
     "g.json",
@@ -256,7 +268,7 @@ export const FORMS: Form[] = [
     get("NAMESPACE", "a"),
   ),
   foreign(
-    "a SealedSecret whose names are none",
+    "SealedSecret with invalid names",
     "p.json",
     json({
       apiVersion: "bitnami.com/v1alpha1",
@@ -297,7 +309,7 @@ export const FORMS: Form[] = [
     get("kube-system", "cilium-clustermesh"),
   ),
   foreign(
-    "PushSecret of a generator",
+    "PushSecret with a generator",
     "s.json",
     json(external("PushSecret", { selector: { generatorRef: { kind: "Password" } } })),
     "holds PushSecret kube-system/peers, which holds no values: it copies a Secret of its cluster to a store",
@@ -311,38 +323,38 @@ export const FORMS: Form[] = [
     get("NAMESPACE", "x"),
   ),
   foreign(
-    "a kubeconfig with one context",
+    "kubeconfig with one context",
     "u.yaml",
     stringify(kubeconfig("arn:aws:eks:eu-west-1:123456789012:cluster/prod east")),
     "is a kubeconfig (context arn:aws:eks:eu-west-1:123456789012:cluster/prod east), not a Secret",
     `extract-secret --kubeconfig FILE --context 'arn:aws:eks:eu-west-1:123456789012:cluster/prod east' ${PIPE}`,
   ),
   foreign(
-    "a kubeconfig with several contexts, in JSON",
+    "kubeconfig with several contexts, JSON",
     "v.json",
     json(kubeconfig("a", "b", "c", "d", "e", "f")),
     "is a kubeconfig (contexts a, b, c, d and 2 more), not a Secret",
     `extract-secret --kubeconfig FILE --context CONTEXT ${PIPE}`,
   ),
   foreign(
-    "a kubeconfig without a kind",
+    "kubeconfig without kind",
     "w.yaml",
     stringify({ ...kubeconfig("a"), kind: undefined }),
     "is a kubeconfig (context a), not a Secret",
     `extract-secret --kubeconfig FILE --context a ${PIPE}`,
   ),
   foreign(
-    "a kubeconfig whose context is a key",
+    "kubeconfig with a secret as context name",
     "x.yaml",
     stringify(kubeconfig(TOKEN.repeat(2))),
     "is a kubeconfig, not a Secret",
     `extract-secret --kubeconfig FILE --context CONTEXT ${PIPE}`,
   ),
   ...[
-    ["a list", values(list)],
-    ["a mapping", values(mapping)],
-    ["a list, for a chart of charts", { cilium: values(list) }],
-    ["a mapping, for a chart of charts", { global: {}, "rke2-cilium": values(mapping) }],
+    ["list", values(list)],
+    ["map", values(mapping)],
+    ["list, for a parent chart", { cilium: values(list) }],
+    ["map, for a parent chart", { global: {}, "rke2-cilium": values(mapping) }],
   ].map(([of, content]) =>
     foreign(
       `values, ${of as string}`,
@@ -375,42 +387,42 @@ export const FORMS: Form[] = [
     extractIt,
   ),
   foreign(
-    "an Application",
+    "Argo CD Application",
     "z.yaml",
     stringify({ apiVersion: "argoproj.io/v1alpha1", kind: "Application", metadata: { name: "cilium" } }),
     "holds Application cilium of Argo CD, not a Secret",
     leave,
   ),
   foreign(
-    "a HelmRelease",
+    "Flux HelmRelease",
     "z.json",
     json({ apiVersion: "helm.toolkit.fluxcd.io/v2", kind: "HelmRelease", metadata: { name: "cilium" } }),
     "holds HelmRelease cilium of Flux, not a Secret",
     leave,
   ),
   foreign(
-    "a kustomization",
+    "kustomization",
     "kustomization.yaml",
     "resources:\n- cluster2-secret.yaml\n",
     "is a kustomization, not a Secret",
     leave,
   ),
   foreign(
-    "a chart",
+    "chart",
     "Chart.yaml",
     "apiVersion: v2\nname: mesh\nversion: 0.1.0\n",
     "is a Chart.yaml of Helm, not a Secret",
     leave,
   ),
   foreign(
-    "a configuration of SOPS",
+    "SOPS configuration",
     ".sops.yaml",
     "creation_rules:\n- age: age1qqqq\n",
     "is a configuration of SOPS, not a Secret",
     leave,
   ),
   foreign(
-    "a chart's template",
+    "chart template",
     "secret.yaml",
     template,
     "is a template ({{ … }}) that has not been rendered",
@@ -423,7 +435,7 @@ export const FORMS: Form[] = [
       `helm template RELEASE CHART --show-only TEMPLATE ${PIPE}`,
     ],
     ["<path:kv/data/mesh#c2>", "placeholders of the Argo CD Vault plugin", `argocd-vault-plugin generate FILE ${PIPE}`],
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is what such a file holds
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: content of a template file
     ["${C2_CONFIG:=x}", "variables that have not been substituted", `envsubst < FILE ${PIPE}`],
     ["ref+vault://kv/mesh#/c2", "references that vals resolves", `vals eval -f FILE ${PIPE}`],
   ].map(([value = "", what = "", remedy = ""]) =>
@@ -448,7 +460,7 @@ export const FORMS: Form[] = [
     `bzip2 -dc FILE ${PIPE}`,
   ),
   foreign(
-    "a pointer of Git LFS",
+    "Git LFS pointer",
     "lfs.json",
     "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5120\n",
     "is a pointer of Git LFS, not the file itself",
@@ -461,5 +473,5 @@ export const FORMS: Form[] = [
     "is an HTML page, as a login page that was saved in place of a file",
     "download the file again",
   ),
-  foreign("a certificate", "ca.crt", caOf("a").cert, "is a PEM file (CERTIFICATE), not a Secret", extractIt),
+  foreign("certificate", "ca.crt", caOf("a").cert, "is a PEM file (CERTIFICATE), not a Secret", extractIt),
 ];

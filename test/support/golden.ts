@@ -1,4 +1,4 @@
-/** What a program prints, held against a file that people read in review. */
+/** Golden files: outputs that are reviewed as diffs. */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -20,7 +20,11 @@ export function assertGolden(name: string, actual: string): void {
   try {
     expected = readFileSync(path, "utf8");
   } catch {
-    assert.fail(`no golden file ${name}.txt; make it with UPDATE_GOLDEN=1, and read it`);
+    assert.fail(`missing golden file ${name}.txt; create it with UPDATE_GOLDEN=1 and review it`);
   }
-  assert.equal(actual, expected, `differs from golden file ${name}.txt; if it is better, UPDATE_GOLDEN=1 writes it`);
+  assert.equal(
+    actual,
+    expected,
+    `differs from golden file ${name}.txt; if the change is intended, update it with UPDATE_GOLDEN=1`,
+  );
 }

@@ -1,4 +1,4 @@
-/** A mesh of the sandbox's clusters, joined by this product, to be broken by a test. */
+/** A mesh of sandbox clusters, connected by imports, for tests that break it. */
 import type { TestContext } from "node:test";
 import { EXTRACT_DEFAULTS, type ExtractOptions, extract } from "../../lib/extract/extract.ts";
 import { readTarget } from "../../lib/import/read-target.ts";
@@ -16,22 +16,22 @@ import { OPTIONS } from "./targets.ts";
 
 export interface JoinedMesh {
   sandbox: Sandbox;
-  /** Of all clusters, or by these ways alone. */
-  status(options?: Partial<StatusOptions>, ways?: readonly Cluster[]): Promise<MeshStatus>;
-  /** A way to a cluster: by its context, or by another that is called so. */
+  /** Status of the mesh, by default from all clusters. */
+  status(options?: Partial<StatusOptions>, clusters?: readonly Cluster[]): Promise<MeshStatus>;
+  /** Opens a cluster; `source` is its name in results. */
   connectTo(cluster: string, source?: string): Promise<Cluster>;
-  /** Extracts a cluster, and imports it into another. */
+  /** Extracts a cluster and imports it into another one. */
   exchange(from: string, to: string, options?: Partial<ExtractOptions>): Promise<void>;
-  /** Changes a stored object behind everybody's back. */
-  change<T extends KubernetesObject>(cluster: string, kind: string, name: string, by: (object: T) => void): void;
+  /** Modifies a stored object, bypassing the API. */
+  change<T extends KubernetesObject>(cluster: string, kind: string, name: string, mutate: (object: T) => void): void;
   remove(cluster: string, kind: string, name: string): void;
-  /** Gives a cluster the certificates of another PKI, as a rotation does. */
+  /** Replaces the certificates of a cluster, CA included, as a rotation does. */
   rotate(cluster: string, options?: PkiOptions): void;
 }
 
 export type MemberOptions = Partial<ClusterDescription> & { pki?: PkiOptions };
 
-/** Starts clusters `c1`, `c2`, … and connects each with each, unless `apart`. */
+/** Starts clusters `c1`, `c2`, … and, unless `apart`, connects all of them with each other. */
 export async function startJoinedMesh(
   t: TestContext,
   parts: readonly MemberOptions[],
@@ -57,7 +57,7 @@ export async function startJoinedMesh(
   const open = async (context: string) => (await openCluster({ kubeconfig: sandbox.kubeconfig, context })).api;
   const find = (name: string) => {
     const found = sandbox.clusters.find(({ description }) => description.name === name);
-    if (!found) throw new Error(`no ${name}`);
+    if (!found) throw new Error(`cluster ${name} not found`);
     return found;
   };
   const extractPeer = async (name: string, options: Partial<ExtractOptions>): Promise<Peer> => {
@@ -88,17 +88,17 @@ export async function startJoinedMesh(
   const scope = "kube-system";
   return {
     sandbox,
-    status: async (options = {}, ways) => {
-      const sources = ways ?? (await Promise.all(names.map((name) => connectTo(name))));
+    status: async (options = {}, opened) => {
+      const sources = opened ?? (await Promise.all(names.map((name) => connectTo(name))));
       return meshStatus(sources, { now: new Date(), resolve: async () => [], ...options });
     },
     connectTo,
     exchange,
-    change: (cluster, kind, name, by) => {
+    change: (cluster, kind, name, mutate) => {
       const { store } = find(cluster).api;
       const object = store.read(kind, kind === "Node" ? undefined : scope, name);
-      if (!object) throw new Error(`no ${kind} ${name}`);
-      by(object as Parameters<typeof by>[0]);
+      if (!object) throw new Error(`${kind}/${name} not found`);
+      mutate(object as Parameters<typeof mutate>[0]);
       store.put(object);
     },
     remove: (cluster, kind, name) =>

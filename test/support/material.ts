@@ -1,52 +1,52 @@
-/** CAs and client certificates for tests, each made once a process and only when it is asked for. */
+/** CAs and client certificates, generated on demand and cached for the process. */
 import { type Issuer, issue, type LeafOptions, makeCa } from "../../lib/sandbox/pki.ts";
 
 export type { Issuer };
 
-/** The time that tests judge certificates by. */
+/** Reference time of certificate checks. */
 export const NOW = new Date();
 export const DAY = 86_400_000;
 
-const made = new Map<string, unknown>();
+const cache = new Map<string, unknown>();
 
 function once<T>(key: string, make: () => T): T {
-  if (!made.has(key)) made.set(key, make());
-  return made.get(key) as T;
+  if (!cache.has(key)) cache.set(key, make());
+  return cache.get(key) as T;
 }
 
-/** An ECDSA root CA; the same name is the same CA. */
+/** Returns the ECDSA root CA of a name. */
 export function caOf(name: string): Issuer {
   return once(`ca ${name}`, () => makeCa({ cn: `${name} CA` }));
 }
 
-/** An RSA root CA. */
+/** Returns the RSA root CA of a name. */
 export function rsaCaOf(name: string): Issuer {
   return once(`rsa ca ${name}`, () => makeCa({ cn: `${name} CA`, key: "rsa" }));
 }
 
-/** An intermediate CA below {@link caOf} of the same name. */
+/** Returns the intermediate CA below {@link caOf} of the same name. */
 export function intermediateOf(name: string): Issuer {
   return once(`intermediate ${name}`, () => makeCa({ cn: `${name} intermediate`, issuer: caOf(name) }));
 }
 
-/** A client certificate with this common name. `serial` tells several of one name apart. */
+/** Returns a client certificate; different `serial`s give different certificates of one common name. */
 export function clientOf(ca: Issuer, cn = "remote", serial = 0): { cert: string; key: string } {
   return once(`client ${cn} ${serial} ${ca.cert}`, () => issue(ca, { cn, usage: "client" }));
 }
 
-/** A client certificate that is like no other; not kept. */
+/** Issues a new client certificate, uncached. */
 export function freshClient(ca: Issuer, options: Partial<LeafOptions> = {}): { cert: string; key: string } {
   return issue(ca, { cn: "remote", usage: "client", ...options });
 }
 
 /**
- * Another certificate of the same size: the serial number is another, so the signature is void. For what only counts
- * bytes: making hundreds of RSA keys takes minutes.
+ * Returns a copy of a certificate with another serial number and therefore an invalid signature, for tests where only the
+ * size matters: generating hundreds of RSA keys takes minutes.
  */
 export function withSerial(pem: string, serial: number): string {
   const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64");
-  // Behind the two outer sequences (4 bytes each) and the version (5): INTEGER of 16 bytes.
-  if (der.readUInt16BE(13) !== 0x0210) throw new Error("the serial number is not where it was expected");
+  // After the headers of two sequences (4 bytes each) and the version (5 bytes): INTEGER of 16 bytes.
+  if (der.readUInt16BE(13) !== 0x0210) throw new Error("serial number not found at byte 13");
   der.writeUInt32BE(serial, 20);
   const lines = der.toString("base64").match(/.{1,64}/g) ?? [];
   return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;

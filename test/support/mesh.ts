@@ -1,4 +1,4 @@
-/** A real mesh: API servers with Cilium's objects, an etcd for each cluster, our programs, and Cilium's own as the judge. */
+/** A real mesh: API servers with Cilium's objects and an etcd for each cluster, joined by our programs and verified by Cilium's. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,10 +30,10 @@ import {
 } from "./real.ts";
 
 const NAMESPACE = "kube-system";
-/** By what name agents reach their own cluster's copy. */
+/** Hostname of the local clustermesh-apiserver, where agents read KVStoreMesh's cache. */
 export const SERVICE = `clustermesh-apiserver.${NAMESPACE}.svc`;
 
-/** What the clusters of a mesh have in common. */
+/** Settings of all clusters of a mesh. */
 export interface MeshSpec {
   clusters: number;
   version: ChartVersion;
@@ -41,12 +41,12 @@ export interface MeshSpec {
   ca: "own" | "shared";
   authMode: "legacy" | "migration" | "cluster";
   service: "NodePort" | "LoadBalancer";
-  /** Whether one of the addresses of each cluster does not answer. */
+  /** Whether each cluster has an additional address that does not answer. */
   deadAddress: boolean;
   key: KeyType;
 }
 
-/** Three clusters of Cilium 1.20 as the chart installs it, each with a CA of its own. */
+/** Three clusters of Cilium 1.20 with the chart's defaults and separate CAs. */
 export const THREE_CLUSTERS = {
   clusters: 3,
   version: "1.20",
@@ -58,9 +58,9 @@ export const THREE_CLUSTERS = {
 } as const satisfies Omit<MeshSpec, "key">;
 
 export interface MeshOptions extends MeshSpec {
-  /** Clusters whose certificates come by CSI volumes, and are in no Secret. */
+  /** Clusters with certificates in CSI volumes instead of Secrets. */
   csi?: readonly string[];
-  /** Whether the objects are those of Cilium's real chart, rendered by helm; its Service is a NodePort. */
+  /** Whether helm renders the objects from Cilium's real chart; its Service is a NodePort. */
   realChart?: boolean;
 }
 
@@ -72,33 +72,37 @@ export interface Member {
   api: ApiServer;
   etcd: ClusterEtcd;
   sync: ClusterSync;
-  /** Where `clustermesh-apiserver.<ns>.svc` leads in this cluster. */
+  /** Address of `clustermesh-apiserver.<ns>.svc` in this cluster. */
   serviceAddress: string;
-  /** Where others find its etcd. */
+  /** Address of etcd for other clusters. */
   address: string;
   port: number;
 }
 
 export interface Verdict {
-  /** For each cluster the peers that were ready. */
+  /** Ready peers by cluster. */
   ready: Map<string, string[]>;
-  /** For each cluster with KVStoreMesh the agents' entries that connect. */
+  /** Entries of the agents that connect, by cluster; with KVStoreMesh only. */
   agents: Map<string, string[]>;
 }
 
 export interface Mesh {
   members: Member[];
   kubeconfig: string;
-  /** Extracts from each cluster into a file; gives their paths. */
+  /** Extracts each cluster into a file and returns the paths. */
   extract(...args: string[]): Promise<string[]>;
-  /** Imports all files into all clusters by one call. */
+  /** Imports all files into all clusters with one command. */
   import(files: string[], ...args: string[]): Promise<ProgramResult>;
-  /** What Cilium's own programs say of what stands in the clusters. Throws where a peer is not ready. */
+  /**
+   * Verifies the objects in the clusters with Cilium's programs.
+   *
+   * @throws Error if a peer does not become ready
+   */
   judge(): Promise<Verdict>;
   stop(): Promise<void>;
 }
 
-/** Starts a mesh whose clusters do not know each other yet. */
+/** Starts a mesh of clusters that are not connected yet. */
 export async function startMesh(spec: MeshOptions): Promise<Mesh> {
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async () => {
@@ -138,7 +142,8 @@ async function startMember(
   stops: (() => Promise<unknown>)[],
 ): Promise<Member> {
   const loadBalancer = spec.service === "LoadBalancer";
-  if (loadBalancer && spec.realChart) throw new Error("nobody gives the Service of a real chart an address");
+  if (loadBalancer && spec.realChart)
+    throw new Error("a real chart requires service NodePort: no controller assigns load balancer addresses");
   const address = await freeAddress(loadBalancer ? 2379 : undefined);
   const port = loadBalancer ? 2379 : await freePort(address, "node");
   const serviceAddress = await freeAddress(2379);
@@ -202,7 +207,7 @@ async function extract(context: string, folder: string, kubeconfig: string, more
 
 async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdict> {
   const verdict: Verdict = { ready: new Map(), agents: new Map() };
-  // Kubelet would bring the list of users into the pods.
+  // Replaces kubelet, which updates the mounted list of users.
   for (const { api, sync } of members) {
     const users = await api.request("GET", `/api/v1/namespaces/${NAMESPACE}/configmaps/clustermesh-remote-users`);
     if (users.status === 200) sync.users(users.body.data["users.yaml"]);
@@ -213,7 +218,7 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
       cluster: member,
       etcd: member.etcd,
       files: await readMountedFiles(member, spec.kvstoremesh ? "kvstoremesh" : "agents"),
-      // 1.19 does not know host aliases in a config: there the workload's serve.
+      // 1.19 ignores host aliases in a config and uses those of the workload.
       ...(spec.version !== "1.20" && { version: "1.19", hosts: await workloadHosts(member, spec.kvstoremesh) }),
     });
     try {
@@ -224,7 +229,7 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
       for (const { name, id } of peers) {
         const key = `cilium/cache/identities/v1/${name}/id/${0x10000 * id + 1}`;
         await waitFor(
-          `${name}'s identity in ${member.name}'s etcd`,
+          `identity of ${name} in the etcd of ${member.name}`,
           async () => (await member.etcd.keys(key)).length > 0,
         );
       }
@@ -240,20 +245,25 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
   return verdict;
 }
 
-/** With KVStoreMesh the agents read their own cluster's copy: throws where an entry does not connect. */
+/**
+ * Verifies the agents' entries, which read KVStoreMesh's cache.
+ *
+ * @returns the names of the entries, sorted
+ * @throws AssertionError if an entry does not connect
+ */
 export async function judgeAgents(member: Member, peers: readonly Member[]): Promise<string[]> {
-  const said = await troubleshoot(await readMountedFiles(member, "agents"), {
+  const verdicts = await troubleshoot(await readMountedFiles(member, "agents"), {
     hosts: { [SERVICE]: [member.serviceAddress] },
   });
   for (const { name } of peers) {
-    const entry = said.get(name);
+    const entry = verdicts.get(name);
     assert.deepEqual(
       [entry?.connects, entry?.faults],
       [true, []],
       `${member.name}'s agents to ${name}: ${entry?.text}`,
     );
   }
-  return [...said.keys()].sort();
+  return [...verdicts.keys()].sort();
 }
 
 const CONTAINERS = {
@@ -261,7 +271,7 @@ const CONTAINERS = {
   kvstoremesh: ["deployments/clustermesh-apiserver", "kvstoremesh", "cilium-kvstoremesh"],
 } as const;
 
-/** What a workload mounts: the Secret as it stands, and beside it the cluster's own files, by its volumes. */
+/** Reads the files that a workload mounts: the Secret, and the local certificates of its volumes. */
 export async function readMountedFiles({ api, pki }: Member, who: keyof typeof CONTAINERS): Promise<MountedFiles> {
   const [workload, container, secretName] = CONTAINERS[who];
   const path = `/namespaces/${NAMESPACE}`;
@@ -287,18 +297,19 @@ export async function readMountedFiles({ api, pki }: Member, who: keyof typeof C
   return { data: secret.data ?? {}, extraFiles };
 }
 
-/** What a CSI driver puts into the volume for a file of the cluster's own. */
+/** Returns the content of a local certificate file in a CSI volume. */
 function csiFile(pki: ClusterPki, file: string): string | undefined {
-  const [, whose, part] = /^(common|local)-etcd-client(-ca\.crt|\.crt|\.key)$/.exec(file) ?? [];
+  const [, use, part] = /^(common|local)-etcd-client(-ca\.crt|\.crt|\.key)$/.exec(file) ?? [];
   if (part === "-ca.crt") return pki.ca.cert;
-  const pair = whose === "common" ? pki.remote : pki.local;
+  const pair = use === "common" ? pki.remote : pki.local;
   return part === undefined ? undefined : part === ".crt" ? pair.cert : pair.key;
 }
 
 /**
- * Brings a changed Secret to what mounts it, as kubelet does: some time later, and not at the same time everywhere.
+ * Updates the mounted files of a workload when its Secret changes, as kubelet does.
  *
- * @returns what ends it; throws what kept it from working.
+ * @param delayMs time between the change and the update
+ * @returns a function that stops the updates, and rejects if one failed
  */
 export function startKubelet(
   member: Member,
@@ -308,14 +319,14 @@ export function startKubelet(
 ): () => Promise<void> {
   const path = `/api/v1/namespaces/${NAMESPACE}/secrets/${CONTAINERS[who][2]}`;
   const ended = new AbortController();
-  const versionNow = async (): Promise<string> => {
+  const currentVersion = async (): Promise<string> => {
     const { status, body } = await member.api.request("GET", path);
     return status === 200 ? body.metadata.resourceVersion : "none";
   };
   const sync = async () => {
     let mountedVersion = "";
     while (!ended.signal.aborted) {
-      const version = await versionNow();
+      const version = await currentVersion();
       if (version !== mountedVersion) {
         if (mountedVersion !== "") await sleep(delayMs);
         update(await readMountedFiles(member, who));
@@ -325,7 +336,7 @@ export function startKubelet(
     }
   };
   const done = sync();
-  // It is waited for in the end, and a failure is told then.
+  // Awaited by the returned function, which reports the failure.
   done.catch(() => {});
   return () => {
     ended.abort();
@@ -333,7 +344,7 @@ export function startKubelet(
   };
 }
 
-/** The names that the pods of the workload resolve by its host aliases. */
+/** Returns the addresses by hostname in the host aliases of a workload. */
 export async function workloadHosts({ api }: Member, kvstoremesh: boolean): Promise<Record<string, string[]>> {
   const [workload] = CONTAINERS[kvstoremesh ? "kvstoremesh" : "agents"];
   const { spec }: V1Deployment = await api.ask("GET", `/apis/apps/v1/namespaces/${NAMESPACE}/${workload}`);
@@ -344,7 +355,7 @@ export async function workloadHosts({ api }: Member, kvstoremesh: boolean): Prom
   return hosts;
 }
 
-/** The files that the old scripts would have written for a peer: the node's address in the URL. */
+/** Returns the files of a peer as the old scripts write them, with the node's address in the URL. */
 export function oldScriptFiles({ name, address, port, pki }: Member): MountedFiles {
   const mount = "/var/lib/cilium/clustermesh";
   const config = [

@@ -1,3 +1,4 @@
+/** Arbitraries of targets, peers and options for property tests of plans, and readers of planned targets. */
 import fc from "fast-check";
 import { parse } from "yaml";
 import type { PlanOptions } from "../../lib/import/plan/plan.ts";
@@ -10,13 +11,13 @@ import { aliasesOf } from "./apply-plan.ts";
 import { peer as anyPeer, existingSecret } from "./arbitraries.ts";
 import { OPTIONS, targetOf, VERSIONS } from "./targets.ts";
 
-/** A users ConfigMap. */
+/** Returns a ConfigMap `clustermesh-remote-users`. */
 export const usersConfigMap = (content: string | undefined) => ({
   metadata: { name: "clustermesh-remote-users", resourceVersion: "9" },
   ...(content !== undefined && { data: { "users.yaml": content } }),
 });
 
-// Random targets and peers. Findings are judged elsewhere: here every plan is applied, also one that is not to be.
+// Every plan is applied, even if findings would prevent it.
 export const NAMES = ["c2", "c3", "c4"];
 const anyWorkload = fc.record(
   {
@@ -55,15 +56,15 @@ export const anyTarget: fc.Arbitrary<Target> = fc
     ),
     workload: anyWorkload,
   })
-  .map(({ version, kvstoreMesh, workload, ...standing }) =>
+  .map(({ version, kvstoreMesh, workload, ...existing }) =>
     targetOf(version, {
       kvstoreMesh: kvstoreMesh && versionAtLeast(version, "1.14") === true,
-      ...standing,
+      ...existing,
       resolvers: [{ name: "w", object: {}, ...workload }],
       aliases: aliasesOf([workload]),
     }),
   );
-/** Peers of distinct names; half of them by their mesh name, with addresses or without. */
+/** Peers with distinct names; half of them have their mesh hostname as endpoint, with or without host aliases. */
 export const anyPeers: fc.Arbitrary<SourcedPeer[]> = fc
   .tuple(fc.subarray(NAMES, { minLength: 1 }), fc.array(fc.tuple(anyPeer, fc.nat(3)), { minLength: 3, maxLength: 3 }))
   .map(([names, made]) =>
@@ -86,7 +87,7 @@ export const anyOptions: fc.Arbitrary<PlanOptions> = fc
     tls: fc.constantFrom("auto", "peer", "common"),
     users: fc.boolean(),
     restarts: fc.constantFrom("none", "deployments", "all"),
-    // One or the other, as the program has it.
+    // Mutually exclusive flags.
     mode: fc.constantFrom("merge", "prune", "migrate"),
   })
   .map(({ mode, ...options }) => ({
@@ -95,23 +96,23 @@ export const anyOptions: fc.Arbitrary<PlanOptions> = fc
     migrate: mode === "migrate",
     now: OPTIONS.now,
   }));
-/** Its users, as `name: role`. */
+/** Returns the etcd users of a target, as `name: role`. */
 export const usersOf = (target: Target) =>
   (
     (parse(target.users?.data?.["users.yaml"] ?? "users: []") as { users: { name: string; role: string }[] }).users ??
     []
   ).map(({ name, role }) => `${name}: ${role}`);
-/** What a Secret notes of its peers. */
+/** Returns the annotation with the peers of a Secret. */
 export const recordsOf = (secret: Target["agentsSecret"]) =>
   secret?.metadata?.annotations?.["clustermesh-secrets/peers"];
 
 export const filesOf = (secret: Target["agentsSecret"]) => decodeFiles(secret ?? {}, { source: "t" }).files;
 export const entriesOf = (secret: Target["agentsSecret"]) => readEntries(filesOf(secret), {}, "t");
-/** The Secret that the target's remote configs stand in. */
+/** Returns the Secret with the configs of remote clusters. */
 export const remoteSecretOf = (target: Target) =>
   target.facts.kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret;
 
-/** What a target means, whatever its bytes. */
+/** Returns the content of a target, independent of its encoding. */
 export function contentOf(target: Target) {
   const pairs = target.resolvers
     .flatMap(({ hostAliases }) => hostAliases ?? [])

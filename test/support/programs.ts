@@ -1,4 +1,4 @@
-/** The built programs, run as a person runs them. */
+/** Runs the built programs as child processes. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,7 +19,7 @@ export interface RunOptions {
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const dist = join(root, "dist/");
 
-/** The Node to run them by; `TEST_NODE` names another than ours. */
+/** Path of the Node that runs the programs: `TEST_NODE`, or the current one. */
 export const node = process.env.TEST_NODE ?? process.execPath;
 
 export function programPath(program: string): string {
@@ -27,18 +27,18 @@ export function programPath(program: string): string {
 }
 
 /**
- * Makes a goal of the Makefile with the programs as they are built.
+ * Runs a goal of the Makefile without rebuilding the programs.
  *
- * @param variables of the environment, which make takes as they are.
+ * @param variables environment variables, which make imports
  */
 export function runMake(goal: string, variables: Record<string, string>, kubeconfig: string): Promise<ProgramResult> {
-  // What the make that runs the tests passes on to one beneath it.
+  // Set by the make that runs the tests.
   const { MAKELEVEL: _, MAKEFLAGS: __, MFLAGS: ___, ...own } = process.env;
   const env = { ...own, ...variables, PATH: `${join(node, "..")}:${process.env.PATH}`, KUBECONFIG: kubeconfig };
   return waitForExit(spawn("make", ["-o", "build", goal], { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] }));
 }
 
-/** Runs a built program and waits for its end. */
+/** Runs a built program until it exits. */
 export function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<ProgramResult> {
   const { kubeconfig = "/nonexistent", env = {}, stdin, cwd } = options;
   const child = spawn(node, [programPath(program), ...args], {
@@ -50,7 +50,7 @@ export function run(program: string, args: readonly string[], options: RunOption
   return waitForExit(child);
 }
 
-/** What a process printed, and its exit code, when it has ended. */
+/** Waits until a process exits and returns its output. */
 function waitForExit(child: ChildProcess): Promise<ProgramResult> {
   return new Promise((resolve, reject) => {
     let stdout = "";

@@ -1,4 +1,4 @@
-/** Real Kubernetes API servers on loopback: one etcd, and one kube-apiserver a cluster. */
+/** Real Kubernetes API servers on loopback: one kube-apiserver per cluster, with a shared etcd. */
 import { generateKeyPairSync, randomInt } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent, request as httpsRequest } from "node:https";
@@ -10,18 +10,18 @@ import { freePort, type Running, removeFolder, start, temporaryFolder, waitFor }
 
 export interface ApiUser {
   name: string;
-  /** Default: none but those every authenticated user has. */
+  /** Groups besides `system:authenticated`. */
   groups?: string[];
 }
 
 export interface ApiServersOptions {
-  /** Users beside `admin` (in system:masters) and `nobody` (no rights); the token of each is `<name>-token`. */
+  /** Users besides `admin` (in system:masters) and `nobody` (no permissions); tokens are `<name>-token`. */
   users?: ApiUser[];
 }
 
 export interface Answer {
   status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server says.
+  // biome-ignore lint/suspicious/noExplicitAny: bodies have any shape.
   body: any;
 }
 
@@ -29,15 +29,15 @@ export interface ApiServer {
   name: string;
   /** `https://127.0.0.1:<port>`. */
   url: string;
-  /** The CA of its certificate, and of client certificates: an `issue(ca, { cn: user, usage: "client" })` logs in. */
+  /** Issuer of the server certificate and of client certificates: `issue(ca, { cn: user, usage: "client" })`. */
   ca: Issuer;
-  /** The same, as a file. */
+  /** Path of a file with the CA certificate. */
   caFile: string;
-  /** Path of a kubeconfig with this cluster alone, user `admin`. */
+  /** Path of a kubeconfig for this cluster, as `admin`. */
   kubeconfig: string;
   /**
-   * Asks the API as `user` (default `admin`; "" comes without a token). A PATCH is a merge patch unless `contentType`
-   * says otherwise. Resolves whatever the status is.
+   * Sends a request as `user` (default `admin`; "": no token) and resolves with any status. PATCH is a merge patch unless
+   * `contentType` is set.
    */
   request(
     method: string,
@@ -45,19 +45,27 @@ export interface ApiServer {
     body?: unknown,
     options?: { user?: string; contentType?: string },
   ): Promise<Answer>;
-  /** As `request`, and throws where the status is 400 or above. Gives the body. */
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server says.
+  /**
+   * Sends a request as `admin` and returns the body.
+   *
+   * @throws Error if the status is 400 or above
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: bodies have any shape.
   ask(method: string, path: string, body?: unknown): Promise<any>;
-  /** Creates objects, with their `status` where they have one. Namespaces come first. Throws at the first refusal. */
+  /**
+   * Creates objects, namespaces first, with their `status`.
+   *
+   * @throws Error if an object is refused
+   */
   create(objects: readonly KubernetesObject[]): Promise<void>;
   /**
-   * Gives a user rights in a namespace, or everywhere without one. Nobody fills in the ClusterRoles admin, edit and view
-   * here (the controller manager does that), so rules it has to be. RBAC takes a moment to see it.
+   * Grants permissions in a namespace, or cluster-wide without one, which take effect after a moment. The ClusterRoles admin,
+   * edit and view are empty without a controller manager, so rules are required.
    */
   allow(user: string, rules: readonly Rule[], namespace?: string): Promise<void>;
 }
 
-/** A rule of RBAC. */
+/** An RBAC policy rule. */
 export interface Rule {
   apiGroups: string[];
   resources: string[];
@@ -68,16 +76,16 @@ export interface Rule {
 export interface ApiServers {
   /** In the order of the names. */
   all: ApiServer[];
-  /** The server of that name. Throws where there is none. */
+  /** @throws Error if there is no server of this name */
   get(name: string): ApiServer;
-  /** A kubeconfig file with a context for each cluster, all as `user`; the first is the current one. Gives its path. */
+  /** Writes a kubeconfig with a context per cluster, all as `user`; the first is current. Returns the path. */
   kubeconfigFor(user: string): string;
   /** `kubeconfigFor("admin")`. */
   kubeconfig: string;
   stop(): Promise<void>;
 }
 
-/** Starts an API server for each name, side by side: three are ready in about five seconds and take 300 MB each. */
+/** Starts an API server for each name. Three are ready within about five seconds; each uses 300 MB. */
 export async function startApiServers(names: readonly string[], options: ApiServersOptions = {}): Promise<ApiServers> {
   const assets = realAssets();
   const folder = temporaryFolder("apiservers");
@@ -149,17 +157,17 @@ export async function startApiServers(names: readonly string[], options: ApiServ
           "service-account-key-file": join(folder, "accounts.pub"),
           "service-account-signing-key-file": join(folder, "accounts.key"),
           "api-audiences": "api",
-          // Nobody makes the accounts, and nobody takes the taint "not ready" from a node.
+          // No controller creates service accounts or removes the taint "not ready" from nodes.
           "disable-admission-plugins": "ServiceAccount,TaintNodesByCondition",
           "endpoint-reconciler-type": "none",
           "allow-privileged": "true",
-          // Tests ask at once and often; nothing here is to be queued or refused for that.
+          // Bursts of requests must not be queued or refused.
           "enable-priority-and-fairness": "false",
         };
         const running = start(`kube-apiserver of ${name}`, assets.kubeApiserver, flags(apiFlags), { folder: home });
         processes.push(running);
         await waitFor(
-          `the API server of ${name}`,
+          `API server of ${name}`,
           async () => {
             const ready = await server.request("GET", "/readyz");
             return (
@@ -179,7 +187,7 @@ export async function startApiServers(names: readonly string[], options: ApiServ
     };
     const get = (name: string) => {
       const found = all.find((server) => server.name === name);
-      if (!found) throw new Error(`no API server called ${name}`);
+      if (!found) throw new Error(`API server ${name} not found`);
       return found;
     };
     return { all, get, kubeconfigFor, kubeconfig: kubeconfigFor("admin"), stop };
@@ -189,12 +197,12 @@ export async function startApiServers(names: readonly string[], options: ApiServ
   }
 }
 
-/** `--name=value` for each. */
+/** Formats flags as `--name=value`. */
 export function flags(values: Record<string, string>): string[] {
   return Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 }
 
-/** Asks an API server, real or of the sandbox, whose users' tokens are `<name>-token`. */
+/** Returns a client of an API server, real or embedded, whose tokens are `<name>-token`. */
 export function apiServer(name: string, url: string, ca: Issuer, caFile: string, agent: Agent): ApiServer {
   const request: ApiServer["request"] = (method, path, body, { user = "admin", contentType } = {}) =>
     new Promise((resolve, reject) => {
@@ -234,9 +242,9 @@ export function apiServer(name: string, url: string, ca: Issuer, caFile: string,
   const create: ApiServer["create"] = async (objects) => {
     const exists = ({ kind, metadata }: KubernetesObject) =>
       kind === "Namespace" && /^(default|kube-system|kube-public)$/.test(metadata.name);
-    const wanted = objects.filter((object) => !exists(object));
-    for (const object of wanted.filter(({ kind }) => kind === "Namespace")) await createOne(object);
-    await Promise.all(wanted.filter(({ kind }) => kind !== "Namespace").map(createOne));
+    const missing = objects.filter((object) => !exists(object));
+    for (const object of missing.filter(({ kind }) => kind === "Namespace")) await createOne(object);
+    await Promise.all(missing.filter(({ kind }) => kind !== "Namespace").map(createOne));
   };
   const allow: ApiServer["allow"] = async (user, rules, namespace) => {
     const [apiGroup, scope] = ["rbac.authorization.k8s.io", namespace ? "" : "Cluster"];
@@ -249,14 +257,14 @@ export function apiServer(name: string, url: string, ca: Issuer, caFile: string,
   return { name, url, ca, caFile, kubeconfig: join(caFile, "..", "kubeconfig.json"), request, ask, create, allow };
 }
 
-/** Kinds whose plural isn't made by adding an s are those that end in y: `ciliumidentities`. */
+/** Returns the path of a kind; plurals have the endings -s, -ies and -sses. */
 function collectionPath({ apiVersion, kind, metadata }: KubernetesObject): string {
   const plural = `${kind.toLowerCase()}s`.replace(/ys$/, "ies").replace(/ss$/, "sses");
   const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
   return metadata.namespace ? `${root}/namespaces/${metadata.namespace}/${plural}` : `${root}/${plural}`;
 }
 
-/** A kubeconfig with a context for each, all as `user`; the first is the current one. JSON, which is YAML too. */
+/** Returns a kubeconfig with a context per server, all as `user`; the first is current. It is JSON, and therefore YAML. */
 export function kubeconfigOf(servers: readonly Pick<ApiServer, "name" | "url" | "ca">[], user: string): string {
   const config = {
     apiVersion: "v1",

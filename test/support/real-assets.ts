@@ -1,4 +1,4 @@
-/** What `make assets` built: programs, and the folders of Cilium's charts. */
+/** Finds the programs and charts of `make assets`. */
 import { assetNames, findAsset } from "../servers/assets.mjs";
 
 /** Paths of the programs and the charts. */
@@ -6,29 +6,30 @@ export interface Assets {
   etcd: string;
   etcdctl: string;
   kubeApiserver: string;
-  /** Cilium's own, by minor version. */
+  /** By minor version of Cilium. */
   clustermeshApiserver: { "1.20": string; "1.19": string };
   helm: string;
   /** Folders of Cilium's charts, by minor version. */
   charts: { "1.20": string; "1.18": string; "1.14": string };
 }
 
-/** Versions of Cilium that are there to judge. */
+/** Versions with a clustermesh-apiserver. */
 export type CiliumVersion = keyof Assets["clustermeshApiserver"];
 
-/** Versions of Cilium whose charts are there. */
+/** Versions with a chart. */
 export type ChartVersion = keyof Assets["charts"];
 
 /**
- * Looks for the real servers, in KUBEBUILDER_ASSETS and then in the cache; undefined where one is missing.
+ * Looks for the assets in KUBEBUILDER_ASSETS and then in the cache; undefined if one is missing.
  *
- * @throws where one is missing and REQUIRE_REAL_SERVERS=1 is set
+ * @throws Error if one is missing and REQUIRE_REAL_SERVERS=1 is set
  */
 export function findAssets(): Assets | undefined {
   const paths = new Map(assetNames.map((name) => [name, findAsset(name)]));
   const missing = assetNames.filter((name) => !paths.get(name));
   if (missing.length > 0) {
-    if (process.env.REQUIRE_REAL_SERVERS === "1") throw new Error(`${missing.join(", ")} missing: run \`make assets\``);
+    if (process.env.REQUIRE_REAL_SERVERS === "1")
+      throw new Error(`missing assets: ${missing.join(", ")}; run make assets`);
     return undefined;
   }
   const path = (name: string) => paths.get(name) as string;
@@ -42,14 +43,14 @@ export function findAssets(): Assets | undefined {
   };
 }
 
-/** For the option `skip` of a test: false where the real servers are there, else the line that says why not. */
+/** Returns the option `skip` of a test: false if the assets exist, else the reason. */
 export function withoutRealServers(): string | false {
-  return findAssets() ? false : "not run: no real servers here, `make assets` builds them";
+  return findAssets() ? false : "real servers not found; build them with make assets";
 }
 
-/** The real servers, for a test that isn't skipped. Throws where there are none. */
+/** @throws Error if an asset is missing */
 export function realAssets(): Assets {
   const assets = findAssets();
-  if (!assets) throw new Error("no real servers here: run `make assets`");
+  if (!assets) throw new Error("real servers not found; build them with make assets");
   return assets;
 }

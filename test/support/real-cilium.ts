@@ -1,4 +1,4 @@
-/** Cilium's own programs: what fills a cluster's etcd, what reads other clusters' etcds, and what explains a config. */
+/** Runs Cilium's programs: clustermesh-apiserver as synchronization and as KVStoreMesh, and its troubleshooting command. */
 import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
@@ -7,24 +7,24 @@ import { type CiliumVersion, realAssets } from "./real-assets.ts";
 import type { ClusterEtcd } from "./real-etcd.ts";
 import { freePort, type Hosts, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
 
-/** A cluster as Cilium's programs are told of it. */
+/** Name and id of a cluster. */
 export interface Identity {
   name: string;
   id: number;
 }
 
-/** Where the pods mount the Secret. */
+/** Mount path of the Secret in pods. */
 const MOUNT = "/var/lib/cilium/clustermesh";
 
-/** What is to be mounted: the `data` of a Secret (base64), and files beside it (PEM texts by name), which win. */
+/** Files to mount: the `data` of a Secret (base64), and extra files (PEM by name), which take precedence. */
 export interface MountedFiles {
   data: Readonly<Record<string, string | Buffer>>;
   extraFiles?: Readonly<Record<string, string>>;
 }
 
 /**
- * Lays files out as kubelet mounts them: behind links into a folder that is exchanged as a whole. In the configs the
- * pods' path is replaced by `folder`.
+ * Writes files as kubelet mounts them: symlinks into a folder that is replaced atomically. In configs, the mount path of pods
+ * is replaced by `folder`.
  */
 function writeMountedFiles(folder: string, { data, extraFiles = {} }: MountedFiles): void {
   const version = `..${process.hrtime.bigint()}`;
@@ -54,7 +54,7 @@ export interface PeerStatus {
   name: string;
   ready: boolean;
   connected: boolean;
-  /** Cilium's words for it. */
+  /** Cilium's status message. */
   status: string;
   nodes: number;
   endpoints: number;
@@ -65,28 +65,33 @@ export interface PeerStatus {
 
 export interface KvstoremeshOptions {
   cluster: Identity;
-  /** The cluster's own etcd, into which it copies. */
+  /** The local etcd, which holds the cache. */
   etcd: ClusterEtcd;
   files: MountedFiles;
   /** Default: `1.20`. */
   version?: CiliumVersion;
-  /** Names that resolve for it beyond those in the configs, as host aliases of its pod would do (Linux only). */
+  /** Host aliases of the pod (Linux only). */
   hosts?: Hosts;
 }
 
 export interface Kvstoremesh {
-  /** What `kvstoremesh-dbg status` says, by peer. */
+  /** Result of `kvstoremesh-dbg status`, by peer. */
   status(): Promise<Map<string, PeerStatus>>;
-  /** Waits until all these peers are ready, and gives their status. Throws where they aren't in time (default 20 s). */
+  /**
+   * Waits until all peers are ready and returns their status.
+   *
+   * @param timeoutMs default 20 s
+   * @throws Error on timeout
+   */
   ready(peers: readonly string[], timeoutMs?: number): Promise<PeerStatus[]>;
-  /** Writes the mounted files anew, as kubelet does when the Secret has changed. */
+  /** Updates the mounted files, as kubelet does after a change of the Secret. */
   update(files: MountedFiles): void;
-  /** What it wrote lately. */
+  /** Recent output. */
   output(): string;
   stop(): Promise<void>;
 }
 
-/** Runs `clustermesh-apiserver kvstoremesh`: connects to every peer in the files, and copies what it finds. */
+/** Runs `clustermesh-apiserver kvstoremesh`, which connects to the peers in the files and caches their data. */
 export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvstoremesh> {
   const program = realAssets().clustermeshApiserver[options.version ?? "1.20"];
   const folder = temporaryFolder(`kvstoremesh-${options.cluster.name}`);
@@ -106,7 +111,7 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
   const name = `kvstoremesh of ${options.cluster.name}`;
   const running = start(name, program, ["kvstoremesh", ...flags(own)], { folder, hosts: options.hosts });
   const stop = async () => {
-    // Killed outright it would leave its lock in etcd, and the next one would wait for that to expire.
+    // SIGKILL would leave its lock in etcd, and the next process would wait for its expiration.
     await running.stop("gentle");
     removeFolder(folder);
   };
@@ -125,12 +130,12 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
         const found = peers.flatMap((peer) => all.get(peer) ?? []);
         const late = peers.filter((peer) => !all.get(peer)?.ready);
         if (late.length === 0) return found;
-        throw new Error(late.map((peer) => `${peer} ${all.get(peer)?.status ?? "is unknown to it"}`).join("; "));
+        throw new Error(late.map((peer) => `${peer} ${all.get(peer)?.status ?? "unknown"}`).join("; "));
       },
       { timeoutMs, running: [running] },
     );
   try {
-    await waitFor(`the ${name}`, status, { running: [running] });
+    await waitFor(name, status, { running: [running] });
   } catch (error) {
     await stop();
     throw error;
@@ -155,15 +160,17 @@ function peerStatus(one: Record<string, unknown>): PeerStatus {
 export interface Verdict {
   /** Whether etcd answered. */
   connects: boolean;
-  /** The lines that say what is wrong, without the marks before them. */
+  /** Lines marked as failures, without the mark. */
   faults: string[];
-  /** All that was said of this peer. */
+  /** The whole section of the peer. */
   text: string;
 }
 
 /**
- * Runs `kvstoremesh-dbg troubleshoot` on files as they would be mounted, and gives its verdict on each config there.
- * A config that Cilium doesn't take for one isn't among them.
+ * Runs `kvstoremesh-dbg troubleshoot` on mounted files.
+ *
+ * @returns the verdict by config; configs that Cilium does not recognize are missing
+ * @throws Error if the command fails
  */
 export async function troubleshoot(
   files: MountedFiles,
@@ -191,17 +198,17 @@ export async function troubleshoot(
 }
 
 export interface ClusterSync {
-  /** What it wrote lately. */
+  /** Recent output. */
   output(): string;
-  /** Writes `users.yaml` anew, from a text as in the ConfigMap. Read every five seconds, or at once. */
+  /** Replaces `users.yaml`, which is read at once or within five seconds. */
   users(yaml: string): void;
   stop(): Promise<void>;
 }
 
 /**
- * Runs `clustermesh-apiserver clustermesh`: brings identities, nodes, endpoints and services from the API server into
- * the cluster's etcd, and makes the etcd users that `users` (the text of `users.yaml`) lists. Resolves once all is there.
- * The CRDs it needs are created where they are missing. The key `cilium/.heartbeat` it writes a minute later only.
+ * Runs `clustermesh-apiserver clustermesh`, which synchronizes identities, nodes, endpoints and services from the API server
+ * to etcd and creates the etcd users of `users` (content of `users.yaml`). Creates missing CRDs, and resolves after the first
+ * synchronization; the key `cilium/.heartbeat` follows a minute later.
  */
 export async function runClusterSync(options: {
   cluster: Identity;
@@ -236,10 +243,10 @@ export async function runClusterSync(options: {
       (kind) => `cilium/synced/${cluster.name}/cilium/state/${kind}/v1`,
     );
     await waitFor(
-      `the first synchronization of ${cluster.name}`,
+      `first synchronization of ${cluster.name}`,
       async () => {
-        const there = await etcd.keys(`cilium/synced/${cluster.name}/`);
-        return kinds.every((key) => there.includes(key));
+        const found = await etcd.keys(`cilium/synced/${cluster.name}/`);
+        return kinds.every((key) => found.includes(key));
       },
       { running: [running] },
     );
@@ -261,7 +268,7 @@ const CRDS = [
   { kind: "CiliumEndpointSlice", version: "v2alpha1", scope: "Cluster" },
 ];
 
-/** Creates the custom resources that Cilium's synchronization watches, open to any content. */
+/** Creates the CRDs that Cilium's synchronization watches, without a schema. */
 async function createCiliumCrds(api: ApiServer): Promise<void> {
   await Promise.all(
     CRDS.map(async ({ kind, version, scope }) => {
@@ -288,14 +295,14 @@ async function createCiliumCrds(api: ApiServer): Promise<void> {
       };
       const answer = await api.request("POST", path, crd);
       if (answer.status >= 400 && answer.status !== 409) throw new Error(`CRD ${plural}: ${answer.body?.message}`);
-      await waitFor(`the CRD ${plural}`, async () => {
+      await waitFor(`CRD ${plural}`, async () => {
         return (await api.request("GET", `/apis/cilium.io/${version}/${plural}?limit=1`)).status === 200;
       });
     }),
   );
 }
 
-/** An identity, as an agent makes one for pods with these labels; synchronized to `cilium/state/identities/v1/id/<id>`. */
+/** Creates a CiliumIdentity for pods with these labels, synchronized to `cilium/state/identities/v1/id/<id>`. */
 export async function createIdentity(api: ApiServer, id: number, labels: Record<string, string> = {}): Promise<void> {
   const all = { "io.kubernetes.pod.namespace": "default", "io.cilium.k8s.policy.cluster": api.name, ...labels };
   const identity: KubernetesObject = {
@@ -307,7 +314,7 @@ export async function createIdentity(api: ApiServer, id: number, labels: Record<
   await api.create([identity]);
 }
 
-/** A node, as an agent registers itself; synchronized to `cilium/state/nodes/v1/<cluster>/<name>`. */
+/** Creates a CiliumNode, synchronized to `cilium/state/nodes/v1/<cluster>/<name>`. */
 export async function createCiliumNode(api: ApiServer, name: string, address: string): Promise<void> {
   const spec = { addresses: [{ type: "InternalIP", ip: address }] };
   await api.create([{ apiVersion: "cilium.io/v2", kind: "CiliumNode", metadata: { name }, spec }]);

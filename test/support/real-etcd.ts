@@ -1,4 +1,4 @@
-/** The etcd of a cluster's clustermesh-apiserver, as Cilium runs it. */
+/** A real etcd of a clustermesh-apiserver, configured as Cilium does. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterPki } from "../../lib/sandbox/chart.ts";
@@ -8,57 +8,61 @@ import { freePort, type Running, removeFolder, run, start, temporaryFolder, wait
 
 export interface Listener {
   address: string;
-  /** Default: a free one, from the range of node ports. */
+  /** Default: a free node port. */
   port?: number;
 }
 
 export interface ClusterEtcdOptions {
-  /** Name of the cluster. */
   cluster: string;
-  /** PEM material: the CA that clients are judged by, the server's certificate, the one of `admin-<cluster>`. */
+  /** PEM: the CA of clients, the server certificate, and the client certificate of `admin-<cluster>`. */
   pki: Pick<ClusterPki, "server" | "admin"> & { ca: { cert: string } };
   /**
-   * Where others find it: a node's address, or `clustermesh-apiserver.<ns>.svc` at port 2379. A port on 127.0.0.1, which
-   * the chart's certificates cover, is added for the cluster's own programs.
+   * Addresses for clients: a node's, or that of `clustermesh-apiserver.<ns>.svc` with port 2379. A port on 127.0.0.1, which
+   * the chart's certificates cover, is added for local programs.
    */
   listen?: readonly Listener[];
 }
 
 export interface ClusterEtcd {
   cluster: string;
-  /** As asked for by `listen`, with the ports that were found. */
+  /** The addresses of `listen`, with their ports. */
   listeners: { address: string; port: number }[];
-  /** `https://127.0.0.1:<port>`, for the cluster's own programs. */
+  /** `https://127.0.0.1:<port>`, for local programs. */
   url: string;
-  /** Path of an etcd client config for those, as user `admin-<cluster>`. */
+  /** Path of an etcd client config for local programs, as `admin-<cluster>`. */
   ownConfig: string;
-  /** Keys that begin with `prefix`. */
+  /** Returns the keys with a prefix. */
   keys(prefix: string): Promise<string[]>;
-  /** The value of a key; undefined where there is none. */
+  /** Returns the value of a key; undefined if it does not exist. */
   get(key: string): Promise<string | undefined>;
   put(key: string, value: string): Promise<void>;
-  /** Names of the etcd users. */
+  /** Returns the names of the etcd users. */
   users(): Promise<string[]>;
-  /** Follows the keys that begin with `prefix`, from this etcd's first revision on. */
+  /** Watches the keys with a prefix, from the first revision on. */
   follow(prefix: string): KeyEvents;
-  /**
-   * Starts it anew, with other CAs for its clients and another certificate (PEM); what it keeps stays. `admin` is the
-   * certificate by which its own programs come from then on.
-   */
+  /** Restarts etcd with other certificates (PEM), keeping its data. `admin` is the client certificate of local programs. */
   restartWith(material: { ca: string; cert: string; key: string; admin: { cert: string; key: string } }): Promise<void>;
-  /** Runs etcdctl as `admin-<cluster>`; gives its stdout. Throws where it fails. */
+  /**
+   * Runs etcdctl as `admin-<cluster>` and returns its stdout.
+   *
+   * @throws Error if it fails
+   */
   etcdctl(...args: string[]): Promise<string>;
   stop(): Promise<void>;
 }
 
-/** What has happened to keys, a delete as well as a write that nobody else would see any more. */
+/** A watch: all writes and deletions, superseded ones included. */
 export interface KeyEvents {
-  /** In their order. Throws where more happened than is kept, or where it no longer follows. */
+  /**
+   * Returns the events in order.
+   *
+   * @throws Error if the watch ended or its output exceeded the buffer
+   */
   events(): { type: "PUT" | "DELETE"; key: string }[];
   stop(): Promise<void>;
 }
 
-/** What the role `remote` may read, since Cilium 1.18. */
+/** Readable ranges of the role `remote`, since Cilium 1.18. */
 const REMOTE_RANGES = (cluster: string) => [
   ["cilium/.heartbeat", "--prefix"],
   ["cilium/state/", "--prefix"],
@@ -120,7 +124,7 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
     return stdout;
   };
   try {
-    await waitFor(`the etcd of ${cluster}`, async () => (await etcdctl("endpoint", "health")) !== "", {
+    await waitFor(`etcd of ${cluster}`, async () => (await etcdctl("endpoint", "health")) !== "", {
       running: [etcd],
     });
     const roles = { root: ["root", `admin-${cluster}`], local: [`local-${cluster}`], remote: ["remote"] };
@@ -158,7 +162,7 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
     users: async () => lines(await etcdctl("user", "list")),
     follow: (prefix) => {
       const args = [...client, "watch", prefix, "--prefix", "--rev=1", "--write-out=json"];
-      const watching = start(`watch of ${cluster}'s etcd`, assets.etcdctl, args, { folder });
+      const watching = start(`watch of the etcd of ${cluster}`, assets.etcdctl, args, { folder });
       return { events: () => parseWatchOutput(watching), stop: () => watching.stop() };
     },
     etcdctl,
@@ -170,7 +174,7 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
       file("admin.key", admin.key);
       await etcd.stop();
       etcd = launch();
-      await waitFor(`the etcd of ${cluster}`, async () => (await etcdctl("endpoint", "health")) !== "", {
+      await waitFor(`etcd of ${cluster}`, async () => (await etcdctl("endpoint", "health")) !== "", {
         running: [etcd],
       });
     },
@@ -182,11 +186,11 @@ function host(address: string): string {
   return address.includes(":") ? `[${address}]` : address;
 }
 
-/** What etcdctl tells of a watch: an answer a line, which may be under way still. */
+/** Parses the output of `etcdctl watch`: one response per line, the last of which may be incomplete. */
 function parseWatchOutput(watching: Running): ReturnType<KeyEvents["events"]> {
   const output = watching.output();
   if (watching.ended() || output.length >= 65_536)
-    throw new Error(`${watching.name} missed some: ${output.slice(-300)}`);
+    throw new Error(`${watching.name} is incomplete: ${output.slice(-300)}`);
   const answers = output.slice(0, output.lastIndexOf("\n") + 1).split("\n");
   return answers.flatMap((line) => {
     const { Events = [] }: { Events?: { type?: number; kv: { key: string } }[] } = line === "" ? {} : JSON.parse(line);

@@ -1,4 +1,4 @@
-/** Child processes, folders and ports of the real servers: all of them end with the test's process. */
+/** Child processes, folders and ports of the real servers; all are cleaned up when the test process exits. */
 import { type ChildProcess, type ExecFileException, execFile, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -6,16 +6,16 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A host's name and the addresses it stands for, as in /etc/hosts. */
+/** Addresses by hostname, as in /etc/hosts. */
 export type Hosts = Record<string, string[]>;
 
 export interface Running {
   readonly name: string;
-  /** What it wrote lately, to stdout and stderr: at most 64 KiB. */
+  /** Recent stdout and stderr, at most 64 KiB. */
   output(): string;
-  /** Whether it has ended, wanted or not. */
+  /** Whether the process has exited. */
   ended(): boolean;
-  /** SIGKILL; with `gentle` SIGTERM, and SIGKILL after five seconds. Resolves when the process is gone. */
+  /** Sends SIGKILL or, with `gentle`, SIGTERM and after five seconds SIGKILL. Resolves when the process has exited. */
   stop(how?: "gentle"): Promise<void>;
 }
 
@@ -33,7 +33,7 @@ function cleanAtExit(): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
 }
 
-/** A new folder of mode 0700, gone when `removeFolder` is called or the process ends. */
+/** Creates a folder with mode 0700, deleted by `removeFolder` or when the process exits. */
 export function temporaryFolder(name: string): string {
   cleanAtExit();
   const folder = mkdtempSync(join(tmpdir(), `clustermesh-${name}-`));
@@ -49,10 +49,11 @@ export function removeFolder(folder: string): void {
 const ports = new Set<string>();
 
 /**
- * Looks for a port on which nobody listens at that address. Taken at random and outside the kernel's ephemeral ports,
- * so that neither test files side by side nor outgoing connections get in the way.
+ * Finds a free port of an address: a random one outside the ephemeral range, to avoid collisions with concurrent test files
+ * and outgoing connections.
  *
- * @param range `node`: 30000 to 32767, what a Service may take as node port
+ * @param range `node`: the node ports, 30000 to 32767
+ * @throws Error if no port is found
  */
 export async function freePort(address = "127.0.0.1", range: "any" | "node" = "any"): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
@@ -65,13 +66,17 @@ export async function freePort(address = "127.0.0.1", range: "any" | "node" = "a
   throw new Error(`no free port at ${address}`);
 }
 
-/** An address of 127.0.0.0/8 other than 127.0.0.1, such as a node or a Service could have; `port` is free there. */
+/**
+ * Finds an address of 127.0.0.0/8 for a node or a Service, where `port` is free.
+ *
+ * @throws Error if no address is found
+ */
 export async function freeAddress(port?: number): Promise<string> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const address = `127.${randomInt(10, 250)}.${randomInt(0, 250)}.${randomInt(2, 250)}`;
     if (await isFree(address, port ?? 0)) return address;
   }
-  throw new Error(`no address of 127.0.0.0/8 to listen at${port === undefined ? "" : ` with a free port ${port}`}`);
+  throw new Error(`no free address in 127.0.0.0/8${port === undefined ? "" : ` for port ${port}`}`);
 }
 
 function isFree(host: string, port: number): Promise<boolean> {
@@ -82,10 +87,10 @@ function isFree(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** Nothing of the caller's environment that a server or its client could listen to (ETCD_*, CILIUM_*, proxies). */
+/** Returns an environment without variables that affect the servers (ETCD_*, CILIUM_*, proxies). */
 const environment = (folder: string) => ({ PATH: process.env.PATH ?? "", HOME: folder });
 
-/** With `hosts` the command sees an /etc/hosts of its own (a mount namespace, so Linux only). */
+/** Wraps a command so that it sees its own /etc/hosts, in a mount namespace (Linux only). */
 function withHosts(command: string, args: string[], hosts: Hosts | undefined, folder: string): [string, string[]] {
   if (!hosts) return [command, args];
   const lines = [
@@ -99,7 +104,7 @@ function withHosts(command: string, args: string[], hosts: Hosts | undefined, fo
   return ["unshare", [user, "sh", "-ec", 'mount --bind "$0" /etc/hosts; exec "$@"', file, command, ...args]];
 }
 
-/** Starts a server. `folder` is where a hosts file may be laid. */
+/** Starts a server; `folder` is its working directory. */
 export function start(
   name: string,
   command: string,
@@ -122,7 +127,7 @@ export function start(
     (stream as unknown as { unref?(): void }).unref?.();
   }
   child.unref();
-  const gone = new Promise<void>((resolve) => {
+  const exited = new Promise<void>((resolve) => {
     const end = () => {
       children.delete(child);
       resolve();
@@ -141,13 +146,13 @@ export function start(
       child.ref();
       if (how === "gentle") child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), how === "gentle" ? 5_000 : 0);
-      await gone;
+      await exited;
       clearTimeout(timer);
     },
   };
 }
 
-/** Runs a program to its end. `code` is -1 where a signal or a missing file ended it. */
+/** Runs a program until it exits. `code` is -1 if it was killed or could not start. */
 export async function run(
   command: string,
   args: string[],
@@ -173,9 +178,10 @@ export async function run(
 }
 
 /**
- * Asks again and again, every 50 ms, until `condition` answers with something other than undefined and false.
+ * Polls every 50 ms until `condition` returns a value other than undefined and false.
  *
- * @throws where the time runs out or one of `running` has ended, with the last output of those
+ * @param what the awaited state, for the error
+ * @throws Error with recent output on timeout, or if one of `running` has exited
  */
 export async function waitFor<T>(
   what: string,
@@ -193,11 +199,12 @@ export async function waitFor<T>(
     }
     const dead = running.filter((one) => one.ended());
     if (dead.length > 0 || performance.now() > deadline) {
-      const why = dead.length > 0 ? `${dead.map((one) => one.name).join(", ")} ended` : `${timeoutMs / 1000} s went by`;
+      const why =
+        dead.length > 0 ? `${dead.map((one) => one.name).join(", ")} exited` : `timed out after ${timeoutMs / 1000}s`;
       const outputs = (dead.length > 0 ? dead : running).map(
         (one) => `\n--- ${one.name}:\n${one.output().slice(-4_000)}`,
       );
-      throw new Error(`waited for ${what}, but ${why}${problem}${outputs.join("")}`);
+      throw new Error(`${why} waiting for ${what}${problem}${outputs.join("")}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -1,4 +1,4 @@
-/** The harness itself: that the real servers stand as described, and that their verdict tells right from wrong. */
+/** Tests of the harness: the real servers are configured as documented, and Cilium's verdict depends on the files. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
@@ -45,7 +45,7 @@ describe("the real servers", { skip }, () => {
   before(async () => {
     apis = await startApiServers(names, { users: [{ name: "reader" }] });
     stops.push(apis.stop);
-    const made = await Promise.all(
+    const started = await Promise.all(
       names.map(async (name, index) => {
         const id = index + 1;
         const pki = clusterPki({ name, id, version: "1.20", nodes: [] }, { key: "ec" });
@@ -62,14 +62,14 @@ describe("the real servers", { skip }, () => {
         return { name, id, pki, node, service, etcd, sync };
       }),
     );
-    clusters.push(...made);
+    clusters.push(...started);
   });
 
   after(async () => {
     for (const stop of stops) await stop();
   });
 
-  /** What a Secret has to hold for this peer: a covered name with an alias, or with `wrong` the node's IP in the URL. */
+  /** Returns the data of a Secret for a peer, with its endpoint as a covered hostname, with or without alias, or as the node's IP. */
   const peerFiles = (peer: Cluster, form: "alias" | "name" | "ip") => {
     const port = peer.etcd.listeners[0]?.port;
     const hostname = `${peer.name}.mesh.cilium.io`;
@@ -90,7 +90,7 @@ describe("the real servers", { skip }, () => {
     });
   };
 
-  test("an API server knows its users and their rights", async () => {
+  test("an API server authenticates users and applies RBAC", async () => {
     const api = apis.get("cluster2");
     const secrets = "/api/v1/namespaces/kube-system/secrets";
     const status = async (user: string) => (await api.request("GET", secrets, undefined, { user })).status;
@@ -99,12 +99,12 @@ describe("the real servers", { skip }, () => {
     assert.equal(await status("reader"), 403);
     assert.equal(await status("stranger"), 401);
     await api.allow("reader", [{ apiGroups: [""], resources: ["secrets"], verbs: ["list"] }], "kube-system");
-    await waitFor("the binding", async () => (await status("reader")) === 200);
+    await waitFor("the role binding", async () => (await status("reader")) === 200);
     assert.equal((await api.request("GET", "/api/v1/secrets", undefined, { user: "reader" })).status, 403);
     assert.equal((await apis.get("cluster1").request("GET", secrets, undefined, { user: "reader" })).status, 403);
   });
 
-  test("an API server takes client certificates", async () => {
+  test("an API server accepts client certificates", async () => {
     const api = apis.get("cluster1");
     const agent = new Agent({ ca: api.ca.cert, ...issue(api.ca, { cn: "somebody", usage: "client" }) });
     const answer = await new Promise<string>((resolve, reject) => {
@@ -122,7 +122,7 @@ describe("the real servers", { skip }, () => {
     assert.match(answer, /User \\"somebody\\" cannot list resource \\"secrets\\"/);
   });
 
-  test("a kubeconfig has a context for each cluster, and objects keep their status", async () => {
+  test("the kubeconfig has a context per cluster, and objects are created with their status", async () => {
     const config = JSON.parse(readFileSync(apis.kubeconfig, "utf8"));
     assert.deepEqual(
       config.contexts.map((context: { name: string }) => context.name),
@@ -136,15 +136,15 @@ describe("the real servers", { skip }, () => {
     assert.equal(node.spec.taints, undefined);
   });
 
-  test("an etcd has Cilium's users, and those of users.yaml", async () => {
+  test("etcd has Cilium's users and those of users.yaml", async () => {
     const expected = ["admin-cluster1", "local-cluster1", "remote", "remote-visitor1", "root"];
-    await waitFor("the listed user", async () => (await cluster(1).etcd.users()).includes("remote-visitor1"));
+    await waitFor("the user of users.yaml", async () => (await cluster(1).etcd.users()).includes("remote-visitor1"));
     assert.deepEqual((await cluster(1).etcd.users()).sort(), expected);
     cluster(1).sync.users("users: []\n");
-    await waitFor("the user's end", async () => !(await cluster(1).etcd.users()).includes("remote-visitor1"));
+    await waitFor("the removal of the user", async () => !(await cluster(1).etcd.users()).includes("remote-visitor1"));
   });
 
-  test("kvstoremesh says ready of the right form, and brings what peers have", async () => {
+  test("kvstoremesh becomes ready with covered hostnames and caches the data of peers", async () => {
     const mesh = await runKvstoremesh({
       cluster: cluster(1),
       etcd: cluster(1).etcd,
@@ -154,11 +154,11 @@ describe("the real servers", { skip }, () => {
       await createIdentity(apis.get("cluster2"), 131_073, { app: "seen" });
       await createCiliumNode(apis.get("cluster2"), "node2", cluster(2).node);
       await mesh.ready(["cluster2"]);
-      await waitFor("the identity in cluster1's etcd", async () => {
+      await waitFor("the identity in the etcd of cluster1", async () => {
         const keys = await cluster(1).etcd.keys("cilium/cache/identities/v1/cluster2/");
         return keys.includes("cilium/cache/identities/v1/cluster2/id/131073");
       });
-      const seen = await waitFor("its count", async () => {
+      const seen = await waitFor("the counts in its status", async () => {
         const status = (await mesh.status()).get("cluster2");
         return status?.identities === 1 && status.nodes === 1 && status;
       });
@@ -169,13 +169,13 @@ describe("the real servers", { skip }, () => {
       const both = await mesh.ready(["cluster2", "cluster3"]);
       assert.equal(both.length, 2);
       mesh.update({ data: peerFiles(cluster(3), "alias") });
-      await waitFor("cluster2 to be gone", async () => !(await mesh.status()).has("cluster2"));
+      await waitFor("the removal of cluster2", async () => !(await mesh.status()).has("cluster2"));
     } finally {
       await mesh.stop();
     }
   });
 
-  test("the form of the old scripts does not connect", async () => {
+  test("files of the old scripts do not connect", async () => {
     const files = { data: { ...peerFiles(cluster(2), "ip"), ...peerFiles(cluster(3), "alias") } };
     const verdicts = await troubleshoot(files);
     assert.deepEqual([...verdicts.keys()].sort(), ["cluster2", "cluster3"]);
@@ -196,7 +196,7 @@ describe("the real servers", { skip }, () => {
     }
   });
 
-  test("1.19 takes names from its hosts file and not from the config", async () => {
+  test("Cilium 1.19 resolves hostnames by host aliases of the pod, not of the config", async () => {
     const hosts = { "cluster3.mesh.cilium.io": [cluster(3).node] };
     const files = { data: { ...peerFiles(cluster(2), "alias"), ...peerFiles(cluster(3), "name") } };
     const mesh = await runKvstoremesh({
@@ -214,7 +214,7 @@ describe("the real servers", { skip }, () => {
     }
   });
 
-  test("what agents read is judged with the cluster's files beside the Secret's", async () => {
+  test("agent configs are verified with the local certificates besides the Secret", async () => {
     const own = cluster(1);
     const data = encode({
       cluster2: [
@@ -224,16 +224,16 @@ describe("the real servers", { skip }, () => {
         "key-file: /var/lib/cilium/clustermesh/local-etcd-client.key\n",
       ].join("\n"),
     });
-    const beside = {
+    const local = {
       "local-etcd-client-ca.crt": own.pki.ca.cert,
       "local-etcd-client.crt": own.pki.local.cert,
       "local-etcd-client.key": own.pki.local.key,
     };
     const verdict = async (hosts: Record<string, string[]>, files: Record<string, string>) =>
       (await troubleshoot({ data, extraFiles: files }, { hosts })).get("cluster2");
-    assert.deepEqual((await verdict({ [SERVICE]: [own.service] }, beside))?.faults, []);
-    assert.equal((await verdict({ [SERVICE]: [own.service] }, beside))?.connects, true);
+    assert.deepEqual((await verdict({ [SERVICE]: [own.service] }, local))?.faults, []);
+    assert.equal((await verdict({ [SERVICE]: [own.service] }, local))?.connects, true);
     assert.equal((await verdict({ [SERVICE]: [own.service] }, {}))?.connects, false);
-    assert.equal((await verdict({ [SERVICE]: [cluster(2).service] }, beside))?.connects, false);
+    assert.equal((await verdict({ [SERVICE]: [cluster(2).service] }, local))?.connects, false);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Real servers for tests: Kubernetes API servers, etcds as Cilium runs them, and Cilium's own programs, built by
- * `make assets`. All listen on 127.0.0.0/8 only and end with the test's process at the latest.
+ * Real servers, built by `make assets`: kube-apiserver, etcd and clustermesh-apiserver. They listen on 127.0.0.0/8 only, and
+ * exit with the test process at the latest.
  */
 export * from "./real-apiservers.ts";
 export * from "./real-assets.ts";

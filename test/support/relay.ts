@@ -1,4 +1,4 @@
-/** Between a program and an API server: TLS ends here, and any request can go wrong as networks and servers do. */
+/** A relay between a program and an API server that terminates TLS and injects faults of networks and servers. */
 import { once } from "node:events";
 import {
   type ClientHttp2Session,
@@ -14,16 +14,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
 
 export type Fault =
-  /** From here on nobody listens, until `mend`. */
+  /** Connections are refused from now on, until `mend`. */
   | "refused"
-  /** The connection ends: before the request is passed on, after it was done, or within its answer. */
+  /** The connection is closed: before the request is forwarded, after it was handled, or within the response. */
   | "reset"
   | "reset after"
   | "truncated"
-  /** The connection ends, and from here on the server has a certificate of another CA, until `mend`. */
+  /** The connection is closed, and the certificate is issued by another CA from now on, until `mend`. */
   | "another certificate"
   | "slow"
-  /** Answered here, with this status; 429 comes with a Retry-After of a second. */
+  /** The relay responds with this status; 429 has a Retry-After of one second. */
   | 409
   | 429
   | 500
@@ -32,18 +32,18 @@ export type Fault =
 export interface Relay {
   /** `https://127.0.0.1:<port>`. */
   url: string;
-  /** Who signed the relay's certificate. */
+  /** Issuer of the relay's certificate. */
   ca: Issuer;
-  /** Decides about each request, in the order in which they come. */
+  /** Returns the fault of a request; called in the order of arrival. */
   onRequest: ((method: string, path: string) => Fault | undefined) | undefined;
-  /** Listens again where nobody listened, with the certificate that `ca` signed. */
+  /** Ends persistent faults: listens, with the certificate issued by `ca`. */
   mend(): Promise<void>;
   stop(): Promise<void>;
 }
 
 const { HTTP2_HEADER_METHOD: METHOD, HTTP2_HEADER_PATH: PATH, HTTP2_HEADER_STATUS: STATUS } = constants;
 
-/** Starts it on a free port. Speaks HTTP/2 only, to both sides. */
+/** Starts a relay on a free port, HTTP/2 only. */
 export async function startRelay(to: { url: string; ca: string }): Promise<Relay> {
   const [ca, other] = [makeCa({ cn: "relay", key: "ec" }), makeCa({ cn: "another", key: "ec" })];
   const certificate = (by: Issuer) => issue(by, { cn: "relay", ips: ["127.0.0.1"], usage: "server", key: "ec" });
@@ -53,7 +53,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
     for (const session of sessions) session.destroy();
   };
   let upstream: ClientHttp2Session | undefined;
-  const ask = (headers: IncomingHttpHeaders, body: Buffer): Promise<[IncomingHttpHeaders, Buffer]> =>
+  const forward = (headers: IncomingHttpHeaders, body: Buffer): Promise<[IncomingHttpHeaders, Buffer]> =>
     new Promise((resolve, reject) => {
       if (upstream === undefined || upstream.closed || upstream.destroyed) {
         upstream = connect(to.url, { ca: to.ca });
@@ -109,7 +109,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
     const chunks: Buffer[] = [];
     for await (const chunk of stream) chunks.push(chunk);
     if (typeof fault === "number") {
-      const status = { kind: "Status", apiVersion: "v1", status: "Failure", code: fault, message: "a fault" };
+      const status = { kind: "Status", apiVersion: "v1", status: "Failure", code: fault, message: "injected fault" };
       stream.respond({
         [STATUS]: fault,
         "content-type": "application/json",
@@ -118,7 +118,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
       return void stream.end(JSON.stringify(status));
     }
     if (fault === "slow") await sleep(200);
-    const [answer, body] = await ask(headers, Buffer.concat(chunks));
+    const [answer, body] = await forward(headers, Buffer.concat(chunks));
     if (fault === "reset after") return disconnect();
     stream.respond(answer);
     if (fault !== "truncated") return void stream.end(body);

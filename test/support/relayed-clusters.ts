@@ -1,4 +1,4 @@
-/** Two clusters, of 1.20 and of 1.18, each behind a relay that can go wrong: on the sandbox, or on real API servers. */
+/** Two clusters, Cilium 1.20 and 1.18, behind relays that inject faults: on the sandbox or on real API servers. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent } from "node:https";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { type ApiServer, apiServer, kubeconfigOf, startApiServers } from "./real-apiservers.ts";
 import { type Relay, startRelay } from "./relay.ts";
 
-/** What a command may change, a list for each cluster. */
+/** The objects that a command may change, for each cluster. */
 export type State = KubernetesObject[][];
 
 export interface RelayedClusters {
@@ -21,9 +21,9 @@ export interface RelayedClusters {
   relays: Relay[];
   servers: ApiServer[];
   state(): Promise<State>;
-  /** Makes all as it was, behind the relays. */
+  /** Restores a state, bypassing the relays. */
   restore(state: State): Promise<void>;
-  /** Gives `c2` other certificates, of another CA, as a rotation does. */
+  /** Replaces the certificates of `c2`, CA included, as a rotation does. */
   rotate(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -33,7 +33,7 @@ const LISTS = ["secrets", "configmaps"].map((plural) => `/api/v1/namespaces/${NA
 const WORKLOADS = ["daemonsets/cilium", "deployments/clustermesh-apiserver"].map(
   (path) => `/apis/apps/v1/namespaces/${NAMESPACE}/${path}`,
 );
-/** The Secrets of a mesh, in the order in which peers go through them. */
+/** The Secrets of a mesh, in the order of writing. */
 const SECRETS = ["cilium-kvstoremesh", "cilium-clustermesh"] as const;
 
 const descriptions = ["1.20.2", "1.18.5"].map(
@@ -45,7 +45,7 @@ const descriptions = ["1.20.2", "1.18.5"].map(
   }),
 );
 
-/** Starts them. */
+/** Starts the clusters and their relays. */
 export async function startRelayedClusters(on: "sandbox" | "real"): Promise<RelayedClusters> {
   const dir = mkdtempSync(join(tmpdir(), "behind-relays-"));
   const agent = new Agent({ keepAlive: true });
@@ -93,14 +93,14 @@ export async function startRelayedClusters(on: "sandbox" | "real"): Promise<Rela
   };
 }
 
-/** The two Secrets of a mesh in a state of one cluster; undefined for one that is not there. */
+/** Returns the two Secrets of one cluster's state; undefined for a missing one. */
 export function secretsOf(state: readonly KubernetesObject[]): (V1Secret | undefined)[] {
   return SECRETS.map(
     (name) => state.find((one) => one.kind === "Secret" && one.metadata.name === name) as unknown as V1Secret,
   );
 }
 
-/** What the peers' data is, for comparing. */
+/** Serializes the data of peers and users, for comparison. */
 export function peerDataOf(state: State): string {
   const users = (one: KubernetesObject) => one.kind === "ConfigMap" && one.metadata.name === "clustermesh-remote-users";
   const sorted = (data: object = {}) => Object.fromEntries(Object.entries(data).sort());
@@ -111,7 +111,7 @@ export function peerDataOf(state: State): string {
 
 function objectsOf(index: number): KubernetesObject[] {
   const description = descriptions[index];
-  if (!description) throw new Error("no such cluster");
+  if (!description) throw new Error(`no cluster at index ${index}`);
   return clusterObjects(description, clusterPki(description, { key: "ec" }));
 }
 
@@ -124,20 +124,20 @@ async function stateOf({ ask }: ApiServer): Promise<KubernetesObject[]> {
   return [...items, ...workloads];
 }
 
-async function restore(server: ApiServer, wanted: KubernetesObject[]): Promise<void> {
+async function restore(server: ApiServer, desired: KubernetesObject[]): Promise<void> {
   const content = ({ data, spec, metadata }: KubernetesObject) =>
     JSON.stringify([data, spec, metadata.annotations, metadata.labels]);
   const same = (a: KubernetesObject, b: KubernetesObject) => a.kind === b.kind && a.metadata.name === b.metadata.name;
-  const now = await stateOf(server);
-  for (const object of now.filter((one) => !wanted.some((other) => same(one, other)))) {
+  const current = await stateOf(server);
+  for (const object of current.filter((one) => !desired.some((other) => same(one, other)))) {
     await server.ask("DELETE", pathOf(object));
   }
-  for (const object of wanted) {
-    const standing = now.find((one) => same(one, object));
-    if (standing && content(standing) === content(object)) continue;
+  for (const object of desired) {
+    const existing = current.find((one) => same(one, object));
+    if (existing && content(existing) === content(object)) continue;
     const { resourceVersion: _, uid: __, creationTimestamp: ___, ...metadata } = object.metadata;
     const path = pathOf(object);
-    await server.ask(standing ? "PUT" : "POST", standing ? path : path.replace(/\/[^/]+$/, ""), {
+    await server.ask(existing ? "PUT" : "POST", existing ? path : path.replace(/\/[^/]+$/, ""), {
       ...object,
       metadata,
     });

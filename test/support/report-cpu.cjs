@@ -1,4 +1,4 @@
-// Loaded before a program: writes the CPU time that it took (microseconds) to the file that CPU_TIME names.
+// Preloaded with --require: writes the CPU time of the process, in microseconds, to the file CPU_TIME.
 const { writeFileSync } = require("node:fs");
 process.on("exit", () => {
   const { user, system } = process.cpuUsage();

@@ -1,3 +1,3 @@
-// Loaded before a program: writes the most memory that it had (KiB) to the file that USAGE names.
+// Preloaded with --require: writes the peak memory of the process, in KiB, to the file USAGE.
 const { writeFileSync } = require("node:fs");
 process.on("exit", () => writeFileSync(process.env.USAGE, String(process.resourceUsage().maxRSS)));

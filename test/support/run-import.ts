@@ -1,4 +1,4 @@
-/** An import as a command carries it out, without a person. */
+/** Runs imports as the commands do, without prompts. */
 import { type ApplyOptions, applyImport, type ImportEvent, type TargetReport } from "../../lib/import/apply.ts";
 import {
   hasChanges,
@@ -12,7 +12,7 @@ import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { OPTIONS } from "./targets.ts";
 
 export interface ImportRunOptions extends Partial<ImportOptions>, ApplyOptions {
-  /** What to apply of what was prepared, if there is anything to write; undefined for nothing. By default all. */
+  /** Called if there are changes: returns the import to apply, or undefined to decline. Default: all changes. */
   confirm?: (prepared: PreparedImport) => PreparedImport | undefined | Promise<PreparedImport | undefined>;
 }
 
@@ -20,12 +20,12 @@ export interface ImportResult {
   prepared: PreparedImport;
   /** In the order of the targets; undefined if the import was refused or declined. */
   reports: TargetReport[] | undefined;
-  /** The errors that refused it. */
+  /** Errors that prevented the import. */
   refused: Finding[];
   changes: string[];
 }
 
-/** Prepares an import, has it confirmed, and applies it. */
+/** Prepares, confirms and applies an import. */
 export async function runImport(
   targets: readonly ImportTarget[],
   options: ImportRunOptions = {},
@@ -51,7 +51,7 @@ export async function runImport(
   };
 }
 
-/** Carries out a change of a mesh. */
+/** Applies a change of the mesh. */
 export function runChange(
   { targets, peers, findings }: MeshChange,
   options: ImportRunOptions = {},

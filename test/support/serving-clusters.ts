@@ -1,11 +1,11 @@
-/** A cluster of the sandbox whose etcd answers, and its peer as extracted. */
+/** Sandbox clusters that serve their etcd, and the peers extracted from them. */
 import type { TestContext } from "node:test";
 import { EXTRACT_DEFAULTS, extract } from "../../lib/extract/extract.ts";
 import { openCluster } from "../../lib/kube/open.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 
-/** Starts `count` clusters that serve, with the users ConfigMap that a first import would make. */
+/** Starts clusters that serve their etcd, with an empty list of users, as after a first import. */
 export async function startServingClusters(
   t: TestContext,
   options: { count?: number; sharedCa?: boolean } = {},
@@ -23,7 +23,7 @@ export async function startServingClusters(
   return sandbox;
 }
 
-/** A cluster as its importers get it. */
+/** Extracts the peer of a context. */
 export async function extractPeer(sandbox: Sandbox, context: string): Promise<Peer> {
   const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context });
   try {

@@ -1,22 +1,21 @@
-// Which test files `make test` runs, and which `make test-all` runs besides: each file is in one suite. Prints the files of
-// the suite that is named.
+// Assigns each test file to one suite of `make test` or `make test-all`. Usage: suites.mjs quick|programs|e2e, prints the files.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Of the tests of the built programs, those of what is worst: a key that shows, a write that nobody wanted, a crash. */
+/** Tests of the built programs in the quick suite: leaked keys, unintended writes, crashes. */
 const QUICK_PROGRAMS = ["bad-input", "careful", "completion", "flags", "help", "no-key"];
-/** Tests of what takes long, and changes with other programs than ours. */
+/** Slow tests that depend on other programs. */
 const SLOW = ["test/kube/kubectl.test.ts", "test/sandbox/kubectl.test.ts", "test/support/real.test.ts"];
-/** Their tests run in two processes, by `units-*.ts`. */
+/** Folders whose tests run in two processes, by `units-*.ts`. */
 export const UNIT_FOLDERS = ["cli", "extract", "import", "mesh", "peer", "render", "util", "x509"];
 
 /**
- * Every test file, by its suite; the longest first, so that both cores have work to the end.
+ * Returns all test files by suite.
  *
- * @returns {{ units: string[], quick: string[], programs: string[], e2e: string[] }} paths from the top of the repository
+ * @returns {{ units: string[], quick: string[], programs: string[], e2e: string[] }} paths relative to the repository
  */
 export function suites() {
   const all = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
@@ -38,6 +37,7 @@ function suiteOf(path) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { quick, programs, e2e } = suites();
+  // The slowest first, for an even load of the processes.
   const long = /no-key|smoke|bad-input/;
   const quickFirst = [...quick.filter((path) => long.test(path)), ...quick.filter((path) => !long.test(path))];
   const files = {
@@ -45,6 +45,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     programs,
     e2e,
   }[process.argv[2] ?? ""];
-  if (!files) throw new Error("one of quick, programs and e2e");
+  if (!files) throw new Error("usage: suites.mjs quick|programs|e2e");
   console.log(files.join("\n"));
 }

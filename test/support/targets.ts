@@ -1,4 +1,4 @@
-/** Targets and peers for tests of what is pure, as each version's chart makes them. */
+/** Targets and peers for tests of pure code, as the chart of each version configures them. */
 import type { V1Secret } from "@kubernetes/client-node";
 import type { PlanOptions } from "../../lib/import/plan/plan.ts";
 import type { Target, Workload } from "../../lib/import/plan/target.ts";
@@ -17,7 +17,7 @@ export const VERSIONS = ["1.10", "1.11", "1.12", "1.13", "1.14", "1.15", "1.16",
 
 export const OPTIONS: PlanOptions = { tls: "auto", users: true, restarts: "deployments", now: new Date() };
 
-/** A target as the chart of this version makes it, empty of peers, with a CA of its own; `overrides` lie over it. */
+/** Returns a target without peers and with its own CA, as the chart of a version configures it. */
 export function targetOf(
   version: string,
   { kvstoreMesh = false, facts = {}, ...overrides }: Partial<Omit<Target, "facts">> & TargetOptions = {},
@@ -48,11 +48,11 @@ export function targetOf(
 
 interface TargetOptions {
   kvstoreMesh?: boolean;
-  /** Over the default facts. */
+  /** Overrides of the default facts. */
   facts?: ClusterFacts;
 }
 
-/** A peer as extract-secret writes it, of its own CA, with id `id`; `overrides` lie over it. */
+/** Returns a peer with its own CA, as extract-secret writes it. */
 export function peerOf(name: string, id = 2, overrides: Partial<Peer> = {}): SourcedPeer {
   const peer: Peer = {
     name,
@@ -66,7 +66,7 @@ export function peerOf(name: string, id = 2, overrides: Partial<Peer> = {}): Sou
   return { peer, source: `${name}-secret.json` };
 }
 
-/** A Secret with these texts as its files. */
+/** Returns a Secret with these files. */
 export function secretOf(
   files: Readonly<Record<string, string | Buffer>>,
   annotations: Record<string, string> = {},
@@ -81,13 +81,13 @@ export function secretOf(
   };
 }
 
-/** The files of a Secret as texts. */
+/** Returns the decoded files of a Secret. */
 export function textsOf(secret: V1Secret | undefined): Record<string, string> {
   const entries = Object.entries(secret?.data ?? {});
   return Object.fromEntries(entries.map(([key, value]) => [key, Buffer.from(value, "base64").toString()]));
 }
 
-/** A config in bytes of the tests' own, with files below the mount. */
+/** Returns an etcd config with files below the mount path. */
 export function configText(
   endpoint: string,
   [ca, cert, key]: readonly [string | undefined, string, string],

@@ -1,39 +1,41 @@
-/** The built programs on a terminal: what a person who sits at one sees, and types. */
+/** Runs the built programs on a pseudo-terminal. */
 import { spawn, spawnSync } from "node:child_process";
 import { node, programPath, type RunOptions } from "./programs.ts";
 
 export interface TerminalOptions extends Omit<RunOptions, "stdin"> {
-  /** What is typed, each as soon as what comes before it has appeared; they are waited for in this order. */
+  /** Input, in order: each text is typed once its pattern has appeared. */
   answers?: readonly (readonly [appears: RegExp, typed: string])[];
-  /** How wide the window is. Default: 120. */
+  /** Width of the terminal. Default: 120. */
   columns?: number;
-  /** A line of bash, in which `"$@"` is the program. Default: that alone. */
+  /** A bash command line in which `"$@"` is the program. Default: the program alone. */
   line?: string;
 }
 
 export interface TerminalResult {
   code: number | null;
-  /** All that appeared, the echo of what was typed included, in lines that end as elsewhere. */
+  /** Everything on the screen, echoed input included, with line feeds as line ends. */
   output: string;
 }
 
-/** Keys that are no letters. */
+/** Control keys. */
 export const KEYS = { enter: "\r", ctrlC: "\x03", ctrlD: "\x04", ctrlZ: "\x1a" } as const;
 
-/** How many milliseconds a program may take, what is typed included. */
+/** Maximum run time of a program, in milliseconds. */
 const TIMEOUT = 30_000;
 
-/** For the option `skip` of a test: false where there are terminals to be had, else the line that says why not. */
+/** Returns the option `skip` of a test: false if pseudo-terminals are available, else the reason. */
 export function withoutTerminals(): string | false {
   const { stdout } = spawnSync("script", ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   const works = () => spawnSync("script", ["-qefc", "true", "/dev/null"], { stdio: "ignore" }).status === 0;
-  return stdout?.includes("util-linux") && works() ? false : "not run: util-linux's script makes no terminal here";
+  return stdout?.includes("util-linux") && works()
+    ? false
+    : "pseudo-terminals not available: script of util-linux not found or not working";
 }
 
 /**
- * Runs a built program on a terminal of its own, and waits for its end.
+ * Runs a built program on a pseudo-terminal until it exits.
  *
- * @throws Error with what appeared, where it does not end or what is waited for does not appear.
+ * @throws Error with the output on timeout, or if an awaited pattern did not appear
  */
 export function runOnTerminal(
   program: string,
@@ -59,7 +61,7 @@ export function runOnTerminal(
     let output = "";
     let next = 0;
     let from = 0;
-    let late = false;
+    let timedOut = false;
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
       output += chunk;
       for (const [appears, typed] of answers.slice(next)) {
@@ -70,10 +72,10 @@ export function runOnTerminal(
         child.stdin.write(typed);
       }
     });
-    // It may be gone before it reads what is typed.
+    // The program may exit before it reads the input.
     child.stdin.on("error", () => {});
     const timer = setTimeout(() => {
-      late = true;
+      timedOut = true;
       child.kill();
     }, TIMEOUT);
     child.on("error", reject);
@@ -81,8 +83,8 @@ export function runOnTerminal(
       clearTimeout(timer);
       output = output.replaceAll(/\r+\n/g, "\n");
       const missing = answers[next]?.[0];
-      const wrong = late ? "it did not end" : missing && `${missing} did not appear`;
-      if (wrong) reject(new Error(`${wrong}; what did:\n${output}`));
+      const problem = timedOut ? `timed out after ${TIMEOUT / 1000}s` : missing && `${missing} did not appear`;
+      if (problem) reject(new Error(`${problem}; output:\n${output}`));
       else resolve({ code, output });
     });
   });

@@ -1,4 +1,4 @@
-/** An etcd of two members, which has no quorum once one of them is gone. */
+/** An etcd with two members, which loses quorum when one of them stops. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterPki } from "../../lib/sandbox/chart.ts";
@@ -6,7 +6,7 @@ import { flags } from "./real-apiservers.ts";
 import { realAssets } from "./real-assets.ts";
 import { freePort, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
 
-/** Both listen on `address`; the port given is that of the one which stays. */
+/** Starts two members on `address`. Returns the port of the first one; `stopOne` stops the second. */
 export async function startTwoMemberEtcd(pki: ClusterPki, address: string) {
   const assets = realAssets();
   const folder = temporaryFolder("two-members");
@@ -62,7 +62,7 @@ export async function startTwoMemberEtcd(pki: ClusterPki, address: string) {
   });
   try {
     await waitFor(
-      "an etcd of two members",
+      "two-member etcd",
       async () => (await run(assets.etcdctl, [...client, "get", "x"], { folder })).code === 0,
       { running },
     );

@@ -1,4 +1,4 @@
-/** What an upgrade of Cilium leaves behind in a cluster. */
+/** The state of a cluster after an upgrade of Cilium. */
 import assert from "node:assert/strict";
 import { readPeers } from "../../lib/import/peer-files.ts";
 import type { Member } from "./mesh.ts";
@@ -7,12 +7,12 @@ const PATH = "/api/v1/namespaces/kube-system/secrets";
 const MOUNT = "/var/lib/cilium/clustermesh/";
 
 /**
- * Leaves a target as an upgrade from 1.15 leaves it: the chart's entries for the agents, whose names the DaemonSet resolves,
- * and none for kvstoremesh.
+ * Puts a target into the state after an upgrade from 1.15: peers are configured for the agents, with host aliases in the
+ * DaemonSet, and not for kvstoremesh.
  *
- * @param files what was extracted from the clusters, with their own certificates; the target's own file is skipped.
- * @param others what else Secret `cilium-clustermesh` holds (its `data`).
- * @returns what the DaemonSet resolves.
+ * @param files extracted files with certificates; the target's own file is skipped
+ * @param others further `data` of the Secret `cilium-clustermesh`
+ * @returns the addresses by hostname in the DaemonSet's host aliases
  */
 export async function simulateUpgrade(
   { api, name: own }: Member,
@@ -24,7 +24,7 @@ export async function simulateUpgrade(
   const hosts: Record<string, string[]> = {};
   for (const { peer } of peers.filter(({ peer }) => peer.name !== own)) {
     const { name, endpoints, hostAliases, ca, client } = peer;
-    assert.ok(typeof ca === "object" && typeof client === "object", `${name} comes with its own certificates`);
+    assert.ok(typeof ca === "object" && typeof client === "object", `${name} has certificates`);
     const stem = `${name}.etcd-client`;
     const texts = {
       [name]: `endpoints:\n- ${endpoints[0]}\ntrusted-ca-file: '${MOUNT}${stem}-ca.crt'\nkey-file: '${MOUNT}${stem}.key'\ncert-file: '${MOUNT}${stem}.crt'\n`,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: extract.sh CONTEXT > FILE
-# A cluster's secret by kubectl, step for step as Cilium's contrib/k8s had it: eight questions, one after the other.
+# Extracts a cluster's Secret with kubectl, as the scripts in Cilium's contrib/k8s did: eight requests in sequence.
 set -euo pipefail
 context=$1
 ask() { kubectl --context "$context" get "$@"; }
@@ -10,7 +10,7 @@ node=$(ask -n "$namespace" pods -l k8s-app=clustermesh-apiserver -o jsonpath='{.
 address=$(ask node "$node" -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}')
 port=$(ask -n "$namespace" service clustermesh-apiserver -o jsonpath='{.spec.ports[0].nodePort}')
 name=$(ask -n "$namespace" configmap cilium-config -o jsonpath='{.data.cluster-name}')
-# It had the CA from Secret clustermesh-apiserver-ca-cert, which is gone since Cilium 1.15.
+# The original reads the CA from secret/clustermesh-apiserver-ca-cert, which Cilium 1.15 removed.
 ca=$(ask -n "$namespace" secret clustermesh-apiserver-remote-cert -o jsonpath='{.data.ca\.crt}')
 cert=$(ask -n "$namespace" secret clustermesh-apiserver-remote-cert -o jsonpath='{.data.tls\.crt}')
 key=$(ask -n "$namespace" secret clustermesh-apiserver-remote-cert -o jsonpath='{.data.tls\.key}')

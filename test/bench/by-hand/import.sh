@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: import.sh CONTEXT FILE …
-# Secrets into a cluster by kubectl, step for step as Cilium's contrib/k8s had it: each file is read by jq, the namespace
-# asked for, and what they hold together applied.
+# Imports Secrets into a cluster with kubectl, as the scripts in Cilium's contrib/k8s did: reads each file with jq, looks up
+# the namespace, and applies the merged Secret.
 set -euo pipefail
 context=$1
 shift

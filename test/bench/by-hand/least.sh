@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: least.sh CONTEXT FILE …
-# The same by whoever knows the namespace: one jq and one kubectl, the least that brings files into a cluster.
+# The same with a known namespace: one jq and one kubectl, the minimum for an import.
 set -euo pipefail
 context=$1
 shift

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: mesh.sh FOLDER CONTEXT …
-# A mesh of these clusters by the two other scripts; the files go into FOLDER.
+# Connects clusters with the two other scripts; writes the files to FOLDER.
 set -euo pipefail
 folder=$1
 shift
