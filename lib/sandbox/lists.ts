@@ -1,3 +1,4 @@
+import type { KubernetesObject } from "./object.ts";
 import { type ApiTarget, apiVersion } from "./resources.ts";
 import { type FieldSelector, labelSelector } from "./selectors.ts";
 import { badRequest } from "./status.ts";
@@ -15,12 +16,12 @@ export function list(store: Store, { resource, namespace }: ApiTarget, query: UR
   if (!/^\d+$/.test(limit)) throw badRequest(`invalid limit ${limit}`);
   const after = decodeToken(query.get("continue") ?? "");
   const found = store
-    .entries(resource)
-    .filter(([key, object]) => key > after && matchesLabels(object) && field.test(object))
-    .filter(([, object]) => namespace === undefined || object.metadata.namespace === namespace)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
+    .all(resource.kind)
+    .filter((object) => keyOf(object) > after && matchesLabels(object) && field.test(object))
+    .filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace)
+    .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
   const page = found.slice(0, Number(limit) || undefined);
-  const last = page.at(-1)?.[0] ?? "";
+  const last = page.at(-1);
   const remaining = found.length - page.length;
   // As in a real server, the remaining objects are not counted if a selector is set.
   const isCounted = !query.get("labelSelector") && !query.get("fieldSelector");
@@ -29,10 +30,15 @@ export function list(store: Store, { resource, namespace }: ApiTarget, query: UR
     apiVersion: apiVersion(resource),
     metadata: {
       resourceVersion: store.resourceVersion,
-      ...(remaining > 0 && { continue: encodeToken(last), ...(isCounted && { remainingItemCount: remaining }) }),
+      ...(remaining > 0 &&
+        last && { continue: encodeToken(keyOf(last)), ...(isCounted && { remainingItemCount: remaining }) }),
     },
-    items: page.map(([, { apiVersion: _, kind: __, ...rest }]) => rest),
+    items: page.map(({ apiVersion: _, kind: __, ...rest }) => rest),
   };
+}
+
+function keyOf({ metadata: { namespace = "", name } }: KubernetesObject): string {
+  return `${namespace}/${name}`;
 }
 
 const TOKEN_PREFIX = "after:";

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { type KubernetesObject, timestamp } from "./object.ts";
 import { missingMounts, podStatus } from "./pods.ts";
-import { type ApiTarget, type ObjectTarget, RESOURCES, resourceOf, type ServedResource } from "./resources.ts";
+import { type ApiTarget, type ObjectTarget, resourceOf, type ServedResource } from "./resources.ts";
 import {
   alreadyExists,
   badRequest,
@@ -17,9 +17,7 @@ import { validate } from "./validate.ts";
 
 /** The objects of one cluster, and the checks of an API server on writes. */
 export class Store {
-  readonly #objects = new Map<ServedResource, Map<string, KubernetesObject>>(
-    RESOURCES.map((resource) => [resource, new Map()]),
-  );
+  readonly #objects = new Map<string, KubernetesObject>();
   #version = 1;
 
   /** The version of the last write. */
@@ -35,14 +33,15 @@ export class Store {
   put(object: KubernetesObject): KubernetesObject {
     const resource = resourceOf(object.kind);
     if (!resource) throw new TypeError(`kind not served by the sandbox: ${object.kind}`);
+    const { kind } = resource;
     const { namespace, name } = object.metadata;
     if (resource.namespaced !== (namespace !== undefined)) {
-      throw new TypeError(`${object.kind}/${name}: metadata.namespace is ${namespace ? "not allowed" : "required"}`);
+      throw new TypeError(`${kind}/${name}: metadata.namespace is ${namespace ? "not allowed" : "required"}`);
     }
     if (namespace !== undefined && !this.read("Namespace", undefined, namespace)) {
       this.put({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespace }, status: { phase: "Active" } });
     }
-    const old = this.get({ resource, namespace, name });
+    const old = this.read(kind, namespace, name);
     const stored = structuredClone(object);
     stored.metadata = {
       ...serverMetadata(old),
@@ -50,41 +49,30 @@ export class Store {
       ...stored.metadata,
       resourceVersion: this.#nextVersion(),
     };
-    this.#map(resource).set(keyOf(namespace, name), stored);
+    this.#objects.set(keyOf(kind, namespace, name), stored);
     if (!old) this.#startPods(stored);
     return structuredClone(stored);
   }
 
   /** Removes an object unchecked; returns whether it existed. */
   remove(kind: string, namespace: string | undefined, name: string): boolean {
-    const resource = resourceOf(kind);
-    return resource !== undefined && this.#map(resource).delete(keyOf(namespace, name));
+    return this.#objects.delete(keyOf(kind, namespace, name));
   }
 
+  /** Returns a copy of an object. */
   read(kind: string, namespace: string | undefined, name: string): KubernetesObject | undefined {
-    const resource = resourceOf(kind);
-    return resource && this.get({ resource, namespace, name });
+    return structuredClone(this.#objects.get(keyOf(kind, namespace, name)));
   }
 
+  /** Returns copies of all objects of a kind. */
   all(kind: string): KubernetesObject[] {
-    const resource = resourceOf(kind);
-    return resource ? this.entries(resource).map(([, object]) => object) : [];
-  }
-
-  /** Copies of all objects of a kind by `namespace/name`, or `name` for cluster-scoped ones, in no order. */
-  entries(resource: ServedResource): [key: string, object: KubernetesObject][] {
-    return [...this.#map(resource)].map(([key, object]) => [key, structuredClone(object)]);
-  }
-
-  get({ resource, namespace, name }: ObjectTarget): KubernetesObject | undefined {
-    const object = this.#map(resource).get(keyOf(namespace, name));
-    return object && structuredClone(object);
+    return this.#ofKind(kind).map((object) => structuredClone(object));
   }
 
   /** @throws StatusError 404 */
-  existing(target: ObjectTarget): KubernetesObject {
-    const object = this.get(target);
-    if (!object) throw notFound(target.resource, target.name);
+  existing({ resource, namespace, name }: ObjectTarget): KubernetesObject {
+    const object = this.read(resource.kind, namespace, name);
+    if (!object) throw notFound(resource, name);
     return object;
   }
 
@@ -103,7 +91,7 @@ export class Store {
     if (resource.kind === "Secret") object.type ??= "Opaque";
     if (resource.kind === "Namespace") object.status = { phase: "Active" };
     validate(resource, object, undefined);
-    if (this.get({ resource, namespace, name: meta.name })) throw alreadyExists(resource, meta.name);
+    if (this.read(resource.kind, namespace, meta.name)) throw alreadyExists(resource, meta.name);
     object.metadata = { ...meta, ...serverMetadata(undefined) };
     return dryRun ? object : this.put(object);
   }
@@ -158,12 +146,12 @@ export class Store {
       const [expected, found] = [preconditions[field], current.metadata[field]];
       if (expected !== undefined && expected !== found) throw failedPrecondition(target, field, expected, found);
     }
-    if (!dryRun) this.#map(resource).delete(keyOf(namespace, name));
+    if (!dryRun) this.remove(resource.kind, namespace, name);
     return current;
   }
 
-  #map(resource: ServedResource): Map<string, KubernetesObject> {
-    return this.#objects.get(resource) as Map<string, KubernetesObject>;
+  #ofKind(kind: string): KubernetesObject[] {
+    return [...this.#objects.values()].filter((object) => object.kind === kind);
   }
 
   #nextVersion(): string {
@@ -175,11 +163,10 @@ export class Store {
   #startPods(added: KubernetesObject): void {
     const { namespace, name } = added.metadata;
     if (added.kind !== "ConfigMap" && added.kind !== "Secret") return;
-    const pods = this.#map(resourceOf("Pod") as ServedResource);
     const exists = (kind: string, mounted: string) => this.read(kind, namespace, mounted) !== undefined;
     const existedBefore = (kind: string, mounted: string) =>
       exists(kind, mounted) && !(kind === added.kind && mounted === name);
-    for (const pod of pods.values()) {
+    for (const pod of this.#ofKind("Pod")) {
       if (pod.metadata.namespace !== namespace || pod.status?.phase !== "Pending") continue;
       const waited = missingMounts(pod, existedBefore).length > 0;
       if (!waited || missingMounts(pod, exists).length > 0) continue;
@@ -225,6 +212,6 @@ function checkUid(
   throw invalid({ ...resource, name }, [{ reason: "FieldValueInvalid", message, field: "metadata.uid" }]);
 }
 
-function keyOf(namespace: string | undefined, name: string): string {
-  return namespace === undefined ? name : `${namespace}/${name}`;
+function keyOf(kind: string, namespace: string | undefined, name: string): string {
+  return `${kind}/${namespace ?? ""}/${name}`;
 }

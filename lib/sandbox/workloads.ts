@@ -15,20 +15,9 @@ const ENVIRONMENT = Object.entries({ CLUSTER_NAME: "cluster-name", CLUSTER_ID: "
 /** Returns the DaemonSet `cilium`. */
 export function agents(v: Values): KubernetesObject {
   const { volumeMounts, volumes } = remoteConfigs(v, "agents");
-  return workload("DaemonSet", "cilium", {
-    hostNetwork: true,
-    containers: [
-      {
-        name: "cilium-agent",
-        image: image(v, "cilium"),
-        command: ["cilium-agent"],
-        args: ["--config-dir=/tmp/cilium/config-map"],
-        volumeMounts,
-      },
-    ],
-    volumes,
-    ...hostAliases(v, !v.kvstoremesh),
-  });
+  const container = { name: "cilium-agent", image: image(v, "cilium"), command: ["cilium-agent"], volumeMounts };
+  const spec = { hostNetwork: true, containers: [container], volumes, ...hostAliases(v, !v.kvstoremesh) };
+  return workload("DaemonSet", "cilium", spec);
 }
 
 /** Returns the Deployment `cilium-operator`. */

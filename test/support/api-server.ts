@@ -89,8 +89,8 @@ export interface OpenOptions extends TransportOptions {
 
 /** Opens a transport that is closed after the test. */
 export function open(t: TestContext, server: string, { context, obtain, ...options }: OpenOptions = {}): Transport {
-  const nobody = async () => ({ headers: {} });
-  const transport = openTransport(contextOf(server, context), obtain ?? nobody, { env: {}, ...options });
+  const noCredentials = async () => ({ headers: {} });
+  const transport = openTransport(contextOf(server, context), obtain ?? noCredentials, { env: {}, ...options });
   t.after(() => transport.close());
   return transport;
 }

@@ -157,7 +157,7 @@ export function carefulTests(
 
     test("--migrate without files announces its changes and is idempotent", async () => {
       assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
-      // As an upgrade leaves it: the agents' Secret leads to the peers, and the copy is not configured.
+      // The state after an upgrade: the agents' Secret configures the peers, and kvstoremesh has no configuration.
       const remote = (await secret("cilium-kvstoremesh")) as V1Secret;
       for (const name of ["cilium-kvstoremesh", "cilium-clustermesh"]) await clusters.remove("c1", "Secret", name);
       const { annotations = {}, namespace = "" } = remote.metadata ?? {};
