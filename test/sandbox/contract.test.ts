@@ -42,30 +42,30 @@ function server(url: string, ca: string, token: string): Server {
 
 describe("API of the sandbox", () => {
   let api: Api;
-  let asked: Server;
+  let client: Server;
   before(async () => {
     const objects = clusterObjects(DESCRIPTION, clusterPki(DESCRIPTION, { key: "ec" }));
     api = await startApi({ objects });
-    asked = server(api.url, api.ca.cert, api.token);
-    await prepare(asked);
+    client = server(api.url, api.ca.cert, api.token);
+    await prepare(client);
   });
   after(() => api.stop());
-  for (const { name, run } of CASES) test(name, () => run(asked));
+  for (const { name, run } of CASES) test(name, () => run(client));
 });
 
 describe("real kube-apiserver", { skip: withoutRealServers() }, () => {
   const pki = clusterPki(DESCRIPTION, { key: "ec" });
   let servers: ApiServers;
-  let asked: Server;
+  let client: Server;
   before(async () => {
     servers = await startApiServers([DESCRIPTION.name]);
     const real = servers.get(DESCRIPTION.name);
-    asked = server(real.url, real.ca.cert, "admin-token");
+    client = server(real.url, real.ca.cert, "admin-token");
     await real.create(clusterObjects(DESCRIPTION, pki));
-    await prepare(asked);
+    await prepare(client);
   });
   after(() => servers?.stop());
-  for (const { name, run } of CASES) test(name, () => run(asked));
+  for (const { name, run } of CASES) test(name, () => run(client));
 
   test("accepts the objects of every chart", async () => {
     const peers = [{ name: "peer", ips: ["192.0.2.2", "fd00::2"], port: 32379 }];
