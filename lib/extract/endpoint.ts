@@ -1,4 +1,4 @@
-/** The addresses at which a cluster is reached, and the name by which its server certificate covers them. */
+/** Chooses the endpoint of a cluster: a name covered by its server certificate, and the addresses behind it. */
 import type { V1Pod, V1Service, V1ServicePort } from "@kubernetes/client-node";
 import { findEtcdPort } from "../cilium/facts.ts";
 import type { NodeInfo } from "../cilium/nodes.ts";
@@ -10,66 +10,68 @@ import { compareAddresses, formatHostPort, isAddress, parseHostPort } from "../u
 import { EXIT, UserError } from "../util/errors.ts";
 import { covers } from "../x509/names.ts";
 
-/** The types of a node's addresses, as Kubernetes names them. */
+/** Address types of Kubernetes nodes. */
 export const ADDRESS_TYPES = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"] as const;
 
 export type AddressType = (typeof ADDRESS_TYPES)[number];
 
 export interface EndpointSource {
   cluster: string;
-  /** What the server certificate covers. */
+  /** Names covered by the server certificate. */
   serverNames: readonly string[];
-  /** Those of them that the user says: one of these may stand for the addresses. */
+  /** The names among them specified by the user, which may be used in the URL. */
   givenNames?: readonly string[];
-  // What follows is asked for only where it is needed, and throws where it may not be read.
+  // Called only if the endpoint depends on them; they throw if the objects cannot be read.
   service(): V1Service | undefined;
   nodes(): readonly NodeInfo[];
-  /** The clustermesh-apiserver's. */
+  /** The pods of the clustermesh-apiserver. */
   pods(): readonly V1Pod[];
 }
 
 export interface EndpointOptions {
-  /** `--endpoint`: what stands before the cluster, instead of what its Service says. */
+  /** `--endpoint`: `host:port` of a load balancer or proxy, or `ip:port` values, instead of the Service. */
   endpoints: readonly string[];
-  /** How many addresses at the most. */
+  /** Maximum number of addresses. */
   addresses: number;
-  /** In the order of preference. */
+  /** In order of preference. */
   addressTypes: readonly AddressType[];
-  /** Take the Service's cluster IP, in flat networks. */
+  /** Use the cluster IP of the Service, in flat networks. */
   clusterIp: boolean;
-  /** The addresses of a name. What it throws counts as none. */
+  /** Resolves a name to its addresses. A rejection counts as no addresses. */
   resolve(name: string): Promise<string[]>;
 }
 
 export interface Endpoint {
   endpoints: string[];
   hostAliases: HostAlias[];
-  /** What may change later, or is otherwise worth to know, a line each. */
+  /** Addresses that can change, and similar notices, one line each. */
   warnings: string[];
 }
 
-/** A load balancer has no address yet: it may be waited for. */
+/** The load balancer has no address yet; a later attempt can succeed. */
 export class LoadBalancerPendingError extends UserError {
-  /** What is missing, without a remedy. */
-  readonly problem: string;
+  /** The name of the Service. */
+  readonly service: string;
   constructor(service: string) {
-    const problem = `the load balancer of Service ${service} has no address yet`;
-    super(`${problem}; --wait waits for it`, EXIT.failed);
-    this.problem = problem;
+    super(`the load balancer of service/${service} has no address yet\n  wait for it with --wait`, EXIT.failed);
+    this.service = service;
   }
 }
 
 /**
- * The endpoint that a peer is to use: one URL with a name that the server certificate covers, and the addresses that
- * the name stands for. Each replica of the clustermesh-apiserver is an etcd of its own, so there is one URL however
- * many addresses there are. The same cluster gives the same endpoint, in whatever order its objects come.
+ * Chooses the endpoint of a peer: one URL with a name covered by the server certificate, and host aliases that map the
+ * name to addresses. Replicas of the clustermesh-apiserver are independent etcds, so a peer has a single URL for all
+ * addresses. The result does not depend on the order of nodes, pods and addresses.
  *
- * @throws UserError, with exit code 2 where the options contradict, and 1 where nothing reaches the cluster.
+ * @throws UserError (exit code 2 if the options contradict each other, 1 if the cluster has no usable endpoint), and the
+ *   errors of the source.
  */
 export async function chooseEndpoint(source: EndpointSource, options: EndpointOptions): Promise<Endpoint> {
   const endpoint = await findEndpoint(source, options);
   if (!isNodeLocal(endpoint.endpoints)) return endpoint;
-  const message = `${endpoint.endpoints.join(", ")} is only reachable on the node itself; say --endpoint HOST:PORT`;
+  const message =
+    `endpoint ${endpoint.endpoints.join(", ")} is reachable only from the node itself\n` +
+    "  specify an external address with --endpoint HOST:PORT";
   throw new UserError(message, options.endpoints.length > 0 ? EXIT.refused : EXIT.failed);
 }
 
@@ -78,7 +80,7 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
   const service = source.service();
   if (!service) {
     throw new UserError(
-      "there is no Service clustermesh-apiserver; name yours with --service, or say --endpoint HOST:PORT",
+      "Service of the clustermesh-apiserver not found\n  specify --service NAME, or --endpoint HOST:PORT",
       EXIT.failed,
     );
   }
@@ -90,18 +92,18 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
       return findLoadBalancerEndpoint(source, options, service);
     default:
       throw new UserError(
-        `Service ${service.metadata?.name} has type ${service.spec?.type ?? "ClusterIP"}, which other clusters do not ` +
-          "reach; say --endpoint HOST:PORT, or --cluster-ip in a flat network",
+        `service/${service.metadata?.name} has type ${service.spec?.type ?? "ClusterIP"}, which is not reachable from ` +
+          "other clusters\n  specify --endpoint HOST:PORT, or --cluster-ip in a flat network",
         EXIT.failed,
       );
   }
 }
 
 /**
- * The endpoint for what the user says stands before the cluster: `host:port`, or `ip:port` several times.
+ * Resolves endpoints specified by the user: one `host:port`, or several `ip:port` with the same port.
  *
- * @throws UserError, with exit code 2 where it contradicts itself, and 1 where the certificate covers nothing of it or
- *   a name does not resolve.
+ * @throws UserError (exit code 2 if they are invalid or contradict each other, 1 if the certificate covers none of their
+ *   names, or a name cannot be resolved).
  */
 export async function resolveGivenEndpoint(
   source: Pick<EndpointSource, "cluster" | "serverNames">,
@@ -109,15 +111,19 @@ export async function resolveGivenEndpoint(
 ): Promise<Endpoint> {
   const parsed = options.endpoints.map((text) => {
     const endpoint = parseHostPort(text);
-    if (!endpoint) throw new UserError(`--endpoint ${JSON.stringify(text)} is not of the form host:port`, EXIT.refused);
-    return endpoint;
+    if (endpoint) return endpoint;
+    throw new UserError(`invalid value ${JSON.stringify(text)} for --endpoint: must be HOST:PORT`, EXIT.refused);
   });
   const ports = new Set(parsed.map(({ port }) => port));
   const names = [...new Set(parsed.map(({ host }) => host).filter((host) => !isAddress(host)))];
   const ips = parsed.map(({ host }) => host).filter(isAddress);
   const port = parsed[0]?.port ?? 0;
-  if (ports.size > 1) throw new UserError("--endpoint was given with several ports; a peer has one", EXIT.refused);
-  if (names.length > 1) throw new UserError("--endpoint was given with several names; a peer has one", EXIT.refused);
+  if (ports.size > 1) throw new UserError("all --endpoint values of a peer must have the same port", EXIT.refused);
+  if (names.length > 1)
+    throw new UserError(
+      "only one --endpoint value of a peer can have a host name; the others must be IP:PORT",
+      EXIT.refused,
+    );
   const [name] = names;
   if (name === undefined) return buildEndpoint(source, ips, port);
   if (!covers(source.serverNames, name)) {
@@ -125,7 +131,10 @@ export async function resolveGivenEndpoint(
     return buildEndpoint(source, [...ips, ...pinned.ips], port, [pinned.warning]);
   }
   if (ips.length === 0 && name.endsWith(`.${MESH_DOMAIN}`)) {
-    throw new UserError(`${name} is in no DNS: add --endpoint IP:${port} for each of its addresses`, EXIT.refused);
+    throw new UserError(
+      `${name} does not exist in DNS\n  specify --endpoint IP:${port} for each of its addresses`,
+      EXIT.refused,
+    );
   }
   return {
     endpoints: [`https://${formatHostPort({ host: name, port })}`],
@@ -141,51 +150,51 @@ async function findNodePortEndpoint(
 ): Promise<Endpoint> {
   const { nodePort } = requirePort(service);
   if (nodePort === undefined) {
-    throw new UserError(`Service ${service.metadata?.name} has no node port`, EXIT.failed);
+    throw new UserError(`service/${service.metadata?.name} has no nodePort`, EXIT.failed);
   }
   const oldest = [...source.nodes()].sort((a, b) => compareText(a.created, b.created) || compareText(a.name, b.name));
   const isLocal = service.spec?.externalTrafficPolicy === "Local";
   const nodes = isLocal ? selectPodNodes(source, oldest) : oldest.filter((node) => node.eligible);
   const warnings = isLocal ? [LOCAL_POLICY] : [];
-  const found: string[] = [];
+  const ips: string[] = [];
   for (const node of nodes) {
-    if (found.length >= options.addresses) break;
-    const addresses = await resolveNodeAddresses(node, options);
-    for (const address of addresses.ips) if (!found.includes(address)) found.push(address);
-    warnings.push(...addresses.warnings);
+    if (ips.length >= options.addresses) break;
+    const resolved = await resolveNodeAddresses(node, options);
+    for (const ip of resolved.ips) if (!ips.includes(ip)) ips.push(ip);
+    warnings.push(...resolved.warnings);
   }
-  if (found.length === 0) {
+  if (ips.length === 0) {
     throw new UserError(
       nodes.length === 0
-        ? "no node to name: none is ready, schedulable and open to load balancing; say --endpoint HOST:PORT"
-        : `no node has an address of type ${options.addressTypes.join(" or ")}; see --address-type`,
+        ? "no eligible nodes: none is ready, schedulable and included in load balancing\n  specify --endpoint HOST:PORT"
+        : `no node has an address of type ${options.addressTypes.join(" or ")}\n  specify other types with --address-type`,
       EXIT.failed,
     );
   }
-  return buildEndpoint(source, found.slice(0, options.addresses), nodePort, warnings);
+  return buildEndpoint(source, ips.slice(0, options.addresses), nodePort, warnings);
 }
 
 const LOCAL_POLICY =
-  "externalTrafficPolicy is Local: only the nodes of clustermesh-apiserver pods answer, and pods move";
+  "externalTrafficPolicy is Local: only nodes with a clustermesh-apiserver pod respond, and pods can be rescheduled";
 
 /**
- * With externalTrafficPolicy Local only the nodes of ready pods answer, cordoned or not; while none is ready, those of
- * the pods that are to be.
+ * Selects the nodes that respond with externalTrafficPolicy Local: those of ready pods, cordoned or not, or of all pods
+ * while none is ready.
  */
 function selectPodNodes(source: EndpointSource, nodes: NodeInfo[]): NodeInfo[] {
   const pods = source.pods();
   const ready = pods.filter(isPodReady);
-  const places = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
-  return nodes.filter(({ name, ready }) => ready && places.has(name));
+  const nodeNames = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
+  return nodes.filter(({ name, ready }) => ready && nodeNames.has(name));
 }
 
-/** All addresses of the first type that a node has any of. */
+/** Resolves all addresses of the first type that the node has addresses of. */
 async function resolveNodeAddresses(
   node: NodeInfo,
   options: EndpointOptions,
 ): Promise<{ ips: string[]; warnings: string[] }> {
-  for (const wanted of options.addressTypes) {
-    const values = node.addresses.filter(({ type }) => type === wanted).map(({ address }) => address);
+  for (const preferred of options.addressTypes) {
+    const values = node.addresses.filter(({ type }) => type === preferred).map(({ address }) => address);
     const ips = values.filter(isAddress).sort(compareAddresses);
     const names = values.filter((value) => !isAddress(value));
     const pinned: PinnedAddresses[] = [];
@@ -218,7 +227,7 @@ async function findLoadBalancerEndpoint(
   return buildEndpoint(source, all.slice(0, options.addresses), port, warnings);
 }
 
-/** The addresses of a name, as they are now, and a warning that they may change. */
+/** The current addresses of a name, and a warning that they can change. */
 interface PinnedAddresses {
   ips: string[];
   warning: string;
@@ -228,14 +237,18 @@ async function pinAddresses(name: string, { resolve }: Pick<EndpointOptions, "re
   const found = await resolve(name).catch(() => []);
   const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
   if (ips.length === 0) {
-    throw new UserError(`${name} does not resolve here; say --endpoint IP:PORT for each of its addresses`, EXIT.failed);
+    throw new UserError(
+      `cannot resolve ${name} on this machine\n  specify --endpoint IP:PORT for each of its addresses`,
+      EXIT.failed,
+    );
   }
-  return { ips, warning: `the addresses of ${name} are taken as they are now, and may change: ${ips.join(", ")}` };
+  return { ips, warning: `using the current addresses of ${name}, which can change: ${ips.join(", ")}` };
 }
 
 /**
- * The URL for addresses: an address that the certificate covers, else a name that it covers, with aliases. A loopback address
- * is never the URL's: it would lead each importer to itself, and only agents there.
+ * Builds the endpoint for addresses: the URL has the only address, if the certificate covers it, else a covered name with
+ * host aliases, else a covered address. A loopback address is never used in the URL: importers would connect to
+ * themselves.
  */
 function buildEndpoint(
   { cluster, serverNames, givenNames = [] }: Pick<EndpointSource, "cluster" | "serverNames" | "givenNames">,
@@ -248,7 +261,7 @@ function buildEndpoint(
   const direct = ips.filter((ip) => !isLoopbackAddress(ip) && covers(serverNames, ip));
   const [first] = direct;
   if (ips.length === 1 && first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
-  // Of a wildcard the cluster's name; a name that each cluster has for its own service would lead back to the importer.
+  // The cluster's name replaces a wildcard. The name of the local Service is left out: it exists in every cluster.
   const given = givenNames.map((one) => one.replace(/^\*(?=\.)/, cluster));
   const names = [meshName(cluster), ...given.filter((one) => !isAddress(one) && !isOwnCache(url(one)))];
   const name = names.find((one) => covers(serverNames, one));
@@ -256,7 +269,7 @@ function buildEndpoint(
   if (first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
   throw new UserError(
     `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
-      "  say --endpoint with a name that it covers, or add one by clustermesh.apiserver.tls.server.extraDnsNames",
+      "  specify --endpoint with a covered name, or add one with the Helm value clustermesh.apiserver.tls.server.extraDnsNames",
     EXIT.failed,
   );
 }
@@ -267,13 +280,13 @@ function toHostAliases(hostname: string, ips: readonly string[]): HostAlias[] {
 
 function requireClusterIps({ metadata, spec }: V1Service): string[] {
   const ips = (spec?.clusterIPs ?? [spec?.clusterIP ?? ""]).filter(isAddress);
-  if (ips.length === 0) throw new UserError(`Service ${metadata?.name} has no cluster IP`, EXIT.failed);
+  if (ips.length === 0) throw new UserError(`service/${metadata?.name} has no cluster IP`, EXIT.failed);
   return ips;
 }
 
 function requirePort(service: V1Service): V1ServicePort {
   const port = findEtcdPort(service);
-  if (!port) throw new UserError(`Service ${service.metadata?.name} has no port`, EXIT.failed);
+  if (!port) throw new UserError(`service/${service.metadata?.name} has no ports`, EXIT.failed);
   return port;
 }
 

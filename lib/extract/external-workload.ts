@@ -1,17 +1,17 @@
-/** External workloads: virtual machines that join a cluster by a certificate of their own, up to Cilium 1.17. */
+/** External workloads: virtual machines that join a cluster with a separate client certificate, up to Cilium 1.17. */
 import { type KubernetesApi, secrets } from "../kube/api.ts";
 import { attempt, unwrapUnlessForbidden } from "../kube/attempt.ts";
 import { type ClientCertificate, type ClusterFacts, versionAtLeast } from "../peer/peer.ts";
 
-/** Whether Cilium of this version still has external workloads; taken for so where it is not known. */
+/** Whether this version of Cilium can have external workloads (up to 1.17); true if the version is unknown. */
 export function canHaveExternalWorkloads({ version }: ClusterFacts): boolean {
   return versionAtLeast(version, "1.18") !== true;
 }
 
-/** Where charts keep the certificate, and where older installs by CLI did. */
+/** The Secret of the chart, and that of older installs through the CLI. */
 const SECRET_NAMES = ["clustermesh-apiserver-client-cert", "clustermesh-apiserver-client-certs"];
 
-/** The certificate that external workloads come with; undefined where there is none, or it may not be read. */
+/** Reads the client certificate of external workloads; undefined if it does not exist or is forbidden. */
 export async function readWorkloadCertificate(
   api: KubernetesApi,
   namespace: string,

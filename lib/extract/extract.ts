@@ -1,5 +1,6 @@
-/** Extraction: a cluster as the peer of others. */
+/** Extracts a cluster as a peer for other clusters. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { REMOTE_CERT } from "../cilium/certificate-sources.ts";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { describeExternalSource } from "../cilium/volumes.ts";
 import type { KubernetesApi } from "../kube/api.ts";
@@ -10,35 +11,34 @@ import { chooseEndpoint, type EndpointOptions, LoadBalancerPendingError } from "
 import { canHaveExternalWorkloads, readWorkloadCertificate } from "./external-workload.ts";
 
 export interface PeerOptions extends EndpointOptions {
-  /** Without CA and key, also where Secrets have them: importers use their own. */
+  /** Omit CA, certificate and key even if Secrets have them: importers use their own. */
   keyless?: boolean;
-  /** What the server certificate covers, instead of what it says itself or the chart puts there. */
+  /** Names covered by the server certificate, instead of those read from it or assumed by the chart. */
   serverNames?: readonly string[];
-  /** The Service, if it is the user's own. */
+  /** The name of the Service, if it is externally created. */
   service?: string | undefined;
 }
 
 export interface ExtractOptions extends PeerOptions {
   namespace?: string | undefined;
-  /** With the certificate of external workloads instead of the one for peers. */
+  /** Extract the client certificate of external workloads instead of that for peers. */
   externalWorkload?: boolean;
 }
 
-/** A cluster as the peer of others, and what is to be known of it. */
 export interface Extraction {
   peer: Peer;
-  /** What was assumed, may change, or is wrong and does not stop the extraction, a line each. */
+  /** Assumptions, and problems that do not stop the extraction, one line each. */
   warnings: string[];
-  /** What is normal and passes, a line each. */
+  /** Normal, temporary conditions, one line each. */
   notes: string[];
 }
 
 /**
- * Reads a cluster and makes of it the peer that others need. In authMode cluster, and where the certificates are in no
- * Secret, others come with their own certificate, so the peer has none, and its public CA, if known, is among its facts.
+ * Reads a cluster and builds the peer that other clusters import. With authMode cluster, or if the certificates are not in
+ * Secrets, importers use their own client certificates: the peer has no key, and its facts include the CA if known.
  *
- * @throws UserError where the cluster is not set up for a mesh, or cannot be reached by others; ApiError and
- *   ConnectionError.
+ * @throws UserError if the cluster is not configured for Cluster Mesh or has no usable endpoint; ApiError and
+ *   ConnectionError if a required object cannot be read.
  */
 export async function extract(api: KubernetesApi, options: ExtractOptions): Promise<Extraction> {
   const { namespace, service, serverNames = [] } = options;
@@ -49,30 +49,30 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
     : await buildPeer(installation, options);
   if (external && !options.keyless && peer.client === "importer") {
     warnings.push(
-      `certificates come from ${describeExternalSource(external)}, not from Secrets: extracted without CA and key, so ` +
-        "importers use their own common-etcd-client files",
+      `certificates are mounted from ${describeExternalSource(external)}, not from Secrets: extracted without CA and key, ` +
+        "so importers use their own common-etcd-client files",
     );
   }
   if (unreadableServerSource) {
     warnings.push(
-      `the server certificate comes from ${describeExternalSource(unreadableServerSource)} and cannot be read: assuming the chart's ` +
-        `names ${installation.serverNames.join(", ")} (set others with --server-name)`,
+      `the server certificate is mounted from ${describeExternalSource(unreadableServerSource)} and cannot be read: assuming the chart's ` +
+        `names ${installation.serverNames.join(", ")} (override with --server-name)`,
     );
   }
-  const awaited = waiting === undefined ? [] : [`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`];
+  const pending = waiting === undefined ? [] : [`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`];
   return {
     peer,
-    warnings: [...installation.warnings, ...warnings, ...(installation.isAwaitingFirstImport ? [] : awaited)],
-    notes: installation.isAwaitingFirstImport ? awaited : [],
+    warnings: [...installation.warnings, ...warnings, ...(installation.isAwaitingFirstImport ? [] : pending)],
+    notes: installation.isAwaitingFirstImport ? pending : [],
   };
 }
 
 /**
- * As {@link extract}, once the load balancer has an address.
+ * Waits until the load balancer has an address, then extracts the cluster like {@link extract}.
  *
- * @param timeout how long to wait for it, in milliseconds.
- * @returns yields a line when it begins to wait; its result is the extraction.
- * @throws as {@link extract}; UserError if the time is over.
+ * @param timeout milliseconds to wait.
+ * @returns a generator that yields one line when the wait begins, and returns the extraction.
+ * @throws as {@link extract}, and UserError on timeout.
  */
 export async function* extractWhenReachable(
   api: KubernetesApi,
@@ -86,15 +86,16 @@ export async function* extractWhenReachable(
     } catch (error) {
       if (!(error instanceof LoadBalancerPendingError)) throw error;
       if (Date.now() >= deadline) {
-        throw new UserError(`${error.problem}; waited for ${timeout / 1000} s`, EXIT.failed);
+        const message = `timed out after ${timeout / 1000}s waiting for an address of the load balancer of service/${error.service}`;
+        throw new UserError(message, EXIT.failed);
       }
-      if (isFirst) yield `${error.problem}; waiting`;
+      if (isFirst) yield `waiting for an address of the load balancer of service/${error.service}`;
       await sleep(Math.min(2_000, Math.max(0, deadline - Date.now())));
     }
   }
 }
 
-/** What a virtual machine's agent needs to join: the cluster as a peer, and the certificate of external workloads. */
+/** Builds the peer for the agent of a virtual machine, with the client certificate of external workloads. */
 async function extractForExternalWorkload(
   api: KubernetesApi,
   installation: Installation,
@@ -102,13 +103,16 @@ async function extractForExternalWorkload(
 ): Promise<ExtractedPeer> {
   const { facts, namespace } = installation;
   if (!canHaveExternalWorkloads(facts)) {
-    throw new UserError(`Cilium removed external workloads in 1.18, and this is ${facts.version}`, EXIT.failed);
+    throw new UserError(
+      `external workloads were removed in Cilium 1.18; this cluster runs ${facts.version}`,
+      EXIT.failed,
+    );
   }
   const found = await readWorkloadCertificate(api, namespace);
   if (!found) {
     throw new UserError(
-      `there is no certificate for external workloads in namespace ${namespace}; enable them by ` +
-        "externalWorkloads.enabled=true of the Helm chart",
+      `no certificate for external workloads found in namespace ${namespace}\n` +
+        "  enable external workloads with the Helm value externalWorkloads.enabled=true",
       EXIT.failed,
     );
   }
@@ -118,7 +122,7 @@ async function extractForExternalWorkload(
   return { peer: { ...peer, ca: { pem: ca }, client: { cert, key } }, warnings };
 }
 
-/** What `extract-secret` takes where nothing else is said. */
+/** The defaults of `extract-secret`. */
 export const EXTRACT_DEFAULTS = {
   endpoints: [],
   addresses: 3,
@@ -126,21 +130,22 @@ export const EXTRACT_DEFAULTS = {
   clusterIp: false,
 } as const satisfies Partial<EndpointOptions>;
 
-/** A peer, and warnings about it, a line each. */
 export interface ExtractedPeer {
   peer: Peer;
+  /** One line each. */
   warnings: string[];
 }
 
 /**
- * The peer that others need of an installation that was read for an extraction.
+ * Builds the peer that other clusters import, from an installation read with `forExtract`.
  *
- * @throws UserError where it is not set up for a mesh, or cannot be reached by others; ApiError for what may not be read.
+ * @throws UserError if the cluster is not configured for Cluster Mesh or has no usable endpoint; ApiError if a required
+ *   object cannot be read.
  */
 export async function buildPeer(installation: Installation, options: PeerOptions): Promise<ExtractedPeer> {
   const { facts, serverNames } = installation;
   const name = requireClusterName(installation);
-  const { knownCa, warnings: ofCa, ...tls } = resolvePeerTls(installation, options);
+  const { knownCa, warnings: caWarnings, ...tls } = resolvePeerTls(installation, options);
   const { warnings, ...endpoint } = await chooseEndpoint(
     {
       cluster: name,
@@ -152,53 +157,50 @@ export async function buildPeer(installation: Installation, options: PeerOptions
     },
     options,
   );
-  const more: ClusterFacts = {
+  const peerFacts: ClusterFacts = {
+    ...facts,
+    serverNames,
     ...(knownCa !== undefined && { ca: knownCa }),
     ...(isEndpointChosen(options) && { endpointGiven: true }),
   };
-  const peer = { name, ...endpoint, ...tls, facts: { ...facts, serverNames, ...more } };
-  return { peer, warnings: [...ofCa, ...warnings] };
+  return { peer: { name, ...endpoint, ...tls, facts: peerFacts }, warnings: [...caWarnings, ...warnings] };
 }
 
 /**
- * Whether these options choose another endpoint than the one that a cluster itself says, which is what `connect`, `rotate`
- * and `status` read of it. How many addresses there are at the most is no such choice: they still follow the nodes.
+ * Whether the options choose the endpoint, instead of the one that `connect`, `rotate` and `status` derive from the
+ * cluster. The number of addresses does not count: they still follow the nodes.
  */
 function isEndpointChosen({ endpoints, service, clusterIp, addressTypes, serverNames = [] }: PeerOptions): boolean {
-  const usual: readonly string[] = EXTRACT_DEFAULTS.addressTypes;
-  const isUsual = addressTypes.length === usual.length && addressTypes.every((type, i) => type === usual[i]);
-  return endpoints.length + serverNames.length > 0 || service !== undefined || clusterIp || !isUsual;
+  const isDefault = addressTypes.join() === EXTRACT_DEFAULTS.addressTypes.join();
+  return endpoints.length + serverNames.length > 0 || service !== undefined || clusterIp || !isDefault;
 }
 
-/** With which CA and certificate others come; `knownCa` is the cluster's CA where the peer does not bring it. */
+/** Resolves CA and client certificate of the peer; `knownCa` is the cluster's CA if the peer does not include it. */
 function resolvePeerTls(
   installation: Installation,
   { keyless = false }: PeerOptions,
 ): Pick<Peer, "ca" | "client"> & { knownCa?: string | undefined; warnings: string[] } {
   const { external, facts, remoteCertificate, remoteCertificateError } = installation;
   const own = { ca: "importer", client: "importer" } as const;
-  if (keyless || external) {
-    return { ...own, ...knownCa(installation) };
-  }
+  if (keyless || external) return { ...own, ...readKnownCa(installation) };
   if (!remoteCertificate) throw remoteCertificateError ?? createMissingCertificateError(installation);
   const ca = requireCa(installation);
-  const warnings: string[] = [];
   return facts.authMode === "cluster"
-    ? { ...own, knownCa: ca, warnings }
-    : { ca: { pem: ca }, client: remoteCertificate, warnings };
+    ? { ...own, knownCa: ca, warnings: [] }
+    : { ca: { pem: ca }, client: remoteCertificate, warnings: [] };
 }
 
 function requireClusterName({ facts: { name = "default", id = 0 } }: Installation): string {
   if (name === "default" || id === 0) {
     throw new UserError(
-      `Cilium is not set up for a mesh: cluster-name is ${name} and cluster-id ${id}; set cluster.name and cluster.id ` +
-        "of the Helm chart, each of its own in the mesh",
+      `Cilium is not configured for Cluster Mesh: cluster-name is ${JSON.stringify(name)} and cluster-id is ${id}\n` +
+        "  set the Helm values cluster.name and cluster.id, both unique in the mesh",
       EXIT.failed,
     );
   }
   if (!isClusterName(name)) {
     throw new UserError(
-      `cluster-name ${JSON.stringify(name)} is none that others take: at most 32 of a-z, 0-9 and -`,
+      `invalid cluster name ${JSON.stringify(name)} in configmap/cilium-config: at most 32 of a-z, 0-9 and -`,
       EXIT.failed,
     );
   }
@@ -207,19 +209,19 @@ function requireClusterName({ facts: { name = "default", id = 0 } }: Installatio
 
 function createMissingCertificateError({ namespace }: Installation): UserError {
   return new UserError(
-    `no client certificate for peers in namespace ${namespace}: secret/clustermesh-apiserver-remote-cert with tls.crt and ` +
-      "tls.key not found, and no volume brings it from elsewhere\n" +
-      "  set up clustermesh.apiserver.tls, or, if all clusters trust one CA, extract without a key: extract-secret --keyless",
+    `no client certificate for peers found in namespace ${namespace}: secret/${REMOTE_CERT} with tls.crt and tls.key not ` +
+      "found, and no volume provides another\n" +
+      "  set the Helm values clustermesh.apiserver.tls, or, if all clusters trust the same CA, run: extract-secret --keyless",
     EXIT.failed,
   );
 }
 
-/** @throws UserError where the CA was not found, or cannot be read. */
+/** @throws UserError if the CA is missing or invalid. */
 function requireCa({ ca, namespace }: Installation): string {
   if (ca === undefined || !hasPem(ca)) {
     throw new UserError(
-      `the CA certificate was not found in namespace ${namespace}: neither where the agents' volume takes it from, ` +
-        "nor in ca.crt of Secret clustermesh-apiserver-remote-cert",
+      `CA certificate not found in namespace ${namespace}: neither in the object mounted by the agents, nor in ca.crt of ` +
+        `secret/${REMOTE_CERT}`,
       EXIT.failed,
     );
   }
@@ -227,17 +229,17 @@ function requireCa({ ca, namespace }: Installation): string {
     return normalizeCa(ca);
   } catch (cause) {
     if (!(cause instanceof PemError)) throw cause;
-    throw new UserError(`the CA certificate of the cluster ${cause.message}`, EXIT.failed);
+    throw new UserError(`the cluster's CA certificate ${cause.message}`, EXIT.failed);
   }
 }
 
-/** The CA where it can be read: importers compare it with theirs. */
-function knownCa({ ca }: Installation): { knownCa?: string; warnings: string[] } {
+/** Reads the CA, if possible: importers compare it with theirs. */
+function readKnownCa({ ca }: Installation): { knownCa?: string; warnings: string[] } {
   if (ca === undefined || !hasPem(ca)) return { warnings: [] };
   try {
     return { knownCa: normalizeCa(ca), warnings: [] };
   } catch (error) {
     if (!(error instanceof PemError)) throw error;
-    return { warnings: [`the CA certificate of the cluster ${error.message}, so the file does not tell it`] };
+    return { warnings: [`the cluster's CA certificate ${error.message}; extracted without it`] };
   }
 }

@@ -1,4 +1,4 @@
-/** One address of an endpoint, up to where a server has taken our certificate. */
+/** Connects to one address of an endpoint, until the server has accepted the client certificate. */
 import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
@@ -8,17 +8,17 @@ import { describeNetworkError } from "../util/network-error.ts";
 import { certificateFact, type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { covers, formatName, subjectAltNames } from "../x509/names.ts";
 import { validity } from "../x509/pem.ts";
-import { type ProbedAddress, StepFailure, type Steps } from "./steps.ts";
+import { CHECK_NETWORK, CHECK_PORT, type ProbedAddress, StepFailure, type Steps } from "./steps.ts";
 
-/** What a client comes with: PEM. */
+/** CA, client certificate and key, PEM. */
 export interface TlsMaterial {
-  /** Undefined for the system's roots. */
+  /** Undefined for the system roots. */
   ca: string | undefined;
   cert: string;
   key: string;
 }
 
-/** What a server showed of itself. */
+/** The certificate that a server presented. */
 export interface ServerCertificate extends Expiry {
   subject: string;
   issuer: string;
@@ -26,24 +26,24 @@ export interface ServerCertificate extends Expiry {
 }
 
 /**
- * Connects to one address as Cilium's client does, and ends the connection once it is known that the server takes the
- * client certificate: in TLS 1.3 that shows only at the first thing it says.
+ * Connects to one address as Cilium's client does, and closes the connection once the server has accepted the client
+ * certificate. With TLS 1.3 (RFC 8446) a client knows that only when the server sends its first data.
  *
- * @param shown told the server's certificate, also where it is not accepted.
- * @param now the time to judge it by.
- * @throws Failed with the reason.
+ * @param onCertificate receives the server certificate, even if it is then rejected.
+ * @param now the time at which certificates must be valid.
+ * @throws StepFailure
  */
 export async function dialAddress(
   { host, ip, port }: ProbedAddress,
-  credentials: TlsMaterial,
+  tlsMaterial: TlsMaterial,
   steps: Steps,
-  shown: (certificate: X509Certificate) => void,
+  onCertificate: (certificate: X509Certificate) => void,
   now = new Date(),
 ): Promise<void> {
   const socket = await steps.run("tcp", "connection-timeout", (signal) => openTcp(ip, port, signal));
   try {
     const secure = await steps.run("tls", "not-tls", (signal) =>
-      openTls(socket, host, credentials, signal, now, shown),
+      openTls(socket, host, tlsMaterial, signal, now, onCertificate),
     );
     await steps.run("client", "etcd-unavailable", (signal) => awaitServerSettings(secure, signal));
   } finally {
@@ -63,20 +63,18 @@ function openTcp(ip: string, port: number, signal: AbortSignal): Promise<Socket>
           new StepFailure(
             "connection-refused",
             "refuses the connection",
-            "is the clustermesh-apiserver running there, and is this the Service's port?",
+            `check that clustermesh-apiserver is running there; ${CHECK_PORT}`,
           ),
         );
       } else if (code === "ETIMEDOUT") {
-        reject(new StepFailure("connection-timeout", "does not answer", FIREWALL));
+        reject(new StepFailure("connection-timeout", "does not respond", CHECK_NETWORK));
       } else {
-        const why = describeNetworkError(error);
-        reject(new StepFailure("connection-failed", `cannot be reached: ${why}`, "is there a route to it from here?"));
+        const cause = describeNetworkError(error);
+        reject(new StepFailure("connection-failed", `cannot be reached: ${cause}`, CHECK_NETWORK));
       }
     });
   });
 }
-
-const FIREWALL = "a firewall that drops, or no such host: is there a way from here to that address and port?";
 
 async function openTls(
   socket: Socket,
@@ -84,7 +82,7 @@ async function openTls(
   { ca, cert, key }: TlsMaterial,
   signal: AbortSignal,
   now: Date,
-  shown: (certificate: X509Certificate) => void,
+  onCertificate: (certificate: X509Certificate) => void,
 ): Promise<TLSSocket> {
   const secure = tlsConnect({
     socket,
@@ -92,10 +90,10 @@ async function openTls(
     ...(ca !== undefined && { ca }),
     cert,
     key,
-    // As in Go, whatever stands in the CA file is trusted, intermediate CAs too.
+    // As in Go, every certificate in the CA file is trusted, including intermediate CAs.
     allowPartialTrustChain: true,
     ALPNProtocols: ["h2"],
-    // Judged below, so that a certificate that is not accepted can be shown; nothing is said to such a server.
+    // Verified below, so that a rejected certificate can be reported; nothing is sent to such a server.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   });
@@ -106,40 +104,40 @@ async function openTls(
     secure.once("close", () => reject(createClosedFailure()));
   });
   const certificate = secure.getPeerX509Certificate();
-  if (!certificate) throw new StepFailure("not-tls", "shows no certificate", CHECK_PORT);
-  shown(certificate);
+  if (!certificate) throw new StepFailure("not-tls", "presents no certificate", OTHER_SERVER);
+  onCertificate(certificate);
   const { names, issuer } = describeServer(certificate, now);
-  // In Go's order.
+  // In the order of Go's checks.
   const { from, until } = validity(certificate);
   if (until < now || from > now) {
-    const when = until < now ? `expired on ${formatDate(until)}` : `is valid only from ${formatDate(from)} on`;
+    const when = until < now ? `expired on ${formatDate(until)}` : `is not valid before ${formatDate(from)}`;
     throw new StepFailure(
       "server-certificate-expired",
-      `shows a server certificate that ${when}`,
-      "renew clustermesh-apiserver-server-cert there, and restart its pods",
+      `presents a server certificate that ${when}`,
+      "renew secret/clustermesh-apiserver-server-cert in its cluster, then restart the pods of clustermesh-apiserver",
       until < now ? certificateFact(certificate, "server", now) : undefined,
     );
   }
   if (!covers(names, host)) {
     throw new StepFailure(
       "endpoint-not-covered",
-      `shows a server certificate that does not cover ${host}, only ${names.join(", ") || "no name at all"}`,
-      "extract the peer anew: the endpoint has to be a name that the certificate covers",
+      `presents a server certificate that does not cover ${host}, only ${names.join(", ") || "no names"}`,
+      "re-extract the peer: its endpoint must have a name covered by the certificate",
     );
   }
   if (!secure.authorized) {
-    const why = describeNetworkError({ code: String(secure.authorizationError), message: "" });
+    const cause = describeNetworkError({ code: String(secure.authorizationError), message: "" });
     throw new StepFailure(
       "server-ca-unknown",
-      `shows a server certificate of ${issuer}, which the peer's CA did not sign (${why})`,
-      "the CA was changed there, or this is another server: extract the peer anew",
+      `presents a server certificate issued by ${issuer}, which is not signed by the peer's CA (${cause})`,
+      "re-extract the peer if its CA has changed; otherwise check that this is the right server",
     );
   }
-  if (secure.alpnProtocol !== "h2") throw new StepFailure("not-etcd", "speaks TLS, but not gRPC", CHECK_PORT);
+  if (secure.alpnProtocol !== "h2") throw new StepFailure("not-etcd", "speaks TLS, but not gRPC", OTHER_SERVER);
   return secure;
 }
 
-/** What a server's certificate says of it. */
+/** Describes a server certificate, with its expiry at `now`. */
 export function describeServer(certificate: X509Certificate, now: Date): ServerCertificate {
   return {
     subject: formatName(certificate.subject),
@@ -149,51 +147,51 @@ export function describeServer(certificate: X509Certificate, now: Date): ServerC
   };
 }
 
-const CHECK_PORT = "something else listens there: is it the port of Service clustermesh-apiserver?";
+const OTHER_SERVER = `another server is listening there: ${CHECK_PORT}`;
 
 function toTlsFailure(error: NodeJS.ErrnoException): StepFailure {
   return error.code === "ECONNRESET"
     ? createClosedFailure()
-    : new StepFailure("not-tls", `does not speak TLS (${describeNetworkError(error)})`, CHECK_PORT);
+    : new StepFailure("not-tls", `does not speak TLS (${describeNetworkError(error)})`, OTHER_SERVER);
 }
 
 function createClosedFailure(): StepFailure {
-  return new StepFailure("not-tls", "ends the connection before TLS stands", CHECK_PORT);
+  return new StepFailure("not-tls", "closes the connection during the TLS handshake", OTHER_SERVER);
 }
 
-/** An alert about the client certificate, as a server may send it within the handshake or after it. */
+/** Converts a TLS alert, which a server can send during the handshake or after it; undefined for other errors. */
 function toAlertFailure({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined {
   const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.*)$/.exec(code)?.[1];
   if (alert === undefined) return undefined;
   const words: Partial<Record<string, [FindingCode, string]>> = {
     PROTOCOL_VERSION: ["not-tls", "wants another version of TLS"],
-    UNRECOGNIZED_NAME: ["endpoint-not-covered", "does not know this name"],
-    HANDSHAKE_FAILURE: ["not-tls", "has no TLS parameters in common"],
-    INTERNAL_ERROR: ["not-tls", "has an internal error in TLS"],
+    UNRECOGNIZED_NAME: ["endpoint-not-covered", "does not recognize the server name"],
+    HANDSHAKE_FAILURE: ["not-tls", "supports none of the TLS parameters of the client"],
+    INTERNAL_ERROR: ["not-tls", "reports an internal TLS error"],
   };
   const known = words[alert];
-  if (known) return new StepFailure(...known, CHECK_PORT);
+  if (known) return new StepFailure(...known, OTHER_SERVER);
   const name = alert.toLowerCase().replaceAll("_", " ");
-  return new StepFailure("client-refused", `refuses the client certificate (TLS alert ${name})`, REFUSED);
+  return new StepFailure("client-refused", `rejects the client certificate (TLS alert: ${name})`, CHECK_CLIENT_CA);
 }
 
-const REFUSED =
-  "its etcd does not trust the CA that signed the certificate: extract the peer anew, or restart its pods after a change of CA";
+const CHECK_CLIENT_CA =
+  "re-extract the peer; after a change of its CA, restart the pods of clustermesh-apiserver in its cluster";
 
-/** Waits until the server has said something over HTTP/2, for only then it has taken the certificate. */
+/** Waits for the HTTP/2 settings of the server, which it sends only after accepting the client certificate. */
 function awaitServerSettings(secure: TLSSocket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const session = http2Connect("https://etcd", { createConnection: () => secure });
     const fail = (error: NodeJS.ErrnoException) => {
-      const garbage = error.code?.startsWith("ERR_HTTP2") || error.code === "EPROTO";
+      const isProtocolError = error.code?.startsWith("ERR_HTTP2") || error.code === "EPROTO";
       reject(
         toAlertFailure(error) ??
-          (garbage
-            ? new StepFailure("not-etcd", "answers, but not as etcd does", CHECK_PORT)
+          (isProtocolError
+            ? new StepFailure("not-etcd", "responds, but not as etcd", OTHER_SERVER)
             : new StepFailure(
                 "client-refused",
-                "ends the connection when it has seen the client certificate",
-                REFUSED,
+                "closes the connection after receiving the client certificate",
+                CHECK_CLIENT_CA,
               )),
       );
       session.destroy();

@@ -1,16 +1,16 @@
 /**
- * The part of etcd's gRPC API that a peer uses, as etcd's public proto (`rpc.proto`, `kv.proto`, `auth.proto`) numbers
- * its fields. The embedded etcd of the sandbox serves the same.
+ * The part of etcd's gRPC API that peers use, with the field numbers of etcd's `rpc.proto`, `kv.proto` and `auth.proto`.
+ * The embedded etcd of the sandbox serves the same part.
  */
 import type { MethodDefinition } from "@grpc/grpc-js";
 import protobuf from "protobufjs/light.js";
 
 export interface RangeRequest {
   key: Buffer;
-  /** Empty for the one key; see {@link prefixRangeEnd} for a prefix. */
+  /** Absent for a single key; {@link prefixRangeEnd} for a prefix. */
   range_end?: Buffer;
   limit?: number;
-  /** Answered by this member as it knows it, without asking the others. */
+  /** Answered from the local state of this member, without consensus. */
   serializable?: boolean;
   keys_only?: boolean;
   count_only?: boolean;
@@ -19,7 +19,7 @@ export interface RangeRequest {
 export interface RangeResponse {
   kvs: { key: Buffer; value: Buffer; mod_revision: number }[];
   more: boolean;
-  /** How many keys there are in the range, whatever the limit. */
+  /** Number of keys in the range, regardless of the limit. */
   count: number;
 }
 
@@ -28,13 +28,13 @@ export interface UserResponse {
 }
 
 export interface RoleResponse {
-  /** `permType`: READ, WRITE or READWRITE; `range_end` as in a request. */
+  /** `permType` is READ, WRITE or READWRITE; `range_end` as in a request. */
   perm: { permType: string; key: Buffer; range_end: Buffer }[];
 }
 
 export interface StatusResponse {
   version: string;
-  /** Id of the leader; 0 where there is none. */
+  /** Id of the leader; 0 without a leader. */
   leader: number;
 }
 
@@ -80,22 +80,22 @@ const root = protobuf.Root.fromJSON({
 });
 
 function defineMethod<Q, A>(path: string, request: string, response: string): MethodDefinition<Q, A> {
-  const [asked, answered] = [root.lookupType(request), root.lookupType(response)];
-  const encoded = (type: protobuf.Type, value: object) => Buffer.from(type.encode(type.create(value)).finish());
-  const decoded = (type: protobuf.Type, bytes: Buffer) =>
+  const [requestType, responseType] = [root.lookupType(request), root.lookupType(response)];
+  const encode = (type: protobuf.Type, value: object) => Buffer.from(type.encode(type.create(value)).finish());
+  const decode = (type: protobuf.Type, bytes: Buffer) =>
     type.toObject(type.decode(bytes), { longs: Number, enums: String, bytes: Buffer, defaults: true });
   return {
     path,
     requestStream: false,
     responseStream: false,
-    requestSerialize: (value) => encoded(asked, value as object),
-    requestDeserialize: (bytes) => decoded(asked, bytes) as Q,
-    responseSerialize: (value) => encoded(answered, value as object),
-    responseDeserialize: (bytes) => decoded(answered, bytes) as A,
+    requestSerialize: (value) => encode(requestType, value as object),
+    requestDeserialize: (bytes) => decode(requestType, bytes) as Q,
+    responseSerialize: (value) => encode(responseType, value as object),
+    responseDeserialize: (bytes) => decode(responseType, bytes) as A,
   };
 }
 
-/** The calls, each with how its messages are written and read. */
+/** The gRPC methods, with the serialization of their messages. */
 export const ETCD = {
   range: defineMethod<RangeRequest, RangeResponse>("/etcdserverpb.KV/Range", "RangeRequest", "RangeResponse"),
   userGet: defineMethod<{ name: string }, UserResponse>(
@@ -111,7 +111,7 @@ export const ETCD = {
   status: defineMethod<object, StatusResponse>("/etcdserverpb.Maintenance/Status", "StatusRequest", "StatusResponse"),
 };
 
-/** The end of the range of all keys that begin with `prefix`: the prefix with its last byte one higher. */
+/** Returns the range end for all keys with a prefix: the prefix with its last byte incremented. */
 export function prefixRangeEnd(prefix: string): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;

@@ -1,12 +1,12 @@
-/** What a peer's etcd is asked once it has accepted the connection: users, heartbeat, config and content. */
+/** Checks of a peer's etcd after it has accepted the connection: user, heartbeat, cluster config and content. */
 import type { Peer } from "../peer/peer.ts";
 import type { EtcdClient } from "./etcd-client.ts";
-import { NotPermitted, StepFailure } from "./steps.ts";
+import { CHECK_PODS, NotPermitted, StepFailure } from "./steps.ts";
 
-/** A heartbeat older than this many milliseconds means that nobody writes it: Cilium does so every minute. */
+/** Maximum age of a heartbeat in milliseconds. Cilium writes one every minute. */
 const HEARTBEAT_LIMIT = 120_000;
 
-/** The kinds that every cluster exports, and under which prefix. */
+/** The prefixes of the resources that every cluster exports. */
 const ETCD_CONTENTS = {
   nodes: "cilium/state/nodes/v1",
   identities: "cilium/state/identities/v1",
@@ -16,43 +16,43 @@ const ETCD_CONTENTS = {
 
 export type EtcdContent = keyof typeof ETCD_CONTENTS;
 
+/** @throws StepFailure */
 export async function readRoles(etcd: EtcdClient, user: string): Promise<string[]> {
   try {
     return (await etcd.user(user)).roles;
   } catch (error) {
-    // An etcd without a leader answers nothing, but says that it has none.
-    const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
-    if (leader === 0) throw createNoLeaderFailure();
-    throw error;
+    throw await explainFailure(etcd, error);
   }
 }
 
-function createNoLeaderFailure(): StepFailure {
-  return new StepFailure(
-    "etcd-unavailable",
-    "has an etcd without a leader",
-    "look at the pods of the clustermesh-apiserver there",
-  );
+/** Replaces an error by a missing leader as the cause: such an etcd rejects other requests, but reports its status. */
+async function explainFailure(etcd: EtcdClient, error: unknown): Promise<unknown> {
+  const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
+  return leader === 0 ? new StepFailure("etcd-unavailable", "has no etcd leader", CHECK_PODS) : error;
 }
 
-/** @returns the seconds since the last one. */
+/**
+ * Reads the age of the heartbeat.
+ *
+ * @returns seconds.
+ * @throws StepFailure if the heartbeat is missing, invalid or outdated.
+ */
 export async function readHeartbeatAge(etcd: EtcdClient, now: Date): Promise<number> {
   const text = await etcd.get("cilium/.heartbeat").catch(async (error) => {
-    const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
-    throw leader === 0 ? createNoLeaderFailure() : error;
+    throw await explainFailure(etcd, error);
   });
-  const stopped = "its apiserver container does not write: look at its logs, and whether it reaches its API server";
-  if (text === undefined)
-    throw new StepFailure("heartbeat-missing", "has an etcd without a heartbeat: nobody writes to it", stopped);
+  if (text === undefined) throw new StepFailure("heartbeat-missing", "has no heartbeat in etcd", CHECK_WRITER);
   const age = now.getTime() - Date.parse(text);
   if (!(age <= HEARTBEAT_LIMIT)) {
-    const since = Number.isNaN(age)
-      ? `${JSON.stringify(text.slice(0, 40))} is no time`
-      : `${Math.round(age / 1000)} s old`;
-    throw new StepFailure("heartbeat-stale", `has an old heartbeat (${since})`, stopped);
+    const problem = Number.isNaN(age)
+      ? `has an invalid heartbeat: ${JSON.stringify(text.slice(0, 40))}`
+      : `has an outdated heartbeat: ${Math.round(age / 1000)}s old`;
+    throw new StepFailure("heartbeat-stale", problem, CHECK_WRITER);
   }
   return Math.max(0, Math.round(age / 1000));
 }
+
+const CHECK_WRITER = "check the logs of its apiserver container, and its connection to the Kubernetes API server";
 
 interface ClusterConfig {
   id: number;
@@ -60,7 +60,12 @@ interface ClusterConfig {
   canaries: boolean;
 }
 
-/** What the cluster says of itself, judged against what its file says. */
+/**
+ * Reads the cluster config in etcd, and compares it with the peer.
+ *
+ * @param roles the etcd roles of the client, which reveal another cluster behind the address.
+ * @throws StepFailure if the config is missing or invalid, or belongs to another cluster.
+ */
 export async function readClusterConfig(
   etcd: EtcdClient,
   { name, facts }: Peer,
@@ -79,23 +84,23 @@ export async function readClusterConfig(
     if (other !== undefined) throw createOtherClusterFailure(other.slice(prefix.length), name);
     throw new StepFailure(
       "cluster-config-missing",
-      `has an etcd that does not say which cluster it is (${prefix}${name})`,
-      "look at the logs of its apiserver container",
+      `has no cluster config in etcd (${prefix}${name})`,
+      "check the logs of its apiserver container",
     );
   }
   const config = parseClusterConfig(text);
   if (config === undefined) {
     throw new StepFailure(
       "cluster-config-missing",
-      `says of itself what is no JSON (${prefix}${name})`,
-      "is it Cilium's?",
+      `has an invalid cluster config in etcd (${prefix}${name})`,
+      "check that Cilium writes to this etcd",
     );
   }
   if (facts.id !== undefined && config.id !== facts.id) {
     throw new StepFailure(
       "id-differs",
-      `is ${name} with id ${config.id}, its file says ${facts.id}`,
-      "extract the peer anew",
+      `is ${name} with id ${config.id}, but the file has id ${facts.id}`,
+      "re-extract the peer",
     );
   }
   return config;
@@ -115,7 +120,7 @@ function parseClusterConfig(text: string): ClusterConfig | undefined {
   }
 }
 
-/** The name of the cluster by what its role may read: from Cilium 1.18 on its own config alone. */
+/** Finds the name of the serving cluster by the permissions of its roles: since Cilium 1.18 only its own config. */
 async function findServedCluster(etcd: EtcdClient, roles: string[]): Promise<string | undefined> {
   const prefix = "cilium/cluster-config/";
   for (const role of roles) {
@@ -130,11 +135,11 @@ function createOtherClusterFailure(other: string, name: string): StepFailure {
   return new StepFailure(
     "other-cluster",
     `is ${other}, not ${name}`,
-    "the address has gone to another cluster: extract the peer anew, and mind equal node ports with kube-proxy replacement",
+    "re-extract the peer; with kube-proxy replacement before Cilium 1.19, clusters need different NodePorts",
   );
 }
 
-/** The kinds that are not complete yet. */
+/** Lists the resources that are not fully synchronized yet. */
 export async function listUnsynchronized(etcd: EtcdClient, name: string): Promise<EtcdContent[]> {
   const prefix = `cilium/synced/${name}/`;
   const { keys } = await etcd.list(prefix, 100);
@@ -142,6 +147,7 @@ export async function listUnsynchronized(etcd: EtcdClient, name: string): Promis
   return (Object.keys(ETCD_CONTENTS) as EtcdContent[]).filter((kind) => !synced.has(ETCD_CONTENTS[kind]));
 }
 
+/** Counts the resources of each kind. */
 export async function countContents(etcd: EtcdClient): Promise<Record<EtcdContent, number>> {
   const kinds = Object.keys(ETCD_CONTENTS) as EtcdContent[];
   const counts = await Promise.all(kinds.map(async (kind) => (await etcd.list(`${ETCD_CONTENTS[kind]}/`)).count));

@@ -1,4 +1,4 @@
-/** A peer's etcd over gRPC, at one address, verified as Cilium verifies it. */
+/** gRPC client of a peer's etcd at one address, with the TLS verification of Cilium's client. */
 import { createSecureContext } from "node:tls";
 import {
   Client,
@@ -12,12 +12,12 @@ import { describeNetworkMessage } from "../util/network-error.ts";
 import { covers, subjectAltNames } from "../x509/names.ts";
 import type { TlsMaterial } from "./dial.ts";
 import { ETCD, prefixRangeEnd, type RoleResponse, type StatusResponse, type UserResponse } from "./etcd-api.ts";
-import { NotPermitted, type ProbedAddress, StepFailure } from "./steps.ts";
+import { CHECK_PODS, CHECK_PORT, CHECK_QUORUM, NotPermitted, type ProbedAddress, StepFailure } from "./steps.ts";
 
 export interface EtcdClient {
-  /** @throws Failed; where etcd does not allow it, with code `not-permitted`. */
+  /** @throws StepFailure, as all calls; NotPermitted if etcd denies access. */
   get(key: string): Promise<string | undefined>;
-  /** The first keys that begin with `prefix`, and how many there are. */
+  /** The first `limit` keys with a prefix, and the number of all; without a limit only the number. */
   list(prefix: string, limit?: number): Promise<{ keys: string[]; count: number }>;
   user(name: string): Promise<UserResponse>;
   role(name: string): Promise<RoleResponse>;
@@ -25,20 +25,24 @@ export interface EtcdClient {
   close(): void;
 }
 
-/** @param timeout of each call, in milliseconds. */
+/**
+ * Creates a client that connects on its first call.
+ *
+ * @param timeout milliseconds for each call.
+ */
 export function createEtcdClient({ host, ip, port }: ProbedAddress, tls: TlsMaterial, timeout: number): EtcdClient {
   const { ca, cert, key } = tls;
   const context = createSecureContext({ ...(ca !== undefined && { ca }), cert, key, allowPartialTrustChain: true });
-  const judged = grpcCredentials.createFromSecureContext(context, {
-    // As Go does, by the names alone; a common name is none.
+  const channelCredentials = grpcCredentials.createFromSecureContext(context, {
+    // As in Go, by subject alternative names only, not by the common name.
     checkServerIdentity: (_, certificate) => {
-      const names = namesOf(certificate.subjectaltname);
-      return covers(names, host) ? undefined : new Error(`the certificate does not cover ${host}`);
+      const names = subjectAltNames({ subjectAltName: certificate.subjectaltname });
+      return covers(names, host) ? undefined : new Error(`the server certificate does not cover ${host}`);
     },
   });
-  // By the address alone, so that nothing else is resolved and no proxy of the environment comes between.
-  const client = new Client(ip.includes(":") ? `ipv6:[${ip}]:${port}` : `ipv4:${ip}:${port}`, judged, {
-    // An address is no name to ask for in TLS; what the certificate has to cover is judged above.
+  // The target is the address, and proxies of the environment are disabled, so nothing else is resolved or contacted.
+  const client = new Client(ip.includes(":") ? `ipv6:[${ip}]:${port}` : `ipv4:${ip}:${port}`, channelCredentials, {
+    // An address cannot be a TLS server name; the names of the certificate are verified above.
     "grpc.ssl_target_name_override": isAddress(host) ? "etcd" : host,
     "grpc.default_authority": host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
     "grpc.enable_http_proxy": 0,
@@ -48,17 +52,17 @@ export function createEtcdClient({ host, ip, port }: ProbedAddress, tls: TlsMate
   const call = <Q, A>({ path, requestSerialize, responseDeserialize }: MethodDefinition<Q, A>, request: Q) =>
     new Promise<A>((resolve, reject) => {
       const deadline = Date.now() + timeout;
-      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, (error, answer) => {
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, (error, response) => {
         if (error) reject(toStepFailure(error, timeout));
-        else resolve(answer as A);
+        else resolve(response as A);
       });
     });
   return {
     get: async (name) => (await call(ETCD.range, { key: Buffer.from(name) })).kvs[0]?.value.toString(),
     list: async (prefix, limit = 0) => {
-      const asked = { key: Buffer.from(prefix), range_end: prefixRangeEnd(prefix) };
       const { kvs, count } = await call(ETCD.range, {
-        ...asked,
+        key: Buffer.from(prefix),
+        range_end: prefixRangeEnd(prefix),
         ...(limit > 0 ? { limit, keys_only: true } : { count_only: true }),
       });
       return { keys: kvs.map((kv) => kv.key.toString()), count };
@@ -70,36 +74,27 @@ export function createEtcdClient({ host, ip, port }: ProbedAddress, tls: TlsMate
   };
 }
 
-function namesOf(subjectaltname: string | undefined): string[] {
-  return subjectAltNames({ subjectAltName: subjectaltname });
-}
-
 function toStepFailure({ code, details }: ServiceError, timeout: number): StepFailure {
-  const look = "look at the pods of the clustermesh-apiserver there";
-  // Of an unknown user etcd has no status of its own, only this sentence.
+  // etcd has no status code for an unknown user, only this message.
   if (/user name not found|user name is empty/.test(details)) {
     return new StepFailure(
       "user-unknown",
-      `does not know the user of the client certificate (${details})`,
-      "import this cluster's secret there, so that it is let in (clustermesh-remote-users)",
+      `has no user for the client certificate (${details})`,
+      "import the secret of this cluster there to grant it access (configmap/clustermesh-remote-users)",
     );
   }
   if (code === status.PERMISSION_DENIED) {
-    return new NotPermitted("not-permitted", `does not permit it (${details})`, "what may role remote read there?");
-  }
-  if (code === status.DEADLINE_EXCEEDED) {
-    return new StepFailure(
-      "etcd-unavailable",
-      `does not answer within ${timeout / 1000} s; has its etcd a quorum?`,
-      look,
+    return new NotPermitted(
+      "not-permitted",
+      `denies access (${details})`,
+      "check the permissions of etcd role remote there",
     );
   }
-  if (code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED) {
-    return new StepFailure("etcd-unavailable", `is not able to answer (${describeNetworkMessage(details)})`, look);
+  if (code === status.DEADLINE_EXCEEDED) {
+    return new StepFailure("etcd-unavailable", `does not respond within ${timeout / 1000}s`, CHECK_QUORUM);
   }
-  return new StepFailure(
-    "not-etcd",
-    `does not answer as etcd does (${details})`,
-    "something else listens there: is it the port of Service clustermesh-apiserver?",
-  );
+  if (code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED) {
+    return new StepFailure("etcd-unavailable", `is not available (${describeNetworkMessage(details)})`, CHECK_PODS);
+  }
+  return new StepFailure("not-etcd", `does not respond as etcd (${details})`, CHECK_PORT);
 }

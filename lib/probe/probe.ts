@@ -1,4 +1,4 @@
-/** Whether peers can be reached and are alive: their etcds are asked what Cilium would ask them. */
+/** Probes peers live, with the requests of Cilium's client to their etcds. */
 
 import type { X509Certificate } from "node:crypto";
 import { checkPeer } from "../peer/checks/check-peer.ts";
@@ -27,40 +27,40 @@ import {
 import { createEtcdClient, type EtcdClient } from "./etcd-client.ts";
 import { type ProbedAddress, StepFailure, type StepName, type StepResult, Steps } from "./steps.ts";
 
-/** How many addresses are tried at a time: with more, this machine's own slowness would look like theirs. */
+/** Higher values would measure the load of this machine instead of the peers. */
 export const MAX_CONCURRENT_PROBES = 64;
 
 export interface ProbeOptions {
-  /** Holds what was parsed already. */
+  /** Parsed certificates of earlier checks. */
   cache?: ParseCache | undefined;
-  /** Milliseconds that one step may take. */
+  /** Timeout of each step, in milliseconds. */
   stepTimeout: number;
-  /** Now, by which certificates and heartbeats are judged. */
+  /** The time that certificates and heartbeats are compared with. */
   now: Date;
-  /** The addresses of a name, as this machine resolves it. */
+  /** Resolves a name to its addresses. */
   resolve(name: string): Promise<string[]>;
-  /** What an importer has of its own, for peers that come without: its CA (PEM) and its client certificate. */
+  /** The importer's own CA (PEM) and client certificate, for peers without them. */
   own?: { ca?: string | undefined; client?: ClientCertificate | undefined };
-  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
+  /** Warn about certificates that expire within this many milliseconds; 30 days by default. */
   expiresWithin?: number | undefined;
-  /** What to do about a certificate of a peer that expires, or has expired; by default what can be done with its file. */
+  /** The remedy for an expiring or expired certificate of a peer; by default a remedy for its file. */
   remedyFor?: ((peer: Peer, certificate: CertificateFact) => RemedyTemplate | string) | undefined;
 }
 
-/** What one address answered. */
+/** The result for one address. */
 export interface AddressProbe extends ProbedAddress {
   steps: StepResult[];
-  /** The step that failed; undefined where all is well. */
+  /** The failed step; undefined if all succeeded. */
   failed?: StepName | undefined;
   server?: ServerCertificate | undefined;
-  /** The etcd user that was come as, and its roles. */
+  /** The etcd user of the client certificate; `roles` are those that etcd returned. */
   user?: string | undefined;
   roles?: string[] | undefined;
   /** Seconds since the last heartbeat. */
   heartbeatAge?: number | undefined;
   id?: number | undefined;
   maxConnectedClusters?: number | undefined;
-  /** How many there are of each kind. */
+  /** Number of resources of each kind in etcd. */
   counts?: Record<EtcdContent, number> | undefined;
 }
 
@@ -68,27 +68,27 @@ export interface PeerProbe {
   name: string;
   source: string;
   addresses: AddressProbe[];
-  /** Why nothing was tried: only a node can reach it, and that is no fault. */
+  /** Set if the peer was not probed, because it is reachable only from a node. */
   skipped?: "node-local";
-  /** What keeps this peer from connecting, or will; those of its file too. */
+  /** Problems that prevent a connection, now or later, including those of the file. */
   findings: Finding[];
 }
 
 /**
- * Checks peers live, each address behind each endpoint by itself. Nothing is trusted that Cilium would not: a host alias
- * stands for its addresses alone, and names and certificates are verified.
+ * Probes peers, each address of each endpoint separately. Verification is that of Cilium's client: host aliases have
+ * precedence over DNS, and names and certificates are verified as in Go.
  *
- * @param enter lets so many addresses be tried at a time; shared where several calls run.
+ * @param limit limits the number of concurrent probes; shared between calls.
  */
 export async function probePeers(
   peers: readonly SourcedPeer[],
   options: ProbeOptions,
-  enter: <T>(work: () => Promise<T>) => Promise<T> = limitConcurrency(MAX_CONCURRENT_PROBES),
+  limit: <T>(work: () => Promise<T>) => Promise<T> = limitConcurrency(MAX_CONCURRENT_PROBES),
 ): Promise<PeerProbe[]> {
-  return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, enter))));
+  return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, limit))));
 }
 
-/** What is reported of a peer that only a node can reach, by its name alone. */
+/** Returns the result for a peer that is reachable only from a node, and therefore not probed. */
 export function toSkippedProbe(name: string, source: string): PeerProbe {
   return { name: redact(name), source, addresses: [], skipped: "node-local", findings: [] };
 }
@@ -96,7 +96,7 @@ export function toSkippedProbe(name: string, source: string): PeerProbe {
 async function probePeer(
   { peer: given, source }: SourcedPeer,
   options: ProbeOptions,
-  enter: <T>(work: () => Promise<T>) => Promise<T>,
+  limit: <T>(work: () => Promise<T>) => Promise<T>,
 ): Promise<PeerProbe> {
   if (isNodeLocal(given.endpoints)) return toSkippedProbe(given.name, source);
   const peer = withImporterTls(given, options.own);
@@ -124,24 +124,24 @@ async function probePeer(
       const addresses = await resolveAddresses(endpoint, peer, options);
       if (addresses instanceof StepFailure) result.findings.push(asFinding(addresses, place));
       else {
-        const work = addresses.map((one) => enter(() => probeAddress(one, peer, tlsMaterial, options)));
+        const work = addresses.map((one) => limit(() => probeAddress(one, peer, tlsMaterial, options)));
         answers.push(...(await Promise.all(work)));
       }
     }),
   );
   answers.sort((a, b) => (a.address.endpoint < b.address.endpoint ? -1 : 1));
   result.addresses = answers.map(({ address }) => address);
-  const serves = result.addresses.some(({ failed }) => failed === undefined);
-  // What an etcd has taken is good, whatever one would expect of the file.
-  if (serves) result.findings = result.findings.filter((one) => !hasTrait(one, "disprovable"));
+  const hasWorkingAddress = result.addresses.some(({ failed }) => failed === undefined);
+  // A connection that works disproves such findings about the file.
+  if (hasWorkingAddress) result.findings = result.findings.filter((one) => !hasTrait(one, "disprovable"));
   result.findings.push(
-    ...toFindings(answers, serves, place, expiry),
+    ...toFindings(answers, hasWorkingAddress, place, expiry),
     ...checkServedExpiry(answers, place, now, expiry),
   );
   return result;
 }
 
-/** Warnings about server certificates that expire soon, each once, however many addresses show it. */
+/** Warns about server certificates that expire soon, once for each certificate. */
 function checkServedExpiry(answers: readonly Answer[], place: Place, now: Date, options: ExpiryOptions): Finding[] {
   const served = new Map(
     answers
@@ -151,7 +151,7 @@ function checkServedExpiry(answers: readonly Answer[], place: Place, now: Date, 
   return [...served.values()].flatMap((certificate) => checkValidity(certificate, "server", place, now, options));
 }
 
-/** A peer with what its importer has of its own, where it comes without. */
+/** Adds the importer's own CA and client certificate to a peer without them. */
 function withImporterTls(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
   const ca = peer.ca === "importer" ? (own.ca ?? peer.facts.ca) : undefined;
   return {
@@ -161,7 +161,7 @@ function withImporterTls(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
   };
 }
 
-/** What an endpoint stands for: the addresses of its host alias, or of its name. */
+/** Resolves an endpoint by its host alias, else by DNS. */
 async function resolveAddresses(
   endpoint: string,
   { hostAliases }: Peer,
@@ -179,7 +179,7 @@ async function resolveAddresses(
         : await new Steps(stepTimeout).run("resolve", "name-not-resolved", () => resolveHost(host, resolve)));
     return ips.map((ip) => ({ endpoint, host, port, ip }));
   } catch (error) {
-    if (error instanceof StepFailure) return error;
+    if (error instanceof StepFailure) return new StepFailure(error.code, `${host} ${error.message}`, error.remedy);
     throw error;
   }
 }
@@ -188,20 +188,20 @@ async function resolveHost(host: string, resolve: ProbeOptions["resolve"]): Prom
   try {
     return await resolve(host);
   } catch (error) {
-    const why = describeNetworkError(error as NodeJS.ErrnoException);
+    const cause = describeNetworkError(error as NodeJS.ErrnoException);
     throw new StepFailure(
       "name-not-resolved",
-      `${host} has no host alias, and DNS does not know it here (${why})`,
-      "extract the peer anew, so that its file tells the addresses",
+      `has no host alias, and cannot be resolved on this machine (${cause})`,
+      "re-extract the peer to add its addresses to the file",
     );
   }
 }
 
 interface Answer {
   address: AddressProbe;
-  /** Why it is not as it should be; the first ended the steps, others did not. */
+  /** At most one of them ended the probe; the others did not. */
   failures: StepFailure[];
-  /** What the server showed. */
+  /** The server certificate. */
   certificate: X509Certificate | undefined;
 }
 
@@ -239,8 +239,8 @@ async function probeAddress(
       failures.push(
         new StepFailure(
           "not-synchronized",
-          `has not written all of its ${missing.join(", ")} yet`,
-          "right after a start this passes; else look at the logs of its apiserver container",
+          `has not fully synchronized ${missing.join(", ")} yet`,
+          "normal shortly after a restart; otherwise check the logs of its apiserver container",
         ),
       );
     }
@@ -255,17 +255,22 @@ async function probeAddress(
 }
 
 /**
- * The findings of all addresses, one for those that fail alike. Where one of them serves, another that takes no connection
- * costs Cilium some seconds and no more; one that takes it and is wrong would be tried first again for ever.
+ * Makes the findings of all addresses, one for addresses with the same failure. An address without TCP connection is only
+ * a warning if another one works: Cilium tries the next. It does not after a failure beyond TCP.
  */
-function toFindings(answers: readonly Answer[], serves: boolean, place: Place, options: ExpiryOptions): Finding[] {
+function toFindings(
+  answers: readonly Answer[],
+  hasWorkingAddress: boolean,
+  place: Place,
+  options: ExpiryOptions,
+): Finding[] {
   const groups = new Map<string, { failure: StepFailure; addresses: AddressProbe[] }>();
   for (const { address, failures } of answers) {
     for (const failed of failures) {
       const { message, remedy } = failed;
       const failure =
-        serves && address.failed === "tcp"
-          ? new StepFailure("address-unreachable", message, `others serve; ${remedy}`)
+        hasWorkingAddress && address.failed === "tcp"
+          ? new StepFailure("address-unreachable", message, `other addresses work; ${remedy}`)
           : failed;
       const key = JSON.stringify([failure.code, message, failure.remedy, failure.certificate?.fingerprint]);
       const group = groups.get(key) ?? { failure, addresses: [] };
@@ -278,7 +283,7 @@ function toFindings(answers: readonly Answer[], serves: boolean, place: Place, o
   );
 }
 
-/** Addresses as the subject of a sentence in the singular, with the names that they are of. */
+/** Formats addresses with their names, as the singular subject of a message. */
 function describeAddresses(addresses: readonly AddressProbe[]): string {
   const list = addresses.map(({ ip, port }) => formatHostPort({ host: ip, port }));
   const names = [...new Set(addresses.flatMap(({ host, ip }) => (host === ip ? [] : [host])))];
@@ -301,7 +306,7 @@ function asFinding(
   );
 }
 
-/** All clusters of a mesh have one maximum, and only the clusters themselves say it for sure. */
+/** Adds findings about different values of max-connected-clusters, which must be equal in a mesh. */
 function withMaxima(probes: PeerProbe[]): PeerProbe[] {
   const of = ({ addresses }: PeerProbe) => addresses.find(({ id }) => id !== undefined)?.maxConnectedClusters;
   const first = probes.find((probe) => of(probe) !== undefined);

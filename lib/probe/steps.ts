@@ -1,9 +1,9 @@
-/** The steps of a check: each timed, with a limit, and the first that fails ends it. */
+/** Steps of a probe: each is timed and has a timeout; the first failure ends the probe. */
 
 import type { FindingCode } from "../peer/finding-codes.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 
-/** In their order. */
+/** In the order of execution. */
 export const STEPS = ["resolve", "tcp", "tls", "client", "user", "heartbeat", "config", "synced"] as const;
 export type StepName = (typeof STEPS)[number];
 
@@ -14,7 +14,7 @@ export interface StepResult {
   ms: number;
 }
 
-/** One address to try: the name or address that the endpoint says, and what it stands for. */
+/** One address to probe: `host` is the name or address in the endpoint, `ip` the address behind it. */
 export interface ProbedAddress {
   endpoint: string;
   host: string;
@@ -22,11 +22,11 @@ export interface ProbedAddress {
   ip: string;
 }
 
-/** Why a step failed: the finding that comes of it. The message is what the address does ("refuses the connection"). */
+/** A failed step, from which a finding is made. The message is a predicate of the address ("refuses the connection"). */
 export class StepFailure extends Error {
   readonly code: FindingCode;
   readonly remedy: string;
-  /** The certificate that has expired, if that is why. */
+  /** The expired certificate, if that is the cause. */
   readonly certificate: CertificateFact | undefined;
 
   constructor(code: FindingCode, message: string, remedy: string, certificate?: CertificateFact) {
@@ -37,50 +37,51 @@ export class StepFailure extends Error {
   }
 }
 
-/** The etcd does not permit what was asked. */
+/** etcd denied the request. */
 export class NotPermitted extends StepFailure {}
 
 export class Steps {
   readonly results: StepResult[] = [];
   readonly #timeout: number;
 
-  /** @param timeout of each step, in milliseconds. */
+  /** @param timeout milliseconds for each step. */
   constructor(timeout: number) {
     this.#timeout = timeout;
   }
 
   /**
-   * Does one step.
+   * Runs one step, and records its result and duration.
    *
-   * @param silent the code of the finding where it takes longer than it may.
-   * @throws Failed
+   * @param timeoutCode the code of the failure on timeout.
+   * @param work receives a signal that is aborted on timeout.
+   * @throws StepFailure on timeout, and any error of `work`.
    */
-  async run<T>(step: StepName, silent: FindingCode, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const limit = new AbortController();
+  async run<T>(step: StepName, timeoutCode: FindingCode, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
     const started = performance.now();
-    const done = (ok: boolean) =>
+    const record = (ok: boolean) =>
       this.results.push({ step, ok, ms: Math.round((performance.now() - started) * 10) / 10 });
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
+    const timedOut = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         reject(
           new StepFailure(
-            silent,
-            `${TIMEOUT_MESSAGES[step] ?? "does not answer"} within ${this.#timeout / 1000} s`,
+            timeoutCode,
+            `${TIMEOUT_MESSAGES[step] ?? "does not respond"} within ${this.#timeout / 1000}s`,
             TIMEOUT_REMEDIES[step] ?? CHECK_QUORUM,
           ),
         );
-        limit.abort();
+        controller.abort();
       }, this.#timeout);
     });
     try {
-      const working = work(limit.signal);
-      working.catch(() => {});
-      const result = await Promise.race([working, late]);
-      done(true);
+      const running = work(controller.signal);
+      running.catch(() => {});
+      const result = await Promise.race([running, timedOut]);
+      record(true);
       return result;
     } catch (error) {
-      done(false);
+      record(false);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -88,17 +89,21 @@ export class Steps {
   }
 }
 
+/** Remedies of several failures. */
+export const CHECK_NETWORK = "check the host, routes and firewalls between this machine and the address";
+export const CHECK_PORT = "check that this is the port of service/clustermesh-apiserver";
+export const CHECK_PODS = "check the clustermesh-apiserver pods of that cluster";
+export const CHECK_QUORUM = `its etcd may have no quorum: ${CHECK_PODS}`;
+
 const TIMEOUT_MESSAGES: Partial<Record<StepName, string>> = {
-  resolve: "is not resolved",
-  tcp: "takes no connection",
-  tls: "takes the connection, but says nothing in TLS",
-  client: "says nothing after TLS",
+  resolve: "cannot be resolved",
+  tcp: "does not accept connections",
+  tls: "accepts the connection, but does not start TLS",
+  client: "does not respond after the TLS handshake",
 };
 
 const TIMEOUT_REMEDIES: Partial<Record<StepName, string>> = {
-  resolve: "is there a DNS server that answers?",
-  tcp: "a firewall that drops, or no such host: is there a way from here to that address and port?",
-  tls: "something else listens there, or an etcd that waits for its members: is it the port of Service clustermesh-apiserver?",
+  resolve: "check the DNS servers of this machine",
+  tcp: CHECK_NETWORK,
+  tls: `${CHECK_PORT}; an etcd without quorum can be the cause, too`,
 };
-
-const CHECK_QUORUM = "has its etcd a quorum? look at the pods of the clustermesh-apiserver there";

@@ -76,7 +76,7 @@ async function choose({ nodes = NODES, pods = [], names = CHART, options = {}, .
 
 const aliases = (...ips: string[]) => [{ hostname: "c2.mesh.cilium.io", ips }];
 
-async function refused(input: Case, exitCode: number, ...patterns: RegExp[]) {
+async function assertRejected(input: Case, exitCode: number, ...patterns: RegExp[]) {
   await assert.rejects(choose(input), (error) => {
     assert.ok(error instanceof UserError, String(error));
     assert.equal(error.exitCode, exitCode, error.message);
@@ -86,7 +86,7 @@ async function refused(input: Case, exitCode: number, ...patterns: RegExp[]) {
   });
 }
 
-test("NodePort: one URL with the certificate's name, and the oldest nodes behind it, sorted as numbers", async () => {
+test("NodePort: one URL with a covered name, and aliases of the oldest nodes in numeric order", async () => {
   assert.deepEqual(await choose(), {
     endpoints: [`${MESH}:32379`],
     hostAliases: aliases("10.0.0.2", "10.0.0.3", "10.0.0.10"),
@@ -96,19 +96,19 @@ test("NodePort: one URL with the certificate's name, and the oldest nodes behind
   assert.equal((await choose({ options: { addresses: 9 } })).hostAliases[0]?.ips.length, 4);
 });
 
-test("nodes of the same age are taken by name", async () => {
+test("chooses nodes of the same age by name", async () => {
   const nodes = ["b", "a", "c"].map((name, i) => nodeOf(name, 1, [`10.0.0.${i + 1}`]));
   assert.deepEqual((await choose({ nodes, options: { addresses: 2 } })).hostAliases, aliases("10.0.0.1", "10.0.0.2"));
 });
 
-test("nodes that are not ready, cordoned or excluded are left out, and none left is an error", async () => {
+test("leaves out ineligible nodes, and fails if no node is eligible", async () => {
   const nodes = NODES.map((node) => (node.name === "n1" ? { ...node, eligible: false } : node));
   assert.deepEqual((await choose({ nodes })).hostAliases, aliases("10.0.0.2", "10.0.0.3", "10.0.0.4"));
-  await refused({ nodes: [] }, 1, /no node to name/, /--endpoint/);
-  await refused({ nodes: NODES.map((node) => ({ ...node, eligible: false })) }, 1, /no node to name/);
+  await assertRejected({ nodes: [] }, 1, /no eligible nodes/, /--endpoint/);
+  await assertRejected({ nodes: NODES.map((node) => ({ ...node, eligible: false })) }, 1, /no eligible nodes/);
 });
 
-test("a node that may not be listed is an error only where the Service wants nodes", async () => {
+test("forbidden nodes are an error only if the Service type is NodePort", async () => {
   const forbidden = () => {
     throw new UserError("not allowed to list Nodes", 1);
   };
@@ -125,7 +125,7 @@ test("a node that may not be listed is an error only where the Service wants nod
   await assert.rejects(chooseEndpoint({ ...source, service }, { ...options, endpoints: [] }), /not allowed/);
 });
 
-test("dual-stack nodes give both families, and an IPv6 address stands in brackets in a URL", async () => {
+test("uses both families of dual-stack nodes, and brackets around IPv6 addresses in URLs", async () => {
   const nodes = [nodeOf("a", 1, ["10.0.0.1", "fd00::1"]), nodeOf("b", 2, ["10.0.0.2", "fd00::2"])];
   assert.deepEqual((await choose({ nodes })).hostAliases, aliases("10.0.0.1", "10.0.0.2", "fd00::1"));
   assert.deepEqual(
@@ -136,7 +136,7 @@ test("dual-stack nodes give both families, and an IPv6 address stands in bracket
   assert.deepEqual(single.endpoints, ["https://[fd00::1]:32379"]);
 });
 
-test("--address-type says the order of types; each node gives those of the first type it has", async () => {
+test("--address-type sets the preferred types; each node contributes addresses of its first available type", async () => {
   const nodes = [
     nodeOf("a", 1, ["10.0.0.1"], {
       addresses: [
@@ -151,10 +151,14 @@ test("--address-type says the order of types; each node gives those of the first
   assert.deepEqual(external.hostAliases, aliases("10.0.0.2", "198.51.100.1"));
   const only = await choose({ nodes, options: { addressTypes: ["ExternalIP"] } });
   assert.deepEqual(only.hostAliases, aliases("198.51.100.1"));
-  await refused({ nodes: [nodeOf("b", 2, ["10.0.0.2"])], options: { addressTypes: ["ExternalIP"] } }, 1, /ExternalIP/);
+  await assertRejected(
+    { nodes: [nodeOf("b", 2, ["10.0.0.2"])], options: { addressTypes: ["ExternalIP"] } },
+    1,
+    /ExternalIP/,
+  );
 });
 
-test("an address that the certificate covers stands in the URL itself", async () => {
+test("uses an address covered by the certificate in the URL", async () => {
   const one = await choose({ nodes: [nodeOf("a", 1, ["10.0.0.1"])], names: [...CHART, "10.0.0.1"] });
   assert.deepEqual(one, { endpoints: ["https://10.0.0.1:32379"], hostAliases: [], warnings: [] });
   const uncoveredName = await choose({ names: ["clustermesh.example.com", "10.0.0.3"] });
@@ -162,13 +166,19 @@ test("an address that the certificate covers stands in the URL itself", async ()
   assert.deepEqual(uncoveredName.hostAliases, []);
 });
 
-test("where nothing is covered, the error names what the certificate covers, and the remedy", async () => {
-  await refused({ names: ["etcd.example.com"] }, 1, /c2\.mesh\.cilium\.io/, /etcd\.example\.com/, /extraDnsNames/);
-  // A wildcard stands for one label.
-  await refused({ names: ["*.cilium.io"] }, 1, /--endpoint/);
+test("fails with the covered names and a remedy if the certificate covers none of the candidates", async () => {
+  await assertRejected(
+    { names: ["etcd.example.com"] },
+    1,
+    /c2\.mesh\.cilium\.io/,
+    /etcd\.example\.com/,
+    /extraDnsNames/,
+  );
+  // A wildcard matches a single label.
+  await assertRejected({ names: ["*.cilium.io"] }, 1, /--endpoint/);
 });
 
-test("externalTrafficPolicy Local: only nodes with ready pods, cordoned or not, and a warning", async () => {
+test("externalTrafficPolicy Local: uses only nodes with ready pods, cordoned or not, and warns", async () => {
   const service = serviceOf({ type: "NodePort", externalTrafficPolicy: "Local" });
   const pods = [podOn("n3", true), podOn("n4", false)];
   const { hostAliases, warnings } = await choose({ service, pods });
@@ -177,16 +187,16 @@ test("externalTrafficPolicy Local: only nodes with ready pods, cordoned or not, 
   assert.match(warnings[0] ?? "", /Local/);
   const cordoned = NODES.map((node) => ({ ...node, eligible: false }));
   assert.deepEqual((await choose({ service, pods, nodes: cordoned })).hostAliases, aliases("10.0.0.3"));
-  // While all pods wait, theirs are the nodes that will answer.
+  // While no pod is ready, the nodes of all pods are used.
   assert.deepEqual((await choose({ service, pods: [podOn("n4", false)] })).hostAliases, aliases("10.0.0.4"));
-  await refused({ service, pods: [] }, 1, /--endpoint/);
+  await assertRejected({ service, pods: [] }, 1, /--endpoint/);
 });
 
-test("a pod that moves changes nothing with externalTrafficPolicy Cluster", async () => {
+test("externalTrafficPolicy Cluster: does not depend on the nodes of pods", async () => {
   assert.deepEqual(await choose({ pods: [podOn("n3", true)] }), await choose({ pods: [podOn("n4", true)] }));
 });
 
-test("LoadBalancer: ips become aliases at the Service's port", async () => {
+test("LoadBalancer: uses IPs as aliases, with the port of the Service", async () => {
   const service = serviceOf({ type: "LoadBalancer", ports: [{ port: 2379, nodePort: 31000 }] }, [
     { ip: "203.0.113.20" },
     { ip: "203.0.113.3" },
@@ -202,7 +212,7 @@ test("LoadBalancer: ips become aliases at the Service's port", async () => {
   ]);
 });
 
-test("LoadBalancer: a hostname that is covered is the endpoint, another is resolved and pinned", async () => {
+test("LoadBalancer: uses a covered hostname as endpoint, and pins the addresses of others", async () => {
   const service = serviceOf({ type: "LoadBalancer" }, [{ hostname: "lb.example.com" }]);
   assert.deepEqual(await choose({ service, names: [...CHART, "*.example.com"] }), {
     endpoints: ["https://lb.example.com:2379"],
@@ -212,35 +222,35 @@ test("LoadBalancer: a hostname that is covered is the endpoint, another is resol
   const { endpoints, hostAliases, warnings } = await choose({ service });
   assert.deepEqual(endpoints, [`${MESH}:2379`]);
   assert.deepEqual(hostAliases, aliases("203.0.113.9", "203.0.113.10", "2001:db8::9"));
-  assert.match(warnings.join(), /lb\.example\.com.*may change/);
+  assert.match(warnings.join(), /lb\.example\.com.*can change/);
 });
 
-test("LoadBalancer: no address yet, a name that does not resolve, a name without addresses", async () => {
+test("LoadBalancer: fails without an address, or if its hostname cannot be resolved", async () => {
   const named = (hostname: string) => serviceOf({ type: "LoadBalancer" }, [{ hostname }]);
-  await refused({ service: serviceOf({ type: "LoadBalancer" }) }, 1, /--wait/);
-  await refused({ service: serviceOf({ type: "LoadBalancer" }, []) }, 1, /--wait/);
-  await refused({ service: named("gone.example.com") }, 1, /gone\.example\.com/, /--endpoint/);
-  await refused({ service: named("empty.example.com") }, 1, /empty\.example\.com/, /--endpoint/);
+  await assertRejected({ service: serviceOf({ type: "LoadBalancer" }) }, 1, /--wait/);
+  await assertRejected({ service: serviceOf({ type: "LoadBalancer" }, []) }, 1, /--wait/);
+  await assertRejected({ service: named("gone.example.com") }, 1, /gone\.example\.com/, /--endpoint/);
+  await assertRejected({ service: named("empty.example.com") }, 1, /empty\.example\.com/, /--endpoint/);
 });
 
-test("ClusterIP: only when it is said", async () => {
+test("ClusterIP: requires --cluster-ip", async () => {
   const service = serviceOf({ type: "ClusterIP", clusterIP: "10.96.0.9", clusterIPs: ["10.96.0.9", "fd00:96::9"] });
-  await refused({ service }, 1, /--cluster-ip/, /--endpoint/);
-  await refused({ service: serviceOf({ clusterIP: "10.96.0.9" }) }, 1, /ClusterIP/);
+  await assertRejected({ service }, 1, /--cluster-ip/, /--endpoint/);
+  await assertRejected({ service: serviceOf({ clusterIP: "10.96.0.9" }) }, 1, /ClusterIP/);
   const { endpoints, hostAliases } = await choose({ service, options: { clusterIp: true } });
   assert.deepEqual(endpoints, [`${MESH}:2379`]);
   assert.deepEqual(hostAliases, aliases("10.96.0.9", "fd00:96::9"));
-  await refused({ service: serviceOf({ clusterIP: "None" }), options: { clusterIp: true } }, 1, /no cluster IP/);
+  await assertRejected({ service: serviceOf({ clusterIP: "None" }), options: { clusterIp: true } }, 1, /no cluster IP/);
 });
 
-test("no Service: an error that names the ways out", async () => {
-  await refused({ service: undefined }, 1, /--service/, /--endpoint/);
+test("fails with remedies if the Service does not exist", async () => {
+  await assertRejected({ service: undefined }, 1, /--service/, /--endpoint/);
   assert.deepEqual((await choose({ service: undefined, options: { endpoints: ["10.9.9.9:443"] } })).endpoints, [
     `${MESH}:443`,
   ]);
 });
 
-test("--endpoint: addresses with one port become aliases of the covered name", async () => {
+test("--endpoint: uses addresses as aliases of the covered name", async () => {
   const { endpoints, hostAliases } = await choose({
     options: { endpoints: ["10.1.0.2:443", "[fd00::5]:443", "10.1.0.1:443"] },
   });
@@ -248,7 +258,7 @@ test("--endpoint: addresses with one port become aliases of the covered name", a
   assert.deepEqual(hostAliases, aliases("10.1.0.1", "10.1.0.2", "fd00::5"));
 });
 
-test("--endpoint: a covered name, with and without addresses; another is pinned", async () => {
+test("--endpoint: uses a covered name, with or without addresses, and pins the addresses of others", async () => {
   const names = [...CHART, "mesh.example.com"];
   assert.deepEqual(await choose({ names, options: { endpoints: ["mesh.example.com:443"] } }), {
     endpoints: ["https://mesh.example.com:443"],
@@ -265,24 +275,24 @@ test("--endpoint: a covered name, with and without addresses; another is pinned"
   assert.match(pinned.warnings.join(), /lb\.example\.com/);
 });
 
-test("--endpoint: two names, two ports, and what is no endpoint", async () => {
-  await refused({ options: { endpoints: ["a.example.com:443", "b.example.com:443"] } }, 2, /name/);
-  await refused({ options: { endpoints: ["10.0.0.1:443", "10.0.0.2:444"] } }, 2, /port/);
+test("--endpoint: rejects several names, several ports and invalid values", async () => {
+  await assertRejected({ options: { endpoints: ["a.example.com:443", "b.example.com:443"] } }, 2, /host name/);
+  await assertRejected({ options: { endpoints: ["10.0.0.1:443", "10.0.0.2:444"] } }, 2, /same port/);
   for (const text of ["10.0.0.1", "https://10.0.0.1:443", "10.0.0.1:0", "10.0.0.1:70000", "fd00::5:443", "a b:1", ""]) {
-    await refused({ options: { endpoints: [text] } }, 2, /host:port/);
+    await assertRejected({ options: { endpoints: [text] } }, 2, /must be HOST:PORT/);
   }
 });
 
-test("a Service of the user's own: the port that leads to 2379, however it is called", async () => {
+test("uses the port of an externally created Service that maps to 2379, regardless of its name", async () => {
   const ports = [
     { name: "metrics", port: 9962, nodePort: 30001 },
     { name: "etcd", port: 443, targetPort: 2379, nodePort: 30002 },
   ];
   assert.deepEqual((await choose({ service: serviceOf({ type: "NodePort", ports }) })).endpoints, [`${MESH}:30002`]);
-  await refused({ service: serviceOf({ type: "NodePort", ports: [] }) }, 1, /no port/);
+  await assertRejected({ service: serviceOf({ type: "NodePort", ports: [] }) }, 1, /no port/);
 });
 
-test("property: the same cluster gives the same endpoint, in whatever order nodes and addresses come", async () => {
+test("property: the endpoint does not depend on the order of nodes and addresses", async () => {
   const ip = fc
     .tuple(fc.integer({ min: 1, max: 254 }), fc.integer({ min: 1, max: 254 }))
     .map((ab) => `10.0.${ab.join(".")}`);
@@ -306,17 +316,17 @@ test("property: the same cluster gives the same endpoint, in whatever order node
         const ips = first.hostAliases[0]?.ips ?? [];
         const eligible = nodes.filter((one) => one.eligible);
         assert.equal(ips.length, Math.min(addresses, eligible.length));
-        // No eligible node that was left out is older than one that was taken.
-        const taken = (one: NodeInfo) => ips.includes(one.addresses[0]?.address ?? "");
-        const youngest = Math.max(...eligible.filter(taken).map((one) => Date.parse(one.created)));
-        for (const one of eligible) assert.ok(taken(one) || Date.parse(one.created) >= youngest);
+        // Every eligible node that is not used is at least as young as those used.
+        const isUsed = (one: NodeInfo) => ips.includes(one.addresses[0]?.address ?? "");
+        const youngest = Math.max(...eligible.filter(isUsed).map((one) => Date.parse(one.created)));
+        for (const one of eligible) assert.ok(isUsed(one) || Date.parse(one.created) >= youngest);
       },
     ),
     { numRuns: 200 },
   );
 });
 
-test("a loopback address is never in the URL, though the certificate covers it: importers would reach themselves", async () => {
+test("does not use a loopback address in the URL, even if the certificate covers it", async () => {
   const nodes = [nodeOf("n1", 1, ["127.0.0.1"])];
   assert.deepEqual(await choose({ nodes }), {
     endpoints: [`${MESH}:32379`],
@@ -326,8 +336,8 @@ test("a loopback address is never in the URL, though the certificate covers it: 
   const service = serviceOf({ type: "LoadBalancer" }, [{ ip: "127.0.0.1" }]);
   assert.deepEqual((await choose({ service })).hostAliases, aliases("127.0.0.1"));
   const names = ["127.0.0.1", "localhost"];
-  await refused({ nodes, names }, 1, /--endpoint/);
-  await refused({ names, options: { endpoints: ["localhost:2379"] } }, 2, /only reachable on the node itself/);
+  await assertRejected({ nodes, names }, 1, /--endpoint/);
+  await assertRejected({ names, options: { endpoints: ["localhost:2379"] } }, 2, /reachable only from the node itself/);
   const local = serviceOf({ type: "LoadBalancer" }, [{ hostname: "localhost" }]);
-  await refused({ names, service: local }, 1, /only reachable on the node itself/);
+  await assertRejected({ names, service: local }, 1, /reachable only from the node itself/);
 });

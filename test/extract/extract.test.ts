@@ -49,7 +49,7 @@ async function fails(cluster: TestCluster, patterns: RegExp[], options: Paramete
 }
 
 for (const version of VERSIONS) {
-  test(`${version}: the file is the old drop-in form, and reads back as the same peer`, async (t) => {
+  test(`${version}: writes the drop-in form of the old scripts, which reads back as the same peer`, async (t) => {
     const cluster = await startCluster(t, describeCluster({ version }));
     const { peer } = await run(cluster);
     const secret = writePeerFile(peer);
@@ -64,11 +64,11 @@ for (const version of VERSIONS) {
     const back = readPeerFile(secret, "cluster2-secret.json");
     assert.deepEqual(back.findings, []);
     assert.deepEqual(back.peers, [peer]);
-    assert.equal(peer.facts.ca, undefined, "the CA stands in the file itself");
+    assert.equal(peer.facts.ca, undefined, "the file contains the CA itself");
   });
 }
 
-test("authMode cluster: no private key and no certificate, but the public CA among the facts", async (t) => {
+test("authMode cluster: extracts no certificate and key, and the CA as a fact", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.20", authMode: "cluster" }));
   const { peer, text } = await run(cluster);
   assert.equal(peer.client, "importer");
@@ -79,10 +79,10 @@ test("authMode cluster: no private key and no certificate, but the public CA amo
   assert.ok(!text.includes(Buffer.from(cluster.pki.remote.key).toString("base64")));
 });
 
-test("a cluster that is not set up for a mesh", async (t) => {
+test("fails for a cluster without a valid name and id", async (t) => {
   const cases = [
-    [{ name: "default" }, /cluster-name is default/],
-    [{ id: 0 }, /cluster-id 0/],
+    [{ name: "default" }, /cluster-name is "default"/],
+    [{ id: 0 }, /cluster-id is 0/],
     [{ name: "Cluster_2" }, /Cluster_2/],
   ] as const;
   for (const [overrides, pattern] of cases) {
@@ -92,25 +92,25 @@ test("a cluster that is not set up for a mesh", async (t) => {
   await fails(cluster, [/cluster\.id/, /cluster\.name/]);
 });
 
-test("certificates that are missing, incomplete or forbidden", async (t) => {
+test("fails if certificates are missing, incomplete, invalid or forbidden", async (t) => {
   const cluster = await startCluster(t, describeCluster());
   cluster.change("Secret", REMOTE, ({ data }) => delete data["tls.key"]);
   await fails(cluster, [/no client certificate for peers/, new RegExp(REMOTE)]);
   cluster.change("Secret", REMOTE, (secret) => {
     secret.data = encode({ "tls.crt": cluster.pki.remote.cert, "tls.key": cluster.pki.remote.key });
   });
-  await fails(cluster, [/CA certificate was not found/]);
+  await fails(cluster, [/CA certificate not found/]);
   cluster.change("Secret", REMOTE, ({ data }) =>
     Object.assign(data, encode({ "ca.crt": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" })),
   );
-  await fails(cluster, [/CA certificate of the cluster/]);
+  await fails(cluster, [/the cluster's CA certificate/]);
   cluster.remove("Secret", REMOTE);
   await fails(cluster, [/no client certificate for peers/, /extract-secret --keyless$/]);
   const forbidden = await startCluster(t, describeCluster(), { forbid: [{ name: REMOTE }] });
   await fails(forbidden, [/not allowed to get Secret/, /auth can-i get secrets/]);
 });
 
-test("what may not be read is an error only where the endpoint needs it", async (t) => {
+test("forbidden objects are an error only if the endpoint depends on them", async (t) => {
   const without = (resource: string) => startCluster(t, describeCluster(), { forbid: [{ resource }] });
   for (const [resource, pattern] of [
     ["nodes", /not allowed to list Nodes/],
@@ -126,7 +126,7 @@ test("what may not be read is an error only where the endpoint needs it", async 
   await fails(cluster, [/not allowed to list Pods/]);
 });
 
-test("a default install whose pod waits is extracted, and what it waits for is said once", async (t) => {
+test("extracts a default install that is waiting for the first import, with a note", async (t) => {
   const { peer, warnings, notes } = await run(await startCluster(t, describeCluster({ version: "1.20" })));
   assert.equal(peer.name, "cluster2");
   assert.deepEqual(notes, [
@@ -135,7 +135,7 @@ test("a default install whose pod waits is extracted, and what it waits for is s
   assert.deepEqual(warnings, []);
 });
 
-test("a pod that waits for something else is a warning", async (t) => {
+test("warns about a pod that is waiting for another reason", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.18", podReady: false }));
   const { warnings, notes } = await run(cluster);
   assert.deepEqual(notes, []);
@@ -144,7 +144,7 @@ test("a pod that waits for something else is a warning", async (t) => {
   ]);
 });
 
-test("the file says that its endpoint was given if an option chose it, and not for a number of addresses", async (t) => {
+test("marks the endpoint as given if an option chose it, except for the number of addresses", async (t) => {
   const cluster = await startCluster(t, describeCluster({ service: { clusterIP: "10.96.0.9" } }));
   const choices: [options: Partial<ExtractOptions>, given: true | undefined][] = [
     [{}, undefined],
@@ -163,14 +163,18 @@ test("the file says that its endpoint was given if an option chose it, and not f
   }
 });
 
-test("a load balancer's address is waited for, and not for ever", async (t) => {
+test("waits for the address of a load balancer, until a timeout", async (t) => {
   const service = { type: "LoadBalancer" } as const;
   const cluster = await startCluster(t, describeCluster({ service }));
   await fails(cluster, [/no address yet/, /--wait/]);
-  await fails(cluster, [/no address yet/, /waited for 0\.1 s/], { waitTimeout: 100 });
-  let asked = 0;
+  await fails(
+    cluster,
+    [/timed out after 0\.1s waiting for an address of the load balancer of service\/clustermesh-apiserver/],
+    { waitTimeout: 100 },
+  );
+  let requests = 0;
   cluster.server.onRequest = ({ path }) => {
-    if (path.endsWith("/services/clustermesh-apiserver") && ++asked === 2) {
+    if (path.endsWith("/services/clustermesh-apiserver") && ++requests === 2) {
       cluster.change("Service", "clustermesh-apiserver", (object) => {
         object.status = { loadBalancer: { ingress: [{ ip: "203.0.113.7" }] } };
       });
@@ -180,10 +184,10 @@ test("a load balancer's address is waited for, and not for ever", async (t) => {
   const { peer, waits } = await run(cluster, { waitTimeout: 30_000 });
   assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["203.0.113.7"] }]);
   assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:2379"]);
-  assert.deepEqual(waits, ["the load balancer of Service clustermesh-apiserver has no address yet; waiting"]);
+  assert.deepEqual(waits, ["waiting for an address of the load balancer of service/clustermesh-apiserver"]);
 });
 
-test("a pod that moves, a node more and another status leave the bytes as they are", async (t) => {
+test("output does not change if a pod moves, a node is added, or a status changes", async (t) => {
   const cluster = await startCluster(t, describeCluster({ ipam: "kubernetes", nodes: nodes(5) }));
   const first = await run(cluster);
   const [pod] = cluster.server.store.all("Pod");
@@ -200,7 +204,7 @@ test("a pod that moves, a node more and another status leave the bytes as they a
   });
   cluster.change("Node", "node5", ({ status }) => Object.assign(status, { conditions: [] }));
   assert.equal((await run(cluster)).text, first.text);
-  // The oldest node that goes is another matter.
+  // Removing the oldest node changes the addresses.
   cluster.remove("Node", "node1");
   assert.notEqual((await run(cluster)).text, first.text);
 });
@@ -213,7 +217,7 @@ const nodes = (count: number) =>
     created: new Date(Date.UTC(2026, 0, i + 1)),
   }));
 
-test("property: the same cluster gives the same bytes, in whatever order lists come", async (t: TestContext) => {
+test("property: output does not depend on the order of lists", async (t: TestContext) => {
   const cluster = await startCluster(t, describeCluster({ ipam: "kubernetes", nodes: nodes(7), replicas: 3 }));
   const first = await run(cluster);
   const all = cluster.server.store.all("Node");
@@ -232,7 +236,7 @@ test("property: the same cluster gives the same bytes, in whatever order lists c
   );
 });
 
-test("for an external workload: its own certificate, where Cilium still has external workloads", async (t) => {
+test("extracts the certificate of external workloads, up to Cilium 1.17", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.16" }));
   await fails(cluster, [/no certificate for external workloads/], { externalWorkload: true });
   const { cert, key } = cluster.server.clientCertificate("externalworkload");
@@ -243,14 +247,14 @@ test("for an external workload: its own certificate, where Cilium still has exte
       metadata: { name, namespace: "kube-system" },
       data: encode({ "tls.crt": cert, "tls.key": key }),
     });
-  // As older installs by CLI called it.
+  // The name in older installs through the CLI.
   put("clustermesh-apiserver-client-certs");
   const { peer } = await run(cluster, { externalWorkload: true });
   assert.deepEqual(peer.client, { cert, key });
   assert.deepEqual(peer.endpoints, (await run(cluster)).peer.endpoints);
   assert.equal(typeof peer.ca, "object");
 
-  // The CA comes from a ConfigMap where nothing else is in an object.
+  // Only the CA is in an object, a ConfigMap.
   const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
   const csi = await startCluster(t, describeCluster({ version: "1.16", csiDriver: "csi.example", caBundle }));
   csi.server.store.put({
@@ -259,7 +263,7 @@ test("for an external workload: its own certificate, where Cilium still has exte
     metadata: { name: "clustermesh-apiserver-client-cert", namespace: "kube-system" },
     data: encode({ "tls.crt": cert, "tls.key": key }),
   });
-  // kvstoremesh, the reader there, follows the bundle only later.
+  // kvstoremesh, which would be the reader, mounts the bundle only in later versions.
   csi.change("Deployment", "clustermesh-apiserver", ({ spec }) => {
     const { template } = spec;
     template.spec.containers = template.spec.containers.filter(({ name }: { name: string }) => name !== "kvstoremesh");
@@ -269,10 +273,10 @@ test("for an external workload: its own certificate, where Cilium still has exte
   assert.doesNotMatch(workload.warnings.join("\n"), /without CA and key/);
 
   const newer = await startCluster(t, describeCluster({ version: "1.18" }));
-  await fails(newer, [/removed external workloads in 1\.18/], { externalWorkload: true });
+  await fails(newer, [/external workloads were removed in Cilium 1\.18/], { externalWorkload: true });
 });
 
-test("certificates by CSI volumes: the keyless form, with the chart's names, and it is said", async (t) => {
+test("extracts without keys and with the names of the chart if CSI volumes provide the certificates, and warns", async (t) => {
   for (const version of ["1.14", "1.18", "1.20"]) {
     for (const kvstoremesh of [false, true]) {
       const cluster = await startCluster(
@@ -282,8 +286,8 @@ test("certificates by CSI volumes: the keyless form, with the chart's names, and
       const { peer, text, warnings } = await run(cluster);
       assert.equal(peer.client, "importer");
       assert.equal(peer.ca, "importer");
-      assert.equal(peer.facts.ca, undefined, "nobody can read it");
-      assert.equal(peer.facts.authMode, version === "1.20" ? undefined : "legacy", "as far as the Deployment tells");
+      assert.equal(peer.facts.ca, undefined, "unreadable");
+      assert.equal(peer.facts.authMode, version === "1.20" ? undefined : "legacy", "according to the Deployment");
       assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:32379"]);
       assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["172.18.2.1", "172.18.2.2"] }]);
       assert.deepEqual(peer.facts.serverNames, chartServerNames({ version, namespace: "kube-system" }));
@@ -294,19 +298,19 @@ test("certificates by CSI volumes: the keyless form, with the chart's names, and
       const back = readPeerFile(writePeerFile(peer), "f");
       assert.deepEqual([back.findings, back.peers], [[], [peer]]);
       assert.equal((await run(cluster)).text, text, "the same bytes");
-      const said = warnings.filter((line) => !/is not running yet/.test(line));
-      assert.equal(said.length, 2, said.join("\n"));
+      const lines = warnings.filter((line) => !/is not running yet/.test(line));
+      assert.equal(lines.length, 2, lines.join("\n"));
       assert.match(
-        said[1] ?? "",
+        lines[1] ?? "",
         /server certificate .*"etcd-server-secrets" \(CSI driver csi\.cert-manager\.io\).*\*\.mesh/,
       );
-      assert.match(said[1] ?? "", /--server-name/);
-      assert.match(said[0] ?? "", /"common-etcd-client" \(CSI driver csi\.cert-manager\.io\), not from Secrets/);
+      assert.match(lines[1] ?? "", /--server-name/);
+      assert.match(lines[0] ?? "", /"common-etcd-client" \(CSI driver csi\.cert-manager\.io\), not from Secrets/);
     }
   }
 });
 
-test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret is left that nobody mounts", async (t) => {
+test("external certificates: extracts a CA in a ConfigMap, and ignores Secrets that are not mounted", async (t) => {
   const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
   const bundled = await startCluster(t, describeCluster({ version: "1.20", csiDriver: "csi.example", caBundle }));
   assert.equal((await run(bundled)).peer.facts.ca, normalizeCa(bundled.pki.ca.cert), "for importers to compare");
@@ -315,9 +319,9 @@ test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret i
   });
   const unreadable = await run(bundled);
   assert.equal(unreadable.peer.facts.ca, undefined);
-  assert.match(unreadable.warnings.join("\n"), /CA certificate of the cluster .*does not tell it/);
+  assert.match(unreadable.warnings.join("\n"), /the cluster's CA certificate .*; extracted without it/);
 
-  // As placeholders are made, so that files can be mounted over theirs.
+  // Placeholder Secrets, whose files are hidden by other mounts.
   const left = await startCluster(t, describeCluster({ version: "1.18", csiDriver: "csi.example" }));
   const stale = await startCluster(t, describeCluster({ version: "1.18" }));
   for (const name of [REMOTE, "clustermesh-apiserver-server-cert"]) {
@@ -327,10 +331,10 @@ test("certificates from elsewhere, where the CA is in a ConfigMap, or a Secret i
   }
   const { peer } = await run(left);
   assert.equal(peer.client, "importer");
-  assert.equal(peer.facts.ca, undefined, "its CA is out of use too");
+  assert.equal(peer.facts.ca, undefined, "the CA of the placeholder is not used either");
 });
 
-test("what shows where certificates come from: the server's volume too, but not any other", async (t) => {
+test("detects external certificates also by the volume of the server certificate, but no other", async (t) => {
   const without = async (by: (spec: V1PodSpec) => void, annotations = {}) => {
     const cluster = await startCluster(t, describeCluster({ version: "1.20" }));
     cluster.remove("Secret", REMOTE);
@@ -344,7 +348,7 @@ test("what shows where certificates come from: the server's volume too, but not 
     spec.volumes = (spec.volumes ?? []).map((volume) => (volume.name === name ? { name, ...source } : volume));
   };
   const csi = { csi: { driver: "secrets-store.csi.k8s.io" } };
-  const elsewhere: [string, (spec: V1PodSpec) => void, Record<string, string>?][] = [
+  const external: [string, (spec: V1PodSpec) => void, Record<string, string>?][] = [
     ["CSI driver secrets-store.csi.k8s.io", replace("etcd-server-secrets", csi)],
     ["emptyDir", replace("etcd-server-secrets", { emptyDir: { medium: "Memory" } })],
     [
@@ -356,7 +360,7 @@ test("what shows where certificates come from: the server's volume too, but not 
       { "vault.hashicorp.com/agent-inject": "true" },
     ],
   ];
-  for (const [type, by, annotations] of elsewhere) {
+  for (const [type, by, annotations] of external) {
     const { peer, warnings } = await run(await without(by, annotations));
     assert.equal(peer.client, "importer", type);
     assert.ok(
@@ -369,7 +373,7 @@ test("what shows where certificates come from: the server's volume too, but not 
   }
 });
 
-test("keyless where it is asked for: no Secret is needed, and the CA is told where it is known", async (t) => {
+test("--keyless: requires no Secret, and extracts the CA as a fact if it can be read", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.18" }));
   const { peer, text, warnings } = await run(cluster, { keyless: true });
   assert.equal(peer.client, "importer");
@@ -384,16 +388,16 @@ test("keyless where it is asked for: no Secret is needed, and the CA is told whe
   const unread = await run(forbidden, { keyless: true });
   assert.deepEqual(unread.peer.hostAliases, peer.hostAliases);
   assert.equal(unread.peer.facts.ca, undefined);
-  assert.match(unread.warnings.join("\n"), /may not be read.*\*\.mesh\.cilium\.io/);
+  assert.match(unread.warnings.join("\n"), /forbidden.*\*\.mesh\.cilium\.io/);
 });
 
-test("the names that the user says: in the URL where the mesh name is none of them, and compared with a certificate", async (t) => {
+test("uses given server names in the URL if they exclude the mesh name, and compares them with the certificate", async (t) => {
   const description = describeCluster({ version: "1.20", csiDriver: "csi.example", podReady: true });
   const cluster = await startCluster(t, description);
   const named = async (...serverNames: string[]) => {
     const { peer, warnings } = await run(cluster, { serverNames });
     assert.deepEqual(peer.facts.serverNames, serverNames);
-    assert.ok(!warnings.some((line) => /assuming|names that the chart/.test(line)), warnings.join("\n"));
+    assert.ok(!warnings.some((line) => /assuming/.test(line)), warnings.join("\n"));
     return [peer.endpoints[0], peer.hostAliases.map(({ hostname }) => hostname)];
   };
   assert.deepEqual(await named("mesh2.example.com"), ["https://mesh2.example.com:32379", ["mesh2.example.com"]]);
@@ -401,7 +405,7 @@ test("the names that the user says: in the URL where the mesh name is none of th
   const mesh = ["https://cluster2.mesh.cilium.io:32379", ["cluster2.mesh.cilium.io"]];
   assert.deepEqual(await named("a.example", "*.mesh.cilium.io"), mesh);
   assert.deepEqual(await named("172.18.2.2"), ["https://172.18.2.2:32379", []]);
-  // This one leads each importer to itself.
+  // In every importer this name resolves to its own Service.
   await fails(cluster, [/covers neither .*only clustermesh-apiserver\.kube-system\.svc/], {
     serverNames: ["clustermesh-apiserver.kube-system.svc"],
   });
@@ -410,6 +414,6 @@ test("the names that the user says: in the URL where the mesh name is none of th
   const { peer, warnings } = await run(readable, { serverNames: ["a.example", "c2.mesh.cilium.io", "127.0.0.1"] });
   assert.deepEqual(peer.endpoints, ["https://a.example:32379"]);
   assert.deepEqual(warnings, [
-    "the server certificate in Secret clustermesh-apiserver-server-cert does not cover a.example",
+    "the server certificate in secret/clustermesh-apiserver-server-cert does not cover a.example",
   ]);
 });

@@ -136,7 +136,7 @@ test("names and addresses are made out as an extraction does", async () => {
   assert.equal(two.text, "10.2.2.3:1,10.2.2.2:1");
   const resolved = await out(covered, ["nat.example:1"], { "nat.example": ["10.3.3.3"] });
   assert.deepEqual(resolved.hostAliases[0]?.ips, ["10.3.3.3"]);
-  assert.match(resolved.warnings.join(), /addresses of nat\.example are taken as they are now/);
+  assert.match(resolved.warnings.join(), /current addresses of nat\.example, which can change/);
   await assert.rejects(out(covered, ["nat.example:1"]), { name: UserError.name, exitCode: 1 });
   await assert.rejects(out(covered, ["nonsense"]), { name: UserError.name, exitCode: 2 });
   // Of a file that does not tell what the certificate covers, its own names serve, and the chart's.

@@ -27,13 +27,13 @@ async function start(t: TestContext): Promise<{ sandbox: Sandbox; peer: Peer; se
   return { sandbox, peer: await extractPeer(sandbox, "cluster2"), second };
 }
 
-/** The peer at a port of this machine, by its name. */
+/** The peer with its name mapped to a port on 127.0.0.1. */
 function onLoopback(peer: Peer, port: number): Peer {
   const [{ hostname } = { hostname: "" }] = peer.hostAliases;
   return { ...peer, endpoints: [`https://${hostname}:${port}`], hostAliases: [{ hostname, ips: ["127.0.0.1"] }] };
 }
 
-test("three addresses that answer: every step, and what the cluster says of itself", async (t) => {
+test("probes every address in all steps, and reads the cluster config and counts", async (t) => {
   const { peer } = await start(t);
   const { addresses, findings } = await probe(peer);
   assert.deepEqual(findings, []);
@@ -47,7 +47,7 @@ test("three addresses that answer: every step, and what the cluster says of itse
   }
 });
 
-test("a server certificate that expires is warned of once, however many addresses show it", async (t) => {
+test("warns once about an expiring server certificate that several addresses present", async (t) => {
   const notAfter = new Date(Date.now() + 20.5 * 86_400_000);
   const clusters = (await servingClusters()).map((one) => ({ ...one, pki: { ...one.pki, notAfter } as PkiOptions }));
   const sandbox = await startSandbox({ clusters });
@@ -67,7 +67,7 @@ test("a server certificate that expires is warned of once, however many addresse
   assert.ok(!codes(await probe(peer, { expiresWithin: 20 * 86_400_000 })).includes("server-certificate-expires"));
 });
 
-test("what an etcd may say of its cluster", async (t) => {
+test("reports problems with heartbeat, cluster config, leader and synchronization", async (t) => {
   const { peer, second } = await start(t);
   const state = second.etcd?.state;
   assert.ok(state);
@@ -87,10 +87,10 @@ test("what an etcd may say of its cluster", async (t) => {
     assert.deepEqual([...new Set(codes(await probe(peer)))], [code], JSON.stringify(change));
   }
   Object.assign(state, good, { heartbeat: new Date(Date.now() - 100_000).toISOString() });
-  assert.deepEqual(codes(await probe(peer)), [], "a heartbeat of a minute and a half ago is fine");
+  assert.deepEqual(codes(await probe(peer)), [], "a heartbeat less than two minutes old is valid");
 });
 
-test("certificates, users, and another cluster behind the address", async (t) => {
+test("reports problems with certificates, users and names, and another cluster behind the address", async (t) => {
   const { sandbox, peer, second } = await start(t);
   const own = (cn: string) => issue(second.pki.ca, { cn, usage: "client", key: "ec" });
   const foreign = makeCa({ cn: "Cilium CA", key: "ec" });
@@ -109,7 +109,7 @@ test("certificates, users, and another cluster behind the address", async (t) =>
     [{ ...peer, client: own("remote-nobody") }, "user-unknown"],
     [{ ...peer, ...at(`https://nowhere.invalid:${port}`) }, "name-not-resolved"],
     [{ ...peer, ...at(`https://other.example:${port}`), facts: {} }, "endpoint-not-covered"],
-    // The CA of the third is in the bundle, but the second's etcd stands behind the address.
+    // The third cluster's peer, with the CA of the second and the address of its etcd.
     [{ ...other, ...at(peer.endpoints[0] ?? ""), ca: peer.ca, client: peer.client }, "other-cluster"],
   ];
   for (const [changed, code] of cases) {
@@ -118,7 +118,7 @@ test("certificates, users, and another cluster behind the address", async (t) =>
   }
 });
 
-test("a peer without a key: as its importer would come, and else a word", async (t) => {
+test("probes a peer without a key with the importer's own certificates, and reports it without them", async (t) => {
   const { peer } = await start(t);
   const keyless: Peer = { ...peer, ca: "importer", client: "importer" };
   assert.deepEqual(codes(await probe(keyless)), ["peer-without-key"]);
@@ -126,7 +126,7 @@ test("a peer without a key: as its importer would come, and else a word", async 
   assert.deepEqual(codes(await probe(keyless, { own })), []);
 });
 
-test("what speaks no TLS, closes, hangs, or answers garbage over TLS", async (t) => {
+test("reports servers that send plain text, close the connection or hang as not-tls", async (t) => {
   const { peer } = await start(t);
   const behaviours: [(socket: Socket) => void, string][] = [
     [(socket) => socket.end("220 mail.example ESMTP\r\n"), "not-tls"],
@@ -149,7 +149,7 @@ test("what speaks no TLS, closes, hangs, or answers garbage over TLS", async (t)
   }
 });
 
-test("one dead address of several is a warning, all of them an error", async (t) => {
+test("one unreachable address of several is a warning, all of them are an error", async (t) => {
   const { peer, second } = await start(t);
   const dead = "127.0.0.1";
   const [alias] = peer.hostAliases;
@@ -160,14 +160,14 @@ test("one dead address of several is a warning, all of them an error", async (t)
   assert.equal(partly.addresses.length, alias.ips.length + 1);
   await second.nodePorts?.stop();
   const none = await probe(both);
-  assert.deepEqual(codes(none), ["connection-refused"], "those that fail alike are one finding");
+  assert.deepEqual(codes(none), ["connection-refused"], "addresses with the same failure are one finding");
   assert.equal(none.addresses.length, alias.ips.length + 1);
   const [only] = none.findings;
   assert.match(only?.message ?? "", /^each of 127\.0\.0\.1:\d+.* and \S+ \(\S+\) /);
   for (const ip of [dead, ...alias.ips]) assert.ok(only?.message.includes(`${ip}:`), only?.message);
 });
 
-test("a peer that only a node can reach is skipped, whatever else is to be said of it", async () => {
+test("skips a peer that is reachable only from a node, even if it is invalid otherwise", async () => {
   const broken: Peer = {
     name: "submariner",
     endpoints: ["https://127.0.0.1:12379"],
