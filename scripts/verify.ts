@@ -40,9 +40,9 @@ async function runVerify(args: Arguments<typeof verifyOptions>, program: string)
   if (stepTimeout === 0) throw new UserError("invalid value for --step-timeout: must be greater than 0", EXIT.refused);
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, verifyOptions, args);
-  const judging = { now: new Date(), expiresWithin, cache: new ParseCache() };
-  const { groups, unreadable, failed } = await readVerifyInput(args, paths, call, judging);
-  const probes = await probeGroups(groups, { ...judging, stepTimeout, resolve: resolveAddresses });
+  const checks = { now: new Date(), expiresWithin, cache: new ParseCache() };
+  const { groups, unreadable, failed } = await readVerifyInput(args, paths, call, checks);
+  const probes = await probeGroups(groups, { ...checks, stepTimeout, resolve: resolveAddresses });
   const findings = groups.flatMap((group) => group.findings);
   if (args.output !== undefined) printDocument({ peers: probes, findings }, args.output as "json" | "yaml");
   else {

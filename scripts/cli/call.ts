@@ -28,8 +28,8 @@ export function describeCall(program: string, options: Options, args: Values): C
   };
 }
 
-function formatFlag(name: string, { type, default: standard }: Option, value: unknown): string[] {
-  if (value === undefined || value === standard) return [];
+function formatFlag(name: string, { type, default: defaultValue }: Option, value: unknown): string[] {
+  if (value === undefined || value === defaultValue) return [];
   if (type === "boolean") return [value === true ? `--${name}` : `--no-${name}`];
   return [value].flat().map((one) => {
     const word = shellQuote(String(one));

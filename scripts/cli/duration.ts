@@ -27,9 +27,9 @@ export function parseDurationInDays(text: string, flag: string): number {
 
 /** Adds up numbers with units, in milliseconds; undefined if the text contains anything else. */
 function sumUnits(text: string, units: Readonly<Record<string, number>>): number | undefined {
-  const one = `(\\d+(?:\\.\\d+)?)(${Object.keys(units).join("|")})`;
-  if (!new RegExp(`^(?:${one})+$`).test(text)) return undefined;
-  const parts = [...text.matchAll(new RegExp(one, "g"))];
+  const pattern = `(\\d+(?:\\.\\d+)?)(${Object.keys(units).join("|")})`;
+  if (!new RegExp(`^(?:${pattern})+$`).test(text)) return undefined;
+  const parts = [...text.matchAll(new RegExp(pattern, "g"))];
   return parts.reduce((sum, [, value, unit]) => sum + Number(value) * (units[unit ?? ""] ?? 0), 0);
 }
 

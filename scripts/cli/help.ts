@@ -39,8 +39,8 @@ export async function renderHelp(
 }
 
 /** The option as yargs shows it. Choices become text: given as choices, yargs would check them too. */
-function describeOption({ choices, default: standard, ...option }: Option) {
+function describeOption({ choices, default: defaultValue, ...option }: Option) {
   const describe = choices ? `${option.describe} [${choices.join(", ")}]` : option.describe;
-  const shown = standard === undefined || standard === false ? {} : { default: standard };
+  const shown = defaultValue === undefined || defaultValue === false ? {} : { default: defaultValue };
   return { ...option, ...shown, describe };
 }

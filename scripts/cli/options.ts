@@ -33,7 +33,8 @@ export const flag = {
   file: (describe: string) => ({ type: "string", describe, completes: "files" }) as const,
 
   /** A flag whose value is a positive integer. */
-  count: (describe: string, standard: number) => ({ type: "number", min: 1, default: standard, describe }) as const,
+  count: (describe: string, defaultValue: number) =>
+    ({ type: "number", min: 1, default: defaultValue, describe }) as const,
 };
 
 /** Lists flags under a heading of the help text. Headings appear in the order of their first flag. */
