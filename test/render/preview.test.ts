@@ -5,7 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { preview } from "../../lib/import/preview.ts";
-import { holdsPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
+import { hasPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
@@ -194,7 +194,7 @@ test("documents can be applied: nothing in them is the API server's or a control
 });
 
 test("whether documents hold a private key", () => {
-  const held = (target: Target, options: Partial<PlanOptions>) => previews(target, [c2], options).some(holdsPrivateKey);
+  const held = (target: Target, options: Partial<PlanOptions>) => previews(target, [c2], options).some(hasPrivateKey);
   assert.equal(held(targetOf("1.20"), { tls: "peer" }), true);
   const shared = targetOf("1.20", { common: { ca: (c2.peer.ca as { pem: string }).pem } });
   assert.equal(held(shared, { tls: "common" }), false);

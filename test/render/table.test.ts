@@ -7,7 +7,7 @@ import { widthOf } from "../../lib/render/wrap.ts";
 
 const width = (columns: number) => styleFor({ isTTY: true, columns }, { NO_COLOR: "1" });
 const COLUMNS: Column[] = [
-  { title: "CLUSTER", cells: ["arn:aws:eks:eu-1:1234:cluster/one", "two"], cut: "middle" },
+  { title: "CLUSTER", cells: ["arn:aws:eks:eu-1:1234:cluster/one", "two"], truncate: "middle" },
   { title: "VERSION", cells: ["1.20.2", "1.18.5"], dispensable: 1 },
   { title: "ADDED", cells: ["29", "1"] },
 ];
@@ -40,8 +40,8 @@ test("colours take no room, and a table is no wider than it may be as long as it
       fc.integer({ min: 20, max: 120 }),
       (rows, most) => {
         const columns: Column[] = [
-          { title: "NAME", cells: rows.map(([name]) => name), paint: colour.red, cut: "middle" },
-          { title: "WHAT", cells: rows.map(([, what]) => what), cut: "end" },
+          { title: "NAME", cells: rows.map(([name]) => name), paint: colour.red, truncate: "middle" },
+          { title: "WHAT", cells: rows.map(([, what]) => what), truncate: "end" },
         ];
         const lines = showTable(columns, { ...colour, width: most });
         assert.equal(lines.length, rows.length + 1);
