@@ -75,7 +75,7 @@ describe("an endpoint set with extract-secret --endpoint", () => {
     ]) {
       const { code, stderr } = await mesh(...call, "--yes");
       assert.equal(code, 0, stderr);
-      assert.match(stderr, /cluster3 is reached at https:\/\/cluster3\.mesh\.cilium\.io:2379 at 10\.1\.2\.3/);
+      assert.match(stderr, /endpoint of cluster3: https:\/\/cluster3\.mesh\.cilium\.io:2379 at 10\.1\.2\.3/);
       assert.doesNotMatch(stderr, /\bchange/);
       assert.equal(config(), before);
     }
