@@ -150,9 +150,11 @@ function showNotes(
       escapeLine(`  clustermesh-secrets disconnect ${[name, ...contexts.map((one) => `--from ${one}`)].join(" ")}`),
     ];
   });
-  const removes = `${dryRun ? "would remove" : "removed"} annotation of kubectl apply, which contains private keys,`;
+  const removes = dryRun ? "would remove" : "removed";
   const cleaned = groupByValue(reports, (plan) => plan.cleaned).flatMap(({ value: name, sources }) =>
-    wrap(`${removes} from secret/${name}${inClusters(sources)}`),
+    wrap(
+      `${removes} kubectl's last-applied annotation from secret/${name}${inClusters(sources)} (contains private keys)`,
+    ),
   );
   const held = groupByValue(reports, (plan) => peersWithOutcome(plan, "held"));
   const names = held.map(({ value }) => value);

@@ -148,11 +148,11 @@ test("a narrow terminal keeps the columns of changes", () => {
 
 test("a dry run reports planned removals in the conditional", () => {
   const report = done("c1", planOf({ changed: ["x"] }, { cleaned: ["cilium-clustermesh"] }), 0);
-  const what = "annotation of kubectl apply, which contains private keys, from secret/cilium-clustermesh";
+  const what = "kubectl's last-applied annotation from secret/cilium-clustermesh (contains private keys)";
   for (const reports of [[report], Array<TargetReport>(4).fill(report)]) {
     const text = (dryRun: boolean) => showReports(reports, plain, { dryRun, details: false }).join("\n");
-    assert.match(text(false), /^ *removed annotation of kubectl apply/m);
-    assert.match(text(true), /^ *would remove annotation of kubectl apply/m);
+    assert.match(text(false), /^ *removed kubectl's last-applied annotation/m);
+    assert.match(text(true), /^ *would remove kubectl's last-applied annotation/m);
     assert.doesNotMatch(text(true), /\bremoved\b/);
   }
   assert.ok(showReports([report], plain, { dryRun: true, details: false }).includes(`  would remove ${what}`));
