@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { $ } from "zx/core";
 import { configMaps, secrets } from "../lib/kube/api.ts";
 import { openCluster } from "../lib/kube/open.ts";
+import { FIELD_MANAGER } from "../lib/peer/annotations.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../lib/peer/peer.ts";
 import { showSecret, showUsers } from "../lib/render/objects.ts";
 import { styleFor } from "../lib/render/style.ts";
@@ -46,7 +47,7 @@ export async function runProgram(
 
 /** Prints the Secrets and the ConfigMap that Cilium reads in a cluster. */
 export async function printObjects(context: string, kubeconfig: string): Promise<void> {
-  const { api } = await openCluster({ kubeconfig, context });
+  const { api } = await openCluster({ clientName: FIELD_MANAGER, kubeconfig, context });
   try {
     for (const name of [KVSTOREMESH_SECRET, AGENTS_SECRET]) {
       const secret = await api.get(secrets, NAMESPACE, name);

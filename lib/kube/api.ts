@@ -1,4 +1,4 @@
-/** Kubernetes objects over a transport, typed by client-node's types. Objects are asked for by name wherever they have one. */
+/** A Kubernetes API client over a transport, with the object types of `@kubernetes/client-node`. */
 import type {
   KubernetesObject,
   V1ConfigMap,
@@ -9,23 +9,20 @@ import type {
   V1Secret,
   V1Service,
 } from "@kubernetes/client-node";
-import { UserError } from "../util/errors.ts";
+import { EXIT, UserError } from "../util/errors.ts";
 import type { Request, Transport } from "./transport/transport.ts";
 
-/** The name under which our writes stand in `managedFields`. */
-export const FIELD_MANAGER = "clustermesh-secrets";
-const PAGE = 500;
-/** An object without its content; a server that cannot do that (or a relay before it) gives it whole. */
+const PAGE_SIZE = 500;
+/** Requests an object without its content. Servers and proxies that do not support this return the whole object. */
 const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
 
-/** A kind of object. The type parameter is that of its objects. */
+/** A resource of the API; `T` is the type of its objects. */
 export interface Resource<T extends KubernetesObject> {
   group: "" | "apps";
   plural: string;
   kind: string;
-  /** Whether its objects are in no namespace. */
-  clusterWide?: boolean;
-  /** Never set: it carries the type. */
+  clusterScoped?: boolean;
+  /** Never set; carries the type parameter. */
   object?: T;
 }
 
@@ -33,30 +30,31 @@ export const secrets: Resource<V1Secret> = { group: "", plural: "secrets", kind:
 export const configMaps: Resource<V1ConfigMap> = { group: "", plural: "configmaps", kind: "ConfigMap" };
 export const services: Resource<V1Service> = { group: "", plural: "services", kind: "Service" };
 export const pods: Resource<V1Pod> = { group: "", plural: "pods", kind: "Pod" };
-export const nodes: Resource<V1Node> = { group: "", plural: "nodes", kind: "Node", clusterWide: true };
+export const nodes: Resource<V1Node> = { group: "", plural: "nodes", kind: "Node", clusterScoped: true };
 export const deployments: Resource<V1Deployment> = { group: "apps", plural: "deployments", kind: "Deployment" };
 export const daemonSets: Resource<V1DaemonSet> = { group: "apps", plural: "daemonsets", kind: "DaemonSet" };
 
 type Verb = "get" | "list" | "create" | "patch";
 
-/** What a call was about, for messages. */
+/** What a request reads or writes. */
 export interface Subject {
   verb: Verb;
-  resource: Pick<Resource<KubernetesObject>, "group" | "plural" | "kind" | "clusterWide">;
+  resource: Pick<Resource<KubernetesObject>, "group" | "plural" | "kind" | "clusterScoped">;
   namespace?: string | undefined;
   name?: string | undefined;
 }
 
-/** The API server answered with something else than success. */
+/** An error response of the API server. */
 export class ApiError extends UserError {
   readonly status: number;
   readonly reason: string;
   readonly subject: Subject;
-  /** Where a list that has expired (410) can go on. */
-  readonly continue: string | undefined;
-  constructor(message: string, status: number, reason: string, subject: Subject, resume?: string) {
-    super(message, 1);
-    this.continue = resume;
+  /** The token with which an expired list (410) can be continued. */
+  readonly continueToken: string | undefined;
+
+  constructor(message: string, status: number, reason: string, subject: Subject, continueToken?: string) {
+    super(message, EXIT.failed);
+    this.continueToken = continueToken;
     this.name = "ApiError";
     this.status = status;
     this.reason = reason;
@@ -65,9 +63,9 @@ export class ApiError extends UserError {
 }
 
 export interface WriteOptions {
-  /** The server checks and answers as if, and stores nothing. */
+  /** Validates the write on the server without storing it (`dryRun=All`). */
   dryRun?: boolean;
-  /** Have `metadata` alone in the answer: of a Secret with hundreds of peers the rest is a megabyte. */
+  /** Requests `metadata` alone: the data of a large Secret is about a megabyte. */
   metadataOnly?: boolean;
 }
 
@@ -77,23 +75,30 @@ export interface ListOptions {
   fieldSelector?: string;
 }
 
-/** A cluster's API. All calls go over one connection, and throw ApiError or ConnectionError. */
+export interface KubernetesApiOptions {
+  /** The name of the context in error messages. */
+  context: string;
+  /** The kubectl flags that select the same cluster and user, shell-quoted, for commands in error messages. */
+  flags: string;
+  /** Recorded in `managedFields` by each write. */
+  fieldManager: string;
+}
+
+/**
+ * The API of one cluster. All requests share one transport.
+ *
+ * Each method throws an ApiError for an error response and a ConnectionError if the server does not respond.
+ */
 export class KubernetesApi {
   readonly #transport: Transport;
-  readonly #context: string;
-  readonly #flags: string;
+  readonly #options: KubernetesApiOptions;
 
-  /**
-   * @param context what the cluster is called in messages
-   * @param flags those of kubectl that reach the same cluster as the same user, for commands in messages
-   */
-  constructor(transport: Transport, context: string, flags = `--context ${context}`) {
+  constructor(transport: Transport, options: KubernetesApiOptions) {
     this.#transport = transport;
-    this.#context = context;
-    this.#flags = flags;
+    this.#options = options;
   }
 
-  /** @returns undefined where there is no such object. */
+  /** Gets an object; undefined if it does not exist. */
   async get<T extends KubernetesObject>(
     resource: Resource<T>,
     namespace: string,
@@ -101,16 +106,19 @@ export class KubernetesApi {
     { metadataOnly = false }: Pick<WriteOptions, "metadataOnly"> = {},
   ): Promise<T | undefined> {
     const subject: Subject = { verb: "get", resource, namespace, name };
-    const request: Request = { method: "GET", path: pathOf(subject), ...(metadataOnly && { accept: METADATA_ONLY }) };
+    const accept = metadataOnly ? METADATA_ONLY : undefined;
     try {
-      return (await this.#send(subject, request)) as T;
+      return (await this.#send(subject, { method: "GET", path: pathOf(subject), accept })) as T;
     } catch (error) {
       if (error instanceof ApiError && error.status === 404 && error.reason === "NotFound") return undefined;
       throw error;
     }
   }
 
-  /** Lists page by page; where the server has forgotten the list's state, it goes on with the present one. */
+  /**
+   * Lists objects in pages of at most 500. If the list expires (410), it is continued with the token from the error, at
+   * the current resource version.
+   */
   async *list<T extends KubernetesObject>(
     resource: Resource<T>,
     { namespace, labelSelector, fieldSelector }: ListOptions = {},
@@ -119,7 +127,7 @@ export class KubernetesApi {
     let token: string | undefined;
     let expired = false;
     do {
-      const query = new URLSearchParams({ limit: String(PAGE) });
+      const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
       if (labelSelector) query.set("labelSelector", labelSelector);
       if (fieldSelector) query.set("fieldSelector", fieldSelector);
       if (token) query.set("continue", token);
@@ -132,51 +140,51 @@ export class KubernetesApi {
         token = page.metadata?.continue;
         expired = false;
       } catch (error) {
-        const resume = error instanceof ApiError && error.status === 410 ? error.continue : undefined;
-        if (resume === undefined || expired) throw error;
-        token = resume;
+        const next = error instanceof ApiError && error.status === 410 ? error.continueToken : undefined;
+        if (next === undefined || expired) throw error;
+        token = next;
         expired = true;
       }
     } while (token);
   }
 
-  async create<T extends KubernetesObject>(
+  create<T extends KubernetesObject>(
     resource: Resource<T>,
     namespace: string,
     object: T,
     options: WriteOptions = {},
   ): Promise<T> {
     const subject: Subject = { verb: "create", resource, namespace, name: object.metadata?.name };
-    const path = pathOf({ ...subject, name: undefined });
-    return (await this.#write(subject, "POST", path, "application/json", object, options)) as T;
+    return this.#write(subject, "application/json", object, options);
   }
 
-  /** RFC 7386: null removes; a `resourceVersion` in it makes a stale patch fail with 409. */
-  async mergePatch<T extends KubernetesObject>(
+  /** Applies a merge patch (RFC 7386). With a `resourceVersion` in it, a stale patch fails with 409. */
+  mergePatch<T extends KubernetesObject>(
     resource: Resource<T>,
     namespace: string,
     name: string,
     patch: object,
     options: WriteOptions = {},
   ): Promise<T> {
-    return this.#patch(resource, namespace, name, "application/merge-patch+json", patch, options);
+    return this.#write({ verb: "patch", resource, namespace, name }, "application/merge-patch+json", patch, options);
   }
 
-  /** RFC 6902. A `test` that fails is a 422. */
-  async jsonPatch<T extends KubernetesObject>(
+  /** Applies a JSON patch (RFC 6902). A failed `test` operation is a 422. */
+  jsonPatch<T extends KubernetesObject>(
     resource: Resource<T>,
     namespace: string,
     name: string,
     patch: object[],
     options: WriteOptions = {},
   ): Promise<T> {
-    return this.#patch(resource, namespace, name, "application/json-patch+json", patch, options);
+    return this.#write({ verb: "patch", resource, namespace, name }, "application/json-patch+json", patch, options);
   }
 
   /**
-   * Asks whether the user may do something (SelfSubjectAccessReview), before it is tried.
+   * Checks with a SelfSubjectAccessReview whether the user is allowed to make a request.
    *
-   * @returns the command that checks it, where it is not allowed; undefined where it is, or where that cannot be asked.
+   * @returns the kubectl command that shows the missing permission; undefined if the request is allowed, or if the
+   *   server does not answer reviews.
    */
   async findMissingPermission(subject: Subject): Promise<string | undefined> {
     const { verb, resource, namespace, name } = subject;
@@ -206,29 +214,20 @@ export class KubernetesApi {
     this.#transport.close();
   }
 
-  async #patch<T extends KubernetesObject>(
-    resource: Resource<T>,
-    namespace: string,
-    name: string,
-    contentType: string,
-    patch: object,
-    options: WriteOptions,
-  ): Promise<T> {
-    const subject: Subject = { verb: "patch", resource, namespace, name };
-    return (await this.#write(subject, "PATCH", pathOf(subject), contentType, patch, options)) as T;
-  }
-
-  #write(
+  async #write<T>(
     subject: Subject,
-    method: "POST" | "PATCH",
-    path: string,
     contentType: string,
     body: object,
     { dryRun = false, metadataOnly = false }: WriteOptions,
-  ): Promise<unknown> {
-    const query = new URLSearchParams({ fieldManager: FIELD_MANAGER, ...(dryRun && { dryRun: "All" }) });
-    const request: Request = { method, path: `${path}?${query}`, body: JSON.stringify(body), contentType };
-    return this.#send(subject, { ...request, ...(metadataOnly && { accept: METADATA_ONLY }) });
+  ): Promise<T> {
+    const query = new URLSearchParams({ fieldManager: this.#options.fieldManager, ...(dryRun && { dryRun: "All" }) });
+    return (await this.#send(subject, {
+      method: subject.verb === "create" ? "POST" : "PATCH",
+      path: `${pathOf(subject)}?${query}`,
+      body: JSON.stringify(body),
+      contentType,
+      accept: metadataOnly ? METADATA_ONLY : undefined,
+    })) as T;
   }
 
   async #send(subject: Subject, request: Request): Promise<unknown> {
@@ -236,7 +235,7 @@ export class KubernetesApi {
     const parsed = parse(body);
     if (parsed === undefined) {
       throw this.#error(subject, status, {
-        message: "it answered with something that is not JSON; is it a Kubernetes API?",
+        message: "response is not JSON; check that the server is a Kubernetes API server",
       });
     }
     if (status >= 200 && status < 300) return parsed;
@@ -244,35 +243,36 @@ export class KubernetesApi {
   }
 
   #error(subject: Subject, status: number, answer: Status): ApiError {
-    const text = `context ${this.#context}: ${this.#explain(subject, status, answer)}`;
-    const resume = answer.metadata?.continue;
-    return new ApiError(text, status, typeof answer.reason === "string" ? answer.reason : "", subject, resume);
+    const text = `context ${JSON.stringify(this.#options.context)}: ${this.#describeError(subject, status, answer)}`;
+    const reason = typeof answer.reason === "string" ? answer.reason : "";
+    return new ApiError(text, status, reason, subject, answer.metadata?.continue);
   }
 
-  #explain(subject: Subject, status: number, { message, details }: Status): string {
+  #describeError(subject: Subject, status: number, { message, details }: Status): string {
     const { verb, resource, namespace, name } = subject;
-    const object = `${resource.kind}${name === undefined ? "s" : ` ${name}`}`;
-    const everywhere = resource.clusterWide ? "" : " in all namespaces";
-    const what = `${verb} ${object}${namespace === undefined ? everywhere : ` in namespace ${namespace}`}`;
-    const said = typeof message === "string" ? message : "";
-    if (status === 401) return "the API server refused the credentials (401)";
-    // A rule of RBAC always names the user; what else forbids (admission, quotas) can-i knows nothing of.
-    const user = /User "([^"]*)" cannot /.exec(said)?.[1];
+    const object = name === undefined ? resource.plural : `${resource.kind.toLowerCase()}/${name}`;
+    const allNamespaces = resource.clusterScoped ? "" : " in all namespaces";
+    const action = `${verb} ${object}${namespace === undefined ? allNamespaces : ` in namespace ${namespace}`}`;
+    const text = typeof message === "string" ? message : "";
+    if (status === 401) return "the API server rejected the credentials (401)";
+    // RBAC names the user in each denial. Other denials of writes (admission, quota) are unknown to `can-i`.
+    const user = /User "([^"]*)" cannot /.exec(text)?.[1];
     if (status === 403 && (user !== undefined || verb === "get" || verb === "list")) {
-      return `not allowed to ${what}${user === undefined ? "" : ` as ${user}`}\n  check with: ${this.#canI(subject)}`;
+      return `not allowed to ${action}${user === undefined ? "" : ` as ${user}`}\n  check with: ${this.#canI(subject)}`;
     }
-    return `cannot ${what}: ${isPrivate(subject, status) ? publicPart(status, said, details) : firstLine(said)} (${status})`;
+    const cause = mayContainSecrets(subject, status) ? redactedCause(status, text, details) : firstLine(text);
+    return `cannot ${action}: ${cause} (${status})`;
   }
 
   #canI({ verb, resource, namespace, name }: Subject): string {
-    const kinds = `${resource.plural}${resource.group && `.${resource.group}`}`;
-    const one = name === undefined || verb === "create" ? "" : `/${name}`;
-    const scope = namespace === undefined ? (resource.clusterWide ? "" : " -A") : ` -n ${namespace}`;
-    return `kubectl auth can-i ${verb} ${kinds}${one}${scope} ${this.#flags}`;
+    const type = `${resource.plural}${resource.group && `.${resource.group}`}`;
+    const object = name === undefined || verb === "create" ? "" : `/${name}`;
+    const scope = namespace === undefined ? (resource.clusterScoped ? "" : " -A") : ` -n ${namespace}`;
+    return `kubectl auth can-i ${verb} ${type}${object}${scope} ${this.#options.flags}`;
   }
 }
 
-/** What an API server answers where it fails; of its fields none need be there, or be what it should. */
+/** A `Status` response, unvalidated: proxies in front of an API server send other objects. */
 interface Status {
   reason?: unknown;
   message?: unknown;
@@ -280,7 +280,7 @@ interface Status {
   details?: { causes?: { field?: unknown; reason?: unknown; message?: unknown }[] } | undefined;
 }
 
-/** An object; undefined for anything else. */
+/** Parses a JSON object; undefined for anything else. */
 function parse(body: string): object | undefined {
   try {
     const value: unknown = JSON.parse(body);
@@ -290,32 +290,33 @@ function parse(body: string): object | undefined {
   }
 }
 
-/** Whether the text of an answer may repeat what was sent, private keys included, or what stands in the object. */
-function isPrivate({ verb, resource }: Subject, status: number): boolean {
+/** Whether the message of a response may repeat the request body or the object, private keys included. */
+function mayContainSecrets({ verb, resource }: Subject, status: number): boolean {
   return status === 422 || (resource.plural === "secrets" && verb !== "get" && [400, 403].includes(status));
 }
 
-/** Causes whose messages never hold the value that is wrong. */
-const VALUELESS = ["FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"];
+/** Reasons of causes whose messages never contain the invalid value. */
+const REASONS_WITHOUT_VALUE = ["FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"];
 
-/** What of such an answer can be told: who objects, and to which fields. */
-function publicPart(status: number, message: string, details: Status["details"]): string {
+/** Describes such a response without its message: the webhook or the invalid fields. */
+function redactedCause(status: number, message: string, details: Status["details"]): string {
   const webhook = /admission webhook "([^"]{1,200})"/.exec(message)?.[1];
-  if (webhook !== undefined) return `admission webhook ${webhook} refuses it`;
-  if (status === 403) return "a rule of admission refuses it";
+  if (webhook !== undefined) return `denied by admission webhook ${JSON.stringify(webhook)}`;
+  if (status === 403) return "denied by admission control";
   const causes = Array.isArray(details?.causes) ? details.causes : [];
-  const wrong = causes.flatMap(({ field, reason, message }) => {
+  const invalid = causes.flatMap(({ field, reason, message }) => {
     if (typeof field !== "string" || field === "") return [];
-    return [VALUELESS.includes(String(reason)) ? `${field}: ${firstLine(String(message))}` : field];
+    return [REASONS_WITHOUT_VALUE.includes(String(reason)) ? `${field}: ${firstLine(String(message))}` : field];
   });
-  const where = wrong.length > 0 ? ` (${[...new Set(wrong)].slice(0, 3).join("; ")})` : "";
-  return `the server finds the object invalid${where}`;
+  const fields = invalid.length > 0 ? `: ${[...new Set(invalid)].slice(0, 3).join("; ")}` : "";
+  return `object is invalid${fields}`;
 }
 
-function pathOf({ resource: { group, plural }, namespace, name }: Subject): string {
+/** The path of an object or a list; of a create, the path of the list. */
+function pathOf({ verb, resource: { group, plural }, namespace, name }: Subject): string {
   const root = group === "" ? "/api/v1" : `/apis/${group}/v1`;
   const scope = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-  return `${root}${scope}/${plural}${name === undefined ? "" : `/${encodeURIComponent(name)}`}`;
+  return `${root}${scope}/${plural}${name === undefined || verb === "create" ? "" : `/${encodeURIComponent(name)}`}`;
 }
 
 function firstLine(text: string): string {

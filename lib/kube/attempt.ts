@@ -1,10 +1,14 @@
-/** Answers that may be errors, so that what is not needed does not stop the work. */
+/** Results that may be errors, for reads whose failure is not fatal. */
 import { UserError } from "../util/errors.ts";
 import { ApiError } from "./api.ts";
 
 export type Attempt<T> = { value: T } | { error: UserError };
 
-/** The answer, or the UserError it failed with. Anything else is a fault of the program and is thrown. */
+/**
+ * Captures the result of a promise, or the UserError that it rejects with.
+ *
+ * @throws any other error, unchanged.
+ */
 export async function attempt<T>(promise: Promise<T>): Promise<Attempt<T>> {
   try {
     return { value: await promise };
@@ -14,17 +18,26 @@ export async function attempt<T>(promise: Promise<T>): Promise<Attempt<T>> {
   }
 }
 
-/** @throws the error of an attempt that failed. */
+/**
+ * Returns the value of an attempt.
+ *
+ * @throws the error of a failed attempt.
+ */
 export function unwrap<T>(result: Attempt<T>): T {
   if ("error" in result) throw result.error;
   return result.value;
 }
 
-/** The value; undefined where it is forbidden. Other errors are thrown. */
+/**
+ * Returns the value of an attempt; undefined if the API server denied the request (403).
+ *
+ * @throws the error of an attempt that failed otherwise.
+ */
 export function unwrapUnlessForbidden<T>(result: Attempt<T>): T | undefined {
   return isForbidden(result) ? undefined : unwrap(result);
 }
 
+/** Whether the API server denied the request (403). */
 export function isForbidden(result: Attempt<unknown>): boolean {
   return "error" in result && result.error instanceof ApiError && result.error.status === 403;
 }

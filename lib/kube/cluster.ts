@@ -1,14 +1,13 @@
-/** Clusters that contexts of a kubeconfig lead to. */
+/** A cluster as the rest of the code sees it: a context and its API. */
 import type { KubernetesApi } from "./api.ts";
 
-/** A cluster that is to be read or written. */
 export interface Cluster {
-  /** Its context: how it is called in messages. */
+  /** The name of its context, which messages use. */
   readonly source: string;
-  /** What else the kubeconfig calls it: other contexts for the same server, and their entries of clusters. */
+  /** Its other names in the kubeconfig: contexts for the same server, and their cluster entries. */
   readonly names?: readonly string[];
-  /** Connected to when it is first asked for. Throws a UserError if the context leads nowhere. */
+  /** The API, opened on first use. @throws UserError if the context is invalid. */
   readonly api: KubernetesApi;
-  /** Closes the connection; the next use opens another, with credentials as they are then. */
+  /** Closes the connection. The next use opens another one with new credentials. */
   close?(): void;
 }

@@ -10,6 +10,8 @@
  */
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
+/** The field manager of our writes, and the user agent of our requests. */
+export const FIELD_MANAGER = "clustermesh-secrets";
 const PREFIX = "clustermesh-secrets/";
 export const SCHEMA = `${PREFIX}schema`;
 export const SCHEMA_VERSION = 1;

@@ -183,9 +183,9 @@ function parseYaml(text: string): unknown[] {
   } catch (error) {
     if (error instanceof DuplicateKeyError) throw keyTwice();
     if (error instanceof YamlTooLargeError) {
-      const { characters, words } = YAML_LIMITS;
+      const { characters, tokens } = YAML_LIMITS;
       throw new Unreadable(
-        `is no JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${words.toLocaleString("en")} words and signs`,
+        `is no JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${tokens.toLocaleString("en")} tokens`,
         "is it whole? JSON may be longer",
       );
     }

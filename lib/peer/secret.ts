@@ -1,6 +1,6 @@
 /** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
-import { decodeBase64, textOf } from "../util/content.ts";
+import { decodeBase64, decodeText } from "../util/content.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { contentHash, normalizeCa, tryReadPem } from "../x509/pem.ts";
 import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
@@ -79,12 +79,12 @@ export function readEntries(
   const facts = readFacts(annotations);
   const records = readPeerRecords(annotations[PEERS]);
   return [...files]
-    .filter(([, content]) => isEtcdConfig(cache.parse(textOf, content)))
+    .filter(([, content]) => isEtcdConfig(cache.parse(decodeText, content)))
     .map(([name, content]) => {
       const record = records.get(name);
       const recorded = { ...recordedFacts(record), ...(record?.given && { endpointGiven: record.given }) };
       const own: ClusterFacts = facts.name === name ? facts : recorded;
-      return readEntry(name, cache.parse(textOf, content), files, own, source, cache);
+      return readEntry(name, cache.parse(decodeText, content), files, own, source, cache);
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -127,7 +127,7 @@ function readEntry(
       findings.push(finding("file-missing", place, `${field} names ${key}, which is not in the Secret`));
       return undefined;
     }
-    const pem = cache.parse(textOf, content);
+    const pem = cache.parse(decodeText, content);
     // Cilium takes it for a cluster's config, whoever names it.
     if (isEtcdConfig(pem)) {
       findings.push(finding("file-missing", place, `${field} names ${key}, which is a config itself`));

@@ -1,16 +1,16 @@
-/** Addresses, endpoints and prefixes as Cilium and Go read them. Pure. */
+/** Addresses, endpoints and prefixes, parsed as by Cilium and Go. Pure. */
 import { isIPv4, isIPv6 } from "node:net";
 
 /**
- * Whether `text` is a plain address as Go's `netip.ParseAddr` takes it: no CIDR, no brackets, no leading zeros.
- * A zone (`fe80::1%eth0`), which netip takes, is refused: it means nothing on another machine.
+ * Whether `text` is an address by Go's `netip.ParseAddr`: no CIDR, no brackets, no leading zeros. Unlike there, a zone
+ * (`fe80::1%eth0`) is invalid, since it is meaningless on another machine.
  */
 export function isAddress(text: string): boolean {
-  // node:net's own pattern for IPv6 takes milliseconds to be made, which a name need not wait for.
+  // Names are excluded first: node:net takes milliseconds to compile its IPv6 pattern.
   return isIPv4(text) || (text.includes(":") && isIPv6(text) && !text.includes("%"));
 }
 
-/** A host name as a certificate or a resolver takes it: labels of letters, digits, `-` and `_`, 253 characters. */
+/** Whether `text` is a host name: labels of letters, digits, `-` and `_`; at most 253 characters; not a number. */
 export function isHostname(text: string): boolean {
   return (
     text.length <= 253 &&
@@ -25,37 +25,29 @@ export interface HostPort {
   port: number;
 }
 
-/**
- * Reads `host:port`, `ip:port` or `[ip6]:port`.
- *
- * @returns undefined where it is none of them.
- */
+/** Parses `host:port`, `ip:port` or `[ip6]:port`; undefined if invalid. */
 export function parseHostPort(text: string): HostPort | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(text);
   if (!match) return undefined;
   const host = match[1] ?? match[2] ?? "";
   const port = Number(match[3]);
   if (port < 1 || port > 65535) return undefined;
-  const legal = match[1] === undefined ? isIPv4(host) || isHostname(host) : isIPv6(host) && isAddress(host);
-  return legal ? { host, port } : undefined;
+  const isValid = match[1] === undefined ? isIPv4(host) || isHostname(host) : isIPv6(host) && isAddress(host);
+  return isValid ? { host, port } : undefined;
 }
 
-/** `host:port`, with an IPv6 address in brackets. */
+/** Formats `host:port`, with an IPv6 address in brackets. */
 export function formatHostPort({ host, port }: HostPort): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-/**
- * The host and port of an etcd endpoint, which has to be an https URL with a port and nothing behind it.
- *
- * @returns undefined where it is anything else.
- */
+/** Parses an etcd endpoint: an https URL with host and port only. Undefined if invalid. */
 export function parseEndpoint(url: string): HostPort | undefined {
   const match = /^https:\/\/([^/?#@\s]+)\/?$/.exec(url);
   return match?.[1] === undefined ? undefined : parseHostPort(match[1]);
 }
 
-/** Orders IPv4 before IPv6, and each numerically; what is no address comes last. Only equal texts are equal. */
+/** Compares addresses: IPv4, then IPv6, both numerically, then other text. Only equal text compares as equal. */
 export function compareAddresses(a: string, b: string): number {
   const [x, y] = [toBits(a), toBits(b)];
   const byNumber = x && y ? x.width - y.width || compare(x.value, y.value) : Number(!x) - Number(!y);
@@ -92,7 +84,7 @@ function toBits(address: string): Bits | undefined {
 function fromBits({ value, width }: Bits): string {
   if (width === 32) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".");
   const groups = Array.from({ length: 8 }, (_, i) => ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16));
-  // WHATWG URLs write IPv6 in its canonical short form.
+  // URLs format IPv6 in the canonical short form.
   return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
 
@@ -105,70 +97,72 @@ function parsePrefix(cidr: string): Prefix | undefined {
   const bits = match?.[1] === undefined ? undefined : toBits(match[1]);
   const length = Number(match?.[2]);
   if (!bits || length > bits.width) return undefined;
-  return truncate({ ...bits, length }, length);
+  return truncatePrefix({ ...bits, length }, length);
 }
 
-function truncate(prefix: Prefix, length: number): Prefix {
+function truncatePrefix(prefix: Prefix, length: number): Prefix {
   const host = BigInt(prefix.width - length);
   return { value: (prefix.value >> host) << host, width: prefix.width, length };
 }
 
-/** Those that hold others before those that they hold. */
+/** Sorts a prefix before those that it contains. */
 function comparePrefixes(a: Prefix, b: Prefix): number {
   return a.width - b.width || compare(a.value, b.value) || a.length - b.length;
 }
 
 function contains(outer: Prefix, inner: Prefix): boolean {
   return (
-    outer.width === inner.width && outer.length <= inner.length && truncate(inner, outer.length).value === outer.value
+    outer.width === inner.width &&
+    outer.length <= inner.length &&
+    truncatePrefix(inner, outer.length).value === outer.value
   );
 }
 
-/** Whether two prefixes (`10.1.0.0/16`) have an address in common. What is not a prefix overlaps nothing. */
+/** Whether two prefixes (`10.1.0.0/16`) have an address in common; false if either is invalid. */
 export function cidrsOverlap(a: string, b: string): boolean {
   const [x, y] = [parsePrefix(a), parsePrefix(b)];
   return x !== undefined && y !== undefined && (contains(x, y) || contains(y, x));
 }
 
 /**
- * The few prefixes that cover all of `cidrs`, sorted. Those within one /16 (IPv4) or /48 (IPv6) become one prefix of
- * at most 20 or 56 bits, its length rounded down to a multiple of four, so that a node more or less seldom changes the
- * answer. What is not a prefix is left out.
+ * Aggregates prefixes into a few that cover all of them, sorted. Prefixes within one /16 (IPv4) or /48 (IPv6) become one
+ * of at most 20 or 56 bits, rounded down to a multiple of four bits, so that adding a node rarely changes the result.
+ * Invalid prefixes are ignored.
  */
 export function coveringPrefixes(cidrs: Iterable<string>): string[] {
   const groups = new Map<string, Prefix>();
   for (const cidr of cidrs) {
     const prefix = parsePrefix(cidr);
     if (!prefix) continue;
-    const key = format(truncate(prefix, Math.min(prefix.length, prefix.width === 32 ? 16 : 48)));
+    const key = formatPrefix(truncatePrefix(prefix, Math.min(prefix.length, prefix.width === 32 ? 16 : 48)));
     const known = groups.get(key);
-    groups.set(key, known ? common(known, prefix) : prefix);
+    groups.set(key, known ? commonPrefix(known, prefix) : prefix);
   }
   const rounded = [...groups.values()].map((prefix) => {
     const length = Math.min(prefix.length, prefix.width === 32 ? 20 : 56);
-    return truncate(prefix, length - (length % 4));
+    return truncatePrefix(prefix, length - (length % 4));
   });
   const kept = rounded.filter(
     (prefix, i) =>
       !rounded.some((other, j) => i !== j && contains(other, prefix) && (!contains(prefix, other) || j < i)),
   );
-  return kept.sort(comparePrefixes).map(format);
+  return kept.sort(comparePrefixes).map(formatPrefix);
 }
 
-function common(a: Prefix, b: Prefix): Prefix {
+function commonPrefix(a: Prefix, b: Prefix): Prefix {
   let length = Math.min(a.length, b.length);
-  while (truncate(a, length).value !== truncate(b, length).value) length--;
-  return truncate(a, length);
+  while (truncatePrefix(a, length).value !== truncatePrefix(b, length).value) length--;
+  return truncatePrefix(a, length);
 }
 
-function format(prefix: Prefix): string {
+function formatPrefix(prefix: Prefix): string {
   return `${fromBits(prefix)}/${prefix.length}`;
 }
 
 /**
- * Which of these owners have prefixes in common.
+ * Finds owners whose prefixes overlap.
  *
- * @returns for each later owner the first earlier one it overlaps, with the two prefixes.
+ * @returns for each owner (`b`) the first earlier owner that it overlaps (`a`), with the two prefixes in this order.
  */
 export function findOverlaps(
   owners: readonly { name: string; cidrs: readonly string[] }[],
@@ -180,7 +174,7 @@ export function findOverlaps(
     .filter(({ prefix }) => prefix !== undefined)
     .sort((a, b) => comparePrefixes(a.prefix, b.prefix));
   const found = new Map<number, [(typeof prefixes)[number], (typeof prefixes)[number]]>();
-  // Prefixes nest or are apart, so those that hold the one at hand are on a stack.
+  // Prefixes are nested or disjoint, so that a stack holds those that contain the current one.
   const open: typeof prefixes = [];
   for (const entry of prefixes) {
     while (open.length > 0 && !contains((open.at(-1) as typeof entry).prefix, entry.prefix)) open.pop();
@@ -190,7 +184,7 @@ export function findOverlaps(
       const known = found.get(second.order);
       if (!known || first.order < known[0].order) found.set(second.order, [first, second]);
     }
-    // What an owner's own prefix holds overlaps nothing that this does not.
+    // A prefix inside another one of the same owner adds no overlaps.
     if (!open.some(({ order }) => order === entry.order)) open.push(entry);
   }
   return [...found.values()]

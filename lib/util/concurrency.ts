@@ -1,16 +1,16 @@
 /**
- * Lets so many pieces of work run at a time; the others wait for their turn.
+ * Limits how many tasks run at a time.
  *
- * @returns what runs a piece of work when there is room, and gives its result.
+ * @returns a function that runs a task as soon as fewer than `limit` are running, and returns its result.
  */
-export function limitConcurrency(most: number): <T>(work: () => Promise<T>) => Promise<T> {
+export function limitConcurrency(limit: number): <T>(work: () => Promise<T>) => Promise<T> {
   let running = 0;
   const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (running < most) running++;
+  return async (task) => {
+    if (running < limit) running++;
     else await new Promise<void>((resolve) => waiting.push(resolve));
     try {
-      return await work();
+      return await task();
     } finally {
       const next = waiting.shift();
       if (next) next();
@@ -20,15 +20,15 @@ export function limitConcurrency(most: number): <T>(work: () => Promise<T>) => P
 }
 
 /**
- * Runs generators side by side. Each goes on when the value that it yielded was handled.
+ * Runs generators concurrently and yields their values. A generator resumes when its last value was consumed.
  *
- * @param sources start the generators.
- * @param most how many run at a time.
- * @throws what one of them throws; the others are ended then, as they are if the result is ended early.
+ * @param sources functions that start the generators.
+ * @param limit how many generators run at a time.
+ * @throws the error of any generator. The others are then ended, as they are if the consumer stops early.
  */
 export async function* mergeGenerators<T>(
   sources: readonly (() => AsyncGenerator<T, void>)[],
-  most: number,
+  limit: number,
 ): AsyncGenerator<T, void> {
   const waiting = [...sources];
   const open = new Set<AsyncGenerator<T, void>>();
@@ -42,7 +42,7 @@ export async function* mergeGenerators<T>(
   };
   try {
     for (;;) {
-      while (open.size < most) {
+      while (open.size < limit) {
         const start = waiting.shift();
         if (!start) break;
         advance(start());

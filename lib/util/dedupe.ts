@@ -1,20 +1,20 @@
 /**
- * Of several ways to one cluster, the first.
+ * Returns the first item of each key, in order.
  *
- * @param keyOf by what ways to one cluster are equal; undefined for one that is like no other.
- * @param told of each that is left out, with the one that stays.
+ * @param keyOf an item without a key is always kept.
+ * @param onDuplicate called for each dropped item, with the item that is kept.
  */
 export function dedupe<T>(
-  ways: readonly T[],
-  keyOf: (way: T) => string | undefined,
-  told: (stays: T, other: T) => void,
+  items: readonly T[],
+  keyOf: (item: T) => string | undefined,
+  onDuplicate: (kept: T, duplicate: T) => void,
 ): T[] {
   const seen = new Map<string, T>();
-  return ways.filter((way) => {
-    const key = keyOf(way);
-    const same = key === undefined ? undefined : seen.get(key);
-    if (same !== undefined) told(same, way);
-    else if (key !== undefined) seen.set(key, way);
-    return same === undefined;
+  return items.filter((item) => {
+    const key = keyOf(item);
+    const kept = key === undefined ? undefined : seen.get(key);
+    if (kept !== undefined) onDuplicate(kept, item);
+    else if (key !== undefined) seen.set(key, item);
+    return kept === undefined;
   });
 }

@@ -1,6 +1,6 @@
-/** `a`, `a and b`, `a, b and c`; more than `most` are counted. */
-export function enumerate(items: readonly string[], most = 12): string {
-  const shown = items.length > most ? [...items.slice(0, most - 1), `${items.length - most + 1} more`] : [...items];
+/** Formats a list as `a`, `a and b` or `a, b and c`. Of more than `limit` items the rest is counted: `a, b and 9 more`. */
+export function enumerate(items: readonly string[], limit = 12): string {
+  const shown = items.length > limit ? [...items.slice(0, limit - 1), `${items.length - limit + 1} more`] : [...items];
   const last = shown.pop() ?? "";
   return shown.length === 0 ? last : `${shown.join(", ")} and ${last}`;
 }

@@ -1,10 +1,10 @@
-/** Exit codes of every program; where several apply, 2 before 1 before 3. */
+/** The exit codes of all programs. If several apply, 2 precedes 1, which precedes 3. */
 export const EXIT = { done: 0, failed: 1, refused: 2, findings: 3 } as const;
 
 /**
- * An error that a person is told in one or two lines: what, where, what to do. Its `exitCode` is 1 where the work
- * failed (unreachable, forbidden, no Cilium there) and 2 where it was refused before anything was written (arguments,
- * kubeconfig, files, findings).
+ * An error that is printed without a stack trace, in one or two lines: object, cause and remedy. Its `exitCode` is 1 if
+ * the work failed (unreachable, forbidden, Cilium not found) and 2 if it was refused before anything was written
+ * (arguments, kubeconfig, files, findings).
  */
 export class UserError extends Error {
   readonly exitCode: 1 | 2;
@@ -14,7 +14,7 @@ export class UserError extends Error {
     this.exitCode = exitCode;
   }
 
-  /** What it says, with what it says below, in one line. */
+  /** The message with its lines joined by `; `. */
   get singleLineMessage(): string {
     return this.message.replace(/\n\s*/g, "; ");
   }

@@ -1,4 +1,4 @@
-/** Looking into values of unknown shape, as JSON and YAML give them. Pure. */
+/** Access to parsed JSON and YAML of unknown shape. Pure. */
 
 export type Fields = Record<string, unknown>;
 
@@ -6,7 +6,7 @@ export function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The value at a path of keys; undefined if there is none. */
+/** Returns the value at a path of keys; undefined if it does not exist. */
 export function getField(object: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>(
     (value, key) => (isFields(value) && Object.hasOwn(value, key) ? value[key] : undefined),
@@ -14,7 +14,7 @@ export function getField(object: unknown, path: readonly string[]): unknown {
   );
 }
 
-/** A name that Kubernetes takes, so that it may be printed, and be a word of a command. */
+/** Returns a valid Kubernetes object name, which is safe to print and to use in a command; undefined for other values. */
 export function parseObjectName(value: unknown): string | undefined {
   return typeof value === "string" && /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/.test(value) ? value : undefined;
 }

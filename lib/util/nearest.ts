@@ -1,10 +1,9 @@
-/** Names that were mistyped. Pure. */
 import { distance } from "fastest-levenshtein";
 
-/** The nearest of some names by edit distance, if it is near: for "did you mean". */
+/** Finds the name with the smallest edit distance, for "did you mean". Undefined if none is similar. */
 export function findNearestName(name: string, names: Iterable<string>): string | undefined {
-  const [near] = [...names]
-    .map((other) => ({ other, distance: distance(name, other) }))
+  const [nearest] = [...names]
+    .map((candidate) => ({ candidate, distance: distance(name, candidate) }))
     .sort((a, b) => a.distance - b.distance);
-  return near && near.distance <= Math.max(1, Math.floor(name.length / 3)) ? near.other : undefined;
+  return nearest && nearest.distance <= Math.max(1, Math.floor(name.length / 3)) ? nearest.candidate : undefined;
 }

@@ -1,11 +1,12 @@
-/** Errors of connections, of names and of certificates in words. */
+/** Descriptions of errors of connections, name resolution and certificates. */
 import { getSystemErrorMap } from "node:util";
 import { describeSystemError } from "./system-error.ts";
 
 const UNKNOWN_AUTHORITY = "certificate signed by unknown authority";
+const NOT_TLS = "first record does not look like a TLS handshake";
 
-/** By the codes of Node's errors: those of which neither the system nor OpenSSL has words, or none that a person knows. */
-const WORDS: Readonly<Record<string, string>> = {
+/** By the codes of Node's errors; worded as in Go. Other codes are described by the system or OpenSSL. */
+const DESCRIPTIONS: Readonly<Record<string, string>> = {
   ENOTFOUND: "no such host",
   EAI_AGAIN: "temporary failure in name resolution",
   ECONNRESET: "connection reset by peer",
@@ -20,43 +21,42 @@ const WORDS: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT: UNKNOWN_AUTHORITY,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_AUTHORITY,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_AUTHORITY,
-  ERR_SSL_WRONG_VERSION_NUMBER: "first bytes are not TLS",
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: "first bytes are not TLS",
+  ERR_SSL_WRONG_VERSION_NUMBER: NOT_TLS,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: NOT_TLS,
   ERR_TLS_CERT_ALTNAME_INVALID: "certificate does not cover the name",
 };
 
 /**
- * Why a connection failed, without its code, address and call: `connection refused`, `no such host`.
+ * Describes why a connection failed, without code, address and system call: `connection refused`, `no such host`.
  *
- * @param error as Node throws it; of a certificate that was not accepted, its code is enough.
+ * @param error an error of Node, or the code of a certificate error.
  */
 export function describeNetworkError(error: Pick<NodeJS.ErrnoException, "code" | "message">): string {
   const { code = "", message } = error;
-  const known = WORDS[code];
+  const known = DESCRIPTIONS[code];
   if (known !== undefined) return known;
-  // What OpenSSL says of its own errors.
+  // The description by OpenSSL.
   const { reason, errno } = error as NodeJS.ErrnoException & { reason?: unknown };
   if (typeof reason === "string" && reason !== "") return reason;
   if (errno !== undefined) return describeSystemError(error);
-  const words = wordsOfSystem(code);
-  if (words !== undefined) return words;
-  // OpenSSL's names come alone, or with a message for its programmers; others come with a sentence.
-  const hasSentence = code === "" || !(message === "" || message.includes(code) || code.startsWith("ERR_SSL_"));
-  if (hasSentence) return message;
+  const description = describeSystemCode(code);
+  if (description !== undefined) return description;
+  // Codes of OpenSSL have no message, or an internal one.
+  const isDescriptive = code === "" || !(message === "" || message.includes(code) || code.startsWith("ERR_SSL_"));
+  if (isDescriptive) return message;
   return code
     .replace(/^ERR_SSL_/, "")
     .replaceAll("_", " ")
     .toLowerCase();
 }
 
-/** A message of a library, or the words for the system's code in it: `connection refused` of `connect ECONNREFUSED ::1:1`. */
+/** Returns the message of a library; if it contains a system error code, the description of that error. */
 export function describeNetworkMessage(message: string): string {
-  const found = message.match(/\bE[A-Z]{3,}\b/g)?.find((word) => wordsOfSystem(word) !== undefined);
+  const found = message.match(/\bE[A-Z]{3,}\b/g)?.find((word) => describeSystemCode(word) !== undefined);
   if (found !== undefined) return describeNetworkError({ code: found, message });
   return message === "" ? "no reason given" : message;
 }
 
-/** What the system says of an error, by the name of its code. */
-function wordsOfSystem(code: string): string | undefined {
+function describeSystemCode(code: string): string | undefined {
   return [...getSystemErrorMap().values()].find(([name]) => name === code)?.[1];
 }

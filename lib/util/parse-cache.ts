@@ -1,28 +1,28 @@
 /**
- * Results of parsing, each kept once: in a mesh of hundreds of clusters the same certificates and configs are in every one
- * of them. A command makes a cache and passes it on, so that what it holds, private keys among it, ends with the command.
+ * A cache of parsed values: the same certificates and configs exist in each cluster of a mesh. Each command creates its
+ * own cache, so that cached private keys do not outlive the command.
  */
 export class ParseCache {
   readonly #results = new Map<unknown, Map<unknown, unknown>>();
 
   /**
-   * The result of a parser for an input, parsed once. What the parser throws is not kept.
+   * Returns the cached result of a parser for an input. Errors are not cached.
    *
-   * @param parser pure, and the same function at each call.
-   * @param input texts are the same if they are equal, objects if they are one.
-   * @returns the same object for the same input, not to be written to.
+   * @param parser a pure function; its identity is part of the key.
+   * @param input compared by value if it is a string, by identity if it is an object.
+   * @returns the same object for the same input; must not be modified.
    */
   parse<Input, Output>(parser: (input: Input) => Output, input: Input): Output {
     return getOrCreate(this.#resultsOf(parser), input, () => parser(input)) as Output;
   }
 
-  /** The result of a comparison, compared once, as in {@link parse}. */
+  /** Returns the cached result of a function of two inputs, as {@link parse} does for one. */
   compare<A, B, Output>(comparison: (a: A, b: B) => Output, a: A, b: B): Output {
-    const ofFirst = getOrCreate(this.#resultsOf(comparison), a, newResults) as Map<unknown, unknown>;
-    return getOrCreate(ofFirst, b, () => comparison(a, b)) as Output;
+    const results = getOrCreate(this.#resultsOf(comparison), a, newResults) as Map<unknown, unknown>;
+    return getOrCreate(results, b, () => comparison(a, b)) as Output;
   }
 
-  /** The first of equal texts that came, so that the others need no memory. */
+  /** Returns the first of equal strings, so that the others can be garbage-collected. */
   intern(text: string): string {
     return this.parse(identity, text);
   }

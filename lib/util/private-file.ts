@@ -1,5 +1,4 @@
-/** Writing files that hold private keys or tokens. */
-
+/** Writes files that contain private keys or tokens. */
 import { randomBytes } from "node:crypto";
 import { realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -7,10 +6,10 @@ import { EXIT, UserError } from "./errors.ts";
 import { describeSystemError } from "./system-error.ts";
 
 /**
- * Replaces a file, or makes it, whole or not at all, by one beside it of mode 0600.
+ * Creates or replaces a file atomically, by renaming a new file of mode 0600.
  *
- * @param prepare done with the new file, by its path, before it takes the other's place.
- * @throws what the system says; then nothing has changed.
+ * @param prepare called with the path of the new file before it is renamed.
+ * @throws the error of the system; the file is then unchanged.
  */
 export async function replaceFile(
   path: string,
@@ -29,21 +28,20 @@ export async function replaceFile(
 }
 
 /**
- * Writes a file of mode 0600, whole or not at all. A link is followed, and what is no file (a pipe, a device) is written
- * into.
+ * Writes a file of mode 0600 atomically. Links are followed; pipes and devices are written to directly.
  *
- * @throws UserError (exit code 1) where it cannot be written.
+ * @throws UserError (exit code 1) if it cannot be written.
  */
 export async function writePrivateFile(path: string, text: string): Promise<void> {
   try {
-    const status = await stat(path).catch(unlessMissing);
+    const status = await stat(path).catch(ignoreMissing);
     if (status === undefined || status.isFile()) await replaceFile(status ? await realpath(path) : path, text);
     else await writeFile(path, text);
   } catch (error) {
-    throw new UserError(`${path} cannot be written: ${describeSystemError(error)}`, EXIT.failed);
+    throw new UserError(`cannot write ${path}: ${describeSystemError(error)}`, EXIT.failed);
   }
 }
 
-function unlessMissing(error: NodeJS.ErrnoException): undefined {
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== "ENOENT") throw error;
 }

@@ -1,12 +1,12 @@
-/** Reading what a person names as a file, whatever it is, with a bound. */
+/** Reads files, pipes and devices up to a maximum size. */
 import { constants, createReadStream, readFileSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeSystemError } from "./system-error.ts";
 
-/** Why a file cannot be read, as the second half of a sentence. */
+/** Why a file cannot be read. The message does not name the file. */
 export class FileError extends Error {
-  /** As Node says it, where the system said it. */
+  /** Node's code of a system error. */
   readonly code: string | undefined;
 
   constructor(message: string, code?: string) {
@@ -15,33 +15,24 @@ export class FileError extends Error {
   }
 }
 
-/** What is known of the errors of the system. */
-const REASONS: Record<string, string> = {
-  ENOENT: "there is no such file",
-  EACCES: "the file may not be read",
-  EISDIR: "it is a folder",
-  ENOTDIR: "a part of the path is no folder",
-  ENXIO: "it is a socket, no file",
-  ELOOP: "the link leads in a circle",
-};
-
-/** How long a named pipe may have nobody who writes to it, in milliseconds. */
-const WRITER_TIMEOUT = 5_000;
+/** How long to wait for a process that opens a named pipe for writing. */
+const WRITER_TIMEOUT_MS = 5_000;
 
 /**
- * The bytes of a file, a pipe or a device.
+ * Reads a file, a pipe or a device.
  *
- * @param most how many bytes it may have.
+ * @param maxBytes larger files are an error.
  * @throws FileError
  */
-export async function readBoundedFile(path: string, most: number): Promise<Buffer> {
+export async function readBoundedFile(path: string, maxBytes: number): Promise<Buffer> {
   try {
     const status = statSync(path);
-    if (status.isFIFO()) return await readPipe(path, most);
-    // A device tells no size.
-    if (!status.isFile()) return await readBoundedStream(createReadStream(path), most);
-    if (status.size > most) throw tooLarge(most);
-    // At once: for hundreds of small files, going through the thread pool takes longer than reading them.
+    if (status.isFIFO()) return await readPipe(path, maxBytes);
+    if (status.isSocket()) throw new FileError("is a socket");
+    // The size of a device is unknown.
+    if (!status.isFile()) return await readBoundedStream(createReadStream(path), maxBytes);
+    if (status.size > maxBytes) throw tooLargeError(maxBytes);
+    // Synchronous: for hundreds of small files the thread pool costs more than the reads.
     return readFileSync(path);
   } catch (error) {
     throw toFileError(error);
@@ -49,36 +40,37 @@ export async function readBoundedFile(path: string, most: number): Promise<Buffe
 }
 
 /**
- * The bytes of a stream.
+ * Reads a stream to its end.
  *
- * @param most how many bytes it may have.
- * @throws FileError where it has more; else what the stream fails with.
+ * @param maxBytes longer streams are an error.
+ * @throws FileError if it is too long.
+ * @throws the error of the stream.
  */
-export async function readBoundedStream(stream: AsyncIterable<Uint8Array | string>, most: number): Promise<Buffer> {
+export async function readBoundedStream(stream: AsyncIterable<Uint8Array | string>, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of stream) {
     size += chunk.length;
-    if (size > most) throw tooLarge(most);
+    if (size > maxBytes) throw tooLargeError(maxBytes);
     chunks.push(Buffer.from(chunk as Uint8Array));
   }
   return Buffer.concat(chunks);
 }
 
-/** An error of the system in words. */
+/** Converts a system error; a FileError is returned unchanged. */
 export function toFileError(error: unknown): FileError {
   if (error instanceof FileError) return error;
   const { code } = error as NodeJS.ErrnoException;
-  return new FileError(REASONS[code ?? ""] ?? `the file cannot be read: ${describeSystemError(error)}`, code);
+  return new FileError(describeSystemError(error), code);
 }
 
-/** Opened so that it does not wait: a pipe to which nobody ever writes would keep the program from ending. */
-async function readPipe(path: string, most: number): Promise<Buffer> {
+/** Reads a named pipe without blocking, since a pipe that is never opened for writing would block the process. */
+async function readPipe(path: string, maxBytes: number): Promise<Buffer> {
   const pipe = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const deadline = Date.now() + WRITER_TIMEOUT;
+    const deadline = Date.now() + WRITER_TIMEOUT_MS;
     const chunks: Buffer[] = [];
-    for (let size = 0; size <= most; ) {
+    for (let size = 0; size <= maxBytes; ) {
       const chunk = Buffer.alloc(65_536);
       const read = await pipe.read(chunk).catch((error: NodeJS.ErrnoException) => {
         if (error.code === "EAGAIN") return undefined;
@@ -86,19 +78,19 @@ async function readPipe(path: string, most: number): Promise<Buffer> {
       });
       if (read?.bytesRead === 0) {
         if (size > 0) return Buffer.concat(chunks);
-        if (Date.now() > deadline) throw new FileError("it is a pipe that nobody writes to");
+        if (Date.now() > deadline) throw new FileError("timed out waiting for a writer of the named pipe");
       }
       if (read && read.bytesRead > 0) {
         chunks.push(chunk.subarray(0, read.bytesRead));
         size += read.bytesRead;
       } else await sleep(10);
     }
-    throw tooLarge(most);
+    throw tooLargeError(maxBytes);
   } finally {
     await pipe.close();
   }
 }
 
-function tooLarge(most: number): FileError {
-  return new FileError(`the file has more than ${most / 1_048_576} MiB`);
+function tooLargeError(maxBytes: number): FileError {
+  return new FileError(`file exceeds ${maxBytes / 1_048_576} MiB`);
 }

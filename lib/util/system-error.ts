@@ -1,17 +1,20 @@
-/** Errors of the operating system in words. */
+/** Descriptions of errors of the operating system. */
 import { getSystemErrorMap } from "node:util";
 
-/** Codes of which Node has no words, or none that fit. */
-const WORDS: Readonly<Record<string, string>> = { EISDIR: "is a directory", ERR_INVALID_ARG_VALUE: "invalid argument" };
+/** By code, if Node has no description or a misleading one. */
+const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  EISDIR: "is a directory",
+  ERR_INVALID_ARG_VALUE: "invalid argument",
+};
 
 /**
- * What the operating system says of a failed call, without the call and its path: `no such file or directory`.
+ * Describes a failed system call without its name and path: `no such file or directory`.
  *
- * @param error as Node throws it. Of another error it is the code, for Node's messages repeat arguments, or else the
- *   message.
+ * @param error an error of Node. Other errors are described by their code, since Node's messages repeat arguments, or
+ *   without a code by their message.
  */
 export function describeSystemError(error: unknown): string {
   const { code, errno, message } = error as NodeJS.ErrnoException;
-  const [, words] = (errno !== undefined && getSystemErrorMap().get(errno)) || [];
-  return WORDS[code ?? ""] ?? words ?? code ?? message;
+  const [, description] = (errno !== undefined && getSystemErrorMap().get(errno)) || [];
+  return DESCRIPTIONS[code ?? ""] ?? description ?? code ?? message;
 }

@@ -1,71 +1,70 @@
-/** How long certificates are valid, in one form everywhere. Pure: the clock is an argument. */
+/** Expiry of certificates. Pure: the time is an argument. */
 import type { X509Certificate } from "node:crypto";
 import { validity } from "./pem.ts";
 
-const DAY = 86_400_000;
+const DAY_MS = 86_400_000;
 
-/** Certificates that expire within so many milliseconds are warned of, unless something else is asked for. */
-export const EXPIRY_WARNING_MS = 30 * DAY;
+/** The default period before expiry in which a certificate is reported. */
+export const EXPIRY_WARNING_MS = 30 * DAY_MS;
 
-/** The greatest number of milliseconds that a Date can hold. */
-const LAST_TIME = 8.64e15;
+/** The maximum time value of a Date. */
+const MAX_TIME = 8.64e15;
 
-/** What a certificate is used for in a mesh. */
+/** The role of a certificate in a mesh. */
 export type CertificateUse = "client" | "server" | "ca";
 
-/** Until when a certificate is valid. */
 export interface Expiry {
-  /** The day on which it expires, in UTC: `YYYY-MM-DD`. */
+  /** The expiry date in UTC: `YYYY-MM-DD`. */
   until: string;
-  /** Whole days until then; negative after it. */
+  /** Whole days until expiry; negative if expired. */
   days: number;
 }
 
-/** A certificate that a finding is about. */
+/** A certificate in a finding. */
 export interface CertificateFact extends Expiry {
   use: CertificateUse;
-  /** SHA-256 of the certificate, in lower-case hexadecimal digits: by it, one that several clusters have is known. */
+  /** SHA-256 in lower-case hexadecimal digits; identifies a certificate that several clusters share. */
   fingerprint: string;
 }
 
-/** Until when a certificate is valid. */
+/** Returns the expiry date of a certificate and the days until then. */
 export function expiryOf(certificate: X509Certificate, now: Date): Expiry {
   const { until } = validity(certificate);
-  return { until: formatDate(until), days: Math.floor((until.getTime() - now.getTime()) / DAY) };
+  return { until: formatDate(until), days: Math.floor((until.getTime() - now.getTime()) / DAY_MS) };
 }
 
-/** What findings hold of a certificate. */
+/** Describes a certificate for a finding. */
 export function certificateFact(certificate: X509Certificate, use: CertificateUse, now: Date): CertificateFact {
   return { use, ...expiryOf(certificate, now), fingerprint: fingerprintOf(certificate) };
 }
 
-/** SHA-256 of a certificate, in lower-case hexadecimal digits. */
+/** Returns the SHA-256 of a certificate in lower-case hexadecimal digits. */
 export function fingerprintOf({ fingerprint256 }: X509Certificate): string {
   return fingerprint256.replaceAll(":", "").toLowerCase();
 }
 
-/** Whether a certificate expires within so many milliseconds, or has expired. */
+/** Whether a certificate has expired or expires within a number of milliseconds. */
 export function expiresWithin(certificate: X509Certificate, milliseconds: number, now: Date): boolean {
   return validity(certificate).until.getTime() - now.getTime() < milliseconds;
 }
 
-/** The time so many milliseconds from now, or the last that there is. */
+/** Returns the time a number of milliseconds from now, at most the maximum of Date. */
 export function addMilliseconds(milliseconds: number, now: Date): Date {
-  return new Date(Math.min(now.getTime() + milliseconds, LAST_TIME));
+  return new Date(Math.min(now.getTime() + milliseconds, MAX_TIME));
 }
 
-/** A day without its time, in UTC: `YYYY-MM-DD`. Years after 9999 have more digits, and a sign. */
+/** Formats a date in UTC: `YYYY-MM-DD`. Years after 9999 have a sign and more digits. */
 export function formatDate(date: Date): string {
   const text = date.toISOString();
   return text.slice(0, text.indexOf("T"));
 }
 
-/** As `until 2029-11-23 (1094 days)`. */
+/** Formats an expiry: `until 2029-11-23 (1094 days)`. */
 export function formatExpiry({ until, days }: Expiry): string {
   return `until ${until} (${days < 0 ? `${formatDays(-days)} ago` : formatDays(days)})`;
 }
 
-/** As `1 day` and `20 days`. */
+/** Formats a number of days: `1 day`, `20 days`. */
 export function formatDays(days: number): string {
   return days === 1 ? "1 day" : `${days} days`;
 }

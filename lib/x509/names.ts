@@ -1,27 +1,27 @@
-/** Subjects of certificates, and the hosts that they cover, as Go matches them. Pure. */
+/** Subjects of certificates, and the host names that they cover by Go's rules. Pure. */
 
 import type { X509Certificate } from "node:crypto";
 import { isAddress } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { readCertificates, tryReadPem } from "./pem.ts";
 
-/** The common name of the subject, which etcd takes as the user; undefined where it has none. */
+/** Returns the common name of the subject, which is the etcd user; undefined without one. */
 export function commonName(certificate: X509Certificate): string | undefined {
   return /^CN=(.+)$/m.exec(certificate.subject ?? "")?.[1];
 }
 
-/** A subject or issuer in one line. Of an empty one node:crypto says that it is undefined. */
+/** Formats a subject or issuer in one line. For an empty name node:crypto returns undefined. */
 export function formatName(name: string | undefined): string {
   return name?.split("\n").join(", ") || "(no name)";
 }
 
-/** The etcd user that a client certificate (PEM) comes as; undefined where it has none, or cannot be read. */
+/** Returns the etcd user of a client certificate (PEM); undefined if it has no common name or is invalid. */
 export function certificateUser(pem: string, cache = new ParseCache()): string | undefined {
   const leaf = tryReadPem(() => cache.parse(readCertificates, pem))?.[0];
   return leaf && commonName(leaf);
 }
 
-/** The DNS names and addresses that a certificate covers; addresses in their short form. */
+/** Returns the DNS names and addresses of a certificate; addresses in short form. */
 export function subjectAltNames(certificate: { subjectAltName?: string | undefined }): string[] {
   const text = certificate.subjectAltName ?? "";
   const names: string[] = [];
@@ -33,18 +33,18 @@ export function subjectAltNames(certificate: { subjectAltName?: string | undefin
   return names;
 }
 
-/** Whether a certificate with these names is valid for `host`, as Go's `VerifyHostname` judges it. */
+/** Whether a certificate with these names is valid for `host`, by the rules of Go's `VerifyHostname`. */
 export function covers(names: readonly string[], host: string): boolean {
   if (isAddress(host)) return names.includes(shortAddress(host));
-  const wanted = host.toLowerCase().replace(/\.$/, "");
-  const suffix = wanted.slice(wanted.indexOf("."));
+  const hostname = host.toLowerCase().replace(/\.$/, "");
+  const suffix = hostname.slice(hostname.indexOf("."));
   return names.some((name) => {
     const pattern = name.toLowerCase();
-    return pattern === wanted || (pattern.startsWith("*.") && wanted.includes(".") && pattern.slice(1) === suffix);
+    return pattern === hostname || (pattern.startsWith("*.") && hostname.includes(".") && pattern.slice(1) === suffix);
   });
 }
 
-/** An address as certificates are read here: IPv6 in its short form, IPv4 in it as IPv4. */
+/** Shortens an IPv6 address; an IPv4-mapped address becomes IPv4. */
 export function shortAddress(address: string): string {
   if (!address.includes(":")) return address;
   const short = new URL(`http://[${address}]`).hostname.slice(1, -1);

@@ -1,14 +1,15 @@
-/** Certificates and keys in PEM, of any key type, read by node:crypto. Pure. */
+/** Parses certificates and private keys in PEM, of each key type that node:crypto supports. Pure. */
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { ParseCache } from "../util/parse-cache.ts";
 
-// As Go finds them: from the start of a line. A body holds no dashes in a row, which keeps the search linear.
+// As in Go, blocks begin at the start of a line. Excluding `-----` from the body keeps the search linear.
 const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----/gm;
 
-/** Thrown where a PEM text does not hold what it should. Its message names what, never the content. */
+/** A PEM text is invalid. The message continues the name of the file, as in `contains no PEM certificate`; it never
+ * repeats the content. */
 export class PemError extends Error {}
 
-/** What is made of PEM texts; undefined where one of them cannot be read, which is reported elsewhere. */
+/** Returns the result of `read`; undefined if it throws a PemError, for callers that do not report invalid PEM. */
 export function tryReadPem<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -18,72 +19,72 @@ export function tryReadPem<T>(read: () => T): T | undefined {
   }
 }
 
-/** Whether there is any PEM block in `text`. Cilium takes a CA file without one for an empty pool, without an error. */
+/** Whether `text` has a PEM block. Cilium reads a CA file without one as an empty pool, without an error. */
 export function hasPem(text: string): boolean {
   return text.search(BLOCK) !== -1;
 }
 
-/** The blocks of certificates in a PEM text, each a text of its own, whether they can be read or not. */
+/** Returns the certificate blocks of a PEM text, valid or not. */
 export function certificateBlocks(pem: string): string[] {
   return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
 }
 
 /**
- * All certificates of a PEM text, in its order.
+ * Parses the certificates of a PEM text, in order.
  *
- * @throws PemError where there is none, or where a block is something else (Cilium refuses a config whose CA file
- *   holds such a block) or cannot be read.
+ * @throws PemError if there is no certificate, a certificate is invalid, or there is another block (Cilium rejects a
+ *   config whose CA file contains one).
  */
 export function readCertificates(pem: string): readonly X509Certificate[] {
   const certificates: X509Certificate[] = [];
   for (const [block, label] of pem.matchAll(BLOCK)) {
-    if (label !== "CERTIFICATE") throw new PemError(`holds a ${label} where a certificate is expected`);
+    if (label !== "CERTIFICATE") throw new PemError(`contains a ${label}, expected certificates only`);
     try {
       const certificate = new X509Certificate(block);
       const { from, until } = validity(certificate);
-      // Go refuses a certificate without a time; OpenSSL reads it as one.
+      // Go rejects an invalid time; OpenSSL does not.
       if (Number.isNaN(from.getTime() + until.getTime())) throw new Error("bad time");
-      // It throws where the key is none; OpenSSL asks only when it is used.
+      // Throws if the key is invalid, which OpenSSL checks on first use only.
       certificate.publicKey;
       certificates.push(certificate);
     } catch {
-      throw new PemError(`certificate ${certificates.length + 1} cannot be read`);
+      throw new PemError(`contains an invalid certificate (number ${certificates.length + 1})`);
     }
   }
-  if (certificates.length === 0) throw new PemError("holds no certificate in PEM form");
-  if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("is cut off within a PEM block");
+  if (certificates.length === 0) throw new PemError("contains no PEM certificate");
+  if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("is truncated in a PEM block");
   return certificates;
 }
 
 /**
- * The private key of a PEM text.
+ * Parses the private key of a PEM text.
  *
- * @throws PemError where there is none, or it is encrypted: Cilium cannot ask for a passphrase.
+ * @throws PemError if there is none, or it is invalid or encrypted (Cilium has no passphrase).
  */
 export function readPrivateKey(pem: string): KeyObject {
   if (/^Proc-Type:.*ENCRYPTED|BEGIN ENCRYPTED PRIVATE KEY/m.test(pem)) throw new PemError("is encrypted");
-  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new PemError("holds no private key in PEM form");
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new PemError("contains no PEM private key");
   try {
     return createPrivateKey(pem);
   } catch {
-    // The message of OpenSSL is left out on purpose: nothing of a key may come near a terminal.
-    throw new PemError("holds a private key that cannot be read");
+    // The message of OpenSSL is omitted, since it might reveal parts of the key.
+    throw new PemError("contains an invalid private key");
   }
 }
 
-/** Whether a private key is that of the certificate. */
+/** Whether a private key belongs to a certificate. */
 export function isMatchingKey(key: KeyObject, certificate: X509Certificate): boolean {
   return certificate.checkPrivateKey(key);
 }
 
-/** The certificates as PEM, each ending in a newline. */
+/** Formats certificates as PEM, each with a final newline. */
 export function formatCertificates(certificates: readonly X509Certificate[]): string {
   return certificates.map((certificate) => `${certificate.toString().trim()}\n`).join("");
 }
 
 /**
- * A CA bundle in one canonical form: its certificates without comments, each once, in the order of their bytes. Two
- * bundles of the same certificates are equal texts.
+ * Returns the canonical form of a CA bundle: its distinct certificates without comments, sorted by fingerprint. Bundles of
+ * the same certificates become equal text.
  *
  * @throws PemError as {@link readCertificates}.
  */
@@ -93,14 +94,14 @@ export function normalizeCa(pem: string, cache = new ParseCache()): string {
   return formatCertificates([...unique.keys()].sort().map((key) => unique.get(key) as X509Certificate));
 }
 
-/** The first 16 hexadecimal digits of the SHA-256 of a text: enough to tell CA bundles apart, and short. */
+/** Returns the first 16 hexadecimal digits of the SHA-256 of a text, which identify a CA bundle. */
 export function contentHash(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** From when and until when a certificate is valid. Read by us: `Date.parse` takes the year 0050 for 1950. */
+/** Returns the validity period of a certificate. `Date.parse` would read the year 0050 as 1950. */
 export function validity(certificate: X509Certificate): { from: Date; until: Date } {
   return { from: parseDate(certificate.validFrom), until: parseDate(certificate.validTo) };
 }

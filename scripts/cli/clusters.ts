@@ -11,6 +11,7 @@ import {
   selectContext,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { openContext } from "../../lib/kube/open.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import { dedupe } from "../../lib/util/dedupe.ts";
 import { parseDuration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
@@ -114,6 +115,7 @@ export class Contexts {
   #connect(context: Context): KubernetesApi {
     const args = this.#args;
     return openContext(context, {
+      clientName: FIELD_MANAGER,
       kubeconfig: args.kubeconfig,
       requestTimeout: parseDuration(args["request-timeout"], "request-timeout"),
       impersonate: toImpersonation(args),

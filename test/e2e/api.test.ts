@@ -153,7 +153,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
     assert.equal(refused.code, 1);
     assert.match(
       refused.stderr,
-      /not allowed to get Secret clustermesh-apiserver-remote-cert in namespace kube-system/,
+      /not allowed to get secret\/clustermesh-apiserver-remote-cert in namespace kube-system/,
     );
     assert.match(refused.stderr, /kubectl auth can-i get secrets\/clustermesh-apiserver-remote-cert -n kube-system/);
     assert.equal(refused.stdout, "");

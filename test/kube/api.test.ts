@@ -15,7 +15,7 @@ import { describeCluster, startCluster } from "../support/cluster.ts";
 
 type Answer = [status: number, body: unknown];
 
-/** An API whose server answers by `answer`; `requests` is what it was asked. */
+/** An API whose server responds as `answer` returns; `requests` are those it received. */
 function apiOf(answer: (request: Request) => Answer) {
   const requests: Request[] = [];
   const transport = {
@@ -26,7 +26,10 @@ function apiOf(answer: (request: Request) => Answer) {
     },
     close() {},
   };
-  return { api: new KubernetesApi(transport, "prod", "--context prod --as jane"), requests };
+  return {
+    api: new KubernetesApi(transport, { context: "prod", flags: "--context prod --as jane", fieldManager: "me" }),
+    requests,
+  };
 }
 
 const status = (code: number, reason: string, message: string, others: object = {}): Answer => [
@@ -54,7 +57,7 @@ async function all<T extends object>(pages: AsyncGenerator<T[]>): Promise<T[]> {
 const forbidden = (user: string, what: string) =>
   status(403, "Forbidden", `${what} is forbidden: User "${user}" cannot do it at the cluster scope`);
 
-test("where each kind of object is asked for", async () => {
+test("each resource has its path", async () => {
   const { api, requests } = apiOf(() => [200, { metadata: { name: "x" } }]);
   await api.get(secrets, "kube-system", "x");
   await api.get(deployments, "my ns", "a/b");
@@ -71,24 +74,24 @@ test("where each kind of object is asked for", async () => {
   );
 });
 
-test("writes name their field manager, and a dry run says so", async () => {
+test("writes send the field manager and dryRun", async () => {
   const { api, requests } = apiOf(() => [200, {}]);
   await api.create(secrets, "n", { metadata: { name: "x" } });
   await api.mergePatch(secrets, "n", "x", { data: { a: null } }, { dryRun: true });
   await api.jsonPatch(deployments, "n", "x", [{ op: "remove", path: "/a" }]);
   const [create, merge, json] = requests;
-  assert.equal(create?.path, "/api/v1/namespaces/n/secrets?fieldManager=clustermesh-secrets");
+  assert.equal(create?.path, "/api/v1/namespaces/n/secrets?fieldManager=me");
   assert.equal(create?.method, "POST");
   assert.equal(create?.contentType, "application/json");
   assert.deepEqual(JSON.parse(create?.body ?? ""), { metadata: { name: "x" } });
-  assert.equal(merge?.path, "/api/v1/namespaces/n/secrets/x?fieldManager=clustermesh-secrets&dryRun=All");
+  assert.equal(merge?.path, "/api/v1/namespaces/n/secrets/x?fieldManager=me&dryRun=All");
   assert.equal(merge?.method, "PATCH");
   assert.equal(merge?.contentType, "application/merge-patch+json");
   assert.equal(json?.contentType, "application/json-patch+json");
   assert.deepEqual(JSON.parse(json?.body ?? ""), [{ op: "remove", path: "/a" }]);
 });
 
-test("a list goes on page by page, and from the present where its state has expired, but not for ever", async () => {
+test("a list is read in pages; an expired list is continued at the current version, once in a row", async () => {
   const page = (names: string[], token?: string): Answer => [
     200,
     { items: names.map((name) => ({ metadata: { name } })), metadata: { ...(token && { continue: token }) } },
@@ -109,110 +112,110 @@ test("a list goes on page by page, and from the present where its state has expi
   assert.deepEqual(await all(apiOf(() => [200, { items: null }]).api.list(nodes)), []);
 });
 
-test("what is not there is undefined; a 404 of something else is not", async () => {
+test("a missing object is undefined; a 404 from anything but an API server is an error", async () => {
   const missing = apiOf(() => status(404, "NotFound", 'secrets "x" not found')).api;
   assert.equal(await missing.get(secrets, "n", "x"), undefined);
   assert.equal((await errorOf(missing.mergePatch(secrets, "n", "x", {}))).status, 404);
   const rancher = apiOf(() => [404, { type: "error", message: "cluster not found" }]).api;
   assert.match(
     (await errorOf(rancher.get(secrets, "n", "x"))).message,
-    /cannot get Secret x .*: cluster not found \(404\)/,
+    /cannot get secret\/x .*: cluster not found \(404\)/,
   );
   for (const body of ["404 page not found", "", "null", '"x"', "<html>"]) {
     for (const code of [200, 404]) {
       const { message } = await errorOf(apiOf(() => [code, body]).api.get(secrets, "n", "x"));
-      const text = `something that is not JSON; is it a Kubernetes API? (${code})`;
-      assert.equal(message, `context prod: cannot get Secret x in namespace n: it answered with ${text}`);
+      const cause = `response is not JSON; check that the server is a Kubernetes API server (${code})`;
+      assert.equal(message, `context "prod": cannot get secret/x in namespace n: ${cause}`);
     }
   }
 });
 
-test("403: what is missing, for whom, and how to check it", async () => {
+test("a 403 names the missing permission, the user and a command that checks it", async () => {
   const { api } = apiOf(() => forbidden("jane", "it"));
   const list = <T extends object>(resource: Resource<T>, namespace?: string) =>
     all(api.list(resource, namespace === undefined ? {} : { namespace }));
   const cases: [Promise<unknown>, string, string][] = [
-    [api.get(secrets, "kube-system", "x"), "get Secret x in namespace kube-system", "get secrets/x -n kube-system"],
-    [api.mergePatch(secrets, "n", "x", {}), "patch Secret x in namespace n", "patch secrets/x -n n"],
+    [api.get(secrets, "kube-system", "x"), "get secret/x in namespace kube-system", "get secrets/x -n kube-system"],
+    [api.mergePatch(secrets, "n", "x", {}), "patch secret/x in namespace n", "patch secrets/x -n n"],
     [
       api.create(configMaps, "n", { metadata: { name: "x" } }),
-      "create ConfigMap x in namespace n",
+      "create configmap/x in namespace n",
       "create configmaps -n n",
     ],
-    [api.jsonPatch(deployments, "n", "x", []), "patch Deployment x in namespace n", "patch deployments.apps/x -n n"],
-    [list(pods), "list Pods in all namespaces", "list pods -A"],
-    [list(pods, "n"), "list Pods in namespace n", "list pods -n n"],
-    [list(nodes), "list Nodes", "list nodes"],
+    [api.jsonPatch(deployments, "n", "x", []), "patch deployment/x in namespace n", "patch deployments.apps/x -n n"],
+    [list(pods), "list pods in all namespaces", "list pods -A"],
+    [list(pods, "n"), "list pods in namespace n", "list pods -n n"],
+    [list(nodes), "list nodes", "list nodes"],
   ];
   for (const [call, what, check] of cases) {
     const error = await errorOf(call);
     const command = `kubectl auth can-i ${check} --context prod --as jane`;
-    assert.equal(error.message, `context prod: not allowed to ${what} as jane\n  check with: ${command}`);
+    assert.equal(error.message, `context "prod": not allowed to ${what} as jane\n  check with: ${command}`);
     assert.equal(error.status, 403);
     assert.equal(error.reason, "Forbidden");
   }
   const mute = await errorOf(apiOf(() => [403, {}]).api.get(secrets, "n", "x"));
-  assert.match(mute.message, /^context prod: not allowed to get Secret x in namespace n\n/);
+  assert.match(mute.message, /^context "prod": not allowed to get secret\/x in namespace n\n/);
 });
 
-test("403 of admission is not one of rights", async () => {
+test("a 403 of admission or quota is not reported as a missing permission", async () => {
   const webhook = 'admission webhook "validate.example.com" denied the request: value SECRET is bad';
   const quota = 'secrets "x" is forbidden: exceeded quota: q, SECRET';
   const cases: [string, Resource<object>, RegExp][] = [
     [
       webhook,
       secrets,
-      /^context prod: cannot patch Secret x in namespace n: admission webhook validate\.example\.com ref/,
+      /^context "prod": cannot patch secret\/x in namespace n: denied by admission webhook "validate\.example\.com" \(403\)$/,
     ],
-    [quota, secrets, /cannot patch Secret x in namespace n: a rule of admission refuses it \(403\)$/],
-    ["exceeded quota", deployments, /cannot patch Deployment x in namespace n: exceeded quota \(403\)$/],
+    [quota, secrets, /cannot patch secret\/x in namespace n: denied by admission control \(403\)$/],
+    ["exceeded quota", deployments, /cannot patch deployment\/x in namespace n: exceeded quota \(403\)$/],
   ];
-  for (const [message, resource, told] of cases) {
+  for (const [message, resource, expected] of cases) {
     const { api } = apiOf(() => status(403, "Forbidden", message));
-    assert.match((await errorOf(api.mergePatch(resource, "n", "x", {}))).message, told);
+    assert.match((await errorOf(api.mergePatch(resource, "n", "x", {}))).message, expected);
   }
 });
 
-test("401, conflicts and failures of the server", async () => {
-  const told = async (answer: Answer) =>
+test("rejected credentials, conflicts and server errors are described", async () => {
+  const messageOf = async (answer: Answer) =>
     (await errorOf(apiOf(() => answer).api.mergePatch(secrets, "n", "x", {}))).message;
-  const refused = "context prod: the API server refused the credentials (401)";
-  assert.equal(await told(status(401, "Unauthorized", "Unauthorized")), refused);
+  const refused = 'context "prod": the API server rejected the credentials (401)';
+  assert.equal(await messageOf(status(401, "Unauthorized", "Unauthorized")), refused);
   const conflict = status(409, "Conflict", "the object has been modified\nline 2");
-  assert.match(await told(conflict), /cannot patch Secret x in namespace n: the object has been modified \(409\)$/);
-  assert.match(await told([500, {}]), /no reason given \(500\)$/);
   assert.match(
-    await told([500, { message: { a: 1 }, reason: 7, details: 8, metadata: null }]),
+    await messageOf(conflict),
+    /cannot patch secret\/x in namespace n: the object has been modified \(409\)$/,
+  );
+  assert.match(await messageOf([500, {}]), /no reason given \(500\)$/);
+  assert.match(
+    await messageOf([500, { message: { a: 1 }, reason: 7, details: 8, metadata: null }]),
     /no reason given \(500\)$/,
   );
-  assert.match(await told(status(500, "InternalError", "x".repeat(1000))), /x{300} \(500\)$/);
+  assert.match(await messageOf(status(500, "InternalError", "x".repeat(1000))), /x{300} \(500\)$/);
 });
 
-test("no private data of a Secret in any message: only the fields that are wrong, and why where that tells no value", async () => {
+test("errors about a Secret contain the invalid fields, never a value", async () => {
   const causes = [
     { reason: "FieldValueInvalid", message: 'Invalid value: "SECRET"', field: "data[a b]" },
     { reason: "FieldValueForbidden", message: "Forbidden: field is immutable when `immutable` is set", field: "data" },
     { reason: "FieldValueTooLong", message: "Too long: may not be more than 1048576 bytes", field: "data" },
   ];
-  const told = async (answer: Answer) => (await errorOf(apiOf(() => answer).api.create(secrets, "n", {}))).message;
+  const messageOf = async (answer: Answer) => (await errorOf(apiOf(() => answer).api.create(secrets, "n", {}))).message;
   const invalid = status(422, "Invalid", 'Secret "x" is invalid: data[a b]: Invalid value: "SECRET"', {
     details: { causes },
   });
   assert.match(
-    await told(invalid),
-    /the server finds the object invalid \(data\[a b\]; data: Forbidden: field is immutable .*; data: Too long: may not/,
+    await messageOf(invalid),
+    /object is invalid: data\[a b\]; data: Forbidden: field is immutable .*; data: Too long: may not/,
   );
   const decoding =
     "json: illegal base64 data at input byte 4, error found in #10 byte of ...|SECRET|..., bigger context";
-  assert.match(await told(status(400, "BadRequest", decoding)), /the server finds the object invalid \(400\)/);
-  assert.match(await told(status(422, "Invalid", "SECRET")), /the server finds the object invalid \(422\)/);
-  assert.match(
-    await told([422, { details: { causes: [{}, { field: 7 }] } }]),
-    /the server finds the object invalid \(422\)/,
-  );
+  assert.match(await messageOf(status(400, "BadRequest", decoding)), /object is invalid \(400\)/);
+  assert.match(await messageOf(status(422, "Invalid", "SECRET")), /object is invalid \(422\)/);
+  assert.match(await messageOf([422, { details: { causes: [{}, { field: 7 }] } }]), /object is invalid \(422\)/);
 });
 
-test("over a connection, against the sandbox: read, write, dry-run, conflict", async (t) => {
+test("reads, writes, dry runs and conflicts work against the sandbox", async (t) => {
   const { api, server } = await startCluster(t, describeCluster());
   const data = (secret: { data?: Record<string, string> } | undefined) => secret?.data;
   const create = () =>

@@ -30,16 +30,16 @@ function write(content: unknown): string {
   return file;
 }
 
-/** A kubeconfig of one context, with what is said over it. */
-function config(said: { cluster?: object; user?: object; context?: object; name?: string } = {}): object {
-  const { name = "a" } = said;
+/** A kubeconfig with one context, and overrides. */
+function config(overrides: { cluster?: object; user?: object; context?: object; name?: string } = {}): object {
+  const { name = "a" } = overrides;
   return {
     apiVersion: "v1",
     kind: "Config",
     "current-context": name,
-    contexts: [{ name, context: { cluster: "c", user: "u", ...said.context } }],
-    clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:6443", ...said.cluster } }],
-    users: [{ name: "u", user: said.user ?? { token: "t" } }],
+    contexts: [{ name, context: { cluster: "c", user: "u", ...overrides.context } }],
+    clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:6443", ...overrides.cluster } }],
+    users: [{ name: "u", user: overrides.user ?? { token: "t" } }],
   };
 }
 
@@ -54,7 +54,7 @@ const refuses = (result: Promise<unknown>, message: RegExp) =>
     return true;
   });
 
-test("a context brings its cluster and user, from YAML and from JSON", async () => {
+test("a context is resolved with its cluster and user, from YAML and JSON", async () => {
   const content = config({ cluster: { "certificate-authority-data": base64(CA) }, context: { namespace: "n" } });
   const yaml = `# mine\ncurrent-context: a\ncontexts:\n- name: a\n  context: {cluster: c, user: u, namespace: n}\nclusters:
 - name: c\n  cluster:\n    server: https://127.0.0.1:6443\n    certificate-authority-data: ${base64(CA)}\nusers:
@@ -70,7 +70,7 @@ test("a context brings its cluster and user, from YAML and from JSON", async () 
   }
 });
 
-test("KUBECONFIG: the first file to name a thing wins, whole; missing and empty ones are passed over", async () => {
+test("KUBECONFIG: the first file that defines an entry wins; missing and empty files are skipped", async () => {
   const first = write({
     contexts: [{ name: "a", context: { cluster: "c", user: "u" } }],
     users: [{ name: "u", user: { token: "first" } }],
@@ -85,7 +85,7 @@ test("KUBECONFIG: the first file to name a thing wins, whole; missing and empty 
   assert.equal(kubeconfig.users.get("u")?.impersonate?.user, undefined);
 });
 
-test("without KUBECONFIG it is ~/.kube/config; --kubeconfig goes before both, and has to be there", async () => {
+test("--kubeconfig precedes KUBECONFIG, which precedes ~/.kube/config; the file of --kubeconfig must exist", async () => {
   const home = join(folder, "home");
   mkdirSync(join(home, ".kube"), { recursive: true });
   writeFileSync(join(home, ".kube", "config"), JSON.stringify(config({ name: "home" })));
@@ -94,13 +94,16 @@ test("without KUBECONFIG it is ~/.kube/config; --kubeconfig goes before both, an
   assert.equal((await loadKubeconfig({ env: { HOME: home, KUBECONFIG: "" } })).currentContext, "home");
   assert.equal((await loadKubeconfig({ env: { HOME: home, KUBECONFIG: other } })).currentContext, "other");
   assert.equal((await loadKubeconfig({ env: { HOME: home, KUBECONFIG: delimiter } })).currentContext, undefined);
-  const path = write(config({ name: "said" }));
-  assert.equal((await loadKubeconfig({ env: { HOME: home, KUBECONFIG: other }, path })).currentContext, "said");
+  const path = write(config({ name: "flag" }));
+  assert.equal((await loadKubeconfig({ env: { HOME: home, KUBECONFIG: other }, path })).currentContext, "flag");
   const missing = join(folder, "missing");
-  await refuses(loadKubeconfig({ env: { HOME: home }, path: missing }), /missing: there is no such file/);
+  await refuses(
+    loadKubeconfig({ env: { HOME: home }, path: missing }),
+    /cannot read kubeconfig .*missing: no such file or directory/,
+  );
 });
 
-test("a relative path starts from its kubeconfig's folder, a bare command from PATH; data goes before files", async () => {
+test("paths are relative to their kubeconfig, a bare command to PATH; data precedes files", async () => {
   const file = write(
     config({
       cluster: { "certificate-authority": "ca.crt" },
@@ -127,33 +130,33 @@ test("a relative path starts from its kubeconfig's folder, a bare command from P
   assert.equal((await select(config({ cluster: both }))).tls.ca, CA);
 });
 
-test("what is not a kubeconfig is refused in one line", async () => {
+test("an invalid kubeconfig is refused in one line", async () => {
   const cases: [unknown, RegExp][] = [
-    ["{", /line 1 is not YAML: a quote, bracket, comma, colon or space is missing$/],
-    ["a: b: c", /line 1 is not YAML: a mapping or list is where a value in one line is expected$/],
-    ["a: 'b", /line 1 is not YAML: a quote, bracket, comma, colon or space is missing$/],
-    ["a:\n\tb: 1", /line 2 is not YAML: a tab is used for indentation$/],
-    ["a: @b", /line 1 is not YAML: an unquoted value begins with a reserved character$/],
+    ["{", /line 1: invalid YAML: a quote, bracket, comma, colon or space is missing$/],
+    ["a: b: c", /line 1: invalid YAML: a mapping or list where a single-line value is expected$/],
+    ["a: 'b", /line 1: invalid YAML: a quote, bracket, comma, colon or space is missing$/],
+    ["a:\n\tb: 1", /line 2: invalid YAML: a tab is used for indentation$/],
+    ["a: @b", /line 1: invalid YAML: an unquoted value starts with a reserved character$/],
     ["just a text", /not a mapping/],
     ["- a", /not a mapping/],
-    ["contexts: []\ncontexts: []", /line 2 repeats a field/],
+    ["contexts: []\ncontexts: []", /line 2: duplicate field/],
     ["contexts: {}", /contexts is not a list/],
     ["contexts: [a]", /contexts\[0\]: not a mapping/],
-    ["users: [{name: u, user: {token: 12345}}]", /user u: token is not a text/],
-    ["clusters: [{name: c, cluster: {insecure-skip-tls-verify: 'true'}}]", /neither true nor false/],
-    ["users: [{name: u, user: {as-groups: [1]}}]", /as-groups is not a list of texts/],
+    ["users: [{name: u, user: {token: 12345}}]", /user u: token is not a string/],
+    ["clusters: [{name: c, cluster: {insecure-skip-tls-verify: 'true'}}]", /must be true or false/],
+    ["users: [{name: u, user: {as-groups: [1]}}]", /as-groups is not a list of strings/],
     ["users: [{name: u, user: {client-key-data: '***'}}]", /client-key-data is not base64/],
-    [{ apiVersion: "v1", kind: "Secret", data: {} }, /a Secret, not a kubeconfig/],
+    [{ apiVersion: "v1", kind: "Secret", data: {} }, /kind is "Secret", expected "Config"/],
     [Buffer.from([0x61, 0xff]), /not UTF-8/],
-    [Buffer.alloc(17 * 1_048_576, 0x20), /more than 16 MiB/],
+    [Buffer.alloc(17 * 1_048_576, 0x20), /cannot read kubeconfig .*: file exceeds 16 MiB/],
     [`a: &a [x]\nb: [${"*a, ".repeat(200)}]`, /aliases/],
   ];
   for (const [content, message] of cases) await refuses(load(write(content)), message);
-  await refuses(load(folder), /it is a folder/);
-  await refuses(loadKubeconfig({ env: { KUBECONFIG: `${write(config())}${delimiter}${write("{")}` } }), /not YAML/);
+  await refuses(load(folder), /is a directory/);
+  await refuses(loadKubeconfig({ env: { KUBECONFIG: `${write(config())}${delimiter}${write("{")}` } }), /invalid YAML/);
 });
 
-test("a secret is in no message about a kubeconfig that cannot be read", async () => {
+test("errors about an invalid kubeconfig contain no secret", async () => {
   for (const content of [
     "users: [{name: u, user: {token: SECRET: SECRET}}]",
     "users: [{name: u, user: {token: [SECRET]}}]",
@@ -165,7 +168,7 @@ test("a secret is in no message about a kubeconfig that cannot be read", async (
   }
 });
 
-test("__proto__ is a name like any other", async () => {
+test("__proto__ is an ordinary name", async () => {
   const text = `{"__proto__": {"kind": "x"}, "current-context": "__proto__",
     "contexts": [{"name": "__proto__", "context": {"cluster": "constructor", "user": "u"}}],
     "clusters": [{"name": "constructor", "cluster": {"server": "https://h", "__proto__": {"server": "https://x"}}}],
@@ -174,51 +177,60 @@ test("__proto__ is a name like any other", async () => {
   assert.equal(context.name, "__proto__");
   assert.equal(context.server, "https://h");
   assert.equal(context.user.token, undefined);
-  await refuses(select(config(), "__proto__"), /has no context "__proto__"/);
+  await refuses(select(config(), "__proto__"), /context "__proto__" does not exist/);
 });
 
-test("a context that is not there: those that are, and the nearest", async () => {
+test("a missing context is refused with the nearest name and the available ones", async () => {
   const names = ["cluster1", "cluster2", "production"];
   const contexts = names.map((name) => ({ name, context: { cluster: "c", user: "u" } }));
-  await refuses(select({ ...config(), contexts }, "cluster"), /no context "cluster"; did you mean "cluster1"\?/);
-  await refuses(select({ ...config(), contexts }, "prodution"), /mean "production"\? \(it has cluster1, cluster2/);
-  await refuses(select({ ...config(), contexts }, "x"), /no context "x" \(it has cluster1, cluster2, production\)/);
-  await refuses(select({ ...config(), contexts, "current-context": "" }), /no current context; say --context, one of/);
+  await refuses(
+    select({ ...config(), contexts }, "cluster"),
+    /context "cluster" does not exist; did you mean "cluster1"\?/,
+  );
+  await refuses(
+    select({ ...config(), contexts }, "prodution"),
+    /mean "production"\? \(available: cluster1, cluster2 and production\)/,
+  );
+  await refuses(select({ ...config(), contexts }, "x"), /context "x" does not exist \(available: cluster1/);
+  await refuses(
+    select({ ...config(), contexts, "current-context": "" }),
+    /current-context is not set; pass --context with one of: cluster1/,
+  );
   const many = Array.from({ length: 30 }, (_, index) => ({ name: `c${index}`, context: {} }));
-  await refuses(select({ ...config(), contexts: many }, "zzzzz"), /c9 and 20 more/);
-  await refuses(select(""), /no kubeconfig: there is no context in .*config; say --kubeconfig FILE, or set KUBECONFIG/);
+  await refuses(select({ ...config(), contexts: many }, "zzzzz"), /c10 and 19 more/);
+  await refuses(select(""), /no kubeconfig: no contexts in .*config; pass --kubeconfig FILE or set KUBECONFIG/);
 });
 
-test("a context that cannot be used is refused, naming it; the others can", async () => {
+test("an invalid context is refused by name; other contexts remain usable", async () => {
   const exec = { apiVersion: "client.authentication.k8s.io/v1", command: "x", interactiveMode: "Never" };
   const cases: [object, RegExp][] = [
-    [config({ context: { user: "gone" } }), /context a: the kubeconfig has no user "gone"/],
-    [config({ context: { cluster: "gone" } }), /no server for cluster "gone"/],
-    [config({ cluster: { server: "" } }), /no server for cluster "c"/],
-    [config({ cluster: { server: "ftp://h" } }), /no http or https URL/],
-    [config({ cluster: { server: "https://me:pw@h" } }), /has a user in it/],
+    [config({ context: { user: "gone" } }), /context "a": user "gone" does not exist in the kubeconfig/],
+    [config({ context: { cluster: "gone" } }), /cluster "gone" has no server/],
+    [config({ cluster: { server: "" } }), /cluster "c" has no server/],
+    [config({ cluster: { server: "ftp://h" } }), /must be an http or https URL/],
+    [config({ cluster: { server: "https://me:pw@h" } }), /without user information/],
     [
       config({ cluster: { "certificate-authority": "none" } }),
-      /certificate-authority: .*none cannot be read: no such file or directory/,
+      /cannot read certificate-authority .*none: no such file or directory/,
     ],
-    [config({ cluster: { "certificate-authority-data": base64("x") } }), /holds no certificate/],
+    [config({ cluster: { "certificate-authority-data": base64("x") } }), /contains no certificate/],
     [
       config({ cluster: { "certificate-authority-data": base64(CA), "insecure-skip-tls-verify": true } }),
-      /exclude each other/,
+      /certificate-authority and insecure-skip-tls-verify are mutually exclusive/,
     ],
-    [config({ user: { token: "t", username: "u", password: "p" } }), /a token and a password/],
+    [config({ user: { token: "t", username: "u", password: "p" } }), /token and username are mutually exclusive/],
     [config({ user: { "client-certificate-data": base64(CA) } }), /without client-key/],
-    [config({ user: { exec, "auth-provider": { name: "oidc" } } }), /an exec plugin and an auth-provider/],
-    [config({ user: { exec: { ...exec, command: "" } } }), /without command/],
-    [config({ user: { exec: { ...exec, apiVersion: "" } } }), /without apiVersion/],
-    [config({ user: { exec: { ...exec, interactiveMode: "" } } }), /without interactiveMode/],
-    [config({ user: { exec: { ...exec, interactiveMode: "Sometimes" } } }), /unknown interactiveMode "Sometimes"/],
-    [config({ user: { exec: { ...exec, env: [{ value: "v" }] } } }), /a variable without name/],
-    [config({ user: { token: "t", "as-groups": ["g"] } }), /only with a user/],
+    [config({ user: { exec, "auth-provider": { name: "oidc" } } }), /exec and auth-provider are mutually exclusive/],
+    [config({ user: { exec: { ...exec, command: "" } } }), /exec: command is missing/],
+    [config({ user: { exec: { ...exec, apiVersion: "" } } }), /exec: apiVersion is missing/],
+    [config({ user: { exec: { ...exec, interactiveMode: "" } } }), /exec: interactiveMode is missing/],
+    [config({ user: { exec: { ...exec, interactiveMode: "Sometimes" } } }), /invalid interactiveMode "Sometimes"/],
+    [config({ user: { exec: { ...exec, env: [{ value: "v" }] } } }), /env entry without name/],
+    [config({ user: { token: "t", "as-groups": ["g"] } }), /requires a user/],
   ];
   for (const [content, message] of cases) {
     await refuses(select(content), message);
-    await refuses(select(content), /^context a: /);
+    await refuses(select(content), /^context "a": /);
     const good = { name: "good", context: { cluster: "good", user: "" } };
     const kubeconfig = content as { contexts: object[]; clusters: object[] };
     kubeconfig.contexts.push(good);
@@ -227,36 +239,36 @@ test("a context that cannot be used is refused, naming it; the others can", asyn
   }
 });
 
-test("--as and its kin go over what the kubeconfig says", async () => {
+test("impersonation flags override the kubeconfig", async () => {
   const user = { token: "t", as: "me", "as-groups": ["g"], "as-uid": "1", "as-user-extra": { k: ["v"] } };
   const kubeconfig = await load(write(config({ user })));
   const impersonate = async (given: object) => (await selectContext(kubeconfig, "a", given)).user.impersonate;
-  const said = { user: "me", groups: ["g"], uid: "1", extra: { k: ["v"] } };
-  assert.deepEqual(await impersonate({}), said);
-  assert.deepEqual(await impersonate({ user: "you" }), { ...said, user: "you" });
+  const entry = { user: "me", groups: ["g"], uid: "1", extra: { k: ["v"] } };
+  assert.deepEqual(await impersonate({}), entry);
+  assert.deepEqual(await impersonate({ user: "you" }), { ...entry, user: "you" });
   assert.deepEqual(await impersonate({ user: "", groups: ["x", "y"], uid: "2" }), {
-    ...said,
+    ...entry,
     groups: ["x", "y"],
     uid: "2",
   });
   const plain = await load(write(config()));
   assert.equal((await selectContext(plain, "a")).user.impersonate, undefined);
-  await refuses(selectContext(plain, "a", { groups: ["g"] }), /only with a user \(--as\)/);
+  await refuses(selectContext(plain, "a", { groups: ["g"] }), /requires a user \(--as\)/);
 });
 
-test("an exec plugin is told of its cluster as it is written; a certificate is awaited where one may come", async () => {
+test("an exec plugin receives its cluster as written; the connection waits for a possible certificate", async () => {
   const extensions = [
     { name: "other", extension: { no: 1 } },
     { name: "client.authentication.k8s.io/exec", extension: { audience: "x" } },
   ];
   const exec = { apiVersion: "client.authentication.k8s.io/v1beta1", command: "x" };
-  const told = async (more: object) => {
+  const execClusterOf = async (more: object) => {
     const context = await select(config({ cluster: more, user: { exec } }));
     assert.equal(context.presentsCertificate, true);
     return context.execCluster;
   };
   assert.deepEqual(
-    await told({
+    await execClusterOf({
       extensions,
       server: "https://API.example:443//p/?q#f",
       "certificate-authority-data": Buffer.from(CA).toString("base64"),
@@ -273,11 +285,11 @@ test("an exec plugin is told of its cluster as it is written; a certificate is a
       config: { audience: "x" },
     },
   );
-  assert.deepEqual((await told({ server: "https://API.example:443" }))?.server, "https://API.example:443");
+  assert.deepEqual((await execClusterOf({ server: "https://API.example:443" }))?.server, "https://API.example:443");
   assert.equal((await select(config({ user: { exec, token: "t" } }))).presentsCertificate, false);
 });
 
-test("in a pod without kubeconfig it is the service account", async () => {
+test("in a pod without kubeconfig the service account is used", async () => {
   const serviceAccount = join(folder, "account");
   mkdirSync(serviceAccount);
   const env = { HOME: join(folder, "nowhere"), KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "443" };
@@ -296,7 +308,7 @@ test("in a pod without kubeconfig it is the service account", async () => {
   assert.equal((await selectContext(kubeconfig, undefined)).name, "a");
 });
 
-test("targetKey: equal for the same server, name, CA and proxy, however they are written", async () => {
+test("apiServerKey is equal for the same server, name, CA and proxy in any notation", async () => {
   const key = async (cluster: object) => apiServerKey(await select(config({ cluster })));
   const server = "https://Host.example:443/p";
   const plain = await key({ server, "certificate-authority-data": base64(CA) });
@@ -313,7 +325,7 @@ test("targetKey: equal for the same server, name, CA and proxy, however they are
   assert.equal(new Set([plain, ...keys]).size, others.length + 1);
 });
 
-test("no text crashes the loader", async () => {
+test("arbitrary text is loaded or refused, without a crash", async () => {
   const file = write("");
   const piece = fc.constantFrom(
     "contexts:",
@@ -358,7 +370,7 @@ test("no text crashes the loader", async () => {
 
 const kubectl = spawnSync("kubectl", ["version", "--client"]).status === 0;
 
-test("merging agrees with kubectl", { skip: kubectl ? false : "no kubectl here" }, async () => {
+test("kubeconfigs are merged as by kubectl", { skip: kubectl ? false : "kubectl not found" }, async () => {
   const entry = (name: string, of: number) => ({
     contexts: { name, context: { cluster: `c${of}`, user: `u${of}`, ...(of % 2 && { namespace: "n" }) } },
     clusters: { name, cluster: { server: `https://h${of}`, ...(of % 2 && { "certificate-authority": "/ca.crt" }) } },
@@ -426,7 +438,7 @@ test("merging agrees with kubectl", { skip: kubectl ? false : "no kubectl here" 
   }
 });
 
-test("relative paths mean the same files as for kubectl", { skip: kubectl ? false : "no kubectl here" }, async () => {
+test("relative paths are resolved as by kubectl", { skip: kubectl ? false : "kubectl not found" }, async () => {
   const path = write(
     config({
       cluster: { "certificate-authority": "ca.crt" },
@@ -446,6 +458,9 @@ test("relative paths mean the same files as for kubectl", { skip: kubectl ? fals
     [user.key, "client-key-data"],
   ] as const) {
     assert.ok(source);
-    assert.equal(base64(await readPemSource(source, field)), theirs.users[0].user[field]);
+    assert.equal(
+      base64(await readPemSource(source, field, (message) => new KubeconfigError(message))),
+      theirs.users[0].user[field],
+    );
   }
 });

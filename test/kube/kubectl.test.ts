@@ -1,6 +1,6 @@
 /**
- * The same kubeconfig and environment, given to kubectl and to us: what reaches the API server is compared with one
- * expectation, kubectl's where kubectl is there.
+ * Passes the same kubeconfig and environment to kubectl and to this client, and compares the requests that an API server
+ * receives with one expectation. Without kubectl only this client is tested.
  */
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
@@ -37,7 +37,7 @@ const dataOf = ({ cert, key }: { cert: string; key: string }) => ({
   "client-key-data": base64(key),
 });
 
-/** What of a request tells who asks, and by which way. */
+/** The user of a request, and its route. */
 interface Seen {
   path: string;
   authorization?: string;
@@ -47,32 +47,32 @@ interface Seen {
   extra?: string;
   certificate?: string;
   serverName?: string;
-  /** What a proxy was asked for. */
+  /** The target of the CONNECT request to a proxy. */
   via?: string;
 }
 
-/** One call: files to lay out, and what `KUBECONFIG` and the flags say. Paths are within a folder of its own. */
+/** One call: its files, `KUBECONFIG` and flags. Paths are relative to a directory of its own. */
 interface Call {
   files: Record<string, string | Buffer | object>;
   /** Default: `config`. */
   KUBECONFIG?: string[];
   context?: string;
   impersonate?: Impersonation;
-  /** `DIR` in a value is the folder. */
+  /** `DIR` in a value is replaced by the directory. */
   env?: NodeJS.ProcessEnv;
-  /** Names of files that are programs. */
+  /** Names of executable files. */
   programs?: string[];
-  /** Undefined where nothing must reach the server. */
+  /** Undefined if no request may reach the server. */
   expected: Partial<Seen> | undefined;
-  /** Why kubectl sends nothing, where we do. */
+  /** Why kubectl sends no request although this client does. */
   kubectlDoesNot?: string;
 }
 
-describe("a kubeconfig is honoured as kubectl honours it", () => {
+describe("requests equal those of kubectl", () => {
   let dir: string;
   const sockets = new Set<Socket>();
   const stops: (() => void)[] = [];
-  /** Requests for the Secret, by the folder that is in its name. */
+  /** Requests for the Secret, by its name. */
   const seen = new Map<string, Seen>();
   const tunnels = new Map<number, string>();
   let url: string;
@@ -182,17 +182,17 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     users: [{ name, user: { token } }],
     contexts: [{ name, context: { cluster: name, user: name } }],
   });
-  /** A plugin whose token is what it was told. */
+  /** A plugin whose token encodes its input. */
   const plugin = [
     `#!${process.execPath}`,
     "const { spec, apiVersion } = JSON.parse(process.env.KUBERNETES_EXEC_INFO);",
     "const sorted = (v) => v && typeof v === 'object' ? Object.fromEntries(Object.keys(v).sort().map((k) => [k, sorted(v[k])])) : v;",
-    "const told = JSON.stringify({ spec: sorted(spec), mine: process.env.MINE, args: process.argv.slice(2) });",
-    "process.stderr.write('look here\\n');",
-    "const status = { token: Buffer.from(told).toString('base64url') };",
+    "const input = JSON.stringify({ spec: sorted(spec), mine: process.env.MINE, args: process.argv.slice(2) });",
+    "process.stderr.write('log in\\n');",
+    "const status = { token: Buffer.from(input).toString('base64url') };",
     "console.log(JSON.stringify({ apiVersion, kind: 'ExecCredential', status }));",
   ].join("\n");
-  const told = (value: object) => `Bearer ${Buffer.from(JSON.stringify(value)).toString("base64url")}`;
+  const pluginToken = (value: object) => `Bearer ${Buffer.from(JSON.stringify(value)).toString("base64url")}`;
   const exec = (more: object = {}) => ({
     exec: {
       apiVersion: "client.authentication.k8s.io/v1",
@@ -210,32 +210,32 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       files: { config: config({ username: "u", password: "p" }) },
       expected: { authorization: `Basic ${base64("u:p")}` },
     }),
-    nobody: () => ({
+    "no credentials": () => ({
       files: { config: config({}) },
       expected: {},
-      kubectlDoesNot: "it asks for a user name, and nobody answers",
+      kubectlDoesNot: "it prompts for a user name",
     }),
-    "a token file goes over a token, and is relative to its kubeconfig": () => ({
+    "a token file precedes a token, and is relative to its kubeconfig": () => ({
       files: { config: config({ token: "t", tokenFile: "token" }), token: "from-file\n" },
       expected: { authorization: "Bearer from-file" },
     }),
-    "several files: the first to name a context wins, and its current one": () => ({
+    "several files: the first current context wins": () => ({
       files: { one: named2("one", "1"), two: named2("two", "2") },
       KUBECONFIG: ["one", "two"],
       expected: { authorization: "Bearer 1" },
     }),
-    "several files, the second's context": () => ({
+    "several files: a context of the second": () => ({
       files: { one: named2("one", "1"), two: named2("two", "2") },
       KUBECONFIG: ["one", "two"],
       context: "two",
       expected: { authorization: "Bearer 2" },
     }),
-    "several files with the same names: the first to name each wins": () => ({
+    "several files: the first entry of a name wins": () => ({
       files: { one: { users: [{ name: "two", user: { token: "first" } }] }, two: named2("two", "2") },
       KUBECONFIG: ["one", "two"],
       expected: { authorization: "Bearer first" },
     }),
-    "a missing and an empty file are passed over": () => ({
+    "missing and empty files are skipped": () => ({
       files: { empty: "", two: named2("two", "2") },
       KUBECONFIG: ["nowhere", "empty", "two"],
       expected: { authorization: "Bearer 2" },
@@ -265,13 +265,13 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
         "ca.crt": otherCa.cert,
       },
       expected: { authorization: "Bearer t" },
-      kubectlDoesNot: "it says that the data wins, and refuses both",
+      kubectlDoesNot: "it rejects a CA given as both data and file",
     }),
     "a certificate and a token": () => ({
       files: { config: config({ ...dataOf(me), token: "t" }) },
       expected: { certificate: "me", authorization: "Bearer t" },
     }),
-    "a CA that is another": () => ({
+    "a CA that did not sign the server certificate": () => ({
       files: {
         config: config({ token: "t" }, { cluster: cluster({ "certificate-authority-data": base64(otherCa.cert) }) }),
       },
@@ -291,28 +291,28 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       files: { config: config({ token: "t" }, { cluster: cluster({ server: named }) }) },
       expected: undefined,
     }),
-    "a certificate with a common name, and no other": () => ({
+    "a certificate with a common name only": () => ({
       files: { config: config({ token: "t" }, { cluster: cluster({ server: commonly, "tls-server-name": "api" }) }) },
       expected: undefined,
     }),
-    "a CA file with a certificate in it that cannot be read": () => ({
+    "a CA file with an invalid certificate": () => ({
       files: {
         config: config({ token: "t" }, { cluster: { server: url, "certificate-authority": "ca.crt" } }),
         "ca.crt": `-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${ca.cert}`,
       },
       expected: { authorization: "Bearer t" },
     }),
-    "no CA: whom the system trusts, by a file": () => ({
+    "no CA: system roots from a file": () => ({
       files: { config: config({ token: "t" }, { cluster: { server: url } }), roots: otherCa.cert + ca.cert },
       env: { SSL_CERT_FILE: "DIR/roots" },
       expected: { authorization: "Bearer t" },
     }),
-    "no CA: whom the system trusts, by a folder": () => ({
+    "no CA: system roots from a directory": () => ({
       files: { config: config({ token: "t" }, { cluster: { server: url } }), "ca.pem": ca.cert },
       env: { SSL_CERT_FILE: "/dev/null", SSL_CERT_DIR: "/nowhere:DIR" },
       expected: { authorization: "Bearer t" },
     }),
-    "no CA: by a file with a certificate in it that cannot be read": () => ({
+    "no CA: system roots with an invalid certificate": () => ({
       files: {
         config: config({ token: "t" }, { cluster: { server: url } }),
         roots: `-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${ca.cert}`,
@@ -320,12 +320,12 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       env: { SSL_CERT_FILE: "DIR/roots" },
       expected: { authorization: "Bearer t" },
     }),
-    "no CA: by a folder, where there is no such file": () => ({
+    "no CA: system roots from a directory, without the file": () => ({
       files: { config: config({ token: "t" }, { cluster: { server: url } }), "ca.pem": ca.cert },
       env: { SSL_CERT_FILE: "DIR/nowhere", SSL_CERT_DIR: "DIR" },
       expected: { authorization: "Bearer t" },
     }),
-    "no CA, and a system that trusts others": () => ({
+    "no CA: system roots of other CAs": () => ({
       files: { config: config({ token: "t" }, { cluster: { server: url } }), roots: otherCa.cert },
       env: { SSL_CERT_FILE: "DIR/roots" },
       expected: undefined,
@@ -336,19 +336,19 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       },
       expected: { authorization: "Bearer t", serverName: "only.test" },
     }),
-    "a path in the server, as Rancher has it": () => ({
+    "a server with a path, as Rancher uses": () => ({
       files: { config: config({ token: "t" }, { cluster: cluster({ server: `${url}/k8s/clusters/c-1` }) }) },
       expected: { authorization: "Bearer t", path: "/k8s/clusters/c-1/api/v1/namespaces/ns/secrets/NAME" },
     }),
-    "a path that ends in a slash": () => ({
+    "a server with a trailing slash": () => ({
       files: { config: config({ token: "t" }, { cluster: cluster({ server: `${url}/k8s/clusters/c-1/` }) }) },
       expected: { authorization: "Bearer t", path: "/k8s/clusters/c-1/api/v1/namespaces/ns/secrets/NAME" },
     }),
-    "a path that was put together with one slash too many": () => ({
+    "a server with double slashes": () => ({
       files: { config: config({ token: "t" }, { cluster: cluster({ server: `${url}//k8s/clusters//c-1` }) }) },
       expected: { authorization: "Bearer t", path: "/k8s/clusters/c-1/api/v1/namespaces/ns/secrets/NAME" },
     }),
-    "UTF-16, as PowerShell writes it": () => ({
+    "a kubeconfig in UTF-16, as PowerShell writes": () => ({
       files: { config: Buffer.from(`\uFEFF${stringify(config({ token: "t" }))}`, "utf16le") },
       expected: { authorization: "Bearer t" },
     }),
@@ -356,7 +356,7 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       files: { config: config({}, { cluster: { server: plain } }) },
       expected: {},
     }),
-    "plain http, where secrets stay at home": () => ({
+    "plain http: the token is not sent": () => ({
       files: { config: config({ token: "t" }, { cluster: { server: plain } }) },
       expected: {},
     }),
@@ -377,26 +377,26 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       impersonate: { user: "jane", groups: ["g", "h"], uid: "7" },
       expected: { authorization: "Bearer t", user: "jane", groups: "g; h", uid: "7" },
     }),
-    "impersonation by a flag over the kubeconfig's": () => ({
+    "impersonation flags override the kubeconfig": () => ({
       files: { config: config({ token: "t", as: "jane", "as-groups": ["g"] }) },
       impersonate: { user: "joe", groups: [], uid: undefined },
       expected: { authorization: "Bearer t", user: "joe", groups: "g" },
     }),
-    "groups without a user": () => ({
+    "impersonation of groups without a user": () => ({
       files: { config: config({ token: "t" }) },
       impersonate: { user: undefined, groups: ["g"], uid: undefined },
       expected: undefined,
     }),
-    "an exec plugin, relative to its kubeconfig, is told the version and that nobody can be asked": () => ({
+    "an exec plugin, relative to its kubeconfig, receives the version and interactive: false": () => ({
       files: { config: config(exec({ args: ["x"], env: [{ name: "MINE", value: "1" }] })), plugin },
       programs: ["plugin"],
-      expected: { authorization: told({ spec: { interactive: false }, mine: "1", args: ["x"] }) },
+      expected: { authorization: pluginToken({ spec: { interactive: false }, mine: "1", args: ["x"] }) },
     }),
-    "an exec plugin that wants to know the cluster": () => ({
+    "an exec plugin with provideClusterInfo": () => ({
       files: { config: config(exec({ provideClusterInfo: true })), plugin },
       programs: ["plugin"],
       expected: {
-        authorization: told({
+        authorization: pluginToken({
           spec: {
             cluster: { "certificate-authority-data": base64(ca.cert), config: null, server: url },
             interactive: false,
@@ -405,7 +405,7 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
         }),
       },
     }),
-    "an exec plugin that is told the server as it is written": () => {
+    "an exec plugin receives the server as written": () => {
       const server = `https://api.example:${port}/k8s/clusters//c-1/`;
       const info = { "certificate-authority-data": base64(ca.cert), config: null, "disable-compression": true };
       const more = { "proxy-url": proxy, "disable-compression": true };
@@ -416,7 +416,7 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
         },
         programs: ["plugin"],
         expected: {
-          authorization: told({
+          authorization: pluginToken({
             spec: { cluster: { ...info, "proxy-url": proxy, server }, interactive: false },
             args: [],
           }),
@@ -425,28 +425,28 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
         },
       };
     },
-    "an exec plugin on the PATH, which has another itself": () => ({
+    "an exec plugin on our PATH, with another PATH in its env": () => ({
       files: { config: config(exec({ command: "plugin", env: [{ name: "PATH", value: "/usr/bin" }] })), plugin },
       programs: ["plugin"],
       env: { PATH: `DIR:${process.env.PATH}` },
-      expected: { authorization: told({ spec: { interactive: false }, args: [] }) },
+      expected: { authorization: pluginToken({ spec: { interactive: false }, args: [] }) },
     }),
-    "an exec plugin that only its own PATH has": () => ({
+    "an exec plugin on the PATH of its env only": () => ({
       files: { config: config(exec({ command: "plugin", env: [{ name: "PATH", value: dir }] })), plugin },
       programs: ["plugin"],
       expected: undefined,
     }),
-    "an exec plugin of a version that is gone": () => ({
+    "an exec plugin of a removed version": () => ({
       files: { config: config(exec({ apiVersion: "client.authentication.k8s.io/v1alpha1" })), plugin },
       programs: ["plugin"],
       expected: undefined,
     }),
-    "an exec plugin beside a password without a user": () => ({
+    "an exec plugin and a password without a user": () => ({
       files: { config: config({ ...exec(), password: "p" }), plugin },
       programs: ["plugin"],
-      expected: { authorization: told({ spec: { interactive: false }, args: [] }) },
+      expected: { authorization: pluginToken({ spec: { interactive: false }, args: [] }) },
     }),
-    "an exec plugin that gives a certificate": () => ({
+    "an exec plugin that returns a certificate": () => ({
       files: {
         config: config(exec()),
         plugin: `#!/bin/sh\ncat "$(dirname "$0")/answer"\n`,
@@ -464,18 +464,18 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       programs: ["plugin"],
       expected: undefined,
     }),
-    "an exec plugin that is not there": () => ({ files: { config: config(exec()) }, expected: undefined }),
-    "an exec plugin that always wants a terminal": () => ({
+    "a missing exec plugin": () => ({ files: { config: config(exec()) }, expected: undefined }),
+    "an exec plugin that requires a terminal": () => ({
       files: { config: config(exec({ interactiveMode: "Always" })), plugin },
       programs: ["plugin"],
       expected: undefined,
     }),
-    "an exec plugin beside a token": () => ({
+    "an exec plugin and a token": () => ({
       files: { config: config({ ...exec(), token: "t" }), plugin },
       programs: ["plugin"],
       expected: { authorization: "Bearer t" },
     }),
-    "OIDC: an id token that has ended is renewed": () => ({
+    "OIDC: an expired id token is renewed": () => ({
       files: {
         config: config({
           "auth-provider": {
@@ -497,7 +497,7 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       files: { config: config({ token: "t" }, { cluster: { ...viaExample(), "proxy-url": proxy } }) },
       expected: { authorization: "Bearer t", via: `api.example:${port}`, serverName: "api.example" },
     }),
-    "proxy-url with a password that is not encoded": () => ({
+    "proxy-url with a malformed percent-encoding": () => ({
       files: {
         config: config(
           { token: "t" },
@@ -511,12 +511,12 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       env: { HTTPS_PROXY: proxy },
       expected: { authorization: "Bearer t", via: `api.example:${port}` },
     }),
-    "https_proxy, in small letters": () => ({
+    "https_proxy in lower case": () => ({
       files: { config: config({ token: "t" }, { cluster: viaExample() }) },
       env: { https_proxy: proxy },
       expected: { authorization: "Bearer t", via: `api.example:${port}` },
     }),
-    "HTTPS_PROXY is not for loopback": () => ({
+    "HTTPS_PROXY does not apply to loopback": () => ({
       files: { config: config({ token: "t" }) },
       env: { HTTPS_PROXY: "http://127.0.0.1:1" },
       expected: { authorization: "Bearer t" },
@@ -526,23 +526,23 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       env: { HTTPS_PROXY: proxy, NO_PROXY: ".invalid" },
       expected: undefined,
     }),
-    "NO_PROXY for others": () => ({
+    "NO_PROXY for other hosts": () => ({
       files: { config: config({ token: "t" }, { cluster: viaExample() }) },
       env: { HTTPS_PROXY: proxy, NO_PROXY: "other.example,10.0.0.0/8" },
       expected: { authorization: "Bearer t", via: `api.example:${port}` },
     }),
-    "HTTP_PROXY is not for https": () => ({
+    "HTTP_PROXY does not apply to https": () => ({
       files: { config: config({ token: "t" }, { cluster: cluster({ server: `https://api.invalid:${port}` }) }) },
       env: { HTTP_PROXY: proxy },
       expected: undefined,
     }),
-    "a context that is not there": () => ({
+    "a missing context": () => ({
       files: { config: config({ token: "t" }) },
       context: "nowhere",
       expected: undefined,
     }),
-    "what is no kubeconfig": () => ({ files: { config: "just text" }, expected: undefined }),
-    "a huge one": () => {
+    "an invalid kubeconfig": () => ({ files: { config: "just text" }, expected: undefined }),
+    "a kubeconfig with 3,000 contexts": () => {
       const many = Array.from({ length: 3_000 }, (_, i) => `c${i}`);
       return {
         files: {
@@ -557,8 +557,8 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     },
   };
 
-  /** Lays the files of a call out in a folder, and gives the environment. */
-  async function layOut(call: Call, name: string): Promise<NodeJS.ProcessEnv> {
+  /** Writes the files of a call, and returns its environment. */
+  async function writeFiles(call: Call, name: string): Promise<NodeJS.ProcessEnv> {
     const folder = await mkdtemp(join(dir, `${name}-`));
     for (const [path, content] of Object.entries(call.files)) {
       const text =
@@ -575,10 +575,11 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     return { PATH: process.env.PATH, HOME: folder, KUBECONFIG, ...Object.fromEntries(env) };
   }
 
-  async function ours(call: Call, name: string): Promise<Seen | undefined> {
-    const env = await layOut(call, name);
+  async function requestOfClient(call: Call, name: string): Promise<Seen | undefined> {
+    const env = await writeFiles(call, name);
     try {
       const { api } = await openCluster({
+        clientName: "test",
         env,
         context: call.context,
         ...(call.impersonate && { impersonate: call.impersonate }),
@@ -595,8 +596,8 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
     return seen.get(name);
   }
 
-  async function kubectls(call: Call, name: string): Promise<Seen | undefined> {
-    const env = await layOut(call, name);
+  async function requestOfKubectl(call: Call, name: string): Promise<Seen | undefined> {
+    const env = await writeFiles(call, name);
     const { user, groups = [], uid } = call.impersonate ?? {};
     const args = [
       ...(call.context ? ["--context", call.context] : []),
@@ -617,16 +618,16 @@ describe("a kubeconfig is honoured as kubectl honours it", () => {
       const call = make();
       const id = Object.keys(table).indexOf(title);
       const expected = call.expected && { path: "/api/v1/namespaces/ns/secrets/NAME", ...call.expected };
-      const [ourSeen, theirSeen] = await Promise.all([
-        ours(call, `ours-${id}`),
-        kubectl ? kubectls(call, `theirs-${id}`) : undefined,
+      const [clientRequest, kubectlRequest] = await Promise.all([
+        requestOfClient(call, `client-${id}`),
+        kubectl ? requestOfKubectl(call, `kubectl-${id}`) : undefined,
       ]);
-      const told = <T extends Seen | undefined>(one: T) =>
+      const comparable = <T extends Seen | undefined>(one: T) =>
         one && { ...one, ...(expected && !("serverName" in expected) && { serverName: undefined }) };
-      const plainly = (one: object | undefined) => one && JSON.parse(JSON.stringify(one));
-      assert.deepEqual(plainly(told(ourSeen)), plainly(expected), "ours");
+      const withoutUndefined = (one: object | undefined) => one && JSON.parse(JSON.stringify(one));
+      assert.deepEqual(withoutUndefined(comparable(clientRequest)), withoutUndefined(expected), "this client");
       const theirs = call.kubectlDoesNot === undefined ? expected : undefined;
-      if (kubectl) assert.deepEqual(plainly(told(theirSeen)), plainly(theirs), "kubectl's");
+      if (kubectl) assert.deepEqual(withoutUndefined(comparable(kubectlRequest)), withoutUndefined(theirs), "kubectl");
     });
   }
 });

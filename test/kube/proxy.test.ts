@@ -6,22 +6,13 @@ import { type TestContext, test } from "node:test";
 import { KubeconfigError } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { proxyFor } from "../../lib/kube/transport/proxy.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
-import {
-  assertConnectionError,
-  ca,
-  certificate,
-  contextOf,
-  type Handler,
-  listen,
-  open,
-  serve,
-} from "../support/api-server.ts";
+import { assertConnectionError, ca, certificate, contextOf, type Handler, listen, open, serve } from "../support/api-server.ts";
 
 const env = { HTTP_PROXY: "http://plain:1", HTTPS_PROXY: "http://secure:2" };
 const chosen = (url: string, over: NodeJS.ProcessEnv = {}) =>
   proxyFor(contextOf(url), new URL(url), { ...env, ...over })?.host;
 
-test("the environment's proxy is that of the server's scheme, never for loopback; the kubeconfig's goes before", () => {
+test("the proxy of the environment depends on the scheme and excludes loopback; proxy-url precedes it", () => {
   assert.equal(chosen("https://h"), "secure:2");
   assert.equal(chosen("http://h"), "plain:1");
   assert.equal(chosen("https://h", { HTTPS_PROXY: "", https_proxy: "low:3" }), "low:3");
@@ -31,11 +22,11 @@ test("the environment's proxy is that of the server's scheme, never for loopback
     assert.equal(chosen(`https://${host}:6443`), undefined, host);
   }
   assert.equal(chosen("https://127.example.com"), "secure:2");
-  const said = { ...contextOf("https://127.0.0.1"), proxyUrl: "socks5://mine:1080" };
-  assert.equal(proxyFor(said, new URL(said.server), { ...env, NO_PROXY: "*" })?.href, "socks5://mine:1080");
+  const context = { ...contextOf("https://127.0.0.1"), proxyUrl: "socks5://mine:1080" };
+  assert.equal(proxyFor(context, new URL(context.server), { ...env, NO_PROXY: "*" })?.href, "socks5://mine:1080");
 });
 
-test("NO_PROXY, as Go reads it", () => {
+test("NO_PROXY is matched as by Go", () => {
   const exempt: [string, string][] = [
     ["*", "https://h"],
     ["a, example.com ,b", "https://example.com"],
@@ -72,10 +63,10 @@ test("NO_PROXY, as Go reads it", () => {
   for (const [list, url] of kept) assert.equal(chosen(url, { NO_PROXY: list }), "secure:2", `${list} ${url}`);
 });
 
-test("a proxy that is none is refused without its password", () => {
+test("an invalid proxy is refused without its password in the message", () => {
   for (const [proxyUrl, message] of [
-    ["ftp://me:SECRET@h", /proxy ftp:\/\/ is not supported; only http:\/\/, https:\/\/ and socks5:\/\/ are/],
-    ["http://me:SECRET@h:port", /the proxy is no URL/],
+    ["ftp://me:SECRET@h", /unsupported proxy scheme ftp:\/\/: must be http, https or socks5/],
+    ["http://me:SECRET@h:port", /invalid proxy URL/],
   ] as const) {
     assert.throws(
       () => proxyFor({ ...contextOf("https://h"), proxyUrl }, new URL("https://h"), {}),
@@ -85,17 +76,17 @@ test("a proxy that is none is refused without its password", () => {
   }
 });
 
-/** Reaches one port of 127.0.0.1 by any name, as only a proxy can. */
+/** A name that only the proxy resolves. */
 const SERVER = "https://api.test:6443";
 const echo: Handler = (request, response) => response.end(request.url);
 
 interface Proxy {
   url: string;
-  /** What it was asked for, with the credentials. */
+  /** The requests that it received, with their credentials. */
   asked: string[];
 }
 
-/** An HTTP proxy; whatever it is asked for, it connects to `to`. */
+/** An HTTP proxy that connects each request to `to`. */
 async function httpProxy(t: TestContext, to: string, answer = "200 OK", secure?: object): Promise<Proxy> {
   const asked: string[] = [];
   const port = Number(new URL(to).port);
@@ -125,7 +116,7 @@ async function httpProxy(t: TestContext, to: string, answer = "200 OK", secure?:
 }
 
 for (const kind of ["h2", "h1"] as const) {
-  test(`${kind} through proxies: every connection takes the tunnel`, async (t) => {
+  test(`${kind} through proxies: each connection uses a tunnel`, async (t) => {
     const { url, connections } = await serve(t, kind, echo);
     const plain = await httpProxy(t, url);
     const secure = await httpProxy(t, url, "200 OK", certificate);
@@ -149,7 +140,7 @@ for (const kind of ["h2", "h1"] as const) {
   });
 }
 
-test("a plain http server behind an http proxy: the proxy is asked for the whole URL", async (t) => {
+test("an http proxy forwards requests to a plain http server by absolute URL", async (t) => {
   const { url } = await serve(t, "http", echo);
   const { url: proxyUrl, asked } = await httpProxy(t, url);
   const transport = open(t, "http://api.test:8080/p", { context: { proxyUrl: proxyUrl.replace("://", "://me:pw@") } });
@@ -157,44 +148,41 @@ test("a plain http server behind an http proxy: the proxy is asked for the whole
   assert.deepEqual(asked, [`GET http://api.test:8080/p/x Basic ${Buffer.from("me:pw").toString("base64")}`]);
 });
 
-test("what can be wrong with a proxy", async (t) => {
+test("failures of a proxy are described", async (t) => {
   const { url } = await serve(t, "h2", echo);
   const get = (proxyUrl: string, tls = {}) =>
     open(t, SERVER, {
       context: { proxyUrl, tls: { ca: ca.cert, insecure: false, ...tls } },
       connectTimeout: 300,
     }).request({ method: "GET", path: "/" });
-  const wants = await httpProxy(t, url, "407 No");
+  const guarded = await httpProxy(t, url, "407 No");
   await assertConnectionError(
-    get(wants.url),
-    /proxy 127\.0\.0\.1:\d+ does not connect to api\.test:6443: it wants a name and a pass/,
+    get(guarded.url),
+    /cannot connect to api\.test:6443 through proxy 127\.0\.0\.1:\d+: unexpected status 407; add a user and password/,
   );
   await assertConnectionError(
     get((await httpProxy(t, url, "403 No")).url),
-    /does not connect to api\.test:6443: it said 403/,
+    /cannot connect to api\.test:6443 .*: unexpected status 403/,
   );
-  const { host } = new URL(wants.url.replace("127.0.0.1", "127.0.0.7"));
-  await assertConnectionError(get(`http://${host}`), /proxy 127\.0\.0\.7:\d+ cannot be reached: connection refused$/);
+  const { host } = new URL(guarded.url.replace("127.0.0.1", "127.0.0.7"));
+  await assertConnectionError(get(`http://${host}`), /cannot reach proxy 127\.0\.0\.7:\d+: connection refused$/);
   const silent = await listen(t, createServer(), "http");
-  await assertConnectionError(
-    get(silent.url),
-    /api\.test:6443 \(context a\) cannot be reached: no connection within 0\.3 s/,
-  );
-  await assertConnectionError(get(silent.url.replace("http", "socks5")), /no connection within 0\.3 s/);
+  await assertConnectionError(get(silent.url), /cannot reach https:\/\/api\.test:6443 \(context "a"\): timed out after 0\.3s/);
+  await assertConnectionError(get(silent.url.replace("http", "socks5")), /timed out after 0\.3s/);
 
   const secure = await httpProxy(t, url, "200 OK", certificate);
   await assertConnectionError(
     get(secure.url, { ca: makeCa({ cn: "other" }).cert }),
-    /proxy .* cannot be reached: (self-signed certificate|certificate signed by unknown authority)$/,
+    /cannot reach proxy .*: (self-signed certificate|certificate signed by unknown authority)$/,
   );
   assert.equal((await get(secure.url, { ca: undefined, insecure: true })).status, 200);
-  // The server behind the tunnel is verified by its own name.
-  await assertConnectionError(get(secure.url, { serverName: "other.test" }), /its certificate is for .*api\.test/);
+  // The server is verified by its own name, not that of the proxy.
+  await assertConnectionError(get(secure.url, { serverName: "other.test" }), /certificate is valid for .*api\.test/);
   const byAddress = open(t, "https://10.9.9.9", { context: { proxyUrl: secure.url } });
-  await assertConnectionError(byAddress.request({ method: "GET", path: "/" }), /its certificate is for .*api\.test/);
+  await assertConnectionError(byAddress.request({ method: "GET", path: "/" }), /certificate is valid for .*api\.test/);
 });
 
-/** A SOCKS 5 proxy that connects to the port of `to`; notes what it was asked for, as RFC 1928 has it. */
+/** A SOCKS 5 proxy (RFC 1928) that connects each request to the port of `to`. */
 async function socksProxy(t: TestContext, to: string, { password = "", reply = 0, bound = [1, 127, 0, 0, 1] } = {}) {
   const asked: string[] = [];
   const server = createServer(async (socket) => {
@@ -232,7 +220,7 @@ async function socksProxy(t: TestContext, to: string, { password = "", reply = 0
     asked.push(`${kind} ${kind === 3 ? host : host.toString("hex")} ${(await take(2)).readUInt16BE()}`);
     socket.off("data", onData).pause();
     const answer = Buffer.from([5, reply, 0, ...bound, 0, 0]);
-    // In two pieces, as a network may bring it.
+    // In two segments, as on a network.
     socket.write(answer.subarray(0, 3));
     setTimeout(() => socket.write(answer.subarray(3)), 20);
     const through = netConnect(Number(new URL(to).port), "127.0.0.1").on("error", () => socket.destroy());
@@ -243,7 +231,7 @@ async function socksProxy(t: TestContext, to: string, { password = "", reply = 0
   return { url, asked };
 }
 
-test("SOCKS 5: names are resolved by the proxy, with and without a password, for servers of every kind", async (t) => {
+test("SOCKS 5: the proxy resolves names, with and without a password, for each protocol", async (t) => {
   for (const kind of ["h2", "h1", "http"] as const) {
     const { url } = await serve(t, kind, echo);
     const get = (proxyUrl: string, server = SERVER) => {
@@ -265,33 +253,24 @@ test("SOCKS 5: names are resolved by the proxy, with and without a password, for
     const guarded = await socksProxy(t, url, { password: "me:p@ss", bound: [3, 2, 104, 105] });
     const withPassword = (word: string) => guarded.url.replace("://", `://me:${word}@`);
     assert.equal((await get(withPassword("p%40ss"))).body, "/x");
-    await assertConnectionError(
-      get(withPassword("SECRET")),
-      /proxy 127\.0\.0\.1:\d+ does not .*: Socks5 Authentication failed$/,
-    );
+    await assertConnectionError(get(withPassword("SECRET")), /through proxy 127\.0\.0\.1:\d+: Socks5 Authentication failed$/);
     await assertConnectionError(get(guarded.url), /no accepted authentication type/);
     const v6 = await socksProxy(t, url, { bound: [4, ...Array<number>(16).fill(0)] });
     assert.equal((await get(v6.url)).body, "/x");
     const strict = await socksProxy(t, url, { reply: 2 });
     await assertConnectionError(
       get(strict.url),
-      /does not connect to api\.test, port 6443: Socks5 proxy rejected connection - NotAllowed/,
+      /cannot connect to api\.test:6443 through .*: Socks5 proxy rejected connection - NotAllowed/,
     );
     const other = await serve(t, "http", echo);
-    await assertConnectionError(
-      get(other.url.replace("http", "socks5")),
-      /api\.test, port 6443: .*invalid socks version/,
-    );
+    await assertConnectionError(get(other.url.replace("http", "socks5")), /api\.test:6443 .*invalid socks version/);
     const mute = await listen(
       t,
       createServer((socket) => socket.end()),
       "socks5",
     );
-    await assertConnectionError(get(mute.url), /api\.test, port 6443: Socket closed/);
+    await assertConnectionError(get(mute.url), /api\.test:6443 .*: Socket closed/);
     const { host } = new URL(url.replace("127.0.0.1", "127.0.0.7"));
-    await assertConnectionError(
-      get(`socks5://${host}`),
-      /proxy 127\.0\.0\.7:\d+ cannot be reached: connection refused$/,
-    );
+    await assertConnectionError(get(`socks5://${host}`), /cannot reach proxy 127\.0\.0\.7:\d+: connection refused$/);
   }
 });

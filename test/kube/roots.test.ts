@@ -27,49 +27,49 @@ function folder(name: string, files: Record<string, string> = {}): string {
 const both = file("both", "# of our company", a, "", b);
 const empty = folder("empty");
 
-test("SSL_CERT_FILE and the folders of SSL_CERT_DIR: all that is in them, each certificate once", () => {
+test("the certificates of SSL_CERT_FILE and SSL_CERT_DIR are combined without duplicates", () => {
   assert.deepEqual(systemRoots({ SSL_CERT_FILE: both, SSL_CERT_DIR: empty }), [a, b]);
   const one = folder("one", { "b.pem": b, "c.crt": `${c}\n${a}` });
   assert.deepEqual(systemRoots({ SSL_CERT_FILE: both, SSL_CERT_DIR: `${empty}:${one}` }), [a, b, c]);
 });
 
-test("what cannot be read is passed over: a file that is not there, a folder in a folder, a link to nowhere", () => {
-  assert.deepEqual(systemRoots({ SSL_CERT_FILE: nowhere, SSL_CERT_DIR: nowhere }), [], "nobody is trusted then");
+test("missing files, subdirectories and dangling links are skipped", () => {
+  assert.deepEqual(systemRoots({ SSL_CERT_FILE: nowhere, SSL_CERT_DIR: nowhere }), [], "nothing is trusted");
   const mixed = folder("mixed", { README: "no certificate", "a.pem": a, "mine.pem": b });
   mkdirSync(join(mixed, "java"));
   symlinkSync(nowhere, join(mixed, "12345678.0"));
   chmodSync(join(mixed, "mine.pem"), 0);
   const readable = process.getuid?.() === 0 ? [a, b] : [a];
   assert.deepEqual(systemRoots({ SSL_CERT_FILE: nowhere, SSL_CERT_DIR: `${nowhere}::${mixed}` }), readable);
-  assert.deepEqual(systemRoots({ SSL_CERT_FILE: mixed, SSL_CERT_DIR: empty }), [], "a folder is no file");
+  assert.deepEqual(systemRoots({ SSL_CERT_FILE: mixed, SSL_CERT_DIR: empty }), [], "a directory is skipped");
 });
 
-test("of a file only certificates are taken, and one that is spoilt takes no other with it", () => {
+test("only certificates are read, and an invalid one does not affect the others", () => {
   const { cert, key } = makeCa({ cn: "d" });
-  const spoilt = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
-  assert.deepEqual(systemRoots({ SSL_CERT_FILE: file("mixture", spoilt, key, cert, a), SSL_CERT_DIR: empty }), [
-    spoilt,
+  const invalid = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+  assert.deepEqual(systemRoots({ SSL_CERT_FILE: file("mixture", invalid, key, cert, a), SSL_CERT_DIR: empty }), [
+    invalid,
     cert.trim(),
     a,
   ]);
 });
 
-test("SSL_CERT_FILE alone takes the place of the system's bundle, but not of its folders", () => {
+test("SSL_CERT_FILE replaces the system bundle, but not the system directories", () => {
   const system = systemRoots({ SSL_CERT_FILE: nowhere }) ?? [];
   assert.deepEqual(systemRoots({ SSL_CERT_FILE: both }), [a, b, ...system]);
 });
 
-test("SSL_CERT_DIR alone stands beside the system's bundle", () => {
+test("SSL_CERT_DIR replaces the system directories, but not the system bundle", () => {
   const bundle = systemRoots({ SSL_CERT_DIR: empty }) ?? [];
   assert.deepEqual(systemRoots({ SSL_CERT_DIR: folder("more", { a }) }), [...bundle, a]);
 });
 
-test("NODE_EXTRA_CA_CERTS is added, where it can be read", () => {
+test("NODE_EXTRA_CA_CERTS is added if readable", () => {
   const env = { SSL_CERT_FILE: both, SSL_CERT_DIR: empty };
   assert.deepEqual(systemRoots({ ...env, NODE_EXTRA_CA_CERTS: file("extra", b, c) }), [a, b, c]);
   assert.deepEqual(systemRoots({ ...env, NODE_EXTRA_CA_CERTS: nowhere }), [a, b]);
 });
 
-test("an empty variable says nothing", () => {
+test("an empty variable is ignored", () => {
   assert.deepEqual(systemRoots({ SSL_CERT_FILE: "", SSL_CERT_DIR: "", NODE_EXTRA_CA_CERTS: "" }), systemRoots({}));
 });

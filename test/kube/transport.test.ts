@@ -16,7 +16,7 @@ const get = (transport: Transport, path = "/x") => transport.request({ method: "
 const post = (transport: Transport, path = "/x") => transport.request({ method: "POST", path, body: "{}" });
 const ok: Handler = (_, response) => response.end("{}");
 
-/** Sends back what it was sent. */
+/** Responds with the request. */
 const echo: Handler = async (request, response) => {
   let body = "";
   for await (const chunk of request) body += chunk;
@@ -25,14 +25,14 @@ const echo: Handler = async (request, response) => {
   response.end(JSON.stringify({ method, url, httpVersion, headers, body }));
 };
 
-/** Of the client certificate; empty where there is none. */
+/** The common name of the client certificate; empty without one. */
 function commonName({ stream }: Http2ServerRequest): string {
   const socket = stream.session?.socket as TLSSocket | undefined;
   return String(socket?.getPeerCertificate().subject?.CN ?? "");
 }
 
 for (const kind of ["h2", "h1", "http"] as const) {
-  test(`${kind}: path, headers and body arrive, and the answer comes back`, async (t) => {
+  test(`${kind}: path, headers and body are sent, and the response is returned`, async (t) => {
     const { url } = await serve(t, kind, echo);
     const traced: string[] = [];
     const transport = open(t, `${url}/k8s/clusters/c`, {
@@ -58,7 +58,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.ok(!traced.join().includes("SECRET"));
   });
 
-  test(`${kind}: many requests at once share ${kind === "h2" ? "one connection" : "a few connections"}`, async (t) => {
+  test(`${kind}: concurrent requests share ${kind === "h2" ? "one connection" : "a few connections"}`, async (t) => {
     const { url, connections } = await serve(t, kind, (request, response) =>
       setTimeout(() => response.end(request.url), 10),
     );
@@ -73,7 +73,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.ok(connections() <= (kind === "h2" ? 1 : 6), `${connections()} connections`);
   });
 
-  test(`${kind}: a connection that is cut: a read is asked once more, a write is not`, async (t) => {
+  test(`${kind}: after a lost connection a read is retried once, a write is not`, async (t) => {
     let cuts = 1;
     const { url, requests, sockets } = await serve(t, kind, (_, response) => {
       if (cuts-- <= 0) return response.end("fine");
@@ -83,18 +83,15 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.equal((await get(transport)).body, "fine");
     assert.equal(requests.length, 2);
     cuts = 1;
-    await assertConnectionError(
-      post(transport),
-      /127\.0\.0\.1:\d+ \(context a\) cannot be reached: the connection was cut/,
-    );
+    await assertConnectionError(post(transport), /cannot reach https?:\/\/127\.0\.0\.1:\d+ \(context "a"\): connection reset by peer/);
     assert.equal(requests.length, 3);
     assert.equal((await post(transport)).body, "fine");
     cuts = 2;
-    await assertConnectionError(get(transport), /the connection was cut/);
+    await assertConnectionError(get(transport), /connection reset by peer/);
     assert.equal(requests.length, 6);
   });
 
-  test(`${kind}: an answer that comes before all is sent is taken`, async (t) => {
+  test(`${kind}: a response that precedes the end of the request is returned`, async (t) => {
     const { url } = await serve(t, kind, (_, response) => {
       response.writeHead(413, kind === "h2" ? {} : { connection: "close" });
       response.end("too large");
@@ -106,7 +103,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.equal((await get(transport)).status, 413);
   });
 
-  test(`${kind}: half an answer is none`, async (t) => {
+  test(`${kind}: an incomplete response is an error`, async (t) => {
     const { url, requests, sockets } = await serve(t, kind, (_, response) => {
       response.writeHead(200, { "content-length": "100" });
       response.write("{}");
@@ -115,11 +112,11 @@ for (const kind of ["h2", "h1", "http"] as const) {
       }, 20);
     });
     const transport = open(t, url);
-    await assertConnectionError(get(transport), /the connection was cut/);
+    await assertConnectionError(get(transport), /connection reset by peer/);
     assert.equal(requests.length, 2);
   });
 
-  test(`${kind}: an answer of more than 64 MiB is refused`, async (t) => {
+  test(`${kind}: a response of more than 64 MiB is refused`, async (t) => {
     const chunk = Buffer.alloc(1_048_576, " ");
     let sent = 0;
     const { url } = await serve(t, kind, (_, response) => {
@@ -131,19 +128,19 @@ for (const kind of ["h2", "h1", "http"] as const) {
       more();
     });
     const transport = open(t, url);
-    await assertConnectionError(get(transport), /an answer of more than 64 MiB/);
+    await assertConnectionError(get(transport), /response exceeds 64 MiB/);
     assert.ok(sent < 150, `${sent} MiB sent`);
   });
 
-  test(`${kind}: a server that does not answer: the time is up, and the next request gets a connection of its own`, async (t) => {
+  test(`${kind}: a request times out, and the next one opens a new connection`, async (t) => {
     let silent = true;
     const { url, connections } = await serve(t, kind, (_, response) => {
       if (!silent) response.end("fine");
     });
     const transport = open(t, url, { requestTimeout: 150 });
     const started = performance.now();
-    await assertConnectionError(get(transport, "/slow?secret=x"), /did not answer within 0\.15 s: GET \/slow$/);
-    assert.ok(performance.now() - started < 15_000, "not the 30 s that are usual");
+    await assertConnectionError(get(transport, "/slow?secret=x"), /timed out after 0\.15s waiting for GET \/slow$/);
+    assert.ok(performance.now() - started < 15_000, "not the default of 30 s");
     silent = false;
     assert.equal((await get(transport)).body, "fine");
     assert.equal(connections(), 2);
@@ -151,12 +148,12 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.equal((await get(patient)).body, "fine");
   });
 
-  test(`${kind}: close ends what is under way at once`, async (t) => {
+  test(`${kind}: close aborts requests in flight`, async (t) => {
     const { url, sockets } = await serve(t, kind, () => {});
     const transport = open(t, url);
     const pending = Array.from({ length: 9 }, () => get(transport));
     setTimeout(() => transport.close(), 100);
-    await Promise.all(pending.map((one) => assertConnectionError(one, /the connection was closed/)));
+    await Promise.all(pending.map((one) => assertConnectionError(one, /connection closed/)));
     await assertConnectionError(get(transport), /closed/);
     const deadline = Date.now() + 10_000;
     while (sockets.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -164,7 +161,7 @@ for (const kind of ["h2", "h1", "http"] as const) {
   });
 }
 
-test("the connection is made while the credentials are on their way; a certificate is waited for", async (t) => {
+test("connecting does not wait for credentials, except for a client certificate", async (t) => {
   const names: string[] = [];
   const { url, connections } = await serve(
     t,
@@ -182,7 +179,7 @@ test("the connection is made while the credentials are on their way; a certifica
     });
   for (const presentsCertificate of [false, true]) {
     const before = connections();
-    // A login by hand takes longer than a connection may.
+    // An interactive login takes longer than the connection timeout.
     const transport = open(t, url, { obtain, context: { presentsCertificate }, connectTimeout: 300 });
     const answer = get(transport);
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -193,20 +190,20 @@ test("the connection is made while the credentials are on their way; a certifica
   assert.deepEqual(names, ["", "me"]);
 });
 
-test("a server that wants a client certificate, and one that does not like ours", async (t) => {
+test("a missing or rejected client certificate is described", async (t) => {
   const wanted = { requestCert: true, rejectUnauthorized: true };
   for (const kind of ["h2", "h1"] as const) {
     const { url } = await serve(t, kind, ok, { ...wanted, ca: ca.cert });
-    await assertConnectionError(get(open(t, url)), /cannot be reached: it wants a client certificate/);
+    await assertConnectionError(get(open(t, url)), /cannot reach .*: the server requires a client certificate/);
     const picky = await serve(t, kind, ok, { ...wanted, ca: makeCa({ cn: "other" }).cert });
     const obtain = async () => ({ headers: {}, ...me });
-    // Node's servers just hang up; others say why.
+    // Servers of Node close the connection without an alert.
     const refused = open(t, picky.url, { obtain, context: { presentsCertificate: true } });
-    await assertConnectionError(get(refused), /it refused the client certificate|the connection was cut/);
+    await assertConnectionError(get(refused), /the server rejected the client certificate|connection reset by peer/);
   }
 });
 
-test("whom the server's certificate is verified by, and for which name", async (t) => {
+test("the server certificate is verified by CA, name and validity period", async (t) => {
   const { url } = await serve(t, "h2", ok);
   const tls = (over: Partial<Context["tls"]>) => open(t, url, { context: { tls: { insecure: false, ...over } } });
   const other = makeCa({ cn: "ca" });
@@ -216,14 +213,15 @@ test("whom the server's certificate is verified by, and for which name", async (
   assert.equal((await get(tls({ ca: ca.cert, serverName: "127.0.0.1" }))).status, 200);
   assert.equal((await get(tls({ insecure: true }))).status, 200);
   assert.equal((await get(tls({ insecure: true, serverName: "other.test" }))).status, 200);
-  const unknown = /cannot be reached: its certificate is not signed by a known CA; certificate-authority in the/;
+  const unknown =
+    /cannot reach .*: (self-signed certificate|certificate signed by unknown authority); set certificate-authority in the/;
   await assertConnectionError(get(tls({})), unknown);
   await assertConnectionError(get(tls({ ca: other.cert })), unknown);
-  const names = /its certificate is for .*api\.test.*; tls-server-name in the kubeconfig/;
+  const names = /certificate is valid for .*api\.test.*, not for (other\.test|127\.0\.0\.2); set tls-server-name in/;
   await assertConnectionError(get(tls({ ca: ca.cert, serverName: "other.test" })), names);
   await assertConnectionError(get(tls({ ca: ca.cert, serverName: "127.0.0.2" })), names);
 
-  // As for Go, an intermediate CA is as good as a root.
+  // As in Go, an intermediate CA can be a trust anchor.
   const middle = makeCa({ cn: "middle", issuer: ca });
   const leaf = issue(middle, { cn: "api", usage: "server", ips: ["127.0.0.1"] });
   const below = await serve(t, "h2", ok, leaf);
@@ -232,46 +230,40 @@ test("whom the server's certificate is verified by, and for which name", async (
   const yesterday = new Date(Date.now() - 86_400_000);
   const past = { notBefore: new Date(0), notAfter: yesterday };
   const old = await serve(t, "h2", ok, issue(ca, { cn: "api", usage: "server", ips: ["127.0.0.1"], ...past }));
-  await assertConnectionError(get(open(t, old.url)), /its certificate has expired/);
+  await assertConnectionError(get(open(t, old.url)), /certificate has expired$/);
   const tomorrow = { notBefore: new Date(Date.now() + 86_400_000) };
   const early = await serve(t, "h2", ok, issue(ca, { cn: "api", usage: "server", ips: ["127.0.0.1"], ...tomorrow }));
-  await assertConnectionError(get(open(t, early.url)), /not valid yet/);
+  await assertConnectionError(get(open(t, early.url)), /certificate is not yet valid; check the clock/);
 });
 
-test("servers that are not there, or speak something else", async (t) => {
+test("missing servers and servers without TLS are described", async (t) => {
   const gone = await listen(t, createServer());
   const { url } = await serve(t, "http", ok);
   await assertConnectionError(
     get(open(t, url.replace("http:", "https:"))),
-    /it does not speak TLS; is it an http:\/\/ server\?/,
+    /first record does not look like a TLS handshake; check whether the server is an http:\/\/ server/,
   );
   const hangsUp = await listen(
     t,
     createServer((socket) => socket.end()),
   );
-  await assertConnectionError(get(open(t, hangsUp.url)), /the connection was cut/);
+  await assertConnectionError(get(open(t, hangsUp.url)), /connection reset by peer/);
   const silent = await listen(t, createServer());
   const started = performance.now();
-  const slow = /cannot be reached: no connection within 0\.2 s/;
+  const slow = /cannot reach .*: timed out after 0\.2s$/;
   await assertConnectionError(get(open(t, silent.url, { connectTimeout: 200 })), slow);
-  assert.ok(performance.now() - started < 4_000, "not the 5 s that are usual");
+  assert.ok(performance.now() - started < 4_000, "not the default of 5 s");
   await assertConnectionError(
     get(open(t, silent.url.replace("https", "http"), { requestTimeout: 200 })),
-    /did not answer within 0\.2 s/,
+    /timed out after 0\.2s waiting for GET/,
   );
-  await assertConnectionError(
-    get(open(t, "https://name.invalid")),
-    /its name (is not known to DNS|could not be resolved now)/,
-  );
+  await assertConnectionError(get(open(t, "https://name.invalid")), /no such host|temporary failure in name resolution/);
   const { port } = new URL(gone.url);
-  await assertConnectionError(
-    get(open(t, `https://127.0.0.9:${port}`)),
-    /the connection was refused; is the cluster up\?/,
-  );
-  await assertConnectionError(get(open(t, `http://127.0.0.9:${port}`)), /the connection was refused/);
+  await assertConnectionError(get(open(t, `https://127.0.0.9:${port}`)), /connection refused; check that the cluster is running/);
+  await assertConnectionError(get(open(t, `http://127.0.0.9:${port}`)), /connection refused/);
 });
 
-test("a server that comes up later is reached by the same transport", async (t) => {
+test("a transport reconnects to a server that starts later", async (t) => {
   const first = await serve(t, "h2", ok);
   const { port } = new URL(first.url);
   const url = `https://127.0.0.8:${port}`;
@@ -285,7 +277,7 @@ test("a server that comes up later is reached by the same transport", async (t) 
   transport.close();
 });
 
-test("close while it still connects ends at once", async (t) => {
+test("close aborts a connection attempt", async (t) => {
   const silent = await listen(
     t,
     createServer((socket) => socket.resume()),
@@ -293,12 +285,12 @@ test("close while it still connects ends at once", async (t) => {
   const transport = open(t, silent.url, { connectTimeout: 60_000 });
   const answer = get(transport);
   setTimeout(() => transport.close(), 50);
-  await assertConnectionError(answer, /the connection was closed/);
+  await assertConnectionError(answer, /connection closed/);
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(silent.sockets.size, 0);
 });
 
-test("GOAWAY: what comes after it goes over a new connection, writes too", async (t) => {
+test("after GOAWAY reads and writes use a new connection", async (t) => {
   const { url, sessions, requests, connections } = await serve(t, "h2", (request, response) => {
     if (request.url === "/last") request.stream.session?.goaway();
     setTimeout(() => response.end(request.url), 30);
@@ -319,7 +311,7 @@ test("GOAWAY: what comes after it goes over a new connection, writes too", async
   assert.equal(requests.length, 6);
 });
 
-test("a stream that the server refused to begin is sent again, once, a write too; another reset is not", async (t) => {
+test("a request on a refused stream is retried once, even a write; other resets are errors", async (t) => {
   let code: number = constants.NGHTTP2_REFUSED_STREAM;
   let refusals = 1;
   const { url, requests } = await serve(t, "h2", (request, response) => {
@@ -330,15 +322,15 @@ test("a stream that the server refused to begin is sent again, once, a write too
   assert.equal((await post(transport)).body, "fine");
   assert.equal(requests.length, 2);
   refusals = 2;
-  await assertConnectionError(post(transport), /the server took no more requests/);
+  await assertConnectionError(post(transport), /the server refused the stream/);
   assert.equal(requests.length, 4);
   code = constants.NGHTTP2_INTERNAL_ERROR;
   refusals = 1;
-  await assertConnectionError(post(transport), /cannot be reached: /);
+  await assertConnectionError(post(transport), /cannot reach /);
   assert.equal(requests.length, 5);
 });
 
-test("429 and 503: a read waits as long as the server says and asks again, up to four times", async (t) => {
+test("after 429 and 503 a read is retried as Retry-After says, at most four times", async (t) => {
   let busy = 1;
   let [status, retry] = [429, "1"];
   const { url, requests } = await serve(t, "h2", (_, response) => {
@@ -359,10 +351,10 @@ test("429 and 503: a read waits as long as the server says and asks again, up to
     ["3600", get],
     ["Wed, 21 Oct 2037 07:28:00 GMT", get],
   ];
-  for (const [said, ask] of once) {
-    retry = said;
+  for (const [retryAfter, send] of once) {
+    retry = retryAfter;
     requests.length = 0;
-    assert.equal((await ask(transport)).status, 503);
+    assert.equal((await send(transport)).status, 503);
     assert.equal(requests.length, 1);
   }
   [busy, retry] = [99, "20"];
@@ -370,7 +362,7 @@ test("429 and 503: a read waits as long as the server says and asks again, up to
   await assertConnectionError(get(transport), /closed/);
 });
 
-test("401: the credentials are obtained once more, and asked with once", async (t) => {
+test("after a 401 a request is retried once with new credentials", async (t) => {
   const { url, requests } = await serve(t, "h2", (request, response) => {
     if (request.headers.authorization !== "good") response.writeHead(401);
     response.end();
@@ -396,7 +388,7 @@ test("401: the credentials are obtained once more, and asked with once", async (
   assert.equal(n, 2);
 });
 
-test("401 with a certificate that is renewed: it is shown on a new connection", async (t) => {
+test("after a 401 a renewed certificate is presented on a new connection", async (t) => {
   const { url, connections } = await serve(
     t,
     "h2",
@@ -417,7 +409,7 @@ test("401 with a certificate that is renewed: it is shown on a new connection", 
   assert.equal(connections(), 2);
 });
 
-test("credentials that cannot be had are their own error", async (t) => {
+test("an error of the credentials is thrown unchanged", async (t) => {
   const { url } = await serve(t, "h2", ok);
   const obtain = async () => {
     throw new ConnectionError("no token today");

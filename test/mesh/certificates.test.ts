@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { openCluster } from "../../lib/kube/open.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import { type Member, readMember } from "../../lib/mesh/member.ts";
 import { expiryRemedy } from "../../lib/mesh/own-certificates.ts";
 import { fillTemplate } from "../../lib/peer/findings.ts";
@@ -21,7 +22,7 @@ const old = (use: CertificateUse): CertificateFact => ({
 
 async function memberOf(t: TestContext, pki: PkiOptions): Promise<Member> {
   const { sandbox } = await startJoinedMesh(t, [{ pki }], { apart: true });
-  const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context: "c1" });
+  const { api } = await openCluster({ clientName: FIELD_MANAGER, kubeconfig: sandbox.kubeconfig, context: "c1" });
   try {
     return await readMember({ source: "c1", api }, { forExtract: true });
   } finally {

@@ -108,7 +108,7 @@ test("what is too much is refused at once, by what it is too much of", () => {
     [`[${"[],".repeat(5_000_000)}1]`, "unreadable", /more than 1,000,000 values/],
     [`{${"}\n{".repeat(2_000_000)}`, "unreadable", /more than 1,000,000 values/],
     ["{}\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
-    ["---\na: 1\n".repeat(300_000), "unreadable", /no JSON, and too long for YAML: more than 6 MB, or 250,000 words/],
+    ["---\na: 1\n".repeat(300_000), "unreadable", /no JSON, and too long for YAML: more than 6 MB, or 250,000 tokens/],
     ["---\na: 1\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
     [secret({ data: { c2: "A".repeat(7_000_000) } }).slice(0, -9), "unreadable", /too long for YAML/],
     [secret({ data: keys }), "unreadable", /more than 10,000 keys of data/],

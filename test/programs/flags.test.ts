@@ -40,7 +40,7 @@ describe("an empty flag or argument", () => {
     [
       "import-secrets",
       (file) => ["--context", file],
-      /^error: no context ".*cluster2\.json"|^error: at least one FILE is required/,
+      /^error: context ".*cluster2\.json" does not exist|^error: at least one FILE is required/,
     ],
     [
       "import-secrets",

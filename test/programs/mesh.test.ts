@@ -264,7 +264,7 @@ describe("the mesh commands", () => {
     const contexts = ["--context", "cluster2", "--context", "insecure"];
     const dry = await by("import-secrets", ...contexts, "--dry-run=client", "-o", "json", file);
     assert.equal(dry.code, 0, dry.stderr);
-    assert.match(dry.stderr, /warning: https:\S+ is not verified \(insecure-skip-tls-verify\)/);
+    assert.match(dry.stderr, /warning: certificate of https:\S+ is not verified \(insecure-skip-tls-verify\)/);
     assert.match(dry.stderr, /insecure: reaches the same cluster as cluster2, which is written once \[same-cluster\]/);
     assert.equal(dry.stderr.match(/would add cluster1 \(dry run\)/g)?.length, 1);
     assert.doesNotMatch(dry.stdout, /"clustermesh-secrets\/context": "insecure"/);
@@ -295,7 +295,7 @@ describe("the mesh commands", () => {
     assert.equal(status.code, 1, status.stderr);
     assert.match(
       status.stdout,
-      /^error: stale: .*certificate-authority: \/gone\/ca\.crt cannot be read: no such file or directory \[cluster-unreadable\]$/m,
+      /^error: stale: .*cannot read certificate-authority \/gone\/ca\.crt: no such file or directory \[cluster-unreadable\]$/m,
     );
     assert.match(status.stdout, /^cluster1 .* – +· +·$/m);
     assert.match(status.stdout, /^4 clusters \(1 unreachable\), /m);
@@ -305,7 +305,7 @@ describe("the mesh commands", () => {
     assert.equal(refused.code, 1, refused.stderr);
     assert.match(
       refused.stderr,
-      /^error: stale: .*\/gone\/ca\.crt cannot be read: no such file or directory \[cluster-unreadable\]$/m,
+      /^error: stale: .*\/gone\/ca\.crt: no such file or directory \[cluster-unreadable\]$/m,
     );
     assert.match(refused.stderr, /pass --skip-unreachable$/m);
     assert.doesNotMatch(refused.stderr, /: would add /);
@@ -322,7 +322,7 @@ describe("the mesh commands", () => {
       assert.deepEqual([code, stdout], [2, ""], stderr);
       assert.match(
         stderr,
-        /^error: context stale: certificate-authority: \/gone\/ca\.crt cannot be read: no such file or directory\n$/,
+        /^error: context "stale": cannot read certificate-authority \/gone\/ca\.crt: no such file or directory\n$/,
       );
     }
     assert.equal(fingerprint(), before);

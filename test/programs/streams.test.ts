@@ -154,7 +154,7 @@ describe("flags and streams", () => {
         ["/dev/full", "no space left on device"],
       ] as const) {
         const { code, stderr } = await extract(path);
-        assert.deepEqual({ code, stderr }, { code: 1, stderr: `error: ${path} cannot be written: ${why}\n` });
+        assert.deepEqual({ code, stderr }, { code: 1, stderr: `error: cannot write ${path}: ${why}\n` });
       }
       assert.ok(!existsSync(join(dir, "x")));
     },

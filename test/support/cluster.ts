@@ -2,6 +2,7 @@
 import type { TestContext } from "node:test";
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import { openCluster } from "../../lib/kube/open.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import type { ClusterPki, PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
@@ -41,7 +42,7 @@ export async function startCluster(
   t.after(() => sandbox.stop());
   const [cluster] = sandbox.clusters;
   if (!cluster) throw new Error("no cluster");
-  const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig });
+  const { api } = await openCluster({ clientName: FIELD_MANAGER, kubeconfig: sandbox.kubeconfig });
   t.after(() => api.close());
   const namespace = description.namespace ?? "kube-system";
   const scope = (kind: string) => (kind === "Node" ? undefined : namespace);

@@ -6,6 +6,7 @@ import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import { openCluster } from "../../lib/kube/open.ts";
 import { type MeshStatus, meshStatus, type StatusOptions } from "../../lib/mesh/status.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { clusterObjects, clusterPki, type PkiOptions } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
@@ -54,7 +55,8 @@ export async function startJoinedMesh(
   t.after(() => {
     for (const api of opened) api.close();
   });
-  const open = async (context: string) => (await openCluster({ kubeconfig: sandbox.kubeconfig, context })).api;
+  const open = async (context: string) =>
+    (await openCluster({ clientName: FIELD_MANAGER, kubeconfig: sandbox.kubeconfig, context })).api;
   const find = (name: string) => {
     const found = sandbox.clusters.find(({ description }) => description.name === name);
     if (!found) throw new Error(`cluster ${name} not found`);

@@ -2,6 +2,7 @@
 import type { TestContext } from "node:test";
 import { EXTRACT_DEFAULTS, extract } from "../../lib/extract/extract.ts";
 import { openCluster } from "../../lib/kube/open.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 
@@ -25,7 +26,7 @@ export async function startServingClusters(
 
 /** Extracts the peer of a context. */
 export async function extractPeer(sandbox: Sandbox, context: string): Promise<Peer> {
-  const { api } = await openCluster({ kubeconfig: sandbox.kubeconfig, context });
+  const { api } = await openCluster({ clientName: FIELD_MANAGER, kubeconfig: sandbox.kubeconfig, context });
   try {
     return (await extract(api, { ...EXTRACT_DEFAULTS, resolve: async () => [] })).peer;
   } finally {

@@ -15,7 +15,7 @@ import {
 import { hostname, ipAddress } from "../support/arbitraries.ts";
 import { relativeCost } from "../support/cost.ts";
 
-test("an address is what Go's netip reads, and nothing with a zone", () => {
+test("addresses are parsed as by Go's netip, without zones", () => {
   const yes = "10.0.0.1 0.0.0.0 255.255.255.255 :: ::1 fd00::1 FD00::A 1:2:3:4:5:6:7:8 1:2:3:4:5:6:7:: ::ffff:10.0.0.1";
   for (const text of yes.split(" ")) assert.equal(isAddress(text), true, text);
   const no = [
@@ -37,7 +37,7 @@ test("an address is what Go's netip reads, and nothing with a zone", () => {
   for (const text of no) assert.equal(isAddress(text), false, JSON.stringify(text));
 });
 
-test("a host name is no number, no address and no pattern", () => {
+test("numbers, addresses and patterns are not host names", () => {
   for (const text of ["a", "c2.mesh.cilium.io", "c2.mesh.cilium.io.", "A-b.C_d", "1a.example", "x".repeat(63)]) {
     assert.equal(isHostname(text), true, text);
   }
@@ -47,7 +47,7 @@ test("a host name is no number, no address and no pattern", () => {
   assert.equal(isHostname(Array(64).fill("abc").join(".")), false, "more than 253 characters");
 });
 
-test("host and port", () => {
+test("host and port are parsed", () => {
   const table: [string, { host: string; port: number } | undefined][] = [
     ["a.b:2379", { host: "a.b", port: 2379 }],
     ["10.0.0.1:1", { host: "10.0.0.1", port: 1 }],
@@ -64,7 +64,7 @@ test("host and port", () => {
   }
 });
 
-test("an endpoint is an https URL with a port and nothing behind it", () => {
+test("an endpoint is an https URL with a port and no path", () => {
   assert.deepEqual(parseEndpoint("https://c2.mesh.cilium.io:32379"), { host: "c2.mesh.cilium.io", port: 32379 });
   assert.deepEqual(parseEndpoint("https://[fd00::1]:2379/"), { host: "fd00::1", port: 2379 });
   const wrong = [
@@ -82,7 +82,7 @@ test("an endpoint is an https URL with a port and nothing behind it", () => {
   for (const url of wrong) assert.equal(parseEndpoint(url), undefined, JSON.stringify(url));
 });
 
-test("host and port are read as they are written", () => {
+test("a formatted host and port is parsed back", () => {
   fc.assert(
     fc.property(fc.oneof(hostname, ipAddress), fc.integer({ min: 1, max: 65535 }), (host, port) => {
       assert.deepEqual(parseHostPort(formatHostPort({ host, port })), { host, port });
@@ -90,7 +90,7 @@ test("host and port are read as they are written", () => {
   );
 });
 
-test("addresses are in the order of their numbers, IPv4 first", () => {
+test("addresses are sorted numerically, IPv4 first", () => {
   const sorted = [
     "9.0.0.1",
     "10.0.0.2",
@@ -105,7 +105,7 @@ test("addresses are in the order of their numbers, IPv4 first", () => {
   assert.deepEqual([...sorted].reverse().sort(compareAddresses), sorted);
 });
 
-test("the order of addresses does not depend on the order they come in, whatever they are", () => {
+test("sorting addresses does not depend on their initial order", () => {
   const anything = fc.oneof(
     ipAddress,
     fc.constantFrom("::1", "0::1", "0:0:0:0:0:0:0:1", "node", "9a", "10.0.0.1x", ""),
@@ -118,7 +118,7 @@ test("the order of addresses does not depend on the order they come in, whatever
   );
 });
 
-test("prefixes overlap where one holds the other", () => {
+test("prefixes overlap if one contains the other", () => {
   const table: [string, string, boolean][] = [
     ["10.0.0.0/8", "10.1.0.0/16", true],
     ["10.1.0.0/16", "10.0.0.0/8", true],
@@ -145,7 +145,7 @@ const cidr6 = fc
   .map(([start, fourth, length]) => `${start}::${fourth.toString(16)}:0:0:0/${length}`);
 const cidrs = fc.array(fc.oneof(cidr4, cidr6), { maxLength: 12 });
 
-test("covering prefixes cover every prefix, none holds another, and their order is that of the numbers", () => {
+test("covering prefixes are disjoint, sorted and cover each prefix", () => {
   fc.assert(
     fc.property(cidrs, (given) => {
       const covering = coveringPrefixes(given);
@@ -167,7 +167,7 @@ function lengthOf(cidr: string): number {
   return Number(cidr.split("/")[1]);
 }
 
-test("covering prefixes are few, and stay when a node comes", () => {
+test("covering prefixes are few and do not change when a node is added", () => {
   const nodes = (count: number) => Array.from({ length: count }, (_, i) => `10.1.${i}.0/24`);
   assert.deepEqual(coveringPrefixes(nodes(3)), ["10.1.0.0/20"]);
   assert.deepEqual(coveringPrefixes(nodes(4)), ["10.1.0.0/20"]);
@@ -183,12 +183,12 @@ test("covering prefixes are few, and stay when a node comes", () => {
   assert.deepEqual(coveringPrefixes([]), []);
 });
 
-test("overlaps name each later owner with the first that it overlaps", () => {
+test("an overlap is reported for each owner with the first earlier owner", () => {
   const table: [Record<string, string[]>, [string, string, string, string][]][] = [
     [{ a: ["10.1.0.0/16"], b: ["10.2.0.0/16"] }, []],
     [{ a: ["10.1.0.0/16"], b: ["10.0.0.0/8"] }, [["a", "b", "10.1.0.0/16", "10.0.0.0/8"]]],
     [{ a: ["10.1.0.0/16", "10.1.2.0/24"] }, []],
-    // Each is told of the target, not only of each other.
+    // Each overlap is reported with the target, not only with each other.
     [
       { target: ["10.1.2.0/24"], b: ["10.1.0.0/16"], c: ["10.0.0.0/8"] },
       [
@@ -210,7 +210,7 @@ test("overlaps name each later owner with the first that it overlaps", () => {
   }
 });
 
-test("overlaps are those that comparing each with each finds", () => {
+test("overlaps equal those of a pairwise comparison", () => {
   const owners = fc
     .array(fc.array(fc.oneof(cidr4, cidr6), { maxLength: 5 }), { maxLength: 6 })
     .map((lists) => lists.map((list, i) => ({ name: `c${i}`, cidrs: list })));
@@ -236,7 +236,7 @@ test("overlaps are those that comparing each with each finds", () => {
   );
 });
 
-test("five hundred clusters of one prefix, and one prefix very often, are compared in no time", () => {
+test("many owners of one prefix, and many copies of one prefix, take linear time", () => {
   const given = Array.from({ length: 511 }, (_, i) => ({ name: `c${i}`, cidrs: ["10.0.0.0/8", "fd00::/48"] }));
   const often = ["a", "b"].map((name) => ({ name, cidrs: Array<string>(30_000).fill("10.0.0.0/8") }));
   const cost = relativeCost(() => {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { limitConcurrency, mergeGenerators } from "../../lib/util/concurrency.ts";
 
-/** A generator of `name1`, `name2`, …, which notes in `log` what it does after each value, and its end. */
+/** Yields `name1`, `name2`, …, and logs when it resumes and ends. */
 async function* counting(name: string, count: number, log: string[]): AsyncGenerator<string, void> {
   try {
     for (let i = 1; i <= count; i++) {
@@ -22,7 +22,7 @@ async function all<T>(generator: AsyncGenerator<T, void>): Promise<T[]> {
   return values;
 }
 
-test("generators run side by side, as many as may, and every value comes once", async () => {
+test("generators run concurrently up to the limit, and each value is yielded once", async () => {
   const log: string[] = [];
   const sources = ["a", "b", "c"].map((name) => () => counting(name, 2, log));
   const values = await all(mergeGenerators(sources, 2));
@@ -31,7 +31,7 @@ test("generators run side by side, as many as may, and every value comes once", 
   assert.deepEqual(await all(mergeGenerators([], 2)), []);
 });
 
-test("a generator goes on only when its value was handled", async () => {
+test("a generator resumes when its value was consumed", async () => {
   const log: string[] = [];
   const merged = mergeGenerators([() => counting("a", 2, log)], 8);
   await merged.next();
@@ -41,7 +41,7 @@ test("a generator goes on only when its value was handled", async () => {
   assert.deepEqual(log, ["after a1"]);
 });
 
-test("whoever ends early, or throws, ends the others", async () => {
+test("an early end or an error ends the other generators", async () => {
   for (const how of ["ends", "throws"]) {
     const log: string[] = [];
     const failing = async function* (): AsyncGenerator<string, void> {
@@ -60,7 +60,7 @@ test("whoever ends early, or throws, ends the others", async () => {
   }
 });
 
-test("no more pieces of work run at a time than may, and one that fails makes room", async () => {
+test("no more tasks run than the limit, and a failed task frees its slot", async () => {
   const enter = limitConcurrency(2);
   let [running, most] = [0, 0];
   const work = async (i: number) => {
@@ -68,7 +68,7 @@ test("no more pieces of work run at a time than may, and one that fails makes ro
     most = Math.max(most, running);
     await sleep(1);
     running--;
-    if (i === 1) throw new Error("one fails");
+    if (i === 1) throw new Error("failed");
     return i;
   };
   const results = await Promise.allSettled([0, 1, 2, 3, 4].map((i) => enter(() => work(i))));

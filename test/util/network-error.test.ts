@@ -9,34 +9,37 @@ import { describeNetworkError, describeNetworkMessage } from "../../lib/util/net
 
 const RAW = /\b(?:E[A-Z0-9]{2,}|ERR_\w+|[A-Z]+(?:_[A-Z]+)+)\b/;
 
-test("failed connections are words, without codes, calls and addresses", async () => {
+test("connection errors are described without codes, system calls and addresses", async () => {
   const server = createServer((socket) => socket.on("error", () => {}).end("220 mail.example ESMTP\r\n"));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   const errorOf = async (work: Promise<unknown>) =>
     work.then(
-      () => assert.fail("it works"),
+      () => assert.fail("no error"),
       (error) => error,
     );
   const failed = (socket: ReturnType<typeof connect>) => errorOf(once(socket, "connect"));
   try {
-    const table: [error: NodeJS.ErrnoException, words: string][] = [
+    const table: [error: NodeJS.ErrnoException, description: string][] = [
       [await failed(connect(1, "127.0.0.1")), "connection refused"],
       [await errorOf(lookup("nowhere.invalid")), "no such host"],
-      [await errorOf(once(connectTls(port, "127.0.0.1"), "secureConnect")), "first bytes are not TLS"],
+      [
+        await errorOf(once(connectTls(port, "127.0.0.1"), "secureConnect")),
+        "first record does not look like a TLS handshake",
+      ],
     ];
-    for (const [error, words] of table) assert.equal(describeNetworkError(error), words, error.code);
+    for (const [error, description] of table) assert.equal(describeNetworkError(error), description, error.code);
   } finally {
     server.close();
   }
 });
 
-test("no code of the system, of OpenSSL or of Node is left as it is", () => {
+test("each code of the system, OpenSSL and Node is described", () => {
   for (const [errno, [code]] of getSystemErrorMap()) {
     assert.doesNotMatch(describeNetworkError(Object.assign(new Error(code), { code, errno })), RAW, code);
   }
-  const table: [error: { code?: string; message: string; reason?: string }, words: string][] = [
+  const table: [error: { code?: string; message: string; reason?: string }, description: string][] = [
     [{ code: "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", message: "" }, "certificate signed by unknown authority"],
     [{ code: "DEPTH_ZERO_SELF_SIGNED_CERT", message: "" }, "self-signed certificate"],
     [{ code: "UNABLE_TO_GET_CRL", message: "" }, "unable to get crl"],
@@ -47,16 +50,16 @@ test("no code of the system, of OpenSSL or of Node is left as it is", () => {
     [{ code: "ENETUNREACH", message: "connect ENETUNREACH ::1:1" }, "network is unreachable"],
     [{ message: "given up" }, "given up"],
   ];
-  for (const [error, words] of table) assert.equal(describeNetworkError(error), words);
+  for (const [error, description] of table) assert.equal(describeNetworkError(error), description);
 });
 
-test("a library's message is left as it is, unless a code of the system stands in it", () => {
-  const table: [message: string, words: string][] = [
+test("the message of a library is unchanged, unless it contains a system error code", () => {
+  const table: [message: string, description: string][] = [
     ["No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:2379", "connection refused"],
     ["read ECONNRESET", "connection reset by peer"],
     ["etcdserver: no leader", "etcdserver: no leader"],
     ["EXAMPLE of an EVENT", "EXAMPLE of an EVENT"],
     ["", "no reason given"],
   ];
-  for (const [message, words] of table) assert.equal(describeNetworkMessage(message), words);
+  for (const [message, description] of table) assert.equal(describeNetworkMessage(message), description);
 });

@@ -3,11 +3,11 @@ import { describe, test } from "node:test";
 import { decodeBase64 } from "../../lib/util/content.ts";
 import { ParseCache } from "../../lib/util/parse-cache.ts";
 
-/** An equal string that is another one in memory. */
+/** An equal string at another address in memory. */
 const copyOf = (text: string) => Buffer.from(text).toString();
 
 describe("a parse cache", () => {
-  test("parses equal texts once, with each parser by itself", () => {
+  test("parses equal strings once per parser", () => {
     const cache = new ParseCache();
     let calls = 0;
     const split = (text: string) => {
@@ -26,7 +26,7 @@ describe("a parse cache", () => {
     assert.equal(calls, 3);
   });
 
-  test("keeps that a text is none, and parses again what was thrown of", () => {
+  test("caches undefined, but not errors", () => {
     const cache = new ParseCache();
     let calls = 0;
     const none = () => {
@@ -44,7 +44,7 @@ describe("a parse cache", () => {
     assert.equal(calls, 3);
   });
 
-  test("compares the same two objects once, in this order", () => {
+  test("compares two objects once per order", () => {
     const cache = new ParseCache();
     const [a, b] = [{ size: 1 }, { size: 2 }];
     let calls = 0;
@@ -61,7 +61,7 @@ describe("a parse cache", () => {
     assert.equal(calls, 3);
   });
 
-  test("keeps equal texts once, whose bytes are one buffer then", () => {
+  test("interns equal strings, and decodes them to one buffer", () => {
     const cache = new ParseCache();
     const text = Buffer.from("endpoints:\n- https://cluster2.mesh.cilium.io:32379\n").toString("base64");
     assert.equal(cache.intern(text), text);

@@ -13,7 +13,7 @@ function evaluate(shell: string, words: readonly string[]): string[] {
 const invisible = /\p{C}|\p{Zl}|\p{Zp}/u;
 const word = fc.string({ unit: "binary", minLength: 1 }).filter((text) => !text.includes("\0"));
 
-test("bash reads every word back as it was, and a command is one line of what can be seen", () => {
+test("bash parses each quoted word back, and quoted words contain visible characters only", () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(word, fc.string({ minLength: 1 })), { minLength: 1 }), (words) => {
       const quoted = words.map(shellQuote);
@@ -26,7 +26,7 @@ test("bash reads every word back as it was, and a command is one line of what ca
   );
 });
 
-test("what needs no quotes has none, and a path is no flag", () => {
+test("plain words are not quoted, and a path is not parsed as a flag", () => {
   assert.deepEqual(["cluster2-secret.json", "a/b.json", "c=d,e:f@1"].map(shellQuote), [
     "cluster2-secret.json",
     "a/b.json",

@@ -12,20 +12,20 @@ function errorOf(work: () => unknown): unknown {
   } catch (error) {
     return error;
   }
-  return assert.fail("it works");
+  return assert.fail("no error");
 }
 
-test("errors of the system are words, without the code, the call and the path", () => {
+test("system errors are described without code, system call and path", () => {
   const folder = mkdtempSync(join(tmpdir(), "system-error-"));
   try {
-    const table: [work: () => unknown, words: string][] = [
+    const table: [work: () => unknown, description: string][] = [
       [() => readFileSync(join(folder, "none")), "no such file or directory"],
       [() => readFileSync(folder), "is a directory"],
       [() => writeFileSync(folder, ""), "is a directory"],
       [() => readFileSync(join(process.execPath, "x")), "not a directory"],
       [() => readFileSync(join(folder, "x".repeat(5_000))), "name too long"],
     ];
-    for (const [work, words] of table) assert.equal(describeSystemError(errorOf(work)), words);
+    for (const [work, description] of table) assert.equal(describeSystemError(errorOf(work)), description);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -34,7 +34,7 @@ test("errors of the system are words, without the code, the call and the path", 
   }
 });
 
-test("an error of Node does not repeat its argument, and another one is its message", () => {
+test("errors of Node do not repeat their arguments; other errors are described by their message", () => {
   assert.equal(describeSystemError(errorOf(() => readFileSync("SECRET\0"))), "invalid argument");
   assert.equal(describeSystemError(new Error("it has changed")), "it has changed");
 });

@@ -13,7 +13,7 @@ import { relativeCost } from "../support/cost.ts";
 
 const read = (text: string) => [...parseYamlDocuments(text)];
 
-test("what the library reads is read the same", () => {
+test("documents are parsed as by the library", () => {
   fc.assert(
     fc.property(fc.array(fc.jsonValue(), { maxLength: 3 }), (values) => {
       const text = values.map((value) => `---\n${stringify(value)}`).join("");
@@ -29,7 +29,7 @@ test("what the library reads is read the same", () => {
   assert.deepEqual(read("%YAML 1.1\n---\na: &x {b: 1}\nc:\n  <<: *x\n  b: 2\n"), [{ a: { b: 1 }, c: { b: 2 } }]);
 });
 
-test("a key that stands twice is seen, as deep as it is", () => {
+test("a duplicate key is detected at each depth", () => {
   const key = fc.constantFrom("a", "b", "c", "<<", '"a"', "true", "'true '", '"__proto__"', "? a\n ");
   const { mapping } = fc.letrec<{ value: string; mapping: string }>((tie) => ({
     value: fc.oneof({ maxDepth: 4 }, fc.constant("x"), tie("mapping")),
@@ -57,7 +57,7 @@ function attempt(read: () => unknown): unknown {
   }
 }
 
-test("no text takes long, fills the memory or ends the process", () => {
+test("adversarial text is rejected quickly", () => {
   const full = (unit: string, before = "") => before + unit.repeat(YAML_LIMITS.characters / unit.length - 2);
   const many = (line: (i: number) => string, most: number) => Array.from({ length: most }, (_, i) => line(i)).join("");
   const texts: [text: string, error: typeof YamlError][] = [
@@ -88,7 +88,7 @@ test("no text takes long, fills the memory or ends the process", () => {
   assert.equal(Object.keys(read(many((i) => `k${i}: 1\n`, 30_000))[0] as object).length, 30_000);
 });
 
-test("where it stopped is told, and nothing of what stands there", () => {
-  assert.throws(() => read("a: 1\nb: [secret\n"), { message: "stopped at line 3, column 1" });
-  assert.throws(() => read("secret: : x\n"), { message: "stopped at line 1, column 9" });
+test("a syntax error has its position, but nothing of the text", () => {
+  assert.throws(() => read("a: 1\nb: [secret\n"), { message: "syntax error at line 3, column 1" });
+  assert.throws(() => read("secret: : x\n"), { message: "syntax error at line 1, column 9" });
 });

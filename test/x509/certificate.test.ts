@@ -22,7 +22,7 @@ import { caOf, clientOf, DAY, freshClient, intermediateOf, NOW, rsaCaOf } from "
 const crlf = (text: string) => text.replaceAll("\n", "\r\n");
 const cut = (text: string) => text.slice(0, text.length / 2);
 
-test("certificates of a PEM text, whatever stands around them", () => {
+test("certificates are parsed from PEM with other text around them", () => {
   const [a, b, r] = [caOf("a").cert, caOf("b").cert, rsaCaOf("r").cert];
   const table: [what: string, pem: string, expected: string[] | RegExp][] = [
     ["ECDSA", a, [a]],
@@ -31,20 +31,20 @@ test("certificates of a PEM text, whatever stands around them", () => {
     ["comments around", `# CA\n${a}\nsubject=/CN=b\n${b}bye`, [a, b]],
     ["CRLF", crlf(a + b), [a, b]],
     ["no newline at the end", a.trimEnd(), [a]],
-    ["empty", "", /holds no certificate in PEM form/],
-    ["spaces", " \n\n", /holds no certificate/],
-    ["junk", "not a certificate", /holds no certificate/],
-    ["DER", Buffer.from(new X509Certificate(a).raw).toString("latin1"), /holds no certificate/],
-    ["indented, which Go does not find", a.replace(/^/gm, "  "), /holds no certificate/],
-    ["a key", caOf("a").key, /holds a PRIVATE KEY where a certificate/],
-    ["a key behind a certificate", a + caOf("a").key, /holds a PRIVATE KEY where a certificate/],
+    ["empty", "", /contains no PEM certificate/],
+    ["spaces", " \n\n", /contains no PEM certificate/],
+    ["junk", "not a certificate", /contains no PEM certificate/],
+    ["DER", Buffer.from(new X509Certificate(a).raw).toString("latin1"), /contains no PEM certificate/],
+    ["indented, which Go does not find", a.replace(/^/gm, "  "), /contains no PEM certificate/],
+    ["a key", caOf("a").key, /contains a PRIVATE KEY, expected certificates/],
+    ["a key behind a certificate", a + caOf("a").key, /contains a PRIVATE KEY, expected certificates/],
     ["a request", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", /REQUEST/],
-    ["no ASN.1", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", /certificate 1 cannot be read/],
-    ["the second damaged", a + b.replace("MII", "AAA").replace("MI", "AA"), /certificate 2 cannot be read/],
-    ["cut off", cut(a), /holds no certificate|cut off/],
-    ["the second cut off", a + cut(b), /cut off within a PEM block/],
-    ["no time", withBadTime(a), /certificate 1 cannot be read/],
-    ["a key that is none", withBadKey(a), /certificate 1 cannot be read/],
+    ["no ASN.1", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", /invalid certificate \(number 1\)/],
+    ["the second damaged", a + b.replace("MII", "AAA").replace("MI", "AA"), /invalid certificate \(number 2\)/],
+    ["cut off", cut(a), /contains no PEM certificate|truncated/],
+    ["the second cut off", a + cut(b), /is truncated in a PEM block/],
+    ["no time", withBadTime(a), /invalid certificate \(number 1\)/],
+    ["an invalid public key", withBadKey(a), /invalid certificate \(number 1\)/],
   ];
   for (const [what, pem, expected] of table) {
     if (expected instanceof RegExp) {
@@ -80,14 +80,14 @@ function changed(pem: string, change: (der: Buffer) => void): string {
   return `-----BEGIN CERTIFICATE-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`;
 }
 
-test("an empty CA file is told from one that cannot be read", () => {
+test("a file without PEM blocks is distinguished from an invalid one", () => {
   assert.equal(hasPem(""), false);
   assert.equal(hasPem("# nothing\n"), false);
   assert.equal(hasPem(caOf("a").cert), true);
   assert.equal(hasPem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), true);
 });
 
-test("a megabyte of begun blocks is read in no time", () => {
+test("many unterminated blocks are parsed in linear time", () => {
   const pem = "-----BEGIN CERTIFICATE-----\n".repeat(40_000);
   const cost = relativeCost(() => {
     assert.equal(hasPem(pem), false);
@@ -96,7 +96,7 @@ test("a megabyte of begun blocks is read in no time", () => {
   assert.ok(cost < 20, `${cost}`);
 });
 
-test("private keys of every kind, and what is none", () => {
+test("private keys of each kind are parsed, and invalid ones rejected", () => {
   const ec = clientOf(caOf("a"));
   const parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
   const sec1 = createPrivateKey(ec.key).export({ type: "sec1", format: "pem" }).toString();
@@ -115,15 +115,19 @@ test("private keys of every kind, and what is none", () => {
   ];
   for (const [what, pem] of good) assert.equal(readPrivateKey(pem).type, "private", what);
   const bad: [string, string, RegExp][] = [
-    ["empty", "", /holds no private key/],
-    ["a certificate", ec.cert, /holds no private key/],
+    ["empty", "", /contains no PEM private key/],
+    ["a certificate", ec.cert, /contains no PEM private key/],
     [
       "a public key",
       generateKeyPairSync("ed25519").publicKey.export({ type: "spki", format: "pem" }).toString(),
-      /holds no/,
+      /contains no PEM private key/,
     ],
-    ["cut off", cut(ec.key), /cannot be read/],
-    ["junk inside", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", /cannot be read/],
+    ["cut off", cut(ec.key), /contains an invalid private key/],
+    [
+      "junk inside",
+      "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+      /contains an invalid private key/,
+    ],
     ["PKCS#8 encrypted", rsa.export({ type: "pkcs8", format: "pem", ...passphrase }).toString(), /is encrypted/],
     ["PKCS#1 encrypted", rsa.export({ type: "pkcs1", format: "pem", ...passphrase }).toString(), /is encrypted/],
   ];
@@ -136,7 +140,7 @@ test("private keys of every kind, and what is none", () => {
   }
 });
 
-test("a key fits its own certificate only, of whatever kind the other is", () => {
+test("a private key matches its own certificate only", () => {
   const ec = clientOf(caOf("a"));
   const rsa = rsaCaOf("r");
   const fits = (key: string, cert: string) => isMatchingKey(readPrivateKey(key), new X509Certificate(cert));
@@ -147,7 +151,7 @@ test("a key fits its own certificate only, of whatever kind the other is", () =>
   assert.equal(fits(ec.key, rsa.cert), false);
 });
 
-test("bundles of the same certificates are one text", () => {
+test("bundles of the same certificates have one canonical form", () => {
   const [a, b, r] = [caOf("a").cert, caOf("b").cert, rsaCaOf("r").cert];
   const one = normalizeCa(a + b + r);
   assert.equal(normalizeCa(r + a + b + a), one);
@@ -160,7 +164,7 @@ test("bundles of the same certificates are one text", () => {
   assert.notEqual(contentHash(one), contentHash(a));
 });
 
-test("the common name", () => {
+test("the common name of a subject is read", () => {
   assert.equal(commonName(new X509Certificate(clientOf(caOf("a"), "remote-c2").cert)), "remote-c2");
   const nameless = new X509Certificate(freshClient(caOf("a"), { cn: "" }).cert);
   assert.equal(commonName(nameless), undefined);
@@ -168,7 +172,7 @@ test("the common name", () => {
   assert.equal(formatName("C=CH\nCN=a"), "C=CH, CN=a");
 });
 
-test("the names of a server certificate", () => {
+test("the names and addresses of a server certificate are read", () => {
   const ips = ["127.0.0.1", "::1", "fd00:0:0::a", "::ffff:10.0.0.1"];
   const { cert } = issue(caOf("a"), { cn: "x", usage: "server", dns: ["*.mesh.cilium.io", "a.b"], ips });
   assert.deepEqual(subjectAltNames(new X509Certificate(cert)), [
@@ -179,22 +183,22 @@ test("the names of a server certificate", () => {
   assert.deepEqual(subjectAltNames(new X509Certificate(odd.cert)), ["a, DNS:b", 'c"d']);
 });
 
-test("names are covered as Go judges it", () => {
+test("host names are matched as by Go", () => {
   const names = ["*.mesh.cilium.io", "ClusterMesh.example", "127.0.0.1", "::1", "fd00::a"];
   const yes = "c2.mesh.cilium.io C2.Mesh.Cilium.IO c2.mesh.cilium.io. clustermesh.example 127.0.0.1 ::1 0:0::1 FD00::A";
   for (const host of yes.split(" ")) assert.equal(covers(names, host), true, host);
   const no =
     "mesh.cilium.io a.b.mesh.cilium.io mesh.cilium.io.evil c2.mesh.cilium.io.evil x.clustermesh.example 10.0.0.1 ::2";
   for (const host of no.split(" ")) assert.equal(covers(names, host), false, host);
-  // An address is never matched by a DNS name, nor the other way round.
+  // Addresses and DNS names never match each other.
   assert.equal(covers(["*.0.0.1", "10.0.0.1.nip.io"], "10.0.0.1"), false);
   assert.equal(covers([], "a"), false);
 });
 
-test("names are covered where node:crypto says so too, of hosts that a certificate may hold", () => {
+test("host names are matched as by node:crypto", () => {
   const label = fc.constantFrom("a", "B", "c2", "mesh");
   const host = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join("."));
-  // OpenSSL wants two labels behind the star, Go one.
+  // OpenSSL requires two labels after the wildcard, Go one.
   const pattern = fc.oneof(
     host,
     fc.tuple(fc.constant("*"), host, label).map((parts) => parts.join(".")),
@@ -217,7 +221,7 @@ test("names are covered where node:crypto says so too, of hosts that a certifica
           assert.equal(covers(names, name), theirs, `${name} in ${names}`);
         }
         for (const ip of [...ips, ...one.names.ips]) {
-          // Go takes an IPv4 address and its IPv6 form for one, OpenSSL doesn't.
+          // Go treats an IPv4-mapped address as equal to the IPv4 address, OpenSSL does not.
           if (ip.includes("::ffff:")) continue;
           assert.equal(covers(names, ip), one.x509.checkIP(ip) !== undefined, `${ip} in ${names}`);
         }
@@ -227,7 +231,7 @@ test("names are covered where node:crypto says so too, of hosts that a certifica
   );
 });
 
-test("from when and until when, in any century", () => {
+test("the validity period is parsed in each century", () => {
   const dates = [
     "0050-03-04T05:06:07Z",
     "1950-01-01T00:00:00Z",
@@ -242,32 +246,32 @@ test("from when and until when, in any century", () => {
   }
 });
 
-test("a chain is signed by what is trusted", () => {
+test("a chain is signed by a trusted certificate", () => {
   const [a, b, middle] = [caOf("a"), caOf("b"), intermediateOf("a")];
   const deep = makeCa({ cn: "deep", issuer: middle });
   const rsa = rsaCaOf("r");
   const namesake = makeCa({ cn: "a CA" });
-  const anew = (options: Partial<CaOptions>) => makeCa({ cn: "a CA", privateKey: a.key, ...options }).cert;
+  const reissue = (options: Partial<CaOptions>) => makeCa({ cn: "a CA", privateKey: a.key, ...options }).cert;
   const table: [what: string, chain: string, trusted: string, expected: boolean][] = [
     ["by a root", clientOf(a).cert, a.cert, true],
     ["by one of several", clientOf(a).cert, b.cert + a.cert, true],
     ["by another", clientOf(a).cert, b.cert, false],
     ["by another of the same name", clientOf(a).cert, namesake.cert, false],
-    ["over an intermediate that the chain brings", clientOf(middle).cert, a.cert, true],
-    ["over two", clientOf(deep).cert, a.cert, true],
-    ["over an intermediate that is missing", freshClient({ ...middle, chain: "" }).cert, a.cert, false],
-    ["over an intermediate that is trusted itself", freshClient({ ...middle, chain: "" }).cert, middle.cert, true],
-    ["over one that belongs to another", freshClient({ ...middle, chain: b.cert }).cert, b.cert, false],
+    ["through an intermediate of the chain", clientOf(middle).cert, a.cert, true],
+    ["through two intermediates", clientOf(deep).cert, a.cert, true],
+    ["through a missing intermediate", freshClient({ ...middle, chain: "" }).cert, a.cert, false],
+    ["by a trusted intermediate", freshClient({ ...middle, chain: "" }).cert, middle.cert, true],
+    ["through an unrelated intermediate", freshClient({ ...middle, chain: b.cert }).cert, b.cert, false],
     ["trusted itself", clientOf(a).cert, clientOf(a).cert, true],
     ["RSA", freshClient(rsa).cert, rsa.cert, true],
     ["RSA by ECDSA", freshClient(rsa).cert, a.cert, false],
     ["RSA by ECDSA of the same name", freshClient(rsa).cert, makeCa({ cn: "r CA" }).cert, false],
-    ["by a root made anew with its key", clientOf(a).cert, anew({ keyId: "another" }), true],
-    ["by one that has expired", clientOf(a).cert, anew({ notAfter: new Date(NOW.getTime() - DAY) }), true],
-    ["by one that is no CA", clientOf(a).cert, anew({ flaw: "no-ca" }), false],
-    ["by one that may not sign", clientOf(a).cert, anew({ flaw: "no-cert-sign" }), false],
-    ["by a root of X.509 v1", clientOf(a).cert, anew({ flaw: "v1" }), true],
-    ["a root that stands in its own chain", clientOf(a).cert + a.cert + a.cert, b.cert, false],
+    ["by a reissued root with the same key", clientOf(a).cert, reissue({ keyId: "another" }), true],
+    ["by an expired root", clientOf(a).cert, reissue({ notAfter: new Date(NOW.getTime() - DAY) }), true],
+    ["by a certificate that is not a CA", clientOf(a).cert, reissue({ flaw: "no-ca" }), false],
+    ["by a CA that may not sign", clientOf(a).cert, reissue({ flaw: "no-cert-sign" }), false],
+    ["by a root of X.509 v1", clientOf(a).cert, reissue({ flaw: "v1" }), true],
+    ["an untrusted root in the chain", clientOf(a).cert + a.cert + a.cert, b.cert, false],
   ];
   for (const [what, chain, trusted, expected] of table) {
     assert.equal(isSignedBy(chain, trusted), expected, what);
@@ -275,7 +279,7 @@ test("a chain is signed by what is trusted", () => {
   assert.equal(isSignedBy("", a.cert), false);
 });
 
-test("the way up leads over the issuers that are taken, whichever stands first", () => {
+test("a chain uses acceptable issuers, in any order", () => {
   const [root, other] = [caOf("a"), caOf("b")];
   const key = clientOf(root).key;
   const crossed = [root, other].map((issuer) => makeCa({ cn: "middle", privateKey: key, issuer }));
@@ -294,7 +298,7 @@ test("the way up leads over the issuers that are taken, whichever stands first",
   assert.deepEqual(
     buildChain(chain, chain, () => false),
     chain.slice(0, 1),
-    "what is trusted itself needs no issuer",
+    "a trusted leaf needs no issuer",
   );
   assert.equal(
     buildChain([], trusted, () => true),
@@ -302,7 +306,7 @@ test("the way up leads over the issuers that are taken, whichever stands first",
   );
 });
 
-test("for what a certificate may be used", () => {
+test("the extended key usage limits the purpose", () => {
   const table: [Usage, server: boolean, client: boolean][] = [
     ["server", true, false],
     ["client", false, true],
@@ -319,7 +323,7 @@ test("for what a certificate may be used", () => {
   }
 });
 
-test("what keeps a certificate from vouching for others", () => {
+test("invalid issuers are rejected with the reason", () => {
   const at = (days: number) => new Date(NOW.getTime() + days * DAY);
   const table: [
     what: string,
@@ -328,12 +332,12 @@ test("what keeps a certificate from vouching for others", () => {
     within?: IssuerProblem | undefined,
   ][] = [
     ["nothing", {}, undefined],
-    ["an RSA key does not", { key: "rsa" }, undefined],
+    ["an RSA key", { key: "rsa" }, undefined],
     ["expired", { notBefore: at(-9), notAfter: at(-1) }, "expired"],
     ["not valid yet", { notBefore: at(1) }, "not-yet-valid"],
     ["no CA", { flaw: "no-ca" }, "no-ca"],
     ["no keyCertSign", { flaw: "no-cert-sign" }, "no-ca"],
-    ["X.509 v1, which within a chain is no CA", { flaw: "v1" }, undefined, "no-ca"],
+    ["X.509 v1, not a CA unless trusted", { flaw: "v1" }, undefined, "no-ca"],
     ["X.509 v1 with a longer key", { flaw: "v1", key: "rsa" }, undefined, "no-ca"],
     ["for servers", { usage: "server" }, "usage"],
     ["for clients", { usage: "client" }, undefined],
@@ -347,7 +351,7 @@ test("what keeps a certificate from vouching for others", () => {
   assert.equal(issuerProblem(forClients, true, "server", NOW), "usage");
 });
 
-test("no text crashes the readers: they throw PemError or nothing", () => {
+test("arbitrary text is parsed or rejected with a PemError", () => {
   const pieces = fc.constantFrom(
     ...[
       "-----BEGIN CERTIFICATE-----\n",

@@ -10,7 +10,7 @@ import {
   type SecretEntryFile,
   type SecretFiles,
 } from "../../peer/secret.ts";
-import { bytesOf } from "../../util/content.ts";
+import { encodeText } from "../../util/content.ts";
 import { ParseCache } from "../../util/parse-cache.ts";
 import { normalizeCa, tryReadPem } from "../../x509/pem.ts";
 
@@ -59,7 +59,8 @@ export function mergeEntries(
   const replaced = new Set<string>();
   const claimed = new Set<string>();
   const mayWrite = writableKeys(before, files, drop, leaving);
-  const hasContent = (key: string, content: string) => files.get(key)?.equals(cache.parse(bytesOf, content)) === true;
+  const hasContent = (key: string, content: string) =>
+    files.get(key)?.equals(cache.parse(encodeText, content)) === true;
 
   for (const name of drop) {
     const old = before.get(name);
@@ -78,7 +79,7 @@ export function mergeEntries(
     const writes = inPlace && canStay ? inPlace : rewriteEntry(entry, isFree, hasContent);
     const changing = writes.filter(([key, content]) => !hasContent(key, content));
     for (const [key] of writes) claimed.add(key);
-    for (const [key, content] of changing) files.set(key, cache.parse(bytesOf, content));
+    for (const [key, content] of changing) files.set(key, cache.parse(encodeText, content));
     outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
     if (old && changing.length > 0) for (const key of keysOf(old)) replaced.add(key);
   }

@@ -1,7 +1,6 @@
 /** Who else writes an object, and would undo what we write: told by the marks that it left there. Pure. */
 import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
-import { FIELD_MANAGER } from "../../kube/api.ts";
-import { TAKEN } from "../../peer/annotations.ts";
+import { FIELD_MANAGER, TAKEN } from "../../peer/annotations.ts";
 
 export interface Owner {
   /** Whether it renders Cilium's workloads too, so that its next upgrade takes host aliases out of them. */

@@ -1,4 +1,4 @@
-/** What a request is authenticated by, obtained as kubectl does it. */
+/** Credentials for requests, obtained as kubectl obtains them. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { describeSystemError } from "../../util/system-error.ts";
@@ -12,41 +12,44 @@ import {
 import { CredentialsError } from "./credentials-error.ts";
 
 export interface Credentials {
-  /** Names in lower case; several values are several header lines. */
+  /** Names in lower case; each of several values becomes a header line. */
   headers: Record<string, string | string[]>;
-  /** A client certificate and its key, PEM; both or none. */
+  /** PEM; set if and only if `key` is. */
   cert?: string;
   key?: string;
 }
 
 /**
- * Obtains the credentials of a context: reads token and certificate files, asks an exec plugin, or takes the id token
- * of OIDC. Files are read anew by each call, for a 401 may mean that a token has ended. By client-go's order: a token or
- * a password that the kubeconfig says goes before plugins, and over plain http nothing but the impersonation is sent.
+ * Obtains the credentials of a context from its token, files, exec plugin or OIDC provider. Files are read again by each
+ * call, since a 401 may mean that a token was rotated. As in client-go, a token or password of the kubeconfig precedes
+ * plugins, and a plain http server receives the impersonation headers only.
  *
- * @param refused the credentials that the server did not take, where these are to be others.
- * @throws CredentialsError, KubeconfigError
+ * @param rejected the credentials that the server answered with 401, if these have to be different.
+ * @throws CredentialsError if a plugin, an issuer or a token file fails.
+ * @throws KubeconfigError if a certificate or key is invalid.
  */
 export async function obtainCredentials(
   context: Context,
   env: NodeJS.ProcessEnv = process.env,
-  refused?: Credentials,
+  rejected?: Credentials,
 ): Promise<Credentials> {
-  const impersonation = impersonationHeaders(context.user.impersonate);
-  const plain = context.server.startsWith("http:");
-  const { authorization, ...certificate } = plain ? {} : await identify(context, env, refused);
-  const headers = { ...(authorization !== undefined && { authorization }), ...impersonation };
-  return { headers: mapHeaders(headers, context.name), ...certificate };
+  const isPlain = context.server.startsWith("http:");
+  const { authorization, ...certificate } = isPlain ? {} : await authenticate(context, env, rejected);
+  const headers = {
+    ...(authorization !== undefined && { authorization }),
+    ...impersonationHeaders(context.user.impersonate),
+  };
+  return { headers: encodeHeaders(headers, context.name), ...certificate };
 }
 
-async function identify(
+async function authenticate(
   context: Context,
   env: NodeJS.ProcessEnv,
-  refused: Credentials | undefined,
+  rejected: Credentials | undefined,
 ): Promise<{ authorization?: string; cert?: string; key?: string }> {
   const { user, name } = context;
-  const certificate = await clientCertificate(user, name);
-  const token = await tokenOf(user, name);
+  const certificate = await readClientCertificate(user, name);
+  const token = await readToken(user, name);
   if (token !== undefined) return { authorization: `Bearer ${token}`, ...certificate };
   if (user.username !== undefined) {
     const basic = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
@@ -59,10 +62,10 @@ async function identify(
       context,
       env,
       ({ token, clientCertificateData }) =>
-        refused?.headers.authorization === (token && `Bearer ${token}`) && refused?.cert === clientCertificateData,
+        rejected?.headers.authorization === (token && `Bearer ${token}`) && rejected?.cert === clientCertificateData,
     );
     const { token, clientCertificateData: cert, clientKeyData: key } = status;
-    if (cert && key) checkPair(cert, key, (message) => new CredentialsError(name, `exec plugin: ${message}`));
+    if (cert && key) checkKeyPair(cert, key, (message) => new CredentialsError(name, `exec plugin: ${message}`));
     return { ...(token && { authorization: `Bearer ${token}` }), ...(cert && key && { cert, key }) };
   }
   if (user.authProvider) {
@@ -72,42 +75,46 @@ async function identify(
   return certificate;
 }
 
-async function clientCertificate({ cert, key }: UserEntry, context: string): Promise<{ cert?: string; key?: string }> {
+async function readClientCertificate(
+  { cert, key }: UserEntry,
+  context: string,
+): Promise<{ cert?: string; key?: string }> {
   if (!cert || !key) return {};
+  const fail = (message: string) => new KubeconfigError(`context ${JSON.stringify(context)}: ${message}`);
   const [certPem, keyPem] = await Promise.all([
-    readPemSource(cert, `context ${context}: client-certificate`),
-    readPemSource(key, `context ${context}: client-key`),
+    readPemSource(cert, "client-certificate", fail),
+    readPemSource(key, "client-key", fail),
   ]);
-  checkPair(certPem, keyPem, (message) => new KubeconfigError(`context ${context}: ${message}`));
+  checkKeyPair(certPem, keyPem, fail);
   return { cert: certPem, key: keyPem };
 }
 
-function checkPair(cert: string, key: string, fail: (message: string) => Error): void {
+function checkKeyPair(cert: string, key: string, fail: (message: string) => Error): void {
   let certificate: X509Certificate;
   try {
     certificate = new X509Certificate(cert);
   } catch {
-    throw fail("the client-certificate is no PEM certificate");
+    throw fail("client-certificate is not a PEM certificate");
   }
-  let fits: boolean;
+  let isPair: boolean;
   try {
-    fits = certificate.checkPrivateKey(createPrivateKey(key));
+    isPair = certificate.checkPrivateKey(createPrivateKey(key));
   } catch {
-    throw fail("the client-key is no PEM private key, or it is encrypted");
+    throw fail("client-key is not a PEM private key, or is encrypted");
   }
-  if (!fits) throw fail("client-certificate and client-key do not belong together");
+  if (!isPair) throw fail("client-key does not match client-certificate");
 }
 
-/** A token file goes before a token, as for client-go: it may be renewed. */
-async function tokenOf({ token, tokenFile }: UserEntry, context: string): Promise<string | undefined> {
+/** The content of the token file, which as in client-go precedes the token, or the token. */
+async function readToken({ token, tokenFile }: UserEntry, context: string): Promise<string | undefined> {
   if (tokenFile === undefined) return token;
   const read = await readFile(tokenFile, "utf8").then(
-    (text) => ({ text: text.trim(), why: "is empty" }),
-    (error: unknown) => ({ text: "", why: `cannot be read: ${describeSystemError(error)}` }),
+    (text) => ({ text: text.trim(), problem: "file is empty" }),
+    (error: unknown) => ({ text: "", problem: describeSystemError(error) }),
   );
   if (read.text !== "") return read.text;
   if (token !== undefined) return token;
-  throw new CredentialsError(context, `tokenFile ${tokenFile} ${read.why}`);
+  throw new CredentialsError(context, `cannot read tokenFile ${tokenFile}: ${read.problem}`);
 }
 
 function impersonationHeaders(impersonate: Impersonation | undefined): Credentials["headers"] {
@@ -117,27 +124,27 @@ function impersonationHeaders(impersonate: Impersonation | undefined): Credentia
   if (uid !== undefined) headers["impersonate-uid"] = uid;
   if (groups) headers["impersonate-group"] = groups;
   for (const [key, values] of Object.entries(extra ?? {})) {
-    // What a header's name cannot hold is percent-encoded; the API server decodes it, and takes all as lower case.
-    const name = encodeURIComponent(key).replace(/[()]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
+    // The API server decodes percent-encoded keys and compares them in lower case.
+    const name = encodeURIComponent(key).replace(/[()]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
     headers[`impersonate-extra-${name.toLowerCase()}`] = values;
   }
   return headers;
 }
 
-/** Values as the bytes of UTF-8, as Go sends them; Node takes one letter for one byte. */
-function mapHeaders(headers: Credentials["headers"], context: string): Credentials["headers"] {
-  const bytes = (name: string) => (value: string) => {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what no header may hold
+/** Encodes values so that Node, which writes a character as a byte, sends UTF-8 as Go does. */
+function encodeHeaders(headers: Credentials["headers"], context: string): Credentials["headers"] {
+  const encode = (name: string) => (value: string) => {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are not allowed in headers
     if (/[\x00-\x08\x0a-\x1f\x7f]/.test(value)) {
-      const what = name === "authorization" ? "the token" : name;
-      throw new CredentialsError(context, `${what} holds a line break or a control character`);
+      const source = name === "authorization" ? "token" : name;
+      throw new CredentialsError(context, `${source} contains a line break or control character`);
     }
     return Buffer.from(value).toString("latin1");
   };
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [
       name,
-      Array.isArray(value) ? value.map(bytes(name)) : bytes(name)(value),
+      Array.isArray(value) ? value.map(encode(name)) : encode(name)(value),
     ]),
   );
 }

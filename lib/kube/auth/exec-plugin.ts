@@ -1,4 +1,4 @@
-/** Exec plugins: programs that a kubeconfig names to get credentials from (client.authentication.k8s.io). */
+/** Exec plugins: programs that print credentials (client.authentication.k8s.io). */
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { basename, delimiter, isAbsolute, join } from "node:path";
@@ -8,77 +8,83 @@ import { describeSystemError } from "../../util/system-error.ts";
 import type { Context, ExecConfig } from "../kubeconfig/kubeconfig.ts";
 import { CredentialsError } from "./credentials-error.ts";
 
-/** What a plugin gives: a token, a client certificate with its key (PEM), or both. */
+/** The status of an ExecCredential: a token, a client certificate with its key (PEM), or both. */
 export interface ExecStatus {
   token?: string | undefined;
   clientCertificateData?: string | undefined;
   clientKeyData?: string | undefined;
-  /** When it ends, in milliseconds since 1970; undefined where the plugin does not say. */
+  /** Milliseconds since 1970; undefined if the plugin gave no expiry. */
   expires?: number | undefined;
 }
 
 const VERSIONS = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
-/** No credentials are larger. */
-const MAX_OUTPUT = 1_048_576;
+const MAX_OUTPUT_BYTES = 1_048_576;
 
-/** What plugins gave or are about to give: several contexts of one user ask once, and a later look does not ask again. */
-const given = new Map<string, { asked: Promise<ExecStatus>; status?: ExecStatus }>();
-/** The end of the last plugin that was given the terminal. */
+interface PluginRun {
+  result: Promise<ExecStatus>;
+  /** The result, once available. */
+  status?: ExecStatus;
+}
+
+/** Runs by plugin configuration, so that contexts which share a user run its plugin once. */
+const runs = new Map<string, PluginRun>();
+/** Settles when the last interactive plugin ends. */
 let terminal: Promise<unknown> = Promise.resolve();
 
 /**
- * What the plugin of a context gives: what it gave before, until that ends or is refused, as client-go has it. What it
- * says on stderr is seen; where stdin is a terminal it may ask there, one plugin after the other.
+ * Returns the credentials of a context's exec plugin. As in client-go, they are kept until they expire or are rejected.
+ * The plugin writes to our stderr. If stdin is a terminal, it may prompt there; interactive plugins run in sequence.
  *
- * @param isRefused whether the server did not take what the plugin gave before.
+ * @param isRejected whether the server answered these credentials with 401.
  * @throws CredentialsError
  */
 export function runPlugin(
   exec: ExecConfig,
   context: Context,
   env: NodeJS.ProcessEnv,
-  isRefused: (status: ExecStatus) => boolean,
+  isRejected: (status: ExecStatus) => boolean,
 ): Promise<ExecStatus> {
   const fail = (message: string) => new CredentialsError(context.name, `exec plugin ${exec.command}: ${message}`);
   const interactive = exec.interactiveMode !== "Never" && isatty(0);
   const spec = { interactive, ...(exec.provideClusterInfo && { cluster: context.execCluster }) };
   const info = JSON.stringify({ kind: "ExecCredential", apiVersion: exec.apiVersion, spec });
   const id = JSON.stringify([exec, info]);
-  const known = given.get(id);
+  const known = runs.get(id);
   const { status } = known ?? {};
-  const ended = status?.expires !== undefined && status.expires <= Date.now();
-  if (known && (!status || !(ended || isRefused(status)))) return known.asked;
+  const hasExpired = status?.expires !== undefined && status.expires <= Date.now();
+  if (known && (!status || !(hasExpired || isRejected(status)))) return known.result;
 
   const start = async () => {
     if (!VERSIONS.includes(exec.apiVersion)) {
-      throw fail(`apiVersion ${JSON.stringify(exec.apiVersion)} is not known; v1 and v1beta1 are`);
+      throw fail(`unsupported apiVersion ${JSON.stringify(exec.apiVersion)}; must be one of ${VERSIONS.join(", ")}`);
     }
-    if (exec.interactiveMode === "Always" && !interactive) throw fail("it wants a terminal, and stdin is none");
+    if (exec.interactiveMode === "Always" && !interactive)
+      throw fail("requires a terminal (interactiveMode Always), but stdin is not a terminal");
     if (!interactive) return readStatus(await run(exec, info, false, env, fail), exec, fail);
-    const asked = terminal.then(() => run(exec, info, true, env, fail));
-    terminal = asked.catch(() => {});
-    return readStatus(await asked, exec, fail);
+    const output = terminal.then(() => run(exec, info, true, env, fail));
+    terminal = output.catch(() => {});
+    return readStatus(await output, exec, fail);
   };
-  const one: { asked: Promise<ExecStatus>; status?: ExecStatus } = { asked: start() };
-  given.set(id, one);
-  one.asked.then(
-    (status) => Object.assign(one, { status }),
-    () => given.delete(id),
+  const current: PluginRun = { result: start() };
+  runs.set(id, current);
+  current.result.then(
+    (status) => Object.assign(current, { status }),
+    () => runs.delete(id),
   );
-  return one.asked;
+  return current.result;
 }
 
-/** Where a program is, as Go looks for it: a bare name on the PATH of the caller, but never in the current folder. */
-function programAt(command: string, { PATH = "" }: NodeJS.ProcessEnv): string | undefined {
-  const bare = command === basename(command);
-  // There a name has endings to try, which Node does.
-  if (process.platform === "win32" && bare) return command;
-  const places = bare ? PATH.split(delimiter).filter(isAbsolute) : [""];
-  return places
+/** Finds a program as Go's `exec.LookPath` does: a bare name on our PATH, never in the current directory. */
+function findProgram(command: string, { PATH = "" }: NodeJS.ProcessEnv): string | undefined {
+  const isBare = command === basename(command);
+  // On Windows Node finds the program, trying the extensions of executables.
+  if (process.platform === "win32" && isBare) return command;
+  const folders = isBare ? PATH.split(delimiter).filter(isAbsolute) : [""];
+  return folders
     .map((folder) => join(folder, command))
     .find((path) => {
       try {
-        accessSync(path, bare ? constants.X_OK : constants.F_OK);
+        accessSync(path, isBare ? constants.X_OK : constants.F_OK);
         return true;
       } catch {
         return false;
@@ -87,21 +93,21 @@ function programAt(command: string, { PATH = "" }: NodeJS.ProcessEnv): string | 
 }
 
 function run(
-  { command, args, env: added, installHint }: ExecConfig,
+  { command, args, env: extraEnv, installHint }: ExecConfig,
   info: string,
   interactive: boolean,
   env: NodeJS.ProcessEnv,
   fail: (message: string) => Error,
 ): Promise<string> {
-  const program = programAt(command, env);
+  const program = findProgram(command, env);
   if (program === undefined) {
-    // A terminal obeys control characters; a hint needs none.
+    // Control characters could change the terminal.
     const hint = installHint?.replace(/[^\P{C}\n\t]/gu, "").trim();
-    return Promise.reject(fail(`there is no such program${hint ? `\n${hint}` : ""}`));
+    return Promise.reject(fail(`executable not found${hint ? `\n${hint}` : ""}`));
   }
-  const cannot = (error: NodeJS.ErrnoException) => {
-    const hint = error.code === "ENOENT" ? "; is what its first line names there?" : "";
-    return fail(`it cannot be run: ${describeSystemError(error)}${hint}`);
+  const startError = (error: NodeJS.ErrnoException) => {
+    const hint = error.code === "ENOENT" ? "; check the interpreter on its first line" : "";
+    return fail(`cannot start: ${describeSystemError(error)}${hint}`);
   };
   return new Promise((resolve, reject) => {
     let child: ChildProcess;
@@ -109,27 +115,27 @@ function run(
       child = spawn(program, args, {
         env: {
           ...env,
-          ...Object.fromEntries(added.map(({ name, value }) => [name, value])),
+          ...Object.fromEntries(extraEnv.map(({ name, value }) => [name, value])),
           KUBERNETES_EXEC_INFO: info,
         },
         stdio: [interactive ? "inherit" : "ignore", "pipe", "inherit"],
       });
     } catch (error) {
-      // Node's message repeats what it does not take, which may be a password.
-      return reject(cannot(error as NodeJS.ErrnoException));
+      // Node's message repeats the invalid value, which may be a password.
+      return reject(startError(error as NodeJS.ErrnoException));
     }
     const chunks: Buffer[] = [];
     let size = 0;
     child.stdout?.on("data", (chunk: Buffer) => {
       size += chunk.length;
       chunks.push(chunk);
-      if (size > MAX_OUTPUT) child.kill();
+      if (size > MAX_OUTPUT_BYTES) child.kill();
     });
-    child.on("error", (error) => reject(cannot(error)));
+    child.on("error", (error) => reject(startError(error)));
     child.on("close", (code, signal) => {
-      if (size > MAX_OUTPUT) reject(fail("its output is more than 1 MiB"));
+      if (size > MAX_OUTPUT_BYTES) reject(fail("output exceeds 1 MiB"));
       else if (code === 0) resolve(Buffer.concat(chunks).toString());
-      else reject(fail(signal ? `it was ended by ${signal}` : `it ended with exit code ${code}`));
+      else reject(fail(signal ? `killed by ${signal}` : `failed with exit code ${code}`));
     });
   });
 }
@@ -139,28 +145,28 @@ function readStatus(output: string, { apiVersion }: ExecConfig, fail: (message: 
   try {
     credential = parse(output, { logLevel: "error" });
   } catch {
-    throw fail("its output is not JSON");
+    throw fail("output is not JSON");
   }
-  if (credential?.kind !== "ExecCredential") throw fail("its output is no ExecCredential");
+  if (credential?.kind !== "ExecCredential") throw fail("output is not an ExecCredential");
   if (credential.apiVersion !== apiVersion) {
-    throw fail(`it was asked for ${apiVersion} and gave ${JSON.stringify(credential.apiVersion)}`);
+    throw fail(`expected an ExecCredential of apiVersion ${apiVersion}, got ${JSON.stringify(credential.apiVersion)}`);
   }
   const text = (key: string) => {
     const value = credential.status?.[key] ?? "";
-    if (typeof value !== "string") throw fail(`its ${key} is not a text`);
+    if (typeof value !== "string") throw fail(`${key} is not a string`);
     return value === "" ? undefined : value;
   };
-  const until = text("expirationTimestamp");
+  const expiration = text("expirationTimestamp");
   const status = {
     token: text("token"),
     clientCertificateData: text("clientCertificateData"),
     clientKeyData: text("clientKeyData"),
-    expires: until === undefined ? undefined : Date.parse(until),
+    expires: expiration === undefined ? undefined : Date.parse(expiration),
   };
-  if (Number.isNaN(status.expires)) throw fail("its expirationTimestamp is no time");
+  if (Number.isNaN(status.expires)) throw fail("expirationTimestamp is not a valid time");
   if ((status.clientCertificateData === undefined) !== (status.clientKeyData === undefined)) {
-    throw fail("it gave a certificate without key, or a key without certificate");
+    throw fail("returned only one of clientCertificateData and clientKeyData");
   }
-  if ((status.token ?? status.clientKeyData) === undefined) throw fail("it gave neither a token nor a certificate");
+  if ((status.token ?? status.clientKeyData) === undefined) throw fail("returned neither a token nor a certificate");
   return status;
 }

@@ -1,11 +1,11 @@
-/** One kubeconfig file: its text, its YAML, its types. */
+/** Reads one kubeconfig file. */
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { EXIT, UserError } from "../../util/errors.ts";
 import { FileError, readBoundedFile } from "../../util/read-file.ts";
 import { describeYamlError } from "../../util/yaml.ts";
 
-/** A kubeconfig is wrong, or lacks what was asked of it. One line; never the value of a field that may be secret. */
+/** An invalid kubeconfig, or a missing entry of it. One line, never with the value of a field that may be secret. */
 export class KubeconfigError extends UserError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
@@ -13,7 +13,7 @@ export class KubeconfigError extends UserError {
   }
 }
 
-/** What identifies a user, as kubeconfigs say it; paths are absolute. */
+/** A user of the kubeconfig; paths are absolute. */
 export interface UserEntry {
   token?: string | undefined;
   tokenFile?: string | undefined;
@@ -26,7 +26,7 @@ export interface UserEntry {
   impersonate?: Impersonation | undefined;
 }
 
-/** A PEM text, or the file it is in. */
+/** PEM text, or the file that contains it. */
 export type PemSource = { pem: string } | { file: string };
 
 export interface Impersonation {
@@ -43,14 +43,14 @@ export interface ExecConfig {
   env: { name: string; value: string }[];
   installHint?: string | undefined;
   provideClusterInfo: boolean;
-  /** Empty where the kubeconfig does not say; v1beta1 takes that as IfAvailable. */
+  /** Empty if not set, which v1beta1 treats as IfAvailable. */
   interactiveMode: string;
 }
 
 export interface AuthProvider {
   name: string;
   config: Record<string, string>;
-  /** The kubeconfig that says it, and under which user: where a renewed token belongs. */
+  /** The kubeconfig and the user of the entry, to which a renewed token is written. */
   file: string;
   user: string;
 }
@@ -62,7 +62,7 @@ export interface ClusterEntry {
   serverName?: string | undefined;
   proxyUrl?: string | undefined;
   disableCompression: boolean;
-  /** What the kubeconfig hands to exec plugins (extension `client.authentication.k8s.io/exec`). */
+  /** Passed to exec plugins: the extension `client.authentication.k8s.io/exec`. */
   execExtension?: unknown;
 }
 
@@ -79,16 +79,14 @@ export interface KubeconfigFile {
   users: Map<string, UserEntry>;
 }
 
-/** No kubeconfig is larger; a file that is was not meant. */
 const MAX_BYTES = 16 * 1_048_576;
 const EXEC_EXTENSION = "client.authentication.k8s.io/exec";
 
 /**
- * Reads one kubeconfig, YAML or JSON, as client-go does: of several documents the first counts, unknown fields are
- * passed over, relative paths start from the file's folder, data comes before files. Unlike there a field that stands
- * twice in a mapping is an error, and not the last one's.
+ * Reads a kubeconfig in YAML or JSON as client-go does: the first document counts, unknown fields are ignored, and
+ * relative paths are resolved against the directory of the file. Unlike in client-go, a duplicate field is an error.
  *
- * @returns undefined where there is no such file
+ * @returns undefined if the file does not exist.
  * @throws KubeconfigError
  */
 export async function readKubeconfigFile(file: string): Promise<KubeconfigFile | undefined> {
@@ -103,14 +101,14 @@ async function readText(file: string): Promise<string | undefined> {
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
     if (error.code === "ENOENT") return undefined;
-    throw new KubeconfigError(`kubeconfig ${file}: ${error.message}`);
+    throw new KubeconfigError(`cannot read kubeconfig ${file}: ${error.message}`);
   }
-  // PowerShell's > writes UTF-16, with a byte order mark.
+  // PowerShell redirects to UTF-16 with a byte order mark.
   const encoding = { fffe: "utf-16le", feff: "utf-16be" }[bytes.toString("hex", 0, 2)] ?? "utf-8";
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch {
-    throw new KubeconfigError(`kubeconfig ${file}: not UTF-8 text, so it is none`);
+    throw new KubeconfigError(`kubeconfig ${file}: not UTF-8 text`);
   }
 }
 
@@ -118,29 +116,30 @@ function parse(text: string, file: string): KubeconfigFile {
   const document = parseDocument(text, { logLevel: "silent", uniqueKeys: true, merge: true });
   const error = document.errors.find(({ code }) => code !== "MULTIPLE_DOCS");
   if (error?.code === "DUPLICATE_KEY") {
-    throw new KubeconfigError(`kubeconfig ${file}: line ${error.linePos?.[0].line} repeats a field`);
+    throw new KubeconfigError(`kubeconfig ${file}: line ${error.linePos?.[0].line}: duplicate field`);
   }
-  if (error)
+  if (error) {
     throw new KubeconfigError(
-      `kubeconfig ${file}: line ${error.linePos?.[0].line} is not YAML: ${describeYamlError(error.code)}`,
+      `kubeconfig ${file}: line ${error.linePos?.[0].line}: invalid YAML: ${describeYamlError(error.code)}`,
     );
+  }
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });
   } catch {
-    throw new KubeconfigError(`kubeconfig ${file}: its aliases cannot be resolved`);
+    throw new KubeconfigError(`kubeconfig ${file}: invalid YAML aliases`);
   }
   const config = new Fields(value ?? {}, `kubeconfig ${file}`, dirname(resolve(file)));
   const kind = config.text("kind");
-  if (kind !== undefined && kind !== "Config") throw config.error(`a ${kind}, not a kubeconfig`);
+  if (kind !== undefined && kind !== "Config") throw config.error(`kind is ${JSON.stringify(kind)}, expected "Config"`);
   return {
     currentContext: config.text("current-context"),
-    contexts: named(config, "contexts", "context", (fields) => ({
+    contexts: readEntries(config, "contexts", "context", (fields) => ({
       cluster: fields.text("cluster") ?? "",
       user: fields.text("user") ?? "",
       namespace: fields.text("namespace"),
     })),
-    clusters: named(config, "clusters", "cluster", (fields) => ({
+    clusters: readEntries(config, "clusters", "cluster", (fields) => ({
       server: fields.text("server") ?? "",
       ca: fields.pem("certificate-authority"),
       insecure: fields.flag("insecure-skip-tls-verify"),
@@ -152,11 +151,11 @@ function parse(text: string, file: string): KubeconfigFile {
         .find((entry) => entry.text("name") === EXEC_EXTENSION)
         ?.raw("extension"),
     })),
-    users: named(config, "users", "user", (fields, user) => {
+    users: readEntries(config, "users", "user", (fields, user) => {
       const provider = fields.mapping("auth-provider");
       return {
         token: fields.text("token"),
-        tokenFile: fields.path("tokenFile"),
+        tokenFile: fields.absolutePath("tokenFile"),
         username: fields.text("username"),
         password: fields.text("password"),
         cert: fields.pem("client-certificate"),
@@ -174,16 +173,13 @@ function parse(text: string, file: string): KubeconfigFile {
   };
 }
 
-/** The entries of a list by their names; like client-go it takes no name twice. */
-function named<T>(config: Fields, list: string, field: string, read: (fields: Fields, name: string) => T) {
+/** Reads a list of named entries. Duplicate names are an error, as in client-go. */
+function readEntries<T>(config: Fields, list: string, field: string, read: (fields: Fields, name: string) => T) {
   const entries = new Map<string, T>();
   for (const entry of config.list(list)) {
     const name = entry.text("name") ?? "";
-    if (entries.has(name)) throw config.error(`${list} has ${JSON.stringify(name)} twice`);
-    entries.set(
-      name,
-      read(entry.mapping(field, `${field} ${name}`) ?? new Fields({}, entry.place, entry.folder), name),
-    );
+    if (entries.has(name)) throw config.error(`duplicate name ${JSON.stringify(name)} in ${list}`);
+    entries.set(name, read(entry.mapping(field, `${field} ${name}`) ?? new Fields({}, entry.path, entry.folder), name));
   }
   return entries;
 }
@@ -193,8 +189,8 @@ function readExec(exec: Fields | undefined): ExecConfig | undefined {
   const command = exec.text("command") ?? "";
   return {
     apiVersion: exec.text("apiVersion") ?? "",
-    // With a separator in it a command is relative to the kubeconfig; a bare one is looked for on PATH.
-    command: command !== basename(command) ? (exec.path("command") ?? "") : command,
+    // A command with a separator is relative to the kubeconfig; a bare name is looked up on PATH.
+    command: command !== basename(command) ? (exec.absolutePath("command") ?? "") : command,
     args: exec.strings("args") ?? [],
     env: exec.list("env").map((entry) => ({ name: entry.text("name") ?? "", value: entry.text("value") ?? "" })),
     installHint: exec.text("installHint"),
@@ -214,44 +210,44 @@ function readImpersonation(fields: Fields): Impersonation {
   };
 }
 
-/** A mapping of a kubeconfig, read with the types that its fields have in Kubernetes; errors say the place. */
+/** A mapping of a kubeconfig with typed fields. Errors name the path of the field. */
 class Fields {
-  readonly place: string;
+  readonly path: string;
   readonly folder: string;
   readonly #fields: Map<string, unknown>;
 
-  constructor(value: unknown, place: string, folder: string) {
+  constructor(value: unknown, path: string, folder: string) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new KubeconfigError(`${place}: not a mapping`);
+      throw new KubeconfigError(`${path}: not a mapping`);
     }
     this.#fields = new Map(Object.entries(value));
-    this.place = place;
+    this.path = path;
     this.folder = folder;
   }
 
   error(message: string): KubeconfigError {
-    return new KubeconfigError(`${this.place}: ${message}`);
+    return new KubeconfigError(`${this.path}: ${message}`);
   }
 
   keys(): string[] {
     return [...this.#fields.keys()];
   }
 
-  /** The field as YAML has it; undefined also for null. */
+  /** The unvalidated value; undefined for null. */
   raw(key: string): unknown {
     return this.#fields.get(key) ?? undefined;
   }
 
-  /** Undefined also where it is empty, as for client-go. */
+  /** A string; undefined if empty, as in client-go. */
   text(key: string): string | undefined {
     const value = this.raw(key) ?? "";
-    if (typeof value !== "string") throw this.error(`${key} is not a text; quotes make it one`);
+    if (typeof value !== "string") throw this.error(`${key} is not a string; quote the value`);
     return value === "" ? undefined : value;
   }
 
   flag(key: string): boolean {
     const value = this.raw(key) ?? false;
-    if (typeof value !== "boolean") throw this.error(`${key} is neither true nor false`);
+    if (typeof value !== "boolean") throw this.error(`${key} must be true or false`);
     return value;
   }
 
@@ -259,7 +255,7 @@ class Fields {
     const value = this.raw(key);
     if (value === undefined) return undefined;
     if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
-      throw this.error(`${key} is not a list of texts`);
+      throw this.error(`${key} is not a list of strings`);
     }
     return value.length > 0 ? value : undefined;
   }
@@ -268,26 +264,26 @@ class Fields {
     return Object.fromEntries(this.keys().map((key) => [key, this.text(key) ?? ""]));
   }
 
-  mapping(key: string, place = key): Fields | undefined {
+  mapping(key: string, label = key): Fields | undefined {
     const value = this.raw(key);
-    return value === undefined ? undefined : new Fields(value, `${this.place}: ${place}`, this.folder);
+    return value === undefined ? undefined : new Fields(value, `${this.path}: ${label}`, this.folder);
   }
 
   list(key: string): Fields[] {
     const value = this.raw(key) ?? [];
     if (!Array.isArray(value)) throw this.error(`${key} is not a list`);
-    return value.map((entry, index) => new Fields(entry, `${this.place}: ${key}[${index}]`, this.folder));
+    return value.map((entry, index) => new Fields(entry, `${this.path}: ${key}[${index}]`, this.folder));
   }
 
-  path(key: string): string | undefined {
+  absolutePath(key: string): string | undefined {
     const value = this.text(key);
     return value === undefined || isAbsolute(value) ? value : join(this.folder, value);
   }
 
-  /** Data before files, as for client-go. */
+  /** The `-data` field precedes the file, as in client-go. */
   pem(key: string): PemSource | undefined {
     const data = this.text(`${key}-data`);
-    const file = this.path(key);
+    const file = this.absolutePath(key);
     if (data === undefined) return file === undefined ? undefined : { file };
     if (!/^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(data)) throw this.error(`${key}-data is not base64`);
     return { pem: Buffer.from(data, "base64").toString() };

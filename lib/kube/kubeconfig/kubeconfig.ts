@@ -1,8 +1,9 @@
-/** Kubeconfigs, loaded and merged by client-go's rules, and the context that is taken from them. */
+/** Loads and merges kubeconfigs by client-go's rules, and selects a context. */
 import type { X509Certificate } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { enumerate } from "../../util/enumerate.ts";
 import { findNearestName } from "../../util/nearest.ts";
 import { describeSystemError } from "../../util/system-error.ts";
 import { certificateBlocks, formatCertificates, readCertificates, tryReadPem } from "../../x509/pem.ts";
@@ -27,51 +28,51 @@ export {
 
 /** The merged kubeconfig. */
 export interface Kubeconfig extends KubeconfigFile {
-  /** The files that were looked for, for messages. */
+  /** The files that were considered, for messages. */
   files: string[];
 }
 
-/** A context with all that is needed to reach its cluster. */
+/** A context with its cluster and user. */
 export interface Context {
   name: string;
-  /** What the kubeconfig calls its cluster. */
+  /** The name of the cluster entry. */
   cluster?: string;
-  /** An http or https URL without user, query and closing slash; it may have a path. */
+  /** An http or https URL, possibly with a path; without user, query and trailing slash. */
   server: string;
-  /** `ca` is PEM; undefined for the system's roots. */
+  /** `ca` is PEM; undefined for the system roots. */
   tls: { ca?: string | undefined; insecure: boolean; serverName?: string | undefined };
   proxyUrl?: string | undefined;
   user: UserEntry;
-  /** Whether the user comes, or may come, with a client certificate: then the connection waits for the credentials. */
+  /** Whether the user may present a client certificate; the connection then waits for the credentials. */
   presentsCertificate: boolean;
   /** The context's default namespace. */
   namespace?: string | undefined;
-  /** What exec plugins are told that want to know the cluster. */
+  /** Passed to exec plugins with `provideClusterInfo`. */
   execCluster?: Record<string, unknown>;
 }
 
 export interface KubeconfigSource {
   env: NodeJS.ProcessEnv;
-  /** `--kubeconfig`: this file alone, which has to be there. */
+  /** `--kubeconfig`: the only file, which must exist. */
   path?: string | undefined;
-  /** The folder of a pod's service account. */
+  /** The directory of the pod's service account. Default: the one that Kubernetes mounts. */
   serviceAccount?: string;
 }
 
 /**
- * Loads the kubeconfig as kubectl does: the file that `--kubeconfig` names; else those of `KUBECONFIG`, of which
- * missing ones are passed over and the first to name a thing wins, whole; else `~/.kube/config`. Where all that says
- * nothing and this is a pod: one context `in-cluster` by its service account.
+ * Loads the kubeconfig as kubectl does: the file of `--kubeconfig`, else the files of `KUBECONFIG`, else
+ * `~/.kube/config`. Missing files of `KUBECONFIG` are skipped; the first file that defines an entry wins. If all are
+ * empty and we run in a pod, the result is the context `in-cluster` of its service account.
  *
- * @throws KubeconfigError
+ * @throws KubeconfigError if a file is invalid, or the file of `--kubeconfig` does not exist.
  */
 export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSource): Promise<Kubeconfig> {
-  const listed = env.KUBECONFIG ? env.KUBECONFIG.split(delimiter) : [join(env.HOME || homedir(), ".kube", "config")];
-  const list = path === undefined ? listed : [path];
-  const files = [...new Set(list)].filter((file) => file !== "");
-  const read = await Promise.all(files.map(readKubeconfigFile));
-  if (path !== undefined && read[0] === undefined) {
-    throw new KubeconfigError(`kubeconfig ${path || '""'}: there is no such file`);
+  const defaults = env.KUBECONFIG ? env.KUBECONFIG.split(delimiter) : [join(env.HOME || homedir(), ".kube", "config")];
+  const paths = path === undefined ? defaults : [path];
+  const files = [...new Set(paths)].filter((file) => file !== "");
+  const configs = await Promise.all(files.map(readKubeconfigFile));
+  if (path !== undefined && configs[0] === undefined) {
+    throw new KubeconfigError(`cannot read kubeconfig ${path || '""'}: no such file or directory`);
   }
   const merged: Kubeconfig = {
     currentContext: undefined,
@@ -80,28 +81,32 @@ export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSo
     users: new Map(),
     files,
   };
-  for (const one of read) {
-    if (!one) continue;
-    merged.currentContext ??= one.currentContext;
-    for (const [name, context] of one.contexts) if (!merged.contexts.has(name)) merged.contexts.set(name, context);
-    for (const [name, cluster] of one.clusters) if (!merged.clusters.has(name)) merged.clusters.set(name, cluster);
-    for (const [name, user] of one.users) if (!merged.users.has(name)) merged.users.set(name, user);
+  for (const config of configs) {
+    if (!config) continue;
+    merged.currentContext ??= config.currentContext;
+    addMissing(merged.contexts, config.contexts);
+    addMissing(merged.clusters, config.clusters);
+    addMissing(merged.users, config.users);
   }
   const { currentContext, contexts, clusters, users } = merged;
-  const empty = currentContext === undefined && contexts.size + clusters.size + users.size === 0;
-  if (empty) await addServiceAccount(merged, env, serviceAccount ?? "/var/run/secrets/kubernetes.io/serviceaccount");
+  const isEmpty = currentContext === undefined && contexts.size + clusters.size + users.size === 0;
+  if (isEmpty) await addServiceAccount(merged, env, serviceAccount ?? "/var/run/secrets/kubernetes.io/serviceaccount");
   return merged;
 }
 
-/** Adds the API server of the pod that we run in, if we do. */
+function addMissing<T>(merged: Map<string, T>, entries: Map<string, T>): void {
+  for (const [name, entry] of entries) if (!merged.has(name)) merged.set(name, entry);
+}
+
+/** Adds the API server of the pod in which we run, if any. */
 async function addServiceAccount(kubeconfig: Kubeconfig, env: NodeJS.ProcessEnv, folder: string): Promise<void> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
-  const there = (file: string) =>
+  const existing = (file: string) =>
     access(join(folder, file)).then(
       () => join(folder, file),
       () => undefined,
     );
-  const [tokenFile, ca] = await Promise.all([there("token"), there("ca.crt")]);
+  const [tokenFile, ca] = await Promise.all([existing("token"), existing("ca.crt")]);
   if (!host || !port || tokenFile === undefined) return;
   const name = "in-cluster";
   const namespace = await readFile(join(folder, "namespace"), "utf8").catch(() => "");
@@ -117,71 +122,71 @@ async function addServiceAccount(kubeconfig: Kubeconfig, env: NodeJS.ProcessEnv,
 }
 
 /**
- * A context with its cluster and user; the CA is read. What kubectl calls an invalid configuration is an error, and so
- * is a user that the kubeconfig does not have (kubectl then asks without any credentials).
+ * Resolves a context to its cluster and user, and reads the CA file.
  *
- * @param name the context; undefined for the current one.
- * @param impersonate what `--as`, `--as-group` and `--as-uid` say, over what the kubeconfig says.
- * @throws KubeconfigError
+ * @param name undefined for the current context.
+ * @param impersonate the values of `--as`, `--as-group` and `--as-uid`, which override the kubeconfig.
+ * @throws KubeconfigError for each configuration that kubectl rejects, and for a missing user (kubectl then sends no
+ *   credentials).
  */
 export async function selectContext(
   kubeconfig: Kubeconfig,
   name: string | undefined,
   impersonate: Impersonation = {},
 ): Promise<Context> {
-  const wanted = name ?? kubeconfig.currentContext;
-  const entry = findContext(kubeconfig, wanted);
-  const fail = (message: string) => new KubeconfigError(`context ${wanted}: ${message}`);
+  const selected = name ?? kubeconfig.currentContext;
+  const entry = findContext(kubeconfig, selected);
+  const fail = (message: string) => new KubeconfigError(`context ${JSON.stringify(selected)}: ${message}`);
   const cluster = kubeconfig.clusters.get(entry.cluster);
-  if (!cluster?.server) throw fail(`the kubeconfig has no server for cluster ${JSON.stringify(entry.cluster)}`);
+  if (!cluster?.server) throw fail(`cluster ${JSON.stringify(entry.cluster)} has no server in the kubeconfig`);
   const user = entry.user === "" ? {} : kubeconfig.users.get(entry.user);
-  if (!user) throw fail(`the kubeconfig has no user ${JSON.stringify(entry.user)}`);
-  const wrong = whatIsWrong(user);
-  if (wrong !== undefined) throw fail(`user ${JSON.stringify(entry.user)} ${wrong}`);
-  const server = serverUrl(cluster.server);
-  if (server === undefined) throw fail("the server is no http or https URL, or has a user in it");
-  const pem = cluster.ca && (await readPemSource(cluster.ca, `context ${wanted}: certificate-authority`));
+  if (!user) throw fail(`user ${JSON.stringify(entry.user)} does not exist in the kubeconfig`);
+  const problem = userProblem(user);
+  if (problem !== undefined) throw fail(`user ${JSON.stringify(entry.user)}: ${problem}`);
+  const server = normalizeServer(cluster.server);
+  if (server === undefined) throw fail("invalid server: must be an http or https URL without user information");
+  const pem = cluster.ca && (await readPemSource(cluster.ca, "certificate-authority", fail));
   if (pem !== undefined && cluster.insecure) {
-    throw fail("certificate-authority and insecure-skip-tls-verify exclude each other");
+    throw fail("certificate-authority and insecure-skip-tls-verify are mutually exclusive");
   }
-  const ca = pem && formatCertificates(authorities(pem));
-  if (ca === "") throw fail("certificate-authority holds no certificate");
+  const ca = pem && formatCertificates(readableCertificates(pem));
+  if (ca === "") throw fail("certificate-authority contains no certificate");
   return {
-    name: wanted ?? "",
+    name: selected ?? "",
     cluster: entry.cluster,
     server,
     tls: { ca, insecure: cluster.insecure, serverName: cluster.serverName },
     proxyUrl: cluster.proxyUrl,
-    user: { ...user, impersonate: impersonation(user.impersonate ?? {}, impersonate, fail) },
-    presentsCertificate: user.cert !== undefined || (user.exec !== undefined && !says(user)),
+    user: { ...user, impersonate: mergeImpersonation(user.impersonate ?? {}, impersonate, fail) },
+    presentsCertificate: user.cert !== undefined || (user.exec !== undefined && !hasTokenOrPassword(user)),
     namespace: entry.namespace,
     execCluster: execCluster(cluster, pem),
   };
 }
 
-function findContext({ contexts, files }: Kubeconfig, wanted: string | undefined): ContextEntry {
+function findContext({ contexts, files }: Kubeconfig, name: string | undefined): ContextEntry {
   if (contexts.size === 0) {
-    const where = files.length > 0 ? `there is no context in ${files.join(", ")}` : "KUBECONFIG names no file";
-    throw new KubeconfigError(`no kubeconfig: ${where}; say --kubeconfig FILE, or set KUBECONFIG`);
+    const cause = files.length > 0 ? `no contexts in ${files.join(", ")}` : "KUBECONFIG contains no file";
+    throw new KubeconfigError(`no kubeconfig: ${cause}; pass --kubeconfig FILE or set KUBECONFIG`);
   }
-  const known = some([...contexts.keys()]);
-  if (wanted === undefined) {
-    throw new KubeconfigError(`the kubeconfig has no current context; say --context, one of ${known}`);
+  const available = enumerate([...contexts.keys()]);
+  if (name === undefined) {
+    throw new KubeconfigError(`current-context is not set; pass --context with one of: ${available}`);
   }
-  const found = contexts.get(wanted);
+  const found = contexts.get(name);
   if (found) return found;
-  const nearest = findNearestName(wanted, contexts.keys());
+  const nearest = findNearestName(name, contexts.keys());
   const hint = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
-  throw new KubeconfigError(`the kubeconfig has no context ${JSON.stringify(wanted)}${hint} (it has ${known})`);
+  throw new KubeconfigError(`context ${JSON.stringify(name)} does not exist${hint} (available: ${available})`);
 }
 
-/** Whether the user itself says a token or a password: then no plugin is asked. */
-function says({ token, tokenFile, username }: UserEntry): boolean {
+/** Whether the user has a token or password, which precede an exec plugin. */
+function hasTokenOrPassword({ token, tokenFile, username }: UserEntry): boolean {
   return [token, tokenFile, username].some((value) => value !== undefined);
 }
 
-/** What client-go finds invalid in a user; the second half of a sentence. */
-function whatIsWrong({
+/** Why a user is invalid, by the rules of client-go (`clientcmd/validation.go`). */
+function userProblem({
   token,
   tokenFile,
   username,
@@ -192,65 +197,67 @@ function whatIsWrong({
   authProvider,
 }: UserEntry): string | undefined {
   if ((token ?? tokenFile) !== undefined && (username ?? password) !== undefined) {
-    return "has a token and a password; only one of them can be sent";
+    return "token and username are mutually exclusive";
   }
-  if (cert && !key) return "has a client-certificate without client-key";
+  if (cert && !key) return "client-certificate without client-key";
   if (!exec) return undefined;
-  if (authProvider) return "has an exec plugin and an auth-provider; only one of them can be asked";
-  if (exec.command === "") return "has an exec plugin without command";
-  if (exec.env.some(({ name }) => name === "")) return "has an exec plugin with a variable without name";
-  if (exec.apiVersion === "") return "has an exec plugin without apiVersion";
-  if (exec.interactiveMode === "" && exec.apiVersion.endsWith("/v1")) {
-    return "has an exec plugin without interactiveMode";
-  }
+  if (authProvider) return "exec and auth-provider are mutually exclusive";
+  if (exec.command === "") return "exec: command is missing";
+  if (exec.env.some(({ name }) => name === "")) return "exec: env entry without name";
+  if (exec.apiVersion === "") return "exec: apiVersion is missing";
+  if (exec.interactiveMode === "" && exec.apiVersion.endsWith("/v1")) return "exec: interactiveMode is missing";
   if (!["", "Never", "IfAvailable", "Always"].includes(exec.interactiveMode)) {
-    return `has an exec plugin with an unknown interactiveMode ${JSON.stringify(exec.interactiveMode)}`;
+    return `exec: invalid interactiveMode ${JSON.stringify(exec.interactiveMode)}`;
   }
   return undefined;
 }
 
-/** As kubectl: a server without a scheme is an http one. */
-function serverUrl(server: string): string | undefined {
+/** Normalizes a server URL; the scheme defaults to http, as in kubectl. Undefined if invalid. */
+function normalizeServer(server: string): string | undefined {
   const url = parseUrl(server.includes("://") ? server : `http://${server}`);
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined;
   return url.origin + url.pathname.replace(/\/{2,}/g, "/").replace(/\/$/, "");
 }
 
-/** Undefined where it is none. (`URL.parse` came with Node 22.) */
+/** Parses a URL; undefined if invalid. (`URL.parse` requires Node 22.) */
 export function parseUrl(text: string): URL | undefined {
   return URL.canParse(text) ? new URL(text) : undefined;
 }
 
-function impersonation(
-  said: Impersonation,
-  given: Impersonation,
+function mergeImpersonation(
+  entry: Impersonation,
+  flags: Impersonation,
   fail: (message: string) => KubeconfigError,
 ): Impersonation | undefined {
-  const user = given.user || said.user;
-  const groups = given.groups && given.groups.length > 0 ? given.groups : said.groups;
-  const uid = given.uid || said.uid;
-  if (user !== undefined) return { user, groups, uid, extra: said.extra };
-  if ((groups ?? uid ?? said.extra) !== undefined) throw fail("a group or uid is impersonated only with a user (--as)");
+  const user = flags.user || entry.user;
+  const groups = flags.groups && flags.groups.length > 0 ? flags.groups : entry.groups;
+  const uid = flags.uid || entry.uid;
+  if (user !== undefined) return { user, groups, uid, extra: entry.extra };
+  if ((groups ?? uid ?? entry.extra) !== undefined) throw fail("impersonating a group or uid requires a user (--as)");
   return undefined;
 }
 
 /**
- * The PEM text of a source.
+ * Reads the PEM text of a source.
  *
- * @param what what it is, for the error.
- * @throws KubeconfigError where its file cannot be read.
+ * @param field the field of the kubeconfig, for the message.
+ * @throws the result of `fail` if its file cannot be read.
  */
-export async function readPemSource(source: PemSource, what: string): Promise<string> {
+export async function readPemSource(
+  source: PemSource,
+  field: string,
+  fail: (message: string) => KubeconfigError,
+): Promise<string> {
   if ("pem" in source) return source.pem;
   try {
     return await readFile(source.file, "utf8");
   } catch (error) {
-    throw new KubeconfigError(`${what}: ${source.file} cannot be read: ${describeSystemError(error)}`);
+    throw fail(`cannot read ${field} ${source.file}: ${describeSystemError(error)}`);
   }
 }
 
-/** The certificates of a PEM text; as in Go, those that cannot be read are passed over. */
-function authorities(pem: string): X509Certificate[] {
+/** The valid certificates of a PEM text; invalid ones are skipped, as in Go's `AppendCertsFromPEM`. */
+function readableCertificates(pem: string): X509Certificate[] {
   return certificateBlocks(pem).flatMap((block) => tryReadPem(() => readCertificates(block)) ?? []);
 }
 
@@ -258,7 +265,7 @@ function execCluster(cluster: ClusterEntry, ca: string | undefined): Record<stri
   const { server, serverName, insecure, proxyUrl, disableCompression, execExtension } = cluster;
   const url = parseUrl(server);
   return {
-    // As it is written, but for what client-go takes off a server with a path.
+    // As written in the kubeconfig, without the parts that client-go removes from a server with a path.
     server: url && url.pathname.length > 1 ? server.replace(/[?#].*$/, "") : server,
     ...(serverName !== undefined && { "tls-server-name": serverName }),
     ...(insecure && { "insecure-skip-tls-verify": true }),
@@ -270,15 +277,11 @@ function execCluster(cluster: ClusterEntry, ca: string | undefined): Record<stri
 }
 
 /**
- * By what two contexts are seen to reach the same API server: its URL, the name it is asked for, the CAs that vouch for
- * it and the proxy before it. Two contexts that differ in one of these may still reach the same.
+ * Returns a key that is equal for contexts of the same API server: URL, server name, trusted CAs and proxy. Contexts with
+ * different keys may still use the same server.
  */
 export function apiServerKey({ server, tls: { ca = "", serverName }, proxyUrl = "" }: Context): string {
-  const trusted = authorities(ca).map(({ fingerprint256 }) => fingerprint256);
+  const trusted = readableCertificates(ca).map(({ fingerprint256 }) => fingerprint256);
   const proxy = parseUrl(proxyUrl)?.href ?? proxyUrl;
   return JSON.stringify([server, serverName ?? new URL(server).hostname, trusted.sort(), proxy]);
-}
-
-function some(names: string[]): string {
-  return names.length > 10 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
 }

@@ -1,4 +1,4 @@
-/** A connection to an API server that stands: HTTP/2 where it is offered, else a few of HTTP/1.1. */
+/** An open connection to an API server: HTTP/2 if the server supports it, else up to six connections of HTTP/1.1. */
 import { Agent, request as httpRequest, type RequestOptions } from "node:http";
 import { constants, connect as http2Connect } from "node:http2";
 import { request as httpsRequest } from "node:https";
@@ -17,23 +17,22 @@ import {
 import { hostOf, openTunnel, portOf, proxyAuthorization, proxyFor } from "./proxy.ts";
 import { systemRoots } from "./roots.ts";
 
-/** Larger answers are refused: a page of 500 nodes is a few megabytes. */
-const MAX_BODY = 64 * 1_048_576;
-/** How many connections of HTTP/1.1 are open at a time. */
+/** A page of 500 nodes is a few megabytes. */
+const MAX_BODY_BYTES = 64 * 1_048_576;
 const MAX_SOCKETS = 6;
-/** How many bytes may be under way to us, per answer and together; the default of 64 KiB is slow over long ways. */
-const WINDOW = 8 * 1_048_576;
-/** How many milliseconds one of several addresses gets to connect before the next is tried. */
-const NEXT_ADDRESS = 1_500;
+/** Flow control window of a stream and of the session, in bytes; the default of 64 KiB is slow at high latency. */
+const WINDOW_BYTES = 8 * 1_048_576;
+/** Before the next of several addresses is tried. */
+const ADDRESS_TIMEOUT_MS = 1_500;
 
 export interface Request {
   method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
-  /** From the root of the API, with the query. */
+  /** Relative to the root of the API, with the query. */
   path: string;
   body?: string;
   contentType?: string;
   /** Default: `application/json`. */
-  accept?: string;
+  accept?: string | undefined;
 }
 
 export interface Response {
@@ -44,9 +43,9 @@ export interface Response {
 
 export interface Channel {
   protocol: "h2" | "http/1.1";
-  /** False once it takes no more requests. */
+  /** False once it accepts no more requests. */
   isUsable(): boolean;
-  /** Fails with whatever Node says; `wasNotTaken` tells whether the server surely did nothing. */
+  /** Rejects with the error of Node, which {@link isUnprocessed} classifies. */
   send(request: Request, headers: Credentials["headers"], signal: AbortSignal): Promise<Response>;
 }
 
@@ -54,15 +53,17 @@ export interface ChannelOptions {
   /** Milliseconds. */
   connectTimeout: number;
   env: NodeJS.ProcessEnv;
-  /** Ends the connection, and attempts at one. */
+  /** Closes the connection and aborts connection attempts. */
   signal: AbortSignal;
 }
 
 /**
  * Connects to the server of a context.
  *
- * @param credentials for the client certificate; where the context has none they are not waited for.
- * @throws ConnectionError, KubeconfigError, and what the credentials fail with.
+ * @param credentials awaited only if the context may present a client certificate.
+ * @throws ConnectionError if the server cannot be reached.
+ * @throws KubeconfigError if the proxy URL is invalid.
+ * @throws the error of the credentials.
  */
 export async function openChannel(
   context: Context,
@@ -70,55 +71,51 @@ export async function openChannel(
   { connectTimeout, env, signal: closing }: ChannelOptions,
 ): Promise<Channel> {
   const server = new URL(context.server);
-  const [host, port, secure] = [hostOf(server), portOf(server), server.protocol === "https:"];
+  const [host, port, isTls] = [hostOf(server), portOf(server), server.protocol === "https:"];
   const proxy = proxyFor(context, server, env);
-  // A client certificate has to be there before the handshake; a token has not.
-  const { cert, key } = context.presentsCertificate && secure ? await credentials : {};
-  // As Go has it, what goes to a plain http server is handed to an http proxy, which sends it on.
-  const relay = proxy !== undefined && !secure && proxy.protocol !== "https:" && !proxy.protocol.startsWith("socks");
+  // The handshake requires the client certificate, but not a token.
+  const { cert, key } = context.presentsCertificate && isTls ? await credentials : {};
+  // As in Go, an http proxy forwards requests to a plain http server instead of opening a tunnel.
+  const isForwarded = proxy !== undefined && !isTls && proxy.protocol === "http:";
 
   const first = await dial();
-  if (secure && (first as TLSSocket).alpnProtocol === "h2") return http2Channel(server, first, closing);
-  return http1Channel(server, first, dial, closing, relay ? proxy : undefined);
+  if (isTls && (first as TLSSocket).alpnProtocol === "h2") return http2Channel(server, first, closing);
+  return http1Channel(server, first, dial, closing, isForwarded ? proxy : undefined);
 
-  /** A socket to the server, connected, and in TLS where the server is https. */
+  /** Opens a socket to the server, with TLS for an https server. */
   async function dial(): Promise<Socket> {
-    const limit = new AbortController();
-    const late = () => limit.abort(unreachableError(context, `no connection within ${connectTimeout / 1000} s`));
-    const close = () => limit.abort(closedError(context));
-    const timer = setTimeout(late, connectTimeout);
-    closing.addEventListener("abort", close, { once: true });
+    const abort = new AbortController();
+    const { signal } = abort;
+    const onTimeout = () => abort.abort(unreachableError(context, `timed out after ${connectTimeout / 1000}s`));
+    const onClose = () => abort.abort(closedError(context));
+    const timer = setTimeout(onTimeout, connectTimeout);
+    closing.addEventListener("abort", onClose, { once: true });
     try {
       if (closing.aborted) throw closedError(context);
-      const under =
-        proxy && !relay
-          ? await openTunnel(proxy, host, port, { tls: context.tls, env, signal: limit.signal })
-          : undefined;
-      if (secure) return await connected(openTls(under), "secureConnect", limit.signal);
-      if (under) return under;
-      const to = relay ? { host: hostOf(proxy), port: portOf(proxy) } : { host, port };
-      return await connected(
-        netConnect({ ...to, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS }),
-        "connect",
-        limit.signal,
-      );
+      const tunnel =
+        proxy && !isForwarded ? await openTunnel(proxy, host, port, { tls: context.tls, env, signal }) : undefined;
+      if (isTls) return await waitForConnection(openTls(tunnel), "secureConnect", signal);
+      if (tunnel) return tunnel;
+      const address = isForwarded ? { host: hostOf(proxy), port: portOf(proxy) } : { host, port };
+      const socket = netConnect({ ...address, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS });
+      return await waitForConnection(socket, "connect", signal);
     } catch (error) {
-      throw limit.signal.aborted ? limit.signal.reason : toConnectionError(error, context);
+      throw signal.aborted ? signal.reason : toConnectionError(error, context);
     } finally {
       clearTimeout(timer);
-      closing.removeEventListener("abort", close);
+      closing.removeEventListener("abort", onClose);
     }
   }
 
-  function openTls(under: Socket | undefined): TLSSocket {
+  function openTls(tunnel: Socket | undefined): TLSSocket {
     const { ca, insecure, serverName = host } = context.tls;
     return tlsConnect({
-      ...(under ? { socket: under } : { host, port, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS }),
-      // An address is not sent as a name, but the certificate has to cover it.
+      ...(tunnel ? { socket: tunnel } : { host, port, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS }),
+      // SNI does not permit addresses; the certificate is checked for them below.
       ...(!isIP(serverName) && { servername: serverName }),
-      checkServerIdentity: (_, certificate) => identityError(serverName, certificate),
+      checkServerIdentity: (_, certificate) => checkIdentity(serverName, certificate),
       ca: ca ?? (insecure ? undefined : systemRoots(env)),
-      // As in Go, whatever stands in certificate-authority is trusted, intermediate CAs too.
+      // As in Go, each certificate of certificate-authority is trusted, including intermediate CAs.
       allowPartialTrustChain: true,
       ...(cert !== undefined && key !== undefined && { cert, key }),
       rejectUnauthorized: !insecure,
@@ -127,38 +124,42 @@ export async function openChannel(
   }
 }
 
-/** As Node, but no common name stands for a missing name: Go has not taken that since 1.17. */
-function identityError(name: string, certificate: PeerCertificate): Error | undefined {
+/** Checks the name as Node does, but ignores the common name, as Go does since 1.17. */
+function checkIdentity(name: string, certificate: PeerCertificate): Error | undefined {
   const error = checkServerIdentity(name, certificate);
   if (error || certificate.subjectaltname) return error;
-  return Object.assign(new Error("no name in the certificate"), {
+  return Object.assign(new Error("certificate has no subject alternative names"), {
     code: "ERR_TLS_CERT_ALTNAME_INVALID",
     cert: certificate,
   });
 }
 
-function connected<T extends Socket>(socket: T, event: "connect" | "secureConnect", signal: AbortSignal): Promise<T> {
+function waitForConnection<T extends Socket>(
+  socket: T,
+  event: "connect" | "secureConnect",
+  signal: AbortSignal,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     signal.addEventListener("abort", () => socket.destroy(), { once: true });
     socket.once(event, () => resolve(socket));
     socket.once("error", reject);
-    socket.once("close", () => reject(cut()));
+    socket.once("close", () => reject(connectionReset()));
   });
 }
 
-const cut = () => Object.assign(new Error("the connection was cut"), { code: "ECONNRESET" });
+const connectionReset = () => Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
 
-/** Collects an answer's body. */
+/** Collects the body of a response. */
 class Body {
   readonly #chunks: Buffer[] = [];
   #size = 0;
 
-  /** @returns an error where it has become too large. */
+  /** Adds a chunk; returns an error if the body has become too large. */
   add(chunk: Buffer): ConnectionError | undefined {
     this.#size += chunk.length;
-    if (this.#size > MAX_BODY) {
+    if (this.#size > MAX_BODY_BYTES) {
       this.#chunks.length = 0;
-      return new ConnectionError(`an answer of more than ${MAX_BODY / 1_048_576} MiB is refused`);
+      return new ConnectionError(`response exceeds ${MAX_BODY_BYTES / 1_048_576} MiB`);
     }
     this.#chunks.push(chunk);
     return undefined;
@@ -172,68 +173,65 @@ class Body {
 function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channel {
   const session = http2Connect(server, {
     createConnection: () => socket,
-    settings: { enablePush: false, initialWindowSize: WINDOW },
+    settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
   });
-  session.once("connect", () => session.setLocalWindowSize(WINDOW));
-  // What ends the session ends its streams, with an error of their own.
+  session.once("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
+  // Each stream reports the error of its session.
   session.on("error", () => {});
-  // Not within a callback of the session: Node 20 then writes over its own memory and is aborted (measured: 3 of 10
-  // times, where an answer ends the work while others are under way).
+  // Destroying the session in one of its callbacks corrupts memory in Node 20 (the process aborted in 3 of 10 runs in
+  // which a response ended the work while others were in flight).
   closing.addEventListener("abort", () => setImmediate(() => session.destroy()), { once: true });
   return {
     protocol: "h2",
     isUsable: () => !session.closed && !session.destroyed,
-    send: ({ method, path, body: sent }, headers, signal) =>
+    send: ({ method, path, body: requestBody }, headers, signal) =>
       new Promise((resolve, reject) => {
         const stream = session.request(
           {
             ...headers,
             [constants.HTTP2_HEADER_METHOD]: method,
             [constants.HTTP2_HEADER_PATH]: path,
-            ...(sent !== undefined && { "content-length": String(Buffer.byteLength(sent)) }),
+            ...(requestBody !== undefined && { "content-length": String(Buffer.byteLength(requestBody)) }),
           },
-          { endStream: sent === undefined, signal },
+          { endStream: requestBody === undefined, signal },
         );
         const body = new Body();
-        let answered: Omit<Response, "body"> | undefined;
+        let head: Omit<Response, "body"> | undefined;
         let failure: Error | undefined;
         stream.on("response", ({ ":status": status = 0, ...others }) => {
-          answered = { status, headers: others as Response["headers"] };
+          head = { status, headers: others as Response["headers"] };
         });
         stream.on("data", (chunk: Buffer) => {
           const tooLarge = body.add(chunk);
           if (tooLarge) stream.destroy(tooLarge);
         });
         stream.on("error", (error) => {
-          // A stream that ends with its session says why in its cause.
+          // If the session failed, its error is the cause of the stream's.
           failure = error.cause instanceof Error ? error.cause : error;
         });
         stream.on("end", () => {
-          if (!answered || failure || stream.rstCode) return;
-          resolve({ ...answered, body: body.toString() });
-          // A server that has said all need not have read all.
+          if (!head || failure || stream.rstCode) return;
+          resolve({ ...head, body: body.toString() });
+          // The server may respond without reading the whole request.
           if (!stream.writableFinished) stream.close(constants.NGHTTP2_CANCEL);
         });
         stream.on("close", () => {
-          const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
-          reject(
-            refused
-              ? Object.assign(new Error("the server took no more requests"), { code: REFUSED_STREAM })
-              : (failure ?? cut()),
-          );
+          const isRefused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+          const refusal = Object.assign(new Error("the server refused the stream"), { code: REFUSED_STREAM });
+          reject(isRefused ? refusal : (failure ?? connectionReset()));
         });
-        if (sent !== undefined) stream.end(sent);
+        if (requestBody !== undefined) stream.end(requestBody);
       }),
   };
 }
 
-/** @param relay the proxy that every request is handed to, with the whole URL. */
+/** @param proxy an http proxy that forwards requests, which then have absolute URLs. */
 function http1Channel(
   server: URL,
   first: Socket,
   dial: () => Promise<Socket>,
   closing: AbortSignal,
-  relay: URL | undefined,
+  proxy: URL | undefined,
 ): Channel {
   const agent = new Agent({ keepAlive: true });
   let unused: Socket | undefined = first;
@@ -243,30 +241,30 @@ function http1Channel(
     ready.then((socket) => done(null, socket), done);
   };
   Object.assign(agent, { createConnection, protocol: server.protocol });
-  // Until it is used, nobody else listens to it.
+  // Without a listener an error of the unused socket would end the process.
   first.on("error", () => {});
   closing.addEventListener("abort", () => [agent.destroy(), unused?.destroy()], { once: true });
-  const enter = limitConcurrency(MAX_SOCKETS);
-  const ask = server.protocol === "https:" ? httpsRequest : httpRequest;
+  const limit = limitConcurrency(MAX_SOCKETS);
+  const startRequest = server.protocol === "https:" ? httpsRequest : httpRequest;
   const common: RequestOptions = { agent, protocol: server.protocol, host: hostOf(server), port: portOf(server) };
 
-  const exchange = (
-    { method, path, body: sent }: Request,
+  const sendRequest = (
+    { method, path, body: requestBody }: Request,
     headers: Credentials["headers"],
     signal: AbortSignal,
   ): Promise<Response> =>
     new Promise((resolve, reject) => {
-      const outgoing = ask(
+      const outgoing = startRequest(
         {
           ...common,
           method,
-          path: relay ? server.origin + path : path,
+          path: proxy ? server.origin + path : path,
           signal,
           headers: {
             host: server.host,
             ...headers,
-            ...(relay && proxyAuthorization(relay)),
-            ...(sent !== undefined && { "content-length": Buffer.byteLength(sent) }),
+            ...(proxy && proxyAuthorization(proxy)),
+            ...(requestBody !== undefined && { "content-length": Buffer.byteLength(requestBody) }),
           },
         },
         (incoming) => {
@@ -277,18 +275,18 @@ function http1Channel(
           });
           incoming.on("error", reject);
           incoming.on("end", () => {
-            const answered = { status: incoming.statusCode ?? 0, headers: incoming.headers as Response["headers"] };
-            if (incoming.complete) resolve({ ...answered, body: body.toString() });
+            const head = { status: incoming.statusCode ?? 0, headers: incoming.headers as Response["headers"] };
+            if (incoming.complete) resolve({ ...head, body: body.toString() });
           });
         },
       );
       outgoing.on("error", reject);
-      outgoing.end(sent);
+      outgoing.end(requestBody);
     });
 
   return {
     protocol: "http/1.1",
     isUsable: () => true,
-    send: (request, headers, signal) => enter(() => exchange(request, headers, signal)),
+    send: (request, headers, signal) => limit(() => sendRequest(request, headers, signal)),
   };
 }

@@ -1,66 +1,59 @@
-/** Why an API server cannot be reached, in words for a person. */
-import { UserError } from "../../util/errors.ts";
+/** Errors of connections to an API server. */
+import { EXIT, UserError } from "../../util/errors.ts";
 import { describeNetworkError } from "../../util/network-error.ts";
 import type { Context } from "../kubeconfig/kubeconfig.ts";
 
-/** The API server could not be reached, or did not answer. One line: what, where, why. */
+/** The API server cannot be reached or does not respond. One line. */
 export class ConnectionError extends UserError {
   constructor(message: string, options?: ErrorOptions) {
-    super(message, 1, options);
+    super(message, EXIT.failed, options);
     this.name = "ConnectionError";
   }
 }
 
 /** By the codes of Node's errors. */
-const REASONS: Record<string, string> = {
-  ECONNREFUSED: "the connection was refused; is the cluster up?",
-  ENOTFOUND: "its name is not known to DNS",
-  EAI_AGAIN: "its name could not be resolved now",
-  ECONNRESET: "the connection was cut",
-  EPIPE: "the connection was cut",
-  ETIMEDOUT: "it does not answer",
-  EHOSTUNREACH: "there is no route to it",
-  ENETUNREACH: "there is no route to it",
-  CERT_HAS_EXPIRED: "its certificate has expired",
-  CERT_NOT_YET_VALID: "its certificate is not valid yet; is the clock right?",
-  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS; is it an http:// server?",
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: "it does not speak TLS; is it an http:// server?",
-  EPROTO: "it does not speak TLS as expected",
+const HINTS: Record<string, string> = {
+  ECONNREFUSED: "check that the cluster is running",
+  CERT_NOT_YET_VALID: "check the clock",
+  ERR_SSL_WRONG_VERSION_NUMBER: "check whether the server is an http:// server",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "check whether the server is an http:// server",
 };
 
-/** A failure of the connection as a ConnectionError, whose cause it is. What is a UserError already stays. */
+/** Wraps an error of Node as the cause of a ConnectionError; a UserError is returned unchanged. */
 export function toConnectionError(error: unknown, context: Context): UserError {
-  if (error instanceof UserError) return error;
-  return unreachableError(context, reason(error) ?? describeNetworkError(error as NodeJS.ErrnoException), error);
+  return error instanceof UserError ? error : unreachableError(context, describeCause(error, context), error);
 }
 
-export function unreachableError({ server, name }: Context, why: string, cause?: unknown): ConnectionError {
-  return new ConnectionError(`${server} (context ${name}) cannot be reached: ${why}`, { cause });
+/** @param cause the second half of the message, such as `connection refused`. */
+export function unreachableError({ server, name }: Context, cause: string, error?: unknown): ConnectionError {
+  const message = `cannot reach ${server} (context ${JSON.stringify(name)}): ${cause}`;
+  return new ConnectionError(message, { cause: error });
 }
 
-function reason(error: unknown): string | undefined {
+function describeCause(error: unknown, { server, tls }: Context): string {
   const { code = "", cert } = error as { code?: string; cert?: { subjectaltname?: string } };
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    const names = cert?.subjectaltname?.slice(0, 300) || "no name";
-    return `its certificate is for ${names}; tls-server-name in the kubeconfig can say which is meant`;
+    const names = cert?.subjectaltname?.slice(0, 300) || "no names";
+    const host = tls.serverName ?? new URL(server).hostname;
+    return `certificate is valid for ${names}, not for ${host}; set tls-server-name in the kubeconfig to a valid name`;
   }
-  if (/SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_SIGNATURE|ISSUER_CERT/.test(code)) {
-    return "its certificate is not signed by a known CA; certificate-authority in the kubeconfig has to name it";
-  }
-  // In TLS 1.3 these come after the handshake, with the first read.
-  if (code.endsWith("_ALERT_CERTIFICATE_REQUIRED")) return "it wants a client certificate";
-  if (/_ALERT_(.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code)) return "it refused the client certificate";
-  return REASONS[code];
+  // In TLS 1.3 these alerts arrive after the handshake, with the first read.
+  if (code.endsWith("_ALERT_CERTIFICATE_REQUIRED")) return "the server requires a client certificate";
+  if (/_ALERT_(.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code)) return "the server rejected the client certificate";
+  const isUntrusted = /SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_SIGNATURE|ISSUER_CERT/.test(code);
+  const hint = isUntrusted ? "set certificate-authority in the kubeconfig to the CA of the server" : HINTS[code];
+  const cause = describeNetworkError(error as NodeJS.ErrnoException);
+  return hint === undefined ? cause : `${cause}; ${hint}`;
 }
 
 export function closedError(context: Context): ConnectionError {
-  return unreachableError(context, "the connection was closed");
+  return unreachableError(context, "connection closed");
 }
 
-/** The code of a request that the server refused before it began with it. */
+/** Our code for a stream that the server refused before processing. */
 export const REFUSED_STREAM = "REFUSED_STREAM";
 
-/** Whether a request that failed was surely not begun by the server, so that even a write may be sent again. */
+/** Whether the server has certainly not processed a failed request, so that even a write can be retried. */
 export function isUnprocessed({ code }: NodeJS.ErrnoException): boolean {
   return code === REFUSED_STREAM || code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
 }

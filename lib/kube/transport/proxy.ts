@@ -1,64 +1,67 @@
-/** Proxies before an API server: which one, by Go's rules, and the tunnel through it. */
-import { request } from "node:http";
-import { request as secureRequest } from "node:https";
+/** The proxy of an API server, selected by Go's rules, and the tunnel through it. */
+import { request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
 import { BlockList, isIP, type Socket } from "node:net";
+import { formatHostPort } from "../../util/address.ts";
 import { describeNetworkError } from "../../util/network-error.ts";
 import { type Context, KubeconfigError, parseUrl } from "../kubeconfig/kubeconfig.ts";
 import { ConnectionError } from "./connection-error.ts";
 import { systemRoots } from "./roots.ts";
 
 /**
- * The proxy for a server: `proxy-url` of the kubeconfig, else `HTTPS_PROXY` or `HTTP_PROXY` unless `NO_PROXY` names the
- * server. The environment never sends loopback through a proxy.
+ * Returns the proxy of a server, by the rules of Go's `httpproxy`: `proxy-url` of the kubeconfig, else `HTTPS_PROXY` or
+ * `HTTP_PROXY`, unless the server is on loopback or matches `NO_PROXY`.
  *
- * @throws KubeconfigError where it is no http, https or socks5 URL.
+ * @throws KubeconfigError if the proxy is not an http, https or socks5 URL.
  */
 export function proxyFor(context: Context, server: URL, env: NodeJS.ProcessEnv): URL | undefined {
-  const of = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
+  const read = (name: string) => env[name] || env[name.toLowerCase()] || undefined;
   let proxy = context.proxyUrl;
   if (proxy === undefined) {
     const host = hostOf(server);
     if (host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."))) return undefined;
-    proxy = server.protocol === "https:" ? of("HTTPS_PROXY") : of("HTTP_PROXY");
-    if (proxy === undefined || isExempt(host, portOf(server), of("NO_PROXY") ?? "")) return undefined;
+    proxy = server.protocol === "https:" ? read("HTTPS_PROXY") : read("HTTP_PROXY");
+    if (proxy === undefined || isExempt(host, portOf(server), read("NO_PROXY") ?? "")) return undefined;
   }
+  const fail = (message: string) => new KubeconfigError(`context ${JSON.stringify(context.name)}: ${message}`);
   const url = parseUrl(proxy.includes("://") ? proxy : `http://${proxy}`);
-  if (!url || !/^(https?|socks5h?):$/.test(url.protocol)) {
-    const what = url ? `proxy ${url.protocol}// is not supported` : "the proxy is no URL";
-    throw new KubeconfigError(`context ${context.name}: ${what}; only http://, https:// and socks5:// are`);
+  if (!url) throw fail("invalid proxy URL: must be an http, https or socks5 URL");
+  if (!/^(https?|socks5h?):$/.test(url.protocol)) {
+    throw fail(`unsupported proxy scheme ${url.protocol}//: must be http, https or socks5`);
   }
   try {
     proxyAuthorization(url);
   } catch {
-    throw new KubeconfigError(`context ${context.name}: the proxy's user or password has a % that encodes nothing`);
+    throw fail("invalid proxy URL: percent-encoding of the user or password is malformed");
   }
   return url;
 }
 
-/** The host of a URL, an IPv6 address without its brackets. */
+/** The host of a URL, with an IPv6 address unbracketed. */
 export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, "");
 }
 
+/** The port of a URL, or the default of its scheme; 1080 for SOCKS. */
 export function portOf({ port, protocol }: URL): number {
   return Number(port) || ({ "https:": 443, "http:": 80 }[protocol] ?? 1080);
 }
 
-/** What `NO_PROXY` exempts: `*`, addresses, CIDRs, names with all below them, `.name` for only what is below. */
+/** Whether `NO_PROXY` matches a host: `*`, addresses, CIDRs, `name` with its subdomains, `.name` for subdomains only. */
 function isExempt(host: string, port: number, list: string): boolean {
-  return list.split(",").some((one) => {
-    const entry = one.trim().toLowerCase();
+  return list.split(",").some((item) => {
+    const entry = item.trim().toLowerCase();
     if (entry === "*") return true;
     if (entry.includes("/")) return isInCidr(host, entry);
-    // An IPv6 address stands in brackets only where a port follows it.
-    const [, bracketed, plain, wanted] = isIP(entry)
+    // An IPv6 address is bracketed only before a port.
+    const [, bracketed, plain, entryPort] = isIP(entry)
       ? [entry, entry]
       : (/^(?:\[(.*)\](?=:)|([^:]*))(?::(\d+))?$/.exec(entry) ?? []);
     const name = bracketed ?? plain ?? "";
-    if (name === "" || (wanted !== undefined && Number(wanted) !== port)) return false;
+    if (name === "" || (entryPort !== undefined && Number(entryPort) !== port)) return false;
     if (isIP(host)) return isIP(name) !== 0 && contains(name, isIP(name) === 4 ? 32 : 128, host);
-    const below = name.replace(/^\*?(?=\.)/, "");
-    return below.startsWith(".") ? host.endsWith(below) : host === name || host.endsWith(`.${name}`);
+    const suffix = name.replace(/^\*?(?=\.)/, "");
+    return suffix.startsWith(".") ? host.endsWith(suffix) : host === name || host.endsWith(`.${name}`);
   });
 }
 
@@ -75,7 +78,11 @@ function contains(base: string, length: number, host: string): boolean {
   return isIP(host) === isIP(base) && list.check(host, family);
 }
 
-/** What a proxy that wants a password gets from its URL. */
+/**
+ * Returns the header for the user and password of a proxy URL, if any.
+ *
+ * @throws URIError if their percent-encoding is malformed.
+ */
 export function proxyAuthorization(proxy: URL): { "proxy-authorization"?: string } {
   if (proxy.username === "") return {};
   const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
@@ -83,57 +90,57 @@ export function proxyAuthorization(proxy: URL): { "proxy-authorization"?: string
 }
 
 export interface TunnelOptions {
-  /** Whom an https proxy is verified by, as by kubectl; `insecure` verifies no proxy. Default: the system's roots. */
+  /** Verifies an https proxy, as in kubectl. Default: the system roots. */
   tls?: Context["tls"];
   env: NodeJS.ProcessEnv;
   signal?: AbortSignal;
 }
 
 /**
- * Opens a tunnel: by CONNECT, or by SOCKS 5 where the proxy speaks that.
+ * Opens a tunnel by SOCKS 5 or CONNECT, as the scheme of the proxy requires.
  *
- * @throws ConnectionError where the proxy cannot be reached, or refuses.
+ * @throws ConnectionError if the proxy cannot be reached or refuses the connection.
  */
 export async function openTunnel(proxy: URL, host: string, port: number, options: TunnelOptions): Promise<Socket> {
+  const address = { host: hostOf(proxy), port: portOf(proxy) };
+  const { tls: { ca, insecure = false } = {}, env, signal } = options;
   if (proxy.protocol.startsWith("socks")) {
     const { openSocksTunnel } = await import("./socks.ts");
-    return openSocksTunnel(proxy, host, port, options.signal);
+    return openSocksTunnel(proxy, address, { host, port }, signal);
   }
-  const target = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-  const { tls: { ca, insecure = false } = {}, env, signal } = options;
-  const connecting = (proxy.protocol === "https:" ? secureRequest : request)({
-    host: hostOf(proxy),
-    port: portOf(proxy),
+  const target = formatHostPort({ host, port });
+  const connectRequest = (proxy.protocol === "https:" ? httpsRequest : httpRequest)({
+    ...address,
     method: "CONNECT",
     path: target,
     agent: false,
     headers: { host: target, ...proxyAuthorization(proxy) },
-    // Else Node takes the one in the host header.
-    servername: isIP(hostOf(proxy)) ? "" : hostOf(proxy),
+    // The default would be the name in the host header.
+    servername: isIP(address.host) ? "" : address.host,
     rejectUnauthorized: !insecure,
     ca: ca ?? (insecure ? undefined : systemRoots(env)),
     allowPartialTrustChain: true,
     ...(signal && { signal }),
   });
   return new Promise((resolve, reject) => {
-    const refuse = (statusCode: number | undefined) => {
-      const why =
-        statusCode === 407 ? "it wants a name and a password, which its URL can hold" : `it said ${statusCode}`;
-      reject(new ConnectionError(`proxy ${proxy.host} does not connect to ${target}: ${why}`));
+    const fail = (statusCode: number | undefined) => {
+      const hint = statusCode === 407 ? "; add a user and password to the proxy URL" : "";
+      const cause = `unexpected status ${statusCode}${hint}`;
+      reject(new ConnectionError(`cannot connect to ${target} through proxy ${proxy.host}: ${cause}`));
     };
-    connecting.once("connect", ({ statusCode }, socket) => {
+    connectRequest.once("connect", ({ statusCode }, socket) => {
       if (statusCode === 200) return resolve(socket);
       socket.destroy();
-      refuse(statusCode);
+      fail(statusCode);
     });
-    // Some proxies answer a CONNECT they do not like as if it were any request.
-    connecting.once("response", ({ statusCode }) => {
-      connecting.destroy();
-      refuse(statusCode);
+    // Some proxies send an ordinary response to a rejected CONNECT.
+    connectRequest.once("response", ({ statusCode }) => {
+      connectRequest.destroy();
+      fail(statusCode);
     });
-    connecting.once("error", (error: NodeJS.ErrnoException) =>
-      reject(new ConnectionError(`proxy ${proxy.host} cannot be reached: ${describeNetworkError(error)}`)),
+    connectRequest.once("error", (error: NodeJS.ErrnoException) =>
+      reject(new ConnectionError(`cannot reach proxy ${proxy.host}: ${describeNetworkError(error)}`)),
     );
-    connecting.end();
+    connectRequest.end();
   });
 }

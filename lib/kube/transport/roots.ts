@@ -1,10 +1,10 @@
-/** Whom the system trusts, for what says no CA of its own. */
+/** The system roots: the CAs that are trusted if nothing else is configured. */
 import { readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import * as tls from "node:tls";
 import { certificateBlocks } from "../../x509/pem.ts";
 
-/** Where Go looks for the system's bundle; the first that can be read counts. */
+/** The paths of the system bundle in Go's `crypto/x509`; the first readable file is used. */
 const BUNDLES = [
   "/etc/ssl/certs/ca-certificates.crt",
   "/etc/pki/tls/certs/ca-bundle.crt",
@@ -13,44 +13,44 @@ const BUNDLES = [
   "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
   "/etc/ssl/cert.pem",
 ];
-/** Where it looks for others besides, which are files of their own. */
+/** Go's directories of further certificate files. */
 const FOLDERS = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/** What was found, by what the environment says: as in Go, a process looks once. */
-const known = new Map<string, string[] | undefined>();
+/** Results by environment: as in Go, the roots are read once per process. */
+const cache = new Map<string, string[] | undefined>();
 
 /**
- * The certificates by which Go, and so kubectl, verifies a server where nothing else is said: those of `SSL_CERT_FILE` or
- * the system's bundle, and those in the folders of `SSL_CERT_DIR` or the system's. Node has a list of its own, in which a
- * company's CA is not. `NODE_EXTRA_CA_CERTS` counts too, as people expect of a program of Node's.
+ * Returns the default roots of Go, and so of kubectl: the file `SSL_CERT_FILE` or the system bundle, and the files in the
+ * directories of `SSL_CERT_DIR` or of the system. The roots that ship with Node lack the CA of a company.
+ * `NODE_EXTRA_CA_CERTS` is added, as in other Node programs.
  *
- * @returns each in a PEM text of its own, so that one which cannot be read takes no other with it; undefined where the
- *   environment says nothing and the system has none, for Node's own list.
+ * @returns a PEM text for each certificate, so that an invalid one does not affect the others; undefined, for the roots
+ *   that ship with Node, if neither variable is set and the system has no roots.
  */
 export function systemRoots(env: NodeJS.ProcessEnv): string[] | undefined {
   const { SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS } = env;
   const key = JSON.stringify([SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS]);
-  if (!known.has(key)) {
+  if (!cache.has(key)) {
     const folders = SSL_CERT_DIR ? SSL_CERT_DIR.split(delimiter) : FOLDERS;
     const texts = [
-      ...(SSL_CERT_FILE ? read(SSL_CERT_FILE) : [...ofPlatform(), ...ofFirst(BUNDLES)]),
-      ...folders.flatMap(filesIn).flatMap(read),
+      ...(SSL_CERT_FILE ? read(SSL_CERT_FILE) : [...readPlatformRoots(), ...readFirst(BUNDLES)]),
+      ...folders.flatMap(listFiles).flatMap(read),
     ];
     const found = texts.flatMap(certificateBlocks);
     const extra = NODE_EXTRA_CA_CERTS ? read(NODE_EXTRA_CA_CERTS).flatMap(certificateBlocks) : [];
-    const none = found.length === 0 && !SSL_CERT_FILE && !SSL_CERT_DIR;
-    known.set(key, none ? undefined : [...new Set([...found, ...extra])]);
+    const isMissing = found.length === 0 && !SSL_CERT_FILE && !SSL_CERT_DIR;
+    cache.set(key, isMissing ? undefined : [...new Set([...found, ...extra])]);
   }
-  return known.get(key);
+  return cache.get(key);
 }
 
-/** The keychain or the store of macOS and Windows, which Node can read from 22.15 on. */
-function ofPlatform(): string[] {
+/** The roots of the macOS keychain or the Windows store; requires Node 22.15. */
+function readPlatformRoots(): string[] {
   const { getCACertificates } = tls as { getCACertificates?: (type: "system") => string[] };
   return (process.platform !== "linux" && getCACertificates?.("system")) || [];
 }
 
-function ofFirst(paths: readonly string[]): string[] {
+function readFirst(paths: readonly string[]): string[] {
   for (const path of paths) {
     const texts = read(path);
     if (texts.length > 0) return texts;
@@ -58,7 +58,7 @@ function ofFirst(paths: readonly string[]): string[] {
   return [];
 }
 
-function filesIn(folder: string): string[] {
+function listFiles(folder: string): string[] {
   try {
     return readdirSync(folder).map((name) => join(folder, name));
   } catch {
@@ -66,7 +66,7 @@ function filesIn(folder: string): string[] {
   }
 }
 
-/** The text of a file; none where it cannot be read. */
+/** The text of a file; empty if it cannot be read. */
 function read(path: string): string[] {
   try {
     return [readFileSync(path, "utf8")];
