@@ -6,7 +6,16 @@ import { type TestContext, test } from "node:test";
 import { KubeconfigError } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { proxyFor } from "../../lib/kube/transport/proxy.ts";
 import { makeCa } from "../../lib/sandbox/pki.ts";
-import { assertConnectionError, ca, certificate, contextOf, type Handler, listen, open, serve } from "../support/api-server.ts";
+import {
+  assertConnectionError,
+  ca,
+  certificate,
+  contextOf,
+  type Handler,
+  listen,
+  open,
+  serve,
+} from "../support/api-server.ts";
 
 const env = { HTTP_PROXY: "http://plain:1", HTTPS_PROXY: "http://secure:2" };
 const chosen = (url: string, over: NodeJS.ProcessEnv = {}) =>
@@ -167,7 +176,10 @@ test("failures of a proxy are described", async (t) => {
   const { host } = new URL(guarded.url.replace("127.0.0.1", "127.0.0.7"));
   await assertConnectionError(get(`http://${host}`), /cannot reach proxy 127\.0\.0\.7:\d+: connection refused$/);
   const silent = await listen(t, createServer(), "http");
-  await assertConnectionError(get(silent.url), /cannot reach https:\/\/api\.test:6443 \(context "a"\): timed out after 0\.3s/);
+  await assertConnectionError(
+    get(silent.url),
+    /cannot reach https:\/\/api\.test:6443 \(context "a"\): timed out after 0\.3s/,
+  );
   await assertConnectionError(get(silent.url.replace("http", "socks5")), /timed out after 0\.3s/);
 
   const secure = await httpProxy(t, url, "200 OK", certificate);
@@ -253,7 +265,10 @@ test("SOCKS 5: the proxy resolves names, with and without a password, for each p
     const guarded = await socksProxy(t, url, { password: "me:p@ss", bound: [3, 2, 104, 105] });
     const withPassword = (word: string) => guarded.url.replace("://", `://me:${word}@`);
     assert.equal((await get(withPassword("p%40ss"))).body, "/x");
-    await assertConnectionError(get(withPassword("SECRET")), /through proxy 127\.0\.0\.1:\d+: Socks5 Authentication failed$/);
+    await assertConnectionError(
+      get(withPassword("SECRET")),
+      /through proxy 127\.0\.0\.1:\d+: Socks5 Authentication failed$/,
+    );
     await assertConnectionError(get(guarded.url), /no accepted authentication type/);
     const v6 = await socksProxy(t, url, { bound: [4, ...Array<number>(16).fill(0)] });
     assert.equal((await get(v6.url)).body, "/x");

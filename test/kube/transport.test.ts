@@ -83,7 +83,10 @@ for (const kind of ["h2", "h1", "http"] as const) {
     assert.equal((await get(transport)).body, "fine");
     assert.equal(requests.length, 2);
     cuts = 1;
-    await assertConnectionError(post(transport), /cannot reach https?:\/\/127\.0\.0\.1:\d+ \(context "a"\): connection reset by peer/);
+    await assertConnectionError(
+      post(transport),
+      /cannot reach https?:\/\/127\.0\.0\.1:\d+ \(context "a"\): connection reset by peer/,
+    );
     assert.equal(requests.length, 3);
     assert.equal((await post(transport)).body, "fine");
     cuts = 2;
@@ -257,9 +260,15 @@ test("missing servers and servers without TLS are described", async (t) => {
     get(open(t, silent.url.replace("https", "http"), { requestTimeout: 200 })),
     /timed out after 0\.2s waiting for GET/,
   );
-  await assertConnectionError(get(open(t, "https://name.invalid")), /no such host|temporary failure in name resolution/);
+  await assertConnectionError(
+    get(open(t, "https://name.invalid")),
+    /no such host|temporary failure in name resolution/,
+  );
   const { port } = new URL(gone.url);
-  await assertConnectionError(get(open(t, `https://127.0.0.9:${port}`)), /connection refused; check that the cluster is running/);
+  await assertConnectionError(
+    get(open(t, `https://127.0.0.9:${port}`)),
+    /connection refused; check that the cluster is running/,
+  );
   await assertConnectionError(get(open(t, `http://127.0.0.9:${port}`)), /connection refused/);
 });
 

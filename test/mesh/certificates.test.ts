@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { openCluster } from "../../lib/kube/open.ts";
-import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import { type Member, readMember } from "../../lib/mesh/member.ts";
 import { expiryRemedy } from "../../lib/mesh/own-certificates.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import { fillTemplate } from "../../lib/peer/findings.ts";
 import { renewalRemedy } from "../../lib/peer/renewal.ts";
 import type { PkiOptions } from "../../lib/sandbox/chart.ts";
