@@ -190,7 +190,7 @@ export function carefulTests(
       for (const [value, expected] of [
         ["c2", /invalid value "c2" for --endpoint: must be NAME=HOST:PORT/],
         ["C2=a:1", /invalid value "C2=a:1" for --endpoint: must be NAME=HOST:PORT/],
-        ["c2=a", /is not of the form host:port/],
+        ["c2=a", /invalid value "a" for --endpoint: must be HOST:PORT/],
         ["c9=10.1.1.1:1", /c9, which is not among the peers/],
         ["c2=nowhere.invalid:1", /nowhere\.invalid does not resolve/],
       ] as const) {
