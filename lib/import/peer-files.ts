@@ -55,8 +55,8 @@ export async function readPeers(
     const { peer, source } = candidate;
     const other = byName.get(peer.name);
     if (other && !samePeer(other.peer, peer)) {
-      const message = `${peer.name} stands in ${other.source} too, with other content`;
-      findings.push(finding("name-twice", { source, key: peer.name }, message, "leave one of the two files out"));
+      const values = { name: peer.name, other: other.source, isFile: true } as const;
+      findings.push(finding("name-duplicate", { source, key: peer.name }, values));
     } else if (!other || other.peer.facts.id === undefined) {
       // Of files that say the same, one that tells its cluster's id is the better.
       byName.set(peer.name, candidate);
@@ -96,7 +96,7 @@ async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
         ? readBoundedStream(stdin, MAX_FILE_BYTES)
         : readBoundedFile(source, MAX_FILE_BYTES)
       ).catch((error: unknown) => {
-        findings.push(finding("unreadable", { source: nameOf(source) }, toFileError(error).message));
+        findings.push(finding("unreadable", { source: nameOf(source) }, { problem: toFileError(error).message }));
         return undefined;
       });
       if (bytes) read.push({ source: nameOf(source), path: source === "-" ? undefined : source, bytes });
@@ -116,11 +116,12 @@ function expand(path: string, findings: Finding[]): string[] {
       .filter((name) => /\.(json|ya?ml)$/i.test(name))
       .sort();
     if (names.length === 0) {
-      findings.push(finding("unreadable", { source: path }, "the folder holds no .json, .yaml or .yml file"));
+      const problem = "the folder contains no .json, .yaml or .yml file";
+      findings.push(finding("unreadable", { source: path }, { problem }));
     }
     return names.map((name) => join(path, name));
   } catch (error) {
-    findings.push(finding("unreadable", { source: path }, toFileError(error).message));
+    findings.push(finding("unreadable", { source: path }, { problem: toFileError(error).message }));
     return [];
   }
 }

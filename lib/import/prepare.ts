@@ -166,7 +166,7 @@ async function resolveOverrides(
     const { warnings, ...override } = await resolveOverride(candidate.peer, given, resolve);
     overrides.set(name, override);
     const place = { source: target.source, key: name };
-    pinned.push(...warnings.map((line) => finding("addresses-pinned", place, line)));
+    pinned.push(...warnings.map((line) => finding("addresses-pinned", place, { problem: line })));
   }
   return { endpoints: overrides, pinned };
 }

@@ -41,9 +41,7 @@ export async function readTargets(
   return {
     targets: read.map(({ api, target }) => ({ api, target })),
     failed,
-    findings: [...repeated].map(([source, first]) =>
-      finding("same-cluster", { source }, `reaches the same cluster as ${first}, which is written once`),
-    ),
+    findings: [...repeated].map(([source, other]) => finding("same-cluster", { source }, { other })),
     warnings: read.flatMap(({ source, warnings }) => warnings.map((line) => `${source}: ${line}`)),
   };
 }

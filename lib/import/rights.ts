@@ -1,7 +1,7 @@
 /** Whether the user may write what a plan wants to be written, asked before the first write. */
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Subject, secrets } from "../kube/api.ts";
 import { type Finding, finding } from "../peer/findings.ts";
-import type { Change } from "./plan/change.ts";
+import { type Change, describeObject } from "./plan/change.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
 
@@ -17,8 +17,10 @@ export async function checkRights(api: KubernetesApi, target: Target, { changes 
       const subject = subjectOf(change, target.namespace);
       const check = await api.findMissingPermission(subject);
       if (check === undefined) return [];
-      const message = `not allowed to ${subject.verb} ${change.kind} ${change.name} in namespace ${target.namespace}`;
-      return [finding("not-allowed", { source: target.source }, message, `check with: ${check}`)];
+      const { verb } = subject;
+      const { namespace } = target;
+      const object = describeObject(change.kind, change.name);
+      return [finding("not-allowed", { source: target.source }, { verb, object, namespace, check })];
     }),
   );
   return missing.flat();

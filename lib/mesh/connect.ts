@@ -73,9 +73,8 @@ function clashes(members: readonly ExtractedMember[]): Finding[] {
   return members.flatMap(({ source, target: { facts } }, i) => {
     const other = members.slice(0, i).find(({ target }) => target.facts.name === facts.name);
     if (other === undefined || facts.name === undefined) return [];
-    const message = `cluster-name is ${facts.name}, as in ${other.source}`;
-    const remedy = "clusters of a mesh have distinct names";
-    return [finding("name-twice", { source }, message, remedy, { clusters: [other.source, source] })];
+    const values = { name: facts.name, other: other.source };
+    return [finding("name-duplicate", { source }, values, { clusters: [other.source, source] })];
   });
 }
 

@@ -24,6 +24,6 @@ export async function externalWorkloads(member: Member, { now, expiresWithin }: 
     return leaf ? checkValidity(leaf, "client", place, now, { expiresWithin, remedyFor }) : [];
   } catch (error) {
     if (!(error instanceof PemError)) throw error;
-    return [finding("certificate-invalid", place, `the certificate of external workloads ${error.message}`)];
+    return [finding("certificate-invalid", place, { problem: error.message, isExternalWorkloads: true })];
   }
 }

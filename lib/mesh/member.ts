@@ -152,7 +152,9 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
   );
   return {
     members: read,
-    unread: failed.map(({ source, error }) => finding("cluster-unreadable", { source }, error.singleLineMessage)),
+    unread: failed.map(({ source, error }) =>
+      finding("cluster-unreadable", { source }, { problem: error.singleLineMessage }),
+    ),
     repeated,
     warnings: [
       ...[...warningsOf].flatMap(([source, lines]) => lines.map((line) => `${source}: ${line}`)),

@@ -3,7 +3,8 @@
 import type { X509Certificate } from "node:crypto";
 import type { StoredCertificate } from "../cilium/certificate-sources.ts";
 import { checkAuthorityExpiry, checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
-import { type Finding, type RemedyTemplate, redact } from "../peer/findings.ts";
+import type { RemedyTemplate } from "../peer/codes/code.ts";
+import { type Finding, redact } from "../peer/findings.ts";
 import { APISERVER, type Peer, type SourcedPeer } from "../peer/peer.ts";
 import { type RenewalMethod, renewalRemedy } from "../peer/renewal.ts";
 import { shellQuote } from "../util/shell.ts";

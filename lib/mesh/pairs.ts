@@ -9,8 +9,8 @@ import { checkPeer, PeerChecker } from "../peer/checks/check-peer.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
 import { unknownId } from "../peer/checks/mesh.ts";
 import { hasTrait } from "../peer/finding-codes.ts";
-import { dedupeFindings, type Finding, finding, type Place, type RemedyTemplate, redact } from "../peer/findings.ts";
-import { KVSTOREMESH_SECRET, type Peer, type SourcedPeer } from "../peer/peer.ts";
+import { dedupeFindings, type Finding, finding, type Place, redact } from "../peer/findings.ts";
+import type { Peer, SourcedPeer } from "../peer/peer.ts";
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
@@ -21,8 +21,7 @@ import {
   certificatesStale,
   endpointStale,
   givenAddressesGone,
-  IMPORT,
-  reimportRemedy,
+  quoteContexts,
   withOwn,
 } from "./staleness.ts";
 
@@ -97,8 +96,7 @@ export function judgePairs(members: readonly ExtractedMember[], options: JudgeOp
 
 /** That a peer which only a node can reach is where kvstoremesh reads, as earlier versions of `--migrate` moved it. */
 function misplaced({ source }: ExtractedMember, name: string): Finding {
-  const message = `${name} is only reachable from a node, and configured in ${KVSTOREMESH_SECRET}, where nothing reaches it`;
-  return finding("node-local-misplaced", { source, key: name }, message, migrateCommand(source));
+  return finding("node-local-misplaced", { source, key: name }, { name, importer: shellQuote(source) });
 }
 
 function lacking(
@@ -109,24 +107,10 @@ function lacking(
   reverse: boolean,
 ): Finding[] {
   const place = { source: importer.source, key: peer };
-  const contexts = { peer: shellQuote(other.source), importer: shellQuote(importer.source) };
-  if (reverse) {
-    const remedy = {
-      template: `to connect: ${IMPORT}; to disconnect: clustermesh-secrets disconnect {cluster} --from {peer}`,
-      values: { ...contexts, cluster: shellQuote(own) },
-    };
-    return [finding("one-sided", place, `${peer} is configured for ${own}, but not the other way round`, remedy)];
-  }
-  // Both at once: one direction alone would be an error where this is a warning.
-  const remedy = { template: "clustermesh-secrets connect {importer} {peer}", values: contexts };
+  const values = { ...quoteContexts(other.source, importer.source), name: peer, cluster: own };
+  if (reverse) return [finding("one-sided", place, { ...values, quotedCluster: shellQuote(own) })];
   // Once for the two of them.
-  return own < peer
-    ? [
-        finding("not-connected", place, `${own} and ${peer} are not configured for each other`, remedy, {
-          clusters: [own, peer],
-        }),
-      ]
-    : [];
+  return own < peer ? [finding("not-connected", place, values, { clusters: [own, peer] })] : [];
 }
 
 /** What is known of all members. */
@@ -181,8 +165,11 @@ function judgeOf(
       // What cannot be extracted is reported of its cluster.
       const user = clientOf(importer, other.peer);
       if (user !== undefined && lacked(other).has(user)) {
-        const message = `${name} does not let in user ${user}, as which ${target.facts.name} comes`;
-        findings.push(finding("user-missing", place, message, reimportRemedy(source, other.source)));
+        // The peer grants the user when it imports this cluster.
+        const contexts = quoteContexts(source, other.source);
+        findings.push(
+          finding("user-missing", place, { ...contexts, name, user, cluster: target.facts.name ?? source }),
+        );
       }
     }
     const anew = migrated.outcomes.get(name);
@@ -196,12 +183,8 @@ function judgeOf(
 
 /** That a peer's cluster is not known, so that it is not compared. */
 function uncovered(name: string, existing: ExistingConfig, place: Place): Finding[] {
-  const message = `no context leads to ${name}, so it is not compared`;
   const isUnknown = recordedFacts(existing.records.get(name)).id === undefined;
-  return [
-    finding("peer-uncovered", place, message, "name its context too"),
-    ...(isUnknown ? [unknownId(name, place, true)] : []),
-  ];
+  return [finding("peer-not-compared", place, { name }), ...(isUnknown ? [unknownId(name, place, true)] : [])];
 }
 
 /** In what way a peer's config is not what its cluster shows now. */
@@ -223,16 +206,8 @@ function staleFindings(
 const isNew = (outcome: Outcome | undefined) => outcome !== undefined && outcome !== "unchanged" && outcome !== "held";
 
 function leftByUpgrade({ source, target }: ExtractedMember, name: string): Finding {
-  return finding(
-    "upgrade-left",
-    { source, key: name },
-    `${name} is laid out for another Cilium than the ${target.facts.version ?? "one"} that runs now`,
-    migrateCommand(source),
-  );
-}
-
-function migrateCommand(importer: string): RemedyTemplate {
-  return { template: "import-secrets --context {importer} --migrate", values: { importer: shellQuote(importer) } };
+  const { version } = target.facts;
+  return finding("layout-outdated", { source, key: name }, { name, version, importer: shellQuote(source) });
 }
 
 /** The listed user (`remote-<name>`) as which an importer comes to a peer; undefined where it comes as `remote`. */

@@ -125,14 +125,13 @@ function withCa(before: string, trust: string): string {
 /** A finding about an importer that would no longer trust what it trusts now, if a new CA were written for it. */
 function unknownCaFinding({ source, target }: ExtractedMember, { name, ca }: Peer): Finding {
   const { external } = target.common ?? {};
-  const [where, remedy] =
+  const [from, where] =
     ca === "system"
-      ? ["the system's roots", "add the new CA to the images of its pods"]
+      ? ["the system's trusted roots", "to the images of its pods"]
       : external
-        ? [describeExternalSource(external), "add the new CA to what fills that volume"]
-        : ["an object that cannot be read", "add the new CA there"];
-  const message = `the CA that ${name} is verified by comes from ${where}, so the new one was not added`;
-  return finding("common-unverified", { source, key: name }, message, remedy);
+        ? [describeExternalSource(external), "to the source of that volume"]
+        : ["an object that cannot be read", "there"];
+  return finding("common-unverified", { source, key: name }, { case: "trust", peer: name, from, where });
 }
 
 /** How an importer gets over the change: of both sides, each has to take what the other shows, before and after. */

@@ -1,8 +1,9 @@
 /** In what way an importer's config of a peer is not what the peer's cluster shows now. Pure. */
 
+import { describeObject } from "../import/plan/change.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import { describeEndpoint } from "../peer/etcd-config.ts";
-import { type Finding, finding, type Place, type RemedyTemplate } from "../peer/findings.ts";
+import { type Finding, finding, type Place } from "../peer/findings.ts";
 import type { Peer } from "../peer/peer.ts";
 import { parseEndpoint } from "../util/address.ts";
 import type { ParseCache } from "../util/parse-cache.ts";
@@ -10,10 +11,14 @@ import { shellQuote } from "../util/shell.ts";
 import { hasCommonCertificate } from "../x509/chain.ts";
 import { type ExtractedMember, ownOf } from "./member.ts";
 
-export const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
+/** Two contexts as remedies contain them: quoted for a shell. */
+export interface QuotedContexts {
+  peer: string;
+  importer: string;
+}
 
-export function reimportRemedy(peer: string, importer: string): RemedyTemplate {
-  return { template: IMPORT, values: { peer: shellQuote(peer), importer: shellQuote(importer) } };
+export function quoteContexts(peer: string, importer: string): QuotedContexts {
+  return { peer: shellQuote(peer), importer: shellQuote(importer) };
 }
 
 /** Whether a peer is looked for elsewhere than its cluster says now. */
@@ -24,16 +29,17 @@ export function endpointStale(
   place: Place,
 ) {
   if (!now) return [];
-  const remedy = reimportRemedy(from, importer.source);
+  const contexts = quoteContexts(from, importer.source);
   const urls = (peer: Peer) => [...peer.endpoints].sort().join(", ");
   const port = (peer: Peer) => parseEndpoint(peer.endpoints[0] ?? "")?.port;
   const gone = addressesGone(before, [...addressesIn(now), ...nodeAddresses(installation)]);
   const lost = addressesIn(before).length > 0 && gone.length === addressesIn(before).length;
   if (port(before) !== port(now) || (urls(before) !== urls(now) && addressesIn(before).length === 0) || lost) {
-    const message = `${now.name} is at ${describeEndpoint(now)} now, and is looked for at ${describeEndpoint(before)}`;
-    return [finding("endpoint-stale", place, message, remedy)];
+    const values = { ...contexts, name: now.name, before: describeEndpoint(before), now: describeEndpoint(now) };
+    return [finding("endpoint-stale", place, values)];
   }
-  return gone.length > 0 ? [addressesStale(gone, now, place, remedy)] : [];
+  if (gone.length === 0) return [];
+  return [finding("addresses-stale", place, { ...contexts, name: now.name, addresses: gone.join(", ") })];
 }
 
 /**
@@ -48,13 +54,8 @@ export function givenAddressesGone(
 ) {
   const gone = addressesGone(before, nodeAddresses(installation));
   if (!now || gone.length === 0 || gone.length === addressesIn(before).length) return [];
-  const template = "extract-secret --context {peer} --endpoint HOST:PORT | import-secrets --context {importer} -";
-  const values = { peer: shellQuote(from), importer: shellQuote(importer.source) };
-  return [addressesStale(gone, now, place, { template, values })];
-}
-
-function addressesStale(gone: readonly string[], { name }: Peer, place: Place, remedy: RemedyTemplate): Finding {
-  return finding("addresses-stale", place, `${gone.join(", ")} is no address of ${name} any more`, remedy);
+  const values = { ...quoteContexts(from, importer.source), name: now.name, addresses: gone.join(", ") };
+  return [finding("addresses-stale", place, { ...values, isGiven: true })];
 }
 
 function addressesIn({ hostAliases }: Peer): string[] {
@@ -78,15 +79,12 @@ export function certificatesStale(
 ): Finding[] {
   if (!now) return [];
   const findings: Finding[] = [];
-  const remedy = reimportRemedy(from, importer.source);
+  const values = { ...quoteContexts(from, importer.source), name: now.name };
   if (!trusts(withOwn(before, importer), withOwn(now, importer), importer.target.cache)) {
-    findings.push(
-      finding("ca-stale", place, `the CA of ${now.name} has changed, and the new one is not trusted`, remedy),
-    );
+    findings.push(finding("ca-stale", place, values));
   }
   if (before.client !== "importer" && now.client !== "importer" && before.client.cert !== now.client.cert) {
-    const message = `${now.name} has a new client certificate for its peers; an older one is in use`;
-    findings.push(finding("client-stale", place, message, remedy));
+    findings.push(finding("client-stale", place, values));
   }
   return findings;
 }
@@ -116,22 +114,15 @@ export function aliasFindings(
   other: ExtractedMember | undefined,
   place: Place,
 ): Finding[] {
-  const importer = shellQuote(place.source);
-  const missing = workloadsLacking(migrated, peer).map(({ workload, hostnames }) => {
-    const template = "import-secrets --context {importer} --migrate --restart-agents";
-    const message = `${workload} has no host alias for ${hostnames}`;
-    return finding("host-alias-missing", place, message, { template, values: { importer } });
-  });
+  const contexts = quoteContexts(other?.source ?? place.key ?? "", place.source);
+  const missing = workloadsLacking(migrated, peer).map((lacking) =>
+    finding("host-alias-missing", place, { ...contexts, ...lacking }),
+  );
   const isCurrent = peer !== undefined && planned.outcomes.get(peer.name) === "unchanged";
   if (missing.length > 0 || !other?.peer || !isCurrent) return missing;
-  return workloadsLacking(planned, peer).map(({ workload, hostnames }) => {
-    const template = "clustermesh-secrets connect {importer} {peer} --restart-agents";
-    const message = `${workload} has host aliases of other addresses for ${hostnames}`;
-    return finding("host-alias-missing", place, message, {
-      template,
-      values: { importer, peer: shellQuote(other.source) },
-    });
-  });
+  return workloadsLacking(planned, peer).map((lacking) =>
+    finding("host-alias-missing", place, { ...contexts, ...lacking, isOutdated: true }),
+  );
 }
 
 /** Workloads that do not resolve a peer to the addresses that an import would write. */
@@ -139,7 +130,7 @@ function workloadsLacking({ missing }: Plan, peer: Peer | undefined): { workload
   const hosts = new Set(peer?.endpoints.map((url) => parseEndpoint(url)?.host));
   return missing
     .map(({ workload: { kind, name }, hostnames }) => ({
-      workload: `${kind} ${name}`,
+      workload: describeObject(kind, name),
       hostnames: hostnames.filter((hostname) => hosts.has(hostname)).join(", "),
     }))
     .filter(({ hostnames }) => hostnames !== "");

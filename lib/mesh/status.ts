@@ -1,17 +1,18 @@
 /** The state of a mesh: what each cluster says of itself and of its peers, put together. */
+
 import type { V1Pod } from "@kubernetes/client-node";
 import { describePendingCause, isPodReady } from "../cilium/waiting.ts";
 import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
-import { bothValues } from "../peer/checks/mesh.ts";
 import { type Finding, finding, redact } from "../peer/findings.ts";
-import { APISERVER, type AuthMode, type ClientCertificate, type Peer } from "../peer/peer.ts";
+import type { AuthMode, ClientCertificate, Peer } from "../peer/peer.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { dedupe } from "../util/dedupe.ts";
 import { UserError } from "../util/errors.ts";
 import { ParseCache } from "../util/parse-cache.ts";
+import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { externalWorkloads } from "./external-workloads.ts";
 import { type ExtractedMember, ownOf, peersOf, readMember } from "./member.ts";
@@ -89,8 +90,7 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
     read.filter(isRead),
     ({ member }) => member.target.identity,
     (same, { status }) => {
-      const message = `reaches the same cluster as ${same.status.source}`;
-      status.findings.push(finding("same-cluster", { source: status.source }, message, "name one of the two contexts"));
+      status.findings.push(finding("same-cluster", { source: status.source }, { other: same.status.source }));
     },
   );
   clash(once.map(({ status }) => status));
@@ -147,15 +147,13 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
       findings.push(...checkLoopbackAddresses(peer, place));
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      findings.push(finding("cluster-unreadable", place, `others cannot come to it: ${error.singleLineMessage}`));
+      findings.push(finding("cluster-unreadable", place, { problem: error.singleLineMessage, isReadable: true }));
     }
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
-      const message = `its ${APISERVER} does not run: it waits ${installation.waiting}`;
-      const remedy = installation.isAwaitingFirstImport
-        ? { template: "import a peer's file: import-secrets --context {importer} FILE", values: { importer: source } }
-        : "look at its pods";
-      findings.push(finding("pod-not-ready", place, message, remedy, { data: { waits: installation.waiting } }));
+      const { waiting: waits, isAwaitingFirstImport: isAwaitingImport } = installation;
+      const values = { waits, isAwaitingImport, importer: shellQuote(source), namespace: shellQuote(namespace) };
+      findings.push(finding("pod-not-ready", place, values));
     }
     const status: ClusterStatus = {
       source,
@@ -180,9 +178,9 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
     return { status, member: { ...member, peer } };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const message = error.singleLineMessage;
-    findings.push(finding("cluster-unreadable", place, message));
-    return { status: { source, error: message, pods: [], findings } };
+    const problem = error.singleLineMessage;
+    findings.push(finding("cluster-unreadable", place, { problem }));
+    return { status: { source, error: problem, pods: [], findings } };
   } finally {
     // A later look connects again, so that whatever was wrong with the connection or the credentials does not last.
     cluster.close?.();
@@ -206,26 +204,18 @@ function clash(clusters: readonly ClusterStatus[]): void {
     const { source, name, id, maxConnectedClusters: maximum, findings } = cluster;
     const place = { source };
     const same = name === undefined ? undefined : names.get(name);
-    if (same !== undefined) {
-      findings.push(
-        finding("name-twice", place, `cluster-name is ${name}, as in ${same}`, "give each a name of its own", {
-          clusters: [same, source],
-        }),
-      );
+    if (name !== undefined && same !== undefined) {
+      findings.push(finding("name-duplicate", place, { name, other: same }, { clusters: [same, source] }));
     } else if (name !== undefined) names.set(name, source);
     const other = id === undefined ? undefined : ids.get(id);
     if (other !== undefined) {
-      const message = `cluster-id is ${id}, as in ${other.source}`;
       const clusters: [string, string] = [called(other), called(cluster)];
-      const more = { clusters, data: { id: `${id}` } };
-      findings.push(finding("id-twice", place, message, "give each an id of its own", more));
+      findings.push(finding("id-duplicate", place, { id: `${id}`, other: other.source }, { clusters }));
     } else if (id !== undefined) ids.set(id, cluster);
-    if (first !== undefined && maximum !== undefined && maximum !== first.maxConnectedClusters) {
-      const message = `max-connected-clusters is ${maximum}, in ${first.source} ${first.maxConnectedClusters}`;
-      const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
-      const data = { values: bothValues(maximum, first.maxConnectedClusters) };
+    const otherMaximum = first?.maxConnectedClusters;
+    if (first && otherMaximum !== undefined && maximum !== undefined && maximum !== otherMaximum) {
       const clusters: [string, string] = [called(first), called(cluster)];
-      findings.push(finding("maximum-differs", place, message, remedy, { clusters, data }));
+      findings.push(finding("maximum-differs", place, { maximum, other: first.source, otherMaximum }, { clusters }));
     }
   }
 }

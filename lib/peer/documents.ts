@@ -70,17 +70,17 @@ export function parseSecrets(
       }
       const problem = notASecret(object);
       if (problem === undefined) secrets.push(object as V1Secret);
-      else findings.push(finding("not-a-secret", place, problem));
+      else findings.push(finding("not-a-secret", place, { problem }));
     }
     if (secrets.reduce((sum, secret) => sum + keysOf(secret), 0) > MOST_KEYS) throw tooMany(MOST_KEYS, "keys of data");
   } catch (error) {
     if (error instanceof ForeignText) return { secrets: [], findings: [report(error.foreign)] };
     if (!(error instanceof Unreadable)) throw error;
-    return { secrets: [], findings: [finding("unreadable", place, error.message, error.remedy)] };
+    return { secrets: [], findings: [finding("unreadable", place, { problem: error.message, remedy: error.remedy })] };
   }
   findings.push(...mergeForeign(foreign).map(report));
   if (secrets.length === 0 && findings.length === 0) {
-    findings.push(finding("not-a-secret", place, "the list holds no object"));
+    findings.push(finding("not-a-secret", place, { problem: "the list is empty" }));
   }
   return { secrets, findings };
 }

@@ -1,6 +1,7 @@
 /** Findings: what would keep a peer from connecting, each with a code that does not change. One list for every command. */
 import type { CertificateFact } from "../x509/expiry.ts";
-import { type CodeAttributes, FINDING_CODES, type FindingCode, type Severity } from "./finding-codes.ts";
+import type { RemedyTemplate, Severity } from "./codes/code.ts";
+import { definitionOf, type FindingCode, type ValuesOf } from "./finding-codes.ts";
 
 /** Where a finding was made: the file (or context), and the key in it. */
 export interface Place {
@@ -8,15 +9,10 @@ export interface Place {
   key?: string | undefined;
 }
 
-/** A remedy with its variable parts apart, so that findings with the same remedy can be reported together. */
-export interface RemedyTemplate {
-  /** Variable parts are written as `{name}`. */
-  template: string;
-  values: Readonly<Record<string, string>>;
-}
-
 export interface Finding extends Place {
   code: FindingCode;
+  /** The code that it had in earlier versions, if that was another one. */
+  formerCode?: string;
   severity: Severity;
   /** One sentence without a full stop. */
   message: string;
@@ -28,63 +24,95 @@ export interface Finding extends Place {
   clusters?: [string, string];
   /** Set if it is about a peer that exists in the target already and is not imported now. */
   existing?: true;
-  /** What a summary of several has to say too, by name, such as `owner`; findings that differ in it are not summed up. */
+  /** Values by which findings are summarized together, by name, such as `owner` ({@link CodeDefinition.by}). */
   data?: Readonly<Record<string, string>>;
   /** The certificate that expires, or has expired. */
   certificate?: CertificateFact;
 }
 
+/** What a finding may have besides the values of its code. */
+export interface FindingDetails extends Pick<Finding, "clusters" | "existing" | "certificate"> {
+  /** In place of the remedy of the code. */
+  remedy?: string | RemedyTemplate | undefined;
+}
+
 /**
- * Makes a finding; its severity follows from its code. What files and clusters say is told in it, each text in one line
- * and cut where it is absurdly long, but nothing that may be a key.
+ * Makes a finding. Its severity, message and remedy follow from its code.
+ *
+ * @param given what its message is made from. They may come from files and clusters: each text is reduced to one line, cut
+ *   if it is absurdly long, and redacted if it may be a key.
  */
-export function finding(
-  code: FindingCode,
+export function finding<Code extends FindingCode>(
+  code: Code,
   { source, key }: Place,
-  message: string,
-  remedy?: string | RemedyTemplate,
-  { clusters, existing, data, certificate }: Pick<Finding, "clusters" | "existing" | "data" | "certificate"> = {},
+  given: ValuesOf<Code>,
+  { clusters, existing, certificate, remedy: otherRemedy }: FindingDetails = {},
 ): Finding {
-  const template = typeof remedy === "object" ? redactedTemplate(remedy) : undefined;
-  // Of a template only the values are others' words: a command of ours is never cut.
-  const text = template ? fillTemplate(template) : typeof remedy === "string" ? redact(remedy) : undefined;
+  const { severity, message, remedy, by, formerCode } = definitionOf(code);
+  // That these are the values of this code is what the signature ensures.
+  const values = given as never;
+  const texts = textsOf(given);
+  const template = toTemplate(otherRemedy ?? resolve(remedy, values), texts);
+  const data = textsOf(by?.(values) ?? {});
   return {
     code,
-    severity: FINDING_CODES[code].severity,
+    ...(formerCode !== undefined && { formerCode }),
+    severity,
     source: truncateLine(source),
     key: key === undefined ? undefined : redact(key),
-    message: redact(message),
-    remedy: text,
-    ...(template && { remedyTemplate: template }),
+    message: redact(resolve(message, values)),
+    remedy: template && fillTemplate(template),
+    ...(template && Object.keys(template.values).length > 0 && { remedyTemplate: template }),
     ...(clusters && { clusters: [redact(clusters[0]), redact(clusters[1])] }),
     ...(existing && { existing }),
-    ...(data && { data: redactedValues(data) }),
+    ...(Object.keys(data).length > 0 && { data }),
     ...(certificate && { certificate }),
   };
 }
 
+function resolve<T>(text: T | ((values: never) => T), values: never): T {
+  return text instanceof Function ? text(values) : text;
+}
+
+/** The texts and numbers among values, redacted. */
+function textsOf(values: object): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) =>
+      typeof value === "string" || typeof value === "number" ? [[name, redact(String(value))]] : [],
+    ),
+  );
+}
+
+/** A remedy as a template with the values that it mentions. A remedy without values is a text of others, or ours. */
+function toTemplate(
+  remedy: string | RemedyTemplate | undefined,
+  texts: Readonly<Record<string, string>>,
+): RemedyTemplate | undefined {
+  if (remedy === undefined) return undefined;
+  if (typeof remedy === "object") return { ...remedy, values: textsOf(remedy.values) };
+  const names = [...remedy.matchAll(PLACEHOLDER)].flatMap(([, name]) => name ?? []);
+  return {
+    template: remedy,
+    values: Object.fromEntries(names.flatMap((name) => (texts[name] === undefined ? [] : [[name, texts[name]]]))),
+  };
+}
+
+const PLACEHOLDER = /\{(\w+)\}/g;
+
 /** A remedy's text; a value that is missing is written as its name in capitals, as a placeholder in a command. */
 export function fillTemplate({ template, values }: RemedyTemplate): string {
-  return template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? name.toUpperCase());
-}
-
-function redactedTemplate({ template, values }: RemedyTemplate): RemedyTemplate {
-  return { template, values: redactedValues(values) };
-}
-
-function redactedValues(values: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, redact(value)]));
+  return template.replace(PLACEHOLDER, (_, name: string) => values[name] ?? name.toUpperCase());
 }
 
 /**
  * Each finding once. A symmetric one is the same from either cluster and from any third one that has both as peers; of
- * these the first stays, and of two codes for one fact the common one ({@link CodeAttributes}).
+ * these the first stays, and of two codes for one fact the common one ({@link CodeDefinition.sameAs}).
  */
 export function dedupeFindings(findings: readonly Finding[]): Finding[] {
   const found = new Map<string, Finding>();
   for (const one of findings) {
     const { code, clusters } = one;
-    const { sameAs: fact = code }: CodeAttributes = FINDING_CODES[code];
+    const { sameAs: fact = code } = definitionOf(code);
     const key = JSON.stringify(clusters ? [fact, ...[...clusters].sort()] : one);
     const other = found.get(key);
     if (!other || (code === fact && other.code !== fact)) found.set(key, one);

@@ -3,7 +3,7 @@
  * Pure.
  */
 import type { CertificateFact } from "../x509/expiry.ts";
-import type { RemedyTemplate } from "./findings.ts";
+import type { RemedyTemplate } from "./codes/code.ts";
 import type { Layout } from "./layout.ts";
 
 /** A peer and where it came from. */

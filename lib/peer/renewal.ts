@@ -2,7 +2,7 @@
 
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateUse } from "../x509/expiry.ts";
-import type { RemedyTemplate } from "./findings.ts";
+import type { RemedyTemplate } from "./codes/code.ts";
 import { versionAtLeast } from "./peer.ts";
 
 /**

@@ -45,12 +45,11 @@ export function decodeFiles(
   for (const [key, value] of Object.entries(data)) {
     const content = typeof value === "string" ? cache.parse(decodeBase64, value) : undefined;
     if (content) files.set(key, content);
-    else
-      findings.push(finding("data-invalid", { ...place, key }, "the value is not base64", "export the Secret again"));
+    else findings.push(finding("data-invalid", { ...place, key }, { field: "data" }));
   }
   for (const [key, value] of Object.entries((secret.stringData ?? {}) as Record<string, unknown>)) {
     if (typeof value === "string") files.set(key, Buffer.from(value));
-    else findings.push(finding("data-invalid", { ...place, key }, "the value of stringData is not a text"));
+    else findings.push(finding("data-invalid", { ...place, key }, { field: "stringData" }));
   }
   return { files, findings };
 }
@@ -104,7 +103,7 @@ function readEntry(
     config = cache.parse(parseEtcdConfig, text);
   } catch (error) {
     if (!(error instanceof EtcdConfigError)) throw error;
-    findings.push(finding("config-invalid", place, `the config ${error.message}`));
+    findings.push(finding("config-invalid", place, { problem: error.message }));
     return { name, peer: undefined, config: undefined, keys: {}, findings };
   }
   const follow = (field: string, path: string | undefined): { key: string; pem: string } | "importer" | undefined => {
@@ -112,25 +111,18 @@ function readEntry(
     const key = path.startsWith(MOUNT_PATH) ? path.slice(MOUNT_PATH.length) : undefined;
     if (key?.startsWith("common-etcd-client") || key?.startsWith("local-etcd-client")) return "importer";
     if (key === undefined || key.includes("/")) {
-      findings.push(
-        finding(
-          "file-elsewhere",
-          place,
-          `${field} names ${path}, which no Secret brings`,
-          `expected below ${MOUNT_PATH}`,
-        ),
-      );
+      findings.push(finding("file-elsewhere", place, { field, path }));
       return undefined;
     }
     const content = files.get(key);
     if (content === undefined) {
-      findings.push(finding("file-missing", place, `${field} names ${key}, which is not in the Secret`));
+      findings.push(finding("file-missing", place, { field, key }));
       return undefined;
     }
     const pem = cache.parse(decodeText, content);
     // Cilium takes it for a cluster's config, whoever names it.
     if (isEtcdConfig(pem)) {
-      findings.push(finding("file-missing", place, `${field} names ${key}, which is a config itself`));
+      findings.push(finding("file-missing", place, { field, key, isConfig: true }));
       return undefined;
     }
     return { key, pem };
@@ -142,9 +134,7 @@ function readEntry(
   if (cert === "importer" && key === "importer") client = "importer";
   else if (typeof cert === "object" && typeof key === "object") client = { cert: cert.pem, key: key.pem };
   else if (findings.length === 0) {
-    findings.push(
-      finding("no-client-certificate", place, "the config names no certificate and key that belong together"),
-    );
+    findings.push(finding("no-client-certificate", place, {}));
   }
   const peer: Peer | undefined =
     client === undefined || findings.length > 0
@@ -180,27 +170,13 @@ export function readPeerFile(
   const { files, findings } = decodeFiles(secret, place, cache);
   const annotations = secret.metadata?.annotations ?? {};
   const entries = readEntries(files, annotations, source, cache);
-  if (entries.length === 0 && findings.length === 0) {
-    findings.push(
-      finding("no-peer", place, "the Secret holds no etcd config", "expected one key for each cluster, by its name"),
-    );
-  }
+  if (entries.length === 0 && findings.length === 0) findings.push(finding("no-peer", place, {}));
   const names = entries.map(({ name }) => name);
   findings.push(...checkAnnotations(annotations, names, source), ...entries.flatMap((entry) => entry.findings));
   for (const { name, config } of entries) {
     if (!config || config.otherFields.length === 0) continue;
     const fields = config.otherFields.join(", ");
-    findings.push(
-      finding(
-        "config-fields-ignored",
-        { source, key: name },
-        `the config has ${fields}, which is left out`,
-        undefined,
-        {
-          data: { fields },
-        },
-      ),
-    );
+    findings.push(finding("config-fields-ignored", { source, key: name }, { fields }));
   }
   const ours = annotations[SCHEMA] !== undefined;
   return {

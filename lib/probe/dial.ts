@@ -3,7 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import type { FindingCode } from "../peer/finding-codes.ts";
+import type { FailureCode } from "../peer/codes/probe-codes.ts";
 import { describeNetworkError } from "../util/network-error.ts";
 import { certificateFact, type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { covers, formatName, subjectAltNames } from "../x509/names.ts";
@@ -163,8 +163,8 @@ function createClosedFailure(): StepFailure {
 function toAlertFailure({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined {
   const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.*)$/.exec(code)?.[1];
   if (alert === undefined) return undefined;
-  const words: Partial<Record<string, [FindingCode, string]>> = {
-    PROTOCOL_VERSION: ["not-tls", "wants another version of TLS"],
+  const words: Partial<Record<string, [FailureCode, string]>> = {
+    PROTOCOL_VERSION: ["not-tls", "requires another TLS version"],
     UNRECOGNIZED_NAME: ["endpoint-not-covered", "does not recognize the server name"],
     HANDSHAKE_FAILURE: ["not-tls", "supports none of the TLS parameters of the client"],
     INTERNAL_ERROR: ["not-tls", "reports an internal TLS error"],

@@ -2,10 +2,10 @@
 
 import type { X509Certificate } from "node:crypto";
 import { checkPeer } from "../peer/checks/check-peer.ts";
-import { bothValues } from "../peer/checks/mesh.ts";
 import { checkValidity, type ExpiryOptions } from "../peer/checks/validity.ts";
+import type { RemedyTemplate } from "../peer/codes/code.ts";
 import { hasTrait } from "../peer/finding-codes.ts";
-import { type Finding, finding, type Place, type RemedyTemplate, redact } from "../peer/findings.ts";
+import { type Finding, finding, type Place, redact } from "../peer/findings.ts";
 import { isNodeLocal } from "../peer/node-local.ts";
 import type { ClientCertificate, Peer, SourcedPeer } from "../peer/peer.ts";
 import { formatHostPort, isAddress, parseEndpoint } from "../util/address.ts";
@@ -112,9 +112,8 @@ async function probePeer(
   const result: PeerProbe = { name: redact(peer.name), source, addresses: [], findings: fileFindings };
   const { ca, client } = peer;
   if (client === "importer" || ca === "importer") {
-    const lacks = client === "importer" ? "without a client certificate, for its importer has one" : "without a CA";
-    const remedy = "say whose: --cert, --key and --ca, or --context of an importer";
-    return { ...result, findings: [...fileFindings, finding("peer-without-key", place, `it comes ${lacks}`, remedy)] };
+    const lacking = client === "importer" ? "certificate" : "CA";
+    return { ...result, findings: [...fileFindings, finding("peer-without-key", place, { lacking })] };
   }
   if (fileFindings.some((one) => hasTrait(one, "unprobeable"))) return result;
   const tlsMaterial = { ...client, ca: ca === "system" ? undefined : ca.pem };
@@ -297,12 +296,14 @@ function asFinding(
   where?: string,
   { remedyFor }: ExpiryOptions = {},
 ): Finding {
+  const problem = where === undefined ? message : `${where} ${message}`;
   return finding(
     code,
     place,
-    where === undefined ? message : `${where} ${message}`,
-    (certificate && remedyFor?.(certificate)) ?? (remedy === "" ? undefined : remedy),
-    certificate && { certificate },
+    { problem, advice: remedy },
+    {
+      ...(certificate && { certificate, remedy: remedyFor?.(certificate) }),
+    },
   );
 }
 
@@ -310,17 +311,13 @@ function asFinding(
 function withMaxima(probes: PeerProbe[]): PeerProbe[] {
   const of = ({ addresses }: PeerProbe) => addresses.find(({ id }) => id !== undefined)?.maxConnectedClusters;
   const first = probes.find((probe) => of(probe) !== undefined);
+  const otherMaximum = first && of(first);
   return probes.map((probe) => {
     const maximum = of(probe);
-    if (first === undefined || maximum === undefined || maximum === of(first)) return probe;
-    const message = `${probe.name} has max-connected-clusters ${maximum}, ${first.name} ${of(first)}`;
-    const remedy = "give all clusters of a mesh the same clustermesh.maxConnectedClusters";
+    if (!first || otherMaximum === undefined || maximum === undefined || maximum === otherMaximum) return probe;
     const place = { source: probe.source, key: probe.name };
-    const clusters: [string, string] = [first.name, probe.name];
-    const data = { values: bothValues(maximum, of(first)) };
-    return {
-      ...probe,
-      findings: [...probe.findings, finding("maximum-differs", place, message, remedy, { clusters, data })],
-    };
+    const values = { maximum, other: first.name, otherMaximum };
+    const difference = finding("maximum-differs", place, values, { clusters: [first.name, probe.name] });
+    return { ...probe, findings: [...probe.findings, difference] };
   });
 }

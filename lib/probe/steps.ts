@@ -1,6 +1,6 @@
 /** Steps of a probe: each is timed and has a timeout; the first failure ends the probe. */
 
-import type { FindingCode } from "../peer/finding-codes.ts";
+import type { FailureCode } from "../peer/codes/probe-codes.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 
 /** In the order of execution. */
@@ -24,12 +24,12 @@ export interface ProbedAddress {
 
 /** A failed step, from which a finding is made. The message is a predicate of the address ("refuses the connection"). */
 export class StepFailure extends Error {
-  readonly code: FindingCode;
+  readonly code: FailureCode;
   readonly remedy: string;
   /** The expired certificate, if that is the cause. */
   readonly certificate: CertificateFact | undefined;
 
-  constructor(code: FindingCode, message: string, remedy: string, certificate?: CertificateFact) {
+  constructor(code: FailureCode, message: string, remedy: string, certificate?: CertificateFact) {
     super(message);
     this.code = code;
     this.remedy = remedy;
@@ -56,7 +56,7 @@ export class Steps {
    * @param work receives a signal that is aborted on timeout.
    * @throws StepFailure on timeout, and any error of `work`.
    */
-  async run<T>(step: StepName, timeoutCode: FindingCode, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async run<T>(step: StepName, timeoutCode: FailureCode, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController();
     const started = performance.now();
     const record = (ok: boolean) =>

@@ -1,11 +1,9 @@
-/** Short descriptions of many pairs of clusters. Pure. */
+/** Pairs of clusters in few words. Pure. */
 import { listFirst } from "./style.ts";
 
 /**
- * Counts and lists pairs of clusters in either order. If every cluster is paired with every other, lists clusters; if the
- * pairs connect two groups completely, lists the groups, the smaller one first; else lists pairs.
- *
- * @returns a count such as `3 clusters` or `4 pairs of clusters`, and a list.
+ * How many pairs there are of what, and which: the names alone if each is paired with each, some with others if that is
+ * all (as of clusters that differ in one thing; the fewer ones come first), else the pairs.
  */
 export function describePairs(pairs: readonly (readonly [string, string])[]): { of: string; list: string } {
   const distinct = [...new Map(pairs.map((pair) => [JSON.stringify([...pair].sort()), pair])).values()];
@@ -21,19 +19,19 @@ export function describePairs(pairs: readonly (readonly [string, string])[]): { 
     if (names.every((name) => partners.get(name)?.size === names.length - 1)) {
       return { of: `${names.length} clusters`, list: listFirst(names) };
     }
-    const sides = findSides(partners);
+    const sides = sidesOf(partners);
     if (sides) return { of, list: sides.map(listFirst).join(" with ") };
   }
   return { of, list: listFirst(distinct.map(([a, b]) => `${a} and ${b}`)) };
 }
 
-/** Splits clusters into two groups such that the pairs are exactly those between them. The smaller group is first. */
-function findSides(partners: ReadonlyMap<string, ReadonlySet<string>>): string[][] | undefined {
+/** The two sides, if each of one side is paired with each of the other and with nobody else; the smaller one first. */
+function sidesOf(partners: ReadonlyMap<string, ReadonlySet<string>>): string[][] | undefined {
   const [first = new Set<string>()] = partners.values();
   const right = [...first];
   const left = [...partners.keys()].filter((name) => !first.has(name));
-  const isSide = (names: readonly string[], others: readonly string[]) =>
-    names.every(
+  const isSide = (some: readonly string[], others: readonly string[]) =>
+    some.every(
       (name) => partners.get(name)?.size === others.length && others.every((one) => partners.get(name)?.has(one)),
     );
   if (!isSide(left, right) || !isSide(right, left)) return undefined;

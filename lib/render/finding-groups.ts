@@ -1,25 +1,25 @@
-/** Findings merged by code and remedy, and their subjects. Pure. */
+/** Findings of one code and one remedy, together, and what they are about. Pure. */
+import { definitionOf } from "../peer/finding-codes.ts";
 import { type Finding, fillTemplate } from "../peer/findings.ts";
 import { describePairs } from "./cluster-pairs.ts";
 import { listFirst } from "./style.ts";
-import { SUMMARIES } from "./summaries.ts";
 
-/** Findings that are printed as one. */
+/** Findings that are reported as one. */
 export interface FindingGroup {
-  /** Findings with equal code, severity and data. */
+  /** At least one; all have one code, and so one severity, and the same data. */
   findings: [Finding, ...Finding[]];
-  /** The common remedy; values that differ are placeholders in capitals. */
+  /** The remedy of all; what differs between theirs is a placeholder in capitals. */
   remedy: string | undefined;
 }
 
 /**
- * Merges findings with equal code and remedy, in order of first appearance. Findings about a single subject have different
- * messages, and are not merged.
+ * Findings as they are printed, in the order in which the first of each group comes. Several about one thing differ in what
+ * they say, so each stands alone.
  *
- * @param details whether to keep all findings separate.
+ * @param details each by itself.
  */
 export function groupFindings(findings: readonly Finding[], details = false): FindingGroup[] {
-  if (details) return findings.map(toGroup);
+  if (details) return findings.map(alone);
   const groups = new Map<string, FindingGroup["findings"]>();
   for (const one of findings) {
     const remedy = one.remedyTemplate?.template ?? one.remedy;
@@ -29,15 +29,15 @@ export function groupFindings(findings: readonly Finding[], details = false): Fi
     else groups.set(key, [one]);
   }
   return [...groups.values()].flatMap((group) =>
-    hasSingleSubject(group) ? group.map(toGroup) : [{ findings: group, remedy: commonRemedy(group) }],
+    isOfOne(group) ? group.map(alone) : [{ findings: group, remedy: commonRemedy(group) }],
   );
 }
 
-function toGroup(one: Finding): FindingGroup {
+function alone(one: Finding): FindingGroup {
   return { findings: [one], remedy: one.remedy };
 }
 
-function hasSingleSubject(findings: readonly Finding[]): boolean {
+function isOfOne(findings: readonly Finding[]): boolean {
   return new Set(findings.map((one) => JSON.stringify([one.source, one.key, one.clusters]))).size === 1;
 }
 
@@ -50,21 +50,21 @@ function commonRemedy([first, ...others]: FindingGroup["findings"]): string | un
   return fillTemplate({ template, values: Object.fromEntries(shared) });
 }
 
-/** Subjects of several findings: their number, their names, and their source if it is the same. */
+/** What several findings are about: how many of what, which ones, and where all of them are, if that is one place. */
 export interface Subjects {
   /** Such as `20 existing peers`, or `3 pairs of clusters`. */
   of: string;
-  /** Up to ten names; the rest is counted. */
+  /** The first ten, and how many more. */
   list: string;
   source?: string;
 }
 
-/** Counts and lists the subjects of a group. */
+/** What the findings of a group are about. */
 export function subjectsOf(group: FindingGroup["findings"]): Subjects {
   const pairs = group.flatMap(({ clusters }) => (clusters ? [clusters] : []));
   if (pairs.length === group.length) return describePairs(pairs);
   const places = [...new Map(group.map((one) => [JSON.stringify([one.source, one.key]), one])).values()];
-  const { noun, each } = SUMMARIES[group[0].code];
+  const { noun, each } = definitionOf(group[0].code);
   const number = (each ? group : places).length;
   const existing = group[0].existing ? "existing " : "";
   const of = `${number.toLocaleString("en")} ${existing}${noun ?? (group[0].key === undefined ? "clusters" : "peers")}`;
@@ -80,7 +80,7 @@ export function subjectsOf(group: FindingGroup["findings"]): Subjects {
 
 const placeOfKey = ({ key, source }: Finding) => key ?? source;
 
-/** Names the source and key of a finding; equal ones once. */
+/** Where a finding is, in one text; a peer that is called like its context is named once. */
 export function placeOf({ source, key }: Finding): string {
   return key === undefined || key === source ? source : `${source} (${key})`;
 }

@@ -1,94 +1,98 @@
-/** Results of an import. Pure. */
+/** What an import did, as lines for a person. Pure. */
 import { Interrupted, type TargetReport } from "../import/apply.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
-import type { Plan } from "../import/plan/plan.ts";
 import { shellQuote } from "../util/shell.ts";
 import {
-  groupByValue,
-  listClusters,
-  MAX_LISTED,
-  MAX_SENTENCES,
+  clusters,
+  groupBy,
+  MOST_LISTED,
+  MOST_SENTENCES,
   peersWithOutcome,
   type ShowOptions,
   showEndpointChanges,
-  showMissingAliases,
+  showMissing,
   showRestarts,
 } from "./plan.ts";
 import { planColumns } from "./plan-columns.ts";
-import { count, enumerate, escapeControlChars, escapeLine, indented, type Style } from "./style.ts";
+import { count, enumerate, escapeControlChars, escapeLine, type Style } from "./style.ts";
 import { showTable } from "./table.ts";
 
-/** How many failures are printed below a table. */
-const MAX_FAILURES = 10;
+/** How many failures are printed by themselves. */
+const MOST_FAILURES = 10;
 
 type Done = Extract<TargetReport, { state: "done" }>;
 
 type Failed = Extract<TargetReport, { state: "failed" }>;
 
-interface ReportOptions extends ShowOptions {
-  /** Whether nothing was written because of `--dry-run`. */
-  dryRun: boolean;
-}
-
-/** Describes the result of each target with its notes, and when written Secrets take effect. */
-export function showReports(reports: readonly TargetReport[], style: Style, options: ReportOptions): string[] {
-  const { dryRun, details } = options;
+/**
+ * What became of each target, and what is to be known of it; last, when what was written takes effect.
+ *
+ * @param dryRun whether nothing was to be written.
+ */
+export function showReports(
+  reports: readonly TargetReport[],
+  style: Style,
+  { dryRun, details }: ShowOptions & { dryRun: boolean },
+): string[] {
   const lines =
-    details || reports.length <= MAX_SENTENCES
-      ? reports.flatMap((report) =>
-          report.state === "failed" ? [describeFailure(report, style)] : describeResult(report, dryRun, style),
-        )
+    details || reports.length <= MOST_SENTENCES
+      ? reports.flatMap((report) => showReport(report, dryRun, style))
       : showReportTable(reports, dryRun, style);
-  const done = reports.filter((report) => report.state === "done");
   if (dryRun) {
-    lines.push(...showEndpointChanges(done, style, details), ...showRestarts(done, style, options));
-  } else if (done.some(({ writes, plan }) => writes > 0 && plan.changes.some(({ kind }) => kind === "Secret"))) {
+    const done = reports.filter((report) => report.state === "done");
+    lines.push(...showEndpointChanges(done, style, details));
+    lines.push(...showRestarts(done, style, details, "", "would restart"));
+  }
+  const wroteSecrets = (report: TargetReport) =>
+    report.state === "done" && report.writes > 0 && report.plan.changes.some(({ kind }) => kind === "Secret");
+  if (!dryRun && reports.some(wroteSecrets)) {
     lines.push(style.dim("Secrets written; pods pick them up within about two minutes"));
   }
   return lines;
 }
 
-const OUTCOME_VERBS: readonly (readonly [Outcome, done: string, planned: string])[] = [
+const RESULTS: readonly (readonly [Outcome, done: string, planned: string])[] = [
   ["added", "added", "would add"],
   ["moved", "moved", "would move"],
   ["changed", "changed", "would change"],
   ["dropped", "removed", "would remove"],
-  ["held", "pending", "pending"],
+  ["held", "not yet changed", "would not yet change"],
   ["unchanged", "unchanged", "unchanged"],
 ];
 
-function describeResult(report: Done, dryRun: boolean, style: Style): string[] {
+function showReport(report: TargetReport, dryRun: boolean, style: Style): string[] {
+  if (report.state === "failed") return [failure(report, style)];
   const { source, plan, target, writes } = report;
   const { facts } = target;
-  const parts = OUTCOME_VERBS.flatMap(([outcome, done, planned]) => {
+  const about = [facts.version ? `Cilium ${facts.version}` : "Cilium", ...(facts.kvstoreMesh ? ["KVStoreMesh"] : [])];
+  const parts = RESULTS.flatMap(([outcome, done, planned]) => {
     const names = peersWithOutcome(plan, outcome);
     if (names.length === 0) return [];
     const verb = dryRun ? planned : done;
     const isChange = outcome !== "unchanged" && outcome !== "held";
     return [`${isChange ? style.green(verb) : verb} ${escapeLine(enumerate(names))}`];
   });
-  const notes = plan.skippedSelf ? [escapeLine(`skipped ${facts.name}: same cluster as the target`)] : [];
-  const head = parts.length > 0 ? parts.join("; ") : (notes.shift() ?? "no peers");
-  const about = [facts.version ? `Cilium ${facts.version}` : "Cilium", ...(facts.kvstoreMesh ? ["KVStoreMesh"] : [])];
+  const head = parts.length > 0 ? parts.join("; ") : plan.skippedSelf ? "nothing but its own file" : "no peers";
   const title = `${style.bold(escapeLine(source))} ${style.dim(`(${escapeLine(about.join(", "))})`)}`;
+  const notes: string[] = [];
+  if (plan.skippedSelf && parts.length > 0) notes.push(`skipped ${facts.name}: same cluster as the target`);
   const [grants, revokes] = dryRun ? ["would grant", "would revoke"] : ["granted", "revoked"];
-  if (plan.granted.length > 0) notes.push(escapeLine(`${grants} etcd users: ${enumerate(plan.granted)}`));
-  if (plan.revoked.length > 0) notes.push(escapeLine(`${revokes} etcd users: ${enumerate(plan.revoked)}`));
-  const own = showNotes([report], indented(style), { dryRun, details: true, named: false });
+  if (plan.granted.length > 0) notes.push(`${grants} etcd users: ${enumerate(plan.granted)}`);
+  if (plan.revoked.length > 0) notes.push(`${revokes} etcd users: ${enumerate(plan.revoked)}`);
+  const own = showNotes([report], style, { dryRun, details: true, named: false });
   if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0) {
     own.push(style.dim("nothing written"));
   }
   return [
     ...style.wrap(`${title}: ${head}${dryRun ? " (dry run)" : ""}`),
-    ...notes.flatMap((line) => style.wrap(`  ${line}`)),
-    ...own.map((line) => `  ${line}`),
+    ...[...notes.map(escapeLine), ...own].flatMap((line) => style.wrap(`  ${line}`)),
   ];
 }
 
-function describeFailure({ source, error, writes }: Failed, style: Style): string {
+function failure({ source, error, writes }: Failed, style: Style): string {
+  const undone = writes > 0 ? " (partly written; run again to complete)" : "";
   const state = error instanceof Interrupted ? "" : `${style.red("failed")}: `;
-  const progress = writes > 0 ? " (partly written; rerun to complete)" : "";
-  return `${style.bold(escapeLine(source))}: ${state}${escapeControlChars(error.message)}${progress}`;
+  return `${style.bold(escapeLine(source))}: ${state}${escapeControlChars(error.message)}${undone}`;
 }
 
 function showReportTable(reports: readonly TargetReport[], dryRun: boolean, style: Style): string[] {
@@ -107,12 +111,12 @@ function showReportTable(reports: readonly TargetReport[], dryRun: boolean, styl
       paint: (cell: string, row: number) => (reports[row]?.state === "failed" ? style.red(cell) : cell),
     },
   ];
-  const more = failed.length - MAX_FAILURES;
+  const more = failed.length - MOST_FAILURES;
   return [
     ...showTable(columns, style),
-    ...failed.slice(0, MAX_FAILURES).map((report) => describeFailure(report, style)),
-    ...(more > 0 ? [`… and ${count(more, "more failure")} (use --details to show all)`] : []),
-    ...showNotes(done, style, { dryRun, details: false, named: true }),
+    ...failed.slice(0, MOST_FAILURES).map((report) => failure(report, style)),
+    ...(more > 0 ? [`… and ${count(more, "more failure")}; --details shows all`] : []),
+    ...showNotes(done, style, { dryRun, details: false, named: true }).flatMap((line) => style.wrap(line)),
   ];
 }
 
@@ -124,49 +128,63 @@ function statusOf(report: TargetReport, dryRun: boolean): string {
 }
 
 /**
- * Describes overridden endpoints, kept peers, removed annotations, missing host aliases and pending changes; one that
- * several targets have in common is described once. Commands are not wrapped, so that they can be pasted.
+ * What is to be known besides of targets, each thing once.
  *
- * @param named whether to name the clusters.
+ * @param named whether the clusters are named, if there may be several.
  */
 function showNotes(
   reports: readonly Done[],
   style: Style,
-  { dryRun, details, named }: ReportOptions & { named: boolean },
+  { dryRun, details, named }: ShowOptions & { dryRun: boolean; named: boolean },
 ): string[] {
-  const inClusters = (sources: readonly string[]) =>
-    named ? ` in ${listClusters(sources, reports.length, details)}` : "";
-  const wrap = (line: string) => style.wrap(escapeLine(line));
-  const describeOverrides = (overridesOf: (plan: Plan) => ReadonlyMap<string, string>, origin: string) =>
-    groupByValue(reports, overridesOf).flatMap(({ value: [name, endpoint], sources }) => [
-      ...wrap(`endpoint of ${name}${inClusters(sources)}: ${endpoint}, set ${origin}; to reset it:`),
-      escapeLine(`  import-secrets --endpoint ${name}= FILE`),
-    ]);
-  const keeps = dryRun ? "would keep" : "kept";
-  const kept = groupByValue(reports, (plan) => plan.kept).flatMap(({ value: name, sources }) => {
-    const contexts = sources.length > MAX_LISTED && !details ? ["CONTEXT"] : sources.map(shellQuote);
-    return [
-      ...wrap(`${keeps} ${name}${inClusters(sources)}: only reachable from a node; to remove it:`),
-      escapeLine(`  clustermesh-secrets disconnect ${[name, ...contexts.map((one) => `--from ${one}`)].join(" ")}`),
-    ];
-  });
-  const removes = dryRun ? "would remove" : "removed";
-  const cleaned = groupByValue(reports, (plan) => plan.cleaned).flatMap(({ value: name, sources }) =>
-    wrap(
-      `${removes} kubectl's last-applied annotation from secret/${name}${inClusters(sources)} (contains private keys)`,
-    ),
+  const inClusters = (some: readonly { source: string }[]) =>
+    named ? ` in ${escapeLine(clusters(some, reports.length, details))}` : "";
+  const lines: string[] = [];
+  const remembered = reports.flatMap(({ source, plan }) =>
+    [...plan.remembered].map(([name, endpoint]) => ({ source, name, endpoint })),
   );
-  const held = groupByValue(reports, (plan) => peersWithOutcome(plan, "held"));
-  const names = held.map(({ value }) => value);
-  const pending =
-    `pending until that restart${inClusters([...new Set(held.flatMap(({ sources }) => sources))])}: ` +
-    `${enumerate(names, details ? names.length : MAX_LISTED)} (the current hostname still resolves)`;
-  return [
-    ...describeOverrides((plan) => plan.remembered, "by an earlier --endpoint"),
-    ...describeOverrides((plan) => plan.keptEndpoints, "at extraction"),
-    ...kept,
-    ...cleaned,
-    ...showMissingAliases(reports, style, { details, named }),
-    ...(held.length > 0 ? wrap(pending) : []),
-  ];
+  for (const [, some] of groupBy(remembered, ({ name, endpoint }) => JSON.stringify([name, endpoint]))) {
+    const { name, endpoint } = some[0] as (typeof some)[number];
+    const reset = `--endpoint ${name}= takes its file's`;
+    lines.push(
+      `${escapeLine(`${name} is reached at ${endpoint}`)}${inClusters(some)}, as --endpoint said; ${escapeLine(reset)}`,
+    );
+  }
+  const given = reports.flatMap(({ source, plan }) =>
+    [...plan.keptEndpoints].map(([name, endpoint]) => ({ source, name, endpoint })),
+  );
+  for (const [, some] of groupBy(given, ({ name, endpoint }) => JSON.stringify([name, endpoint]))) {
+    const { name, endpoint } = some[0] as (typeof some)[number];
+    lines.push(
+      `${escapeLine(`${name} is reached at ${endpoint}`)}${inClusters(some)}, as given when it was extracted; ` +
+        `to take its own: import-secrets --endpoint ${escapeLine(name)}= FILE`,
+    );
+  }
+  const kept = reports.flatMap(({ source, plan }) => plan.kept.map((name) => ({ source, name })));
+  for (const [name, some] of groupBy(kept, (one) => one.name)) {
+    const from =
+      some.length > MOST_LISTED && !details
+        ? "--from CONTEXT"
+        : some.map((one) => `--from ${shellQuote(one.source)}`).join(" ");
+    lines.push(
+      `${dryRun ? "would keep" : "kept"} ${escapeLine(name)}${inClusters(some)}: only reachable from a node; to remove it:`,
+    );
+    lines.push(`  clustermesh-secrets disconnect ${escapeLine(`${name} ${from}`)}`);
+  }
+  const cleaned = reports.flatMap(({ source, plan }) => plan.cleaned.map((name) => ({ source, name })));
+  for (const [name, some] of groupBy(cleaned, (one) => one.name)) {
+    const what = "the annotation of kubectl apply, with private keys in it";
+    lines.push(`${dryRun ? "would remove" : "removed"} from Secret ${escapeLine(name)}${inClusters(some)}: ${what}`);
+  }
+  lines.push(...showMissing(reports, style, { details, named }));
+  const held = reports.flatMap(({ source, plan }) => peersWithOutcome(plan, "held").map((name) => ({ source, name })));
+  if (held.length > 0) {
+    const names = [...new Set(held.map(({ name }) => name))];
+    const some = [...new Map(held.map((one) => [one.source, one])).values()];
+    const what = escapeLine(enumerate(names, details ? names.length : MOST_LISTED));
+    lines.push(
+      `not changed before that restart${inClusters(some)}: ${what}, which works by the name that resolves now`,
+    );
+  }
+  return lines;
 }

@@ -1,9 +1,10 @@
-/** Colours, widths, and escaping for terminals. Pure. */
+/** How text is shown: colours only on a terminal that wants them, and nothing that could harm one. Pure. */
+
 import { wrapLine } from "./wrap.ts";
 
 export { enumerate } from "../util/enumerate.ts";
 
-/** Width of tables without a terminal, in columns. */
+/** The width of tables if there is no terminal. */
 const DEFAULT_WIDTH = 100;
 
 export interface Style {
@@ -12,20 +13,20 @@ export interface Style {
   red(text: string): string;
   green(text: string): string;
   yellow(text: string): string;
-  /** Maximum width of a table, in columns. */
+  /** How many columns a table may take. */
   width: number;
-  /** Wraps prose at the width of the terminal or COLUMNS. Not for commands, which must stay in one line to be pasted. */
+  /** Breaks a line of prose between words, if a width is set; a command that can be pasted is not to be broken. */
   wrap(line: string): string[];
 }
 
 /**
- * Chooses the style of a stream. Colours need a terminal, an unset `NO_COLOR` and a `TERM` other than `dumb`. The width is
- * that of the terminal, else `COLUMNS`, else 100.
+ * Colours for a stream, or none where it is no terminal, where `NO_COLOR` is set, or where TERM is dumb; and its width,
+ * which is that of the terminal, or COLUMNS, or 100.
  */
 export function styleFor(stream: { isTTY?: boolean; columns?: number }, env: NodeJS.ProcessEnv): Style {
   const on = stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
   const sgr = (start: number, end: number) => (text: string) => (on ? `\x1b[${start}m${text}\x1b[${end}m` : text);
-  // A terminal of unknown width has 0 columns.
+  // A terminal that does not know its width says 0.
   const columns = (stream.isTTY === true && stream.columns) || columnsIn(env);
   return {
     ...{ bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), green: sgr(32, 39), yellow: sgr(33, 39) },
@@ -34,36 +35,36 @@ export function styleFor(stream: { isTTY?: boolean; columns?: number }, env: Nod
   };
 }
 
-/** Reads the width from `COLUMNS`. Shells do not export it, so prose in a pipe is wrapped only on request. */
+/** The width that `COLUMNS` sets. Shells do not export it, so prose in a pipe is wrapped only if somebody asks for it. */
 function columnsIn({ COLUMNS = "" }: NodeJS.ProcessEnv): number | undefined {
   return /^[1-9]\d{0,4}$/.test(COLUMNS) ? Number(COLUMNS) : undefined;
 }
 
-/** Narrows a style for lines that the caller indents by two columns. */
+/** For lines that are indented by two columns then. */
 export function indented(style: Style): Style {
   return { ...style, wrap: (line) => style.wrap(`  ${line}`).map((part) => part.slice(2)) };
 }
 
-/** Escapes invisible characters as `\xNN` or `\uNNNN`, so that foreign text cannot control the terminal. Keeps line breaks. */
+/** Text from files and servers, with what is not seen shown as `\xNN`, so that it cannot steer a terminal. Lines stay. */
 export function escapeControlChars(text: string): string {
-  return text.replace(/[^\P{C}\n]|\p{Zl}|\p{Zp}/gu, (character) => {
-    const code = (character.codePointAt(0) ?? 0).toString(16);
+  return text.replace(/[^\P{C}\n]|\p{Zl}|\p{Zp}/gu, (sign) => {
+    const code = (sign.codePointAt(0) ?? 0).toString(16);
     return code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`;
   });
 }
 
-/** Escapes like {@link escapeControlChars}, and line breaks too, so that foreign text cannot forge a line. */
+/** A name from files and servers, {@link escapeControlChars} and in one line, so that it cannot pass for another. */
 export function escapeLine(text: string): string {
   return escapeControlChars(text).replaceAll("\n", "\\n");
 }
 
-/** Joins items by commas; after ten, the rest is counted. */
+/** `a, b, c`; of more than ten, the first ten and how many more. */
 export function listFirst(items: readonly string[]): string {
   const more = items.length - 10;
   return more > 0 ? `${items.slice(0, 10).join(", ")} and ${more.toLocaleString("en")} more` : items.join(", ");
 }
 
-/** Formats a number with its noun: `1 error`, `2 errors`. */
-export function count(number: number, noun: string): string {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+/** `1 error`, `2 errors`. */
+export function count(number: number, what: string): string {
+  return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 }

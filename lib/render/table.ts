@@ -1,27 +1,29 @@
-/** Tables in the style of kubectl, fitted to the width of a terminal. Pure. */
+/** Tables as kubectl prints them, in the width of a terminal. Pure. */
 import type { Style } from "./style.ts";
 import { truncateEnd, truncateMiddle, widthOf } from "./wrap.ts";
 
 export interface Column {
   title: string;
-  /** Lines above the title. */
+  /** Lines above the title, of its column. */
   above?: readonly string[];
-  /** One for each row: a single line without colours. */
+  /** One for each row, in one line and without colours. */
   cells: readonly string[];
-  /** Colours a cell after truncation. */
+  /** Colours a cell, after it was cut. */
   paint?: (cell: string, row: number) => string;
-  /** Where to truncate cells of a table that is too wide; cells are never truncated by default. */
-  truncate?: "middle" | "end";
-  /** Priority for leaving out the column of a table that is too wide: highest first. Never left out by default. */
+  /** Where a cell is cut if the table is too wide: names in their middle. Default: nowhere. */
+  cut?: "middle" | "end";
+  /** Set if the column may be left out of a table that is too wide; the highest goes first. */
   dispensable?: number;
 }
 
-/** Spaces between columns: three, like kubectl, or fewer if the table is too wide. */
+/** Columns between two columns, as kubectl has them; fewer if the table is too wide. */
 const GAPS = [3, 2, 1] as const;
-/** Minimum width of a truncated cell. */
-const MIN_WIDTH = 8;
+/** No cell is cut to less. */
+const LEAST = 8;
 
-/** Prints a table. One that is too wide gets smaller gaps, then truncated cells, then fewer columns. */
+/**
+ * A line of titles and one for each row. A table that is too wide gets smaller gaps, then cut cells, then fewer columns.
+ */
 export function showTable(columns: readonly Column[], style: Style): string[] {
   let shown = [...columns];
   for (;;) {
@@ -33,12 +35,12 @@ export function showTable(columns: readonly Column[], style: Style): string[] {
       (most, one) => ((one.dispensable ?? 0) > (most?.dispensable ?? 0) ? one : most),
       undefined,
     );
-    if (sum(fitted) <= room(gap) || last === undefined) return showRows(shown, fitted, gap, style);
+    if (sum(fitted) <= room(gap) || last === undefined) return lines(shown, fitted, gap, style);
     shown = shown.filter((one) => one !== last);
   }
 }
 
-/** Measures a table without truncation; by default with the smallest gap. */
+/** How wide a table is with nothing cut and no column left out; by default with the smallest gap between columns. */
 export function widthOfTable(columns: readonly Column[], gap: number = GAPS[2]): number {
   return sum(columns.map(widthOfColumn)) + gap * (columns.length - 1);
 }
@@ -47,12 +49,12 @@ function widthOfColumn({ title, above = [], cells }: Column): number {
   return Math.max(...[title, ...above, ...cells].map(widthOf));
 }
 
-/** Reduces the widths of truncatable columns until they fit, the widest first. */
+/** The widths of columns in so much room, as far as they may be cut: the widest first. */
 function shrink(columns: readonly Column[], widths: readonly number[], room: number): number[] {
   const fitted = [...widths];
   while (sum(fitted) > room) {
-    const candidates = columns.flatMap(({ truncate, title }, i) =>
-      truncate !== undefined && (fitted[i] ?? 0) > Math.max(MIN_WIDTH, title.length) ? [i] : [],
+    const candidates = columns.flatMap(({ cut, title }, i) =>
+      cut !== undefined && (fitted[i] ?? 0) > Math.max(LEAST, title.length) ? [i] : [],
     );
     if (candidates.length === 0) break;
     const widest = candidates.reduce((most, i) => ((fitted[i] ?? 0) > (fitted[most] ?? 0) ? i : most));
@@ -61,7 +63,7 @@ function shrink(columns: readonly Column[], widths: readonly number[], room: num
   return fitted;
 }
 
-function showRows(columns: readonly Column[], widths: readonly number[], gap: number, style: Style): string[] {
+function lines(columns: readonly Column[], widths: readonly number[], gap: number, style: Style): string[] {
   const padded = (text: string, i: number) => text + " ".repeat(Math.max(0, (widths[i] ?? 0) - widthOf(text)));
   const join = (texts: readonly string[]) => texts.map(padded).join(" ".repeat(gap)).trimEnd();
   const rows = columns[0]?.cells.length ?? 0;
@@ -73,10 +75,10 @@ function showRows(columns: readonly Column[], widths: readonly number[], gap: nu
     style.dim(join(columns.map(({ title }) => title))),
     ...Array.from({ length: rows }, (_, row) =>
       join(
-        columns.map(({ cells, paint, truncate }, i) => {
-          const fit = truncate === "middle" ? truncateMiddle : truncateEnd;
-          const cell = fit(cells[row] ?? "", widths[i] ?? 0);
-          return paint ? paint(cell, row) : cell;
+        columns.map(({ cells, paint, cut }, i) => {
+          const cell = cells[row] ?? "";
+          const fitting = cut === "middle" ? truncateMiddle(cell, widths[i] ?? 0) : truncateEnd(cell, widths[i] ?? 0);
+          return paint ? paint(fitting, row) : fitting;
         }),
       ),
     ),

@@ -84,7 +84,7 @@ for (const [version, kvstoremesh] of [
         pairs
           .filter((pair) => pair.importer === "cluster1" && pair.peer === peer)
           .flatMap(({ findings }) => findings.map(({ code }) => code));
-      assert.equal(codes("cluster2").includes("upgrade-left"), kvstoremesh, left.stdout);
+      assert.equal(codes("cluster2").includes("layout-outdated"), kvstoremesh, left.stdout);
       assert.deepEqual(codes("submariner"), []);
 
       const migrated = await call("import", "--context", "cluster1", "--migrate");

@@ -373,7 +373,7 @@ test("a target that cannot be read fails for itself, and two contexts of one clu
   );
   assert.deepEqual(
     read.findings.map(({ code, severity, source, message }) => [code, severity, source, message]),
-    [["same-cluster", "warning", "another", "reaches the same cluster as one, which is written once"]],
+    [["same-cluster", "warning", "another", "same cluster as context one, so it is used only once"]],
   );
 });
 

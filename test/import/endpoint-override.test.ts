@@ -90,7 +90,7 @@ test("of a peer that stands there an endpoint can be said without its file, but 
   assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
   assert.deepEqual(reached(applyPlan(target, planned)), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
   assert.deepEqual(codes(run(target, [], null)), ["endpoint-needs-file"]);
-  assert.deepEqual(codes(run(targetOf("1.20"), [peerOf("c3", 3)], GIVEN)), ["endpoint-for-nobody"]);
+  assert.deepEqual(codes(run(targetOf("1.20"), [peerOf("c3", 3)], GIVEN)), ["endpoint-unknown-peer"]);
   assert.deepEqual(codes(run({ ...target, facts: { ...target.facts, name: "c2" } }, [], GIVEN)), [], "itself");
 });
 

@@ -148,7 +148,7 @@ test("KVStoreMesh on, and both Secrets lead to a peer: what agents reach it by i
   }
   // Both can: nobody knows which is meant.
   const other = turned(copied({ c2: configText("https://old.example:2379", files), ...tls }));
-  assert.deepEqual(codes(migrate(other)), ["standing-unusable c2"]);
+  assert.deepEqual(codes(migrate(other)), ["existing-unusable c2"]);
   const after = migrated(other);
   assert.deepEqual(textsOf(after.agentsSecret), textsOf(other.agentsSecret));
   assert.deepEqual(textsOf(after.kvstoremeshSecret), textsOf(other.kvstoremeshSecret));
@@ -161,7 +161,7 @@ test("a config with fields that we do not write is left as it stands, and said s
   const planned = migrate(target);
   assert.deepEqual(brief(planned), []);
   assert.deepEqual(codes(planned), ["config-fields-ignored c2"]);
-  assert.match(planned.findings[0]?.message ?? "", /has dial-timeout, insecure-skip-tls-verify, which/);
+  assert.match(planned.findings[0]?.message ?? "", /unsupported fields: dial-timeout, insecure-skip-tls-verify$/);
   const endpoints = new Map([["c2", { url: "https://x:1", hostAliases: [] }]]);
   const given = plan(target, [], { ...OPTIONS, endpoints: endpoints as never });
   assert.deepEqual(codes(given), ["endpoint-needs-file c2"]);
@@ -202,19 +202,19 @@ test("what cannot connect is named as what it is, and stops nobody", () => {
   const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: secretOf(files), takesUsers: false });
   const planned = migrate(target);
   assert.deepEqual(codes(planned), [
-    "standing-unusable Not.Legal",
-    "standing-unusable c4",
-    "standing-unusable c5",
-    "standing-unusable c2",
+    "existing-unusable Not.Legal",
+    "existing-unusable c4",
+    "existing-unusable c5",
+    "existing-unusable c2",
   ]);
   const messages = planned.findings.map(({ message }) => message).join("\n");
-  assert.match(messages, /c2 cannot connect as it stands: the CA file holds no certificate/);
+  assert.match(messages, /existing config of c2 cannot connect: the CA file contains no certificate/);
   assert.match(
     messages,
-    /c4 cannot connect as it stands: trusted-ca-file names c4-ca\.crt, which is not in the Secret/,
+    /existing config of c4 cannot connect: trusted-ca-file refers to c4-ca\.crt, which is missing from the Secret/,
   );
-  assert.match(messages, /c5 .* own copy, which nobody fetches: cilium-kvstoremesh lacks it/);
-  assert.match(messages, /"Not\.Legal" is no name of a cluster/);
+  assert.match(messages, /c5 is missing from secret\/cilium-kvstoremesh: .* only refers to the cache/);
+  assert.match(messages, /invalid cluster name "Not\.Legal"/);
   assert.deepEqual([...planned.outcomes], [["c2", "moved"]]);
   const after = migrated(target);
   for (const name of ["c4", "c5", "Not.Legal"]) {

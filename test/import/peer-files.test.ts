@@ -101,7 +101,7 @@ test("what cannot be read is said of each, and the rest is read", async () => {
   const table: [path: string, message: RegExp][] = [
     [join(dir, "missing.json"), /no such file/],
     [join(good, "x"), /not a directory/],
-    [empty, /folder holds no/],
+    [empty, /folder contains no/],
     [join(dir, "loop"), /too many symbolic links/],
     [huge, /file exceeds 64 MiB/],
     [join(dir, "x".repeat(256)), /^name too long$/],
@@ -237,7 +237,7 @@ test("the same peer twice counts once; of two that differ it is said", async () 
     const { findings } = await readPeers([one, other]);
     assert.deepEqual(
       findings.map(({ code, source, key }) => [code, source, key]),
-      [["name-twice", other, "c2"]],
+      [["name-duplicate", other, "c2"]],
     );
     assert.ok(findings[0]?.message.includes(one), "both are named");
   }
@@ -246,5 +246,5 @@ test("the same peer twice counts once; of two that differ it is said", async () 
     "list.json",
     json({ kind: "List", items: [c2, writePeerFile({ ...peer, endpoints: ["https://c2.mesh.cilium.io:1"] })] }),
   );
-  assert.deepEqual(await codes(list), ["name-twice"]);
+  assert.deepEqual(await codes(list), ["name-duplicate"]);
 });

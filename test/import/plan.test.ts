@@ -231,7 +231,7 @@ test("peers that stand there are compared by what an annotation tells, and of ot
       ["id-unknown", "c2-secret.json", "c2"],
     ]);
     assert.deepEqual(codes(run(of(all.replace('"id":3', '"id":2'), kvstoreMesh), [c2])), [
-      ["id-twice", "c2-secret.json", "c2"],
+      ["id-duplicate", "c2-secret.json", "c2"],
     ]);
     assert.deepEqual(codes(run(of(all.replace("255", "511"), kvstoreMesh), [c2])), [["maximum-differs", "own", "c3"]]);
     // A peer that is among the files is judged by its file.
@@ -249,7 +249,7 @@ test("what an annotation tells of a peer stays where a file does not tell it", (
   const renumbered = imported(first, [peerOf("c2", 9)]);
   assert.equal(recordsOf(renumbered.agentsSecret), '{"c2":{"id":9,"max":255}}');
   // And so with the peer's id, another one is refused.
-  assert.deepEqual(codes(run(first, [poor, peerOf("c5", 2)])), [["id-twice", "c5-secret.json", "c5"]]);
+  assert.deepEqual(codes(run(first, [poor, peerOf("c5", 2)])), [["id-duplicate", "c5-secret.json", "c5"]]);
 });
 
 test("a Secret's records name the peers in it, and no others", () => {
@@ -656,7 +656,7 @@ test("annotations may be as large as the limit, with what stands there", () => {
     const filler = { filler: "x".repeat(MAX_ANNOTATIONS - ours - "filler".length + over) };
     const planned = run(targetOf("1.20", { agentsSecret: secretOf({}, filler) }), [c2]);
     assert.deepEqual(errors(planned), expected);
-    if (over) assert.match(planned.findings[0]?.message ?? "", /annotations would be 262,145 bytes, 1 more/);
+    if (over) assert.match(planned.findings[0]?.message ?? "", /annotations would be 262,145 bytes, 1 over the limit/);
   }
   const huge = secretOf({}, { [LAST_APPLIED]: "x".repeat(MAX_ANNOTATIONS - 100) });
   assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: huge }), [c2])), []);

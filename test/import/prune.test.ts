@@ -110,7 +110,7 @@ test("peers that are dropped are not compared with: a standing conflict has a wa
   const target = targetOf("1.20", {
     agentsSecret: secretOf({ c9: configText("https://c9.example:2379", ["a", "b", "c"]) }, old),
   });
-  assert.deepEqual(codes(run(target, [c2])), ["error maximum-differs", "error id-twice"]);
+  assert.deepEqual(codes(run(target, [c2])), ["error maximum-differs", "error id-duplicate"]);
   assert.deepEqual(codes(prune(target, c2)), []);
 });
 
@@ -138,17 +138,17 @@ test("a Secret that somebody else owns is refused, naming the owner and the way 
   const refused = run(target, [c2]);
   assert.deepEqual(codes(refused), ["error owned-by-other"]);
   const [{ message, remedy } = { message: "", remedy: "" }] = refused.findings;
-  assert.equal(message, "Secret cilium-clustermesh belongs to Helm release cilium, which would undo what is written");
+  assert.equal(message, "secret/cilium-clustermesh belongs to Helm release cilium, which would revert the changes");
   assert.match(
     remedy ?? "",
-    /--take-ownership, and then set clustermesh\.config\.enabled=false in its values: the other/,
+    /--take-ownership, then set clustermesh\.config\.enabled=false in its values: in the reverse/,
   );
 
   const previewed = run(target, [c2], { previewOnly: true });
   assert.deepEqual(codes(previewed), ["warning owner-resets"], "nothing is written, so nothing is refused");
   const [warning] = previewed.findings;
-  assert.match(warning?.message ?? "", /belongs to Helm release cilium, so that an import would be refused$/);
-  assert.match(warning?.remedy ?? "", /^have Helm release cilium write it, or take it with --take-ownership/);
+  assert.match(warning?.message ?? "", /belongs to Helm release cilium, so an import would be refused$/);
+  assert.match(warning?.remedy ?? "", /^let Helm release cilium write it, or import with --take-ownership/);
   assert.deepEqual(previewed.changes.length, refused.changes.length);
 
   const taken = run(target, [c2], { takeOwnership: true });
@@ -200,7 +200,7 @@ test("all that an owner lets go of together is taken together, also what need no
   assert.deepEqual(brief(run(older, [c2], take)).slice(2), []);
   assert.match(
     run({ ...older, users: undefined }, [c2], take).findings[0]?.remedy ?? "",
-    /enabled=false in its values, and import the files of all peers right after that upgrade: it takes/,
+    /enabled=false in its values, then import the files of all peers again: that upgrade removes/,
   );
 });
 
@@ -232,8 +232,8 @@ test("of users and workloads that a chart owns it is said what its upgrade does"
   assert.deepEqual(
     planned.findings.map(({ message }) => message),
     [
-      "DaemonSet cilium belongs to Helm release cilium: an upgrade keeps the host aliases added here only where it renders none itself",
-      "ConfigMap clustermesh-remote-users belongs to Helm release cilium, whose next upgrade takes back what is added here",
+      "daemonset/cilium belongs to Helm release cilium: an upgrade keeps the added host aliases only if it renders none itself",
+      "configmap/clustermesh-remote-users belongs to Helm release cilium, whose next upgrade reverts the changes",
     ],
   );
   assert.ok(brief(planned).includes(`create Secret ${AGENTS_SECRET}`), "it is written all the same");

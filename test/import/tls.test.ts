@@ -379,13 +379,13 @@ test("why the target's own will not do is said, with what to do", () => {
     return "findings" in choice ? `${choice.findings[0]?.message}; ${choice.findings[0]?.remedy}` : "";
   };
   const identity = { ca: pem(other), client: clientOf(other, "remote-c2") };
-  assert.match(said(identity, target(shared), "auto"), /c2's own identity \(CN remote-c2\).*one CA/);
+  assert.match(said(identity, target(shared), "auto"), /that of c2 itself \(CN remote-c2\).*one CA/);
   assert.match(
     said({ ca: pem(shared), facts: facts("legacy") }, target(shared, "remote-own"), "common"),
-    /comes as remote-own.*authMode legacy.*migration/,
+    /authenticates as remote-own.*authMode legacy.*migration/,
   );
   assert.match(said({ ca: pem(other) }, target(shared), "common"), /CA of c2 is not the target's/);
-  assert.match(said({}, targetOf("1.13"), "common"), /1\.14\+/);
+  assert.match(said({}, targetOf("1.13"), "common"), /requires Cilium 1\.14/);
 });
 
 test("what cannot be checked of the target's own certificate is a warning, once for the target", () => {
@@ -413,9 +413,12 @@ test("what cannot be checked of the target's own certificate is a warning, once 
     one?.text ?? "",
     /volume "certs" \(CSI driver csi\.example\) and cannot be read: whether peers accept it/,
   );
-  assert.match(one?.text ?? "", /kubectl -n kube-system exec deploy\/clustermesh-apiserver -c kvstoremesh -- /);
+  assert.match(
+    one?.text ?? "",
+    /kubectl --namespace kube-system exec deploy\/clustermesh-apiserver -c kvstoremesh -- /,
+  );
   const [agents] = planned(targetOf("1.18", csi({ listed: false })));
-  assert.match(agents?.text ?? "", /whether the volume holds common-etcd-client-ca\.crt, common-etcd-client\.crt/);
+  assert.match(agents?.text ?? "", /whether the volume contains common-etcd-client-ca\.crt, common-etcd-client\.crt/);
   assert.match(agents?.text ?? "", /exec ds\/cilium -c cilium-agent -- /);
   // With the file's key nothing of the target's own is used.
   assert.deepEqual(planned(targetOf("1.20", csi()), [peerOf("c2")]), []);

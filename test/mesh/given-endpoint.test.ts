@@ -110,7 +110,7 @@ test("addresses of nodes that were chosen are stale when such a node goes, and e
   const [stale, ...others] = findingsOf(await mesh.status());
   assert.deepEqual(
     [stale?.code, stale?.message, others],
-    ["addresses-stale", "172.18.2.1 is no address of c2 any more", []],
+    ["addresses-stale", "outdated addresses of c2: 172.18.2.1", []],
   );
   assert.match(
     stale?.remedy ?? "",

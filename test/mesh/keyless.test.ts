@@ -110,7 +110,7 @@ test("rotate --trust adds a CA where the present one is known, and leaves out th
     left.map(({ source, key, code }) => [source, key, code]),
     [["c1", "c4", "common-unverified"]],
   );
-  assert.match(left[0]?.message ?? "", /comes from volume "common-etcd-client".*the new one was not added/);
+  assert.match(left[0]?.message ?? "", /comes from volume "common-etcd-client".*the new CA was not added/);
   assert.deepEqual(
     reports.map(({ source }) => source),
     ["c2", "c3"],

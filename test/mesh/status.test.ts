@@ -69,7 +69,7 @@ test("another node port: where the peer is looked for, and where it is", async (
   const status = await mesh.status();
   assert.deepEqual(said(status), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
   const [finding] = status.pairs.flatMap(({ findings }) => findings);
-  assert.match(finding?.message ?? "", /c2 is at https:\/\/c2\.mesh\.cilium\.io:31000 at 172/);
+  assert.match(finding?.message ?? "", /c2 is now at https:\/\/c2\.mesh\.cilium\.io:31000 at 172/);
   await mesh.exchange("c2", "c1");
   assert.deepEqual(said(await mesh.status()), ["c3 (c2): endpoint-stale"], "the remedy mends it");
 });
@@ -272,7 +272,7 @@ test("ids, names and maxima that clash", async (t) => {
   config("c2", { "cluster-id": "1" });
   config("c3", { "max-connected-clusters": "511" });
   const lines = said(await mesh.status());
-  assert.ok(lines.includes("c2: id-twice"), lines.join("; "));
+  assert.ok(lines.includes("c2: id-duplicate"), lines.join("; "));
   assert.ok(lines.includes("c3: maximum-differs"), lines.join("; "));
 });
 
@@ -306,10 +306,10 @@ test("two clusters of one id: said once, and none of those that have both as pee
     Object.assign(object.data ?? {}, { "cluster-id": "3" });
   });
   const status = await mesh.status();
-  const twice = findingsOf(status).filter(({ code }) => code === "id-twice" || code === "id-of-target");
+  const twice = findingsOf(status).filter(({ code }) => code === "id-duplicate" || code === "id-of-target");
   assert.deepEqual(
     twice.map(({ code, source, clusters }) => [code, source, clusters]),
-    [["id-twice", "c3", ["c2", "c3"]]],
+    [["id-duplicate", "c3", ["c2", "c3"]]],
   );
   const states = reportOf(status).pairs.map(({ importer, peer, state }) => `${importer} ${peer} ${state}`);
   for (const pair of ["c2 c3 error", "c3 c2 error", "c1 c3 error"]) assert.ok(states.includes(pair), states.join("; "));
@@ -318,7 +318,7 @@ test("two clusters of one id: said once, and none of those that have both as pee
 test("existing peers of unknown id that no context leads to are reported", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, {}, {}]);
   const ways = [await mesh.connectTo("c1"), await mesh.connectTo("c2")];
-  assert.deepEqual(said(await mesh.status({}, ways)), ["c1 (c3): peer-uncovered", "c2 (c3): peer-uncovered"]);
+  assert.deepEqual(said(await mesh.status({}, ways)), ["c1 (c3): peer-not-compared", "c2 (c3): peer-not-compared"]);
   for (const name of ["cilium-clustermesh", "cilium-kvstoremesh"]) {
     mesh.change<KubernetesObject>("c1", "Secret", name, ({ metadata }) => {
       delete metadata.annotations;
@@ -327,8 +327,8 @@ test("existing peers of unknown id that no context leads to are reported", async
   const again = [await mesh.connectTo("c1"), await mesh.connectTo("c2")];
   assert.deepEqual(said(await mesh.status({}, again)), [
     "c1 (c3): id-unknown",
-    "c1 (c3): peer-uncovered",
-    "c2 (c3): peer-uncovered",
+    "c1 (c3): peer-not-compared",
+    "c2 (c3): peer-not-compared",
   ]);
 });
 
@@ -337,7 +337,11 @@ test("a cluster that does not answer is a row that says so", async (t) => {
   await mesh.sandbox.clusters[2]?.api.stop();
   const status = await mesh.status();
   assert.match(status.clusters[2]?.error ?? "", /refused/);
-  assert.deepEqual(said(status), ["c1 (c3): peer-uncovered", "c2 (c3): peer-uncovered", "c3: cluster-unreadable"]);
+  assert.deepEqual(said(status), [
+    "c1 (c3): peer-not-compared",
+    "c2 (c3): peer-not-compared",
+    "c3: cluster-unreadable",
+  ]);
   const text = showStatus(status, styleFor({}, {})).join("\n");
   assert.match(text, /^c3 .* unreachable /m);
   assert.match(text, /^3 clusters \(1 unreachable\), unhealthy/m);
@@ -362,7 +366,7 @@ test("two contexts for one cluster: both are rows, and it is judged once", async
       ["c3", "c3", undefined],
     ],
   );
-  assert.equal(status.clusters[2]?.findings[0]?.message, "reaches the same cluster as c2");
+  assert.equal(status.clusters[2]?.findings[0]?.message, "same cluster as context c2, so it is used only once");
   assert.deepEqual(
     status.pairs.map(({ importer, peer }) => `${importer} ${peer}`),
     ["c1 c2", "c1 c3", "c2 c1", "c2 c3", "c3 c1", "c3 c2"],
@@ -394,7 +398,7 @@ test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
     if (object) store.put(object);
   }
   const lines = said(await mesh.status());
-  assert.ok(lines.includes("c2 (c1): upgrade-left"), lines.join("; "));
+  assert.ok(lines.includes("c2 (c1): layout-outdated"), lines.join("; "));
   assert.ok(!lines.some((line) => line.includes("host-alias-missing")), "kvstoremesh does not reach it yet");
 });
 
@@ -420,7 +424,7 @@ test("before 1.20: host aliases of a workload that are other addresses than the 
   const status = await mesh.status();
   assert.deepEqual(said(status), ["c2 (c1): host-alias-missing"]);
   const [one] = status.pairs.flatMap(({ findings }) => findings);
-  assert.equal(one?.message, "DaemonSet cilium has host aliases of other addresses for c1.mesh.cilium.io");
+  assert.equal(one?.message, "daemonset/cilium has outdated host aliases for c1.mesh.cilium.io");
   assert.equal(one?.remedy, "clustermesh-secrets connect c2 c1 --restart-agents");
 });
 

@@ -46,7 +46,7 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       "cluster9",
       "the annotations describe cluster3, but the only entry is cluster9; ignored: id 3 (a duplicate is not detected), " +
         "max-connected-clusters 255, server names and other facts",
-      /extract cluster9 again/,
+      /re-extract cluster9/,
     ],
     [
       "several entries, of which none is the one",
@@ -54,7 +54,7 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       undefined,
       "the annotations describe cluster3, but the entries are c7, c8 and c9; ignored: id 3 (a duplicate is not detected), " +
         "max-connected-clusters 255, server names and other facts",
-      /extract c7, c8 and c9 again/,
+      /re-extract c7, c8 and c9/,
     ],
     [
       "many entries are counted",
@@ -62,21 +62,21 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       undefined,
       "the annotations describe cluster3, but the entries are a, b, c, d and 3 more; " +
         "ignored: id 3 (a duplicate is not detected)",
-      /extract a, b, c, d and 3 more again/,
+      /re-extract a, b, c, d and 3 more/,
     ],
     [
       "a name alone",
       changed(["cluster9"], unnamed({ "cluster-name": "cluster3" })),
       "cluster9",
       "the annotations describe cluster3, but the only entry is cluster9",
-      /extract cluster9 again/,
+      /re-extract cluster9/,
     ],
     [
       "an annotation renamed in case",
       changed(["cluster3"], unnamed({ "cluster-name": "Cluster3", "cluster-id": "3" })),
       "cluster3",
       "the annotations describe Cluster3, but the only entry is cluster3; ignored: id 3 (a duplicate is not detected)",
-      /extract cluster3 again/,
+      /re-extract cluster3/,
     ],
     ...[null, ""].map((name): [string, V1Secret, string, string, RegExp] => [
       `the name is ${JSON.stringify(name)}`,
@@ -84,14 +84,14 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       "cluster3",
       "the annotations name no cluster, but the only entry is cluster3; " +
         "ignored: id 3 (a duplicate is not detected) and server names",
-      /extract cluster3 again/,
+      /re-extract cluster3/,
     ]),
     [
       "a record of a target, and a key renamed by hand",
       changed(["c7", "c9"], unnamed({ peers: '{"c7":{"id":7},"c8":{"id":8}}' })),
       "c9",
-      "the Secret has records of c8, which have no entry, and none of c9; ignored: the ids in them",
-      /if a key was renamed, extract c9 again/,
+      "the Secret has records of c8 without an entry, but no record of c9; ignored: the cluster ids in these records",
+      /re-extract c9/,
     ],
   ];
   for (const [title, secret, key, message, remedy] of table) {

@@ -62,7 +62,7 @@ test("what is no Secret is said", () => {
       /holds a ConfigMap, not a Secret/,
     ],
     ["a Secret of another group", json({ apiVersion: "v2", kind: "Secret" }), "not-a-secret", /holds a Secret of v2/],
-    ["an empty List", json({ kind: "List", items: [] }), "not-a-secret", /list holds no object/],
+    ["an empty List", json({ kind: "List", items: [] }), "not-a-secret", /list is empty/],
     ["no kind", json({ a: 1 }), "not-a-secret", /no Secret/],
     ["a kind that is none", '{"kind": {"toString": 1, "valueOf": 1}}', "not-a-secret", /not a Secret/],
     [

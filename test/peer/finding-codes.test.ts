@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type CodeAttributes, FINDING_CODES, type Trait } from "../../lib/peer/finding-codes.ts";
+import type { Trait } from "../../lib/peer/codes/code.ts";
+import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
 
 const codes = Object.keys(FINDING_CODES);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -42,8 +43,8 @@ test("every code has attributes that are known", () => {
     "undecided",
     "unprobeable",
   ] satisfies Trait[];
-  const all: CodeAttributes[] = Object.values(FINDING_CODES);
-  assert.deepEqual([...new Set(all.flatMap((one) => one.traits))].sort(), traits);
+  const all = codes.map((code) => definitionOf(code as FindingCode));
+  assert.deepEqual([...new Set(all.flatMap((one) => one.traits ?? []))].sort(), traits);
   for (const { severity, sameAs } of all) {
     assert.match(severity, /^(?:error|warning)$/);
     assert.ok(sameAs === undefined || codes.includes(sameAs), sameAs);
@@ -52,19 +53,19 @@ test("every code has attributes that are known", () => {
 
 test("a decision by a code is seen in each form", () => {
   for (const source of [
-    'code === "id-twice"',
-    '"id-twice" !== code',
-    'case "id-twice":',
-    'const some: string[] = ["id-twice"];',
-    'const some = [\n  "id-twice",\n  "own-cache",\n  "other",\n];',
-    'new Set(["id-twice", "own-cache"])',
+    'code === "id-duplicate"',
+    '"id-duplicate" !== code',
+    'case "id-duplicate":',
+    'const some: string[] = ["id-duplicate"];',
+    'const some = [\n  "id-duplicate",\n  "own-cache",\n  "other",\n];',
+    'new Set(["id-duplicate", "own-cache"])',
     'found.has("own-cache")',
     "const some: FindingCode[] = all;",
     "new Map<FindingCode, string>()",
   ]) {
     assert.notDeepEqual(decisionsIn(source), [], source);
   }
-  assert.deepEqual(decisionsIn('finding("id-twice", place, message)'), []);
+  assert.deepEqual(decisionsIn('finding("id-duplicate", place, message)'), []);
 });
 
 test("what follows from a code stands in the table of codes alone", () => {

@@ -9,15 +9,18 @@ import { caOf, clientOf } from "../support/material.ts";
 
 const BREAK = /[\n\v\f\r\u0085\u2028\u2029]/;
 
-test("whatever a finding is made of, each of its texts is one line, and not long", () => {
+test("whatever values a finding has, each of its texts is one short line", () => {
   const text = fc.oneof(fc.string(), fc.constantFrom("\n", "\r\n", "a\u2028b", "\n".repeat(900), "x".repeat(100_000)));
   fc.assert(
-    fc.property(text, text, text, text, (source, key, message, remedy) => {
-      const { severity: _, ...texts } = finding("id-twice", { source, key }, message, remedy);
-      for (const one of Object.values(texts) as string[]) {
-        assert.doesNotMatch(one, BREAK);
-        assert.ok(one.length <= 300, String(one.length));
+    fc.property(text, text, text, (source, key, value) => {
+      const { severity: _, ...one } = finding("config-fields-ignored", { source, key }, { fields: value, peer: value });
+      const { remedy = "", remedyTemplate, ...texts } = one;
+      for (const text of [...Object.values(texts), ...Object.values(remedyTemplate?.values ?? {})] as unknown[]) {
+        const line = typeof text === "string" ? text : JSON.stringify(text);
+        assert.doesNotMatch(line, BREAK);
+        assert.ok(line.length <= 620, String(line.length));
       }
+      assert.doesNotMatch(remedy, BREAK);
     }),
   );
 });
@@ -72,39 +75,56 @@ test("what is no key stays as it is", () => {
   }
 });
 
-test("a remedy is filled in from its template, and what is not known is a placeholder", () => {
+test("a remedy is filled in from its template, and a missing value is a placeholder", () => {
+  const contexts = { peer: "{importer}", importer: "c1" };
+  const one = finding("ca-stale", { source: "c1" }, { ...contexts, name: "c2" });
   const template = "extract-secret --context {peer} | import-secrets --context {importer} -";
-  const one = finding("ca-stale", { source: "c1" }, "m", { template, values: { peer: "{importer}", importer: "c1" } });
+  assert.deepEqual(one.remedyTemplate, { template, values: contexts });
   assert.equal(one.remedy, "extract-secret --context {importer} | import-secrets --context c1 -");
   assert.equal(
     fillTemplate({ template, values: {} }),
     "extract-secret --context PEER | import-secrets --context IMPORTER -",
   );
   const { key } = clientOf(caOf("a"));
-  const secret = finding("ca-stale", { source: "c1" }, "m", { template: "use {peer}", values: { peer: key } });
+  const secret = finding("ca-stale", { source: "c1" }, { peer: key, importer: key, name: key });
   assert.doesNotMatch(JSON.stringify(secret), /PRIVATE KEY/);
 });
 
-test("what holds for two clusters alike is one finding, whoever reports it", () => {
-  const of = (code: Parameters<typeof finding>[0], a: string, b: string, source = a) =>
-    finding(code, { source, key: b }, `${a} and ${b}`, undefined, { clusters: [a, b] });
-  const overlap = of("pod-cidrs-overlap", "c1", "c2");
-  const others = [of("pod-cidrs-overlap", "c1", "c3"), of("tunnel-differs", "c1", "c2")];
-  assert.deepEqual(
-    dedupeFindings([
-      overlap,
-      of("pod-cidrs-overlap", "c2", "c1"),
-      of("pod-cidrs-overlap", "c1", "c2", "c9"),
-      ...others,
-    ]),
-    [overlap, ...others],
-  );
-  // Two ids that are equal: said by their owners, and by a third.
-  const twice = of("id-twice", "c2", "c1", "c3");
-  assert.deepEqual(dedupeFindings([of("id-of-target", "c1", "c2"), twice, of("id-of-target", "c2", "c1")]), [twice]);
-  assert.deepEqual(dedupeFindings([twice, of("id-of-target", "c1", "c2")]), [twice]);
-  // Others are the same only if all of them is.
-  const one = finding("system-roots", { source: "a", key: "c1" }, "m");
-  const two = finding("system-roots", { source: "b", key: "c1" }, "m");
+test("a remedy in place of that of the code is taken with its values", () => {
+  const given = { template: "renew {peer}", values: { peer: "c2" } };
+  const one = finding("ca-expired", { source: "f" }, { use: "ca", until: "2026-01-01" }, { remedy: given });
+  assert.deepEqual([one.remedy, one.remedyTemplate], ["renew c2", given]);
+  const plain = finding("ca-expired", { source: "f" }, { use: "ca", until: "2026-01-01" });
+  assert.deepEqual([plain.remedy, plain.remedyTemplate], ["re-extract the peer", undefined]);
+});
+
+test("a finding about two clusters is reported once, whichever of them reports it", () => {
+  const overlap = (a: string, b: string, source = a) =>
+    finding(
+      "pod-cidrs-overlap",
+      { source, key: b },
+      { peer: a, cidr: "10.0.0.0/8", other: b, otherCidr: "10.0.0.0/9" },
+      { clusters: [a, b] },
+    );
+  const ids = (code: "id-duplicate" | "id-of-target", a: string, b: string, source = a) =>
+    finding(code, { source, key: b }, { id: "1", other: b, target: b }, { clusters: [a, b] });
+  const routing = { peer: "c1", routing: "native", other: "c2", otherRouting: "vxlan" };
+  const first = overlap("c1", "c2");
+  const others = [
+    overlap("c1", "c3"),
+    finding("tunnel-differs", { source: "c1", key: "c2" }, routing, { clusters: ["c1", "c2"] }),
+  ];
+  assert.deepEqual(dedupeFindings([first, overlap("c2", "c1"), overlap("c1", "c2", "c9"), ...others]), [
+    first,
+    ...others,
+  ]);
+  // Two equal ids are reported by their owners, and by a third cluster.
+  const duplicate = ids("id-duplicate", "c2", "c1", "c3");
+  const own = ids("id-of-target", "c1", "c2");
+  assert.deepEqual(dedupeFindings([own, duplicate, ids("id-of-target", "c2", "c1")]), [duplicate]);
+  assert.deepEqual(dedupeFindings([duplicate, own]), [duplicate]);
+  // Other findings are the same only if they are equal.
+  const one = finding("system-roots", { source: "a", key: "c1" }, {});
+  const two = finding("system-roots", { source: "b", key: "c1" }, {});
   assert.deepEqual(dedupeFindings([one, two, { ...one }]), [one, two]);
 });

@@ -69,10 +69,10 @@ test("a file of the old scripts: not with the certificates that the chart makes,
   assert.equal(inspection.peers[0]?.layout, "old-scripts");
   assert.equal(inspection.peers[0]?.verdict, "default-certificates");
   const text = texts(inspection);
-  assert.match(text, /would not connect to a cluster with the chart's default certificates/);
+  assert.match(text, /would not connect to a cluster with the certificates that the chart makes/);
   assert.match(
     text,
-    /the endpoint is the address 172\.18\.2\.2, which the certificates that the chart makes do not cover/,
+    /the endpoint is the IP address 172\.18\.2\.2, which the chart's server certificates do not cover/,
   );
   assert.match(text, /^0 of 1 would connect$/m);
 });
@@ -110,7 +110,7 @@ test("a peer without a key is inspected as such", () => {
   assert.ok(one);
   const inspection = inspect([{ ...one, peer: { ...one.peer, ca: "importer", client: "importer" } }]);
   assert.equal(inspection.peers[0]?.client, "importer");
-  assert.match(texts(inspection), /certificate of the importing cluster \(no key in this file\)/);
+  assert.match(texts(inspection), /the importer's own certificate: no key in this file/);
 });
 
 test("a peer that only a node can reach is shown as such, and as what an import does not take", () => {
@@ -145,7 +145,7 @@ test("several files: what does not fit together", () => {
     return [...new Set([...findings, ...reports.flatMap((report) => report.findings)].map(({ code }) => code))];
   };
   assert.deepEqual(codes(full("c2", 2), full("c3", 3)), []);
-  assert.ok(codes(full("c2", 2), full("c3", 2)).includes("id-twice"));
+  assert.ok(codes(full("c2", 2), full("c3", 2)).includes("id-duplicate"));
   assert.ok(
     codes(full("c2", 2, { maxConnectedClusters: 255 }), full("c3", 3, { maxConnectedClusters: 511 })).includes(
       "maximum-differs",
@@ -223,7 +223,7 @@ test("a client certificate without a name is told, and why it would not connect"
   assert.deepEqual([report?.verdict, report?.user], ["fails", undefined]);
   const text = texts(inspection);
   assert.match(text, /client {3}\(no name\), EC/);
-  assert.match(text, /authenticates as user \(none\)/);
+  assert.match(text, /comes as user \(none\)/);
   assert.match(text, /\[no-common-name\]/);
 });
 
@@ -263,7 +263,7 @@ test("a name with line breaks or without end keeps what is found of it, in its o
     assert.equal(report?.verdict, "fails", "its findings are its own");
     assert.deepEqual(
       report?.findings.map(({ code }) => code),
-      ["name-illegal"],
+      ["name-invalid"],
     );
     const lines = texts(inspection).split("\n");
     assert.ok(
@@ -278,6 +278,6 @@ test("many files have a line each, and all findings below", () => {
   const peers = Array.from({ length: 50 }, (_, i) => full(`c${i + 1}`, i === 30 ? 7 : i + 1));
   const lines = showInspection(inspect(peers), plain);
   assert.ok(lines.length < 65, String(lines.length));
-  assert.match(lines.join("\n"), /\[id-twice\]/);
+  assert.match(lines.join("\n"), /\[id-duplicate\]/);
   assert.ok(showInspection(inspect(peers), plain, true).length > 200);
 });

@@ -19,18 +19,22 @@ const client = clientOf(c2);
 const past = { notBefore: new Date(NOW.getTime() - 9 * DAY), notAfter: new Date(NOW.getTime() - DAY) };
 const future = { notBefore: new Date(NOW.getTime() + DAY) };
 
-test("the severity of a finding follows from its code", () => {
+test("severity, message and remedy of a finding follow from its code", () => {
   const place = { source: "f", key: "c2" };
-  assert.deepEqual(finding("id-twice", place, "m", "r"), {
-    code: "id-twice",
+  const duplicate = finding("id-duplicate", place, { id: "2", other: "c3" });
+  assert.deepEqual(duplicate, {
+    code: "id-duplicate",
+    formerCode: "id-twice",
     severity: "error",
     ...place,
-    message: "m",
-    remedy: "r",
+    message: "cluster id 2 is also used by c3",
+    remedy: "give each cluster its own cluster.id",
+    data: { id: "2" },
   });
-  assert.equal(finding("system-roots", place, "m").severity, "warning");
-  assert.equal(hasErrors([finding("system-roots", place, "m")]), false);
-  assert.equal(hasErrors([finding("system-roots", place, "m"), finding("id-twice", place, "m")]), true);
+  const roots = finding("system-roots", place, {});
+  assert.equal(roots.severity, "warning");
+  assert.equal(hasErrors([roots]), false);
+  assert.equal(hasErrors([roots, duplicate]), true);
   assert.equal(hasErrors([]), false);
 });
 
@@ -45,8 +49,8 @@ test("what does not stop a connection is a warning", () => {
   ];
   for (const code of warnings) assert.equal(FINDING_CODES[code].severity, "warning", code);
   const errors: FindingCode[] = [
-    "id-twice",
-    "name-twice",
+    "id-duplicate",
+    "name-duplicate",
     "maximum-differs",
     "too-many-peers",
     "certificate-expired",
@@ -143,7 +147,7 @@ test("when a certificate is valid", () => {
     ["for a day", at(-1), at(1, 5_000), "certificate-expires", /in 1 day, on/],
     ["for an hour", at(-1), at(0, 3_600_000), "certificate-expires", /in 0 days/],
     ["until now", at(-1), at(0, -2_000), "certificate-expired", /expired on/],
-    ["from tomorrow on", at(1), at(365), "certificate-not-yet-valid", /valid only from/],
+    ["from tomorrow on", at(1), at(365), "certificate-not-yet-valid", /not valid before/],
     ["until the year 0050", year("0040"), year("0050"), "certificate-expired", /expired on 0050-06-01/],
     ["until 1950", year("1940"), year("1950"), "certificate-expired", /expired on 1950-06-01/],
     ["until 9999", at(-1), year("9999"), undefined, /^$/],
@@ -232,43 +236,58 @@ test("a CA file is as good as the best of it, and the client certificate as its 
     ["that of another server", serverOf("c3.example"), ["ca-invalid"]],
     ["for any use", file(anew({ usage: "any" })), []],
     ["X.509 v1", file(anew({ flaw: "v1" })), []],
-    ["expired", file(anew(past)), ["ca-expired"], /^the CA file holds CN=c2 CA, which expired on \d{4}-\d\d-\d\d$/],
+    ["expired", file(anew(past)), ["ca-expired"], /^the CA file contains CN=c2 CA, which expired on \d{4}-\d\d-\d\d$/],
     ["each expired", file(anew(past), made(past).cert), ["ca-expired", "ca-expired"]],
-    ["not valid yet", file(anew(future)), ["certificate-not-yet-valid"], /CN=c2 CA, which is valid only from/],
+    ["not valid yet", file(anew(future)), ["certificate-not-yet-valid"], /CN=c2 CA, which is not valid before/],
     ["expired, and to come", file(made(past).cert, anew(future)), ["ca-expired", "certificate-not-yet-valid"]],
     [
       "none",
       file(anew({ flaw: "no-ca" })),
       ["ca-invalid"],
-      /the CA file holds CN=c2 CA, which is no CA that may sign$/,
+      /the CA file contains CN=c2 CA, which is not a CA that may sign certificates$/,
     ],
     ["without keyCertSign", file(anew({ flaw: "no-cert-sign" })), ["ca-invalid"]],
-    ["for clients only", file(anew({ usage: "client" })), ["certificate-usage"], /not vouch for servers.*serverAuth$/],
-    ["for servers only", file(anew({ usage: "server" })), ["certificate-usage"], /not vouch for clients.*clientAuth$/],
+    [
+      "for clients only",
+      file(anew({ usage: "client" })),
+      ["certificate-usage"],
+      /may not sign for servers.*serverAuth$/,
+    ],
+    [
+      "for servers only",
+      file(anew({ usage: "server" })),
+      ["certificate-usage"],
+      /may not sign for clients.*clientAuth$/,
+    ],
     ["expired, and not that of the client", file(made(past).cert), ["ca-expired", "certificate-not-signed"]],
     ["without a client", { ca: { pem: anew(past) }, client: "importer" }, ["ca-expired"]],
     [
       "the client's expired",
       beside(past),
       ["ca-expired"],
-      /^the client certificate comes from CN=clients, which expired/,
+      /^the client certificate is issued by CN=clients, which expired/,
     ],
     [
       "the client's to come",
       beside(future),
       ["certificate-not-yet-valid"],
-      /comes from CN=clients, which is valid only/,
+      /is issued by CN=clients, which is not valid before/,
     ],
     [
       "the client's is none",
       beside({ flaw: "no-ca" }),
       ["certificate-not-signed"],
-      /comes from CN=clients, which is no CA/,
+      /is issued by CN=clients, which is not a CA/,
     ],
-    ["the client's is for servers", beside({ usage: "server" }), ["certificate-usage"], /comes from CN=clients/],
-    ["an intermediate expired", { client: of(below(past)) }, ["certificate-expired"], /from CN=middle, which expired/],
-    ["an intermediate to come", { client: of(below(future)) }, ["certificate-not-yet-valid"], /from CN=middle/],
-    ["an intermediate is none", { client: of(below({ flaw: "no-ca" })) }, ["certificate-not-signed"], /is no CA/],
+    ["the client's is for servers", beside({ usage: "server" }), ["certificate-usage"], /is issued by CN=clients/],
+    [
+      "an intermediate expired",
+      { client: of(below(past)) },
+      ["certificate-expired"],
+      /issued by CN=middle, which expired/,
+    ],
+    ["an intermediate to come", { client: of(below(future)) }, ["certificate-not-yet-valid"], /issued by CN=middle/],
+    ["an intermediate is none", { client: of(below({ flaw: "no-ca" })) }, ["certificate-not-signed"], /is not a CA/],
     ["an intermediate is of X.509 v1", { client: of(below({ flaw: "v1" })) }, ["certificate-not-signed"]],
     ["an intermediate is for servers", { client: of(below({ usage: "server" })) }, ["certificate-usage"]],
     [
@@ -277,7 +296,12 @@ test("a CA file is as good as the best of it, and the client certificate as its 
       ["ca-expired", "certificate-expired"],
     ],
     ["an expired one that nobody needs", { client: of({ ...c2, chain: below(past).cert }) }, []],
-    ["a client for servers", { client: of(c2, { usage: "server" }) }, ["certificate-usage"], /is not for clients/],
+    [
+      "a client for servers",
+      { client: of(c2, { usage: "server" }) },
+      ["certificate-usage"],
+      /is not valid for clients/,
+    ],
     ["a client for any use", { client: of(c2, { usage: "any" }) }, []],
     ["a client that does not say for what", { client: of(c2, { usage: "none" }) }, []],
     ["a client without a name", { client: of(c2, { cn: "" }) }, ["no-common-name"]],
@@ -307,13 +331,13 @@ test("names and ids", () => {
     ["c2", { id: 255, maxConnectedClusters: 255 }, []],
     ["c2", { id: 511, maxConnectedClusters: 511 }, []],
     ["c2", { id: 511 }, []],
-    ["c2", { id: 0 }, ["id-illegal"]],
-    ["c2", { id: 256, maxConnectedClusters: 255 }, ["id-illegal"]],
-    ["c2", { id: 512 }, ["id-illegal"]],
-    ["default", { id: 0 }, ["name-illegal", "id-illegal"]],
-    ["c2.example", {}, ["name-illegal"]],
-    ["common-etcd-client", {}, ["name-illegal"]],
-    ["C2", {}, ["name-illegal"]],
+    ["c2", { id: 0 }, ["id-invalid"]],
+    ["c2", { id: 256, maxConnectedClusters: 255 }, ["id-invalid"]],
+    ["c2", { id: 512 }, ["id-invalid"]],
+    ["default", { id: 0 }, ["name-invalid", "id-invalid"]],
+    ["c2.example", {}, ["name-invalid"]],
+    ["common-etcd-client", {}, ["name-invalid"]],
+    ["C2", {}, ["name-invalid"]],
   ];
   for (const [name, facts, expected] of table) {
     const peer: Peer = { ...peerOf("c2").peer, name, facts };
@@ -412,8 +436,8 @@ test("ids and maxima are compared, also with what stands in the target", () => {
     expected: [FindingCode, source: string, key?: string][],
   ][] = [
     ["all well", [two, three], judge({}, [stands("c9", 9, 255)]), []],
-    ["the same id twice", [two, peerOf("c3", 2)], judge(), [["id-twice", "c3-secret.json", "c3"]]],
-    ["an id that stands there", [two], judge({}, [stands("c9", 2, 255)]), [["id-twice", "c2-secret.json", "c2"]]],
+    ["the same id twice", [two, peerOf("c3", 2)], judge(), [["id-duplicate", "c3-secret.json", "c3"]]],
+    ["an id that stands there", [two], judge({}, [stands("c9", 2, 255)]), [["id-duplicate", "c2-secret.json", "c2"]]],
     ["the target's own id", [peerOf("c2", 1)], judge(), [["id-of-target", "c2-secret.json", "c2"]]],
     ["the target's own id stands there", [two], judge({}, [stands("c9", 1)]), [["id-of-target", "own", "c9"]]],
     ["no id in the file", [legacy], judge(), [["id-unknown", "c4-secret.json", "c4"]]],
@@ -445,7 +469,7 @@ test("ids and maxima are compared, also with what stands in the target", () => {
       [
         ["maximum-differs", "own", "c9"],
         ["id-of-target", "c2-secret.json", "c2"],
-        ["id-twice", "c3-secret.json", "c3"],
+        ["id-duplicate", "c3-secret.json", "c3"],
         ["id-unknown", "c4-secret.json", "c4"],
       ],
     ],
@@ -458,7 +482,7 @@ test("ids and maxima are compared, also with what stands in the target", () => {
     );
   }
   const message = (peers: (typeof two)[], target: TargetContext) => checkMesh(peers, target)[0]?.message ?? "";
-  assert.match(message([two, peerOf("c3", 2)], judge()), /c3 has id 2, and so has c2/);
+  assert.match(message([two, peerOf("c3", 2)], judge()), /cluster id 2 is also used by c2/);
   assert.match(message([peerOf("c2", 1)], judge()), /id 1.*own/);
 });
 
@@ -479,7 +503,7 @@ test("no more peers than the maximum allows, with those that stand there", () =>
   assert.deepEqual(codes(checkMesh(peers(254, 255), judge({}, []))), []);
   const [one] = checkMesh(peers(253, 255), judge({}, [...standing, { name: "t", id: 300 }]));
   assert.deepEqual([one?.code, one?.source], ["too-many-peers", "own"]);
-  assert.match(one?.message ?? "", /255 peers, but max-connected-clusters 255 allows 254/);
+  assert.match(one?.message ?? "", /255 peers exceed the limit of 254 \(max-connected-clusters is 255\)/);
   assert.match(one?.remedy ?? "", /511/);
   assert.deepEqual(codes(checkMesh(peers(510, 511), judge({ maxConnectedClusters: 511 }))), []);
   assert.deepEqual(codes(checkMesh(peers(511, 511), judge({ maxConnectedClusters: 511, id: 600 }))), [
@@ -595,10 +619,7 @@ test("loopback addresses behind a name, or beside other endpoints, are warned of
   assert.deepEqual(messages({ endpoints: ["https://127.0.0.1:1"] }), [], "that is another thing");
   assert.deepEqual(messages({ hostAliases: [{ hostname: "not.used", ips: ["127.0.0.1"] }] }), []);
   const [named = "", ...others] = messages({ hostAliases: alias("10.0.0.1", "127.18.2.2", "::1") });
-  assert.match(
-    named,
-    /^loopback-address c2 is reached at loopback addresses, .*: c2\.mesh\.cilium\.io \(127\.18\.2\.2, ::1\)$/,
-  );
+  assert.match(named, /^loopback-address c2 has loopback addresses, .*: c2\.mesh\.cilium\.io \(127\.18\.2\.2, ::1\)$/);
   assert.deepEqual(others, []);
   const [mixed = ""] = messages({ endpoints: ["https://10.0.0.1:1", "https://localhost:1"], hostAliases: [] });
   assert.match(mixed, /: https:\/\/localhost:1$/);

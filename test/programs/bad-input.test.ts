@@ -68,12 +68,20 @@ const table: [title: string, content: string | Buffer | V1Secret, expected: RegE
   ],
   ["the same key twice in YAML", `${stringify(good)}kind: Secret\n`, /neither JSON nor YAML|twice/],
   ["another object", "apiVersion: v1\nkind: ConfigMap\ndata: {}\n", /holds a ConfigMap, not a Secret/],
-  ["a Secret without peers", stringify({ ...good, data: { x: base64("y") } }), /holds no etcd config/],
-  ["a value that is not base64", JSON.stringify({ ...good, data: { ...good.data, "c2.crt": "%%" } }), /not base64/],
-  ["a name with terminal escapes", renamed("\u001b[2Jx"), /"\\u001b\[2Jx" is no name|\\x1b\[2J/],
-  ["a name with a line break", renamed("c2\nerror: forged"), /\(c2\\nerror: forged\): "c2\\nerror: forged" is no name/],
+  ["a Secret without peers", stringify({ ...good, data: { x: base64("y") } }), /contains no etcd config/],
+  [
+    "a value that is not base64",
+    JSON.stringify({ ...good, data: { ...good.data, "c2.crt": "%%" } }),
+    /not valid base64/,
+  ],
+  ["a name with terminal escapes", renamed("\u001b[2Jx"), /invalid cluster name "\\u001b\[2Jx"|\\x1b\[2J/],
+  [
+    "a name with a line break",
+    renamed("c2\nerror: forged"),
+    /\(c2\\nerror: forged\): invalid cluster name "c2\\nerror: forged":/,
+  ],
   ["a name with invisible characters", renamed("c2\u2028\u202e\u200bx"), /c2\\n\\u202e\\u200bx/],
-  ["a very long name", renamed("c".repeat(100_000)), /"c{100,}… \(99,\d+ more characters\) …c+" is no name/],
+  ["a very long name", renamed("c".repeat(100_000)), /"c{100,}… \(99,\d+ more characters\) …/],
   [
     "20,000 names in the server certificate",
     annotated("server-names", Array.from({ length: 20_000 }, (_, i) => `n${i}.example`).join(",")),
@@ -88,53 +96,57 @@ const table: [title: string, content: string | Buffer | V1Secret, expected: RegE
     [
       `the id ${JSON.stringify(value)}`,
       annotated("cluster-id", value),
-      /" is no cluster id: .* 1 to 511 \[id-illegal\]/,
+      /invalid cluster id ".*": .* 1 to 511 \[id-invalid\]/,
     ],
     [
       `the maximum ${JSON.stringify(value)}`,
       annotated("max-connected-clusters", value),
-      /" is no max-connected-clusters: it is 255 or 511 \[maximum-differs\]/,
+      /invalid max-connected-clusters ".*": must be 255 or 511 \[maximum-differs\]/,
     ],
   ]),
-  ["an invalid name", renamed("C_2"), /"C_2" is no name of a cluster/],
-  ["a name that is too long", renamed("c".repeat(33)), /no name of a cluster/],
+  ["an invalid name", renamed("C_2"), /invalid cluster name "C_2"/],
+  ["a name that is too long", renamed("c".repeat(33)), /invalid cluster name/],
   ["an encrypted key", withData({ "c2.key": encrypted("pkcs8") }), /encrypted/],
   ["an encrypted key in the traditional format", withData({ "c2.key": encrypted("sec1") }), /encrypted/],
   [
     "a key of another pair",
     withData({ "c2.key": clientOf(caOf("c2"), "remote", 3).key }),
-    /not that of the client certificate/,
+    /does not match the client certificate/,
   ],
-  ["a certificate in place of the key", withData({ "c2.key": client.cert }), /key file/],
-  ["a key that is not PEM", withData({ "c2.key": "-----BEGIN" }), /key file/],
-  ["a certificate that is not valid yet", withData(future()), /valid only from/],
+  [
+    "a certificate in place of the key",
+    withData({ "c2.key": client.cert }),
+    /the key file contains no PEM private key/,
+  ],
+  ["a key that is not PEM", withData({ "c2.key": "-----BEGIN" }), /the key file contains no PEM private key/],
+  ["a certificate that is not valid yet", withData(future()), /not valid before/],
   ["a certificate that has expired", withData(past()), /expired on/],
-  ["a chain in the wrong order", withData(backwards()), /stands behind others in its file/],
+  ["a chain in the wrong order", withData(backwards()), /not the first certificate in its file/],
   [
     "a certificate of another CA",
     withData({ "c2.crt": clientOf(caOf("c9")).cert, "c2.key": clientOf(caOf("c9")).key }),
     /not signed by/,
   ],
-  ["a CA file without a certificate", withData({ "c2-ca.crt": "" }), /CA file holds no certificate/],
+  ["a CA file without a certificate", withData({ "c2-ca.crt": "" }), /CA file contains no certificate/],
   ["a CA that is a key", withData({ "c2-ca.crt": client.key }), /the CA file/],
   ["a config that is not YAML", withData({ c2: `${config}\t: [` }), /the config is not YAML/],
-  ["a config without endpoints", withData({ c2: "endpoints: []\n" }), /no endpoint|certificate and key/],
-  ["an endpoint without TLS", withData({ c2: config.replace("https:", "http:") }), /no URL of the form https/],
+  ["a config without endpoints", withData({ c2: "endpoints: []\n" }), /no endpoints|certificate and key/],
+  ["an endpoint without TLS", withData({ c2: config.replace("https:", "http:") }), /expected https:\/\/host:port/],
   [
     "an alias with an invalid address",
     withData({ c2: config.replace("10.0.0.2", "10.0.0.02") }),
-    /no address; Cilium refuses it|refuses/,
+    /Cilium rejects the config: .* which is no address/,
   ],
   [
     "paths outside the mounted folder",
     withData({ c2: config.replaceAll("/var/lib/cilium/clustermesh/", "/etc/") }),
-    /which no Secret brings/,
+    /which is not in a Secret/,
   ],
-  ["missing files", { ...good, data: { c2: good.data?.c2 ?? "" } }, /not in the Secret/],
+  ["missing files", { ...good, data: { c2: good.data?.c2 ?? "" } }, /missing from the Secret/],
   [
     "an entry for the cluster's own cache",
     withData({ c2: config.replace("c2.mesh.cilium.io:32379", "clustermesh-apiserver.kube-system.svc:2379") }),
-    /own cache/,
+    /own KVStoreMesh cache/,
   ],
 ];
 
@@ -256,7 +268,7 @@ describe("import-secrets with invalid files", () => {
   test("an empty folder, a dangling link and missing files", async () => {
     const folder = join(dir, "folder");
     await mkdir(folder);
-    await refused([folder], /the folder holds no/);
+    await refused([folder], /the folder contains no/);
     await symlink(join(dir, "nowhere"), join(dir, "link.json"));
     await refused([join(dir, "link.json")], /no such file/);
     await refused([join(dir, "missing.json")], /no such file/);
@@ -299,7 +311,7 @@ describe("import-secrets with invalid files", () => {
     const { code, stderr } = await imports(...paths);
     assert.equal(code, 2);
     assert.match(stderr, /c500\.json: is neither JSON nor YAML/);
-    assert.match(stderr, /1?,?\d+ peers, but max-connected-clusters 255 allows 254/);
+    assert.match(stderr, /1?,?\d+ peers exceed the limit of 254 \(max-connected-clusters is 255\)/);
     assert.ok(stderr.split("\n").length < 80, `${stderr.split("\n").length} lines`);
     assert.deepEqual(writes(), []);
   });

@@ -40,14 +40,14 @@ describe("a target whose Secret is owned by Argo CD", () => {
   });
 
   const warning =
-    /^warning: .*Secret cilium-clustermesh belongs to Argo CD application mesh, so that an import would be refused \[owner-resets\]$/m;
+    /^warning: .*secret\/cilium-clustermesh belongs to Argo CD application mesh, so an import would be refused \[owner-resets\]$/m;
 
   test("an import is refused; previews warn, with the exit code of an unowned target", async () => {
     const refused = await imports("cluster2.json");
     assert.equal(refused.code, 2);
     assert.match(
       refused.stderr,
-      /belongs to Argo CD application mesh, which would undo what is written \[owned-by-other\]$/m,
+      /belongs to Argo CD application mesh, which would revert the changes \[owned-by-other\]$/m,
     );
     for (const [code, ...args] of [
       [0, "--dry-run=client"],

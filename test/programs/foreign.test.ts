@@ -41,7 +41,7 @@ describe("renamed and foreign files", () => {
     );
     assert.match(
       imported.stderr,
-      /^ {2}a key is the name of its cluster .* extract cluster9 again with extract-secret$/m,
+      /^ {2}a key must be the name of its cluster; re-extract cluster9 with extract-secret instead of renaming it$/m,
     );
     const inspected = await go("clustermesh-secrets", "inspect", "renamed.json");
     assert.equal(inspected.code, 0, inspected.stdout);

@@ -189,8 +189,8 @@ describe("the mesh commands", () => {
         .map(({ remedy }) => remedy);
     };
     assert.deepEqual(await remedies("one-sided"), [
-      "to connect: extract-secret --context cluster3 | import-secrets --context cluster1 -; to disconnect: clustermesh-secrets disconnect cluster1 --from cluster3",
-      "to connect: extract-secret --context cluster3 | import-secrets --context cluster2 -; to disconnect: clustermesh-secrets disconnect cluster2 --from cluster3",
+      "to connect them: extract-secret --context cluster3 | import-secrets --context cluster1 -; to disconnect them: clustermesh-secrets disconnect cluster1 --from cluster3",
+      "to connect them: extract-secret --context cluster3 | import-secrets --context cluster2 -; to disconnect them: clustermesh-secrets disconnect cluster2 --from cluster3",
     ]);
     for (const name of ["cluster1", "cluster2"]) {
       assert.equal((await go("disconnect", name, "--from", "cluster3", "--yes")).code, 0);
@@ -265,7 +265,7 @@ describe("the mesh commands", () => {
     const dry = await by("import-secrets", ...contexts, "--dry-run=client", "-o", "json", file);
     assert.equal(dry.code, 0, dry.stderr);
     assert.match(dry.stderr, /warning: certificate of https:\S+ is not verified \(insecure-skip-tls-verify\)/);
-    assert.match(dry.stderr, /insecure: reaches the same cluster as cluster2, which is written once \[same-cluster\]/);
+    assert.match(dry.stderr, /insecure: same cluster as context cluster2, so it is used only once \[same-cluster\]/);
     assert.equal(dry.stderr.match(/would add cluster1 \(dry run\)/g)?.length, 1);
     assert.doesNotMatch(dry.stdout, /"clustermesh-secrets\/context": "insecure"/);
 
@@ -281,7 +281,10 @@ describe("the mesh commands", () => {
     const status = await by("clustermesh-secrets", "status", "cluster1", "cluster2", "insecure");
     assert.equal(status.code, 0, status.stdout);
     assert.match(status.stdout, /^insecure +cluster2 +2 /m);
-    assert.match(status.stdout, /^warning: insecure: reaches the same cluster as cluster2 \[same-cluster\]$/m);
+    assert.match(
+      status.stdout,
+      /^warning: insecure: same cluster as context cluster2, so it is used only once \[same-cluster\]$/m,
+    );
     assert.match(status.stdout, /^cluster1 +cluster1 +1 .* – +·\ncluster2 +cluster2 +2 .* · +–\ninsecure/m);
     assert.doesNotMatch(status.stdout, /-twice/);
     assert.equal(fingerprint(), before);
@@ -343,7 +346,7 @@ describe("the mesh commands", () => {
     const before = fingerprint();
     const { code, stderr } = await connect();
     assert.equal(code, 2, stderr);
-    assert.match(stderr, /not allowed to patch DaemonSet cilium in namespace kube-system \[not-allowed\]/);
+    assert.match(stderr, /not allowed to patch daemonset\/cilium in namespace kube-system \[not-allowed\]/);
     assert.match(stderr, /check with: kubectl auth can-i create secrets -n kube-system .*--context cluster1/);
     assert.equal(fingerprint(), before);
   });
@@ -357,7 +360,7 @@ describe("the mesh commands", () => {
     const before = fingerprint();
     const { code, stderr } = await connect();
     assert.equal(code, 2, stderr);
-    for (const finding of ["id-twice", "maximum-differs"]) assert.ok(stderr.includes(`[${finding}]`), stderr);
+    for (const finding of ["id-duplicate", "maximum-differs"]) assert.ok(stderr.includes(`[${finding}]`), stderr);
     assert.equal(fingerprint(), before);
   });
 

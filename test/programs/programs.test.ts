@@ -144,7 +144,7 @@ describe("the built programs", () => {
     assert.equal(second.code, 0, second.stderr);
     assert.match(
       second.stderr,
-      /restarts daemonset\/cilium \(all Cilium agents\) in cluster1 to add host aliases for /,
+      /daemonset\/cilium \(all Cilium agents\) restarts in cluster1, to add host aliases for /,
     );
   });
 
@@ -218,11 +218,15 @@ describe("the built programs", () => {
     ["truncated JSON", '{"kind": "Secret", ', /neither JSON nor YAML/],
     ["a ConfigMap", { apiVersion: "v1", kind: "ConfigMap", data: {} }, /holds a ConfigMap, not a Secret/],
     ["no config", { apiVersion: "v1", kind: "Secret", data: {} }, /no etcd config/],
-    ["truncated base64", { apiVersion: "v1", kind: "Secret", data: { cluster9: "ZW5kcG9pbnRzOg" } }, /not base64/],
+    [
+      "truncated base64",
+      { apiVersion: "v1", kind: "Secret", data: { cluster9: "ZW5kcG9pbnRzOg" } },
+      /not valid base64/,
+    ],
     [
       "a config without files",
       { apiVersion: "v1", kind: "Secret", stringData: { cluster9: "endpoints:\n- https://1.2.3.4:2379\n" } },
-      /no certificate and key/,
+      /no matching pair of client certificate and key/,
     ],
   ];
   for (const [what, content, expected] of broken) {

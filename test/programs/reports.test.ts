@@ -46,6 +46,7 @@ describe("an import into a cluster with twenty peers of a chart", () => {
       `warning: c1: cluster ids of 20 existing peers are unknown, so duplicates cannot be detected: ${charted.slice(0, 10).join(", ")} and 10 more [id-unknown]
   re-extract with extract-secret
 error: bad.json (c2): the key file contains no PEM private key [key-invalid]
+  re-extract the peer
 error: 1 error, nothing was written
 `,
     );

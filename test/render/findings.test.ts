@@ -1,56 +1,56 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
-import { type Finding, finding } from "../../lib/peer/findings.ts";
+import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
+import type { Finding } from "../../lib/peer/findings.ts";
 import { describePairs } from "../../lib/render/cluster-pairs.ts";
 import { sharedFindings, showFindings, showRefusal } from "../../lib/render/findings.ts";
 import { styleFor } from "../../lib/render/style.ts";
-import { SUMMARIES } from "../../lib/render/summaries.ts";
 import { widthOf, wrapLine } from "../../lib/render/wrap.ts";
+import { findingWith } from "../support/findings.ts";
 
 const plain = styleFor({}, {});
 const names = (count: number, prefix = "c") => Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
 const ten = names(10).join(", ");
 const unknown = (key: string, source = "own") =>
-  finding("id-unknown", { source, key }, `of ${key}`, "re-extract", { existing: true });
+  findingWith("id-unknown", { source, key }, `of ${key}`, "re-extract", { existing: true });
 const overlap = (a: string, b: string) =>
-  finding("pod-cidrs-overlap", { source: b, key: b }, "overlap", "other CIDRs", { clusters: [a, b] });
+  findingWith("pod-cidrs-overlap", { source: b, key: b }, "overlap", "other CIDRs", { clusters: [a, b] });
 const show = (findings: Finding[], details = false) => showFindings(findings, plain, details);
 
-test("a single finding shows its place, message and code, with the remedy on the next line", () => {
+test("one finding: where, what, its code, and the remedy below", () => {
   const at = { source: "f.json", key: "c\u001b[2J" };
-  assert.deepEqual(show([finding("key-mismatch", at, "the key is not that of the certificate", "extract again")]), [
+  assert.deepEqual(show([findingWith("key-mismatch", at, "the key is not that of the certificate", "extract again")]), [
     "error: f.json (c\\x1b[2J): the key is not that of the certificate [key-mismatch]",
     "  extract again",
   ]);
-  assert.deepEqual(show([finding("ca-stale", { source: "c2", key: "c2" }, "m")]), ["error: c2: m [ca-stale]"]);
+  assert.deepEqual(show([findingWith("ca-stale", { source: "c2", key: "c2" }, "m")]), ["error: c2: m [ca-stale]"]);
 });
 
-test("findings with equal code and remedy are merged; ten subjects are listed, the rest counted", () => {
+test("findings of one code and one remedy are one, with the first ten and how many more", () => {
   assert.deepEqual(show(names(20).map((name) => unknown(name))), [
     `warning: own: cluster ids of 20 existing peers are unknown, so duplicates cannot be detected: ${ten} and 10 more [id-unknown]`,
     "  re-extract",
   ]);
   assert.deepEqual(
-    show(["c1", "c2"].map((name) => finding("id-unknown", { source: `${name}.json`, key: name }, "m"))),
+    show(["c1", "c2"].map((name) => findingWith("id-unknown", { source: `${name}.json`, key: name }, "m"))),
     [
       "warning: cluster ids of 2 peers are unknown, so duplicates cannot be detected: c1.json (c1), c2.json (c2) [id-unknown]",
     ],
   );
-  const of = (source: string, key: string) => finding("ca-stale", { source, key }, "m");
+  const of = (source: string, key: string) => findingWith("ca-stale", { source, key }, "m");
   assert.deepEqual(show([of("c1", "c7"), of("c2", "c7")]), [
-    "error: CAs of 2 peers have changed, and the new ones are not trusted: c7 in c1, c2 [ca-stale]",
+    "error: CAs of 2 peers have changed, and the new CAs are not trusted: c7 in c1, c2 [ca-stale]",
   ]);
   assert.deepEqual(
-    show([...names(12).map((name) => unknown(name)), finding("id-unknown", { source: "a" }, "m")]).length,
+    show([...names(12).map((name) => unknown(name)), findingWith("id-unknown", { source: "a" }, "m")]).length,
     3,
   );
 });
 
-test("findings are grouped by remedy template; differing names become placeholders", () => {
+test("another remedy is another group; one with other names in it is the same, and they are placeholders", () => {
   const stale = (importer: string, peer: string) =>
-    finding("ca-stale", { source: importer, key: peer }, `${peer} is stale`, {
+    findingWith("ca-stale", { source: importer, key: peer }, `${peer} is stale`, {
       template: "extract-secret --context {peer} | import-secrets --context {importer} -",
       values: { peer, importer },
     });
@@ -59,9 +59,9 @@ test("findings are grouped by remedy template; differing names become placeholde
     "  extract-secret --context c7 | import-secrets --context IMPORTER -",
   );
   assert.deepEqual(
-    show([stale("c1", "c7"), stale("c2", "c8"), finding("ca-stale", { source: "c3", key: "c7" }, "m", "ask")]),
+    show([stale("c1", "c7"), stale("c2", "c8"), findingWith("ca-stale", { source: "c3", key: "c7" }, "m", "ask")]),
     [
-      "error: CAs of 2 peers have changed, and the new ones are not trusted: c1 (c7), c2 (c8) [ca-stale]",
+      "error: CAs of 2 peers have changed, and the new CAs are not trusted: c1 (c7), c2 (c8) [ca-stale]",
       "  extract-secret --context PEER | import-secrets --context IMPORTER -",
       "error: c3 (c7): m [ca-stale]",
       "  ask",
@@ -71,10 +71,10 @@ test("findings are grouped by remedy template; differing names become placeholde
 
 test("a summary says what the reader needs besides the subjects, and is one for each such thing", () => {
   const owned = (key: string, owner: string, source = "c1") =>
-    finding("owned-by-other", { source, key }, `Secret ${key} belongs to ${owner}`, "take it", { data: { owner } });
+    findingWith("owned-by-other", { source, key }, `Secret ${key} belongs to ${owner}`, "take it", { data: { owner } });
   const secrets = ["cilium-kvstoremesh", "cilium-clustermesh"];
   assert.deepEqual(show(secrets.map((key) => owned(key, "Helm release cilium"))), [
-    "error: c1: 2 objects belong to Helm release cilium, which would undo what is written: cilium-kvstoremesh, cilium-clustermesh [owned-by-other]",
+    "error: c1: 2 objects belong to Helm release cilium, which would revert the changes: cilium-kvstoremesh, cilium-clustermesh [owned-by-other]",
     "  take it",
   ]);
   const two = show([
@@ -86,18 +86,18 @@ test("a summary says what the reader needs besides the subjects, and is one for 
     ["error: c1: 2 objects belong to Helm release cilium", "error: c2: 2 objects belong to Argo CD application mesh"],
   );
   const resets = (key: string, data: NonNullable<Finding["data"]>) =>
-    finding("owner-resets", { source: "c1", key }, "m", "r", { data });
+    findingWith("owner-resets", { source: "c1", key }, "m", "r", { data });
   const owner = "Helm release cilium";
   assert.match(
     show([resets("a", { owner }), resets("b", { owner })])[0] ?? "",
-    /: 2 objects belong to Helm release cilium, which may undo what is written: a, b /,
+    /: 2 objects belong to Helm release cilium, which may revert the changes: a, b /,
   );
   assert.match(
     show([resets("a", { owner, taken: "true" }), resets("b", { owner, taken: "true" })])[0] ?? "",
-    /: 2 objects are taken from Helm release cilium, which may write them again: a, b /,
+    /: 2 objects are taken over from Helm release cilium, which may write them again: a, b /,
   );
   const differs = (b: string, values: string) =>
-    finding("maximum-differs", { source: b, key: b }, "m", "r", { clusters: ["a", b], data: { values } });
+    findingWith("maximum-differs", { source: b, key: b }, "m", "r", { clusters: ["a", b], data: { values } });
   assert.match(
     show(["b", "c", "d"].map((name) => differs(name, "255 and 511")))[0] ?? "",
     /max-connected-clusters of 3 pairs of clusters differ \(255 and 511\): a with b, c, d /,
@@ -107,17 +107,17 @@ test("a summary says what the reader needs besides the subjects, and is one for 
 test("clusters whose clustermesh-apiserver waits for the same are one finding", () => {
   const waits = (source: string) => {
     const remedy = { template: "import-secrets --context {importer} FILE", values: { importer: source } };
-    return finding("pod-not-ready", { source }, `${source} waits for x`, remedy, { data: { waits: "for x" } });
+    return findingWith("pod-not-ready", { source }, `${source} waits for x`, remedy, { data: { waits: "for x" } });
   };
   assert.deepEqual(show([waits("c1"), waits("c2")]), [
-    "error: the clustermesh-apiservers of 2 clusters do not run: they wait for x: c1, c2 [pod-not-ready]",
+    "error: clustermesh-apiserver of 2 clusters is not running: waiting for x: c1, c2 [pod-not-ready]",
     "  import-secrets --context IMPORTER FILE",
   ]);
 });
 
-test("messages with their own cause are listed below the summary, up to ten", () => {
+test("what each message says by itself is kept, up to ten", () => {
   const broken = names(12).map((name) =>
-    finding("unreadable", { source: `${name}.json` }, `no JSON at ${name}`, "whole?"),
+    findingWith("unreadable", { source: `${name}.json` }, `no JSON at ${name}`, "whole?"),
   );
   assert.deepEqual(show(broken), [
     "error: 12 files cannot be read [unreadable]",
@@ -125,15 +125,15 @@ test("messages with their own cause are listed below the summary, up to ten", ()
     "  … and 2 more",
     "  whole?",
   ]);
-  // Several findings about one peer are not merged.
+  // Of one peer, each is told: they differ.
   const missing = ["a.crt", "b.crt"].map((file) =>
-    finding("file-missing", { source: "f", key: "c2" }, `${file} is missing`),
+    findingWith("file-missing", { source: "f", key: "c2" }, `${file} is missing`),
   );
   assert.equal(show(missing).length, 2);
 });
 
-test("warnings precede errors, and the refusal counts printed errors", () => {
-  const error = finding("key-mismatch", { source: "f", key: "c1" }, "m");
+test("warnings come first and errors last, with a count at the end", () => {
+  const error = findingWith("key-mismatch", { source: "f", key: "c1" }, "m");
   const [first, , last, ...others] = show([error, unknown("c1"), unknown("c2"), { ...error, key: "c2" }]);
   assert.match(first ?? "", /^warning: own: cluster ids of 2 existing peers/);
   assert.match(last ?? "", /^error: f: private keys of 2 peers .*: c1, c2 /);
@@ -141,7 +141,7 @@ test("warnings precede errors, and the refusal counts printed errors", () => {
   assert.equal(
     showRefusal([error, unknown("c1"), { ...error, key: "c2" }], plain),
     "error: 1 error, nothing was written",
-    "merged",
+    "as they are printed",
   );
   assert.equal(
     showRefusal([error, { ...error, key: "c2" }], plain, true),
@@ -151,7 +151,7 @@ test("warnings precede errors, and the refusal counts printed errors", () => {
   assert.equal(showRefusal([], plain), "nothing was written");
 });
 
-test("details disable merging", () => {
+test("with details each is by itself", () => {
   const lines = show(
     names(20).map((name) => unknown(name)),
     true,
@@ -160,12 +160,16 @@ test("details disable merging", () => {
   assert.equal(lines[0], "warning: own (c1): of c1 [id-unknown]");
 });
 
-test("sharedFindings returns only findings that are merged with others", () => {
-  const [one, two, other] = [unknown("c1"), unknown("c2"), finding("system-roots", { source: "own", key: "c1" }, "m")];
+test("what several have alike is told apart from what one has", () => {
+  const [one, two, other] = [
+    unknown("c1"),
+    unknown("c2"),
+    findingWith("system-roots", { source: "own", key: "c1" }, "m"),
+  ];
   assert.deepEqual([...sharedFindings([one, other, two])], [one, two]);
 });
 
-test("overlapping pod CIDRs of sixty clusters are a single warning", () => {
+test("sixty clusters with one pod CIDR are one warning", () => {
   const all = names(60);
   const lines = show(all.flatMap((a, i) => all.slice(i + 1).map((b) => overlap(a, b))));
   assert.deepEqual(lines, [
@@ -174,7 +178,7 @@ test("overlapping pod CIDRs of sixty clusters are a single warning", () => {
   ]);
 });
 
-test("describePairs lists clusters if all are paired, groups if two are paired completely, else pairs", () => {
+test("pairs in few words: each with each, some with others, else as they are", () => {
   const product = (some: string[], others: string[]) => some.flatMap((a) => others.map((b) => [a, b] as const));
   assert.deepEqual(describePairs(product(["c7"], names(3, "d"))), {
     of: "3 pairs of clusters",
@@ -195,7 +199,7 @@ test("describePairs lists clusters if all are paired, groups if two are paired c
     ["c", "d"],
   ] as const;
   assert.deepEqual(describePairs(path), { of: "3 pairs of clusters", list: "a and b, b and c, c and d" });
-  // For any pairs, exactly their clusters are listed, and the count is exact.
+  // Whatever the pairs are, no cluster is named that is in none, and none is counted that is not there.
   const cluster = fc.constantFrom(...names(5));
   fc.assert(
     fc.property(
@@ -219,20 +223,20 @@ test("describePairs lists clusters if all are paired, groups if two are paired c
 
 test("every code has a summary in the plural", () => {
   for (const [code, { severity }] of Object.entries(FINDING_CODES)) {
-    const { text, each } = SUMMARIES[code as FindingCode];
-    const sentence = text("2 peers", {});
+    const { summary, each } = definitionOf(code as FindingCode);
+    const sentence = summary("2 peers", {});
     assert.match(sentence, /2 peers/, code);
     assert.doesNotMatch(sentence, /\.$|undefined/, code);
-    const lines = show(["a", "b"].map((key) => finding(code as FindingCode, { source: "s", key }, key)));
+    const lines = show(["a", "b"].map((key) => findingWith(code as FindingCode, { source: "s", key }, key)));
     assert.equal(lines.length, each ? 3 : 1, code);
     assert.ok(lines[0]?.startsWith(`${severity}: `) && lines[0].endsWith(`[${code}]`), lines[0]);
   }
 });
 
-test("messages are wrapped at the width of a terminal, remedies are not", () => {
+test("prose is wrapped between words at the width of a terminal, and remedies are not", () => {
   const terminal = styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" });
   const lines = showFindings(
-    names(20).map((name) => finding("id-unknown", { source: "own", key: name }, "m", "a ".repeat(50).trim())),
+    names(20).map((name) => findingWith("id-unknown", { source: "own", key: name }, "m", "a ".repeat(50).trim())),
     terminal,
   );
   assert.deepEqual(lines.slice(0, -1), [
@@ -244,7 +248,7 @@ test("messages are wrapped at the width of a terminal, remedies are not", () => 
   assert.equal(showFindings([unknown("c1")], styleFor({ isTTY: true, columns: 0 }, {})).length, 2);
 });
 
-test("wrapLine keeps all words, respects the width, and ignores colours", () => {
+test("a wrapped line has the words of the whole one, none of its lines is too wide, and colours take no room", () => {
   const word = fc.stringMatching(/^[a-z]{1,12}$/);
   fc.assert(
     fc.property(

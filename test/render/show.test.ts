@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { TargetReport } from "../../lib/import/apply.ts";
+import type { Change } from "../../lib/import/plan/change.ts";
 import { type Plan, plan } from "../../lib/import/plan/plan.ts";
-import { finding } from "../../lib/peer/findings.ts";
 import type { PeerReport } from "../../lib/peer/inspect.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { showInspection } from "../../lib/render/inspect.ts";
@@ -12,14 +12,15 @@ import { showReports } from "../../lib/render/reports.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { enumerate, escapeControlChars, escapeLine, styleFor } from "../../lib/render/style.ts";
 import { showProbe } from "../../lib/render/verify.ts";
+import { findingWith } from "../support/findings.ts";
 import { caOf, clientOf } from "../support/material.ts";
 import { configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
 const plain = styleFor({}, {});
-// biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
 
-test("styleFor enables colours only on a terminal that supports them", () => {
+test("colours only on a terminal that wants them", () => {
   const coloured = "\u001b[31mx\u001b[39m";
   assert.equal(styleFor({ isTTY: true }, { TERM: "xterm" }).red("x"), coloured);
   assert.equal(styleFor({ isTTY: true }, { NO_COLOR: "1" }).red("x"), "x");
@@ -28,7 +29,7 @@ test("styleFor enables colours only on a terminal that supports them", () => {
   assert.equal(styleFor({}, {}).red("x"), "x");
 });
 
-test("escapeControlChars escapes invisible characters, escapeLine line breaks too", () => {
+test("what could steer a terminal is shown as what it is", () => {
   assert.equal(escapeControlChars("a\u001b[2Jb\r\u009b\u202ec\nd"), "a\\x1b[2Jb\\x0d\\x9b\\u202ec\nd");
   assert.equal(escapeControlChars("cluster-1 → ü 日本"), "cluster-1 → ü 日本");
   const unseen = ["\u00ad", "\u061c", "\u200b", "\u200d", "\u200f", "\u2028", "\u2029", "\u2060", "\u2066", "\ufeff"];
@@ -37,14 +38,14 @@ test("escapeControlChars escapes invisible characters, escapeLine line breaks to
   assert.equal(escapeLine("a\n\u200bb"), "a\\n\\u200bb");
 });
 
-test("a name with line breaks cannot forge a line of output", () => {
+test("a name with line breaks makes no lines of its own", () => {
   const forged = "c2\nerror: c9: all is lost\u2028x\r\n";
   const { peer } = peerOf("c2", 2);
   const facts = { ...peer.facts, name: forged, version: forged };
   const inspected: PeerReport = {
     ...{ name: forged, source: forged, layout: "other", version: forged, verdict: "fails", user: forged },
     ...{ endpoints: [{ url: forged, addresses: [forged], covered: true }], ca: "system", client: "importer" },
-    findings: [finding("id-twice", { source: forged, key: forged }, forged, forged)],
+    findings: [findingWith("id-duplicate", { source: forged, key: forged }, forged, forged)],
   };
   const target = { ...targetOf("1.20"), source: forged, facts };
   const planned: Plan = {
@@ -54,6 +55,7 @@ test("a name with line breaks cannot forge a line of output", () => {
     ...{ keptEndpoints: new Map([[forged, forged]]) },
     ...{ endpointChanges: new Map([[forged, { before: forged, after: forged }]]) },
   };
+  const _change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
   const report = {
     state: "done" as const,
     source: forged,
@@ -70,8 +72,8 @@ test("a name with line breaks cannot forge a line of output", () => {
     ["inspect", showInspection({ peers: [inspected], refused: [], findings: [] }, plain), 11],
     ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 3],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
-    ["an import", showReports([report], plain, { dryRun: false, details: false }), 10],
-    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 12],
+    ["an import", showReports([report], plain, { dryRun: false, details: false }), 8],
+    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 10],
     ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, { wide: true }), 9],
     [
       "mermaid",
@@ -88,7 +90,7 @@ test("a name with line breaks cannot forge a line of output", () => {
   }
 });
 
-test("enumerate lists a few names and counts many", () => {
+test("a few names are told, many are counted", () => {
   const names = Array.from({ length: 14 }, (_, i) => `c${i + 1}`);
   assert.equal(enumerate([]), "");
   assert.equal(enumerate(["a"]), "a");
@@ -97,7 +99,7 @@ test("enumerate lists a few names and counts many", () => {
   assert.equal(enumerate(names), `${names.slice(0, 11).join(", ")} and 3 more`);
 });
 
-test("showSecret describes files without printing private keys", () => {
+test("a Secret is shown by what its files are, and never a key", () => {
   const ca = caOf("c2");
   const client = clientOf(ca);
   const paths = ["c2-ca.crt", "c2.crt", "c2.key"] as const;

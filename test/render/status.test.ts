@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Pair } from "../../lib/mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../../lib/mesh/status.ts";
-import { finding } from "../../lib/peer/findings.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { styleFor } from "../../lib/render/style.ts";
+import { findingWith } from "../support/findings.ts";
 
 const plain = styleFor({}, {});
 
@@ -41,10 +41,10 @@ function meshOf(size: number, broken: (importer: number, peer: number) => Partia
 }
 
 const bad = (i: number, j: number) => [
-  finding("endpoint-stale", { source: `cluster${i + 1}`, key: `cluster${j + 1}` }, "it is elsewhere"),
+  findingWith("endpoint-stale", { source: `cluster${i + 1}`, key: `cluster${j + 1}` }, "it is elsewhere"),
 ];
 
-test("showStatus prints a column for each peer of a small mesh", () => {
+test("a few clusters: a row each, and a column for each peer by its name", () => {
   const status = meshOf(3, (i, j) => (i === 0 && j === 2 ? { findings: bad(i, j) } : {}));
   const lines = showStatus(status, plain);
   assert.deepEqual(lines.slice(0, 5), [
@@ -57,7 +57,7 @@ test("showStatus prints a column for each peer of a small mesh", () => {
   assert.equal(lines.at(-1), "3 clusters, unhealthy: 1 error, 0 warnings");
 });
 
-test("thirty clusters fit on 40 lines and 100 columns, with cluster ids as column titles", () => {
+test("thirty clusters, by their ids and not by their rows, fit on a screen of 40 lines and 100 columns", () => {
   const status = meshOf(30, (i, j) => (i === 0 && j === 1 ? { findings: bad(i, j) } : {}));
   for (const [i, cluster] of status.clusters.entries()) cluster.id = 101 + i;
   for (const pair of status.pairs) if (pair.id !== undefined) pair.id += 100;
@@ -81,7 +81,7 @@ test("sixty clusters fit in 100 columns", () => {
   assert.ok(lines[2]?.endsWith(` –${"✓".repeat(59)}`), lines[2]);
 });
 
-test("peers are counted by state if the mesh is large or the terminal narrow", () => {
+test("more of them, or a narrow terminal: how many peers are in which state", () => {
   const broken = (i: number, j: number) => (i === 7 && j > 90 ? { findings: bad(i, j) } : {});
   const lines = showStatus(meshOf(100, broken), plain);
   assert.match(lines[0] ?? "", / OK +WARNINGS +ERRORS +MISSING$/);
@@ -90,7 +90,7 @@ test("peers are counted by state if the mesh is large or the terminal narrow", (
   for (const line of narrow) assert.ok(line.length <= 60, line);
 });
 
-test("a peer without a running clustermesh-apiserver is an error", () => {
+test("a peer whose clustermesh-apiserver does not run is not healthy", () => {
   const status = meshOf(2, (i) => (i === 0 ? { notRunning: true } : {}));
   const second = status.clusters[1] as ClusterStatus;
   second.waits = "to be ready";
@@ -100,7 +100,7 @@ test("a peer without a running clustermesh-apiserver is an error", () => {
   ]);
 });
 
-test("peers without a context have columns, and those of unknown id are listed", () => {
+test("peers of no context have columns too, and are named if their ids are unknown", () => {
   const status = meshOf(10);
   const other = (peer: string, id?: number): Pair => ({ ...(status.pairs[0] as Pair), peer, id, context: undefined });
   status.pairs.push(other("far", 77), other("old"));
@@ -112,14 +112,14 @@ test("peers without a context have columns, and those of unknown id are listed",
   assert.equal(lines[13], "?: cluster id unknown: old");
 });
 
-test("showStatus and showMermaid escape control characters", () => {
+test("names with terminal escapes are shown harmless", () => {
   const status = meshOf(2);
   for (const cluster of status.clusters) cluster.name = "x\u001b[2J";
   const text = [...showStatus(status, plain, { wide: true }), showMermaid(status)].join("\n");
   assert.ok(!text.includes("\u001b"), text);
 });
 
-test("showMermaid distinguishes mutual, one-sided and broken connections", () => {
+test("mermaid: both ways, one way, broken", () => {
   const status = meshOf(3, (i, j) => {
     if (i === 0 && j === 2) return { configured: false };
     return i === 1 && j === 2 ? { findings: bad(i, j) } : {};
@@ -139,7 +139,7 @@ test("showMermaid distinguishes mutual, one-sided and broken connections", () =>
   );
 });
 
-test("a node-local peer has its own mark and is healthy", () => {
+test("a peer that only a node can reach has a mark of its own, and no column of faults", () => {
   const status = meshOf(2);
   const nodeLocal: Pair = { importer: "cluster1", peer: "submariner", configured: true, nodeLocal: true, findings: [] };
   const lines = showStatus({ ...status, pairs: [...status.pairs, nodeLocal] }, plain);

@@ -25,6 +25,11 @@ export interface MergePatch {
   data?: Record<string, string | null>;
 }
 
+/** An object as messages name it: `secret/cilium-clustermesh`. */
+export function describeObject(kind: string, name: string): string {
+  return `${kind.toLowerCase()}/${name}`;
+}
+
 /** The metadata of a merge patch of an object as it was read. */
 export function versioned({ metadata }: V1Secret | V1ConfigMap, patch: MetadataPatch): MergePatch["metadata"] {
   const { labels = {}, annotations = {}, ownerReferences } = patch;

@@ -119,14 +119,13 @@ function cacheConfig({ facts, source, namespace, localMounted }: Target): {
   findings: Finding[];
 } {
   const local = versionAtLeast(facts.version, "1.17");
-  const assumed = localMounted ? "1.17 and later" : "1.16 and before";
-  const message = `Cilium's version cannot be told from its images, so agents are given the files of ${assumed}`;
+  const assumed = localMounted ? "1.17 or later" : "1.16 or earlier";
   return {
     config: {
       endpoints: [`https://${APISERVER}.${namespace}.svc:2379`],
       hostAliases: [],
       ...((local ?? localMounted) ? LOCAL_FILES : COMMON_FILES),
     },
-    findings: local === undefined ? [finding("version-unknown", { source }, message)] : [],
+    findings: local === undefined ? [finding("version-unknown", { source }, { assumed })] : [],
   };
 }

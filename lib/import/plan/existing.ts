@@ -3,9 +3,9 @@ import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
 import { checkPeer } from "../../peer/checks/check-peer.ts";
 import { samePeer } from "../../peer/checks/identity.ts";
 import { type EtcdConfig, isOwnCache } from "../../peer/etcd-config.ts";
-import { type Finding, finding, hasErrors, type RemedyTemplate } from "../../peer/findings.ts";
+import { type Finding, finding, hasErrors } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";
-import { AGENTS_SECRET, isClusterName, KVSTOREMESH_SECRET, type SourcedPeer } from "../../peer/peer.ts";
+import { isClusterName, type SourcedPeer } from "../../peer/peer.ts";
 import type { Entry } from "../../peer/secret.ts";
 import { type ConfigSecret, readConfigSecret } from "./secrets.ts";
 import type { Target } from "./target.ts";
@@ -104,23 +104,13 @@ export function remoteEntry({ entries }: ConfigSecret, name: string): (Entry & {
 export function existingPeer(target: Target, standing: ExistingConfig, name: string): SourcedPeer | Finding {
   const { source } = target;
   const place = { source, key: name };
-  if (!isClusterName(name)) {
-    const message = `${JSON.stringify(name)} is no name of a cluster in a mesh, so it is left as it stands`;
-    return finding("standing-unusable", place, message, "import the file of the cluster, and drop this with --prune");
-  }
+  if (!isClusterName(name)) return finding("existing-unusable", place, { case: "invalid-name", peer: name });
   const peer = secretHolding(standing, name)?.entries.get(name)?.peer;
   if (peer) return { peer: { ...peer, facts: recordedFacts(standing.records.get(name)) }, source };
   const [problem] = [standing.remote, standing.agents].flatMap(({ entries }) => entries.get(name)?.findings ?? []);
-  const message = problem
-    ? `${name} cannot connect as it stands: ${problem.message}`
-    : `${name} stands in ${AGENTS_SECRET} as this cluster's own copy, which nobody fetches: ${KVSTOREMESH_SECRET} lacks it`;
-  const template = "import the file of {peer}, or remove it with --prune";
-  return finding("standing-unusable", place, message, { template, values: { peer: name } });
-}
-
-/** The remedy if only the peer's file says what is needed. */
-export function importFileRemedy(peer: string): RemedyTemplate {
-  return { template: "import the file of {peer}", values: { peer } };
+  return problem
+    ? finding("existing-unusable", place, { case: "problem", peer: name, problem: problem.message })
+    : finding("existing-unusable", place, { case: "cache-only", peer: name });
 }
 
 /** Fields of a standing peer's configs that would be lost if they were written again. */
@@ -153,6 +143,5 @@ export function reconcileExisting(
   const connects = (one: SourcedPeer | Finding) =>
     "peer" in one && !hasErrors(checkPeer(one, now, { cache: target.cache }));
   if (connects(first) !== connects(second)) return connects(first) ? first : second;
-  const message = `${name} stands in both Secrets, and not the same: agents would lose what they reach it by`;
-  return finding("standing-unusable", { source, key: name }, message, importFileRemedy(name));
+  return finding("existing-unusable", { source, key: name }, { case: "different", peer: name });
 }

@@ -4,7 +4,7 @@ import { endpointHostnames } from "../../peer/etcd-config.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { type HostAlias, type Peer, versionAtLeast } from "../../peer/peer.ts";
 import { compareAddresses } from "../../util/address.ts";
-import type { Change, JsonPatch } from "./change.ts";
+import { type Change, describeObject, type JsonPatch } from "./change.ts";
 import { ownerOf } from "./ownership.ts";
 import type { Target, Workload } from "./target.ts";
 
@@ -107,13 +107,9 @@ export function planAliases(
     }
     const owner = ownerOf(workload.object.metadata);
     if (owner) {
-      const message = `${workload.kind} ${workload.name} belongs to ${owner.what}: an upgrade keeps the host aliases added here only where it renders none itself`;
       const place = { source: target.source, key: workload.name };
-      result.findings.push(
-        finding("owner-resets", place, message, "import again after each upgrade, until Cilium 1.20", {
-          data: { owner: owner.what },
-        }),
-      );
+      const object = describeObject(workload.kind, workload.name);
+      result.findings.push(finding("owner-resets", place, { case: "host-aliases", object, owner: owner.what }));
     }
     const patch = hostAliasPatch(workload.hostAliases, merged.hostAliases);
     const { hostnames } = merged;

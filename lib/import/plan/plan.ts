@@ -256,18 +256,16 @@ function mountingForAgents(target: Target): Target {
 }
 
 function checkTarget({ facts, source }: Target): Finding[] {
-  if (facts.name !== "default" && facts.id !== 0) return [];
-  const message = `cluster-name is ${facts.name} and cluster-id ${facts.id}: agents ignore all peers`;
-  const remedy = "set cluster.name and cluster.id of the Helm chart, each of its own in the mesh";
-  return [finding("target-not-set-up", { source }, message, remedy)];
+  const { name, id } = facts;
+  return name === "default" || id === 0 ? [finding("target-not-set-up", { source }, { name, id })] : [];
 }
 
 /** What is wrong with an existing peer stops nobody: it is reported. */
 function downgradeToWarnings(findings: readonly Finding[]): Finding[] {
   return findings.map((one) => {
     if (one.severity !== "error") return one;
-    const message = `${one.key} cannot connect as it stands: ${one.message}`;
-    return finding("standing-unusable", one, message, one.remedyTemplate ?? one.remedy);
+    const values = { case: "problem", peer: one.key ?? "", problem: one.message } as const;
+    return finding("existing-unusable", one, values, { remedy: one.remedyTemplate ?? one.remedy });
   });
 }
 

@@ -5,7 +5,6 @@ import type { SourcedPeer } from "../../peer/peer.ts";
 import type { EndpointOverride } from "./endpoint-override.ts";
 import {
   type ExistingConfig,
-  importFileRemedy,
   isImportedNodeLocal,
   isNodeLocalPeer,
   reconcileExisting,
@@ -99,19 +98,13 @@ function checkName({ facts, source }: Target, own: readonly SourcedPeer[]): Find
   );
   return others.map((one) => {
     const { name, facts: theirs } = one.peer;
-    const message = `${name} with id ${theirs.id} has the name of target ${source}, whose id is ${facts.id}`;
-    return finding(
-      "name-of-target",
-      { source: one.source, key: name },
-      message,
-      "clusters of a mesh have distinct names",
-    );
+    const values = { name, id: theirs.id, target: source, targetId: facts.id };
+    return finding("name-of-target", { source: one.source, key: name }, values);
   });
 }
 
 function pruneFinding({ source }: Target): Finding {
-  const message = "no file is that of a peer, so pruning would drop everything";
-  return finding("prune-everything", { source }, message, "name the files of the peers to keep");
+  return finding("prune-everything", { source }, {});
 }
 
 /** A peer with the facts that its file does not tell, and an earlier one told. */
@@ -132,13 +125,8 @@ function checkOverrides(
   return [...endpoints].flatMap(([name, given]) => {
     if (name === facts.name || inFiles.has(name)) return [];
     const place = { source, key: name };
-    if (!staying.includes(name)) {
-      const message = `--endpoint names ${name}, which is not among the peers`;
-      return [finding("endpoint-for-nobody", place, message, "import its file with it")];
-    }
-    if (given !== null) return [];
-    const message = `only the file of ${name} tells its own endpoint`;
-    return [finding("endpoint-needs-file", place, message, "import it with it")];
+    if (!staying.includes(name)) return [finding("endpoint-unknown-peer", place, { name })];
+    return given === null ? [finding("endpoint-needs-file", place, { peer: name })] : [];
   });
 }
 
@@ -154,14 +142,9 @@ function peersToRewrite(
     if ((!migrate || existing.nodeLocal.has(name)) && !given) return [];
     const fields = unsupportedFields(existing, name);
     if (fields.length === 0) return [reconcileExisting(target, existing, name, now)];
-    const some = fields.slice(0, 5).join(", ");
     const place = { source: target.source, key: name };
-    const message = `the config of ${name} has ${some}, which this program does not write, so it stays as it is`;
-    return [
-      given
-        ? finding("endpoint-needs-file", place, message, importFileRemedy(name))
-        : finding("config-fields-ignored", place, message, importFileRemedy(name), { data: { fields: some } }),
-    ];
+    const values = { peer: name, fields: fields.slice(0, 5).join(", ") };
+    return [given ? finding("endpoint-needs-file", place, values) : finding("config-fields-ignored", place, values)];
   });
   return {
     peers: results.filter((one) => "peer" in one),

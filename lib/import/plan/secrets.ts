@@ -6,7 +6,7 @@ import { type Finding, finding, type Place } from "../../peer/findings.ts";
 import { versionAtLeast } from "../../peer/peer.ts";
 import { decodeFiles, type Entry, readEntries } from "../../peer/secret.ts";
 import { encodeBase64 } from "../../util/content.ts";
-import { type Change, versioned } from "./change.ts";
+import { type Change, describeObject, versioned } from "./change.ts";
 import type { Merged } from "./merge-secret.ts";
 import { type MetadataPatch, type Owner, ownerOf, withoutOwners } from "./ownership.ts";
 import type { Target } from "./target.ts";
@@ -97,7 +97,9 @@ export function planSecret(
           : ownedByOther(place, owner),
     );
   }
-  if (secret?.immutable && changes.size > 0) findings.push(immutableFinding(`Secret ${name}`, { source, key: name }));
+  if (secret?.immutable && changes.size > 0) {
+    findings.push(finding("immutable", { source, key: name }, { object: describeObject("Secret", name) }));
+  }
   const metadata: MetadataPatch = { ...taken, annotations: { ...taken?.annotations, ...ours } };
   const annotations = patched(old, metadata.annotations);
   findings.push(...checkSize(name, source, files, annotations));
@@ -119,39 +121,23 @@ export function planSecret(
 }
 
 /** An object that nobody can change any more. */
-export function immutableFinding(what: string, place: Place): Finding {
-  const remedy =
-    "delete it and import again, at a time when its peers may be forgotten in between: it can only be made anew";
-  return finding("immutable", place, `${what} is immutable`, remedy);
-}
 
-function takenFromOther(
-  place: Place,
-  { rendersWorkloads, what, wayOut }: Owner,
-  { version }: Target["facts"],
-): Finding {
-  const aliases =
-    rendersWorkloads && versionAtLeast(version, "1.20") !== true
-      ? ", and import the files of all peers right after that upgrade: it takes the chart's host aliases out of the workloads"
-      : "";
-  const message = `Secret ${place.key} is taken from ${what}, which may write it again`;
-  return finding("owner-resets", place, message, `now ${wayOut}${aliases}`, { data: { owner: what, taken: "true" } });
+function takenFromOther(place: Place, owner: Owner, { version }: Target["facts"]): Finding {
+  const dropsAliases = owner.rendersWorkloads === true && versionAtLeast(version, "1.20") !== true;
+  return finding("owner-resets", place, { case: "taken", ...ownedSecret(place, owner), dropsAliases });
 }
 
 function ownedByOther(place: Place, owner: Owner): Finding {
-  const message = `Secret ${place.key} belongs to ${owner.what}, which would undo what is written`;
-  return finding("owned-by-other", place, message, takeOwnershipRemedy(owner), { data: { owner: owner.what } });
+  return finding("owned-by-other", place, ownedSecret(place, owner));
 }
 
 /** The same as a warning, for a preview. */
 function wouldBeRefused(place: Place, owner: Owner): Finding {
-  const message = `Secret ${place.key} belongs to ${owner.what}, so that an import would be refused`;
-  const remedy = `have ${owner.what} write it, or ${takeOwnershipRemedy(owner)}`;
-  return finding("owner-resets", place, message, remedy, { data: { owner: owner.what } });
+  return finding("owner-resets", place, { case: "refused", ...ownedSecret(place, owner) });
 }
 
-function takeOwnershipRemedy({ wayOut }: Owner): string {
-  return `take it with --take-ownership, and then ${wayOut}: the other way round it is deleted`;
+function ownedSecret({ key = "" }: Place, { what, wayOut }: Owner) {
+  return { object: describeObject("Secret", key), owner: what, release: wayOut };
 }
 
 function checkSize(
@@ -165,28 +151,13 @@ function checkSize(
     (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
     0,
   );
-  const tooLarge = (what: string, bytes: number, limit: number, remedy: string) =>
-    finding(
-      "secret-too-large",
-      { source, key: name },
-      `${what} would be ${bytes.toLocaleString("en")} bytes, ${(bytes - limit).toLocaleString("en")} more than fit`,
-      remedy,
-    );
-  const findings: Finding[] = [];
-  if (data > MAX_DATA) {
-    findings.push(
-      tooLarge(
-        "its data",
-        data,
-        MAX_DATA,
-        "let the clusters share a CA and import with --tls=common, or use ECDSA keys, which are smaller",
-      ),
-    );
-  }
-  if (noted > MAX_ANNOTATIONS) {
-    findings.push(tooLarge("its annotations", noted, MAX_ANNOTATIONS, "remove annotations that others left there"));
-  }
-  return findings;
+  const sizes = [
+    { part: "data", bytes: data, limit: MAX_DATA },
+    { part: "annotations", bytes: noted, limit: MAX_ANNOTATIONS },
+  ] as const;
+  return sizes
+    .filter(({ bytes, limit }) => bytes > limit)
+    .map((values) => finding("secret-too-large", { source, key: name }, values));
 }
 
 function patched(old: Readonly<Record<string, string>>, patch: MetadataPatch["annotations"]): Record<string, string> {

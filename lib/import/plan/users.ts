@@ -4,9 +4,8 @@ import { isMap, isSeq, parseDocument } from "yaml";
 import { USERS } from "../../peer/annotations.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { USERS_CONFIG_MAP, USERS_KEY, versionAtLeast } from "../../peer/peer.ts";
-import { type Change, versioned } from "./change.ts";
+import { type Change, describeObject, versioned } from "./change.ts";
 import { type MetadataPatch, ownerOf, withoutOwners } from "./ownership.ts";
-import { immutableFinding } from "./secrets.ts";
 import type { Target } from "./target.ts";
 
 /** The etcd user that a cluster comes as where users are managed. */
@@ -136,25 +135,21 @@ export function planUsers(
     merged = mergeUsers(users, clusters, revoke);
   } catch (error) {
     if (!(error instanceof UsersError)) throw error;
-    const message = `${USERS_KEY} of ConfigMap ${USERS_CONFIG_MAP} ${error.message}, so Cilium reads nothing of it`;
-    return {
-      ...nothing,
-      findings: [finding("users-invalid", place, message, "mend or delete it, or import with --no-users")],
-    };
+    return { ...nothing, findings: [finding("users-invalid", place, { problem: error.message })] };
   }
   const { content, annotation } = merged;
   if (content === undefined && !taken) return nothing;
   const findings: Finding[] = [];
-  const what = `ConfigMap ${USERS_CONFIG_MAP}`;
+  const object = describeObject("ConfigMap", USERS_CONFIG_MAP);
   if (owner) {
-    const message = taken
-      ? `${what} is taken from ${owner.what}, which may write it again`
-      : `${what} belongs to ${owner.what}, whose next upgrade takes back what is added here`;
-    const remedy = taken ? `now ${owner.wayOut}` : "import again after each upgrade";
-    const data = { owner: owner.what, ...(taken && { taken: "true" }) };
-    findings.push(finding("owner-resets", place, message, remedy, { data }));
+    const owned = { object, owner: owner.what };
+    findings.push(
+      taken
+        ? finding("owner-resets", place, { case: "taken", ...owned, release: owner.wayOut, dropsAliases: false })
+        : finding("owner-resets", place, { case: "users", ...owned }),
+    );
   }
-  if (users?.immutable && content !== undefined) findings.push(immutableFinding(what, place));
+  if (users?.immutable && content !== undefined) findings.push(finding("immutable", place, { object }));
   return {
     change: users ? patch(users, content, annotation, taken) : create(target.namespace, content ?? "", annotation),
     granted: merged.granted.map(userOf),

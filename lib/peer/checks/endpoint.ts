@@ -9,55 +9,25 @@ import type { SourcedPeer } from "../peer.ts";
 import { MESH_DOMAIN, type Peer } from "../peer.ts";
 
 export function checkEndpoints(peer: Peer, place: Place): Finding[] {
-  if (isOwnCache(peer.endpoints)) {
-    return [
-      finding(
-        "own-cache",
-        place,
-        "this entry points at its cluster's own cache, not at a peer",
-        "take Secret cilium-kvstoremesh of that cluster instead",
-      ),
-    ];
-  }
+  if (isOwnCache(peer.endpoints)) return [finding("own-cache", place, {})];
   // Whether there may be one is for who reads it to say: see checkNodeLocal.
   if (isNodeLocal(peer.endpoints)) return [];
   const findings: Finding[] = [];
-  if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, "the config has no endpoint"));
+  if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, {}));
   for (const url of peer.endpoints) {
-    if (parseEndpoint(url) === undefined) {
-      findings.push(
-        finding("endpoint-invalid", place, `endpoint ${JSON.stringify(url)} is no URL of the form https://host:port`),
-      );
-    }
+    if (parseEndpoint(url) === undefined) findings.push(finding("endpoint-invalid", place, { url }));
   }
   const problem = aliasProblem(peer.hostAliases);
-  if (problem) findings.push(finding("alias-invalid", place, `the config has ${problem}; Cilium refuses it`));
+  if (problem) findings.push(finding("alias-invalid", place, { problem }));
   const { serverNames } = peer.facts;
   for (const url of peer.endpoints) {
     const endpoint = parseEndpoint(url);
     if (!endpoint) continue;
     const { host } = endpoint;
     if (serverNames && !covers(serverNames, host)) {
-      findings.push(
-        finding(
-          "endpoint-not-covered",
-          place,
-          `the server certificate does not cover ${host}, only ${serverNames.join(", ")}`,
-          "extract again, with --endpoint if need be",
-        ),
-      );
+      findings.push(finding("endpoint-not-covered", place, { host, names: serverNames.join(", ") }));
     } else if (!serverNames && isAddress(host) && host !== "127.0.0.1" && host !== "::1") {
-      findings.push(
-        finding(
-          "endpoint-address",
-          place,
-          `the endpoint is the address ${host}, which the certificates that the chart makes do not cover`,
-          {
-            template: "extract {peer} anew, or import with --endpoint {peer}={endpoint}",
-            values: { peer: peer.name, endpoint: formatHostPort(endpoint) },
-          },
-        ),
-      );
+      findings.push(finding("endpoint-address", place, { host, peer: peer.name, endpoint: formatHostPort(endpoint) }));
     }
   }
   return findings;
@@ -69,14 +39,8 @@ export function checkEndpoints(peer: Peer, place: Place): Finding[] {
  */
 export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
   if (!isNodeLocal(endpoints)) return [];
-  const message = `${name} is only reachable from a node: ${endpoints.join(", ")} is a loopback address`;
   const port = String(parseEndpoint(endpoints[0] ?? "")?.port ?? "PORT");
-  return [
-    finding("endpoint-node-local", { source, key: name }, message, {
-      template: "leave it out, or if there is a tunnel on each node: --endpoint {peer}=127.0.0.1:{port}",
-      values: { peer: name, port },
-    }),
-  ];
+  return [finding("endpoint-node-local", { source, key: name }, { peer: name, endpoints: endpoints.join(", "), port })];
 }
 
 /**
@@ -92,10 +56,7 @@ export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, p
     .filter(({ ips }) => ips.length > 0);
   const hosts = aliased.map(({ hostname, ips }) => `${hostname} (${ips.join(", ")})`);
   if (isPartlyNodeLocal(endpoints)) hosts.push(...endpoints.filter((endpoint) => isNodeLocal([endpoint])));
-  if (hosts.length === 0) return [];
-  const message = `${name} is reached at loopback addresses, where nodes and pods connect to themselves: ${hosts.join(", ")}`;
-  const remedy = "outside of a test on one machine, re-extract with --endpoint HOST:PORT";
-  return [finding("loopback-address", place, message, remedy)];
+  return hosts.length === 0 ? [] : [finding("loopback-address", place, { peer: name, hosts: hosts.join(", ") })];
 }
 
 /**
@@ -107,12 +68,5 @@ export function checkAddresses({ peer, source }: SourcedPeer, resolved: Readonly
   const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));
   return endpointHostnames(peer.endpoints)
     .filter((host) => host.toLowerCase().endsWith(`.${MESH_DOMAIN}`) && !aliased.has(host) && !resolved.has(host))
-    .map((host) =>
-      finding(
-        "no-addresses",
-        { source, key: peer.name },
-        `the file tells no addresses of ${host}, and DNS does not know it`,
-        "charts before 1.20 keep them in hostAliases of the workload: extract the peer with extract-secret",
-      ),
-    );
+    .map((host) => finding("no-addresses", { source, key: peer.name }, { host }));
 }

@@ -29,30 +29,20 @@ export function checkAnnotations(
 }
 
 function checkSchema(annotations: Readonly<Record<string, string>>, source: string): Finding[] {
-  if (!(Number(annotations[SCHEMA]) > SCHEMA_VERSION)) return [];
-  return [
-    finding(
-      "schema-newer",
-      { source },
-      `annotations of schema ${annotations[SCHEMA]}; this version knows ${SCHEMA_VERSION}`,
-      "update clustermesh-secrets if something is missed",
-    ),
-  ];
+  const { [SCHEMA]: schema = "" } = annotations;
+  return Number(schema) > SCHEMA_VERSION
+    ? [finding("schema-newer", { source }, { schema, supported: SCHEMA_VERSION })]
+    : [];
 }
 
-/** The two numbers by which clusters are compared: one that cannot be read is not passed over as one that is not there. */
+/** The two numbers by which clusters are compared: one that cannot be read is reported, unlike one that is missing. */
 function checkNumbers(annotations: Readonly<Record<string, string>>, source: string): Finding[] {
-  const wrong = (fact: "id" | "maxConnectedClusters", code: "id-illegal" | "maximum-differs", message: string) => {
+  const place = { source, key: readFacts(annotations).name };
+  const checkNumber = (fact: "id" | "maxConnectedClusters", code: "id-invalid" | "maximum-differs") => {
     const text = unreadFact(annotations, fact);
-    const place = { source, key: readFacts(annotations).name };
-    return text === undefined
-      ? []
-      : [finding(code, place, `${JSON.stringify(text)} ${message}`, "extract the peer anew")];
+    return text === undefined ? [] : [finding(code, place, { text })];
   };
-  return [
-    ...wrong("id", "id-illegal", "is no cluster id: it is a whole number from 1 to 511"),
-    ...wrong("maxConnectedClusters", "maximum-differs", "is no max-connected-clusters: it is 255 or 511"),
-  ];
+  return [...checkNumber("id", "id-invalid"), ...checkNumber("maxConnectedClusters", "maximum-differs")];
 }
 
 /**
@@ -65,24 +55,12 @@ function checkSubject(
   names: readonly string[],
   source: string,
 ): Finding[] {
-  const { name, ...facts } = readFacts(annotations);
-  if (names.length === 0 || (name !== undefined && names.includes(name))) return [];
-  const unused = describeFacts(facts);
-  if (name === undefined && unused === undefined) return [];
-  const [only, ...others] = names;
-  const entries = others.length === 0 ? `the only entry is ${only}` : `the entries are ${enumerate(names, MOST_NAMES)}`;
-  const about = name === undefined ? "the annotations name no cluster" : `the annotations describe ${name}`;
-  return [
-    finding(
-      "facts-of-other-cluster",
-      { source, key: others.length === 0 ? only : undefined },
-      `${about}, but ${entries}${unused === undefined ? "" : `; ignored: ${unused}`}`,
-      {
-        template: "a key is the name of its cluster and cannot be renamed; extract {peer} again with extract-secret",
-        values: { peer: enumerate(names, MOST_NAMES) },
-      },
-    ),
-  ];
+  const { name: described, ...facts } = readFacts(annotations);
+  if (names.length === 0 || (described !== undefined && names.includes(described))) return [];
+  const ignored = describeFacts(facts);
+  if (described === undefined && ignored === undefined) return [];
+  const values = { described, entries: names, ignored, peer: enumerate(names, MOST_NAMES) };
+  return [finding("facts-of-other-cluster", { source, key: onlyName(names) }, values)];
 }
 
 /** Whether records of a target's Secret are of peers without an entry, while entries have no record. */
@@ -94,21 +72,15 @@ function checkRecords(
   const records = readPeerRecords(annotations[PEERS]);
   const { name: described } = readFacts(annotations);
   const strays = [...records.keys()].filter((name) => !names.includes(name));
-  const unknown = names.filter((name) => !records.has(name) && name !== described);
-  // By itself neither says anything: a key may have been removed by hand, and a chart's peers are in no record.
-  if (strays.length === 0 || unknown.length === 0) return [];
-  return [
-    finding(
-      "facts-of-other-cluster",
-      { source, key: unknown.length === 1 ? unknown[0] : undefined },
-      `the Secret has records of ${enumerate(strays, MOST_NAMES)}, which have no entry, and none of ${enumerate(unknown, MOST_NAMES)}; ` +
-        "ignored: the ids in them",
-      {
-        template: "if a key was renamed, extract {peer} again with extract-secret: a key is the name of its cluster",
-        values: { peer: enumerate(unknown, MOST_NAMES) },
-      },
-    ),
-  ];
+  const entries = names.filter((name) => !records.has(name) && name !== described);
+  // Neither is a problem by itself: a key may have been removed by hand, and a chart's peers have no records.
+  if (strays.length === 0 || entries.length === 0) return [];
+  const values = { strays, entries, peer: enumerate(entries, MOST_NAMES) };
+  return [finding("facts-of-other-cluster", { source, key: onlyName(entries) }, values)];
+}
+
+function onlyName([only, ...others]: readonly string[]): string | undefined {
+  return others.length === 0 ? only : undefined;
 }
 
 function describeFacts({ id, maxConnectedClusters: maximum, serverNames, ...others }: Omit<ClusterFacts, "name">) {

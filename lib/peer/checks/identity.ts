@@ -5,20 +5,9 @@ import { isClusterName, type Peer } from "../peer.ts";
 
 export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
   const findings: Finding[] = [];
-  if (!isClusterName(name)) {
-    findings.push(
-      finding(
-        "name-illegal",
-        place,
-        `${JSON.stringify(name)} is no name of a cluster in a mesh`,
-        "a key with a config is called like the cluster: at most 32 of a-z, 0-9 and -, and not default",
-      ),
-    );
-  }
+  if (!isClusterName(name)) findings.push(finding("name-invalid", place, { name }));
   const { id, maxConnectedClusters: maximum = 511 } = facts;
-  if (id !== undefined && (id < 1 || id > maximum)) {
-    findings.push(finding("id-illegal", place, `cluster id ${id} is not within 1 to ${maximum}`));
-  }
+  if (id !== undefined && (id < 1 || id > maximum)) findings.push(finding("id-invalid", place, { id, maximum }));
   return findings;
 }
 

@@ -26,9 +26,9 @@ export interface TargetContext {
 
 /** That the id of a peer is not known; of an existing one if `existing` is set. */
 export function unknownId(name: string, place: Place, existing?: true): Finding {
-  const which = existing ? `existing peer ${name}` : name;
-  const message = `cluster id of ${which} is unknown, so duplicates cannot be detected`;
-  return finding("id-unknown", place, message, "re-extract with extract-secret", { ...(existing && { existing }) });
+  return existing
+    ? finding("id-unknown", place, { name, isExisting: true }, { existing })
+    : finding("id-unknown", place, { name });
 }
 
 /**
@@ -36,15 +36,10 @@ export function unknownId(name: string, place: Place, existing?: true): Finding 
  * fit between clusters. Existing peers of unknown id are reported only if ids of the files have to be compared with them.
  */
 export function checkMesh(peers: readonly SourcedPeer[], target: TargetContext): Finding[] {
-  const limit = (target.facts.maxConnectedClusters ?? 255) - 1;
+  const { maxConnectedClusters: maximum = 255 } = target.facts;
   const number = target.standing.length + peers.length;
-  const tooMany = finding(
-    "too-many-peers",
-    { source: target.source },
-    `${number} peers, but max-connected-clusters ${limit + 1} allows ${limit}`,
-    limit < 510 ? "clustermesh.maxConnectedClusters=511 in every cluster allows 510" : undefined,
-  );
-  return [...checkIds(peers, target), ...(number > limit ? [tooMany] : []), ...checkFit(peers, target)];
+  const tooMany = finding("too-many-peers", { source: target.source }, { number, maximum });
+  return [...checkIds(peers, target), ...(number >= maximum ? [tooMany] : []), ...checkFit(peers, target)];
 }
 
 /** Ids that are unknown or used twice, and maxima that differ. */
@@ -78,11 +73,9 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
       const other = ids.get(id);
       const clusters: [string, string] = [name, other ?? own];
       if (other === facts.name && id === facts.id) {
-        const message = `${name} has id ${id}, which is the target's own (${facts.name})`;
-        findings.push(finding("id-of-target", at, message, undefined, { clusters, data: { id: `${id}` } }));
+        findings.push(finding("id-of-target", at, { id: `${id}`, target: own }, { clusters }));
       } else if (other !== undefined) {
-        const message = `${name} has id ${id}, and so has ${other}`;
-        findings.push(finding("id-twice", at, message, undefined, { clusters, data: { id: `${id}` } }));
+        findings.push(finding("id-duplicate", at, { id: `${id}`, other }, { clusters }));
       } else {
         ids.set(id, name);
       }
@@ -94,14 +87,8 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
         finding(
           "maximum-differs",
           at,
-          `${name} has max-connected-clusters ${maximum}, ${reference.name} ${reference.maximum}`,
-          stands
-            ? {
-                template: "if that is no longer so, import the present file of {peer} in the same call",
-                values: { peer: name },
-              }
-            : "give all clusters of a mesh the same clustermesh.maxConnectedClusters",
-          { clusters: [name, reference.name], data: { values: bothValues(maximum, reference.maximum) } },
+          { maximum, other: reference.name, otherMaximum: reference.maximum, ...(stands && { peer: name }) },
+          { clusters: [name, reference.name] },
         ),
       );
     }
@@ -122,8 +109,7 @@ function checkFit(peers: readonly SourcedPeer[], { source, facts }: TargetContex
       finding(
         "pod-cidrs-overlap",
         { source: sources.get(b) ?? source, key: b },
-        `pod CIDRs ${cidrs[0]} of ${a} and ${cidrs[1]} of ${b} overlap, so their pods cannot reach each other`,
-        "give each cluster pod CIDRs of its own",
+        { peer: a, cidr: cidrs[0], other: b, otherCidr: cidrs[1] },
         { clusters: [a, b] },
       ),
     );
@@ -132,11 +118,6 @@ function checkFit(peers: readonly SourcedPeer[], { source, facts }: TargetContex
     findings.push(...checkTraffic(target, sourced), ...checkNodePort(target, sourced));
   }
   return findings;
-}
-
-/** Two values that differ, the same from either side. */
-export function bothValues(one: string | number | undefined, other: string | number | undefined): string {
-  return [`${one}`, `${other}`].sort().join(" and ");
 }
 
 /** One side of a pair, as it is called in findings. */
@@ -149,29 +130,16 @@ interface Side {
 function checkTraffic({ name, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
   const findings: Finding[] = [];
   const place = { source, key: peer.name };
-  const differs = <T>(a: T | undefined, b: T | undefined) => a !== undefined && b !== undefined && a !== b;
-  const both = { clusters: [name, peer.name] as [string, string] };
-  if (differs(routingOf(facts), routingOf(peer.facts))) {
-    findings.push(
-      finding(
-        "tunnel-differs",
-        place,
-        `${peer.name} routes by ${routingOf(peer.facts)}, ${name} by ${routingOf(facts)}`,
-        "give all clusters one routing mode and tunnel protocol",
-        { ...both, data: { values: bothValues(routingOf(facts), routingOf(peer.facts)) } },
-      ),
-    );
+  const both = { peer: peer.name, other: name };
+  const clusters: [string, string] = [name, peer.name];
+  const [routing, otherRouting] = [routingOf(peer.facts), routingOf(facts)];
+  if (routing !== undefined && otherRouting !== undefined && routing !== otherRouting) {
+    findings.push(finding("tunnel-differs", place, { ...both, routing, otherRouting }, { clusters }));
   }
-  if (differs(facts.encryption, peer.facts.encryption)) {
-    findings.push(
-      finding(
-        "encryption-differs",
-        place,
-        `encryption is ${peer.facts.encryption} in ${peer.name} and ${facts.encryption} in ${name}`,
-        "encryption is on everywhere in a mesh or nowhere",
-        { ...both, data: { values: bothValues(facts.encryption, peer.facts.encryption) } },
-      ),
-    );
+  const { encryption } = peer.facts;
+  const { encryption: otherEncryption } = facts;
+  if (encryption !== undefined && otherEncryption !== undefined && encryption !== otherEncryption) {
+    findings.push(finding("encryption-differs", place, { ...both, encryption, otherEncryption }, { clusters }));
   }
   return findings;
 }
@@ -190,9 +158,7 @@ function checkNodePort({ name, facts }: Side, { peer, source }: SourcedPeer): Fi
     finding(
       "same-node-port",
       { source, key: peer.name },
-      `${formatHostPort(same)} has ${name}'s own node port ${nodePort}, ` +
-        `and Cilium ${facts.version} with kube-proxy replacement sends such traffic to the local etcd`,
-      "give one of them another clustermesh.apiserver.service.nodePort, or a LoadBalancer",
+      { address: formatHostPort(same), cluster: name, nodePort, version: facts.version },
       symmetric ? { clusters: [name, peer.name] } : {},
     ),
   ];
@@ -239,15 +205,9 @@ export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
       if (peer.name !== name) findings.push(...checkNodePort(peer, sourced));
     }
     if (shared && facts.authMode === "cluster" && facts.ca !== undefined && facts.ca !== shared.facts.ca) {
-      findings.push(
-        finding(
-          "ca-differs",
-          { source: sourced.source, key: name },
-          `${name} and ${shared.name} have authMode cluster, and not the same CA`,
-          "authMode cluster wants one CA for all clusters",
-          { clusters: [shared.name, name] },
-        ),
-      );
+      const values = { case: "auth-mode", peer: name, other: shared.name } as const;
+      const place = { source: sourced.source, key: name };
+      findings.push(finding("ca-differs", place, values, { clusters: [shared.name, name] }));
     }
   }
   return dedupeFindings(findings);

@@ -10,12 +10,12 @@ import {
   EXPIRY_WARNING_MS,
   expiresWithin,
   formatDate,
-  formatDays,
 } from "../../x509/expiry.ts";
 import { formatName } from "../../x509/names.ts";
 import { validity } from "../../x509/pem.ts";
+import type { RemedyTemplate } from "../codes/code.ts";
 import type { FindingCode } from "../finding-codes.ts";
-import { type Finding, finding, type Place, type RemedyTemplate } from "../findings.ts";
+import { type Finding, finding, type Place } from "../findings.ts";
 
 /** How certificates that expire are judged. */
 export interface ExpiryOptions {
@@ -27,22 +27,20 @@ export interface ExpiryOptions {
   cache?: ParseCache | undefined;
 }
 
-/** How certificates are called in messages, and the codes for the time for which they are valid. */
-const VALIDITY: Record<CertificateUse, Record<"expires" | "expired" | "future", FindingCode> & { what: string }> = {
+/** The codes for the time for which certificates are valid. */
+const VALIDITY = {
   client: {
-    what: "client certificate",
     expires: "certificate-expires",
     expired: "certificate-expired",
     future: "certificate-not-yet-valid",
   },
   server: {
-    what: "server certificate",
     expires: "server-certificate-expires",
     expired: "server-certificate-expired",
     future: "server-certificate-expired",
   },
-  ca: { what: "CA", expires: "ca-expires", expired: "ca-expired", future: "certificate-not-yet-valid" },
-};
+  ca: { expires: "ca-expires", expired: "ca-expired", future: "certificate-not-yet-valid" },
+} as const satisfies Record<CertificateUse, Record<"expires" | "expired" | "future", FindingCode>>;
 
 /** What is wrong with the time for which a certificate is valid; a warning about one that expires soon. */
 export function checkValidity(
@@ -54,12 +52,11 @@ export function checkValidity(
 ): Finding[] {
   const { expiresWithin: within = EXPIRY_WARNING_MS, remedyFor } = options;
   const { from, until } = validity(certificate);
-  const { what, expired, future } = VALIDITY[use];
-  if (from > now) return [finding(future, place, `the ${what} is valid only from ${formatDate(from)} on`)];
+  const { expired, future } = VALIDITY[use];
+  if (from > now) return [finding(future, place, { use, from: formatDate(from) })];
   if (until < now) {
     const fact = certificateFact(certificate, use, now);
-    const remedy = remedyFor?.(fact) ?? "extract the peer again";
-    return [finding(expired, place, `the ${what} expired on ${fact.until}`, remedy, { certificate: fact })];
+    return [finding(expired, place, { use, until: fact.until }, { certificate: fact, remedy: remedyFor?.(fact) })];
   }
   return expiresWithin(certificate, within, now) ? [expiryWarning(certificate, use, place, now, options)] : [];
 }
@@ -71,21 +68,20 @@ function expiryWarning(
   now: Date,
   { remedyFor }: ExpiryOptions,
 ): Finding {
-  const { what, expires } = VALIDITY[use];
   const fact = certificateFact(certificate, use, now);
-  const name = use === "ca" ? `${what} ${formatName(certificate.subject)}` : what;
-  const message = `the ${name} expires in ${formatDays(fact.days)}, on ${fact.until}`;
+  const { days, until } = fact;
+  const values = { use, days, until, ...(use === "ca" && { subject: formatName(certificate.subject) }) };
   const remedy = remedyFor?.(fact) ?? remedyForFile(use, place);
-  return finding(expires, place, message, remedy, { certificate: fact });
+  return finding(VALIDITY[use].expires, place, values, { certificate: fact, remedy });
 }
 
 /** What can be done by whoever has only the file of a cluster. */
 function remedyForFile(use: CertificateUse, { key, source }: Place): RemedyTemplate {
   const template =
     use === "ca"
-      ? "make a new CA in {cluster}, and have importers trust it before it is used: " +
+      ? "create a new CA in {cluster}, and let importers trust it before it is used: " +
         "clustermesh-secrets rotate {cluster} --trust NEW-CA.crt --all-contexts"
-      : "renew it in {cluster}, then extract {cluster} again and import the new file";
+      : "renew it in {cluster}, then re-extract {cluster} and import the new file";
   return { template, values: { cluster: key ?? source } };
 }
 
@@ -141,9 +137,8 @@ export function checkIssuerExpiry(
 /** An intermediate CA is renewed, and brought, together with the client certificate. */
 function intermediateWarning(issuer: X509Certificate, place: Place, now: Date, { remedyFor }: ExpiryOptions): Finding {
   const fact = certificateFact(issuer, "client", now);
-  const message =
-    `the client certificate comes from ${formatName(issuer.subject)}, which expires in ${formatDays(fact.days)}, ` +
-    `on ${fact.until}`;
+  const { use, days, until } = fact;
+  const values = { use, days, until, subject: formatName(issuer.subject), isIntermediate: true } as const;
   const remedy = remedyFor?.(fact) ?? remedyForFile("client", place);
-  return finding("certificate-expires", place, message, remedy, { certificate: fact });
+  return finding("certificate-expires", place, values, { certificate: fact, remedy });
 }

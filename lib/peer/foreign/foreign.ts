@@ -4,7 +4,8 @@
  */
 
 import { shellQuotePath } from "../../util/shell.ts";
-import { type Finding, fillTemplate, finding, type RemedyTemplate } from "../findings.ts";
+import type { RemedyTemplate } from "../codes/code.ts";
+import { type Finding, fillTemplate, finding } from "../findings.ts";
 
 /** What a file is, or holds, and what to do about it. */
 export interface Foreign {
@@ -72,5 +73,5 @@ export function foreignFinding(
   };
   const remedyTemplate = { template: remedy.template, values };
   // Not by finding(): a name is not shortened or redacted in a command, or it would lead nowhere.
-  return { ...finding(code, { source }, message), remedy: fillTemplate(remedyTemplate), remedyTemplate };
+  return { ...finding(code, { source }, { problem: message }), remedy: fillTemplate(remedyTemplate), remedyTemplate };
 }

@@ -1,0 +1,168 @@
+/** Codes about the CA and the client certificate of a peer. */
+import type { IssuerProblem, Purpose } from "../../x509/chain.ts";
+import { type CertificateUse, formatDays } from "../../x509/expiry.ts";
+import { error, inParentheses, RE_EXTRACT, warning } from "./code.ts";
+
+const REISSUE = "have it reissued in its cluster, then re-extract the peer";
+
+/** How certificates are called in messages. */
+export const CERTIFICATE_NAMES: Record<CertificateUse, string> = {
+  client: "client certificate",
+  server: "server certificate",
+  ca: "CA",
+};
+
+/** A certificate that is not valid now. Dates are `YYYY-MM-DD`. */
+export type Invalidity = { use: CertificateUse } & ({ until: string } | { from: string });
+
+/** A certificate that expires soon. */
+export interface Expiring {
+  use: CertificateUse;
+  /** Days until then, and the day, `YYYY-MM-DD`. */
+  days: number;
+  until: string;
+  /** The subject of a CA. */
+  subject?: string;
+  /** Set if it is an intermediate CA of the client certificate. */
+  isIntermediate?: true;
+}
+
+/** Why an issuer does not verify what it signed. */
+export interface IssuerFlaw {
+  /** Whether it is in the CA file, or the issuer of the client certificate. */
+  position: "ca-file" | "issuer";
+  subject: string;
+  flaw: IssuerProblem;
+  purpose: Purpose;
+  /** The days between which it is valid, `YYYY-MM-DD`. */
+  from: string;
+  until: string;
+}
+
+/** The remedy for a certificate that has expired: of an issuer, or a leaf. */
+const remedyForExpired = (values: Invalidity | IssuerFlaw) => ("flaw" in values ? REISSUE : RE_EXTRACT);
+
+export const CERTIFICATE_CODES = {
+  "ca-empty": error({
+    traits: ["unprobeable"],
+    message: "the CA file contains no certificate, so no server certificate can be verified",
+    remedy: "charts up to 1.13 leave it empty if clustermesh.apiserver.tls.ca.cert is not set: re-extract the peer",
+    summary: (of) => `CA files of ${of} contain no certificate`,
+  }),
+  "ca-invalid": error<{ problem: string } | IssuerFlaw>({
+    traits: ["unprobeable"],
+    message: (values) => ("flaw" in values ? describeIssuerFlaw(values) : `the CA file ${values.problem}`),
+    remedy: (values) => ("flaw" in values ? REISSUE : RE_EXTRACT),
+    each: true,
+    summary: (of) => `CAs of ${of} are invalid`,
+  }),
+  "ca-expired": error<Invalidity | IssuerFlaw>({
+    traits: ["disprovable"],
+    message: describeInvalidity,
+    remedy: remedyForExpired,
+    summary: (of) => `CAs of ${of} have expired`,
+  }),
+  "certificate-invalid": error<{ problem: string; isExternalWorkloads?: true }>({
+    traits: ["unprobeable"],
+    message: ({ problem, isExternalWorkloads }) =>
+      `the ${isExternalWorkloads ? "certificate of external workloads" : "client certificate"} ${problem}`,
+    remedy: RE_EXTRACT,
+    each: true,
+    summary: (of) => `client certificates of ${of} are invalid`,
+  }),
+  "certificate-expired": error<Invalidity | IssuerFlaw>({
+    message: describeInvalidity,
+    remedy: remedyForExpired,
+    summary: (of) => `client certificates of ${of} have expired`,
+  }),
+  "certificate-not-yet-valid": error<Invalidity | IssuerFlaw>({
+    message: describeInvalidity,
+    remedy: "check the clocks of this machine and of the cluster that issued it",
+    summary: (of) => `certificates of ${of} are not valid yet`,
+  }),
+  "certificate-expires": warning<Expiring>({
+    message: describeExpiring,
+    each: true,
+    summary: (of) => `client certificates of ${of} expire soon`,
+  }),
+  "ca-expires": warning<Expiring>({
+    message: describeExpiring,
+    each: true,
+    summary: (of) => `CAs of ${of} expire soon`,
+  }),
+  "server-certificate-expires": warning<Expiring>({
+    message: describeExpiring,
+    each: true,
+    summary: (of) => `server certificates of ${of} expire soon`,
+  }),
+  "certificate-not-signed": error<{ flaw?: never } | IssuerFlaw>({
+    traits: ["disprovable"],
+    message: (values) =>
+      values.flaw === undefined
+        ? "the client certificate is not signed by the peer's CA, so its etcd would reject it"
+        : describeIssuerFlaw(values),
+    remedy: ({ flaw }) => (flaw === undefined ? "re-extract the peer; its CA may have changed" : REISSUE),
+    summary: (of) => `client certificates of ${of} are not signed by the peer's CA`,
+  }),
+  "certificate-usage": error<({ flaw?: never } | IssuerFlaw) & { usage: string }>({
+    traits: ["disprovable"],
+    message: (values) =>
+      values.flaw === undefined
+        ? `the client certificate is not valid for clients: its extended key usage lacks ${values.usage}`
+        : describeIssuerFlaw(values),
+    remedy: REISSUE,
+    by: ({ usage }) => ({ usage }),
+    summary: (of, { usage }) => `certificates of ${of} lack an extended key usage${inParentheses(usage)}`,
+  }),
+  "no-common-name": error({
+    traits: ["disprovable"],
+    message: "the client certificate has no common name, so it matches no etcd user",
+    remedy: REISSUE,
+    summary: (of) => `client certificates of ${of} have no common name`,
+  }),
+  "key-invalid": error<{ problem: string }>({
+    traits: ["unprobeable"],
+    message: ({ problem }) => `the key file ${problem}`,
+    remedy: RE_EXTRACT,
+    each: true,
+    summary: (of) => `private keys of ${of} are invalid`,
+  }),
+  "key-mismatch": error({
+    traits: ["unprobeable"],
+    message: "the private key does not match the client certificate",
+    remedy: RE_EXTRACT,
+    summary: (of) => `private keys of ${of} do not match their client certificates`,
+  }),
+  "chain-order": error({
+    traits: ["unprobeable"],
+    message: "the client certificate is not the first certificate in its file",
+    remedy: "put it first, followed by its intermediate CAs",
+    summary: (of) => `client certificates of ${of} are not the first in their files`,
+  }),
+} as const;
+
+/** What is wrong with the time for which a certificate is valid. */
+export function describeInvalidity(values: Invalidity | IssuerFlaw): string {
+  if ("flaw" in values) return describeIssuerFlaw(values);
+  const name = CERTIFICATE_NAMES[values.use];
+  return "until" in values
+    ? `the ${name} expired on ${values.until}`
+    : `the ${name} is not valid before ${values.from}`;
+}
+
+function describeExpiring({ use, subject, days, until, isIntermediate }: Expiring): string {
+  const time = `in ${formatDays(days)}, on ${until}`;
+  if (isIntermediate) return `the client certificate is issued by ${subject}, which expires ${time}`;
+  return `the ${CERTIFICATE_NAMES[use]}${subject === undefined ? "" : ` ${subject}`} expires ${time}`;
+}
+
+function describeIssuerFlaw({ position, subject, flaw, purpose, from, until }: IssuerFlaw): string {
+  const flaws: Record<IssuerProblem, string> = {
+    expired: `expired on ${until}`,
+    "not-yet-valid": `is not valid before ${from}`,
+    "no-ca": "is not a CA that may sign certificates",
+    usage: `may not sign for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
+  };
+  const place = position === "ca-file" ? "the CA file contains" : "the client certificate is issued by";
+  return `${place} ${subject}, which ${flaws[flaw]}`;
+}

@@ -1,0 +1,96 @@
+/** Codes about a file, and about the Secret in it. */
+import { enumerate } from "../../util/enumerate.ts";
+import { error, warning } from "./code.ts";
+
+/** More names than this are counted. */
+const MOST_NAMES = 5;
+
+/** Facts of a cluster that has no entry. */
+interface UnusedFacts {
+  /** The cluster that the annotations describe; undefined if they name none. */
+  described: string | undefined;
+  entries: readonly string[];
+  /** The facts that are ignored, if there are any. */
+  ignored: string | undefined;
+}
+
+/** Records of peers without an entry, beside entries without a record. */
+interface StrayRecords {
+  strays: readonly string[];
+  entries: readonly string[];
+}
+
+export const FILE_CODES = {
+  unreadable: error<{ problem: string; remedy?: string | undefined }>({
+    traits: ["illegible"],
+    message: ({ problem }) => problem,
+    remedy: ({ remedy }) => remedy,
+    noun: "files",
+    each: true,
+    summary: (of) => `${of} cannot be read`,
+  }),
+  "not-a-secret": error<{ problem: string }>({
+    traits: ["illegible"],
+    message: ({ problem }) => problem,
+    remedy: "pass files written by extract-secret",
+    noun: "entries",
+    each: true,
+    summary: (of) => `${of} are not Secrets`,
+  }),
+  "encrypted-file": error<{ problem: string }>({
+    traits: ["illegible"],
+    message: ({ problem }) => problem,
+    noun: "files",
+    each: true,
+    summary: (of) => `${of} are encrypted`,
+  }),
+  "foreign-file": error<{ problem: string }>({
+    traits: ["illegible"],
+    message: ({ problem }) => problem,
+    noun: "files",
+    each: true,
+    summary: (of) => `${of} are not Secrets with peers`,
+  }),
+  "data-invalid": error<{ field: "data" | "stringData" }>({
+    traits: ["illegible"],
+    message: ({ field }) =>
+      field === "data" ? "the value is not valid base64" : "the value of stringData is not a string",
+    remedy: "export the Secret again",
+    noun: "values",
+    each: true,
+    summary: (of) => `${of} are invalid`,
+  }),
+  "no-peer": error({
+    traits: ["illegible"],
+    message: "the Secret contains no etcd config",
+    remedy: "expected one key for each peer, named after its cluster",
+    noun: "files",
+    summary: (of) => `${of} contain no etcd config`,
+  }),
+  "schema-newer": warning<{ schema: string; supported: number }>({
+    message: ({ schema, supported }) => `annotations have schema ${schema}; this version supports up to ${supported}`,
+    remedy: "upgrade clustermesh-secrets",
+    noun: "files",
+    summary: (of) => `${of} have annotations of a newer schema`,
+  }),
+  "facts-of-other-cluster": warning<(UnusedFacts | StrayRecords) & { peer: string }>({
+    message: (values) => ("strays" in values ? describeStrayRecords(values) : describeUnusedFacts(values)),
+    remedy: "a key must be the name of its cluster; re-extract {peer} with extract-secret instead of renaming it",
+    each: true,
+    summary: (of) => `annotations of ${of} describe another cluster`,
+  }),
+} as const;
+
+function describeUnusedFacts({ described, entries, ignored }: UnusedFacts): string {
+  const [only, ...others] = entries;
+  const subject = described === undefined ? "the annotations name no cluster" : `the annotations describe ${described}`;
+  const found = others.length === 0 ? `the only entry is ${only}` : `the entries are ${enumerate(entries, MOST_NAMES)}`;
+  return `${subject}, but ${found}${ignored === undefined ? "" : `; ignored: ${ignored}`}`;
+}
+
+function describeStrayRecords({ strays, entries }: StrayRecords): string {
+  return (
+    `the Secret has records of ${enumerate(strays, MOST_NAMES)} without an entry, ` +
+    `but no record of ${enumerate(entries, MOST_NAMES)}; ignored: the cluster ids in these records`
+  );
+}

@@ -1,0 +1,104 @@
+/** Codes about the clusters of a mesh: whether they can be read, and whether they are configured for each other. */
+import { APISERVER, KVSTOREMESH_SECRET } from "../peer.ts";
+import { error, warning } from "./code.ts";
+
+/** Extracts a peer, and imports it into an importer: contexts, quoted for a shell. */
+const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
+
+const MIGRATE = "import-secrets --context {importer} --migrate";
+
+/** Two contexts, quoted for a shell. */
+interface Contexts {
+  peer: string;
+  importer: string;
+}
+
+export const MESH_CODES = {
+  "cluster-unreadable": error<{ problem: string; isReadable?: true }>({
+    traits: ["skippable"],
+    message: ({ problem, isReadable }) => (isReadable ? `other clusters cannot reach it: ${problem}` : problem),
+    each: true,
+    summary: (of) => `${of} cannot be read`,
+  }),
+  "same-cluster": warning<{ other: string }>({
+    message: ({ other }) => `same cluster as context ${other}, so it is used only once`,
+    remedy: "pass only one of the two contexts",
+    noun: "contexts",
+    each: true,
+    summary: (of) => `${of} lead to the same cluster as another`,
+  }),
+  "one-sided": error<Contexts & { name: string; cluster: string; quotedCluster: string }>({
+    message: ({ name, cluster }) =>
+      `${name} is configured for ${cluster}, but ${cluster} is not configured for ${name}`,
+    remedy: `to connect them: ${IMPORT}; to disconnect them: clustermesh-secrets disconnect {quotedCluster} --from {peer}`,
+    summary: (of) => `${of} are configured in one direction only`,
+  }),
+  "not-connected": warning<Contexts & { name: string; cluster: string }>({
+    message: ({ name, cluster }) => `${cluster} and ${name} are not configured for each other`,
+    remedy: "clustermesh-secrets connect {importer} {peer}",
+    summary: (of) => `${of} are not configured for each other`,
+  }),
+  "endpoint-stale": error<Contexts & { name: string; before: string; now: string }>({
+    message: ({ name, before, now }) => `${name} is now at ${now}, but configured at ${before}`,
+    remedy: IMPORT,
+    summary: (of) => `configured endpoints of ${of} are outdated`,
+  }),
+  "addresses-stale": warning<Contexts & { name: string; addresses: string; isGiven?: true }>({
+    message: ({ name, addresses }) => `outdated addresses of ${name}: ${addresses}`,
+    remedy: ({ isGiven }) =>
+      isGiven ? "extract-secret --context {peer} --endpoint HOST:PORT | import-secrets --context {importer} -" : IMPORT,
+    summary: (of) => `some configured addresses of ${of} are outdated`,
+  }),
+  "ca-stale": error<Contexts & { name: string }>({
+    message: ({ name }) => `the CA of ${name} has changed, and the new CA is not trusted`,
+    remedy: IMPORT,
+    summary: (of) => `CAs of ${of} have changed, and the new CAs are not trusted`,
+  }),
+  "client-stale": warning<Contexts & { name: string }>({
+    message: ({ name }) => `${name} has a new client certificate for its peers, but an older one is configured`,
+    remedy: IMPORT,
+    summary: (of) => `client certificates of ${of} are outdated`,
+  }),
+  "peer-not-compared": warning<{ name: string }>({
+    formerCode: "peer-uncovered",
+    message: ({ name }) => `${name} was not compared: no context leads to it`,
+    remedy: "pass its context too",
+    summary: (of) => `${of} were not compared: no context leads to them`,
+  }),
+  "pod-not-ready": error<{ waits: string; isAwaitingImport: boolean; importer: string; namespace: string }>({
+    message: ({ waits }) => `${APISERVER} is not running: waiting ${waits}`,
+    remedy: ({ isAwaitingImport }) =>
+      isAwaitingImport
+        ? "import the file of a peer: import-secrets --context {importer} FILE"
+        : `kubectl --context {importer} --namespace {namespace} describe pods --selector k8s-app=${APISERVER}`,
+    by: ({ waits }) => ({ waits }),
+    summary: (of, { waits = "to be ready" }) => `${APISERVER} of ${of} is not running: waiting ${waits}`,
+  }),
+  "user-missing": error<Contexts & { name: string; user: string; cluster: string }>({
+    message: ({ name, user, cluster }) => `${name} has no etcd user ${user} for ${cluster}`,
+    remedy: IMPORT,
+    summary: (of) => `${of} have no etcd user for their importer`,
+  }),
+  "host-alias-missing": error<Contexts & { workload: string; hostnames: string; isOutdated?: true }>({
+    message: ({ workload, hostnames, isOutdated }) =>
+      isOutdated
+        ? `${workload} has outdated host aliases for ${hostnames}`
+        : `${workload} has no host aliases for ${hostnames}`,
+    remedy: ({ isOutdated }) =>
+      isOutdated ? "clustermesh-secrets connect {importer} {peer} --restart-agents" : `${MIGRATE} --restart-agents`,
+    summary: (of) => `workloads lack host aliases for ${of}`,
+  }),
+  "layout-outdated": warning<{ name: string; version: string | undefined; importer: string }>({
+    formerCode: "upgrade-left",
+    message: ({ name, version }) =>
+      `the config of ${name} was written for another version of Cilium than ${version ?? "the one that is running"}`,
+    remedy: MIGRATE,
+    summary: (of) => `configs of ${of} were written for another version of Cilium`,
+  }),
+  "node-local-misplaced": error<{ name: string; importer: string }>({
+    message: ({ name }) =>
+      `${name} is only reachable from a node, but configured in secret/${KVSTOREMESH_SECRET}, which no node reads`,
+    remedy: MIGRATE,
+    summary: (of) => `configs of ${of} are in a Secret that no node reads`,
+  }),
+} as const;

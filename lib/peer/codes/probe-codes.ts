@@ -1,0 +1,63 @@
+/** Codes about what a peer's etcd answers. */
+import { describeInvalidity, type Invalidity } from "./certificate-codes.ts";
+import { error, warning } from "./code.ts";
+
+/** Why a step of a probe failed: what the address does, and what to do about it. */
+export interface Failure {
+  problem: string;
+  advice?: string | undefined;
+}
+
+const RENEW_SERVER =
+  "renew secret/clustermesh-apiserver-server-cert in its cluster, then restart the pods of clustermesh-apiserver";
+
+const details = { message: ({ problem }: Failure) => problem, remedy: ({ advice }: Failure) => advice } as const;
+
+export const PROBE_CODES = {
+  "name-not-resolved": error<Failure>({ ...details, summary: (of) => `names of ${of} cannot be resolved` }),
+  "connection-refused": error<Failure>({ ...details, summary: (of) => `${of} refuse the connection` }),
+  "connection-timeout": error<Failure>({ ...details, summary: (of) => `${of} do not respond` }),
+  "connection-failed": error<Failure>({ ...details, each: true, summary: (of) => `${of} cannot be reached` }),
+  "not-tls": error<Failure>({ ...details, summary: (of) => `${of} do not speak TLS` }),
+  "server-ca-unknown": error<Failure>({
+    ...details,
+    summary: (of) => `server certificates of ${of} are not signed by the peer's CA`,
+  }),
+  "server-certificate-expired": error<Failure | Invalidity>({
+    message: (values) => ("problem" in values ? values.problem : describeInvalidity(values)),
+    remedy: (values) => ("problem" in values ? values.advice : RENEW_SERVER),
+    summary: (of) => `server certificates of ${of} are not valid now`,
+  }),
+  "client-refused": error<Failure>({ ...details, summary: (of) => `${of} reject the client certificate` }),
+  "not-etcd": error<Failure>({ ...details, summary: (of) => `${of} do not respond as etcd` }),
+  "etcd-unavailable": error<Failure>({
+    ...details,
+    summary: (of) => `etcds of ${of} do not respond, or have no leader`,
+  }),
+  "user-unknown": error<Failure>({
+    ...details,
+    summary: (of) => `etcds of ${of} have no user for the client certificate`,
+  }),
+  "not-permitted": error<Failure>({ ...details, summary: (of) => `etcds of ${of} do not permit what Cilium reads` }),
+  "heartbeat-missing": error<Failure>({ ...details, summary: (of) => `etcds of ${of} have no heartbeat` }),
+  "heartbeat-stale": error<Failure>({ ...details, summary: (of) => `heartbeats of ${of} are outdated` }),
+  "other-cluster": error<Failure>({
+    ...details,
+    each: true,
+    summary: (of) => `addresses of ${of} belong to other clusters`,
+  }),
+  "cluster-config-missing": error<Failure>({ ...details, summary: (of) => `etcds of ${of} have no cluster config` }),
+  "id-differs": error<Failure>({
+    ...details,
+    each: true,
+    summary: (of) => `cluster ids of ${of} differ from their files`,
+  }),
+  "not-synchronized": warning<Failure>({ ...details, summary: (of) => `${of} are not fully synchronized yet` }),
+  "address-unreachable": warning<Failure>({
+    ...details,
+    summary: (of) => `addresses of ${of} do not accept connections`,
+  }),
+} as const;
+
+/** The codes of a step of a probe that fails. */
+export type FailureCode = keyof typeof PROBE_CODES | "endpoint-not-covered";
