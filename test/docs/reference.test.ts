@@ -4,16 +4,23 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { renderCommands } from "./reference.ts";
+import { renderCommands, renderFindings } from "./reference.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-test("docs/reference/commands.md lists every command and flag", async () => {
-  const path = join(root, "docs/reference/commands.md");
-  const text = await renderCommands();
-  if (process.env.UPDATE_DOCS === "1") writeFileSync(path, text);
-  assert.equal(readFileSync(path, "utf8"), text, "make docs writes it");
-});
+const PAGES: Readonly<Record<string, () => string | Promise<string>>> = {
+  "docs/reference/commands.md": renderCommands,
+  "docs/findings.md": renderFindings,
+};
+
+for (const [page, render] of Object.entries(PAGES)) {
+  test(`${page} matches its table`, async () => {
+    const path = join(root, page);
+    const text = await render();
+    if (process.env.UPDATE_DOCS === "1") writeFileSync(path, text);
+    assert.equal(readFileSync(path, "utf8"), text, "make docs writes it");
+  });
+}
 
 test("every link in a page has a target", () => {
   const pages = ["README.md", "CONTRIBUTING.md", ...docs()];

@@ -1,4 +1,7 @@
 /** Renders the reference pages from the tables that the programs use. */
+
+import type { CodeDefinition } from "../../lib/peer/codes/code.ts";
+import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { Option } from "../../scripts/cli/option.ts";
 import { commands, PROGRAM } from "../../scripts/commands.ts";
 
@@ -30,6 +33,51 @@ Data is printed on stdout, everything else on stderr.
 A command that is ended by a signal exits with 128 plus the number of the signal: 130 after Ctrl-C, 143 after SIGTERM, 129
 after the terminal is closed. The write in progress is completed first; a second signal ends the command at once. If several
 exit codes apply, 2 precedes 1, and 1 precedes 3.`;
+
+/** Renders docs/findings.md from the table of finding codes. */
+export function renderFindings(): string {
+  const rows = (Object.keys(FINDING_CODES) as FindingCode[]).map((code) => {
+    const definition = definitionOf(code);
+    return [`\`${code}\``, definition.severity, meaningOf(definition), remedyOf(definition)];
+  });
+  const former = (Object.keys(FINDING_CODES) as FindingCode[]).flatMap((code) => {
+    const { formerCode } = definitionOf(code);
+    return formerCode === undefined ? [] : [[`\`${formerCode}\``, `\`${code}\``]];
+  });
+  return `${[
+    "# Findings",
+    FINDINGS_INTRODUCTION,
+    table(["code", "severity", "meaning", "remedy"], rows),
+    ...(former.length === 0 ? [] : ["## Former codes", FORMER_INTRODUCTION, table(["former code", "code"], former)]),
+  ].join("\n\n")}\n`;
+}
+
+const FINDINGS_INTRODUCTION = `This page is generated from the table of finding codes. Codes are stable; messages and remedies are not.
+
+An error stops an import before anything is written. \`inspect\`, \`verify\` and \`status\` exit with 3 if they find one; with
+\`--fail-on=warning\` also for warnings. A word in capitals stands for a value that the finding contains.`;
+
+const FORMER_INTRODUCTION = "Findings in JSON and YAML contain the code of earlier versions in the field `formerCode`.";
+
+/** Values in whose place their names are printed, in capitals. */
+const NAMES = new Proxy({}, { get: (_, name) => `{${String(name)}}` }) as never;
+
+/** What several findings of the code report together, without values in parentheses. */
+function meaningOf({ summary, noun = "clusters" }: CodeDefinition<never>): string {
+  return toPlaceholders(summary(noun, NAMES).replace(/ \(\{\w+\}\)/g, ""));
+}
+
+/** The remedy, if it is the same for all findings of the code, or a template. */
+function remedyOf({ remedy }: CodeDefinition<never>): string {
+  if (remedy === undefined) return "–";
+  const found = typeof remedy === "string" ? remedy : remedy(NAMES);
+  if (typeof found === "object") return toPlaceholders(found.template);
+  return typeof remedy === "string" ? toPlaceholders(remedy) : "stated by the finding";
+}
+
+function toPlaceholders(template: string): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
+}
 
 /** Flags by group, in the order of the table; those without a group are last. */
 function flagTable(options: Readonly<Record<string, Option>>): string {

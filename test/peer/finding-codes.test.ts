@@ -100,12 +100,3 @@ test("nothing decides by a sentence: no message of ours is matched, cut or compa
   );
   assert.deepEqual(found, []);
 });
-
-test("docs/findings.md has every code with its severity, and no other", () => {
-  const text = readFileSync(new URL("../../docs/findings.md", import.meta.url), "utf8");
-  const rows = [...text.matchAll(/^\| `([a-z-]+)` \| (error|warning) \| [^|]+ \| [^|]+ \|$/gm)];
-  assert.deepEqual(
-    rows.map(([, code, severity]) => [code, severity]),
-    Object.entries(FINDING_CODES).map(([code, { severity }]) => [code, severity]),
-  );
-});
