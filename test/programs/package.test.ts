@@ -232,7 +232,7 @@ describe("the package, installed globally", () => {
     }
   });
 
-  test("fails to build if a bundled package has no licence file", async () => {
+  test("fails to build if a bundled package has no license file", async () => {
     const checkout = join(dir, "checkout");
     const unlicensed = join(checkout, "node_modules", "unlicensed");
     await mkdir(unlicensed, { recursive: true });
@@ -247,7 +247,7 @@ describe("the package, installed globally", () => {
     }
     await writeFile(join(checkout, "scripts", "prerender.ts"), "export const prerender = () => ({});\n");
     const build = () => promisify(execFile)(process.execPath, [join(root, "build.mjs")], { cwd: checkout });
-    await assert.rejects(build, /unlicensed 1\.2\.3 is bundled, and there is no licence file/);
+    await assert.rejects(build, /cannot bundle unlicensed 1\.2\.3: no license file in /);
     await writeFile(join(unlicensed, "LICENSE"), "Do as you like.\n");
     await build();
     const text = await readFile(join(checkout, "dist", "THIRD-PARTY-LICENSES.txt"), "utf8");
@@ -398,14 +398,14 @@ describe("a clone without a build", { skip: git === undefined && "git is not ins
     for (const name of programs) assert.ok(paths.includes(`dist/${name}.js`), name);
   });
 
-  test("fails with two lines if the build packages cannot be installed", async () => {
+  test("fails with two lines if the build dependencies cannot be installed", async () => {
     const broken = join(dir, "broken");
     await cp(clone, broken, { recursive: true });
     await rm(join(broken, "package-lock.json"));
     await assert.rejects(npm(["run", "prepare"], broken), ({ code, stderr }: { code: number; stderr: string }) => {
       assert.equal(code, 1);
       const last = stderr.trimEnd().split("\n").slice(-2);
-      assert.equal(last[0], "error: clustermesh-secrets: cannot install the packages that the build takes");
+      assert.equal(last[0], "error: clustermesh-secrets: cannot install the build dependencies");
       assert.match(last[1] ?? "", /^ {2}cd ".*broken\/" && npm ci --ignore-scripts && npm run prepare$/);
       return true;
     });
