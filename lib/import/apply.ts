@@ -14,16 +14,16 @@ import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { mergeGenerators } from "../util/concurrency.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { type Change, coalesce } from "./plan/change.ts";
-import { disruptionsBeyond } from "./plan/disruptions.ts";
+import { newDisruptions } from "./plan/disruptions.ts";
 import type { Outcome } from "./plan/merge-secret.ts";
 import { type Plan, plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
 import type { PreparedImport, PreparedTarget } from "./prepare.ts";
-import { keyOf, type Preview, preview, type Stored } from "./preview.ts";
+import { objectKey, type Preview, previewPlan, type Stored } from "./preview.ts";
 import { rereadTarget } from "./read-target.ts";
 
 /** How many targets are written at a time, unless something else is said. */
-const MOST_WRITTEN = 8;
+const DEFAULT_PARALLEL_TARGETS = 8;
 /** How long the conflicts over one object are answered by reading and planning again, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
 /** How old a plan may get before its target is read again, in milliseconds: somebody may have thought about it. */
@@ -69,12 +69,12 @@ export class Interrupted extends UserError {
 export function applyImport(prepared: PreparedImport, options: ApplyOptions = {}): AsyncGenerator<ImportEvent, void> {
   const isStale = Date.now() - prepared.preparedAt > STALE_AFTER;
   return mergeGenerators(
-    prepared.targets.map((one) => () => applyTo(one, isStale, options)),
-    options.parallel ?? MOST_WRITTEN,
+    prepared.targets.map((one) => () => applyToTarget(one, isStale, options)),
+    options.parallel ?? DEFAULT_PARALLEL_TARGETS,
   );
 }
 
-async function* applyTo(
+async function* applyToTarget(
   one: PreparedTarget,
   isStale: boolean,
   options: ApplyOptions,
@@ -84,7 +84,7 @@ async function* applyTo(
   try {
     if (options.dryRun !== "client") yield* writer.write(isStale);
     const { target, plan, writes } = writer;
-    const previews = options.previews ? preview(target, plan, writer.stored) : [];
+    const previews = options.previews ? previewPlan(target, plan, writer.stored) : [];
     report = { source: one.source, state: "done", target, plan, writes, previews };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
@@ -97,7 +97,7 @@ async function* applyTo(
 type Versions = ReadonlyMap<string, string | undefined>;
 
 /** What came of making the changes of a plan, up to the first that conflicts. */
-interface Round {
+interface ApplyRound {
   made: number;
   conflict?: { change: Change; error: ApiError };
   /** Whether somebody else changed the Secret that was not written last. */
@@ -126,12 +126,12 @@ class TargetWriter {
   async *write(isStale: boolean): AsyncGenerator<ImportEvent, void> {
     if (isStale) {
       if (this.plan.changes.length > 0) this.#assertNotInterrupted();
-      this.plan = await this.#planAgain();
+      this.plan = await this.#replan();
     }
     let current = this.plan;
     let deadline = Date.now() + CONFLICT_TIMEOUT;
     for (let attempt = 1; ; attempt++) {
-      const { made, conflict, raced } = yield* this.#makeChanges(current);
+      const { made, conflict, raced } = yield* this.#applyChanges(current);
       if (!conflict && !(await raced)) return;
       if (made > 0) {
         deadline = Date.now() + CONFLICT_TIMEOUT;
@@ -148,22 +148,22 @@ class TargetWriter {
       }
       await sleep(Math.random() * Math.min(50 * 2 ** attempt, 1_000));
       this.#assertNotInterrupted();
-      current = await this.#planAgain();
+      current = await this.#replan();
       // An invalid object is answered as a test that fails: the same change again would not help.
       const isRepeated = current.changes.some((change) => isSameChange(change, conflict?.change));
       if (conflict?.error.status === 422 && isRepeated) throw conflict.error;
-      this.plan = combinePlans(this.plan, current);
+      this.plan = mergePlans(this.plan, current);
     }
   }
 
   /** @throws UserError (exit code 2) if the new plan may not be carried out, or does more than was prepared. */
-  async #planAgain(): Promise<Plan> {
+  async #replan(): Promise<Plan> {
     const { api, peers, options } = this.#prepared;
     this.target = await rereadTarget(api, this.target);
     const next = plan(this.target, peers, options);
     const error = next.findings.find(({ severity }) => severity === "error");
     if (error) throw new UserError(`the target changed meanwhile: ${error.message}`, EXIT.refused);
-    const { removed, revoked, restarted, taken } = disruptionsBeyond(this.#prepared.plan, next);
+    const { removed, revoked, restarted, taken } = newDisruptions(this.#prepared.plan, next);
     const beyond = [
       ...(removed.length > 0 ? [`${removed.join(", ")} was added and would be removed`] : []),
       ...(revoked.length > 0 ? [`${revoked.join(", ")} was added and would be revoked`] : []),
@@ -174,7 +174,7 @@ class TargetWriter {
     throw new UserError(`the target changed meanwhile: ${beyond.join("; ")}; run again`, EXIT.refused);
   }
 
-  async *#makeChanges(planned: Plan): AsyncGenerator<ImportEvent, Round> {
+  async *#applyChanges(planned: Plan): AsyncGenerator<ImportEvent, ApplyRound> {
     const isDryRun = this.#options.dryRun === "server";
     const changes = isDryRun ? coalesce(planned.changes) : planned.changes;
     const last = changes.findLast(({ kind }) => kind === "Secret");
@@ -185,9 +185,9 @@ class TargetWriter {
       this.#assertNotInterrupted();
       yield { kind: "change", source: this.#prepared.source, change };
       try {
-        const stored = await this.#make(withLatestVersion(change, versions), isDryRun);
+        const stored = await this.#applyChange(withLatestVersion(change, versions), isDryRun);
         versions.set(change.name, stored.metadata?.resourceVersion);
-        if (this.#options.previews) this.stored.set(keyOf(change), stored);
+        if (this.#options.previews) this.stored.set(objectKey(change), stored);
       } catch (error) {
         // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
         const isConflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
@@ -219,9 +219,9 @@ class TargetWriter {
     return now?.metadata?.resourceVersion !== known;
   }
 
-  #make(change: Change, dryRun: boolean): Promise<Stored> {
+  #applyChange(change: Change, dryRun: boolean): Promise<Stored> {
     const options = { dryRun, metadataOnly: !this.#options.previews };
-    return make(this.#prepared.api, this.target.namespace, change, options);
+    return sendChange(this.#prepared.api, this.target.namespace, change, options);
   }
 
   #assertNotInterrupted(): void {
@@ -244,7 +244,7 @@ function isSameChange(a: Change, b: Change | undefined): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-function make(
+function sendChange(
   api: KubernetesApi,
   namespace: string,
   change: Change,
@@ -267,7 +267,7 @@ function make(
 }
 
 /** The next plan, with what earlier attempts may have done already. */
-function combinePlans(earlier: Plan, next: Plan): Plan {
+function mergePlans(earlier: Plan, next: Plan): Plan {
   const rank: Record<Outcome, number> = { unchanged: 0, held: 1, changed: 2, moved: 3, added: 4, dropped: 5 };
   const outcomes = new Map(next.outcomes);
   for (const [name, outcome] of earlier.outcomes) {

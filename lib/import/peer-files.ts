@@ -88,7 +88,7 @@ interface ReadFile {
 async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Array | string>, findings: Finding[]) {
   const read: ReadFile[] = [];
   for (const path of new Set(paths)) {
-    const files = path === "-" ? ["-"] : expand(path, findings);
+    const files = path === "-" ? ["-"] : listFiles(path, findings);
     for (const source of files) {
       // Connections that are being made get on in between.
       await turn();
@@ -96,20 +96,20 @@ async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
         ? readBoundedStream(stdin, MAX_FILE_BYTES)
         : readBoundedFile(source, MAX_FILE_BYTES)
       ).catch((error: unknown) => {
-        findings.push(finding("unreadable", { source: nameOf(source) }, { problem: toFileError(error).message }));
+        findings.push(finding("unreadable", { source: sourceName(source) }, { problem: toFileError(error).message }));
         return undefined;
       });
-      if (bytes) read.push({ source: nameOf(source), path: source === "-" ? undefined : source, bytes });
+      if (bytes) read.push({ source: sourceName(source), path: source === "-" ? undefined : source, bytes });
     }
   }
   return read;
 }
 
-function nameOf(path: string): string {
+function sourceName(path: string): string {
   return path === "-" ? "standard input" : path;
 }
 
-function expand(path: string, findings: Finding[]): string[] {
+function listFiles(path: string, findings: Finding[]): string[] {
   try {
     if (!statSync(path).isDirectory()) return [path];
     const names = readdirSync(path)

@@ -7,15 +7,15 @@ import { dedupeFindings, type Finding, finding, hasErrors } from "../peer/findin
 import type { SourcedPeer } from "../peer/peer.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { UserError } from "../util/errors.ts";
+import { checkPermissions } from "./permissions.ts";
 import { disruptionsOf } from "./plan/disruptions.ts";
 import { type EndpointOverride, resolveOverride } from "./plan/endpoint-override.ts";
 import { existingPeer, readExistingConfig } from "./plan/existing.ts";
 import { type Plan, type PlanOptions, plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
-import { checkRights } from "./rights.ts";
 
 /** How many targets are asked for rights at a time. */
-const MOST_ASKED = 16;
+const MAX_PARALLEL_REVIEWS = 16;
 
 /** A cluster to import into, as it was read, and the peers for it. */
 export interface ImportTarget {
@@ -35,7 +35,7 @@ export interface ImportOptions {
   /** Peers that are judged by themselves if no target gets them, as if none could be read. */
   peers?: readonly SourcedPeer[];
   /** Ask each cluster whether the user may write what is planned. */
-  checkRights?: boolean;
+  checkPermissions?: boolean;
   /** Plan the restart of agents too, if they need it and the plan's options do not allow it. */
   proposeAgents?: boolean;
 }
@@ -92,7 +92,7 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
       await nextTurn();
     }
     const findings = [
-      ...(options.checkRights ? await missingRights(planned) : []),
+      ...(options.checkPermissions ? await findMissingPermissions(planned) : []),
       ...(options.findings ?? []),
       ...resolved.flatMap(({ pinned }) => pinned),
       ...planned.flatMap((one) => one.plan.findings),
@@ -103,7 +103,7 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
 
   const { restarts } = options.plan;
   const prepared = await planAll(restarts);
-  const isProposed = options.proposeAgents === true && restarts === "deployments" && agentsWait(prepared);
+  const isProposed = options.proposeAgents === true && restarts === "deployments" && needsAgentRestart(prepared);
   if (!isProposed || hasErrors(prepared.findings)) return prepared;
   const withAgents = await planAll("all");
   const besides = dedupeFindings([...prepared.findings, ...withAgents.findings]).slice(prepared.findings.length);
@@ -122,17 +122,17 @@ export function removesPeers({ targets, withAgents }: PreparedImport): boolean {
   return removes || (withAgents !== undefined && removesPeers(withAgents));
 }
 
-function agentsWait({ targets }: PreparedImport): boolean {
+function needsAgentRestart({ targets }: PreparedImport): boolean {
   return targets.some(({ plan }) => plan.missing.some(({ workload }) => workload.kind === "DaemonSet"));
 }
 
-async function missingRights(planned: readonly PreparedTarget[]): Promise<Finding[]> {
-  const enter = limitConcurrency(MOST_ASKED);
+async function findMissingPermissions(planned: readonly PreparedTarget[]): Promise<Finding[]> {
+  const enter = limitConcurrency(MAX_PARALLEL_REVIEWS);
   const found = await Promise.all(
     planned.map(({ api, target, plan }) =>
       enter(async () => {
         try {
-          return await checkRights(api, target, plan);
+          return await checkPermissions(api, target, plan);
         } catch (error) {
           // The write will tell.
           if (!(error instanceof UserError)) throw error;

@@ -22,7 +22,7 @@ export interface Preview {
  *
  * @param stored objects as the API server answered, by kind and name; what is not among them is worked out here.
  */
-export function preview(target: Target, { changes }: Plan, stored?: ReadonlyMap<string, Stored>): Preview[] {
+export function previewPlan(target: Target, { changes }: Plan, stored?: ReadonlyMap<string, Stored>): Preview[] {
   const previews = new Map<string, Preview>();
   const standing = [
     { kind: "Secret", name: KVSTOREMESH_SECRET, object: target.kvstoremeshSecret },
@@ -30,30 +30,30 @@ export function preview(target: Target, { changes }: Plan, stored?: ReadonlyMap<
     { kind: "ConfigMap", name: USERS_CONFIG_MAP, object: target.users },
   ] as const;
   for (const { object, ...what } of standing) {
-    if (object) previews.set(keyOf(what), { ...what, before: object, after: object });
+    if (object) previews.set(objectKey(what), { ...what, before: object, after: object });
   }
   for (const change of coalesce(changes)) {
     const { kind, name } = change;
-    const key = keyOf(change);
+    const key = objectKey(change);
     const workload = target.resolvers.find((one) => one.kind === kind && one.name === name);
     const before = previews.get(key)?.before ?? workload?.object;
-    previews.set(key, { kind, name, before, after: stored?.get(key) ?? changed(before, change) });
+    previews.set(key, { kind, name, before, after: stored?.get(key) ?? applyChange(before, change) });
   }
   const order = [KVSTOREMESH_SECRET, AGENTS_SECRET, USERS_CONFIG_MAP];
   return [...previews.values()].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
 
 /** Kind and name, by which an object is found in a namespace. */
-export function keyOf({ kind, name }: Pick<Change, "kind" | "name">): string {
+export function objectKey({ kind, name }: Pick<Change, "kind" | "name">): string {
   return `${kind} ${name}`;
 }
 
-function changed(before: Stored | undefined, change: Change): Stored {
+function applyChange(before: Stored | undefined, change: Change): Stored {
   switch (change.verb) {
     case "create":
       return change.object;
     case "merge-patch":
-      return merged(before as V1Secret | V1ConfigMap, change.patch);
+      return applyMergePatch(before as V1Secret | V1ConfigMap, change.patch);
     case "json-patch": {
       const after = structuredClone(before) as { spec: { template: { spec: Record<string, unknown> } } };
       const list = change.patch.find(({ op }) => op !== "test");
@@ -64,7 +64,7 @@ function changed(before: Stored | undefined, change: Change): Stored {
 }
 
 /** RFC 7386, for the fields that our patches have. */
-function merged<T extends V1Secret | V1ConfigMap>(object: T, { metadata, data }: MergePatch): T {
+function applyMergePatch<T extends V1Secret | V1ConfigMap>(object: T, { metadata, data }: MergePatch): T {
   const { labels, annotations, ownerReferences } = metadata;
   const merge = (old: Record<string, string> = {}, patch: Record<string, string | null> = {}) =>
     Object.fromEntries(Object.entries({ ...old, ...patch }).filter((entry) => entry[1] !== null));

@@ -78,12 +78,12 @@ export function targetOf(installation: Installation, source: string, cache = new
     kvstoremeshSecret: internValues(installation.secrets.get(KVSTOREMESH_SECRET), cache),
     users,
     takesUsers,
-    common: commonOf(reader, installation),
-    agentsCommon: commonOf(folders.agents, installation),
+    common: findCommonFiles(reader, installation),
+    agentsCommon: findCommonFiles(folders.agents, installation),
     localMounted: findFileSource(folders.agents, "local-etcd-client.crt") !== undefined,
     clientCertificate: remoteCertificate?.cert,
     resolvers: resolvers(installation),
-    aliases: aliases(installation),
+    aliases: findAliases(installation),
     cache,
   };
 }
@@ -104,7 +104,7 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
     target.takesUsers ? api.get(configMaps, namespace, USERS_CONFIG_MAP) : undefined,
     ...target.resolvers.map(async ({ kind, name, object }) => {
       const resource: Resource<V1Deployment | V1DaemonSet> = kind === "Deployment" ? deployments : daemonSets;
-      return workload(kind, (await api.get(resource, namespace, name)) ?? object);
+      return toWorkload(kind, (await api.get(resource, namespace, name)) ?? object);
     }),
   ]);
   return {
@@ -117,7 +117,7 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
 }
 
 /** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */
-function commonOf(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
+function findCommonFiles(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
   const { contentOf, remoteCertificate, remoteCertificateError } = installation;
   const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) =>
     findFileSource(folder, name),
@@ -132,27 +132,27 @@ function commonOf(folder: MountedFolder | undefined, installation: Installation)
 
 /** The workloads that read the peers' configs; Deployments first, for they may be patched without a question. */
 function resolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
-  if (facts.kvstoreMesh) return [workload("Deployment", deployment)];
+  if (facts.kvstoreMesh) return [toWorkload("Deployment", deployment)];
   const readsPeers = operator && folders.operator?.secrets.has(AGENTS_SECRET);
   return [
-    ...(readsPeers ? [workload("Deployment", operator)] : []),
-    ...(agents ? [workload("DaemonSet", agents)] : []),
+    ...(readsPeers ? [toWorkload("Deployment", operator)] : []),
+    ...(agents ? [toWorkload("DaemonSet", agents)] : []),
   ];
 }
 
-function workload(kind: Workload["kind"], object: V1Deployment | V1DaemonSet): Workload {
-  return { kind, name: object.metadata?.name ?? "", hostAliases: aliasesOf(object), object };
+function toWorkload(kind: Workload["kind"], object: V1Deployment | V1DaemonSet): Workload {
+  return { kind, name: object.metadata?.name ?? "", hostAliases: hostAliasesOf(object), object };
 }
 
-function aliasesOf({ spec }: V1Deployment | V1DaemonSet) {
+function hostAliasesOf({ spec }: V1Deployment | V1DaemonSet) {
   return spec?.template.spec?.hostAliases;
 }
 
 /** What the workloads resolve, by name. */
-function aliases({ deployment, agents, operator }: Installation): HostAlias[] {
+function findAliases({ deployment, agents, operator }: Installation): HostAlias[] {
   const addresses = new Map<string, Set<string>>();
   for (const workload of [deployment, agents, operator]) {
-    for (const { ip, hostnames } of (workload && aliasesOf(workload)) ?? []) {
+    for (const { ip, hostnames } of (workload && hostAliasesOf(workload)) ?? []) {
       for (const name of hostnames ?? []) addresses.set(name, (addresses.get(name) ?? new Set()).add(ip));
     }
   }

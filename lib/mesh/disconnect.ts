@@ -15,7 +15,7 @@ export interface DisconnectOptions {
  * nobody asks them. A context that cannot be read and leads to one of them is skipped. It does so if it, its cluster in the
  * kubeconfig, or another context for the same server has the name of one that leaves.
  *
- * The peers are removed by {@link PlanOptions.drop}. Pure.
+ * The peers are removed by {@link PlanOptions.remove}. Pure.
  *
  * @param clusters that were read.
  * @returns besides, the contexts of clusters that leave.

@@ -1,5 +1,5 @@
 /** Names of peers that a person typed, among those that clusters have. */
-import { addedUsers } from "../import/plan/users.ts";
+import { recordedUsers } from "../import/plan/users.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { findNearestName } from "../util/nearest.ts";
@@ -10,7 +10,7 @@ const MOST_LISTED = 10;
 
 /** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */
 export function peerNames(member: Pick<Member, "target">): string[] {
-  return [...existingOf(member).names, ...addedUsers(member.target.users)];
+  return [...existingOf(member).names, ...recordedUsers(member.target.users)];
 }
 
 /**

@@ -141,7 +141,7 @@ function showNotes(
     named ? ` in ${escapeLine(clusters(some, reports.length, details))}` : "";
   const lines: string[] = [];
   const remembered = reports.flatMap(({ source, plan }) =>
-    [...plan.remembered].map(([name, endpoint]) => ({ source, name, endpoint })),
+    [...plan.keptOverrides].map(([name, endpoint]) => ({ source, name, endpoint })),
   );
   for (const [, some] of groupBy(remembered, ({ name, endpoint }) => JSON.stringify([name, endpoint]))) {
     const { name, endpoint } = some[0] as (typeof some)[number];

@@ -116,10 +116,10 @@ export class MeshRun {
     const { plan, ...options } = this.#run.options;
     const prepared = await prepareImport(targets, {
       ...options,
-      plan: { ...plan, drop: removed },
+      plan: { ...plan, remove: removed },
       peers,
       findings,
-      checkRights: true,
+      checkPermissions: true,
     });
     const confirmed = await this.#run.review(prepared);
     if (!confirmed) return this.#refusal(prepared.findings);

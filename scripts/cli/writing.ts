@@ -227,9 +227,10 @@ function exitCode(reports: readonly TargetReport[]): number {
 }
 
 /** Whether a requested change needs another flag, or yields to an earlier override. */
-function hasHeldBackPeers({ missing, outcomes, remembered, keptEndpoints, kept }: Plan): boolean {
+function hasHeldBackPeers({ missing, outcomes, keptOverrides, keptEndpoints, kept }: Plan): boolean {
   return (
-    missing.length + remembered.size + keptEndpoints.size + kept.length > 0 || [...outcomes.values()].includes("held")
+    missing.length + keptOverrides.size + keptEndpoints.size + kept.length > 0 ||
+    [...outcomes.values()].includes("held")
   );
 }
 

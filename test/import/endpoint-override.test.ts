@@ -44,7 +44,7 @@ test("an endpoint that was said holds until it is changed or taken back", () => 
 
   const again = run(said, [c2]);
   assert.deepEqual(again.changes, []);
-  assert.deepEqual([...again.remembered], [["c2", "10.9.9.9:2379"]]);
+  assert.deepEqual([...again.keptOverrides], [["c2", "10.9.9.9:2379"]]);
 
   const other = {
     ...GIVEN,
@@ -57,7 +57,7 @@ test("an endpoint that was said holds until it is changed or taken back", () => 
   const back = applyPlan(changed, run(changed, [c2], null));
   assert.deepEqual(reached(back), ["https://c2.mesh.cilium.io:32379", ["10.0.0.2"]]);
   assert.equal(recordsOf(back.agentsSecret), '{"c2":{"id":2,"max":255}}');
-  assert.deepEqual([...run(back, [c2]).remembered], []);
+  assert.deepEqual([...run(back, [c2]).keptOverrides], []);
 });
 
 test("a peer is checked where it is reached, which --endpoint may change for the better or the worse", () => {

@@ -84,7 +84,7 @@ test("--endpoint of an import goes over it, and the file's holds again when that
   const target = write(EMPTY, [behind("10.1.2.3")], OVERRIDE);
   assert.deepEqual(reached(target), [PROXY, ["10.9.9.9"]]);
   const kept = run(target, [behind("10.1.2.4")]);
-  assert.deepEqual([kept.changes, [...kept.remembered]], [[], [["c2", "10.9.9.9:2379"]]]);
+  assert.deepEqual([kept.changes, [...kept.keptOverrides]], [[], [["c2", "10.9.9.9:2379"]]]);
   const back = write(target, [behind("10.1.2.4")], null);
   assert.deepEqual([reached(back), recordsOf(back.agentsSecret)], [[PROXY, ["10.1.2.4"]], RECORD]);
 });
@@ -102,7 +102,7 @@ test("it survives a renewal of certificates, a prune and a move between the Secr
   const moved = applyPlan(cached, run(cached, [], undefined, { migrate: true }));
   assert.equal(recordsOf(moved.kvstoremeshSecret), RECORD);
   assert.deepEqual(run(moved, [c2]).changes, []);
-  const gone = write(target, [], undefined, { drop: new Set(["c2"]) });
+  const gone = write(target, [], undefined, { remove: new Set(["c2"]) });
   assert.deepEqual(reached(write(gone, [c2])), ITS_OWN);
 });
 

@@ -69,7 +69,7 @@ test("it stays as it is, whatever is imported, pruned, migrated or disconnected 
     ["--tls=peer", [renewed], { tls: "peer", migrate: true }],
     ["--prune", [c2], { prune: true }],
     ["--endpoint of another", [], { endpoints: new Map([["c2", other]]) }],
-    ["disconnect another", [], { drop: new Set(["c2", "c3"]) }],
+    ["disconnect another", [], { remove: new Set(["c2", "c3"]) }],
   ];
   for (const [version, kvstoreMesh] of [
     ["1.20", true],
@@ -133,7 +133,7 @@ test("files that another peer shares with it stay when that one goes, however th
 
 test("whoever is named to disconnect goes, with its files", () => {
   for (const target of [withSubmariner(), withSubmariner("1.20", false), moved()]) {
-    const planned = run(target, [], { drop: new Set(["submariner"]) });
+    const planned = run(target, [], { remove: new Set(["submariner"]) });
     assert.deepEqual([...planned.outcomes], [["submariner", "dropped"]]);
     const after = applyPlan(target, planned);
     for (const secret of [after.agentsSecret, after.kvstoremeshSecret]) assert.deepEqual(submarinerIn(secret), {});
@@ -248,7 +248,7 @@ test("--endpoint NAME=127.0.0.1:PORT: agents alone get the peer, now and at the 
       assert.ok(usersOf(after).includes("remote-c2: remote"), "its cluster comes here too");
 
       const again = run(after, [c2]);
-      assert.deepEqual([brief(again), [...again.remembered]], [[], [["c2", "127.0.0.1:15379"]]]);
+      assert.deepEqual([brief(again), [...again.keptOverrides]], [[], [["c2", "127.0.0.1:15379"]]]);
       const renewed = peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 2) });
       const rotated = applyPlan(after, run(after, [renewed]));
       assert.deepEqual(entriesOf(rotated.agentsSecret)[0]?.peer?.client, renewed.peer.client);

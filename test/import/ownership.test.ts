@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
-import { ownerOf, withoutOwners } from "../../lib/import/plan/ownership.ts";
+import { ownerOf, removeOwners } from "../../lib/import/plan/ownership.ts";
 
 const reference = (kind: string, name: string, controller?: boolean): V1OwnerReference => ({
   apiVersion: "x/v1",
@@ -58,7 +58,7 @@ test("an owner is told by what it leaves on an object", () => {
       "Argo CD application",
     ],
   ];
-  for (const [metadata, what] of table) assert.equal(ownerOf(metadata)?.what, what, JSON.stringify(metadata));
+  for (const [metadata, what] of table) assert.equal(ownerOf(metadata)?.label, what, JSON.stringify(metadata));
 });
 
 test("kubectl, we ourselves, and those who wrote no data or wrote before us, are no owners", () => {
@@ -82,7 +82,7 @@ test("taking an object removes all marks of all owners and leaves the rest", () 
     annotations: { "meta.helm.sh/release-name": "cilium", mine: "y" },
     ownerReferences: [reference("SealedSecret", "s"), reference("Thing", "t", true), reference("Namespace", "n")],
   };
-  assert.deepEqual(withoutOwners(metadata), {
+  assert.deepEqual(removeOwners(metadata), {
     labels: { "app.kubernetes.io/managed-by": null, "argocd.argoproj.io/instance": null },
     // Else Helm and Argo CD delete what they no longer render.
     annotations: {
@@ -93,8 +93,8 @@ test("taking an object removes all marks of all owners and leaves the rest", () 
     },
     ownerReferences: [reference("Namespace", "n")],
   });
-  assert.deepEqual(withoutOwners({ ownerReferences: [reference("ExternalSecret", "e", true)] }).ownerReferences, null);
-  assert.deepEqual(withoutOwners({ labels: { mine: "x" } }), { labels: {}, annotations: {} });
+  assert.deepEqual(removeOwners({ ownerReferences: [reference("ExternalSecret", "e", true)] }).ownerReferences, null);
+  assert.deepEqual(removeOwners({ labels: { mine: "x" } }), { labels: {}, annotations: {} });
 });
 
 test("an object that Argo CD knows by the label of its default, and one that only its field manager tells, are taken too", () => {
@@ -102,17 +102,17 @@ test("an object that Argo CD knows by the label of its default, and one that onl
     labels: { "app.kubernetes.io/instance": "mesh" },
     managedFields: [wrote("argocd-controller", "2026-01-01")],
   };
-  assert.deepEqual(withoutOwners(argo), {
+  assert.deepEqual(removeOwners(argo), {
     labels: { "app.kubernetes.io/instance": null },
     annotations: {
       "argocd.argoproj.io/sync-options": "Prune=false",
       "clustermesh-secrets/taken-from": "Argo CD application mesh",
     },
   });
-  assert.deepEqual(withoutOwners({ managedFields: [wrote("helm", "2026-01-01")] }).annotations, {
+  assert.deepEqual(removeOwners({ managedFields: [wrote("helm", "2026-01-01")] }).annotations, {
     "helm.sh/resource-policy": "keep",
     "clustermesh-secrets/taken-from": "Helm release",
   });
   const flux = { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } };
-  assert.equal(withoutOwners(flux).annotations?.["kustomize.toolkit.fluxcd.io/prune"], "disabled");
+  assert.equal(removeOwners(flux).annotations?.["kustomize.toolkit.fluxcd.io/prune"], "disabled");
 });

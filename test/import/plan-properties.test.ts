@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { Change } from "../../lib/import/plan/change.ts";
 import { type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
-import { MAX_ANNOTATIONS, MAX_DATA } from "../../lib/import/plan/secrets.ts";
+import { MAX_ANNOTATION_BYTES, MAX_DATA_BYTES } from "../../lib/import/plan/secrets.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { endpointHostnames, isOwnCache } from "../../lib/peer/etcd-config.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
@@ -158,8 +158,8 @@ test("after every change what worked before works, and no config's key is ever g
 
 test("no plan passes the limits of a Secret without saying so", () => {
   const filler = fc.tuple(
-    fc.constantFrom(MAX_DATA, MAX_DATA - 3_000, 100),
-    fc.constantFrom(MAX_ANNOTATIONS, MAX_ANNOTATIONS - 90, 100),
+    fc.constantFrom(MAX_DATA_BYTES, MAX_DATA_BYTES - 3_000, 100),
+    fc.constantFrom(MAX_ANNOTATION_BYTES, MAX_ANNOTATION_BYTES - 90, 100),
     fc.nat(60),
   );
   fc.assert(
@@ -179,7 +179,7 @@ test("no plan passes the limits of a Secret without saying so", () => {
           (sum, [key, value]) => sum + Buffer.byteLength(key + value),
           0,
         );
-        return bytes > MAX_DATA || annotations > MAX_ANNOTATIONS;
+        return bytes > MAX_DATA_BYTES || annotations > MAX_ANNOTATION_BYTES;
       });
       assert.equal(
         planned.findings.some(({ code }) => code === "secret-too-large"),
@@ -247,7 +247,7 @@ test("a peer that only a node can reach is never touched, whatever is planned", 
   fc.assert(
     fc.property(withNodeLocal, anyPeers, anyOptions, dropped, (target, peers, any, drop) => {
       const stay = nodeLocalIn(target.agentsSecret).filter((name) => !drop.includes(name));
-      const planned = plan(target, peers, { ...any, drop: new Set(drop) });
+      const planned = plan(target, peers, { ...any, remove: new Set(drop) });
       const imported = new Set(peers.map(({ peer }) => peer.name));
       for (const name of stay) {
         const keys = keysOf(target.agentsSecret, name);

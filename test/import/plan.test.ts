@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { V1HostAlias } from "@kubernetes/client-node";
 import type { Change } from "../../lib/import/plan/change.ts";
 import { type Plan, type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
-import { MAX_ANNOTATIONS, MAX_DATA } from "../../lib/import/plan/secrets.ts";
+import { MAX_ANNOTATION_BYTES, MAX_DATA_BYTES } from "../../lib/import/plan/secrets.ts";
 import type { Target, Workload } from "../../lib/import/plan/target.ts";
 import { isOwnCache } from "../../lib/peer/etcd-config.ts";
 import type { FindingCode } from "../../lib/peer/finding-codes.ts";
@@ -598,7 +598,7 @@ test("254 RSA peers with CAs of their own are refused with the bytes, before any
     (sum, value) => sum + Buffer.byteLength(value, change.kind === "Secret" ? "base64" : "utf8"),
     0,
   );
-  assert.deepEqual([total, over], [bytes, bytes - MAX_DATA]);
+  assert.deepEqual([total, over], [bytes, bytes - MAX_DATA_BYTES]);
   assert.equal(over > 0, true);
   assert.match(one?.remedy ?? "", /--tls=common/);
 });
@@ -634,13 +634,13 @@ test("a Secret may be as large as the limit, not a byte larger, with what stands
     [0, []],
     [1, ["secret-too-large"]],
   ] as const) {
-    const standing = secretOf({ filler: "x".repeat(MAX_DATA - size + over) });
+    const standing = secretOf({ filler: "x".repeat(MAX_DATA_BYTES - size + over) });
     assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: standing }), [c2])), expected);
   }
   // What the import takes away does not count.
   const old = secretOf({
     c2: configText("https://c2.mesh.cilium.io:1", ["a", "b", "c"]),
-    a: "x".repeat(MAX_DATA - 1000),
+    a: "x".repeat(MAX_DATA_BYTES - 1000),
     b: "",
     c: "",
   });
@@ -653,12 +653,12 @@ test("annotations may be as large as the limit, with what stands there", () => {
     [0, []],
     [1, ["secret-too-large"]],
   ] as const) {
-    const filler = { filler: "x".repeat(MAX_ANNOTATIONS - ours - "filler".length + over) };
+    const filler = { filler: "x".repeat(MAX_ANNOTATION_BYTES - ours - "filler".length + over) };
     const planned = run(targetOf("1.20", { agentsSecret: secretOf({}, filler) }), [c2]);
     assert.deepEqual(errors(planned), expected);
     if (over) assert.match(planned.findings[0]?.message ?? "", /annotations would be 262,145 bytes, 1 over the limit/);
   }
-  const huge = secretOf({}, { [LAST_APPLIED]: "x".repeat(MAX_ANNOTATIONS - 100) });
+  const huge = secretOf({}, { [LAST_APPLIED]: "x".repeat(MAX_ANNOTATION_BYTES - 100) });
   assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: huge }), [c2])), []);
 });
 

@@ -100,7 +100,7 @@ test("disconnecting: a cluster that is named twice is written once", async (t) =
   const reading = await readMembers(ways, { ...READ, forExtract: false });
   const change = planDisconnect(new Set(["c3"]), ways, reading, { skipUnreachable: false });
   assert.deepEqual(change.notes, []);
-  const { reports } = await runChange(change, { plan: { ...OPTIONS, drop: new Set(["c3"]) } });
+  const { reports } = await runChange(change, { plan: { ...OPTIONS, remove: new Set(["c3"]) } });
   assert.deepEqual(
     reports?.map(({ source, state }) => [source, state]),
     [

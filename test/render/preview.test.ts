@@ -4,7 +4,7 @@ import type { V1DaemonSet } from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
 import { type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
-import { preview } from "../../lib/import/preview.ts";
+import { previewPlan } from "../../lib/import/preview.ts";
 import { holdsPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { applyPlan } from "../support/apply-plan.ts";
@@ -15,7 +15,7 @@ const plain = styleFor({}, {});
 const c2 = peerOf("c2", 2);
 const c3 = peerOf("c3", 3);
 const previews = (target: Target, peers: (typeof c2)[], options: Partial<PlanOptions> = {}) =>
-  preview(target, plan(target, peers, { ...OPTIONS, restarts: "all", ...options }));
+  previewPlan(target, plan(target, peers, { ...OPTIONS, restarts: "all", ...options }));
 const diff = (...args: Parameters<typeof previews>) => showDiff(previews(...args), "c1", plain);
 const standing = applyPlan(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
 const keysOf = (peer: typeof c2) => (peer.peer.client as { key: string }).key.split("\n").slice(1, -2);

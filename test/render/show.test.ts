@@ -51,7 +51,7 @@ test("a name with line breaks makes no lines of its own", () => {
   const planned: Plan = {
     ...plan(target, [], OPTIONS),
     ...{ outcomes: new Map([[forged, "added"]]), granted: [forged], revoked: [forged], skippedSelf: true },
-    ...{ remembered: new Map([[forged, forged]]), kept: [forged], cleaned: [], missing: [], changes: [] },
+    ...{ keptOverrides: new Map([[forged, forged]]), kept: [forged], cleaned: [], missing: [], changes: [] },
     ...{ keptEndpoints: new Map([[forged, forged]]) },
     ...{ endpointChanges: new Map([[forged, { before: forged, after: forged }]]) },
   };

@@ -56,5 +56,5 @@ export function runChange(
   { targets, peers, findings }: MeshChange,
   options: ImportRunOptions = {},
 ): Promise<ImportResult> {
-  return runImport(targets, { peers, findings, checkRights: true, ...options });
+  return runImport(targets, { peers, findings, checkPermissions: true, ...options });
 }

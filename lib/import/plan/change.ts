@@ -31,7 +31,7 @@ export function describeObject(kind: string, name: string): string {
 }
 
 /** The metadata of a merge patch of an object as it was read. */
-export function versioned({ metadata }: V1Secret | V1ConfigMap, patch: MetadataPatch): MergePatch["metadata"] {
+export function patchMetadata({ metadata }: V1Secret | V1ConfigMap, patch: MetadataPatch): MergePatch["metadata"] {
   const { labels = {}, annotations = {}, ownerReferences } = patch;
   return {
     ...(metadata?.resourceVersion !== undefined && { resourceVersion: metadata.resourceVersion }),

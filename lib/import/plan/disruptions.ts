@@ -29,7 +29,7 @@ export function disruptionsOf({ outcomes, revoked, changes }: Plan): Disruptions
 }
 
 /** What a plan does beyond an earlier one that was agreed to. */
-export function disruptionsBeyond(agreed: Plan, next: Plan): Disruptions {
+export function newDisruptions(agreed: Plan, next: Plan): Disruptions {
   const before = disruptionsOf(agreed);
   const now = disruptionsOf(next);
   const beyond = (kind: keyof Disruptions) => now[kind].filter((name) => !before[kind].includes(name));

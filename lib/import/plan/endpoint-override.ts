@@ -41,7 +41,7 @@ export async function resolveOverride(
   const source = { cluster: name, serverNames: facts.serverNames ?? usual() };
   const text = given.join(",");
   if (isNodeLocal(given)) {
-    return { text, endpoints: onNode(name, source.serverNames, given), hostAliases: [], warnings: [] };
+    return { text, endpoints: nodeLocalUrls(name, source.serverNames, given), hostAliases: [], warnings: [] };
   }
   const addressed = given.every((one) => isAddress(parseHostPort(one)?.host ?? ""));
   if (addressed && isPartlyNodeLocal(given)) {
@@ -54,7 +54,7 @@ export async function resolveOverride(
 }
 
 /** The URLs for what listens on each node. */
-function onNode(name: string, serverNames: readonly string[], given: readonly string[]): string[] {
+function nodeLocalUrls(name: string, serverNames: readonly string[], given: readonly string[]): string[] {
   return given.map((text) => {
     const endpoint = parseHostPort(text);
     if (!endpoint) throw new UserError(`--endpoint ${JSON.stringify(text)} is not of the form host:port`, EXIT.refused);
@@ -72,11 +72,11 @@ function onNode(name: string, serverNames: readonly string[], given: readonly st
 export interface OverriddenPeer {
   peer: Peer;
   /** What `--endpoint` said, now or before. */
-  said: string | undefined;
+  endpointOverride: string | undefined;
   /** Whether its file said, now or before, that the endpoint was given. */
   given: boolean;
   /** Whether it is still reached where an earlier file gave its endpoint: this one says of none that it was given. */
-  keeps: boolean;
+  keepsGivenEndpoint: boolean;
 }
 
 /**
@@ -90,19 +90,19 @@ export function applyOverride(
 ): OverriddenPeer {
   const config = secretHolding(standing, peer.name)?.entries.get(peer.name)?.config;
   const record = given === null || !config ? undefined : standing.records.get(peer.name);
-  const said = given?.text ?? record?.endpoint;
+  const endpointOverride = given?.text ?? record?.endpoint;
   const stated = peer.facts.endpointGiven === true;
-  const keeps = said === undefined && record?.given === true && !stated;
-  const from = given ?? (said !== undefined || keeps ? config : undefined);
+  const keepsGivenEndpoint = endpointOverride === undefined && record?.given === true && !stated;
+  const from = given ?? (endpointOverride !== undefined || keepsGivenEndpoint ? config : undefined);
   const { endpoints, hostAliases } = from ?? peer;
   const known = new Set(hostAliases.map(({ hostname }) => hostname));
   const lacking = endpointHostnames(endpoints).filter((host) => !known.has(host));
-  const more = from ? [] : standingAliases(peer, target, config?.hostAliases ?? [], lacking);
+  const more = from ? [] : existingAliases(peer, target, config?.hostAliases ?? [], lacking);
   return {
     peer: from || more.length > 0 ? { ...peer, endpoints, hostAliases: [...hostAliases, ...more] } : peer,
-    said,
-    given: said === undefined && (stated || keeps),
-    keeps,
+    endpointOverride,
+    given: endpointOverride === undefined && (stated || keepsGivenEndpoint),
+    keepsGivenEndpoint,
   };
 }
 
@@ -111,7 +111,7 @@ export function applyOverride(
  * Cilium reads them there, those that the workloads have are taken into it. A file of extract-secret tells all there
  * is: its names without addresses are for DNS.
  */
-function standingAliases(
+function existingAliases(
   { facts }: Peer,
   target: Target,
   standing: readonly HostAlias[],

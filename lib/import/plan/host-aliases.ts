@@ -93,7 +93,7 @@ export function planAliases(
     return [...hostAliases, ...target.aliases.filter(({ hostname }) => lacking.includes(hostname))];
   });
   for (const workload of target.resolvers) {
-    const names = resolvedBy(workload);
+    const names = hostnamesResolvedBy(workload);
     const merged = mergeHostAliases(
       workload.hostAliases,
       wanted.filter(({ hostname }) => addressed.has(hostname) || !names.has(hostname)),
@@ -109,7 +109,7 @@ export function planAliases(
     if (owner) {
       const place = { source: target.source, key: workload.name };
       const object = describeObject(workload.kind, workload.name);
-      result.findings.push(finding("owner-resets", place, { case: "host-aliases", object, owner: owner.what }));
+      result.findings.push(finding("owner-resets", place, { case: "host-aliases", object, owner: owner.label }));
     }
     const patch = hostAliasPatch(workload.hostAliases, merged.hostAliases);
     const { hostnames } = merged;
@@ -120,12 +120,12 @@ export function planAliases(
 
 /** Names that the target's workloads resolve already, or can be given. */
 export function resolvedNames({ resolvers, aliases }: Target): Set<string> {
-  const [first, ...others] = resolvers.map(resolvedBy);
+  const [first, ...others] = resolvers.map(hostnamesResolvedBy);
   const byAll = [...(first ?? [])].filter((name) => others.every((names) => names.has(name)));
   return new Set([...byAll, ...hostnamesOf({ hostAliases: aliases })]);
 }
 
-function resolvedBy({ hostAliases }: Workload): Set<string> {
+function hostnamesResolvedBy({ hostAliases }: Workload): Set<string> {
   return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
 }
 

@@ -67,13 +67,13 @@ export function mergeEntries(
     if (!old) continue;
     files.delete(name);
     outcomes.set(name, "dropped");
-    for (const key of keysOf(old)) replaced.add(key);
+    for (const key of existingKeys(old)) replaced.add(key);
   }
   for (const entry of wanted) {
     const { name } = entry;
     const old = before.get(name);
     const isFree = (key: string) => mayWrite(name, key) && !claimed.has(key);
-    const stays = old && (!rewrite || sameNames(old, entry)) && isUpToDate(old, entry, existing, cache);
+    const stays = old && (!rewrite || hasDefaultKeys(old, entry)) && isUpToDate(old, entry, existing, cache);
     const inPlace = stays ? inPlaceWrites(old, entry) : undefined;
     const canStay = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content));
     const writes = inPlace && canStay ? inPlace : rewriteEntry(entry, isFree, hasContent);
@@ -81,7 +81,7 @@ export function mergeEntries(
     for (const [key] of writes) claimed.add(key);
     for (const [key, content] of changing) files.set(key, cache.parse(encodeText, content));
     outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
-    if (old && changing.length > 0) for (const key of keysOf(old)) replaced.add(key);
+    if (old && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
   }
   removeUnnamed(files, replaced, cache);
   return { changes: changesOf(existing, files), outcomes, files };
@@ -97,7 +97,7 @@ function writableKeys(
   /** The configs that name a key, whether there is a file of it or not. */
   const users = new Map<string, string[]>();
   for (const entry of before.values()) {
-    for (const key of pathsOf(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
+    for (const key of referencedKeys(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
   }
   return (name, key) => {
     const naming = users.get(key);
@@ -110,7 +110,7 @@ function writableKeys(
 function removeUnnamed(files: Map<string, Buffer>, keys: ReadonlySet<string>, cache: ParseCache): void {
   if (keys.size === 0) return;
   const entries = readEntries(files, {}, "", cache);
-  const named = new Set(entries.flatMap((entry) => [entry.name, ...keysOf(entry), ...pathsOf(entry)]));
+  const named = new Set(entries.flatMap((entry) => [entry.name, ...existingKeys(entry), ...referencedKeys(entry)]));
   for (const key of keys) if (!named.has(key)) files.delete(key);
 }
 
@@ -127,7 +127,7 @@ function changesOf(before: SecretFiles, after: ReadonlyMap<string, Buffer>): Map
 }
 
 /** The keys that a config names in its own Secret, also those that are not there. */
-function pathsOf({ config }: Entry): string[] {
+function referencedKeys({ config }: Entry): string[] {
   const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
   // Others may write a path in another way, or through the link that kubelet mounts files behind.
   const written = paths.map((path) => posix.normalize(path));
@@ -135,12 +135,12 @@ function pathsOf({ config }: Entry): string[] {
   return [...new Set(below.map((key) => key.replace(/^\.\.data\//, "")))];
 }
 
-function keysOf({ keys: { ca, cert, key } }: Entry): string[] {
+function existingKeys({ keys: { ca, cert, key } }: Entry): string[] {
   return [ca, cert, key].filter((name) => name !== undefined);
 }
 
 /** Whether the files have the names that we give them. */
-function sameNames({ keys }: Entry, { ca, cert, key }: SecretEntry): boolean {
+function hasDefaultKeys({ keys }: Entry, { ca, cert, key }: SecretEntry): boolean {
   return keys.ca === ca?.key && keys.cert === cert?.key && keys.key === key?.key;
 }
 
@@ -153,15 +153,15 @@ function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles, cache: P
     JSON.stringify(canonicalAliases(config.hostAliases)) ===
       JSON.stringify(canonicalAliases(entry.config.hostAliases)) &&
     config.otherFields.length === 0 &&
-    sameReference(config.certFile, old.keys.cert, entry.config.certFile, entry.cert) &&
-    sameReference(config.keyFile, old.keys.key, entry.config.keyFile, entry.key) &&
-    sameReference(config.trustedCaFile, old.keys.ca, entry.config.trustedCaFile, entry.ca) &&
-    (old.keys.ca === undefined || sameCa(files.get(old.keys.ca)?.toString() ?? "", entry.ca?.content ?? "", cache))
+    isSameReference(config.certFile, old.keys.cert, entry.config.certFile, entry.cert) &&
+    isSameReference(config.keyFile, old.keys.key, entry.config.keyFile, entry.key) &&
+    isSameReference(config.trustedCaFile, old.keys.ca, entry.config.trustedCaFile, entry.ca) &&
+    (old.keys.ca === undefined || isSameCa(files.get(old.keys.ca)?.toString() ?? "", entry.ca?.content ?? "", cache))
   );
 }
 
 /** Both bring the file themselves, or both name the same file of the cluster's own. */
-function sameReference(
+function isSameReference(
   path: string | undefined,
   key: string | undefined,
   wantedPath: string | undefined,
@@ -170,7 +170,7 @@ function sameReference(
   return wanted ? key !== undefined : key === undefined && path === wantedPath;
 }
 
-function sameCa(a: string, b: string, cache: ParseCache): boolean {
+function isSameCa(a: string, b: string, cache: ParseCache): boolean {
   return a === b || tryReadPem(() => normalizeCa(a, cache) === normalizeCa(b, cache)) === true;
 }
 

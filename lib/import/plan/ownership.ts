@@ -6,12 +6,12 @@ export interface Owner {
   /** Whether it renders Cilium's workloads too, so that its next upgrade takes host aliases out of them. */
   rendersWorkloads?: true;
   /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
-  what: string;
+  label: string;
   /** How it lets go of the object, once that was taken from it: before, it would delete it. */
-  wayOut: string;
+  release: string;
 }
 
-interface Kind extends Omit<Owner, "what"> {
+interface OwnerKind extends Omit<Owner, "label"> {
   /** What it is. */
   kind: string;
   /** Its labels and annotations, as `name=value`; the group `name` is what the owner is called. */
@@ -27,10 +27,10 @@ interface Kind extends Omit<Owner, "what"> {
 }
 
 // Argo CD and Flux render charts, whose objects may bear Helm's marks too, so these come first.
-const KINDS: Kind[] = [
+const OWNER_KINDS: OwnerKind[] = [
   {
     kind: "Argo CD application",
-    wayOut: "take it out of the application's sources",
+    release: "take it out of the application's sources",
     marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
     // Its default up to 2.x, which charts set too.
     shared: /^app\.kubernetes\.io\/instance=(?<name>.*)/,
@@ -39,28 +39,28 @@ const KINDS: Kind[] = [
   },
   {
     kind: "Flux object",
-    wayOut: "take it out of what Flux applies",
+    release: "take it out of what Flux applies",
     marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
     managers: /^(?:kustomize|helm)-controller$/,
     keep: { "kustomize.toolkit.fluxcd.io/prune": "disabled" },
   },
   {
     kind: "ExternalSecret",
-    wayOut: "delete the ExternalSecret with --cascade=orphan",
+    release: "delete the ExternalSecret with --cascade=orphan",
     marks: /^reconcile\.external-secrets\.io\//,
     references: /^(?:Cluster)?ExternalSecret$/,
     managers: /^external-?secrets\b/,
   },
   {
     kind: "SealedSecret",
-    wayOut: "delete the SealedSecret with --cascade=orphan",
+    release: "delete the SealedSecret with --cascade=orphan",
     marks: /^sealedsecrets\.bitnami\.com\/(?:managed|patch)=true$/,
     references: /^SealedSecret$/,
   },
   {
     kind: "Helm release",
     rendersWorkloads: true,
-    wayOut: "set clustermesh.config.enabled=false in its values",
+    release: "set clustermesh.config.enabled=false in its values",
     marks: /^(?:app\.kubernetes\.io\/managed-by=Helm$|meta\.helm\.sh\/release-(?:namespace=|name=(?<name>.*)))/,
     managers: /^[Hh]elm$/,
     // Else an upgrade that no longer renders the object deletes it.
@@ -73,22 +73,22 @@ const KINDS: Kind[] = [
  * after we did. What `kubectl apply` and `kubectl edit` leave there is no owner.
  */
 export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
-  for (const kind of KINDS) {
+  for (const kind of OWNER_KINDS) {
     const marks = marksOf(metadata, kind);
     const reference = metadata.ownerReferences?.find((one) => kind.references?.test(one.kind));
-    if (marks.length === 0 && !reference && !wroteLast(metadata, kind)) continue;
+    if (marks.length === 0 && !reference && !isLastWriter(metadata, kind)) continue;
     const name = reference?.name ?? marks.find((mark) => mark.owner !== undefined)?.owner;
     return {
-      what: name ? `${kind.kind} ${name}` : kind.kind,
-      wayOut: kind.wayOut,
+      label: name ? `${kind.kind} ${name}` : kind.kind,
+      release: kind.release,
       ...(kind.rendersWorkloads && { rendersWorkloads: true }),
     };
   }
   const controller = metadata.ownerReferences?.find((one) => one.controller);
   return (
     controller && {
-      what: `${controller.kind} ${controller.name}`,
-      wayOut: `delete that ${controller.kind} with --cascade=orphan`,
+      label: `${controller.kind} ${controller.name}`,
+      release: `delete that ${controller.kind} with --cascade=orphan`,
     }
   );
 }
@@ -104,21 +104,21 @@ export interface MetadataPatch {
  * The change that takes an object from its owners: their marks go, they are told not to delete the object, and that it was
  * taken is noted, so that we wrote it after they did.
  */
-export function withoutOwners(metadata: V1ObjectMeta): MetadataPatch {
+export function removeOwners(metadata: V1ObjectMeta): MetadataPatch {
   const owner = ownerOf(metadata);
-  const owning = KINDS.map((kind) => ({ kind, marks: marksOf(metadata, kind) }));
+  const owning = OWNER_KINDS.map((kind) => ({ kind, marks: marksOf(metadata, kind) }));
   const namesIn = (place: "labels" | "annotations") =>
     owning.flatMap(({ marks }) => marks.filter((mark) => mark.place === place).map(({ name }) => [name, null]));
   const keep = owning
-    .filter(({ kind, marks }) => marks.length > 0 || wroteLast(metadata, kind))
+    .filter(({ kind, marks }) => marks.length > 0 || isLastWriter(metadata, kind))
     .map(({ kind }) => kind.keep ?? {});
   const references = metadata.ownerReferences ?? [];
   const kept = references.filter(
-    ({ kind, controller }) => !controller && !KINDS.some(({ references }) => references?.test(kind)),
+    ({ kind, controller }) => !controller && !OWNER_KINDS.some(({ references }) => references?.test(kind)),
   );
   return {
     labels: Object.fromEntries(namesIn("labels")),
-    annotations: Object.assign(Object.fromEntries(namesIn("annotations")), ...keep, owner && { [TAKEN]: owner.what }),
+    annotations: Object.assign(Object.fromEntries(namesIn("annotations")), ...keep, owner && { [TAKEN]: owner.label }),
     ...(kept.length < references.length && { ownerReferences: kept.length > 0 ? kept : null }),
   };
 }
@@ -130,7 +130,7 @@ interface Mark {
   owner: string | undefined;
 }
 
-function marksOf(metadata: V1ObjectMeta, kind: Kind): Mark[] {
+function marksOf(metadata: V1ObjectMeta, kind: OwnerKind): Mark[] {
   const { managedFields = [] } = metadata;
   const wrote = managedFields.some(({ manager = "" }) => kind.managers?.test(manager));
   return (["labels", "annotations"] as const).flatMap((place) =>
@@ -143,7 +143,7 @@ function marksOf(metadata: V1ObjectMeta, kind: Kind): Mark[] {
 }
 
 /** Whether the owner wrote data, and we nothing since: what is another's we write only when we take it. */
-function wroteLast({ managedFields = [] }: V1ObjectMeta, { managers }: Kind): boolean {
+function isLastWriter({ managedFields = [] }: V1ObjectMeta, { managers }: OwnerKind): boolean {
   const last = (entries: typeof managedFields) => Math.max(...entries.map(({ time }) => new Date(time ?? 0).getTime()));
   const theirs = managedFields.filter(
     ({ manager = "", fieldsV1 = {} }) => managers?.test(manager) && "f:data" in fieldsV1,

@@ -13,7 +13,7 @@ import { applyOverride, type OverriddenPeer } from "./endpoint-override.ts";
 import { type ExistingConfig, isNodeLocalPeer, readExistingConfig, remoteEntry, secretHolding } from "./existing.ts";
 import { hostnamesOf, planAliases, type Restarts, resolvedNames } from "./host-aliases.ts";
 import type { Outcome } from "./merge-secret.ts";
-import { assignRoles, isOfOtherTool, isRemoved, type PeerRoles, type RoleOptions } from "./roles.ts";
+import { assignRoles, isForeignNodeLocal, isRemoved, type PeerRoles, type RoleOptions } from "./roles.ts";
 import type { Target, Workload } from "./target.ts";
 import { checkCommon, chooseTls, keepExistingTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users.ts";
@@ -39,7 +39,7 @@ export interface Plan {
   granted: string[];
   revoked: string[];
   /** Peers of the files that are reached where `--endpoint` said before, and not where their file says. */
-  remembered: Map<string, string>;
+  keptOverrides: Map<string, string>;
   /** Peers of the files that are reached where an earlier file gave their endpoint, and not where theirs says. */
   keptEndpoints: Map<string, string>;
   /** Peers that were and will be reached elsewhere. */
@@ -72,7 +72,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ...checkInMesh(target, existing, roles, imported),
     ...roles.skipped.flatMap((one) => {
       const override = applyOverride(one.peer, target, existing, options.endpoints?.get(one.peer.name));
-      return checkReached(one, override, target, checker);
+      return checkOverridden(one, override, target, checker);
     }),
     ...located.flatMap((one) => one.findings),
     ...checkCommon(
@@ -117,17 +117,19 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     skippedSelf: roles.skippedSelf,
     granted: users?.granted ?? [],
     revoked: users?.revoked ?? [],
-    remembered: new Map(
-      imported.flatMap(({ peer: { name }, override: { said } }): [string, string][] =>
-        said !== undefined && !options.endpoints?.get(name) ? [[name, said]] : [],
+    keptOverrides: new Map(
+      imported.flatMap(({ peer: { name }, override: { endpointOverride } }): [string, string][] =>
+        endpointOverride !== undefined && !options.endpoints?.get(name) ? [[name, endpointOverride]] : [],
       ),
     ),
     keptEndpoints: new Map(
       imported.flatMap(({ peer, override }): [string, string][] =>
-        override.keeps && !isSameEndpoint(override.peer, peer) ? [[peer.name, describeEndpoint(override.peer)]] : [],
+        override.keepsGivenEndpoint && !isSameEndpoint(override.peer, peer)
+          ? [[peer.name, describeEndpoint(override.peer)]]
+          : [],
       ),
     ),
-    endpointChanges: new Map(written.flatMap((peer) => endpointChange(existing, peer))),
+    endpointChanges: new Map(written.flatMap((peer) => findEndpointChange(existing, peer))),
     kept: [
       ...roles.kept,
       ...(options.prune ? roles.staying.filter((name) => isNodeLocalPeer(existing, name)) : []),
@@ -162,7 +164,7 @@ function locatePeers(
     const isRewritten = rewritten.includes(candidate);
     const override = applyOverride(candidate.peer, target, existing, options.endpoints?.get(name));
     const located = { ...candidate, peer: override.peer };
-    const mounting = isNodeLocal(override.peer.endpoints) ? mountingForAgents(target) : target;
+    const mounting = isNodeLocal(override.peer.endpoints) ? withAgentFiles(target) : target;
     // One that is only moved back to where a node can reach it is not ours to judge, nor to give another certificate.
     const isMovedBack = isRewritten && isLeftToOthers(existing, name, options);
     const before = secretHolding(existing, name)?.entries.get(name)?.peer;
@@ -172,7 +174,7 @@ function locatePeers(
         : chooseTls(located, mounting, options.tls, before?.client === "importer");
     const checked = isRewritten
       ? checker.check(located, target.cache)
-      : checkReached(candidate, override, target, checker);
+      : checkOverridden(candidate, override, target, checker);
     const findings = [
       ...(isMovedBack ? [] : checked),
       ...checkAddresses(located, resolved),
@@ -189,20 +191,20 @@ function locatePeers(
 }
 
 /** What is wrong with a peer of a file by itself, as it is reached from the target. */
-function checkReached(
+function checkOverridden(
   candidate: SourcedPeer,
-  { peer, said }: OverriddenPeer,
+  { peer, endpointOverride }: OverriddenPeer,
   { cache }: Target,
   checker: PeerChecker,
 ): Finding[] {
   const reached = { ...candidate, peer };
   // That it is reached on the node itself is only for --endpoint to say.
-  return [...(said === undefined ? checkNodeLocal(reached) : []), ...checker.check(reached, cache)];
+  return [...(endpointOverride === undefined ? checkNodeLocal(reached) : []), ...checker.check(reached, cache)];
 }
 
 /** Whether another tool's peer stays as it is, since `--endpoint` says nothing else of it. */
 function isLeftToOthers(existing: ExistingConfig, name: string, { endpoints }: PlanOptions): boolean {
-  return isOfOtherTool(existing, name) && !endpoints?.has(name);
+  return isForeignNodeLocal(existing, name) && !endpoints?.has(name);
 }
 
 function isInFiles({ imported, kept }: PeerRoles, name: string): boolean {
@@ -233,11 +235,15 @@ function checkInMesh(
 }
 
 /** What is kept of a peer beside its config. */
-function recordOf({ facts }: Peer, { said, given }: OverriddenPeer): PeerRecord {
-  return { ...recordedFacts(facts), ...(said !== undefined && { endpoint: said }), ...(given && { given: true }) };
+function recordOf({ facts }: Peer, { endpointOverride, given }: OverriddenPeer): PeerRecord {
+  return {
+    ...recordedFacts(facts),
+    ...(endpointOverride !== undefined && { endpoint: endpointOverride }),
+    ...(given && { given: true }),
+  };
 }
 
-function endpointChange(existing: ExistingConfig, peer: Peer): [string, { before: string; after: string }][] {
+function findEndpointChange(existing: ExistingConfig, peer: Peer): [string, { before: string; after: string }][] {
   const before = secretHolding(existing, peer.name)?.entries.get(peer.name)?.config;
   if (!before || isSameEndpoint(before, peer)) return [];
   return [[peer.name, { before: describeEndpoint(before), after: describeEndpoint(peer) }]];
@@ -251,7 +257,7 @@ function isSameEndpoint(a: Pick<Peer, "endpoints" | "hostAliases">, b: typeof a)
 }
 
 /** The target with the `common-` files that its agents mount, which with KVStoreMesh may be others than those of its pods. */
-function mountingForAgents(target: Target): Target {
+function withAgentFiles(target: Target): Target {
   return target.facts.kvstoreMesh ? { ...target, common: target.agentsCommon } : target;
 }
 

@@ -17,7 +17,7 @@ export interface RoleOptions {
   /** The peers are the whole truth: what else exists is removed. */
   prune?: boolean;
   /** Peers that are removed, by name; unlike with `prune` they may be all. */
-  drop?: ReadonlySet<string>;
+  remove?: ReadonlySet<string>;
   /** What exists is written again, in the form for the version that runs now. */
   migrate?: boolean;
   /** What `--endpoint` says of peers, by name; null takes back what it said before. */
@@ -55,7 +55,7 @@ export function assignRoles(
   const peers = candidates.filter((one) => !own.includes(one));
   const clashes = checkName(target, own);
   const inFiles = new Set(peers.map(({ peer }) => peer.name));
-  const isKept = (name: string) => isOfOtherTool(existing, name) && !options.endpoints?.has(name);
+  const isKept = (name: string) => isForeignNodeLocal(existing, name) && !options.endpoints?.has(name);
   const removed = new Set(
     [...existing.agents.entries.keys(), ...existing.kvstoremesh.entries.keys()]
       .filter((name) => !inFiles.has(name) && isRemoved(existing, name, options))
@@ -81,14 +81,14 @@ export function assignRoles(
 }
 
 /** Whether a peer is one that only a node can reach, and was not imported so: nothing of it is changed. */
-export function isOfOtherTool(existing: ExistingConfig, name: string): boolean {
+export function isForeignNodeLocal(existing: ExistingConfig, name: string): boolean {
   return isNodeLocalPeer(existing, name) && !isImportedNodeLocal(existing, name);
 }
 
 /** Whether a peer is removed that is not among the files, also if only its copy is left. */
-export function isRemoved(existing: ExistingConfig, name: string, { prune, drop }: RoleOptions): boolean {
+export function isRemoved(existing: ExistingConfig, name: string, { prune, remove }: RoleOptions): boolean {
   const isPruned = prune === true && !(existing.names.has(name) && isNodeLocalPeer(existing, name));
-  return isPruned || drop?.has(name) === true;
+  return isPruned || remove?.has(name) === true;
 }
 
 /** A finding for each peer that has the target's name, and another id: the others are the target's own file. */

@@ -6,14 +6,14 @@ import { type Finding, finding, type Place } from "../../peer/findings.ts";
 import { versionAtLeast } from "../../peer/peer.ts";
 import { decodeFiles, type Entry, readEntries } from "../../peer/secret.ts";
 import { encodeBase64 } from "../../util/content.ts";
-import { type Change, describeObject, versioned } from "./change.ts";
+import { type Change, describeObject, patchMetadata } from "./change.ts";
 import type { Merged } from "./merge-secret.ts";
-import { type MetadataPatch, type Owner, ownerOf, withoutOwners } from "./ownership.ts";
+import { type MetadataPatch, type Owner, ownerOf, removeOwners } from "./ownership.ts";
 import type { Target } from "./target.ts";
 
 /** Limits of a Secret, in bytes: its decoded data, and all annotations of an object together. */
-export const MAX_DATA = 1_048_576;
-export const MAX_ANNOTATIONS = 262_144;
+export const MAX_DATA_BYTES = 1_048_576;
+export const MAX_ANNOTATION_BYTES = 262_144;
 
 /** A config Secret as it stands, read. */
 export interface ConfigSecret {
@@ -81,7 +81,7 @@ export function planSecret(
   if (cleaned) ours[LAST_APPLIED] = null;
   const owner = follows ? undefined : ownerOf(secret?.metadata);
   // Both are taken at once, also the one that has nothing to change: its owner is told to let go of both.
-  const taken = owner && takeOwnership ? withoutOwners(secret?.metadata ?? {}) : undefined;
+  const taken = owner && takeOwnership ? removeOwners(secret?.metadata ?? {}) : undefined;
   if (changes.size === 0 && Object.keys(ours).length === 0 && !taken) {
     return { change: undefined, annotations: { ...old }, cleaned, findings: [] };
   }
@@ -101,12 +101,12 @@ export function planSecret(
     findings.push(finding("immutable", { source, key: name }, { object: describeObject("Secret", name) }));
   }
   const metadata: MetadataPatch = { ...taken, annotations: { ...taken?.annotations, ...ours } };
-  const annotations = patched(old, metadata.annotations);
+  const annotations = patchAnnotations(old, metadata.annotations);
   findings.push(...checkSize(name, source, files, annotations));
   const encode = (content: Buffer | null) => (content ? cache.parse(encodeBase64, content) : null);
   const data = Object.fromEntries([...changes].map(([key, content]) => [key, encode(content)]));
   if (secret) {
-    const patch = { metadata: versioned(follows ? {} : secret, metadata), ...(changes.size > 0 && { data }) };
+    const patch = { metadata: patchMetadata(follows ? {} : secret, metadata), ...(changes.size > 0 && { data }) };
     const change: Change = { verb: "merge-patch", kind: "Secret", name, patch, ...(follows && { follows }) };
     return { change, annotations, cleaned, findings };
   }
@@ -136,8 +136,8 @@ function wouldBeRefused(place: Place, owner: Owner): Finding {
   return finding("owner-resets", place, { case: "refused", ...ownedSecret(place, owner) });
 }
 
-function ownedSecret({ key = "" }: Place, { what, wayOut }: Owner) {
-  return { object: describeObject("Secret", key), owner: what, release: wayOut };
+function ownedSecret({ key = "" }: Place, { label, release }: Owner) {
+  return { object: describeObject("Secret", key), owner: label, release: release };
 }
 
 function checkSize(
@@ -152,15 +152,18 @@ function checkSize(
     0,
   );
   const sizes = [
-    { part: "data", bytes: data, limit: MAX_DATA },
-    { part: "annotations", bytes: noted, limit: MAX_ANNOTATIONS },
+    { part: "data", bytes: data, limit: MAX_DATA_BYTES },
+    { part: "annotations", bytes: noted, limit: MAX_ANNOTATION_BYTES },
   ] as const;
   return sizes
     .filter(({ bytes, limit }) => bytes > limit)
     .map((values) => finding("secret-too-large", { source, key: name }, values));
 }
 
-function patched(old: Readonly<Record<string, string>>, patch: MetadataPatch["annotations"]): Record<string, string> {
+function patchAnnotations(
+  old: Readonly<Record<string, string>>,
+  patch: MetadataPatch["annotations"],
+): Record<string, string> {
   return Object.fromEntries(
     Object.entries({ ...old, ...patch }).filter((entry): entry is [string, string] => entry[1] !== null),
   );

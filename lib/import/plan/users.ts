@@ -4,8 +4,8 @@ import { isMap, isSeq, parseDocument } from "yaml";
 import { USERS } from "../../peer/annotations.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { USERS_CONFIG_MAP, USERS_KEY, versionAtLeast } from "../../peer/peer.ts";
-import { type Change, describeObject, versioned } from "./change.ts";
-import { type MetadataPatch, ownerOf, withoutOwners } from "./ownership.ts";
+import { type Change, describeObject, patchMetadata } from "./change.ts";
+import { type MetadataPatch, ownerOf, removeOwners } from "./ownership.ts";
 import type { Target } from "./target.ts";
 
 /** The etcd user that a cluster comes as where users are managed. */
@@ -28,7 +28,7 @@ export interface UsersMerge {
 export class UsersError extends Error {}
 
 /** The clusters whose users we added, by the ConfigMap's annotation. */
-export function addedUsers(standing: V1ConfigMap | undefined): string[] {
+export function recordedUsers(standing: V1ConfigMap | undefined): string[] {
   return (standing?.metadata?.annotations?.[USERS] ?? "").split(",").filter((name) => name !== "");
 }
 
@@ -66,7 +66,7 @@ export function mergeUsers(
   if (!Array.isArray(list)) throw new UsersError("has no list of users");
   const known = new Set(list.map((user: unknown) => (user as { name?: unknown } | null)?.name));
   const granted = clusters.filter((cluster) => !known.has(userOf(cluster)));
-  const ours = new Set(addedUsers(standing));
+  const ours = new Set(recordedUsers(standing));
   const revoked = revoke.filter((cluster) => ours.has(cluster));
   if (granted.length + revoked.length === 0) {
     return { content: undefined, annotation: standing?.metadata?.annotations?.[USERS], granted, revoked };
@@ -123,11 +123,11 @@ export function planUsers(
     !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
       ? facts.name
       : undefined;
-  const revoke = addedUsers(users).filter((peer) => leaves(peer) && peer !== facts.name);
+  const revoke = recordedUsers(users).filter((peer) => leaves(peer) && peer !== facts.name);
   const owner = ownerOf(users?.metadata);
   // Before 1.19 the chart renders it whatever becomes of the config Secrets.
   const letsGo = takeOwnership && versionAtLeast(facts.version, "1.19") !== false;
-  const taken = owner && letsGo ? withoutOwners(users?.metadata ?? {}) : undefined;
+  const taken = owner && letsGo ? removeOwners(users?.metadata ?? {}) : undefined;
   if (peers.length + revoke.length === 0 && !taken) return nothing;
   const clusters = [...peers, ...(ownUser !== undefined ? [ownUser] : [])].sort();
   let merged: ReturnType<typeof mergeUsers>;
@@ -142,35 +142,37 @@ export function planUsers(
   const findings: Finding[] = [];
   const object = describeObject("ConfigMap", USERS_CONFIG_MAP);
   if (owner) {
-    const owned = { object, owner: owner.what };
+    const owned = { object, owner: owner.label };
     findings.push(
       taken
-        ? finding("owner-resets", place, { case: "taken", ...owned, release: owner.wayOut, dropsAliases: false })
+        ? finding("owner-resets", place, { case: "taken", ...owned, release: owner.release, dropsAliases: false })
         : finding("owner-resets", place, { case: "users", ...owned }),
     );
   }
   if (users?.immutable && content !== undefined) findings.push(finding("immutable", place, { object }));
   return {
-    change: users ? patch(users, content, annotation, taken) : create(target.namespace, content ?? "", annotation),
+    change: users
+      ? patchUsers(users, content, annotation, taken)
+      : createUsers(target.namespace, content ?? "", annotation),
     granted: merged.granted.map(userOf),
     revoked: merged.revoked.map(userOf),
     findings,
   };
 }
 
-function patch(
+function patchUsers(
   users: V1ConfigMap,
   content: string | undefined,
   annotation: string | undefined,
   taken: MetadataPatch = {},
 ): Change {
   const ours = annotation === undefined ? {} : { [USERS]: annotation || null };
-  const metadata = versioned(users, { ...taken, annotations: { ...taken.annotations, ...ours } });
+  const metadata = patchMetadata(users, { ...taken, annotations: { ...taken.annotations, ...ours } });
   const patch = { metadata, ...(content !== undefined && { data: { [USERS_KEY]: content } }) };
   return { verb: "merge-patch", kind: "ConfigMap", name: USERS_CONFIG_MAP, patch };
 }
 
-function create(namespace: string, content: string, annotation: string | undefined): Change {
+function createUsers(namespace: string, content: string, annotation: string | undefined): Change {
   const name = USERS_CONFIG_MAP;
   const annotations: Record<string, string> = annotation ? { [USERS]: annotation } : {};
   const object: V1ConfigMap = {

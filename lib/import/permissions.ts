@@ -10,7 +10,7 @@ import type { Target } from "./plan/target.ts";
  *
  * @throws UserError if the API server cannot be asked.
  */
-export async function checkRights(api: KubernetesApi, target: Target, { changes }: Plan): Promise<Finding[]> {
+export async function checkPermissions(api: KubernetesApi, target: Target, { changes }: Plan): Promise<Finding[]> {
   const subjects = new Map(changes.map((change) => [JSON.stringify([change.verb, change.kind, change.name]), change]));
   const missing = await Promise.all(
     [...subjects.values()].map(async (change) => {
