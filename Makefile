@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden docs lines bench bench-lts check format clean
+.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden docs lines words bench bench-lts check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
@@ -128,6 +128,9 @@ docs: build ## update the outputs in the docs and the reference pages
 
 lines: install ## count lines of code without blanks and comments
 	@node test/support/count-lines.mjs
+
+words: ## list words that the style rules replace
+	@node test/support/words.mjs
 
 check: install ## check types, format, lint and unused exports
 	@npx tsc --noEmit
