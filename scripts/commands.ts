@@ -6,6 +6,7 @@ export interface CommandEntry {
   summary: string;
   /** Name of the program that is this command alone. */
   standalone?: string;
+  /** Imports the module of the command. */
   load(): Promise<Program>;
 }
 

@@ -12,10 +12,12 @@ import { EXIT, UserError } from "../lib/util/errors.ts";
 const NAMESPACE = "kube-system";
 const style = styleFor(process.stdout, process.env);
 
+/** Prints lines to stdout. */
 export function print(...lines: string[]): void {
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
+/** Prints the title of a step between empty lines. */
 export function printStep(title: string): void {
   print("", style.bold(`── ${title} ──`), "");
 }

@@ -23,6 +23,7 @@ export async function launch(program: string, name: string, argv: string[]): Pro
   }
 }
 
+/** Whether a word is `--help` or `-h`. */
 export function isHelp(word: string | undefined): boolean {
   return word === "--help" || word === "-h";
 }

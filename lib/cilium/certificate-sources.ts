@@ -59,7 +59,7 @@ export function findCertificateSources(deployment: V1Deployment, folders: Mounte
  * Finds the external volume that provides the certificates: that of the client certificate, or, if the source of the
  * client certificate is unknown, that of the server certificate.
  *
- * @param hasSecret whether a Secret holds the client certificate, or might but cannot be read.
+ * @param hasSecret - whether a Secret holds the client certificate, or might but cannot be read.
  * @returns undefined if the certificates are in Secrets.
  */
 export function findExternalSource(
@@ -74,7 +74,7 @@ export function findExternalSource(
  * Reads the Secret with the client certificate that the cluster presents to peers: the Secret mounted by a workload, else
  * the chart's, else the one named by older installs through the CLI.
  *
- * @param chartSecret the chart's Secret, which was requested already.
+ * @param chartSecret - the chart's Secret, which was requested already.
  * @returns undefined as value if the workload that connects to peers mounts an external volume instead: the contents of a
  *   Secret are then unused.
  */
@@ -109,7 +109,7 @@ const toObjectKey = ({ kind, object }: Pick<ObjectSource, "kind" | "object">) =>
 /**
  * Reads the objects that provide the CA files of the directories, at once.
  *
- * @param remote the Secret with the client certificate, which was requested already.
+ * @param remote - the Secret with the client certificate, which was requested already.
  */
 export async function readReferencedObjects(
   api: KubernetesApi,
@@ -169,7 +169,7 @@ export function decodeCertificate(secret: V1Secret | undefined, key: string): St
 /**
  * Reads the server certificate from the Secret that the etcd container mounts.
  *
- * @param chartCertificate that of the chart's Secret, which was requested already.
+ * @param chartCertificate - that of the chart's Secret, which was requested already.
  */
 export async function readServerCertificate(
   api: KubernetesApi,
@@ -186,7 +186,7 @@ export async function readServerCertificate(
  * Resolves the names covered by the server certificate: the given ones, else those of the certificate, else, if it is
  * missing or cannot be read, those of the chart.
  *
- * @param given the names specified by the user; may be empty.
+ * @param given - the names specified by the user; may be empty.
  * @returns the names; the certificate, if it can be read; and its volume, if that is why the names are the chart's.
  */
 export function resolveServerNames(
@@ -222,9 +222,9 @@ export function resolveServerNames(
  * the CA files mounted by the workloads, then `ca.crt` of the Secret with the client certificate, then the Secret of charts
  * up to 1.14. With external certificates, only the workload that connects to peers counts.
  *
- * @param server the server certificate (PEM), if it could be read.
- * @param remote the Secret with the client certificate.
- * @param readSecret reads a further Secret by its name.
+ * @param server - the server certificate (PEM), if it could be read.
+ * @param remote - the Secret with the client certificate.
+ * @param readSecret - reads a further Secret by its name.
  * @returns PEM; if none signed the server certificate, the first candidate.
  */
 export async function findServerCa(

@@ -84,9 +84,11 @@ export interface Installation {
   /** Undefined if it does not exist, or if an extraction cannot read it (403). */
   agents: V1DaemonSet | undefined;
   operator: V1Deployment | undefined;
-  // These throw an ApiError if the objects cannot be read.
+  /** @throws ApiError if the Service cannot be read */
   service(): V1Service | undefined;
+  /** @throws ApiError if the pods cannot be listed */
   pods(): V1Pod[];
+  /** @throws ApiError if the nodes cannot be listed */
   nodes(): NodeInfo[];
   /** The client certificate that the cluster presents to peers, with its key (PEM); undefined if missing or forbidden. */
   remoteCertificate: { cert: string; key: string } | undefined;

@@ -46,7 +46,7 @@ export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: 
 /**
  * Creates the error for a namespace without Deployment clustermesh-apiserver.
  *
- * @param config data of its ConfigMap `cilium-config`; undefined if it does not exist.
+ * @param config - data of its ConfigMap `cilium-config`; undefined if it does not exist.
  */
 export function createNotInstalledError(
   namespace: string,

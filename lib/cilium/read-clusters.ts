@@ -23,8 +23,8 @@ export interface ClusterReadings<T> {
 /**
  * Reads clusters concurrently. A cluster with several contexts is among the results once, by its first context.
  *
- * @param read reads one cluster. A UserError is recorded as the failure of that cluster, which is then closed.
- * @param identityOf the identity of a cluster, independent of the context ({@link Installation.identity}).
+ * @param read - reads one cluster. A UserError is recorded as the failure of that cluster, which is then closed.
+ * @param identityOf - the identity of a cluster, independent of the context ({@link Installation.identity}).
  * @throws any error that is not a UserError.
  */
 export async function readClusters<T extends { source: string }>(

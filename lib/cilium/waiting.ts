@@ -6,7 +6,7 @@ import { isUsersConfigMap, listVolumeObjects } from "./volumes.ts";
 /**
  * Describes what the pods are waiting for. After a default install of Cilium 1.19 or later that is the users ConfigMap.
  *
- * @param hasUsers whether the users ConfigMap exists; undefined if unknown.
+ * @param hasUsers - whether the users ConfigMap exists; undefined if unknown.
  * @returns a phrase that follows "waiting", such as "for …" or "to be …"; undefined if a pod is ready.
  */
 export function describePendingCause(pods: readonly V1Pod[], hasUsers: boolean | undefined): string | undefined {
@@ -28,7 +28,7 @@ export function describePendingCause(pods: readonly V1Pod[], hasUsers: boolean |
 /**
  * Whether the pods are waiting for the users ConfigMap, which the first import creates (Cilium 1.19 or later).
  *
- * @param hasUsers whether the users ConfigMap exists; undefined if unknown.
+ * @param hasUsers - whether the users ConfigMap exists; undefined if unknown.
  */
 export function isAwaitingFirstImport(pods: readonly V1Pod[], hasUsers: boolean | undefined): boolean {
   const isRequired = pods
@@ -37,6 +37,7 @@ export function isAwaitingFirstImport(pods: readonly V1Pod[], hasUsers: boolean 
   return isRequired && hasUsers === false && !pods.some(isPodReady);
 }
 
+/** Whether the pod's condition `Ready` is `True`. */
 export function isPodReady({ status }: V1Pod): boolean {
   return status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") === true;
 }

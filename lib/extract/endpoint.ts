@@ -21,10 +21,11 @@ export interface EndpointSource {
   serverNames: readonly string[];
   /** The names among them specified by the user, which may be used in the URL. */
   givenNames?: readonly string[];
-  // Called only if the endpoint depends on them; they throw if the objects cannot be read.
+  /** The Service of the clustermesh-apiserver. Called only if the endpoint depends on it; throws if it cannot be read. */
   service(): V1Service | undefined;
+  /** Called only if the endpoint depends on nodes; throws if they cannot be listed. */
   nodes(): readonly NodeInfo[];
-  /** The pods of the clustermesh-apiserver. */
+  /** The pods of the clustermesh-apiserver. Called only if the endpoint depends on them; throws if they cannot be listed. */
   pods(): readonly V1Pod[];
 }
 

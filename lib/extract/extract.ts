@@ -70,7 +70,7 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
 /**
  * Waits until the load balancer has an address, then extracts the cluster like {@link extract}.
  *
- * @param timeout milliseconds to wait.
+ * @param timeout - milliseconds to wait.
  * @returns a generator that yields one line when the wait begins, and returns the extraction.
  * @throws as {@link extract}, and UserError on timeout.
  */

@@ -29,8 +29,8 @@ export interface ServerCertificate extends Expiry {
  * Connects to one address as Cilium's client does, and closes the connection once the server has accepted the client
  * certificate. With TLS 1.3 (RFC 8446) a client knows that only when the server sends its first data.
  *
- * @param onCertificate receives the server certificate, even if it is then rejected.
- * @param now the time at which certificates must be valid.
+ * @param onCertificate - receives the server certificate, even if it is then rejected.
+ * @param now - the time at which certificates must be valid.
  * @throws StepFailure
  */
 export async function dialAddress(

@@ -63,7 +63,7 @@ interface ClusterConfig {
 /**
  * Reads the cluster config in etcd, and compares it with the peer.
  *
- * @param roles the etcd roles of the client, which reveal another cluster behind the address.
+ * @param roles - the etcd roles of the client, which reveal another cluster behind the address.
  * @throws StepFailure if the config is missing or invalid, or belongs to another cluster.
  */
 export async function readClusterConfig(

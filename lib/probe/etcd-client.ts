@@ -19,16 +19,20 @@ export interface EtcdClient {
   get(key: string): Promise<string | undefined>;
   /** The first `limit` keys with a prefix, and the number of all; without a limit only the number. */
   list(prefix: string, limit?: number): Promise<{ keys: string[]; count: number }>;
+  /** The roles of an etcd user. */
   user(name: string): Promise<UserResponse>;
+  /** The permissions of an etcd role. */
   role(name: string): Promise<RoleResponse>;
+  /** The state of the etcd member that serves the connection. */
   status(): Promise<StatusResponse>;
+  /** Closes the connection. */
   close(): void;
 }
 
 /**
  * Creates a client that connects on its first call.
  *
- * @param timeout milliseconds for each call.
+ * @param timeout - milliseconds for each call.
  */
 export function createEtcdClient({ host, ip, port }: ProbedAddress, tls: TlsMaterial, timeout: number): EtcdClient {
   const { ca, cert, key } = tls;

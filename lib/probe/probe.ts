@@ -78,7 +78,7 @@ export interface PeerProbe {
  * Probes peers, each address of each endpoint separately. Verification is that of Cilium's client: host aliases have
  * precedence over DNS, and names and certificates are verified as in Go.
  *
- * @param limit limits the number of concurrent probes; shared between calls.
+ * @param limit - limits the number of concurrent probes; shared between calls.
  */
 export async function probePeers(
   peers: readonly SourcedPeer[],

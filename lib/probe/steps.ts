@@ -40,11 +40,12 @@ export class StepFailure extends Error {
 /** etcd denied the request. */
 export class NotPermitted extends StepFailure {}
 
+/** Runs the steps of a probe in order, each with a timeout, and collects their results. */
 export class Steps {
   readonly results: StepResult[] = [];
   readonly #timeout: number;
 
-  /** @param timeout milliseconds for each step. */
+  /** @param timeout - milliseconds for each step. */
   constructor(timeout: number) {
     this.#timeout = timeout;
   }
@@ -52,8 +53,8 @@ export class Steps {
   /**
    * Runs one step, and records its result and duration.
    *
-   * @param timeoutCode the code of the failure on timeout.
-   * @param work receives a signal that is aborted on timeout.
+   * @param timeoutCode - the code of the failure on timeout.
+   * @param work - receives a signal that is aborted on timeout.
    * @throws StepFailure on timeout, and any error of `work`.
    */
   async run<T>(step: StepName, timeoutCode: FailureCode, work: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -16,7 +16,7 @@ export interface FindingGroup {
  * Findings as they are printed, in the order in which the first of each group comes. Several about one thing differ in what
  * they say, so each stands alone.
  *
- * @param details each by itself.
+ * @param details - each by itself.
  */
 export function groupFindings(findings: readonly Finding[], details = false): FindingGroup[] {
   if (details) return findings.map(alone);

@@ -12,7 +12,7 @@ const MOST_EACH = 10;
  * Findings of one code and one remedy as one, with what they are about; errors last, where the eye is. The line with the
  * remedy is not wrapped, so that a command in it can be pasted.
  *
- * @param details each by itself.
+ * @param details - each by itself.
  */
 export function showFindings(findings: readonly Finding[], style: Style, details = false): string[] {
   const groups = groupFindings(findings, details);

@@ -30,7 +30,7 @@ const VERDICTS: Record<Verdict, string> = {
 /**
  * The whole report: each peer with its own findings, then those that several peers have alike.
  *
- * @param details every peer in full with all of its findings, however many there are.
+ * @param details - every peer in full with all of its findings, however many there are.
  */
 export function showInspection({ peers, refused, findings }: Inspection, style: Style, details = false): string[] {
   const full = details || peers.length <= MOST_BLOCKS;

@@ -32,7 +32,7 @@ const INTENTIONS: readonly (readonly [Outcome, string])[] = [
 /**
  * What is about to be done to targets, then which workloads restart, and why.
  *
- * @param asked set if agents restart only if a question is answered so.
+ * @param asked - set if agents restart only if a question is answered so.
  */
 export function showPlan(
   targets: readonly PlannedTarget[],
@@ -109,7 +109,7 @@ export function showEndpointChanges(targets: readonly PlannedTarget[], style: St
 /**
  * Which workloads restart, where and why.
  *
- * @param condition of the restart of agents, to follow the verb.
+ * @param condition - of the restart of agents, to follow the verb.
  */
 export function showRestarts(
   targets: readonly PlannedTarget[],
@@ -143,12 +143,14 @@ function namesOrCount(names: readonly string[], details: boolean): string {
   return details || names.length <= MOST_LISTED ? enumerate(names, names.length) : `${names.length} names`;
 }
 
+/** Groups items by a key; the groups are in the order of their first items. */
 export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
   return groups;
 }
 
+/** Returns the names of the peers whose import has this outcome. */
 export function peersWithOutcome(plan: Plan, outcome: Outcome): string[] {
   return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
 }

@@ -15,7 +15,7 @@ import { escapeControlChars, escapeLine, type Style } from "./style.ts";
  * What differs, as `diff -u` writes it: configs as they are, certificates and keys as what they are, with their
  * fingerprints. A key's is that of its public half; what may be one, and stands elsewhere, is told by its length.
  *
- * @param context where the objects stand.
+ * @param context - where the objects stand.
  * @returns no line where nothing differs.
  */
 export function showDiff(previews: readonly Preview[], context: string, style: Style): string[] {

@@ -27,7 +27,7 @@ type Failed = Extract<TargetReport, { state: "failed" }>;
 /**
  * What became of each target, and what is to be known of it; last, when what was written takes effect.
  *
- * @param dryRun whether nothing was to be written.
+ * @param dryRun - whether nothing was to be written.
  */
 export function showReports(
   reports: readonly TargetReport[],
@@ -130,7 +130,7 @@ function statusOf(report: TargetReport, dryRun: boolean): string {
 /**
  * What is to be known besides of targets, each thing once.
  *
- * @param named whether the clusters are named, if there may be several.
+ * @param named - whether the clusters are named, if there may be several.
  */
 function showNotes(
   reports: readonly Done[],

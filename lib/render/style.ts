@@ -8,10 +8,16 @@ export { enumerate } from "../util/enumerate.ts";
 const DEFAULT_WIDTH = 100;
 
 export interface Style {
+  // These return the text unchanged if the stream has no colors.
+  /** Returns the text in bold. */
   bold(text: string): string;
+  /** Returns the text dimmed. */
   dim(text: string): string;
+  /** Returns the text in red. */
   red(text: string): string;
+  /** Returns the text in green. */
   green(text: string): string;
+  /** Returns the text in yellow. */
   yellow(text: string): string;
   /** How many columns a table may take. */
   width: number;

@@ -30,7 +30,7 @@ const SHOWN = STEPS.filter((step) => step !== "resolve");
 /**
  * One peer: its verdict, a row for each address with the milliseconds of each step, and what was found.
  *
- * @param apart findings that are reported elsewhere, together with those of others.
+ * @param apart - findings that are reported elsewhere, together with those of others.
  */
 export function showProbe(probe: PeerProbe, style: Style, apart: ReadonlySet<Finding> = new Set()): string[] {
   const { name, source, addresses } = probe;

@@ -34,6 +34,7 @@ export interface Etcd {
   /** On 127.0.0.1. */
   port: number;
   state: EtcdState;
+  /** Closes the server and its connections. */
   stop(): Promise<void>;
 }
 

@@ -5,6 +5,7 @@ import { createServer, connect as netConnect, type Socket } from "node:net";
 export interface NodePorts {
   /** Open at every address. */
   port: number;
+  /** Closes all listeners and their connections. */
   stop(): Promise<void>;
 }
 
@@ -15,8 +16,8 @@ const PORTS = 2_768;
 /**
  * Listens on one port at all addresses.
  *
- * @param preferred 30000 to 32767; if it is in use at one of the addresses, the next port that is free at all of them is used
- * @param route returns the port on 127.0.0.1 to forward to; without one, connections are closed
+ * @param preferred - 30000 to 32767; if it is in use at an address, the next port that is free at all of them is used
+ * @param route - returns the port on 127.0.0.1 to forward to; without one, connections are closed
  * @throws the error of `listen` if an address is not local, or no port is free
  */
 export async function startNodePorts(

@@ -30,8 +30,8 @@ export function missingMounts(
 /**
  * Returns the status of a scheduled pod.
  *
- * @param running false: the pod waits for a volume (`ContainerCreating`)
- * @param since RFC 3339
+ * @param running - false: the pod waits for a volume (`ContainerCreating`)
+ * @param since - RFC 3339
  */
 export function podStatus(pod: KubernetesObject, running: boolean, since: string): Record<string, unknown> {
   const ready = running ? "True" : "False";

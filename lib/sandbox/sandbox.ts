@@ -37,7 +37,7 @@ export interface Sandbox {
  * Returns three typical clusters: Cilium 1.14 without KVStoreMesh, 1.18 with it, and a default installation of 1.20, whose
  * clustermesh-apiserver waits for the ConfigMap `clustermesh-remote-users`.
  *
- * @param key type of the first cluster's keys. Default: RSA, as in the charts, which takes about a second to generate.
+ * @param key - type of the first cluster's keys. Default: RSA, as in the charts, which takes about a second to generate.
  */
 export function defaultClusters(key: KeyType = "rsa"): SandboxCluster[] {
   const nodes = (cluster: number, count: number) =>
@@ -65,7 +65,7 @@ export function defaultClusters(key: KeyType = "rsa"): SandboxCluster[] {
  * Returns clusters that serve their etcd: those of {@link defaultClusters} or, with another `count`, clusters of Cilium 1.20.
  * Each node has its own address if this machine has all of 127.0.0.0/8 (Linux), else all nodes have 127.0.0.1.
  *
- * @param options `count`: default 3; `sharedCa`: one CA for all clusters; `csi`: certificates in CSI volumes, from one CA;
+ * @param options - `count`: default 3; `sharedCa`: one CA for all clusters; `csi`: certificates in CSI volumes, from one CA;
  *   `key`: see {@link defaultClusters}.
  */
 export async function servingClusters(
@@ -132,7 +132,7 @@ function nodePortOf({ nodes, service }: ClusterDescription): [addresses: string[
 /**
  * Starts a Kubernetes API for each cluster in this process, on loopback, and writes a kubeconfig.
  *
- * @param options `clusters`: with unique names; `dir`: existing folder for the kubeconfig, default a new temporary one
+ * @param options - `clusters`: with unique names; `dir`: existing folder for the kubeconfig, default a new temporary one
  */
 export async function startSandbox(options: { clusters?: SandboxCluster[]; dir?: string } = {}): Promise<Sandbox> {
   let dir = options.dir;

@@ -59,6 +59,7 @@ export interface Api {
   onRequest: ((request: ApiRequest) => ApiAnswer | undefined | Promise<ApiAnswer | undefined>) | undefined;
   /** Issues a client certificate for a user. */
   clientCertificate(user: string): { cert: string; key: string };
+  /** Closes the server and its connections. */
   stop(): Promise<void>;
 }
 
@@ -140,7 +141,7 @@ async function serve(
   response.end(text);
 }
 
-/** @param entry the log entry: user and body are filled in */
+/** @param entry - the log entry: user and body are filled in */
 async function handle(api: Api, users: User[], request: Http2ServerRequest, entry: ApiRequest): Promise<ApiAnswer> {
   const { pathname, searchParams: query } = new URL(request.url, api.url);
   const target = parsePath(pathname);

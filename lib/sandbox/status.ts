@@ -32,30 +32,36 @@ function details(resource: ServedResource, name: string | undefined, kind: strin
   return { ...(name && { name }), ...(resource.group && { group: resource.group }), kind };
 }
 
+/** Returns the error 404 for an object that does not exist. */
 export function notFound(resource: ServedResource, name: string): StatusError {
   const message = `${qualifiedName(resource)} "${name}" not found`;
   return new StatusError(404, "NotFound", message, details(resource, name, resource.plural));
 }
 
+/** Returns the error 404 for a path that the server does not serve. */
 export function noSuchPath(): StatusError {
   return new StatusError(404, "NotFound", "the server could not find the requested resource", {});
 }
 
+/** Returns the error 409 for the creation of an existing object. */
 export function alreadyExists(resource: ServedResource, name: string): StatusError {
   const message = `${qualifiedName(resource)} "${name}" already exists`;
   return new StatusError(409, "AlreadyExists", message, details(resource, name, resource.plural));
 }
 
+/** Returns the error 405 for a method that the resource does not support. */
 export function methodNotAllowed(): StatusError {
   const message = "the server does not allow this method on the requested resource";
   return new StatusError(405, "MethodNotAllowed", message, {});
 }
 
+/** Returns the error 409 for a write that conflicts with the stored object. */
 export function conflict(resource: ServedResource, name: string, why: string): StatusError {
   const message = `Operation cannot be fulfilled on ${qualifiedName(resource)} "${name}": ${why}`;
   return new StatusError(409, "Conflict", message, details(resource, name, resource.plural));
 }
 
+/** Returns the error 409 for a delete whose precondition does not match; `found` is the stored value. */
 export function failedPrecondition(
   { resource, name }: ObjectTarget,
   field: "uid" | "resourceVersion",
@@ -77,7 +83,7 @@ export function invalidPatch(patched: unknown, why: string): StatusError {
   return invalid({}, [{ reason: "FieldValueInvalid", message, field: "patch" }]);
 }
 
-/** @param object kind, group and name for the message, if kube-apiserver names them */
+/** @param object - kind, group and name for the message, if kube-apiserver names them */
 export function invalid(object: { kind?: string; group?: string; name?: string }, causes: Cause[]): StatusError {
   const { kind = "", group, name = "" } = object;
   const texts = causes.map((cause) => `${cause.field}: ${cause.message}`);
@@ -92,14 +98,17 @@ export function unprocessable(): StatusError {
   return new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
 }
 
+/** Returns the error 400 for a malformed request. */
 export function badRequest(message: string): StatusError {
   return new StatusError(400, "BadRequest", message);
 }
 
+/** Returns the error 401 for missing or invalid credentials. */
 export function unauthorized(): StatusError {
   return new StatusError(401, "Unauthorized", "Unauthorized");
 }
 
+/** Returns the error 403 for a verb that RBAC denies on a resource. */
 export function forbidden(user: string, verb: string, { resource, namespace, name }: ApiTarget): StatusError {
   const scope = namespace === undefined ? "at the cluster scope" : `in the namespace "${namespace}"`;
   const subject = `${qualifiedName(resource)}${name === undefined ? "" : ` "${name}"`} is forbidden`;
@@ -107,6 +116,7 @@ export function forbidden(user: string, verb: string, { resource, namespace, nam
   return new StatusError(403, "Forbidden", `${subject}: ${why}`, details(resource, name, resource.plural));
 }
 
+/** Returns the error 403 for a verb that RBAC denies on a non-resource path. */
 export function forbiddenPath(user: string, verb: string, path: string): StatusError {
   return new StatusError(403, "Forbidden", `forbidden: User "${user}" cannot ${verb} path "${path}"`, {});
 }

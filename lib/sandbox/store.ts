@@ -99,7 +99,7 @@ export class Store {
   /**
    * Replaces an object with the result of `change`.
    *
-   * @param options `verb`: determines the error for a different `uid`
+   * @param options - `verb`: determines the error for a different `uid`
    * @throws StatusError 400, 404, 409 if the result has a different `resourceVersion` or `uid`, 422
    */
   update(

@@ -73,7 +73,7 @@ class DecodeError extends Error {}
  * Decodes a body as an object of a kind: fills in the kind, merges `stringData` into `data`, and removes empty maps and,
  * as far as the fields of the kind are known, unknown fields.
  *
- * @param refuse makes the error for an object of another kind, a field of the wrong type, or invalid base64
+ * @param refuse - makes the error for an object of another kind, a field of the wrong type, or invalid base64
  */
 export function decode(resource: ServedResource, body: unknown, refuse: Refusal): KubernetesObject {
   try {
@@ -136,7 +136,7 @@ function checkBase64(text: string): void {
 /**
  * Validates an object before it is stored.
  *
- * @param old the object that it replaces
+ * @param old - the object that it replaces
  * @throws StatusError 422 with all violations
  */
 export function validate(resource: ServedResource, object: KubernetesObject, old: KubernetesObject | undefined): void {

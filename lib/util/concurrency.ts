@@ -22,8 +22,8 @@ export function limitConcurrency(limit: number): <T>(work: () => Promise<T>) => 
 /**
  * Runs generators concurrently and yields their values. A generator resumes when its last value was consumed.
  *
- * @param sources functions that start the generators.
- * @param limit how many generators run at a time.
+ * @param sources - functions that start the generators.
+ * @param limit - how many generators run at a time.
  * @throws the error of any generator. The others are then ended, as they are if the consumer stops early.
  */
 export async function* mergeGenerators<T>(

@@ -1,13 +1,16 @@
 /** Conversions between text, bytes and base64, as named functions so that a {@link ParseCache} can share results. Pure. */
 
+/** Encodes a text as UTF-8. */
 export function encodeText(text: string): Buffer {
   return Buffer.from(text);
 }
 
+/** Decodes UTF-8; invalid bytes become U+FFFD. */
 export function decodeText(bytes: Buffer): string {
   return bytes.toString();
 }
 
+/** Encodes bytes as base64 without line breaks. */
 export function encodeBase64(bytes: Buffer): string {
   return bytes.toString("base64");
 }

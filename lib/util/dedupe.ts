@@ -1,8 +1,8 @@
 /**
  * Returns the first item of each key, in order.
  *
- * @param keyOf an item without a key is always kept.
- * @param onDuplicate called for each dropped item, with the item that is kept.
+ * @param keyOf - an item without a key is always kept.
+ * @param onDuplicate - called for each dropped item, with the item that is kept.
  */
 export function dedupe<T>(
   items: readonly T[],

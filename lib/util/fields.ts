@@ -2,6 +2,7 @@
 
 export type Fields = Record<string, unknown>;
 
+/** Whether a value is an object, but not an array. */
 export function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

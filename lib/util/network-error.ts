@@ -29,7 +29,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
 /**
  * Describes why a connection failed, without code, address and system call: `connection refused`, `no such host`.
  *
- * @param error an error of Node, or the code of a certificate error.
+ * @param error - an error of Node, or the code of a certificate error.
  */
 export function describeNetworkError(error: Pick<NodeJS.ErrnoException, "code" | "message">): string {
   const { code = "", message } = error;

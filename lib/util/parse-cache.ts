@@ -8,8 +8,8 @@ export class ParseCache {
   /**
    * Returns the cached result of a parser for an input. Errors are not cached.
    *
-   * @param parser a pure function; its identity is part of the key.
-   * @param input compared by value if it is a string, by identity if it is an object.
+   * @param parser - a pure function; its identity is part of the key.
+   * @param input - compared by value if it is a string, by identity if it is an object.
    * @returns the same object for the same input; must not be modified.
    */
   parse<Input, Output>(parser: (input: Input) => Output, input: Input): Output {

@@ -8,7 +8,7 @@ import { describeSystemError } from "./system-error.ts";
 /**
  * Creates or replaces a file atomically, by renaming a new file of mode 0600.
  *
- * @param prepare called with the path of the new file before it is renamed.
+ * @param prepare - called with the path of the new file before it is renamed.
  * @throws the error of the system; the file is then unchanged.
  */
 export async function replaceFile(

@@ -21,7 +21,7 @@ const WRITER_TIMEOUT_MS = 5_000;
 /**
  * Reads a file, a pipe or a device.
  *
- * @param maxBytes larger files are an error.
+ * @param maxBytes - larger files are an error.
  * @throws FileError
  */
 export async function readBoundedFile(path: string, maxBytes: number): Promise<Buffer> {
@@ -42,7 +42,7 @@ export async function readBoundedFile(path: string, maxBytes: number): Promise<B
 /**
  * Reads a stream to its end.
  *
- * @param maxBytes longer streams are an error.
+ * @param maxBytes - longer streams are an error.
  * @throws FileError if it is too long.
  * @throws the error of the stream.
  */

@@ -10,7 +10,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
 /**
  * Describes a failed system call without its name and path: `no such file or directory`.
  *
- * @param error an error of Node. Other errors are described by their code, since Node's messages repeat arguments, or
+ * @param error - an error of Node. Other errors are described by their code, since Node's messages repeat arguments, or
  *   without a code by their message.
  */
 export function describeSystemError(error: unknown): string {

@@ -54,7 +54,7 @@ export type Chain = readonly X509Certificate[];
  * of `chain` are intermediates. Path length, name constraints and signature algorithms are not checked, since
  * node:crypto does not expose them.
  *
- * @param isAcceptable decides whether an issuer may be used.
+ * @param isAcceptable - decides whether an issuer may be used.
  * @returns undefined if there is no chain.
  */
 export function buildChain(

@@ -9,9 +9,9 @@ type Values = Readonly<Record<string, unknown>>;
 /**
  * Formats a command line with the flags of a call, quoted for a shell.
  *
- * @param program name of the command, such as `import-secrets` or `kubectl clustermesh-secrets import`.
- * @param args values of the flags; default values are omitted.
- * @param positionals arguments after the flags.
+ * @param program - name of the command, such as `import-secrets` or `kubectl clustermesh-secrets import`.
+ * @param args - values of the flags; default values are omitted.
+ * @param positionals - arguments after the flags.
  */
 export function formatCommand(program: string, options: Options, args: Values, positionals: readonly string[]): string {
   const flags = Object.entries(options).flatMap(([name, option]) => formatFlag(name, option, args[name]));

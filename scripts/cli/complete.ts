@@ -10,6 +10,7 @@ const DIRECTIVE_NO_FILES = ":4";
 
 /** Lists names from the kubeconfig that can follow the given words. */
 export interface NameSource {
+  /** Names of contexts of the kubeconfig that the words before select. */
   contexts(before: readonly string[]): Promise<string[]>;
   /** Names that are valid for a Cilium cluster. */
   clusters(before: readonly string[]): Promise<string[]>;
@@ -18,7 +19,7 @@ export interface NameSource {
 /**
  * Completes the last of the words after the name of a command.
  *
- * @param words can end with an empty word. Positional arguments complete by their placeholder: FILE to files, CONTEXT to
+ * @param words - can end with an empty word. Positional arguments complete by their placeholder: FILE to files, CONTEXT to
  *   contexts, and CLUSTER to the cluster names of the kubeconfig.
  */
 export async function complete(

@@ -4,7 +4,7 @@ import { EXIT, UserError } from "../../lib/util/errors.ts";
 /**
  * Parses a duration as kubectl does: `30s`, `1m30s`, `500ms`, or a plain number of seconds.
  *
- * @param flag name without dashes, for the message.
+ * @param flag - name without dashes, for the message.
  * @returns milliseconds; 0 means no limit.
  * @throws UserError (exit code 2) if the text is not a duration.
  */
@@ -17,7 +17,7 @@ export function parseDuration(text: string, flag: string): number {
  * Parses a duration in days, such as the remaining validity of a certificate: `30d`, `36h`, `1d12h`. The unit is required,
  * because a plain number means seconds in other flags.
  *
- * @param flag name without dashes, for the message.
+ * @param flag - name without dashes, for the message.
  * @returns milliseconds.
  * @throws UserError (exit code 2) if the text is not a duration.
  */

@@ -6,9 +6,9 @@ import { HELP_WIDTH, type HelpText, type Option } from "./option.ts";
 /**
  * Renders the help text of a command.
  *
- * @param program name of the command, as the usage line and the examples show it.
- * @param summary one line.
- * @param columns width of the terminal; example commands are never broken.
+ * @param program - name of the command, as the usage line and the examples show it.
+ * @param summary - one line.
+ * @param columns - width of the terminal; example commands are never broken.
  */
 export async function renderHelp(
   program: string,

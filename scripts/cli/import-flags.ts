@@ -33,7 +33,7 @@ export type ImportArguments = Arguments<typeof importOptions>;
 /**
  * Parses the values of `--endpoint`.
  *
- * @param values each `NAME=HOST:PORT`, or `NAME=` to reset a peer.
+ * @param values - each `NAME=HOST:PORT`, or `NAME=` to reset a peer.
  * @returns the endpoints of each peer; empty for a peer to reset.
  * @throws UserError (exit code 2) if a value has another form, or a peer is both set and reset.
  */

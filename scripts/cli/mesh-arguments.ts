@@ -101,9 +101,9 @@ export class MeshRun {
   /**
    * Shows a change of a mesh, asks for confirmation and writes it.
    *
-   * @param waitFor the clusters that `--wait` waits for.
-   * @param command the command line, to rerun it after a failure.
-   * @param removed names of the removed peers.
+   * @param waitFor - the clusters that `--wait` waits for.
+   * @param command - the command line, to rerun it after a failure.
+   * @param removed - names of the removed peers.
    * @returns the exit code.
    */
   async execute(
@@ -168,7 +168,7 @@ function showProgress(): () => void {
 /**
  * Observes a mesh until it is healthy.
  *
- * @param timeout milliseconds.
+ * @param timeout - milliseconds.
  * @returns the exit code.
  */
 async function waitUntilHealthy(clusters: readonly Cluster[], args: MeshArguments, timeout: number): Promise<number> {

@@ -22,7 +22,7 @@ const BOOLEANS: Record<string, boolean> = {
  * `-f=v`, `-f v`. Unlike in pflag, a value is never empty, and starts with `-` only after `=`: an unset variable neither
  * hides its flag nor turns the next flag into its value.
  *
- * @param program name of the command, for messages.
+ * @param program - name of the command, for messages.
  * @throws UserError (exit code 2) if a flag is unknown, lacks its value, or does not accept one.
  */
 export function normalizeArgs(

@@ -40,7 +40,7 @@ export interface Command<O extends Record<string, Option>> extends HelpText, Gra
   /**
    * Runs the command.
    *
-   * @param program name of the command as it was called, such as `kubectl clustermesh-secrets import`.
+   * @param program - name of the command as it was called, such as `kubectl clustermesh-secrets import`.
    * @returns the exit code.
    */
   run(args: Arguments<O>, program: string): Promise<number>;

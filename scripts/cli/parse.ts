@@ -7,7 +7,7 @@ import type { Arguments, Grammar, Option } from "./option.ts";
 /**
  * Parses the arguments of a command.
  *
- * @param program name of the command, for messages.
+ * @param program - name of the command, for messages.
  * @throws UserError (exit code 2) if a flag or an argument is unknown, empty, out of range, or repeated. With `--help`,
  *   which the caller answers, values are not validated.
  */

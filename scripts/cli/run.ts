@@ -18,8 +18,8 @@ export interface Program extends HelpText, Grammar {
   /**
    * Runs the command, reports an error on stderr, and exits once all output is written.
    *
-   * @param program name of the command as it was called.
-   * @param help returns the help text.
+   * @param program - name of the command as it was called.
+   * @param help - returns the help text.
    */
   main(program: string, argv: string[], help: () => Promise<string>): Promise<void>;
 }

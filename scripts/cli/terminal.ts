@@ -56,7 +56,7 @@ let isPrompting = false;
 /**
  * Prompts for a line of input.
  *
- * @param hint the possible answers, such as `[y/N]`.
+ * @param hint - the possible answers, such as `[y/N]`.
  * @returns the trimmed answer; undefined if the terminal was closed.
  */
 async function prompt(question: string, hint: string): Promise<string | undefined> {

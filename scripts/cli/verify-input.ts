@@ -59,7 +59,7 @@ export function validateVerifyFlags(args: VerifyArguments, paths: readonly strin
 /**
  * Reads the peers in the files, to probe with the certificate of the context, or the configured peers of each context.
  *
- * @param call the command, for remedies that pipe into it.
+ * @param call - the command, for remedies that pipe into it.
  * @throws UserError for a missing context, or an unreadable file of a flag.
  */
 export async function readVerifyInput(

@@ -117,7 +117,7 @@ export class ImportRun {
   /**
    * Writes the reviewed changes, and nothing else.
    *
-   * @param finished called for each finished target.
+   * @param finished - called for each finished target.
    */
   async apply(prepared: PreparedImport, finished: () => void = () => {}): Promise<TargetReport[]> {
     const reports = new Map<string, TargetReport>();

@@ -24,7 +24,7 @@ export interface Credentials {
  * call, since a 401 may mean that a token was rotated. As in client-go, a token or password of the kubeconfig precedes
  * plugins, and a plain http server receives the impersonation headers only.
  *
- * @param rejected the credentials that the server answered with 401, if these have to be different.
+ * @param rejected - the credentials that the server answered with 401, if these have to be different.
  * @throws CredentialsError if a plugin, an issuer or a token file fails.
  * @throws KubeconfigError if a certificate or key is invalid.
  */

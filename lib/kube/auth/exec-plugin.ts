@@ -35,7 +35,7 @@ let terminal: Promise<unknown> = Promise.resolve();
  * Returns the credentials of a context's exec plugin. As in client-go, they are kept until they expire or are rejected.
  * The plugin writes to our stderr. If stdin is a terminal, it may prompt there; interactive plugins run in sequence.
  *
- * @param isRejected whether the server answered these credentials with 401.
+ * @param isRejected - whether the server answered these credentials with 401.
  * @throws CredentialsError
  */
 export function runPlugin(

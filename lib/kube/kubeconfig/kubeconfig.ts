@@ -124,8 +124,8 @@ async function addServiceAccount(kubeconfig: Kubeconfig, env: NodeJS.ProcessEnv,
 /**
  * Resolves a context to its cluster and user, and reads the CA file.
  *
- * @param name undefined for the current context.
- * @param impersonate the values of `--as`, `--as-group` and `--as-uid`, which override the kubeconfig.
+ * @param name - undefined for the current context.
+ * @param impersonate - the values of `--as`, `--as-group` and `--as-uid`, which override the kubeconfig.
  * @throws KubeconfigError for each configuration that kubectl rejects, and for a missing user (kubectl then sends no
  *   credentials).
  */
@@ -240,7 +240,7 @@ function mergeImpersonation(
 /**
  * Reads the PEM text of a source.
  *
- * @param field the field of the kubeconfig, for the message.
+ * @param field - the field of the kubeconfig, for the message.
  * @throws the result of `fail` if its file cannot be read.
  */
 export async function readPemSource(

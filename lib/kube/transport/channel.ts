@@ -60,7 +60,7 @@ export interface ChannelOptions {
 /**
  * Connects to the server of a context.
  *
- * @param credentials awaited only if the context may present a client certificate.
+ * @param credentials - awaited only if the context may present a client certificate.
  * @throws ConnectionError if the server cannot be reached.
  * @throws KubeconfigError if the proxy URL is invalid.
  * @throws the error of the credentials.
@@ -225,7 +225,7 @@ function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channe
   };
 }
 
-/** @param proxy an http proxy that forwards requests, which then have absolute URLs. */
+/** @param proxy - an http proxy that forwards requests, which then have absolute URLs. */
 function http1Channel(
   server: URL,
   first: Socket,

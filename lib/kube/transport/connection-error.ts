@@ -24,7 +24,7 @@ export function toConnectionError(error: unknown, context: Context): UserError {
   return error instanceof UserError ? error : unreachableError(context, describeCause(error, context), error);
 }
 
-/** @param cause the second half of the message, such as `connection refused`. */
+/** @param cause - the second half of the message, such as `connection refused`. */
 export function unreachableError({ server, name }: Context, cause: string, error?: unknown): ConnectionError {
   const message = `cannot reach ${server} (context ${JSON.stringify(name)}): ${cause}`;
   return new ConnectionError(message, { cause: error });
@@ -46,6 +46,7 @@ function describeCause(error: unknown, { server, tls }: Context): string {
   return hint === undefined ? cause : `${cause}; ${hint}`;
 }
 
+/** Returns the error for a request whose connection is closed. */
 export function closedError(context: Context): ConnectionError {
   return unreachableError(context, "connection closed");
 }

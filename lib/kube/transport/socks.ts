@@ -12,8 +12,8 @@ const TIMEOUT_MS = 600_000;
 /**
  * Opens a tunnel to a target, whose name the proxy resolves, as in Go for both `socks5://` and `socks5h://`.
  *
- * @param proxy gives the user and password.
- * @param address the address of the proxy.
+ * @param proxy - gives the user and password.
+ * @param address - the address of the proxy.
  * @throws ConnectionError if the proxy cannot be reached or refuses the connection.
  */
 export async function openSocksTunnel(

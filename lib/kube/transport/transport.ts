@@ -35,7 +35,7 @@ export interface TransportOptions {
  * requests wait for both. A lost connection is replaced by the next request. A request that failed with it is retried
  * once if it is a read, or a write that the server has certainly not processed.
  *
- * @param obtain obtains the credentials; called again after a 401 with the rejected ones.
+ * @param obtain - obtains the credentials; called again after a 401 with the rejected ones.
  */
 export function openTransport(
   context: Context,
