@@ -1,4 +1,4 @@
-/** The second step of an import: what was prepared is written, and planned again if somebody else wrote in between. */
+/** The second step of an import: writes a prepared import, and plans again if another client wrote in between. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import {
@@ -13,7 +13,7 @@ import {
 import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { mergeGenerators } from "../util/concurrency.ts";
 import { EXIT, UserError } from "../util/errors.ts";
-import { type Change, coalesce } from "./plan/change.ts";
+import { type Change, coalesce, describeObject } from "./plan/change.ts";
 import { newDisruptions } from "./plan/disruptions.ts";
 import type { Outcome } from "./plan/merge-secret.ts";
 import { type Plan, plan } from "./plan/plan.ts";
@@ -22,33 +22,34 @@ import type { PreparedImport, PreparedTarget } from "./prepare.ts";
 import { objectKey, type Preview, previewPlan, type Stored } from "./preview.ts";
 import { rereadTarget } from "./read-target.ts";
 
-/** How many targets are written at a time, unless something else is said. */
+/** The default number of targets that are written in parallel. */
 const DEFAULT_PARALLEL_TARGETS = 8;
-/** How long the conflicts over one object are answered by reading and planning again, in milliseconds. */
+/** How long conflicts over one object are retried, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
-/** How old a plan may get before its target is read again, in milliseconds: somebody may have thought about it. */
+/** The age from which a plan is renewed before the first write, in milliseconds: a prompt may wait for long. */
 const STALE_AFTER = 10_000;
 
+/** How a prepared import is applied. */
 export interface ApplyOptions {
-  /** Whether to write, to have the API server check and store nothing, or to work out here what would be written. */
+  /** `server`: the API server validates and stores nothing; `client`: no requests, results are computed locally. */
   dryRun?: "none" | "client" | "server";
-  /** Work out each object before and after, for who shows them. */
+  /** Return each object before and after. */
   previews?: boolean;
-  /** How many targets are written at a time. */
+  /** The number of targets that are written in parallel, by default 8. */
   parallel?: number;
-  /** Ends the work before the next write. */
+  /** Stops before the next write. */
   signal?: AbortSignal;
 }
 
-/** What became of one target. */
+/** The result for one target. */
 export type TargetReport =
   | { source: string; state: "failed"; error: UserError; writes: number }
   | { source: string; state: "done"; target: Target; plan: Plan; writes: number; previews: Preview[] };
 
-/** `change`: a change is about to be made; it is made when the next event is asked for. `report`: a target is done. */
+/** `change`: emitted before a change, which is made when the next event is requested. `report`: a target is done. */
 export type ImportEvent = { kind: "change"; source: string; change: Change } | { kind: "report"; report: TargetReport };
 
-/** The work was ended from outside. */
+/** The import was interrupted by its signal. */
 export class Interrupted extends UserError {
   constructor() {
     super("interrupted", EXIT.failed);
@@ -56,15 +57,15 @@ export class Interrupted extends UserError {
 }
 
 /**
- * Makes the changes of a prepared import: those of one target one after the other, several targets at a time. After a
- * conflict, and if the import was prepared more than 10 s before this call, a target is read and planned again. A new plan
- * that removes, revokes, restarts or takes more than was prepared is refused.
+ * Applies a prepared import: targets in parallel, the changes of one target in sequence. A target is read and planned again
+ * after a conflict, and if the import was prepared more than 10 s before this call. A new plan that removes, revokes,
+ * restarts or takes over more than the prepared plan is refused.
  *
  * @param prepared an import without findings of severity error.
- * @returns yields each change before it is made, and a report for each target when it is done. A target that fails with a
- *   UserError fails for itself: with exit code 2 if it changed so that the peers may not be written any more, with 1 if
- *   conflicts do not end within 30 s in which nothing could be written, or if the work was ended.
- * @throws what is no UserError.
+ * @returns yields each change before it is made, and a report for each target when it is done. A UserError fails only its
+ *   own target: with exit code 2 if the target changed so that the import is refused, with 1 if conflicts prevented all
+ *   writes for 30 s or the import was interrupted.
+ * @throws any error that is not a UserError.
  */
 export function applyImport(prepared: PreparedImport, options: ApplyOptions = {}): AsyncGenerator<ImportEvent, void> {
   const isStale = Date.now() - prepared.preparedAt > STALE_AFTER;
@@ -93,25 +94,25 @@ async function* applyToTarget(
   yield { kind: "report", report };
 }
 
-/** The `resourceVersion` that a write gave, by the object's name. */
+/** The `resourceVersion` that a write returned, by object name. */
 type Versions = ReadonlyMap<string, string | undefined>;
 
-/** What came of making the changes of a plan, up to the first that conflicts. */
+/** The result of applying the changes of a plan up to the first conflict. */
 interface ApplyRound {
-  made: number;
+  writes: number;
   conflict?: { change: Change; error: ApiError };
-  /** Whether somebody else changed the Secret that was not written last. */
+  /** Whether another client changed the Secret that was not written last. */
   raced?: Promise<boolean>;
 }
 
 class TargetWriter {
-  /** As it was read last. */
+  /** The target as last read. */
   target: Target;
-  /** What is done, over all rounds. */
+  /** The changes of all rounds. */
   plan: Plan;
-  /** How many objects were written. */
+  /** The number of writes. */
   writes = 0;
-  /** The objects as the API server answered, if previews are wanted. */
+  /** The objects in the responses of the API server, if previews are requested. */
   readonly stored = new Map<string, Stored>();
   readonly #prepared: PreparedTarget;
   readonly #options: ApplyOptions;
@@ -131,47 +132,47 @@ class TargetWriter {
     let current = this.plan;
     let deadline = Date.now() + CONFLICT_TIMEOUT;
     for (let attempt = 1; ; attempt++) {
-      const { made, conflict, raced } = yield* this.#applyChanges(current);
+      const { writes, conflict, raced } = yield* this.#applyChanges(current);
       if (!conflict && !(await raced)) return;
-      if (made > 0) {
+      if (writes > 0) {
         deadline = Date.now() + CONFLICT_TIMEOUT;
         attempt = 1;
       } else if (conflict && Date.now() > deadline) {
         const { kind, name } = conflict.change;
         throw new UserError(
-          `${kind} ${name} is being changed by others all the time: gave up after 30 s`,
+          `timed out after 30s writing ${describeObject(kind, name)}: other clients keep changing it\n` +
+            "  stop these clients and run again",
           EXIT.failed,
-          {
-            cause: conflict.error,
-          },
+          { cause: conflict.error },
         );
       }
       await sleep(Math.random() * Math.min(50 * 2 ** attempt, 1_000));
       this.#assertNotInterrupted();
       current = await this.#replan();
-      // An invalid object is answered as a test that fails: the same change again would not help.
+      // A 422 is a failed test or an invalid object. If the new plan repeats the change, the object is invalid.
       const isRepeated = current.changes.some((change) => isSameChange(change, conflict?.change));
       if (conflict?.error.status === 422 && isRepeated) throw conflict.error;
       this.plan = mergePlans(this.plan, current);
     }
   }
 
-  /** @throws UserError (exit code 2) if the new plan may not be carried out, or does more than was prepared. */
+  /** @throws UserError (exit code 2) if the new plan has errors, or disruptions that the prepared plan does not have. */
   async #replan(): Promise<Plan> {
     const { api, peers, options } = this.#prepared;
     this.target = await rereadTarget(api, this.target);
     const next = plan(this.target, peers, options);
     const error = next.findings.find(({ severity }) => severity === "error");
-    if (error) throw new UserError(`the target changed meanwhile: ${error.message}`, EXIT.refused);
+    if (error) throw new UserError(`the target changed since it was read: ${error.message}`, EXIT.refused);
     const { removed, revoked, restarted, taken } = newDisruptions(this.#prepared.plan, next);
-    const beyond = [
-      ...(removed.length > 0 ? [`${removed.join(", ")} was added and would be removed`] : []),
-      ...(revoked.length > 0 ? [`${revoked.join(", ")} was added and would be revoked`] : []),
-      ...(restarted.length > 0 ? [`${restarted.join(", ")} would be restarted`] : []),
-      ...taken.map((object) => `${object} would be taken`),
+    const additional = [
+      ...(removed.length > 0 ? [`would now also remove ${removed.join(", ")}`] : []),
+      ...(revoked.length > 0 ? [`would now also revoke ${revoked.join(", ")}`] : []),
+      ...(restarted.length > 0 ? [`would now also restart ${restarted.join(", ")}`] : []),
+      ...taken.map((object) => `would now also take over ${object}`),
     ];
-    if (beyond.length === 0) return next;
-    throw new UserError(`the target changed meanwhile: ${beyond.join("; ")}; run again`, EXIT.refused);
+    if (additional.length === 0) return next;
+    const message = `the target changed since it was read: ${additional.join("; ")}\n  review the changes and run again`;
+    throw new UserError(message, EXIT.refused);
   }
 
   async *#applyChanges(planned: Plan): AsyncGenerator<ImportEvent, ApplyRound> {
@@ -180,7 +181,7 @@ class TargetWriter {
     const last = changes.findLast(({ kind }) => kind === "Secret");
     const versions = new Map<string, string | undefined>();
     let raced = Promise.resolve(false);
-    let made = 0;
+    let writes = 0;
     for (const change of changes) {
       this.#assertNotInterrupted();
       yield { kind: "change", source: this.#prepared.source, change };
@@ -189,25 +190,26 @@ class TargetWriter {
         versions.set(change.name, stored.metadata?.resourceVersion);
         if (this.#options.previews) this.stored.set(objectKey(change), stored);
       } catch (error) {
-        // A failed test of a JSON Patch is a 422, and not told apart from an object that is invalid.
+        // The API server answers a failed test of a JSON Patch with 422, as it does an invalid object.
         const isConflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
         if (!isConflict) throw error;
-        return { made, conflict: { change, error } };
+        return { writes, conflict: { change, error } };
       }
       if (isDryRun) continue;
-      made++;
+      writes++;
       this.writes++;
       if (change === last) {
         raced = this.#otherSecretChanged(change.name, versions);
         raced.catch(() => {});
       }
     }
-    return { made, raced };
+    return { writes, raced };
   }
 
   /**
-   * With KVStoreMesh a peer stands in both Secrets. Whoever adds it and whoever removes it meanwhile may each come between
-   * the other's two writes without a conflict, so each looks, after its last, at the Secret that it did not write last.
+   * Whether another client changed the other Secret. With KVStoreMesh, a peer has an entry in both Secrets. A client that
+   * adds a peer and one that removes it can interleave their writes without a conflict, so each checks the other Secret
+   * after its last write.
    */
   async #otherSecretChanged(last: string, versions: Versions): Promise<boolean> {
     const { facts, namespace, kvstoremeshSecret, agentsSecret } = this.target;
@@ -229,7 +231,7 @@ class TargetWriter {
   }
 }
 
-/** A change that follows another one of the same object is made under the version which that one gave. */
+/** Sets the version that the preceding change of the same object returned, for a change that follows it. */
 function withLatestVersion(change: Change, versions: Versions): Change {
   const resourceVersion = versions.get(change.name);
   if (change.verb !== "merge-patch" || !change.follows || resourceVersion === undefined) return change;
@@ -266,7 +268,7 @@ function sendChange(
   }
 }
 
-/** The next plan, with what earlier attempts may have done already. */
+/** Adds to a plan the results of earlier rounds, which may be written already. */
 function mergePlans(earlier: Plan, next: Plan): Plan {
   const rank: Record<Outcome, number> = { unchanged: 0, held: 1, changed: 2, moved: 3, added: 4, dropped: 5 };
   const outcomes = new Map(next.outcomes);

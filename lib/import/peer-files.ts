@@ -1,7 +1,7 @@
-/** Reading the files that peers come in: files, folders, and standard input. */
+/** Reads peers from files, folders and standard input. */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { samePeer } from "../peer/checks/identity.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { type Finding, finding, truncateLine } from "../peer/findings.ts";
@@ -13,21 +13,21 @@ import { EXIT, UserError } from "../util/errors.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { readBoundedFile, readBoundedStream, toFileError } from "../util/read-file.ts";
 
-/** How peers are read from files. */
+/** Options of {@link readPeers}. */
 export interface ReadPeersOptions {
-  /** Where `-` reads from. */
+  /** The input of `-`. */
   stdin?: AsyncIterable<Uint8Array | string>;
-  /** What reads them, for remedies that pipe into it. */
+  /** The running command, for remedies that pipe into it. */
   call?: Call;
-  /** Holds what was parsed already. */
+  /** Parsed values, shared with targets. */
   cache?: ParseCache;
 }
 
 /**
  * Reads peers from files (JSON or YAML), from the `.json`, `.yaml` and `.yml` files of folders, and from standard input
- * (`-`). The same peer twice counts once.
+ * (`-`). Equal peers are merged into one.
  *
- * @returns the peers as they are, and what is wrong with the files.
+ * @returns the peers, unchecked, and findings about the files.
  */
 export async function readPeers(
   paths: readonly string[],
@@ -44,7 +44,7 @@ export async function readPeers(
     const text = bytes.toString().replace(/^\uFEFF/, "");
     const { secrets, findings: unparsed } = parseSecrets(text, source, { call, ...(path !== undefined && { path }) });
     const read = secrets.map((secret) => readPeerFile(secret, source, cache));
-    // One by one: what is spread into a call has to fit on the stack.
+    // One by one: the arguments of a spread call are limited by the stack.
     for (const one of [unparsed, ...read.map((file) => file.findings)].flat()) findings.push(one);
     for (const { peers, layouts } of read) {
       for (const peer of peers) found.push({ peer, source, layout: layouts.get(peer.name) });
@@ -58,7 +58,7 @@ export async function readPeers(
       const values = { name: peer.name, other: other.source, isFile: true } as const;
       findings.push(finding("name-duplicate", { source, key: peer.name }, values));
     } else if (!other || other.peer.facts.id === undefined) {
-      // Of files that say the same, one that tells its cluster's id is the better.
+      // Of equal peers, one with a cluster id is preferred.
       byName.set(peer.name, candidate);
     }
   }
@@ -66,9 +66,9 @@ export async function readPeers(
 }
 
 /**
- * Reads a file that a flag names.
+ * Reads the file of a flag.
  *
- * @throws UserError (exit code 2) where it cannot be read.
+ * @throws UserError (exit code 2) if it is unreadable.
  */
 export async function readText(path: string): Promise<string> {
   try {
@@ -78,7 +78,7 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** A file that was read; without a path it is standard input. */
+/** The content of a file; without a path, of standard input. */
 interface ReadFile {
   source: string;
   path: string | undefined;
@@ -90,8 +90,8 @@ async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
   for (const path of new Set(paths)) {
     const files = path === "-" ? ["-"] : listFiles(path, findings);
     for (const source of files) {
-      // Connections that are being made get on in between.
-      await turn();
+      // Let pending connections progress.
+      await nextTurn();
       const bytes = await (source === "-"
         ? readBoundedStream(stdin, MAX_FILE_BYTES)
         : readBoundedFile(source, MAX_FILE_BYTES)
@@ -116,7 +116,7 @@ function listFiles(path: string, findings: Finding[]): string[] {
       .filter((name) => /\.(json|ya?ml)$/i.test(name))
       .sort();
     if (names.length === 0) {
-      const problem = "the folder contains no .json, .yaml or .yml file";
+      const problem = "the folder has no .json, .yaml or .yml files";
       findings.push(finding("unreadable", { source: path }, { problem }));
     }
     return names.map((name) => join(path, name));

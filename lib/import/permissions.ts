@@ -1,4 +1,4 @@
-/** Whether the user may write what a plan wants to be written, asked before the first write. */
+/** Checks the permissions for a plan before its first write. */
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Subject, secrets } from "../kube/api.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { type Change, describeObject } from "./plan/change.ts";
@@ -6,9 +6,9 @@ import type { Plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
 
 /**
- * What the user may not do of a plan, as the cluster's own RBAC says.
+ * Returns a finding for each write of a plan that the authorizer of the cluster does not allow the user.
  *
- * @throws UserError if the API server cannot be asked.
+ * @throws UserError if the access review fails.
  */
 export async function checkPermissions(api: KubernetesApi, target: Target, { changes }: Plan): Promise<Finding[]> {
   const subjects = new Map(changes.map((change) => [JSON.stringify([change.verb, change.kind, change.name]), change]));

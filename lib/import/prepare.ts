@@ -1,4 +1,4 @@
-/** The first step of an import: everything is planned, and nothing written. */
+/** The first step of an import: plans all changes and writes nothing. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { KubernetesApi } from "../kube/api.ts";
 import { checkPeer, PeerChecker } from "../peer/checks/check-peer.ts";
@@ -14,73 +14,74 @@ import { existingPeer, readExistingConfig } from "./plan/existing.ts";
 import { type Plan, type PlanOptions, plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
 
-/** How many targets are asked for rights at a time. */
+/** The number of targets whose permissions are checked in parallel. */
 const MAX_PARALLEL_REVIEWS = 16;
 
-/** A cluster to import into, as it was read, and the peers for it. */
+/** A target and the peers to import into it. */
 export interface ImportTarget {
   api: KubernetesApi;
   target: Target;
   peers: readonly SourcedPeer[];
 }
 
+/** What an import plans and checks. */
 export interface ImportOptions {
   plan: Omit<PlanOptions, "endpoints">;
-  /** What `--endpoint` says of peers: `host:port` or several `ip:port`; none takes back what it said before. */
+  /** The values of `--endpoint` by peer: one `host:port`, or several `ip:port`; empty resets an earlier override. */
   endpoints?: ReadonlyMap<string, readonly string[]>;
-  /** The addresses of a name, for endpoints. */
+  /** Returns the addresses of a host name in an endpoint. */
   resolve(name: string): Promise<string[]>;
-  /** What was found before: in files, of clusters that could not be read. An error among them stops the import. */
+  /** Earlier findings, about files and unreadable clusters. An error among them stops the import. */
   findings?: readonly Finding[];
-  /** Peers that are judged by themselves if no target gets them, as if none could be read. */
+  /** Peers to check even if no target gets them, for example because no target is readable. */
   peers?: readonly SourcedPeer[];
-  /** Ask each cluster whether the user may write what is planned. */
+  /** Check in each cluster whether the user has permission for the planned writes. */
   checkPermissions?: boolean;
-  /** Plan the restart of agents too, if they need it and the plan's options do not allow it. */
+  /** Plan with a restart of agents too, if they need one and `plan.restarts` does not allow it. */
   proposeAgents?: boolean;
 }
 
-/** A target, and what is to be done to it. */
+/** A target and its plan. */
 export interface PlannedTarget {
   source: string;
-  /** Of Cilium there. */
+  /** The version of Cilium in the target. */
   version?: string | undefined;
   plan: Plan;
 }
 
-/** A planned target, with all that is needed to write it, and to plan it again if it changes in between. */
+/** A planned target with everything needed to apply the plan, and to plan again after a change of the target. */
 export interface PreparedTarget extends PlannedTarget, ImportTarget {
   options: PlanOptions;
 }
 
-/** An import that is planned, and what a person or a program has to know before it is applied. */
+/** A planned import, for review before it is applied. */
 export interface PreparedImport {
   targets: PreparedTarget[];
-  /** Each finding once. With an error among them the import must not be applied. */
+  /** All findings without duplicates. With an error among them the import must not be applied. */
   findings: Finding[];
   /**
-   * The same import with agents restarted, if that was to be proposed and some need it. Its findings are those that it has
-   * besides: what is held back until agents restart is judged only there.
+   * The same import with a restart of agents, if `proposeAgents` is set and some agents need it. It has only additional
+   * findings, such as those about peers that are held back until agents restart.
    */
   withAgents?: PreparedImport;
-  /** When it was planned, in milliseconds since 1970. */
+  /** The time of planning, in milliseconds since 1970. */
   preparedAt: number;
 }
 
 /**
  * Plans the import of peers into targets.
  *
- * @throws UserError (exit code 2) for an endpoint that contradicts itself or does not suit its peer.
+ * @throws UserError (exit code 2) if an endpoint override is invalid or not covered by the peer's certificate.
  */
 export async function prepareImport(targets: readonly ImportTarget[], options: ImportOptions): Promise<PreparedImport> {
   const resolved = await Promise.all(
     targets.map(async (one) => ({ ...one, ...(await resolveOverrides(one, options)) })),
   );
   const checker = new PeerChecker(options.plan.now);
-  const given = new Set(targets.flatMap(({ peers }) => peers.map(({ peer }) => peer)));
-  // Of one that --endpoint leads elsewhere, only a plan can tell how it is reached.
+  const assigned = new Set(targets.flatMap(({ peers }) => peers.map(({ peer }) => peer)));
+  // The endpoint of an overridden peer is known only in a plan.
   const isOverridden = (name: string) => (options.endpoints?.get(name)?.length ?? 0) > 0;
-  const unplanned = (options.peers ?? []).filter(({ peer }) => !given.has(peer) && !isOverridden(peer.name));
+  const unplanned = (options.peers ?? []).filter(({ peer }) => !assigned.has(peer) && !isOverridden(peer.name));
   const planAll = async (restarts: PlanOptions["restarts"]): Promise<PreparedImport> => {
     const planned: PreparedTarget[] = [];
     for (const { endpoints, pinned: _, ...one } of resolved) {
@@ -88,7 +89,7 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
       const planOptions = { checker, ...options.plan, restarts, ...(endpoints && { endpoints }) };
       const version = facts.version;
       planned.push({ ...one, source, version, options: planOptions, plan: plan(one.target, one.peers, planOptions) });
-      // Hundreds take seconds: an interruption is to be heard in between.
+      // Hundreds of targets take seconds: handle signals in between.
       await nextTurn();
     }
     const findings = [
@@ -106,8 +107,8 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
   const isProposed = options.proposeAgents === true && restarts === "deployments" && needsAgentRestart(prepared);
   if (!isProposed || hasErrors(prepared.findings)) return prepared;
   const withAgents = await planAll("all");
-  const besides = dedupeFindings([...prepared.findings, ...withAgents.findings]).slice(prepared.findings.length);
-  return { ...prepared, withAgents: { ...withAgents, findings: besides } };
+  const additional = dedupeFindings([...prepared.findings, ...withAgents.findings]).slice(prepared.findings.length);
+  return { ...prepared, withAgents: { ...withAgents, findings: additional } };
 }
 
 /** Whether an import has anything to write. */
@@ -134,7 +135,7 @@ async function findMissingPermissions(planned: readonly PreparedTarget[]): Promi
         try {
           return await checkPermissions(api, target, plan);
         } catch (error) {
-          // The write will tell.
+          // The write reports the failure.
           if (!(error instanceof UserError)) throw error;
           return [];
         }
@@ -145,9 +146,9 @@ async function findMissingPermissions(planned: readonly PreparedTarget[]): Promi
 }
 
 /**
- * What `--endpoint` says of each peer, with its names resolved for this target.
+ * Resolves the endpoint overrides of a target's peers.
  *
- * @returns besides, a finding for each name whose addresses are written as they are now.
+ * @returns the overrides by peer name, and in `pinned` a finding for each host name whose current addresses are stored.
  */
 async function resolveOverrides(
   { target, peers }: ImportTarget,

@@ -1,14 +1,14 @@
-/** The objects that a plan is about, as they stand and as they would. Pure. */
+/** The objects of a plan before and after its changes. Pure. */
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import { type Change, coalesce, type MergePatch } from "./plan/change.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
 
-/** An object as it was written, or would have been. */
+/** A written object, or the result of a dry run. */
 export type Stored = V1Secret | V1ConfigMap | V1Deployment | V1DaemonSet;
 
-/** An object before and after; the same where nothing changes. */
+/** An object before and after a plan; both are equal if nothing changes. */
 export interface Preview {
   kind: Change["kind"];
   name: string;
@@ -17,19 +17,18 @@ export interface Preview {
 }
 
 /**
- * The config Secrets and the users as they are after a plan, and before them the workloads that it changes: in the
- * order in which peers come.
+ * Previews a plan: the workloads that it changes, the config Secrets and the users ConfigMap, in the order of the writes.
  *
- * @param stored objects as the API server answered, by kind and name; what is not among them is worked out here.
+ * @param stored objects from responses of the API server by {@link objectKey}; all others are computed locally.
  */
 export function previewPlan(target: Target, { changes }: Plan, stored?: ReadonlyMap<string, Stored>): Preview[] {
   const previews = new Map<string, Preview>();
-  const standing = [
+  const existing = [
     { kind: "Secret", name: KVSTOREMESH_SECRET, object: target.kvstoremeshSecret },
     { kind: "Secret", name: AGENTS_SECRET, object: target.agentsSecret },
     { kind: "ConfigMap", name: USERS_CONFIG_MAP, object: target.users },
   ] as const;
-  for (const { object, ...what } of standing) {
+  for (const { object, ...what } of existing) {
     if (object) previews.set(objectKey(what), { ...what, before: object, after: object });
   }
   for (const change of coalesce(changes)) {
@@ -43,7 +42,7 @@ export function previewPlan(target: Target, { changes }: Plan, stored?: Readonly
   return [...previews.values()].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
 
-/** Kind and name, by which an object is found in a namespace. */
+/** Returns the key of an object in its namespace. */
 export function objectKey({ kind, name }: Pick<Change, "kind" | "name">): string {
   return `${kind} ${name}`;
 }
@@ -63,7 +62,7 @@ function applyChange(before: Stored | undefined, change: Change): Stored {
   }
 }
 
-/** RFC 7386, for the fields that our patches have. */
+/** Applies a merge patch (RFC 7386), for the fields that our patches use. */
 function applyMergePatch<T extends V1Secret | V1ConfigMap>(object: T, { metadata, data }: MergePatch): T {
   const { labels, annotations, ownerReferences } = metadata;
   const merge = (old: Record<string, string> = {}, patch: Record<string, string | null> = {}) =>

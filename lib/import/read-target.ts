@@ -1,4 +1,4 @@
-/** Reading the target of an import. */
+/** Reads the targets of an import. */
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { type ReadFailure, readClusters } from "../cilium/read-clusters.ts";
@@ -11,24 +11,25 @@ import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } f
 import { ParseCache } from "../util/parse-cache.ts";
 import type { Target, Workload } from "./plan/target.ts";
 
-/** The targets of an import, and what is to be known of how they were read. */
+/** The targets of an import, with failures and warnings from reading them. */
 export interface ReadTargets {
   targets: { api: KubernetesApi; target: Target }[];
   failed: ReadFailure[];
-  /** Of contexts that lead to the same cluster. */
+  /** Findings about contexts of the same cluster. */
   findings: Finding[];
-  /** What was assumed, a line each. */
+  /** Assumptions about a target, one line each. */
   warnings: string[];
 }
 
+/** Options of {@link readTarget}. */
 export interface ReadTargetOptions {
-  /** Cilium's namespace, if the user says it. */
+  /** Cilium's namespace; detected if undefined. */
   namespace?: string | undefined;
-  /** Holds what was parsed already. */
+  /** Parsed values, shared with other targets and files. */
   cache?: ParseCache;
 }
 
-/** Reads clusters as the targets of an import. One that cannot be read fails for itself. */
+/** Reads clusters as the targets of an import. A failure affects only its own cluster. */
 export async function readTargets(
   clusters: readonly Cluster[],
   { namespace, cache = new ParseCache() }: ReadTargetOptions,
@@ -49,7 +50,7 @@ export async function readTargets(
 /**
  * Reads a cluster as the target of an import.
  *
- * @param source its context.
+ * @param source the context of the cluster.
  * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
  */
 export async function readTarget(
@@ -65,7 +66,7 @@ export async function readTarget(
   return { target: targetOf(installation, source, cache), warnings: installation.warnings };
 }
 
-/** An installation as a target, where its two config Secrets were read with it. */
+/** Converts an installation that was read with both config Secrets to a target. */
 export function targetOf(installation: Installation, source: string, cache = new ParseCache()): Target {
   const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
   const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
@@ -88,14 +89,14 @@ export function targetOf(installation: Installation, source: string, cache = new
   };
 }
 
-/** A Secret whose values are those of other targets where they are equal: many targets have the same peers. */
+/** Replaces the values of a Secret by equal strings of other targets, to save memory: many targets have the same peers. */
 function internValues(secret: V1Secret | undefined, cache: ParseCache): V1Secret | undefined {
   const data = secret?.data ?? {};
   for (const [key, value] of Object.entries(data)) if (typeof value === "string") data[key] = cache.intern(value);
   return secret;
 }
 
-/** Reads again what an import writes, after somebody else wrote it: what is installed stays as it was read. */
+/** Reads the objects that an import writes again; facts about the installation are kept. */
 export async function rereadTarget(api: KubernetesApi, target: Target): Promise<Target> {
   const { namespace, cache } = target;
   const [agentsSecret, kvstoremeshSecret, users, ...resolvers] = await Promise.all([
@@ -116,7 +117,7 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
   };
 }
 
-/** The volume takes the files as optional, so the Secret has to be there too; other volumes have no such choice. */
+/** Finds the common files in a folder. The Secret of the volume is optional, so it must exist as well. */
 function findCommonFiles(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
   const { contentOf, remoteCertificate, remoteCertificateError } = installation;
   const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) =>
@@ -130,7 +131,7 @@ function findCommonFiles(folder: MountedFolder | undefined, installation: Instal
   return { ca: ca && contentOf(ca) };
 }
 
-/** The workloads that read the peers' configs; Deployments first, for they may be patched without a question. */
+/** Returns the workloads that read the peers' configs, Deployments first: their restart needs no confirmation. */
 function resolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
   if (facts.kvstoreMesh) return [toWorkload("Deployment", deployment)];
   const readsPeers = operator && folders.operator?.secrets.has(AGENTS_SECRET);
@@ -148,7 +149,7 @@ function hostAliasesOf({ spec }: V1Deployment | V1DaemonSet) {
   return spec?.template.spec?.hostAliases;
 }
 
-/** What the workloads resolve, by name. */
+/** Returns the host aliases of all workloads, by host name. */
 function findAliases({ deployment, agents, operator }: Installation): HostAlias[] {
   const addresses = new Map<string, Set<string>>();
   for (const workload of [deployment, agents, operator]) {

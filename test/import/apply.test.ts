@@ -261,7 +261,7 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
         const { data = {} } = object as unknown as V1Secret;
         Object.assign(data, { c7: data.c9 });
       }),
-    /^the target changed meanwhile: c7 was added and would be removed; run again$/,
+    /^the target changed since it was read: would now also remove c7\n {2}review the changes and run again$/,
   ],
   [
     "a user that would be revoked",
@@ -273,7 +273,7 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
           data: { "users.yaml": "users:\n- {name: remote-c7, role: remote}\n- {name: remote-c9, role: remote}\n" },
         });
       }),
-    /^the target changed meanwhile: remote-c7 was added and would be revoked; run again$/,
+    /^the target changed since it was read: would now also revoke remote-c7\n {2}review the changes and run again$/,
   ],
   [
     "a workload that would be restarted",
@@ -282,13 +282,13 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
       cluster.change("DaemonSet", "cilium", (object) => {
         delete (object as unknown as V1DaemonSet).spec?.template.spec?.hostAliases;
       }),
-    /^the target changed meanwhile: daemonset\/cilium would be restarted; run again$/,
+    /^the target changed since it was read: would now also restart daemonset\/cilium\n {2}review the changes and run again$/,
   ],
   [
     "an owner that it would be taken from",
     { takeOwnership: true },
     own,
-    /^the target changed meanwhile: Secret cilium-clustermesh from Helm release cilium would be taken; run again$/,
+    /^the target changed since it was read: would now also take over secret\/cilium-clustermesh from Helm release cilium\n {2}review the changes and run again$/,
   ],
 ];
 for (const [what, options, act, message] of MEANWHILE) {

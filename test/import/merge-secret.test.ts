@@ -108,7 +108,7 @@ test("what only a config names that goes later may be written already", () => {
   const wanted = [toSecretEntry(c2, "target")];
   const avoiding = mergeEntries(filesOf(taken), wanted);
   assert.equal(avoiding.files.has(key), false);
-  const leaving = mergeEntries(filesOf(taken), wanted, { leaving: ["c3"] });
+  const leaving = mergeEntries(filesOf(taken), wanted, { removedLater: ["c3"] });
   assert.equal(leaving.files.has(key), true);
   assert.equal(leaving.files.has("c3"), true, "it is still there");
 });

@@ -296,10 +296,10 @@ test("what --endpoint says of a node's own address is taken as it is, if the cer
   assert.deepEqual((await out(["[::1]:15379"])).endpoints, ["https://[::1]:15379"]);
   assert.deepEqual((await out(["localhost:15379"], ["localhost"])).endpoints, ["https://localhost:15379"]);
   const refused: [given: string[], message: RegExp][] = [
-    [["127.0.0.2:15379"], /certificate of c2 does not cover 127\.0\.0\.2, only/],
+    [["127.0.0.2:15379"], /certificate of cluster "c2" does not cover 127\.0\.0\.2, only/],
     [["localhost:15379"], /does not cover localhost/],
     [["127.0.0.1:15379", "10.0.0.1:15379"], /mixes loopback addresses with others/],
-    [["127.0.0.1"], /not of the form host:port/],
+    [["127.0.0.1"], /must be host:port/],
   ];
   for (const [given, message] of refused) {
     await assert.rejects(

@@ -101,7 +101,7 @@ test("what cannot be read is said of each, and the rest is read", async () => {
   const table: [path: string, message: RegExp][] = [
     [join(dir, "missing.json"), /no such file/],
     [join(good, "x"), /not a directory/],
-    [empty, /folder contains no/],
+    [empty, /folder has no/],
     [join(dir, "loop"), /too many symbolic links/],
     [huge, /file exceeds 64 MiB/],
     [join(dir, "x".repeat(256)), /^name too long$/],

@@ -268,7 +268,7 @@ describe("import-secrets with invalid files", () => {
   test("an empty folder, a dangling link and missing files", async () => {
     const folder = join(dir, "folder");
     await mkdir(folder);
-    await refused([folder], /the folder contains no/);
+    await refused([folder], /the folder has no/);
     await symlink(join(dir, "nowhere"), join(dir, "link.json"));
     await refused([join(dir, "link.json")], /no such file/);
     await refused([join(dir, "missing.json")], /no such file/);

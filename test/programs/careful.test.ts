@@ -105,7 +105,10 @@ describe("import-secrets under interference", () => {
     };
     const { code, stderr } = await imports("--context", "c1", "--prune", "--yes", file("c3"));
     assert.equal(code, 2);
-    assert.match(stderr, /the target changed meanwhile: c9 was added and would be removed; run again/);
+    assert.match(
+      stderr,
+      /the target changed since it was read: would now also remove c9\n\s*review the changes and run again/,
+    );
     assert.deepEqual(peersIn()[0], ["c2", "c3", "c9"]);
   });
 

@@ -1,4 +1,4 @@
-/** One object to write, as a plan says it. */
+/** The changes of a plan: one object each. Pure. */
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import type { MetadataPatch } from "./ownership.ts";
 import type { Workload } from "./target.ts";
@@ -7,8 +7,8 @@ import type { Workload } from "./target.ts";
 export type JsonPatch = { op: "test" | "add" | "replace"; path: string; value: unknown }[];
 
 /**
- * One object to write. A JSON patch is that of a workload, whose pods it restarts, and adds host aliases for `hostnames`.
- * Each is old or new, whole; every prefix of a plan's changes leaves what worked working.
+ * A write of one object. A JSON patch adds host aliases for `hostnames` to a workload, which restarts its pods.
+ * After any number of a plan's changes, each connection that worked before still works.
  */
 export type Change =
   | { verb: "create"; kind: "Secret"; name: string; object: V1Secret }
@@ -17,20 +17,20 @@ export type Change =
   | { verb: "json-patch"; kind: Workload["kind"]; name: string; patch: JsonPatch; hostnames: string[] };
 
 /**
- * A merge patch under the `resourceVersion` that was read; null removes. One that `follows` another change of the same
- * object in the plan is made under the version which that one gave.
+ * A merge patch (RFC 7386) with the `resourceVersion` that was read; null removes a key. A patch that `follows` another
+ * change of the same object uses the version returned by that change.
  */
 export interface MergePatch {
   metadata: MetadataPatch & { resourceVersion?: string };
   data?: Record<string, string | null>;
 }
 
-/** An object as messages name it: `secret/cilium-clustermesh`. */
+/** The name of an object in messages: `secret/cilium-clustermesh`. */
 export function describeObject(kind: string, name: string): string {
   return `${kind.toLowerCase()}/${name}`;
 }
 
-/** The metadata of a merge patch of an object as it was read. */
+/** The metadata of a merge patch, with the `resourceVersion` of the object. */
 export function patchMetadata({ metadata }: V1Secret | V1ConfigMap, patch: MetadataPatch): MergePatch["metadata"] {
   const { labels = {}, annotations = {}, ownerReferences } = patch;
   return {
@@ -41,7 +41,7 @@ export function patchMetadata({ metadata }: V1Secret | V1ConfigMap, patch: Metad
   };
 }
 
-/** Changes of which each object has one: for who stores nothing, so that a later change never meets an earlier one. */
+/** Merges the changes of each object into one, for a dry run, in which a later change cannot build on an earlier one. */
 export function coalesce(changes: readonly Change[]): Change[] {
   const result: Change[] = [];
   for (const change of changes) {

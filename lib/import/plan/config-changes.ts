@@ -1,4 +1,4 @@
-/** The changes of the two config Secrets, in the order in which they are to be made. Pure. */
+/** The changes of the two config Secrets, in the order of the writes. Pure. */
 import type { PeerRecord } from "../../peer/annotations.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";
@@ -11,11 +11,11 @@ import { type ConfigSecret, planSecret } from "./secrets.ts";
 import type { Target } from "./target.ts";
 
 export interface ConfigChangeOptions {
-  /** What exists is written again, in the form for the version that runs now. */
+  /** Rewrite existing peers in the form for the running version of Cilium. */
   migrate?: boolean;
-  /** Write the config Secrets even where somebody else owns them. */
+  /** Write the config Secrets even if another tool owns them. */
   takeOwnership?: boolean;
-  /** Nothing is going to be written, so that an owner is no reason to refuse: it is warned of. */
+  /** Report an owner as a warning and not as an error, because nothing is written. */
   previewOnly?: boolean;
 }
 
@@ -23,19 +23,19 @@ export interface ConfigChangeOptions {
 export interface ConfigChanges {
   changes: Change[];
   outcomes: Map<string, Outcome>;
-  /** Secrets from which an annotation with their whole content goes. */
+  /** Secrets that lose the last-applied annotation, which holds their whole content. */
   cleaned: string[];
   findings: Finding[];
 }
 
 /**
- * Plans the two config Secrets. What is to lead to a peer is there before anything points to its copy, and what is removed
- * goes in the other order: agents forget a peer before its copy does. A peer that only a node can reach is written for
- * the agents alone, and then removed from where kvstoremesh reads.
+ * Plans the two config Secrets. With KVStoreMesh, a peer is added to `cilium-kvstoremesh` before `cilium-clustermesh`
+ * points agents to its copy; it is removed in the reverse order. A node-local peer is written to `cilium-clustermesh`
+ * and then removed from `cilium-kvstoremesh`.
  *
- * @param peers to be written.
- * @param removed names of those that are removed.
- * @param records what is to be kept of all peers.
+ * @param peers peers to write.
+ * @param removed names of peers to remove.
+ * @param records the annotation records of all peers, existing and new.
  */
 export function planConfigSecrets(
   target: Target,
@@ -49,14 +49,14 @@ export function planConfigSecrets(
   const { migrate: rewrite = false, takeOwnership = false, previewOnly = false } = options;
   const { cache } = target;
   const result: ConfigChanges = { changes: [], outcomes: new Map(), cleaned: [], findings: [] };
-  const entriesOf = (some: readonly Peer[]) => some.map((peer) => toSecretEntry(peer, "target"));
+  const entriesOf = (selected: readonly Peer[]) => selected.map((peer) => toSecretEntry(peer, "target"));
   const local = peers.filter(({ endpoints }) => isNodeLocal(endpoints));
   const others = peers.filter((peer) => !local.includes(peer));
-  // What an interrupted move left where kvstoremesh reads.
+  // An interrupted move leaves a second entry in the Secret of KVStoreMesh.
   const leftovers = [...existing.nodeLocal].filter(
     (name) => rewrite && existing.misplaced.has(name) && !removed.has(name),
   );
-  const leaves = new Set([...removed, ...leftovers, ...local.map(({ name }) => name)]);
+  const toRemove = new Set([...removed, ...leftovers, ...local.map(({ name }) => name)]);
   const merges: Merged[] = [];
   const write = (
     name: string,
@@ -74,35 +74,35 @@ export function planConfigSecrets(
   };
 
   if (target.facts.kvstoreMesh) {
-    const entering = mergeEntries(kvstoremesh.files, entriesOf(others), { rewrite, leaving: leftovers, cache });
-    const leaving = mergeEntries(entering.files, [], { drop: leaves, cache });
+    const added = mergeEntries(kvstoremesh.files, entriesOf(others), { rewrite, removedLater: leftovers, cache });
+    const reduced = mergeEntries(added.files, [], { remove: toRemove, cache });
     const { config: copy, findings } = others.length > 0 ? cacheConfig(target) : { config: undefined, findings: [] };
     result.findings.push(...findings);
     const copies = copy ? others.map(({ name }) => ({ name, config: copy })) : [];
-    // What is known of those that leave changes with the agents' config, not before.
-    const before = [...kvstoremesh.records].filter(([name]) => leaves.has(name));
-    const staying = [...records].filter(([name]) => !leaves.has(name));
-    const entered = write(KVSTOREMESH_SECRET, kvstoremesh, entering, new Map([...before, ...staying]));
-    // What an upgrade left behind here is still a peer, and its id still worth knowing.
-    const leftBehind = new Map([...records].filter(([name]) => !leaving.files.has(name)));
-    const forAgents = mergeEntries(agents.files, [...copies, ...entriesOf(local)], { rewrite, drop: removed, cache });
+    // The records of removed peers change together with the agents' config, not before.
+    const before = [...kvstoremesh.records].filter(([name]) => toRemove.has(name));
+    const staying = [...records].filter(([name]) => !toRemove.has(name));
+    const written = write(KVSTOREMESH_SECRET, kvstoremesh, added, new Map([...before, ...staying]));
+    // A peer that an upgrade left in the agents' Secret keeps its record there.
+    const leftBehind = new Map([...records].filter(([name]) => !reduced.files.has(name)));
+    const forAgents = mergeEntries(agents.files, [...copies, ...entriesOf(local)], { rewrite, remove: removed, cache });
     write(AGENTS_SECRET, agents, forAgents, leftBehind);
-    write(KVSTOREMESH_SECRET, entered, leaving, records, entered.changed);
+    write(KVSTOREMESH_SECRET, written, reduced, records, written.changed);
   } else {
-    const merged = mergeEntries(agents.files, entriesOf(peers), { rewrite, drop: removed, cache });
+    const merged = mergeEntries(agents.files, entriesOf(peers), { rewrite, remove: removed, cache });
     write(AGENTS_SECRET, agents, merged, records);
-    // Nobody reads this one any more, and a later KVStoreMesh must not find what is out of date.
-    const gone = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || leaves.has(name));
-    const leaving = mergeEntries(kvstoremesh.files, [], { drop: new Set(gone), cache });
-    if (leaving.changes.size > 0) write(KVSTOREMESH_SECRET, kvstoremesh, leaving, kvstoremesh.records);
+    // Nothing reads this Secret now; outdated entries would take effect if KVStoreMesh were enabled again.
+    const outdated = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || toRemove.has(name));
+    const reduced = mergeEntries(kvstoremesh.files, [], { remove: new Set(outdated), cache });
+    if (reduced.changes.size > 0) write(KVSTOREMESH_SECRET, kvstoremesh, reduced, kvstoremesh.records);
   }
 
   for (const { name, endpoints } of peers) {
     const destination = isNodeLocal(endpoints) ? agents : remote;
-    const home = secretHolding(existing, name);
-    const isKnown = remote.entries.has(name) || agents.entries.has(name) || home !== undefined;
+    const holder = secretHolding(existing, name);
+    const isKnown = remote.entries.has(name) || agents.entries.has(name) || holder !== undefined;
     const isChanged = merges.some(({ outcomes }) => ["added", "changed"].includes(outcomes.get(name) ?? ""));
-    const isMoved = home !== undefined && home !== destination;
+    const isMoved = holder !== undefined && holder !== destination;
     result.outcomes.set(name, !isKnown ? "added" : !isChanged ? "unchanged" : isMoved ? "moved" : "changed");
   }
   for (const name of leftovers) result.outcomes.set(name, "moved");
@@ -111,8 +111,8 @@ export function planConfigSecrets(
 }
 
 /**
- * The config by which agents read their own cluster's copy, where KVStoreMesh runs: with the `local-` files from 1.17
- * on, with the `common-` ones before.
+ * The config with which agents read the copy in their own cluster if KVStoreMesh runs: it names the `local-` files from
+ * Cilium 1.17 on, and the `common-` files before.
  */
 function cacheConfig({ facts, source, namespace, localMounted }: Target): {
   config: SecretEntry["config"];

@@ -1,16 +1,17 @@
-/** What of a plan has to be agreed to: what it takes away, restarts, or takes over. Pure. */
+/** The effects of a plan that need confirmation: removals, restarts and changes of ownership. Pure. */
 import { TAKEN } from "../../peer/annotations.ts";
+import { describeObject } from "./change.ts";
 import type { Plan } from "./plan.ts";
 
-/** What a plan does that somebody may mind, each by name. */
+/** The disruptive effects of a plan, by name. */
 export interface Disruptions {
-  /** Peers that are removed. */
+  /** Peers to remove. */
   removed: string[];
-  /** Etcd users that are revoked (`remote-<peer>`). */
+  /** Etcd users to revoke (`remote-<peer>`). */
   revoked: string[];
   /** Workloads whose pods restart (`daemonset/cilium`). */
   restarted: string[];
-  /** Objects that are taken from their owners (`Secret cilium-clustermesh from Helm release cilium`). */
+  /** Objects to take over from their owners (`secret/cilium-clustermesh from Helm release cilium`). */
   taken: string[];
 }
 
@@ -18,19 +19,17 @@ export function disruptionsOf({ outcomes, revoked, changes }: Plan): Disruptions
   return {
     removed: [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name),
     revoked,
-    restarted: changes.flatMap(({ verb, kind, name }) =>
-      verb === "json-patch" ? [`${kind.toLowerCase()}/${name}`] : [],
-    ),
+    restarted: changes.flatMap(({ verb, kind, name }) => (verb === "json-patch" ? [describeObject(kind, name)] : [])),
     taken: changes.flatMap((change) => {
       const owner = change.verb === "merge-patch" ? change.patch.metadata.annotations?.[TAKEN] : undefined;
-      return owner ? [`${change.kind} ${change.name} from ${owner}`] : [];
+      return owner ? [`${describeObject(change.kind, change.name)} from ${owner}`] : [];
     }),
   };
 }
 
-/** What a plan does beyond an earlier one that was agreed to. */
-export function newDisruptions(agreed: Plan, next: Plan): Disruptions {
-  const before = disruptionsOf(agreed);
+/** The disruptions of a plan that an earlier, confirmed plan does not have. */
+export function newDisruptions(confirmed: Plan, next: Plan): Disruptions {
+  const before = disruptionsOf(confirmed);
   const now = disruptionsOf(next);
   const beyond = (kind: keyof Disruptions) => now[kind].filter((name) => !before[kind].includes(name));
   return {

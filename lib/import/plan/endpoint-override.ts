@@ -1,6 +1,6 @@
 /**
- * By which endpoint a target reaches a peer: what the file says, what `--endpoint` says, and what stands there. What was
- * chosen, by `--endpoint` of an import or at the extraction, holds until something else is chosen or it is taken back.
+ * The endpoint by which a target reaches a peer: from the peer's file, from `--endpoint`, or from the existing config. An
+ * endpoint that was set by `--endpoint` of an import or of an extraction applies until it is changed or reset. Pure.
  */
 
 import { chartServerNames } from "../../cilium/server-names.ts";
@@ -14,53 +14,58 @@ import { covers } from "../../x509/names.ts";
 import { type ExistingConfig, secretHolding } from "./existing.ts";
 import type { Target } from "./target.ts";
 
-/** What `--endpoint NAME=…` says of a peer, made out. */
+/** A resolved value of `--endpoint NAME=…`. */
 export interface EndpointOverride {
-  /** As it was typed; several are separated by commas. */
+  /** The value as it was typed, several endpoints separated by commas. */
   text: string;
   endpoints: string[];
   hostAliases: HostAlias[];
 }
 
 /**
- * Resolves what `--endpoint` says of a peer, by the rules of an extraction. Where it is not known what the peer's
- * certificate covers, the names in its own endpoints serve, and what the chart puts there. A loopback address, as of a tunnel
- * on each node, is taken as it is, so that the peer is one that only a node can reach.
+ * Resolves the value of `--endpoint` for a peer, by the rules of an extraction. If the names of the peer's server
+ * certificate are unknown, the host names of its own endpoints and the chart's default names are used. A loopback address,
+ * such as that of a tunnel on each node, is written unchanged and makes the peer node-local.
  *
- * @param resolve gives the addresses of a name.
- * @returns besides, a line for each name whose addresses are taken as they are now.
- * @throws UserError as {@link resolveGivenEndpoint}, and with exit code 2 if loopback addresses are mixed with others, or the peer's
- *   certificate does not cover them.
+ * @param given endpoints as `host:port` or `ip:port`.
+ * @param resolve returns the addresses of a host name.
+ * @returns the override, and in `warnings` a line for each host name whose current addresses are stored.
+ * @throws UserError as {@link resolveGivenEndpoint}, and with exit code 2 if loopback addresses are mixed with others or the
+ *   peer's certificate does not cover them.
  */
 export async function resolveOverride(
   { name, endpoints, facts }: Peer,
   given: readonly string[],
   resolve: (name: string) => Promise<string[]>,
 ): Promise<EndpointOverride & { warnings: string[] }> {
-  const usual = () => [...endpointHostnames(endpoints), ...chartServerNames({ namespace: "kube-system", ...facts })];
-  const source = { cluster: name, serverNames: facts.serverNames ?? usual() };
+  const defaultNames = () => [
+    ...endpointHostnames(endpoints),
+    ...chartServerNames({ namespace: "kube-system", ...facts }),
+  ];
+  const source = { cluster: name, serverNames: facts.serverNames ?? defaultNames() };
   const text = given.join(",");
   if (isNodeLocal(given)) {
     return { text, endpoints: nodeLocalUrls(name, source.serverNames, given), hostAliases: [], warnings: [] };
   }
-  const addressed = given.every((one) => isAddress(parseHostPort(one)?.host ?? ""));
-  if (addressed && isPartlyNodeLocal(given)) {
+  const hasOnlyAddresses = given.every((one) => isAddress(parseHostPort(one)?.host ?? ""));
+  if (hasOnlyAddresses && isPartlyNodeLocal(given)) {
     throw new UserError(
-      `--endpoint of ${name} mixes loopback addresses with others: ${given.join(", ")}`,
+      `invalid --endpoint for cluster "${name}": mixes loopback addresses with others: ${given.join(", ")}\n` +
+        `  pass only loopback addresses for a tunnel on each node, or none`,
       EXIT.refused,
     );
   }
   return { text, ...(await resolveGivenEndpoint(source, { resolve, endpoints: given })) };
 }
 
-/** The URLs for what listens on each node. */
+/** Returns the URLs of loopback addresses, which lead to a listener on each node. */
 function nodeLocalUrls(name: string, serverNames: readonly string[], given: readonly string[]): string[] {
   return given.map((text) => {
     const endpoint = parseHostPort(text);
-    if (!endpoint) throw new UserError(`--endpoint ${JSON.stringify(text)} is not of the form host:port`, EXIT.refused);
+    if (!endpoint) throw new UserError(`invalid --endpoint ${JSON.stringify(text)}: must be host:port`, EXIT.refused);
     if (!covers(serverNames, endpoint.host)) {
       throw new UserError(
-        `the server certificate of ${name} does not cover ${endpoint.host}, only ${serverNames.join(", ")}`,
+        `the server certificate of cluster "${name}" does not cover ${endpoint.host}, only ${serverNames.join(", ")}`,
         EXIT.refused,
       );
     }
@@ -68,59 +73,61 @@ function nodeLocalUrls(name: string, serverNames: readonly string[], given: read
   });
 }
 
-/** A peer as it is reached from here, and what is to be remembered of how that was said. */
+/** A peer with the endpoint by which the target reaches it, and the origin of that endpoint. */
 export interface OverriddenPeer {
   peer: Peer;
-  /** What `--endpoint` said, now or before. */
+  /** The value of `--endpoint`, of this import or an earlier one. */
   endpointOverride: string | undefined;
-  /** Whether its file said, now or before, that the endpoint was given. */
+  /** Whether the endpoint was set at the extraction, by this file or an earlier one. */
   given: boolean;
-  /** Whether it is still reached where an earlier file gave its endpoint: this one says of none that it was given. */
+  /** Whether an endpoint set at an earlier extraction is kept, because this file does not set one. */
   keepsGivenEndpoint: boolean;
 }
 
 /**
- * @param given what `--endpoint` says now; null takes back what it said before, undefined says nothing.
+ * Determines the endpoint by which a target reaches a peer.
+ *
+ * @param given the override of this import; null resets an earlier one, undefined keeps it.
  */
 export function applyOverride(
   peer: Peer,
   target: Target,
-  standing: ExistingConfig,
+  existing: ExistingConfig,
   given: EndpointOverride | null | undefined,
 ): OverriddenPeer {
-  const config = secretHolding(standing, peer.name)?.entries.get(peer.name)?.config;
-  const record = given === null || !config ? undefined : standing.records.get(peer.name);
+  const config = secretHolding(existing, peer.name)?.entries.get(peer.name)?.config;
+  const record = given === null || !config ? undefined : existing.records.get(peer.name);
   const endpointOverride = given?.text ?? record?.endpoint;
-  const stated = peer.facts.endpointGiven === true;
-  const keepsGivenEndpoint = endpointOverride === undefined && record?.given === true && !stated;
-  const from = given ?? (endpointOverride !== undefined || keepsGivenEndpoint ? config : undefined);
-  const { endpoints, hostAliases } = from ?? peer;
+  const isGivenNow = peer.facts.endpointGiven === true;
+  const keepsGivenEndpoint = endpointOverride === undefined && record?.given === true && !isGivenNow;
+  const source = given ?? (endpointOverride !== undefined || keepsGivenEndpoint ? config : undefined);
+  const { endpoints, hostAliases } = source ?? peer;
   const known = new Set(hostAliases.map(({ hostname }) => hostname));
-  const lacking = endpointHostnames(endpoints).filter((host) => !known.has(host));
-  const more = from ? [] : existingAliases(peer, target, config?.hostAliases ?? [], lacking);
+  const unaddressed = endpointHostnames(endpoints).filter((host) => !known.has(host));
+  const added = source ? [] : existingAliases(peer, target, config?.hostAliases ?? [], unaddressed);
   return {
-    peer: from || more.length > 0 ? { ...peer, endpoints, hostAliases: [...hostAliases, ...more] } : peer,
+    peer: source || added.length > 0 ? { ...peer, endpoints, hostAliases: [...hostAliases, ...added] } : peer,
     endpointOverride,
-    given: endpointOverride === undefined && (stated || keepsGivenEndpoint),
+    given: endpointOverride === undefined && (isGivenNow || keepsGivenEndpoint),
     keepsGivenEndpoint,
   };
 }
 
 /**
- * Where a file tells no addresses of a name, those that the standing config has are kept, and from 1.20 on, when
- * Cilium reads them there, those that the workloads have are taken into it. A file of extract-secret tells all there
- * is: its names without addresses are for DNS.
+ * Returns host aliases for names whose addresses a file lacks: from the existing config, and from Cilium 1.20 on, which
+ * reads aliases from the config, from the workloads too. A file of extract-secret is complete: its names without addresses
+ * are resolved by DNS.
  */
 function existingAliases(
   { facts }: Peer,
   target: Target,
-  standing: readonly HostAlias[],
-  lacking: readonly string[],
+  existing: readonly HostAlias[],
+  unaddressed: readonly string[],
 ): HostAlias[] {
   if (facts.name !== undefined) return [];
   const inWorkloads = versionAtLeast(target.facts.version, "1.20") === true ? target.aliases : [];
-  return lacking.flatMap((name) => {
-    const found = [...standing, ...inWorkloads].find(({ hostname }) => hostname === name);
+  return unaddressed.flatMap((name) => {
+    const found = [...existing, ...inWorkloads].find(({ hostname }) => hostname === name);
     return found ? [found] : [];
   });
 }

@@ -1,4 +1,4 @@
-/** What peers stand in a target, wherever an upgrade left them. Pure. */
+/** The existing peers of a target, in either of its two config Secrets. Pure. */
 import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
 import { checkPeer } from "../../peer/checks/check-peer.ts";
 import { samePeer } from "../../peer/checks/identity.ts";
@@ -10,24 +10,24 @@ import type { Entry } from "../../peer/secret.ts";
 import { type ConfigSecret, readConfigSecret } from "./secrets.ts";
 import type { Target } from "./target.ts";
 
-/** The two config Secrets of a target, read. */
+/** The parsed contents of the two config Secrets of a target. */
 export interface ExistingConfig {
   agents: ConfigSecret;
   kvstoremesh: ConfigSecret;
-  /** The one whose configs lead to the peers: that of the kvstoremesh container where it runs, else the agents'. */
+  /** The Secret whose configs point to the peers: {@link kvstoremesh} if KVStoreMesh runs, else {@link agents}. */
   remote: ConfigSecret;
-  /** Names of all peers in {@link remote} and in {@link agents}, whether their configs can be read or not. */
+  /** Names of all peers in {@link remote} and {@link agents}, including peers with an invalid config. */
   names: Set<string>;
-  /** Names of the peers in {@link agents} that only a node can reach ({@link isNodeLocal}): these stay there as they are. */
+  /** Names of node-local peers in {@link agents} ({@link isNodeLocal}), which are left unchanged. */
   nodeLocal: Set<string>;
-  /** Names of such peers in {@link kvstoremesh}, where nothing can reach them. */
+  /** Names of node-local peers in {@link kvstoremesh}, whose container cannot reach them. */
   misplaced: Set<string>;
   records: Map<string, PeerRecord>;
-  /** What keeps one of them from being read. */
+  /** Why a Secret cannot be read. */
   findings: Finding[];
 }
 
-/** Reads the two config Secrets of a target. */
+/** Parses the two config Secrets of a target. */
 export function readExistingConfig(target: Target): ExistingConfig {
   const { facts } = target;
   const agents = readConfigSecret(target.agentsSecret, target);
@@ -42,7 +42,7 @@ export function readExistingConfig(target: Target): ExistingConfig {
     if (record) records.set(name, record);
   }
   const misplaced = nodeLocalNames(kvstoremesh, facts.name);
-  // What nobody reads is not worth a finding.
+  // Without KVStoreMesh nothing reads its Secret.
   const findings = [...agents.findings, ...(facts.kvstoreMesh ? kvstoremesh.findings : [])];
   return { agents, kvstoremesh, remote, names, nodeLocal, misplaced, records, findings };
 }
@@ -53,95 +53,94 @@ function nodeLocalNames({ entries }: ConfigSecret, own: string | undefined): Set
 }
 
 /**
- * Whether a peer that only a node can reach was imported so, with `--endpoint NAME=127.0.0.1:PORT`: then its file may
- * change its certificates. All others were written by somebody else, and nothing of them is changed.
+ * Whether a node-local peer was imported with `--endpoint NAME=127.0.0.1:PORT`, so that its file may change its
+ * certificates. Another tool wrote all other node-local peers, which are left unchanged.
  */
-export function isImportedNodeLocal(standing: ExistingConfig, name: string): boolean {
-  const endpoint = standing.records.get(name)?.endpoint;
-  return isNodeLocalPeer(standing, name) && endpoint !== undefined && isNodeLocal(endpoint.split(","));
+export function isImportedNodeLocal(existing: ExistingConfig, name: string): boolean {
+  const endpoint = existing.records.get(name)?.endpoint;
+  return isNodeLocalPeer(existing, name) && endpoint !== undefined && isNodeLocal(endpoint.split(","));
 }
 
-/** Whether the endpoint of a peer was chosen, by `--endpoint` or at its extraction, and so holds whatever its cluster says. */
+/** Whether the endpoint of a peer was set by `--endpoint` or at its extraction, and so overrides that of its cluster. */
 export function isEndpointGiven({ records }: ExistingConfig, name: string): boolean {
   const { endpoint, given } = records.get(name) ?? {};
   return endpoint !== undefined || given === true;
 }
 
 /**
- * The Secret that tells how to reach a peer: usually {@link ExistingConfig.remote}, after a switch of KVStoreMesh the other.
- * For a peer that only a node can reach it is {@link ExistingConfig.agents}, and {@link ExistingConfig.kvstoremesh} if no other tells.
+ * Returns the Secret with the endpoint of a peer: usually {@link ExistingConfig.remote}, and the other one after KVStoreMesh
+ * was switched on or off. For a node-local peer it is {@link ExistingConfig.agents}, else {@link ExistingConfig.kvstoremesh}.
  */
-export function secretHolding(standing: ExistingConfig, name: string): ConfigSecret | undefined {
-  const { remote, agents, kvstoremesh, nodeLocal, misplaced } = standing;
+export function secretHolding(existing: ExistingConfig, name: string): ConfigSecret | undefined {
+  const { remote, agents, kvstoremesh, nodeLocal, misplaced } = existing;
   if (nodeLocal.has(name)) return agents;
   const order = misplaced.has(name) ? [agents, kvstoremesh] : [remote, agents, kvstoremesh];
   return order.find((secret) => remoteEntry(secret, name));
 }
 
-/** Whether only a node can reach a peer, by the config that tells how to reach it. */
-export function isNodeLocalPeer(standing: ExistingConfig, name: string): boolean {
-  return isNodeLocal(secretHolding(standing, name)?.entries.get(name)?.config?.endpoints ?? []);
+/** Whether the effective config of a peer has node-local endpoints. */
+export function isNodeLocalPeer(existing: ExistingConfig, name: string): boolean {
+  return isNodeLocal(secretHolding(existing, name)?.entries.get(name)?.config?.endpoints ?? []);
 }
 
-/** Whether `--migrate` has to move a peer that only a node can reach, or the rest of it, out of the Secret of KVStoreMesh. */
-export function isMisplaced(standing: ExistingConfig, name: string): boolean {
-  const { names, nodeLocal, misplaced, kvstoremesh, remote } = standing;
-  const isRest = remote === kvstoremesh && nodeLocal.has(name);
-  return names.has(name) && misplaced.has(name) && (isRest || secretHolding(standing, name) === kvstoremesh);
+/** Whether `--migrate` has to remove a node-local peer, or a leftover of its move, from the Secret of KVStoreMesh. */
+export function isMisplaced(existing: ExistingConfig, name: string): boolean {
+  const { names, nodeLocal, misplaced, kvstoremesh, remote } = existing;
+  const isLeftover = remote === kvstoremesh && nodeLocal.has(name);
+  return names.has(name) && misplaced.has(name) && (isLeftover || secretHolding(existing, name) === kvstoremesh);
 }
 
-/** A Secret's entry for a peer; undefined also where it leads to the cluster's own copy, or cannot be read. */
+/** Returns the entry of a Secret for a peer; undefined if it is invalid or points to the cluster's own copy. */
 export function remoteEntry({ entries }: ConfigSecret, name: string): (Entry & { config: EtcdConfig }) | undefined {
   const entry = entries.get(name);
   return entry?.config && !isOwnCache(entry.config.endpoints) ? { ...entry, config: entry.config } : undefined;
 }
 
 /**
- * A peer as it stands.
+ * Returns an existing peer with its recorded facts.
  *
- * @returns a finding where what stands there cannot be made out.
+ * @returns a finding if the name or the config of the peer is invalid.
  */
-export function existingPeer(target: Target, standing: ExistingConfig, name: string): SourcedPeer | Finding {
+export function existingPeer(target: Target, existing: ExistingConfig, name: string): SourcedPeer | Finding {
   const { source } = target;
   const place = { source, key: name };
   if (!isClusterName(name)) return finding("existing-unusable", place, { case: "invalid-name", peer: name });
-  const peer = secretHolding(standing, name)?.entries.get(name)?.peer;
-  if (peer) return { peer: { ...peer, facts: recordedFacts(standing.records.get(name)) }, source };
-  const [problem] = [standing.remote, standing.agents].flatMap(({ entries }) => entries.get(name)?.findings ?? []);
+  const peer = secretHolding(existing, name)?.entries.get(name)?.peer;
+  if (peer) return { peer: { ...peer, facts: recordedFacts(existing.records.get(name)) }, source };
+  const [problem] = [existing.remote, existing.agents].flatMap(({ entries }) => entries.get(name)?.findings ?? []);
   return problem
     ? finding("existing-unusable", place, { case: "problem", peer: name, problem: problem.message })
     : finding("existing-unusable", place, { case: "cache-only", peer: name });
 }
 
-/** Fields of a standing peer's configs that would be lost if they were written again. */
-export function unsupportedFields(standing: ExistingConfig, name: string): string[] {
-  const { remote, agents } = standing;
-  const configs = [remote, agents, secretHolding(standing, name)].map((secret) => secret?.entries.get(name)?.config);
+/** Returns the fields of an existing peer's configs that a rewrite would lose. */
+export function unsupportedFields(existing: ExistingConfig, name: string): string[] {
+  const { remote, agents } = existing;
+  const configs = [remote, agents, secretHolding(existing, name)].map((secret) => secret?.entries.get(name)?.config);
   return [...new Set(configs.flatMap((config) => config?.otherFields ?? []))];
 }
 
 /**
- * A standing peer to be written again. Where both Secrets lead to it and not alike, the agents' way is as good as
- * kvstoremesh's: the one that can connect is taken, and where both can, nobody knows which is meant.
+ * Chooses the config of an existing peer to rewrite. If the two Secrets differ, the config without errors is chosen.
  *
- * @param now the time to judge certificates by.
- * @returns a finding where there is none to take.
+ * @param now the time for which certificates are checked.
+ * @returns a finding if no config is usable, or both are usable and differ.
  */
 export function reconcileExisting(
   target: Target,
-  standing: ExistingConfig,
+  existing: ExistingConfig,
   name: string,
   now: Date,
 ): SourcedPeer | Finding {
-  const first = existingPeer(target, standing, name);
-  const reachesIt = remoteEntry(standing.agents, name)?.peer;
-  if (standing.remote === standing.agents || !reachesIt || secretHolding(standing, name) === standing.agents)
+  const first = existingPeer(target, existing, name);
+  const agentsPeer = remoteEntry(existing.agents, name)?.peer;
+  if (existing.remote === existing.agents || !agentsPeer || secretHolding(existing, name) === existing.agents)
     return first;
   const { source } = target;
-  const second = { peer: { ...reachesIt, facts: recordedFacts(standing.records.get(name)) }, source };
+  const second = { peer: { ...agentsPeer, facts: recordedFacts(existing.records.get(name)) }, source };
   if ("peer" in first && samePeer(first.peer, second.peer)) return first;
-  const connects = (one: SourcedPeer | Finding) =>
+  const isUsable = (one: SourcedPeer | Finding) =>
     "peer" in one && !hasErrors(checkPeer(one, now, { cache: target.cache }));
-  if (connects(first) !== connects(second)) return connects(first) ? first : second;
+  if (isUsable(first) !== isUsable(second)) return isUsable(first) ? first : second;
   return finding("existing-unusable", { source, key: name }, { case: "different", peer: name });
 }

@@ -1,4 +1,4 @@
-/** Host aliases of workloads, by which pods resolve the names of remote control planes before Cilium 1.20. Pure. */
+/** Host aliases of workloads, with which pods resolve remote control planes before Cilium 1.20. Pure. */
 import type { V1HostAlias } from "@kubernetes/client-node";
 import { endpointHostnames } from "../../peer/etcd-config.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
@@ -9,13 +9,13 @@ import { ownerOf } from "./ownership.ts";
 import type { Target, Workload } from "./target.ts";
 
 /**
- * Merges aliases into those of a pod: each wanted name stands for exactly its addresses, one entry an address (the
- * list's merge key); other names and entries stay.
+ * Merges aliases into those of a pod, with one entry per address, which is the merge key of the list. Each wanted name gets
+ * exactly its wanted addresses; other names and entries stay unchanged.
  *
- * @returns the new list and the names for which something changes; undefined where nothing does.
+ * @returns the new list and the changed host names; undefined if nothing changes.
  */
 export function mergeHostAliases(
-  standing: readonly V1HostAlias[] | undefined,
+  existing: readonly V1HostAlias[] | undefined,
   wanted: readonly HostAlias[],
 ): { hostAliases: V1HostAlias[]; hostnames: string[] } | undefined {
   const addresses = new Map<string, Set<string>>();
@@ -25,7 +25,7 @@ export function mergeHostAliases(
   const changed = new Set<string>();
   const entries = new Map<string, string[]>();
   const emptied = new Set<string>();
-  for (const { ip, hostnames } of standing ?? []) {
+  for (const { ip, hostnames } of existing ?? []) {
     const names = entries.get(ip) ?? [];
     for (const name of hostnames ?? []) {
       if (addresses.get(name)?.has(ip) === false) {
@@ -51,33 +51,34 @@ export function mergeHostAliases(
 }
 
 /**
- * Replaces the list of aliases, provided that it is still the one that was read: workloads change their status all the
- * time, so a resourceVersion would conflict without need.
+ * Returns a patch that replaces the list of aliases if it is still the list that was read. A precondition on
+ * `resourceVersion` would conflict with every update of the workload's status.
  */
-export function hostAliasPatch(standing: readonly V1HostAlias[] | undefined, hostAliases: V1HostAlias[]): JsonPatch {
+export function hostAliasPatch(existing: readonly V1HostAlias[] | undefined, hostAliases: V1HostAlias[]): JsonPatch {
   const path = "/spec/template/spec/hostAliases";
   return [
-    { op: "test", path, value: standing ?? null },
+    { op: "test", path, value: existing ?? null },
     { op: "add", path, value: hostAliases },
   ];
 }
 
-/** Which workloads may be patched, and so restarted. */
+/** The workloads whose pods may be restarted by a patch. */
 export type Restarts = "none" | "deployments" | "all";
 
 export interface AliasesPlan {
   changes: Change[];
-  /** What workloads lack and these options do not let us add. */
+  /** Aliases that workloads lack and `restarts` does not allow to add. */
   missing: { workload: Workload; hostnames: string[] }[];
-  /** Of these, the names that a workload does not resolve at all. */
+  /** Host names among {@link missing} that a workload cannot resolve at all. */
   unresolved: Set<string>;
   findings: Finding[];
 }
 
 /**
- * Names that nobody tells the addresses of are left as a workload has them, or given to it as another one has them.
+ * Plans the host aliases of the workloads that read the peers' configs; none from Cilium 1.20 on. For a name without known
+ * addresses, a workload keeps its aliases, or gets those of another workload.
  *
- * @param addressed names whose addresses are told now, so that they replace what stands there.
+ * @param addressed host names with addresses in this import, which replace the existing aliases.
  */
 export function planAliases(
   target: Target,
@@ -89,8 +90,8 @@ export function planAliases(
   if (versionAtLeast(target.facts.version, "1.20") === true) return result;
   const wanted = peers.flatMap(({ endpoints, hostAliases }) => {
     const known = hostnamesOf({ hostAliases });
-    const lacking = endpointHostnames(endpoints).filter((host) => !known.includes(host));
-    return [...hostAliases, ...target.aliases.filter(({ hostname }) => lacking.includes(hostname))];
+    const unaddressed = endpointHostnames(endpoints).filter((host) => !known.includes(host));
+    return [...hostAliases, ...target.aliases.filter(({ hostname }) => unaddressed.includes(hostname))];
   });
   for (const workload of target.resolvers) {
     const names = hostnamesResolvedBy(workload);
@@ -118,7 +119,7 @@ export function planAliases(
   return result;
 }
 
-/** Names that the target's workloads resolve already, or can be given. */
+/** Returns the host names that all workloads of the target resolve, or that one can get from another. */
 export function resolvedNames({ resolvers, aliases }: Target): Set<string> {
   const [first, ...others] = resolvers.map(hostnamesResolvedBy);
   const byAll = [...(first ?? [])].filter((name) => others.every((names) => names.has(name)));

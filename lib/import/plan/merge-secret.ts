@@ -1,4 +1,4 @@
-/** Merging configs and their TLS files into a Secret: what changes, and nothing else. Pure. */
+/** Merges configs and their TLS files into a Secret, with the fewest changes. Pure. */
 
 import { posix } from "node:path";
 import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../../peer/etcd-config.ts";
@@ -15,13 +15,13 @@ import { ParseCache } from "../../util/parse-cache.ts";
 import { normalizeCa, tryReadPem } from "../../x509/pem.ts";
 
 /**
- * What becomes of a peer. `moved`: from the Secret where a switch of KVStoreMesh left it; `held`: not written yet, for
- * its new name would not resolve.
+ * The result for a peer. `moved`: from the Secret that was in use before KVStoreMesh was switched on or off; `held`: not
+ * written yet, because its new host name would not resolve.
  */
 export type Outcome = "added" | "changed" | "moved" | "unchanged" | "dropped" | "held";
 
 export interface Merged {
-  /** The keys that change: their new content, or null where they go. */
+  /** The changed keys with their new content; null for a removed key. */
   changes: Map<string, Buffer | null>;
   outcomes: Map<string, Outcome>;
   /** All files after the merge. */
@@ -29,40 +29,40 @@ export interface Merged {
 }
 
 export interface MergeOptions {
-  /** Names of configs that go. */
-  drop?: ReadonlySet<string>;
-  /** Names of configs that nothing reads, and that go with a later change: what only they name may be written already. */
-  leaving?: readonly string[];
-  /** Write in our form what is up to date in another one too. */
+  /** Names of configs to remove. */
+  remove?: ReadonlySet<string>;
+  /** Names of unused configs that a later change removes: files that only they reference may be overwritten now. */
+  removedLater?: readonly string[];
+  /** Rewrite entries that are up to date but have another layout. */
   rewrite?: boolean;
   /** Holds what was parsed already. */
   cache?: ParseCache;
 }
 
 /**
- * Merges entries into the files of a Secret. An entry that is up to date keeps its bytes, whatever its layout: Cilium
- * compares bytes, and a changed one makes every agent reconnect. Files that an entry which was replaced or removed had named,
- * and that no config names any more, are removed. Everything else stays.
+ * Merges entries into the files of a Secret. An entry that is up to date keeps its bytes in any layout, because Cilium
+ * compares bytes and every agent reconnects after a change. Files of replaced and removed entries are removed unless another
+ * config references them. Everything else stays unchanged.
  */
 export function mergeEntries(
   existing: SecretFiles,
   wanted: readonly SecretEntry[],
-  { drop = new Set(), leaving: later = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
+  { remove = new Set(), removedLater = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
 ): Merged {
-  if (wanted.length === 0 && drop.size === 0) {
+  if (wanted.length === 0 && remove.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(existing) };
   }
   const before = new Map(readEntries(existing, {}, "", cache).map((entry) => [entry.name, entry]));
-  const leaving = new Set([...drop, ...later, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
+  const toReplace = new Set([...remove, ...removedLater, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
   const files = new Map(existing);
   const outcomes = new Map<string, Outcome>();
   const replaced = new Set<string>();
   const claimed = new Set<string>();
-  const mayWrite = writableKeys(before, files, drop, leaving);
+  const mayWrite = writableKeys(before, files, remove, toReplace);
   const hasContent = (key: string, content: string) =>
     files.get(key)?.equals(cache.parse(encodeText, content)) === true;
 
-  for (const name of drop) {
+  for (const name of remove) {
     const old = before.get(name);
     if (!old) continue;
     files.delete(name);
@@ -83,38 +83,42 @@ export function mergeEntries(
     outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
     if (old && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
   }
-  removeUnnamed(files, replaced, cache);
+  removeUnreferenced(files, replaced, cache);
   return { changes: changesOf(existing, files), outcomes, files };
 }
 
-/** Whether an entry may write a key: what no other config names, or what all that name it leave. */
+/** Whether an entry may write a key: all configs that reference the key are its own or about to be removed or rewritten. */
 function writableKeys(
   before: ReadonlyMap<string, Entry>,
   files: ReadonlyMap<string, Buffer>,
-  drop: ReadonlySet<string>,
-  leaving: ReadonlySet<string>,
+  remove: ReadonlySet<string>,
+  toReplace: ReadonlySet<string>,
 ): (name: string, key: string) => boolean {
-  /** The configs that name a key, whether there is a file of it or not. */
+  /** The configs that reference a key, including keys without a file. */
   const users = new Map<string, string[]>();
   for (const entry of before.values()) {
     for (const key of referencedKeys(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
   }
   return (name, key) => {
-    const naming = users.get(key);
-    if (!naming && files.has(key)) return false;
-    return (naming ?? []).every((one) => one === name || leaving.has(one)) && (!before.has(key) || drop.has(key));
+    const referrers = users.get(key);
+    if (!referrers && files.has(key)) return false;
+    return (
+      (referrers ?? []).every((one) => one === name || toReplace.has(one)) && (!before.has(key) || remove.has(key))
+    );
   };
 }
 
-/** Removes those of some files that no config names. */
-function removeUnnamed(files: Map<string, Buffer>, keys: ReadonlySet<string>, cache: ParseCache): void {
+/** Removes the given keys that no config references. */
+function removeUnreferenced(files: Map<string, Buffer>, keys: ReadonlySet<string>, cache: ParseCache): void {
   if (keys.size === 0) return;
   const entries = readEntries(files, {}, "", cache);
-  const named = new Set(entries.flatMap((entry) => [entry.name, ...existingKeys(entry), ...referencedKeys(entry)]));
-  for (const key of keys) if (!named.has(key)) files.delete(key);
+  const referenced = new Set(
+    entries.flatMap((entry) => [entry.name, ...existingKeys(entry), ...referencedKeys(entry)]),
+  );
+  for (const key of keys) if (!referenced.has(key)) files.delete(key);
 }
 
-/** The keys that differ, sorted: their new content, or null where they are removed. */
+/** Returns the keys that differ, sorted, with their new content; null for a removed key. */
 function changesOf(before: SecretFiles, after: ReadonlyMap<string, Buffer>): Map<string, Buffer | null> {
   const keys = [...new Set([...before.keys(), ...after.keys()])].sort();
   return new Map(
@@ -126,10 +130,10 @@ function changesOf(before: SecretFiles, after: ReadonlyMap<string, Buffer>): Map
   );
 }
 
-/** The keys that a config names in its own Secret, also those that are not there. */
+/** Returns the keys of its own Secret that a config references, including keys that do not exist. */
 function referencedKeys({ config }: Entry): string[] {
   const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
-  // Others may write a path in another way, or through the link that kubelet mounts files behind.
+  // Other tools may write a path that is not normalized, or that passes through the ..data link of the kubelet.
   const written = paths.map((path) => posix.normalize(path));
   const below = written.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length));
   return [...new Set(below.map((key) => key.replace(/^\.\.data\//, "")))];
@@ -139,7 +143,7 @@ function existingKeys({ keys: { ca, cert, key } }: Entry): string[] {
   return [ca, cert, key].filter((name) => name !== undefined);
 }
 
-/** Whether the files have the names that we give them. */
+/** Whether the files of an entry have the keys of our layout. */
 function hasDefaultKeys({ keys }: Entry, { ca, cert, key }: SecretEntry): boolean {
   return keys.ca === ca?.key && keys.cert === cert?.key && keys.key === key?.key;
 }
@@ -160,7 +164,7 @@ function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles, cache: P
   );
 }
 
-/** Both bring the file themselves, or both name the same file of the cluster's own. */
+/** Whether both configs have the file in the Secret, or both reference the same file of the cluster. */
 function isSameReference(
   path: string | undefined,
   key: string | undefined,
@@ -174,7 +178,7 @@ function isSameCa(a: string, b: string, cache: ParseCache): boolean {
   return a === b || tryReadPem(() => normalizeCa(a, cache) === normalizeCa(b, cache)) === true;
 }
 
-/** New certificate and key under the names that the config which stays gives them. */
+/** Returns the writes of a new certificate and key to the files that the unchanged config references. */
 function inPlaceWrites(old: Entry, { cert, key }: SecretEntry): [string, string][] {
   const writes: [string, string][] = [];
   if (cert && old.keys.cert !== undefined) writes.push([old.keys.cert, cert.content]);
@@ -183,8 +187,8 @@ function inPlaceWrites(old: Entry, { cert, key }: SecretEntry): [string, string]
 }
 
 /**
- * The config in its canonical form and its files, under names that are free. A CA is named by its content, so one that
- * stands there already is shared.
+ * Returns the writes of a config in canonical form and of its files, to free keys. The key of a CA derives from its content,
+ * so an existing file with the same CA is shared.
  */
 function rewriteEntry(
   { name, config, ca, cert, key }: SecretEntry,
@@ -192,7 +196,7 @@ function rewriteEntry(
   hasContent: (key: string, content: string) => boolean,
 ): [string, string][] {
   const writes: [string, string][] = [];
-  const place = (file: SecretEntryFile | undefined, path: string | undefined) => {
+  const placeFile = (file: SecretEntryFile | undefined, path: string | undefined) => {
     if (!file) return path;
     let free = file.key;
     for (let n = 2; !mayWrite(free) && !(file === ca && hasContent(free, file.content)); n++) {
@@ -203,9 +207,9 @@ function rewriteEntry(
   };
   const text = formatEtcdConfig({
     ...config,
-    trustedCaFile: place(ca, config.trustedCaFile),
-    certFile: place(cert, config.certFile),
-    keyFile: place(key, config.keyFile),
+    trustedCaFile: placeFile(ca, config.trustedCaFile),
+    certFile: placeFile(cert, config.certFile),
+    keyFile: placeFile(key, config.keyFile),
   });
   return [[name, text], ...writes];
 }

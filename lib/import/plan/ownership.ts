@@ -1,45 +1,45 @@
-/** Who else writes an object, and would undo what we write: told by the marks that it left there. Pure. */
+/** The owner of an object: another tool that writes it and would revert our changes. Pure. */
 import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
 import { FIELD_MANAGER, TAKEN } from "../../peer/annotations.ts";
 
 export interface Owner {
-  /** Whether it renders Cilium's workloads too, so that its next upgrade takes host aliases out of them. */
+  /** Whether the owner also renders Cilium's workloads, so that its next upgrade removes their host aliases. */
   rendersWorkloads?: true;
-  /** As a person calls it: `Helm release cilium`, `Argo CD application mesh`. */
+  /** Name in messages: `Helm release cilium`, `Argo CD application mesh`. */
   label: string;
-  /** How it lets go of the object, once that was taken from it: before, it would delete it. */
+  /** How to make the owner release the object after the takeover; before it, the owner would delete the object. */
   release: string;
 }
 
 interface OwnerKind extends Omit<Owner, "label"> {
-  /** What it is. */
+  /** First part of {@link Owner.label}. */
   kind: string;
-  /** Its labels and annotations, as `name=value`; the group `name` is what the owner is called. */
+  /** Matches its labels and annotations as `name=value`; the group `name` is the name of the owner. */
   marks?: RegExp;
-  /** Labels by which it knows its objects, and others theirs: its marks where it wrote the object. */
+  /** Matches labels that other tools use too: they count if a field manager of the owner wrote the object. */
   shared?: RegExp;
-  /** Kinds that it names in owner references. */
+  /** Matches kinds in owner references. */
   references?: RegExp;
-  /** Field managers. */
+  /** Matches its field managers. */
   managers?: RegExp;
-  /** Annotations that tell it to leave the object in place when it lets go of it. */
+  /** Annotations that keep the owner from deleting the object when it releases it. */
   keep?: Record<string, string>;
 }
 
-// Argo CD and Flux render charts, whose objects may bear Helm's marks too, so these come first.
+// Argo CD and Flux render charts, and their objects may have Helm's labels, so they precede Helm.
 const OWNER_KINDS: OwnerKind[] = [
   {
     kind: "Argo CD application",
-    release: "take it out of the application's sources",
+    release: "remove it from the sources of the application",
     marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
-    // Its default up to 2.x, which charts set too.
+    // The default of Argo CD up to 2.x; charts set this label too.
     shared: /^app\.kubernetes\.io\/instance=(?<name>.*)/,
     managers: /^argocd-/,
     keep: { "argocd.argoproj.io/sync-options": "Prune=false" },
   },
   {
     kind: "Flux object",
-    release: "take it out of what Flux applies",
+    release: "remove it from the sources that Flux applies",
     marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
     managers: /^(?:kustomize|helm)-controller$/,
     keep: { "kustomize.toolkit.fluxcd.io/prune": "disabled" },
@@ -63,14 +63,14 @@ const OWNER_KINDS: OwnerKind[] = [
     release: "set clustermesh.config.enabled=false in its values",
     marks: /^(?:app\.kubernetes\.io\/managed-by=Helm$|meta\.helm\.sh\/release-(?:namespace=|name=(?<name>.*)))/,
     managers: /^[Hh]elm$/,
-    // Else an upgrade that no longer renders the object deletes it.
+    // Otherwise an upgrade deletes the object when the chart no longer renders it.
     keep: { "helm.sh/resource-policy": "keep" },
   },
 ];
 
 /**
- * The owner of an object: by labels and annotations, by owner references, and by the field managers that wrote data
- * after we did. What `kubectl apply` and `kubectl edit` leave there is no owner.
+ * Returns the owner of an object: by labels and annotations, by owner references, or by field managers that wrote `data`
+ * after our last write. kubectl is never an owner.
  */
 export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
   for (const kind of OWNER_KINDS) {
@@ -93,7 +93,7 @@ export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
   );
 }
 
-/** A change of metadata; null removes. */
+/** A merge patch of metadata; null removes. */
 export interface MetadataPatch {
   labels?: Record<string, null>;
   annotations?: Record<string, string | null>;
@@ -101,15 +101,15 @@ export interface MetadataPatch {
 }
 
 /**
- * The change that takes an object from its owners: their marks go, they are told not to delete the object, and that it was
- * taken is noted, so that we wrote it after they did.
+ * Returns the patch that takes an object over from its owners: it removes their labels, annotations and references, adds
+ * annotations that keep them from deleting the object, and records the takeover, which also makes us the last writer.
  */
 export function removeOwners(metadata: V1ObjectMeta): MetadataPatch {
   const owner = ownerOf(metadata);
-  const owning = OWNER_KINDS.map((kind) => ({ kind, marks: marksOf(metadata, kind) }));
+  const owners = OWNER_KINDS.map((kind) => ({ kind, marks: marksOf(metadata, kind) }));
   const namesIn = (place: "labels" | "annotations") =>
-    owning.flatMap(({ marks }) => marks.filter((mark) => mark.place === place).map(({ name }) => [name, null]));
-  const keep = owning
+    owners.flatMap(({ marks }) => marks.filter((mark) => mark.place === place).map(({ name }) => [name, null]));
+  const keep = owners
     .filter(({ kind, marks }) => marks.length > 0 || isLastWriter(metadata, kind))
     .map(({ kind }) => kind.keep ?? {});
   const references = metadata.ownerReferences ?? [];
@@ -126,7 +126,7 @@ export function removeOwners(metadata: V1ObjectMeta): MetadataPatch {
 interface Mark {
   place: "labels" | "annotations";
   name: string;
-  /** What the owner is called, where the mark tells. */
+  /** The name of the owner, if the mark contains it. */
   owner: string | undefined;
 }
 
@@ -142,7 +142,7 @@ function marksOf(metadata: V1ObjectMeta, kind: OwnerKind): Mark[] {
   );
 }
 
-/** Whether the owner wrote data, and we nothing since: what is another's we write only when we take it. */
+/** Whether the owner wrote `data` after our last write. We write an owned object only to take it over. */
 function isLastWriter({ managedFields = [] }: V1ObjectMeta, { managers }: OwnerKind): boolean {
   const last = (entries: typeof managedFields) => Math.max(...entries.map(({ time }) => new Date(time ?? 0).getTime()));
   const theirs = managedFields.filter(

@@ -1,4 +1,4 @@
-/** Planning an import: from a target and peers to the changes that are to be made. Pure: the clock is an argument. */
+/** Plans an import: from a target and peers to changes. Pure: the clock is an argument. */
 import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
 import { PeerChecker } from "../../peer/checks/check-peer.ts";
 import { checkAddresses, checkNodeLocal } from "../../peer/checks/endpoint.ts";
@@ -13,7 +13,7 @@ import { applyOverride, type OverriddenPeer } from "./endpoint-override.ts";
 import { type ExistingConfig, isNodeLocalPeer, readExistingConfig, remoteEntry, secretHolding } from "./existing.ts";
 import { hostnamesOf, planAliases, type Restarts, resolvedNames } from "./host-aliases.ts";
 import type { Outcome } from "./merge-secret.ts";
-import { assignRoles, isForeignNodeLocal, isRemoved, type PeerRoles, type RoleOptions } from "./roles.ts";
+import { assignRoles, isKept, isRemoved, type PeerRoles, type RoleOptions } from "./roles.ts";
 import type { Target, Workload } from "./target.ts";
 import { checkCommon, chooseTls, keepExistingTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users.ts";
@@ -22,42 +22,42 @@ export interface PlanOptions extends RoleOptions, ConfigChangeOptions {
   tls: TlsMode;
   /** Whether to grant users; false for `--no-users`. */
   users: boolean;
-  /** Which workloads may be patched, and so restarted, for their host aliases. */
+  /** The workloads whose pods may be restarted to add host aliases. */
   restarts: Restarts;
-  /** Checks peers by themselves; one for several plans checks each peer once. */
+  /** Checks individual peers; a checker shared by several plans checks each peer once. */
   checker?: PeerChecker;
 }
 
 export interface Plan {
-  /** In the order in which they are to be made. */
+  /** In the order of the writes. */
   changes: Change[];
-  /** What happens to each peer, by name. */
+  /** The result for each peer, by name. */
   outcomes: Map<string, Outcome>;
-  /** Whether the target's own file was among the peers, and so was skipped. */
+  /** Whether the target's own file was among the peers and was skipped. */
   skippedSelf: boolean;
-  /** Etcd users that are granted, and that are revoked (`remote-<peer>`). */
+  /** Etcd users to grant and to revoke (`remote-<peer>`). */
   granted: string[];
   revoked: string[];
-  /** Peers of the files that are reached where `--endpoint` said before, and not where their file says. */
+  /** Imported peers that keep the endpoint of an earlier `--endpoint`, with that endpoint. */
   keptOverrides: Map<string, string>;
-  /** Peers of the files that are reached where an earlier file gave their endpoint, and not where theirs says. */
+  /** Imported peers that keep the endpoint set at an earlier extraction, with that endpoint. */
   keptEndpoints: Map<string, string>;
-  /** Peers that were and will be reached elsewhere. */
+  /** Existing peers whose endpoint changes. */
   endpointChanges: Map<string, { before: string; after: string }>;
-  /** Peers that only a node can reach: they are kept, though their file was imported or the files lack them for `prune`. */
+  /** Node-local peers of other tools that are kept, although they are imported or would be pruned. */
   kept: string[];
-  /** Secrets from which an annotation with their whole content goes. */
+  /** Secrets that lose the last-applied annotation, which holds their whole content. */
   cleaned: string[];
-  /** Host aliases that workloads lack and that these options do not let us add. */
+  /** Host aliases that workloads lack and `restarts` does not allow to add. */
   missing: { workload: Workload; hostnames: string[] }[];
   findings: Finding[];
 }
 
 /**
- * Plans the import of peers into a target: each is checked, as it is reached from there, and merged into what exists, in the
- * form that Cilium of the target's version reads, with users and host aliases where these are needed.
+ * Plans the import of peers into a target. Each peer is checked with the endpoint by which the target reaches it, and merged
+ * into the existing config in the form for the target's version of Cilium, with etcd users and host aliases if needed.
  *
- * A plan with a finding of severity error is not to be carried out.
+ * @returns the plan, which must not be applied if it has a finding of severity error.
  */
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const existing = readExistingConfig(target);
@@ -81,12 +81,12 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ),
   ];
 
-  // First, for a config that names what does not resolve yet would cut a peer that worked.
+  // Host aliases precede configs: a config with a host name that does not resolve yet would disconnect its peer.
   const chosen = located.flatMap((one) => one.chosen ?? []);
   const overrides = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
   const addressed = new Set([...candidates.map(({ peer }) => peer), ...overrides].flatMap(hostnamesOf));
-  const throughNames = chosen.filter(({ endpoints }) => !isNodeLocal(endpoints));
-  const aliases = planAliases(target, throughNames, addressed, options.restarts);
+  const remotePeers = chosen.filter(({ endpoints }) => !isNodeLocal(endpoints));
+  const aliases = planAliases(target, remotePeers, addressed, options.restarts);
 
   const isHeld = (peer: Peer) => wouldBreakConnection(peer, existing, aliases.unresolved);
   const written = chosen.filter((peer) => !isHeld(peer));
@@ -97,12 +97,12 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ),
   ]);
   const config = planConfigSecrets(target, existing, written, roles.removed, records, options);
-  const joining = written.map(({ name }) => name).filter((name) => !isLeftToOthers(existing, name, options));
+  const toGrant = written.map(({ name }) => name).filter((name) => !isKept(existing, name, options));
   const users =
     options.users && target.takesUsers
       ? planUsers(
           target,
-          [...joining, ...roles.kept],
+          [...toGrant, ...roles.kept],
           (name) => !isInFiles(roles, name) && isRemoved(existing, name, options),
           options.takeOwnership,
         )
@@ -140,17 +140,17 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
   };
 }
 
-/** A peer that is to be written, as it is reached from the target. */
+/** A peer to write, with the endpoint by which the target reaches it. */
 interface LocatedPeer extends SourcedPeer {
-  /** Whether it exists in the target, and is not among the files. */
+  /** Whether the peer exists in the target and is not imported. */
   isRewritten: boolean;
   override: OverriddenPeer;
-  /** With the CA and certificate by which it is reached; undefined if there is no way. */
+  /** The peer with its effective CA and client certificate; undefined if none is usable. */
   chosen: Peer | undefined;
   findings: Finding[];
 }
 
-/** Applies the endpoint overrides, and checks each peer as it is reached then. */
+/** Applies the endpoint overrides, chooses certificates, and checks each peer with the result. */
 function locatePeers(
   target: Target,
   existing: ExistingConfig,
@@ -165,8 +165,8 @@ function locatePeers(
     const override = applyOverride(candidate.peer, target, existing, options.endpoints?.get(name));
     const located = { ...candidate, peer: override.peer };
     const mounting = isNodeLocal(override.peer.endpoints) ? withAgentFiles(target) : target;
-    // One that is only moved back to where a node can reach it is not ours to judge, nor to give another certificate.
-    const isMovedBack = isRewritten && isLeftToOthers(existing, name, options);
+    // Another tool's peer that is only moved back to the agents' Secret keeps its certificate and is not checked.
+    const isMovedBack = isRewritten && isKept(existing, name, options);
     const before = secretHolding(existing, name)?.entries.get(name)?.peer;
     const choice =
       isRewritten && (options.tls === "auto" || isMovedBack)
@@ -190,7 +190,7 @@ function locatePeers(
   });
 }
 
-/** What is wrong with a peer of a file by itself, as it is reached from the target. */
+/** Checks an imported peer with the endpoint by which the target reaches it. */
 function checkOverridden(
   candidate: SourcedPeer,
   { peer, endpointOverride }: OverriddenPeer,
@@ -198,20 +198,15 @@ function checkOverridden(
   checker: PeerChecker,
 ): Finding[] {
   const reached = { ...candidate, peer };
-  // That it is reached on the node itself is only for --endpoint to say.
+  // Only --endpoint may set a node-local endpoint.
   return [...(endpointOverride === undefined ? checkNodeLocal(reached) : []), ...checker.check(reached, cache)];
-}
-
-/** Whether another tool's peer stays as it is, since `--endpoint` says nothing else of it. */
-function isLeftToOthers(existing: ExistingConfig, name: string, { endpoints }: PlanOptions): boolean {
-  return isForeignNodeLocal(existing, name) && !endpoints?.has(name);
 }
 
 function isInFiles({ imported, kept }: PeerRoles, name: string): boolean {
   return kept.includes(name) || imported.some(({ peer }) => peer.name === name);
 }
 
-/** What is wrong with the peers of the files together, as they are reached, with those that stay, and with the target. */
+/** Checks the imported peers against each other, the staying peers and the target. */
 function checkInMesh(
   target: Target,
   existing: ExistingConfig,
@@ -234,7 +229,7 @@ function checkInMesh(
   });
 }
 
-/** What is kept of a peer beside its config. */
+/** Returns the annotation record of a peer. */
 function recordOf({ facts }: Peer, { endpointOverride, given }: OverriddenPeer): PeerRecord {
   return {
     ...recordedFacts(facts),
@@ -249,14 +244,14 @@ function findEndpointChange(existing: ExistingConfig, peer: Peer): [string, { be
   return [[peer.name, { before: describeEndpoint(before), after: describeEndpoint(peer) }]];
 }
 
-/** Whether two are reached at the same place, in whatever order they name it. */
+/** Whether two endpoints are equal in any order of their URLs and host aliases. */
 function isSameEndpoint(a: Pick<Peer, "endpoints" | "hostAliases">, b: typeof a): boolean {
-  const essence = ({ endpoints, hostAliases }: typeof a) =>
+  const canonical = ({ endpoints, hostAliases }: typeof a) =>
     JSON.stringify([canonicalEndpoints(endpoints), canonicalAliases(hostAliases)]);
-  return essence(a) === essence(b);
+  return canonical(a) === canonical(b);
 }
 
-/** The target with the `common-` files that its agents mount, which with KVStoreMesh may be others than those of its pods. */
+/** Returns the target with the `common-` files of its agents, which may differ from those of the kvstoremesh container. */
 function withAgentFiles(target: Target): Target {
   return target.facts.kvstoreMesh ? { ...target, common: target.agentsCommon } : target;
 }
@@ -266,7 +261,7 @@ function checkTarget({ facts, source }: Target): Finding[] {
   return name === "default" || id === 0 ? [finding("target-not-set-up", { source }, { name, id })] : [];
 }
 
-/** What is wrong with an existing peer stops nobody: it is reported. */
+/** Reports errors of existing peers as warnings, so that they do not block an import. */
 function downgradeToWarnings(findings: readonly Finding[]): Finding[] {
   return findings.map((one) => {
     if (one.severity !== "error") return one;
@@ -276,19 +271,19 @@ function downgradeToWarnings(findings: readonly Finding[]): Finding[] {
 }
 
 /**
- * Whether a peer that stands would get a name in its config that its reader cannot resolve yet; where another reader takes
- * over, as after KVStoreMesh was turned on, that may be the name that it has.
+ * Whether the config of an existing peer would get a host name that its reader cannot resolve yet. After KVStoreMesh was
+ * enabled, the reader is another workload, which may not resolve the existing host name either.
  */
 function wouldBreakConnection(
   { name, endpoints }: Peer,
-  standing: ExistingConfig,
+  existing: ExistingConfig,
   unresolved: ReadonlySet<string>,
 ): boolean {
   if (isNodeLocal(endpoints)) return false;
-  const { remote, agents } = standing;
-  const moves = remote !== agents && remoteEntry(agents, name) !== undefined;
-  const stands = remoteEntry(moves ? agents : remote, name);
-  if (!stands) return false;
-  const stood = moves ? [] : endpointHostnames(stands.config.endpoints);
-  return endpointHostnames(endpoints).some((host) => unresolved.has(host) && !stood.includes(host));
+  const { remote, agents } = existing;
+  const readerChanges = remote !== agents && remoteEntry(agents, name) !== undefined;
+  const entry = remoteEntry(readerChanges ? agents : remote, name);
+  if (!entry) return false;
+  const hostnames = readerChanges ? [] : endpointHostnames(entry.config.endpoints);
+  return endpointHostnames(endpoints).some((host) => unresolved.has(host) && !hostnames.includes(host));
 }

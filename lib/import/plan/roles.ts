@@ -1,4 +1,4 @@
-/** What becomes of each peer of an import: of the files, and of those that exist in the target. Pure. */
+/** The role of each peer in an import, of imported and of existing peers. Pure. */
 import { recordedFacts } from "../../peer/annotations.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import type { SourcedPeer } from "../../peer/peer.ts";
@@ -12,39 +12,40 @@ import {
 } from "./existing.ts";
 import type { Target } from "./target.ts";
 
-/** Which peers are to be imported, removed and written again. */
+/** Options that select the peers to remove and to rewrite. */
 export interface RoleOptions {
-  /** The peers are the whole truth: what else exists is removed. */
+  /** Remove existing peers that are not imported. */
   prune?: boolean;
-  /** Peers that are removed, by name; unlike with `prune` they may be all. */
+  /** Names of peers to remove; unlike `prune`, this may remove all peers. */
   remove?: ReadonlySet<string>;
-  /** What exists is written again, in the form for the version that runs now. */
+  /** Rewrite existing peers in the form for the running version of Cilium. */
   migrate?: boolean;
-  /** What `--endpoint` says of peers, by name; null takes back what it said before. */
+  /** Endpoint overrides by peer name; null resets an earlier override. */
   endpoints?: ReadonlyMap<string, EndpointOverride | null>;
-  /** The time to judge the certificates of existing peers by. */
+  /** The time for which certificates of existing peers are checked. */
   now: Date;
 }
 
-/** The peers of an import, by what becomes of them. */
+/** The peers of an import by role. */
 export interface PeerRoles {
-  /** Whether the target's own file was among the peers. It is skipped. */
+  /** Whether the target's own file was among the peers and was skipped. */
   skippedSelf: boolean;
-  /** Those of the files that are written, with what an earlier file told and theirs does not. */
+  /** Imported peers to write, with recorded facts that their file lacks. */
   imported: SourcedPeer[];
-  /** Those of the files that are not written: the target's own, and {@link kept}. */
+  /** Imported peers that are not written: the target itself, and {@link kept}. */
   skipped: SourcedPeer[];
-  /** Names in the files of peers that only a node can reach, and that another tool wrote: they stay as they are. */
+  /** Names of imported peers whose existing node-local config of another tool is kept. */
   kept: string[];
-  /** Names of peers that are removed. */
+  /** Names of peers to remove. */
   removed: Set<string>;
-  /** Names of existing peers that are neither in the files nor removed, sorted. */
+  /** Names of existing peers that are neither imported nor removed, sorted. */
   staying: string[];
-  /** Of these, the ones to be written again. */
+  /** The peers among {@link staying} to rewrite. */
   rewritten: SourcedPeer[];
   findings: Finding[];
 }
 
+/** Assigns a role to each imported and each existing peer. */
 export function assignRoles(
   target: Target,
   existing: ExistingConfig,
@@ -55,7 +56,7 @@ export function assignRoles(
   const peers = candidates.filter((one) => !own.includes(one));
   const clashes = checkName(target, own);
   const inFiles = new Set(peers.map(({ peer }) => peer.name));
-  const isKept = (name: string) => isForeignNodeLocal(existing, name) && !options.endpoints?.has(name);
+  const isKeptPeer = (name: string) => isKept(existing, name, options);
   const removed = new Set(
     [...existing.agents.entries.keys(), ...existing.kvstoremesh.entries.keys()]
       .filter((name) => !inFiles.has(name) && isRemoved(existing, name, options))
@@ -65,33 +66,33 @@ export function assignRoles(
   const rewriting = peersToRewrite(target, existing, staying, options);
   return {
     skippedSelf: own.length > clashes.length,
-    imported: peers.filter(({ peer }) => !isKept(peer.name)).map((one) => withRecordedFacts(one, existing)),
-    skipped: [...own, ...peers.filter(({ peer }) => isKept(peer.name))],
-    kept: [...inFiles].filter(isKept),
+    imported: peers.filter(({ peer }) => !isKeptPeer(peer.name)).map((one) => withRecordedFacts(one, existing)),
+    skipped: [...own, ...peers.filter(({ peer }) => isKeptPeer(peer.name))],
+    kept: [...inFiles].filter(isKeptPeer),
     removed,
     staying,
     rewritten: rewriting.peers,
     findings: [
       ...clashes,
-      ...(options.prune && inFiles.size === 0 ? [pruneFinding(target)] : []),
+      ...(options.prune && inFiles.size === 0 ? [finding("prune-everything", { source: target.source }, {})] : []),
       ...checkOverrides(target, inFiles, staying, options),
       ...rewriting.findings,
     ],
   };
 }
 
-/** Whether a peer is one that only a node can reach, and was not imported so: nothing of it is changed. */
-export function isForeignNodeLocal(existing: ExistingConfig, name: string): boolean {
-  return isNodeLocalPeer(existing, name) && !isImportedNodeLocal(existing, name);
+/** Whether a peer is node-local, was written by another tool, and has no endpoint override: it is left unchanged. */
+export function isKept(existing: ExistingConfig, name: string, { endpoints }: RoleOptions): boolean {
+  return isNodeLocalPeer(existing, name) && !isImportedNodeLocal(existing, name) && !endpoints?.has(name);
 }
 
-/** Whether a peer is removed that is not among the files, also if only its copy is left. */
+/** Whether a peer that is not imported is removed, including a peer of which only the copy is left. */
 export function isRemoved(existing: ExistingConfig, name: string, { prune, remove }: RoleOptions): boolean {
   const isPruned = prune === true && !(existing.names.has(name) && isNodeLocalPeer(existing, name));
   return isPruned || remove?.has(name) === true;
 }
 
-/** A finding for each peer that has the target's name, and another id: the others are the target's own file. */
+/** Returns a finding for each peer with the target's name and another cluster id. Equal ids mean the target's own file. */
 function checkName({ facts, source }: Target, own: readonly SourcedPeer[]): Finding[] {
   const others = own.filter(
     ({ peer: { facts: theirs } }) => theirs.id !== undefined && facts.id !== undefined && theirs.id !== facts.id,
@@ -103,11 +104,7 @@ function checkName({ facts, source }: Target, own: readonly SourcedPeer[]): Find
   });
 }
 
-function pruneFinding({ source }: Target): Finding {
-  return finding("prune-everything", { source }, {});
-}
-
-/** A peer with the facts that its file does not tell, and an earlier one told. */
+/** Adds recorded facts that the file of a peer lacks. */
 function withRecordedFacts(one: SourcedPeer, { records }: ExistingConfig): SourcedPeer {
   const { peer } = one;
   const recorded = recordedFacts(records.get(peer.name));
@@ -115,7 +112,7 @@ function withRecordedFacts(one: SourcedPeer, { records }: ExistingConfig): Sourc
   return isKnown ? one : { ...one, peer: { ...peer, facts: { ...recorded, ...peer.facts } } };
 }
 
-/** What `--endpoint` names that it cannot change. */
+/** Checks that `--endpoint` names known peers, and that a reset has the peer's file. */
 function checkOverrides(
   { source, facts }: Target,
   inFiles: ReadonlySet<string>,
@@ -130,7 +127,7 @@ function checkOverrides(
   });
 }
 
-/** The existing peers that are to be written again: all for a migration, else those that `--endpoint` names. */
+/** Selects the existing peers to rewrite: all for a migration, otherwise those with an endpoint override. */
 function peersToRewrite(
   target: Target,
   existing: ExistingConfig,

@@ -1,4 +1,4 @@
-/** The two config Secrets: what stands in them, and the change that brings them to what was merged. Pure. */
+/** Reads a config Secret and plans its change. Pure. */
 
 import type { V1Secret } from "@kubernetes/client-node";
 import { LAST_APPLIED, PEERS, type PeerRecord, readPeerRecords, writePeerRecords } from "../../peer/annotations.ts";
@@ -11,13 +11,13 @@ import type { Merged } from "./merge-secret.ts";
 import { type MetadataPatch, type Owner, ownerOf, removeOwners } from "./ownership.ts";
 import type { Target } from "./target.ts";
 
-/** Limits of a Secret, in bytes: its decoded data, and all annotations of an object together. */
+/** Limits of the API server, in bytes: the decoded data of a Secret, and all annotations of an object. */
 export const MAX_DATA_BYTES = 1_048_576;
 export const MAX_ANNOTATION_BYTES = 262_144;
 
-/** A config Secret as it stands, read. */
+/** A parsed config Secret. */
 export interface ConfigSecret {
-  /** What keeps it, or an entry of it, from being read. */
+  /** Why the Secret or one of its entries cannot be read. */
   findings: Finding[];
   secret: V1Secret | undefined;
   files: Map<string, Buffer>;
@@ -26,7 +26,7 @@ export interface ConfigSecret {
   records: ReturnType<typeof readPeerRecords>;
 }
 
-/** Reads a config Secret; one that is not there is empty. */
+/** Parses a config Secret; undefined is parsed as an empty one. */
 export function readConfigSecret(
   secret: V1Secret | undefined,
   { source, cache }: Pick<Target, "source" | "cache">,
@@ -43,23 +43,23 @@ export function readConfigSecret(
   };
 }
 
-/** What becomes of one of the two config Secrets. */
+/** The planned change of a config Secret. */
 export interface SecretPlan {
-  /** Undefined where nothing changes. */
+  /** Undefined if nothing changes. */
   change: Change | undefined;
-  /** The annotations after it. */
+  /** The annotations after the change. */
   annotations: Record<string, string>;
-  /** Whether an annotation with the whole content goes. */
+  /** Whether the last-applied annotation, which holds the whole content, is removed. */
   cleaned: boolean;
   findings: Finding[];
 }
 
 /**
- * The change that brings a Secret to what was merged.
+ * Plans the change of a Secret to its merged content.
  *
- * @param records what is known of the peers in it.
- * @param options.follows whether the plan has changed the Secret before.
- * @param options.previewOnly whether nothing is going to be written, so that an owner is only warned of.
+ * @param records the annotation records of its peers; records of other peers are ignored.
+ * @param options.follows whether an earlier change of the plan writes the same Secret.
+ * @param options.previewOnly whether nothing is written, so that an owner is reported as a warning.
  */
 export function planSecret(
   name: string,
@@ -80,7 +80,7 @@ export function planSecret(
   const cleaned = old[LAST_APPLIED] !== undefined;
   if (cleaned) ours[LAST_APPLIED] = null;
   const owner = follows ? undefined : ownerOf(secret?.metadata);
-  // Both are taken at once, also the one that has nothing to change: its owner is told to let go of both.
+  // An unchanged Secret is taken over too: the owner releases both Secrets together.
   const taken = owner && takeOwnership ? removeOwners(secret?.metadata ?? {}) : undefined;
   if (changes.size === 0 && Object.keys(ours).length === 0 && !taken) {
     return { change: undefined, annotations: { ...old }, cleaned, findings: [] };
@@ -88,14 +88,7 @@ export function planSecret(
 
   const findings: Finding[] = [];
   if (owner) {
-    const place = { source, key: name };
-    findings.push(
-      takeOwnership
-        ? takenFromOther(place, owner, facts)
-        : previewOnly
-          ? wouldBeRefused(place, owner)
-          : ownedByOther(place, owner),
-    );
+    findings.push(ownershipFinding({ source, key: name }, owner, facts, { takeOwnership, previewOnly }));
   }
   if (secret?.immutable && changes.size > 0) {
     findings.push(finding("immutable", { source, key: name }, { object: describeObject("Secret", name) }));
@@ -120,24 +113,19 @@ export function planSecret(
   return { change: { verb: "create", kind: "Secret", name, object }, annotations, cleaned, findings };
 }
 
-/** An object that nobody can change any more. */
-
-function takenFromOther(place: Place, owner: Owner, { version }: Target["facts"]): Finding {
-  const dropsAliases = owner.rendersWorkloads === true && versionAtLeast(version, "1.20") !== true;
-  return finding("owner-resets", place, { case: "taken", ...ownedSecret(place, owner), dropsAliases });
-}
-
-function ownedByOther(place: Place, owner: Owner): Finding {
-  return finding("owned-by-other", place, ownedSecret(place, owner));
-}
-
-/** The same as a warning, for a preview. */
-function wouldBeRefused(place: Place, owner: Owner): Finding {
-  return finding("owner-resets", place, { case: "refused", ...ownedSecret(place, owner) });
-}
-
-function ownedSecret({ key = "" }: Place, { label, release }: Owner) {
-  return { object: describeObject("Secret", key), owner: label, release: release };
+function ownershipFinding(
+  place: Place & { key: string },
+  { label, release, rendersWorkloads }: Owner,
+  { version }: Target["facts"],
+  { takeOwnership, previewOnly }: { takeOwnership: boolean; previewOnly: boolean },
+): Finding {
+  const values = { object: describeObject("Secret", place.key), owner: label, release };
+  if (takeOwnership) {
+    const dropsAliases = rendersWorkloads === true && versionAtLeast(version, "1.20") !== true;
+    return finding("owner-resets", place, { case: "taken", ...values, dropsAliases });
+  }
+  if (previewOnly) return finding("owner-resets", place, { case: "refused", ...values });
+  return finding("owned-by-other", place, values);
 }
 
 function checkSize(
@@ -146,14 +134,14 @@ function checkSize(
   files: ReadonlyMap<string, Buffer>,
   annotations: Record<string, string>,
 ): Finding[] {
-  const data = [...files.values()].reduce((sum, { length }) => sum + length, 0);
-  const noted = Object.entries(annotations).reduce(
+  const dataBytes = [...files.values()].reduce((sum, { length }) => sum + length, 0);
+  const annotationBytes = Object.entries(annotations).reduce(
     (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
     0,
   );
   const sizes = [
-    { part: "data", bytes: data, limit: MAX_DATA_BYTES },
-    { part: "annotations", bytes: noted, limit: MAX_ANNOTATION_BYTES },
+    { part: "data", bytes: dataBytes, limit: MAX_DATA_BYTES },
+    { part: "annotations", bytes: annotationBytes, limit: MAX_ANNOTATION_BYTES },
   ] as const;
   return sizes
     .filter(({ bytes, limit }) => bytes > limit)

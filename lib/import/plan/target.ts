@@ -1,4 +1,4 @@
-/** A target: what is known of a cluster that peers are imported into. Plain data, so that planning needs no server. */
+/** A target: the state of a cluster that peers are imported into. Plain data, so that planning needs no API server. */
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1HostAlias, V1Secret } from "@kubernetes/client-node";
 import type { ExternalSource } from "../../cilium/volumes.ts";
 import type { ClusterFacts, HostAlias } from "../../peer/peer.ts";
@@ -8,51 +8,52 @@ import type { ParseCache } from "../../util/parse-cache.ts";
 export interface Workload {
   kind: "Deployment" | "DaemonSet";
   name: string;
-  /** `spec.template.spec.hostAliases` as it stands; undefined where there is none. */
+  /** The current `spec.template.spec.hostAliases`. */
   hostAliases: V1HostAlias[] | undefined;
-  /** As it stands. */
+  /** The current object. */
   object: V1Deployment | V1DaemonSet;
 }
 
+/** The cluster's own `common-etcd-client*` files, as a workload mounts them. */
 export interface CommonFiles {
-  /** The CA there (PEM), if it could be read. */
+  /** The CA (PEM), if it is readable. */
   ca?: string | undefined;
-  /** The volume that brings the certificate, where that is no Secret: whose it is, and who signed it, is not known. */
+  /** The volume with the certificate if it is not a Secret: subject and issuer of the certificate are unknown. */
   external?: ExternalSource | undefined;
-  /** Whether that volume lists its files; else it is not known whether these are among them. */
+  /** Whether that volume lists its files; otherwise it is unknown whether it contains the certificate. */
   listed?: boolean;
 }
 
+/** A cluster that peers are imported into. */
 export interface Target {
-  /** Its context: how it is called in findings. */
+  /** Its kubeconfig context, which names it in findings. */
   source: string;
   namespace: string;
-  /** By which the cluster is known, whatever way leads to it; undefined where it cannot be told. */
+  /** An identity of the cluster that is the same through all contexts; undefined if unknown. */
   identity?: string | undefined;
   facts: ClusterFacts;
-  /** `cilium-clustermesh` as it stands. */
+  /** The current `cilium-clustermesh`. */
   agentsSecret: V1Secret | undefined;
-  /** `cilium-kvstoremesh` as it stands. */
+  /** The current `cilium-kvstoremesh`. */
   kvstoremeshSecret: V1Secret | undefined;
-  /** `clustermesh-remote-users` as it stands. */
+  /** The current `clustermesh-remote-users`. */
   users: V1ConfigMap | undefined;
-  /** Whether a volume of Deployment `clustermesh-apiserver` takes the users ConfigMap. */
+  /** Whether deployment/clustermesh-apiserver mounts the users ConfigMap. */
   takesUsers: boolean;
   /**
-   * The cluster's own `common-etcd-client*` files, where the workload that will use the configs mounts them. Undefined
-   * where they are not mounted (up to 1.13).
+   * The files as mounted by the workload that reads the configs. Undefined if they are not mounted (Cilium up to 1.13).
    */
   common: CommonFiles | undefined;
-  /** The same files where the agents mount them, whether KVStoreMesh runs or not. */
+  /** The files as mounted by the agents, with or without KVStoreMesh. */
   agentsCommon: CommonFiles | undefined;
-  /** Whether the agents mount `local-etcd-client*` (1.16+). */
+  /** Whether the agents mount `local-etcd-client*` (Cilium 1.16 and later). */
   localMounted: boolean;
-  /** The certificate (PEM, without its key) that the cluster shows to others, if it could be read. */
+  /** The client certificate (PEM, without key) that the cluster presents to its peers, if it is readable. */
   clientCertificate: string | undefined;
-  /** The workloads that read the peers' configs, in the order in which they are to be patched. */
+  /** The workloads that read the peers' configs, in the order of their patches. */
   resolvers: Workload[];
-  /** What any of the workloads resolves, also those that no longer read the configs. */
+  /** The host aliases of all workloads, including workloads that no longer read the configs. */
   aliases: HostAlias[];
-  /** Holds what was parsed of it, of other targets and of files. */
+  /** Parsed values, shared with other targets and files. */
   cache: ParseCache;
 }

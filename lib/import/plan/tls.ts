@@ -1,4 +1,4 @@
-/** By which CA and client certificate a target is to reach a peer. Pure. */
+/** Chooses the CA and client certificate with which a target reaches a peer. Pure. */
 import { COMMON_NAMES, describeExternalSource } from "../../cilium/volumes.ts";
 import { type Finding, finding, type Place } from "../../peer/findings.ts";
 import type { Peer, SourcedPeer } from "../../peer/peer.ts";
@@ -6,42 +6,41 @@ import { hasAllCertificates, isSignedBy } from "../../x509/chain.ts";
 import { certificateUser } from "../../x509/names.ts";
 import type { Target } from "./target.ts";
 
-/** `peer`: what the file brings; `common`: the target's own; `auto`: its own where it will do. */
+/** `peer`: the certificates of the file; `common`: the target's own; `auto`: the target's own if the peer accepts them. */
 export type TlsMode = "auto" | "peer" | "common";
 
 const COMMON_FILE_NAMES = Object.values(COMMON_NAMES).join(", ");
 
 /**
- * The peer as it is to stand in the target: with the TLS material of the file, or, in the `common-` form, with the
- * target's own, so that no private key stands in the Secret.
+ * Chooses the TLS material of a peer: from its file, or from the target, which keeps private keys out of the Secret.
  *
- * @param standsByOwn whether the target reaches this peer by its own certificate already.
- * @returns findings where the target cannot reach the peer in this mode.
+ * @param usesOwnCertificate whether the existing config of the peer uses the target's own certificate.
+ * @returns the peer with the chosen material, or findings if the target cannot reach the peer in this mode.
  */
 export function chooseTls(
   { peer, source }: SourcedPeer,
   target: Target,
   mode: TlsMode,
-  standsByOwn = false,
+  usesOwnCertificate = false,
 ): { peer: Peer } | { findings: Finding[] } {
   const place = { source, key: peer.name };
   const identity = peer.client === "importer" ? undefined : certificateUser(peer.client.cert, target.cache);
   const keyless = identity === undefined && peer.client === "importer";
-  // In authMode cluster a file holds the peer's own identity, which its own etcd does not let in.
-  const notForOthers = identity === `remote-${peer.name}`;
-  const obstacle = commonObstacle(peer, place, target, mode === "common" || notForOthers || standsByOwn);
+  // With authMode cluster, a file may contain the peer's own identity, which the peer's etcd does not accept.
+  const isPeerIdentity = identity === `remote-${peer.name}`;
+  const obstacle = findCommonObstacle(peer, place, target, mode === "common" || isPeerIdentity || usesOwnCertificate);
 
   if (mode === "peer" && keyless) return { findings: [finding("peer-without-key", place, { lacking: "key" })] };
-  // The mixture of own certificate and common CA: the CA has to be mounted, whatever the mode.
+  // A certificate in the file with the common CA: the CA must be mounted in every mode.
   if (peer.ca === "importer" && !target.common && obstacle) return { findings: [obstacle] };
-  if (mode === "peer" || (mode === "auto" && obstacle !== undefined && !keyless && !notForOthers)) return { peer };
+  if (mode === "peer" || (mode === "auto" && obstacle !== undefined && !keyless && !isPeerIdentity)) return { peer };
   if (obstacle === undefined) return { peer: { ...peer, ca: commonCa(peer), client: "importer" } };
   if (mode === "common" || identity === undefined) return { findings: [obstacle] };
   const values = { peer: peer.name, identity, why: obstacle.message };
   return { findings: [finding("user-not-accepted", place, values)] };
 }
 
-/** A peer of the target with the TLS material that it stands with. */
+/** Keeps the TLS material of an existing peer, or returns a finding if the target does not mount it. */
 export function keepExistingTls(
   { peer, source }: SourcedPeer,
   { common }: Target,
@@ -52,16 +51,16 @@ export function keepExistingTls(
   return { findings: [finding("common-not-mounted", { source, key: peer.name }, values)] };
 }
 
-/** Where a file brings a CA and no certificate, its CA stays; else both are the target's own. */
+/** Keeps the CA of a file without a certificate; otherwise both are the target's own. */
 function commonCa({ ca, client }: Peer): Peer["ca"] {
   return client === "importer" && ca !== "importer" ? ca : "importer";
 }
 
 /**
- * What cannot be checked of peers that the target reaches by its own certificate: all, where that comes from a volume
- * that is no Secret; else whether the CAs are the same, where a file of extract-secret does not tell the peer's.
+ * Reports what cannot be verified for peers that use the target's own certificate: everything, if the certificate is in a
+ * volume that is not a Secret; otherwise the equality of CAs, if a file of extract-secret lacks the peer's CA.
  *
- * @param peers as their files have them.
+ * @param peers peers with the content of their files.
  */
 export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Finding[] {
   const { external, listed } = target.common ?? {};
@@ -88,35 +87,34 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
 }
 
 /**
- * What keeps the target's own files from serving for this peer; undefined where they will do.
+ * Returns why the target's own files cannot be used for a peer; undefined if they can.
  *
- * @param wanted whether they are to serve unless something speaks against it: where a volume brings them that nobody can
- *   read, nothing speaks for it either.
+ * @param isPreferred whether the files are used unless they are known to fail. It decides for a volume that cannot be read.
  */
-function commonObstacle(peer: Peer, place: Place, target: Target, wanted: boolean): Finding | undefined {
+function findCommonObstacle(peer: Peer, place: Place, target: Target, isPreferred: boolean): Finding | undefined {
   const { common, clientCertificate, facts, cache } = target;
   if (!common) return finding("common-not-mounted", place, { peer: peer.name, files: COMMON_FILE_NAMES });
-  const theirs = typeof peer.ca === "object" ? peer.ca.pem : peer.facts.ca;
+  const peerCa = typeof peer.ca === "object" ? peer.ca.pem : peer.facts.ca;
   const keyless = peer.client === "importer";
-  if (theirs === undefined) {
-    // A keyless file of the charts does not tell its CA; that clusters share one is what its form says.
+  if (peerCa === undefined) {
+    // A keyless file of the charts lacks the CA; its form implies a CA shared by the clusters.
     return keyless ? undefined : finding("ca-differs", place, { case: "unknown-peer-ca" });
   }
   const keepsCa = keyless && peer.ca !== "importer";
   const unknown =
-    keyless || (wanted && common.external) ? undefined : finding("ca-differs", place, { case: "unknown-own-ca" });
+    keyless || (isPreferred && common.external) ? undefined : finding("ca-differs", place, { case: "unknown-own-ca" });
   if (common.ca === undefined && !keepsCa) return unknown;
-  if (!keepsCa && !hasAllCertificates(common.ca ?? "", theirs, cache)) {
+  if (!keepsCa && !hasAllCertificates(common.ca ?? "", peerCa, cache)) {
     return finding("ca-differs", place, { case: "different", peer: peer.name });
   }
   if (clientCertificate === undefined) return unknown;
-  if (!isSignedBy(clientCertificate, theirs, cache)) {
+  if (!isSignedBy(clientCertificate, peerCa, cache)) {
     return finding("ca-differs", place, { case: "not-signed", peer: peer.name });
   }
   const user = certificateUser(clientCertificate, cache);
   if (user === "remote") return undefined;
   const accepted = user === `remote-${facts.name}` && peer.facts.authMode !== "legacy";
-  // Where the file has a key, its certificate is the safer one unless the peer is known to take ours.
+  // If the file has a key, its certificate is safer unless the peer is known to accept ours.
   if (accepted && (keyless || peer.facts.authMode !== undefined)) return undefined;
   return finding("user-not-accepted", place, { peer: peer.name, user, authMode: peer.facts.authMode });
 }

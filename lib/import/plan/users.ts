@@ -1,4 +1,4 @@
-/** The users ConfigMap: which clusters may read from a cluster's etcd. Pure. */
+/** The users ConfigMap, which grants remote clusters access to a cluster's etcd. Pure. */
 import type { V1ConfigMap } from "@kubernetes/client-node";
 import { isMap, isSeq, parseDocument } from "yaml";
 import { USERS } from "../../peer/annotations.ts";
@@ -8,68 +8,68 @@ import { type Change, describeObject, patchMetadata } from "./change.ts";
 import { type MetadataPatch, ownerOf, removeOwners } from "./ownership.ts";
 import type { Target } from "./target.ts";
 
-/** The etcd user that a cluster comes as where users are managed. */
+/** Returns the etcd user of a cluster with authMode cluster: `remote-<cluster>`. */
 export function userOf(cluster: string): string {
   return `remote-${cluster}`;
 }
 
+/** The merged content of the users ConfigMap. */
 export interface UsersMerge {
-  /** The new content of `users.yaml`; undefined where it need not change. */
+  /** The new content of `users.yaml`; undefined if it does not change. */
   content: string | undefined;
-  /** The new value of the annotation that lists the peers whose users we added. */
+  /** The new value of the annotation that lists the clusters whose users we granted. */
   annotation: string | undefined;
-  /** The clusters whose users were not listed before. */
+  /** The clusters whose users are added. */
   granted: string[];
-  /** The clusters whose users are taken back. */
+  /** The clusters whose users are removed. */
   revoked: string[];
 }
 
-/** Thrown where what stands there does not parse: Cilium only logs that, and we do not write over it. */
+/** `users.yaml` is invalid. Cilium only logs that; we do not overwrite it. */
 export class UsersError extends Error {}
 
-/** The clusters whose users we added, by the ConfigMap's annotation. */
-export function recordedUsers(standing: V1ConfigMap | undefined): string[] {
-  return (standing?.metadata?.annotations?.[USERS] ?? "").split(",").filter((name) => name !== "");
+/** Returns the clusters whose users we granted, from the annotation of the ConfigMap. */
+export function recordedUsers(existing: V1ConfigMap | undefined): string[] {
+  return (existing?.metadata?.annotations?.[USERS] ?? "").split(",").filter((name) => name !== "");
 }
 
 /**
- * Adds the users of these clusters to what stands in the ConfigMap, and takes back those of others that we had added.
- * What else stands there is kept, comments and all. Only the role `remote` is ever given, and only to users named
- * `remote-<cluster>`.
+ * Adds users of clusters to the ConfigMap and removes users that we added earlier. Everything else is kept, including
+ * comments. Granted users are always named `remote-<cluster>` and have the role `remote`.
  *
- * @param revoke clusters whose users are taken back; of those that we did not add nothing is.
- * @throws UsersError
+ * @param revoke clusters whose users are removed; users that we did not add are kept.
+ * @throws UsersError if `users.yaml` is invalid.
  */
 export function mergeUsers(
-  standing: V1ConfigMap | undefined,
+  existing: V1ConfigMap | undefined,
   clusters: readonly string[],
   revoke: readonly string[] = [],
 ): UsersMerge {
-  const text = standing?.data?.[USERS_KEY];
+  const text = existing?.data?.[USERS_KEY];
   if (text === undefined) {
-    // Nothing to keep: it is written without the library, which takes longer to load than to use.
+    // No content to keep: written without the YAML library, whose loading takes longer than its use.
     const users = clusters.map((cluster) => `  - name: ${userOf(cluster)}\n    role: remote\n`);
     const content = users.length > 0 ? `users:\n${users.join("")}` : "users: []\n";
     return { content, annotation: [...clusters].sort().join(","), granted: [...clusters], revoked: [] };
   }
-  // Silent would also be silent about a second document, which would be lost.
+  // Level "silent" would also hide the error about a second document, which would be lost.
   const document = parseDocument(text, { logLevel: "error" });
-  if (document.errors.length > 0) throw new UsersError("is not YAML");
+  if (document.errors.length > 0) throw new UsersError("is not valid YAML");
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 10 });
   } catch {
-    throw new UsersError("is not YAML that can be resolved");
+    throw new UsersError("has aliases that cannot be resolved");
   }
   if (value !== null && !isMap(document.contents)) throw new UsersError("is not a mapping");
   const list = (value as { users?: unknown } | null)?.users ?? [];
-  if (!Array.isArray(list)) throw new UsersError("has no list of users");
+  if (!Array.isArray(list)) throw new UsersError("has no list in users");
   const known = new Set(list.map((user: unknown) => (user as { name?: unknown } | null)?.name));
   const granted = clusters.filter((cluster) => !known.has(userOf(cluster)));
-  const ours = new Set(recordedUsers(standing));
+  const ours = new Set(recordedUsers(existing));
   const revoked = revoke.filter((cluster) => ours.has(cluster));
   if (granted.length + revoked.length === 0) {
-    return { content: undefined, annotation: standing?.metadata?.annotations?.[USERS], granted, revoked };
+    return { content: undefined, annotation: existing?.metadata?.annotations?.[USERS], granted, revoked };
   }
 
   const users = granted.map((cluster) => ({ name: userOf(cluster), role: "remote" }));
@@ -77,9 +77,9 @@ export function mergeUsers(
   const seq = document.get("users");
   if (isSeq(seq)) {
     if (list.length === 0) seq.flow = false;
-    const gone = new Set<unknown>(revoked.map(userOf));
+    const revokedUsers = new Set<unknown>(revoked.map(userOf));
     for (let i = list.length - 1; i >= 0; i--)
-      if (gone.has((list[i] as { name?: unknown } | null)?.name)) seq.delete(i);
+      if (revokedUsers.has((list[i] as { name?: unknown } | null)?.name)) seq.delete(i);
     for (const user of users) seq.add(document.createNode(user));
     if (seq.items.length === 0) seq.flow = true;
   } else document.set("users", document.createNode([...list, ...users]));
@@ -87,33 +87,34 @@ export function mergeUsers(
   try {
     content = document.toString({ lineWidth: 0 });
   } catch {
-    throw new UsersError("refers by an alias to a user that is to go");
+    throw new UsersError("has an alias of a user to revoke");
   }
   for (const cluster of revoked) ours.delete(cluster);
   for (const cluster of granted) ours.add(cluster);
   return { content, annotation: [...ours].sort().join(","), granted, revoked };
 }
 
+/** The planned change of the users ConfigMap. */
 export interface UsersPlan {
-  /** Undefined where nothing changes. */
+  /** Undefined if nothing changes. */
   change: Change | undefined;
-  /** Etcd users that are added, and that are taken back (`remote-<peer>`). */
+  /** Etcd users to grant and to revoke (`remote-<peer>`). */
   granted: string[];
   revoked: string[];
   findings: Finding[];
 }
 
 /**
- * Grants each peer its user, and takes back what we had granted to others. Charts 1.14 to 1.16 with KVStoreMesh let the
- * agents in by `remote-<own name>`.
+ * Plans the users ConfigMap: grants the users of peers and revokes users that we granted earlier. With the charts 1.14 to
+ * 1.16 and KVStoreMesh, the agents authenticate as `remote-<own name>`, so that user is granted too.
  *
- * @param leaves whether the user that we had added for this peer is to go.
- * @param takeOwnership take the ConfigMap from its owner, where a chart lets go of it with the config Secrets (1.19+).
+ * @param isRevoked whether to revoke the user that we granted to a peer.
+ * @param takeOwnership whether to take the ConfigMap over, if its chart releases it with the config Secrets (1.19 and later).
  */
 export function planUsers(
   target: Target,
   peers: readonly string[],
-  leaves: (peer: string) => boolean,
+  isRevoked: (peer: string) => boolean,
   takeOwnership = false,
 ): UsersPlan {
   const { facts, users, source } = target;
@@ -123,11 +124,11 @@ export function planUsers(
     !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
       ? facts.name
       : undefined;
-  const revoke = recordedUsers(users).filter((peer) => leaves(peer) && peer !== facts.name);
+  const revoke = recordedUsers(users).filter((peer) => isRevoked(peer) && peer !== facts.name);
   const owner = ownerOf(users?.metadata);
-  // Before 1.19 the chart renders it whatever becomes of the config Secrets.
-  const letsGo = takeOwnership && versionAtLeast(facts.version, "1.19") !== false;
-  const taken = owner && letsGo ? removeOwners(users?.metadata ?? {}) : undefined;
+  // Before 1.19 the chart renders the ConfigMap independently of the config Secrets.
+  const isReleased = takeOwnership && versionAtLeast(facts.version, "1.19") !== false;
+  const taken = owner && isReleased ? removeOwners(users?.metadata ?? {}) : undefined;
   if (peers.length + revoke.length === 0 && !taken) return nothing;
   const clusters = [...peers, ...(ownUser !== undefined ? [ownUser] : [])].sort();
   let merged: ReturnType<typeof mergeUsers>;
