@@ -1,9 +1,9 @@
-/** Pairs of clusters in few words. Pure. */
+/** Summarizes pairs of clusters. Pure. */
 import { listFirst } from "./style.ts";
 
 /**
- * How many pairs there are of what, and which: the names alone if each is paired with each, some with others if that is
- * all (as of clusters that differ in one thing; the fewer ones come first), else the pairs.
+ * Describes pairs by their number and clusters: the names alone if each cluster is paired with each other one, two groups
+ * if each cluster of one is paired with each of the other (the smaller group first), else the pairs.
  */
 export function describePairs(pairs: readonly (readonly [string, string])[]): { of: string; list: string } {
   const distinct = [...new Map(pairs.map((pair) => [JSON.stringify([...pair].sort()), pair])).values()];
@@ -25,7 +25,7 @@ export function describePairs(pairs: readonly (readonly [string, string])[]): { 
   return { of, list: listFirst(distinct.map(([a, b]) => `${a} and ${b}`)) };
 }
 
-/** The two sides, if each of one side is paired with each of the other and with nobody else; the smaller one first. */
+/** Returns two groups, the smaller one first, if each cluster is paired with exactly those of the other group. */
 function sidesOf(partners: ReadonlyMap<string, ReadonlySet<string>>): string[][] | undefined {
   const [first = new Set<string>()] = partners.values();
   const right = [...first];

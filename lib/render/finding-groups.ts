@@ -1,22 +1,22 @@
-/** Findings of one code and one remedy, together, and what they are about. Pure. */
+/** Groups findings of one code and one remedy, and names their subjects. Pure. */
 import { definitionOf } from "../peer/finding-codes.ts";
 import { type Finding, fillTemplate } from "../peer/findings.ts";
 import { describePairs } from "./cluster-pairs.ts";
 import { listFirst } from "./style.ts";
 
-/** Findings that are reported as one. */
+/** Findings that are reported together. */
 export interface FindingGroup {
-  /** At least one; all have one code, and so one severity, and the same data. */
+  /** At least one; all have the same code, severity and data. */
   findings: [Finding, ...Finding[]];
-  /** The remedy of all; what differs between theirs is a placeholder in capitals. */
+  /** The common remedy, with placeholders in capitals for the parts that differ. */
   remedy: string | undefined;
 }
 
 /**
- * Findings as they are printed, in the order in which the first of each group comes. Several about one thing differ in what
- * they say, so each stands alone.
+ * Groups findings for output, in the order of the first finding of each group. Findings of one subject have different
+ * messages, so they are not grouped.
  *
- * @param details - each by itself.
+ * @param details - whether each finding is a group.
  */
 export function groupFindings(findings: readonly Finding[], details = false): FindingGroup[] {
   if (details) return findings.map(alone);
@@ -50,16 +50,16 @@ function commonRemedy([first, ...others]: FindingGroup["findings"]): string | un
   return fillTemplate({ template, values: Object.fromEntries(shared) });
 }
 
-/** What several findings are about: how many of what, which ones, and where all of them are, if that is one place. */
+/** The subjects of several findings: their number, kind and names, and their place if they share one. */
 export interface Subjects {
   /** Such as `20 existing peers`, or `3 pairs of clusters`. */
   of: string;
-  /** The first ten, and how many more. */
+  /** The first ten, and the number of the others. */
   list: string;
   source?: string;
 }
 
-/** What the findings of a group are about. */
+/** Returns the subjects of a group. */
 export function subjectsOf(group: FindingGroup["findings"]): Subjects {
   const pairs = group.flatMap(({ clusters }) => (clusters ? [clusters] : []));
   if (pairs.length === group.length) return describePairs(pairs);
@@ -80,7 +80,7 @@ export function subjectsOf(group: FindingGroup["findings"]): Subjects {
 
 const placeOfKey = ({ key, source }: Finding) => key ?? source;
 
-/** Where a finding is, in one text; a peer that is called like its context is named once. */
+/** Returns the place of a finding as text; a peer with the name of its context is named once. */
 export function placeOf({ source, key }: Finding): string {
   return key === undefined || key === source ? source : `${source} (${key})`;
 }

@@ -1,4 +1,4 @@
-/** What files say of their peers, as lines for a person. Pure. */
+/** Renders the contents of peer files as text. Pure. */
 
 import type { Finding } from "../peer/findings.ts";
 import type { CertificateReport, Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
@@ -7,7 +7,7 @@ import { formatExpiry } from "../x509/expiry.ts";
 import { sharedFindings, showFindings } from "./findings.ts";
 import { count, enumerate, escapeLine, indented, type Style } from "./style.ts";
 
-/** More peers than this have a line each, unless more is asked for. */
+/** With more peers than this, each has one line, unless details are requested. */
 const MOST_BLOCKS = 20;
 
 const LAYOUTS: Record<Layout, string> = {
@@ -28,9 +28,9 @@ const VERDICTS: Record<Verdict, string> = {
 };
 
 /**
- * The whole report: each peer with its own findings, then those that several peers have alike.
+ * Renders the report: each peer with its own findings, then the findings that several peers share.
  *
- * @param details - every peer in full with all of its findings, however many there are.
+ * @param details - whether every peer is shown in full with all of its findings, regardless of their number.
  */
 export function showInspection({ peers, refused, findings }: Inspection, style: Style, details = false): string[] {
   const full = details || peers.length <= MOST_BLOCKS;
@@ -46,7 +46,7 @@ export function showInspection({ peers, refused, findings }: Inspection, style: 
   return lines;
 }
 
-/** The last line: how many would connect, if all files were read; else first of all that they were not. */
+/** Returns the last line: unreadable files, if any, and the number of peers that would connect. */
 function sum(peers: readonly PeerReport[], refused: readonly string[], style: Style): string {
   const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
   const text = `${good} of ${peers.length} would connect`;

@@ -1,4 +1,4 @@
-/** Objects before and after, as a unified diff without secrets, and as documents. Pure. */
+/** Renders changed objects as a unified diff without secrets, or as YAML documents. Pure. */
 import { createHash, createPublicKey } from "node:crypto";
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
 import { createTwoFilesPatch } from "diff";
@@ -12,11 +12,11 @@ import { describe } from "./objects.ts";
 import { escapeControlChars, escapeLine, type Style } from "./style.ts";
 
 /**
- * What differs, as `diff -u` writes it: configs as they are, certificates and keys as what they are, with their
- * fingerprints. A key's is that of its public half; what may be one, and stands elsewhere, is told by its length.
+ * Renders the differences in the format of `diff -u`: configs verbatim, certificates and keys by kind and fingerprint.
+ * The fingerprint of a key is that of its public key; other values that may contain a key are shown as their length.
  *
- * @param context - where the objects stand.
- * @returns no line where nothing differs.
+ * @param context - the context of the objects' cluster.
+ * @returns no lines if nothing differs.
  */
 export function showDiff(previews: readonly Preview[], context: string, style: Style): string[] {
   return previews.flatMap(({ kind, name, before, after }) => {
@@ -25,7 +25,7 @@ export function showDiff(previews: readonly Preview[], context: string, style: S
     if (old === now) return [];
     const path = `${escapeLine(context)}/${after.metadata?.namespace}/${kind}/${name}`;
     const patch = createTwoFilesPatch(`live/${path}`, `planned/${path}`, old, now);
-    // The first line is a rule of the library's own.
+    // The first line is a separator that the library adds.
     return patch
       .trimEnd()
       .split("\n")
@@ -40,7 +40,7 @@ function coloured(line: string, style: Style): string {
   return line.startsWith("+") ? style.green(line) : line;
 }
 
-/** The part of an object that an import may change, as text. */
+/** Returns the fields of an object that an import can change, as text. */
 function legible(kind: Preview["kind"], object: Preview["after"]): string {
   const { labels, annotations, ownerReferences } = object.metadata ?? {};
   const metadata = {
@@ -81,9 +81,9 @@ function texts(fields: Readonly<Record<string, string>>): Record<string, string>
   return Object.fromEntries(sorted.map(([name, value]) => [redactKeys(name), safe(value)]));
 }
 
-/** A text that holds no key; one that may is told by its length. */
+/** Returns a text unchanged if it cannot contain a key, else its length. */
 function safe(text: string): string {
-  // "-----BEGIN" in base64, at each of three places that it may begin at.
+  // "-----BEGIN" in base64, at each of the three possible offsets.
   return /PRIVATE KEY-----|LS0tLS1CRUdJ|0tLS0tQkVHSU|tLS0tLUJFR0lO/.test(text) ? `${text.length} characters` : text;
 }
 
@@ -101,7 +101,7 @@ function publicHalf(content: Buffer): Buffer {
   }
 }
 
-/** Fields of metadata that the API server sets: what is applied with them conflicts, or is another object. */
+/** Metadata fields set by the API server. Applied objects with these fields conflict, or refer to another object. */
 const SERVER_FIELDS = [
   "uid",
   "resourceVersion",
@@ -117,8 +117,8 @@ const SERVER_FIELDS = [
 const CONTROLLER_ANNOTATIONS = ["deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];
 
 /**
- * The objects as documents of their own, each with its context in an annotation: as they can be kept in Git and applied,
- * so without what the API server and controllers set. They hold what the Secrets hold.
+ * Returns each object as a document for Git and `kubectl apply`, with its context in an annotation and without the
+ * fields set by the API server and controllers. The documents contain the data of the Secrets, private keys included.
  */
 export function showDocuments(previews: readonly Preview[], context: string, format: "json" | "yaml"): string {
   return previews
@@ -139,7 +139,7 @@ function without<T extends object>(fields: T, names: readonly string[]): Partial
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name))) as Partial<T>;
 }
 
-/** Whether an object, as it would be printed, holds a private key. */
+/** Whether the printed form of an object contains a private key. */
 export function holdsPrivateKey({ kind, after }: Preview): boolean {
   if (kind !== "Secret") return false;
   const { files } = decodeFiles(after as V1Secret, { source: "" });

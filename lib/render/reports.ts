@@ -1,4 +1,4 @@
-/** What an import did, as lines for a person. Pure. */
+/** Renders the reports of an import as text. Pure. */
 import { Interrupted, type TargetReport } from "../import/apply.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import { shellQuote } from "../util/shell.ts";
@@ -17,7 +17,7 @@ import { planColumns } from "./plan-columns.ts";
 import { count, enumerate, escapeControlChars, escapeLine, type Style } from "./style.ts";
 import { showTable } from "./table.ts";
 
-/** How many failures are printed by themselves. */
+/** The maximum number of failures that are printed individually. */
 const MOST_FAILURES = 10;
 
 type Done = Extract<TargetReport, { state: "done" }>;
@@ -25,9 +25,9 @@ type Done = Extract<TargetReport, { state: "done" }>;
 type Failed = Extract<TargetReport, { state: "failed" }>;
 
 /**
- * What became of each target, and what is to be known of it; last, when what was written takes effect.
+ * Renders the outcome and the notes of each target, then when the written changes take effect.
  *
- * @param dryRun - whether nothing was to be written.
+ * @param dryRun - whether the run was a dry run.
  */
 export function showReports(
   reports: readonly TargetReport[],
@@ -128,9 +128,9 @@ function statusOf(report: TargetReport, dryRun: boolean): string {
 }
 
 /**
- * What is to be known besides of targets, each thing once.
+ * Renders further notes about targets, without repetitions.
  *
- * @param named - whether the clusters are named, if there may be several.
+ * @param named - whether to name the clusters; required if there can be several.
  */
 function showNotes(
   reports: readonly Done[],

@@ -1,4 +1,4 @@
-/** The state of a mesh for people: a table of clusters and their peers, and mermaid. Pure. */
+/** Renders the state of a mesh as a table of clusters and peers, or as a Mermaid graph. Pure. */
 import type { CertificateStatus } from "../mesh/own-certificates.ts";
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
@@ -9,7 +9,7 @@ import { countFindings, showFindings } from "./findings.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable, widthOfTable } from "./table.ts";
 
-/** Up to so many peers, the columns of the matrix are their names. */
+/** The maximum number of peers whose names are the column titles of the matrix. */
 const MOST_NAMED = 8;
 
 const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗", missing: "·", "node-local": "⌂" };
@@ -25,13 +25,13 @@ const SELF = "–";
 const UNKNOWN = "?";
 
 export interface ShowStatusOptions {
-  /** With namespaces, containers, images, certificates and where each cluster is reached. */
+  /** Include namespaces, containers, images, certificates and endpoints. */
   wide?: boolean;
-  /** Each finding by itself. */
+  /** List each finding individually. */
   details?: boolean;
 }
 
-/** The whole report: a row for each cluster, with its peers; what was found; and the verdict. */
+/** Renders the report: a row for each cluster with its peers, the findings, and the verdict. */
 export function showStatus(status: MeshStatus, style: Style, options: ShowStatusOptions = {}): string[] {
   const { wide = false, details = false } = options;
   const findings = findingsOf(status);
@@ -54,7 +54,7 @@ function verdict(clusters: readonly ClusterStatus[], found: Record<Severity, num
     : `${style.bold(size)}, ${style.green("healthy")}`;
 }
 
-/** One row for each cluster, with the state of its peers: by name, by id, or, if there are too many, how many of each. */
+/** Renders a row for each cluster, with its peers by name, by id or, if there are too many, as counts by state. */
 function clusterTable(status: MeshStatus, style: Style): string[] {
   const { clusters } = status;
   const peers = peersIn(status);
@@ -90,7 +90,7 @@ interface PeerColumn {
   id?: number | undefined;
 }
 
-/** Those who are peers, or may be: the clusters that were read, in their order, then the peers that none of them is. */
+/** Returns the names of all possible peers: the clusters that were read, in their order, then the other peers. */
 function peersIn({ clusters, pairs }: MeshStatus): PeerColumn[] {
   const peers = new Map<string, PeerColumn>();
   for (const { source, name = source, id, error } of clusters) {
@@ -100,7 +100,7 @@ function peersIn({ clusters, pairs }: MeshStatus): PeerColumn[] {
   return peers.size > 1 ? [...peers.values()] : [];
 }
 
-/** For each cluster the state of a peer by its name; undefined if it is not known. */
+/** Returns a lookup of a peer's state by cluster and name; undefined if unknown. */
 type RowOfPairs = (peer: string) => PairState | "self" | undefined;
 
 function rowsOf({ clusters, pairs }: MeshStatus): RowOfPairs[] {
@@ -115,7 +115,7 @@ function rowsOf({ clusters, pairs }: MeshStatus): RowOfPairs[] {
   });
 }
 
-/** For each importer, by its context, its pairs by the names of the peers. */
+/** Returns the pairs of each importer by peer name, by the importer's context. */
 function pairsByImporter(pairs: readonly Pair[]): Map<string, Map<string, Pair>> {
   const all = new Map<string, Map<string, Pair>>();
   for (const pair of pairs) {
@@ -136,7 +136,7 @@ function namedColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[],
   }));
 }
 
-/** All peers in one column, a sign each, beneath their ids from top to bottom. */
+/** Returns one column with a mark for each peer, below the peer ids, which are written from top to bottom. */
 function idColumn(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], style: Style): Column {
   const ids = peers.map(({ id }) => `${id ?? UNKNOWN}`);
   const digits = Math.max(...ids.map(({ length }) => length));
@@ -149,7 +149,7 @@ function idColumn(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], sty
   };
 }
 
-/** How many peers are in which state. */
+/** Returns the number of peers in each state. */
 function countColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[]): Column[] {
   const titles: Record<PairState, string> = {
     ok: "OK",
@@ -172,7 +172,7 @@ function paintMarks(cell: string, style: Style): string {
   return [...cell].map((mark) => colours[STATES.find((state) => MARKS[state] === mark) ?? "missing"](mark)).join("");
 }
 
-/** What the marks mean that there are. */
+/** Returns the legend of the marks in use. */
 function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly RowOfPairs[]): string {
   const states = new Set(rows.flatMap((stateIn) => peers.map(({ name }) => stateIn(name))));
   const meanings = [
@@ -182,7 +182,7 @@ function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly Ro
   return `${title}: ${meanings.join(", ")}`;
 }
 
-/** The peers whose columns no heading names. */
+/** Returns the peers whose columns have no title. */
 function describeUnknown(peers: readonly PeerColumn[], style: Style): string[] {
   const unknown = peers.filter(({ id }) => id === undefined).map(({ name }) => escapeLine(name));
   return unknown.length > 0 ? style.wrap(`${UNKNOWN}: cluster id unknown: ${listFirst(unknown)}`).map(style.dim) : [];
@@ -198,7 +198,7 @@ function readyOf({ pods, error }: ClusterStatus): string {
   return `${containers.filter(({ ready }) => ready).length}/${containers.length}`;
 }
 
-/** What was found of each cluster and of its peers, in a word or two. */
+/** Summarizes the findings of each cluster and its peers. */
 function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
   const byImporter = pairsByImporter(pairs);
   const severities = clusters.map(({ source, findings }) => {
@@ -222,7 +222,7 @@ function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
   return { title: "STATUS", cells, paint };
 }
 
-/** All that is known of a cluster besides its row. */
+/** Returns the details of a cluster that its row omits. */
 function clusterLines(cluster: ClusterStatus, style: Style): string[] {
   const { source, pods, waits, error } = cluster;
   if (error !== undefined) return [];
@@ -248,7 +248,7 @@ function describeCertificate(certificate: CertificateStatus): string {
   return `${certificate.use === "ca" ? "CA" : certificate.use} ${formatExpiry(certificate)}`;
 }
 
-/** As a mermaid graph: whole lines where both are as they should be, dotted where only one is configured. */
+/** Renders a Mermaid graph: solid lines if both sides are healthy, dotted lines if only one is configured. */
 export function showMermaid({ clusters, pairs }: MeshStatus): string {
   const names = [...new Set([...clusters.map(({ name, source }) => name ?? source), ...pairs.map(({ peer }) => peer)])];
   const nodes = names.map((name, i) => `  c${i}["${escapeLine(name).replaceAll('"', "'")}"]`);

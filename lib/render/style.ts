@@ -1,4 +1,4 @@
-/** How text is shown: colours only on a terminal that wants them, and nothing that could harm one. Pure. */
+/** Text styles: colors if the terminal supports them, and escaped control characters. Pure. */
 
 import { wrapLine } from "./wrap.ts";
 
@@ -19,20 +19,20 @@ export interface Style {
   green(text: string): string;
   /** Returns the text in yellow. */
   yellow(text: string): string;
-  /** How many columns a table may take. */
+  /** Maximum width of a table, in columns. */
   width: number;
-  /** Breaks a line of prose between words, if a width is set; a command that can be pasted is not to be broken. */
+  /** Wraps a line of prose between words, if a width is set. Not for commands, which users paste. */
   wrap(line: string): string[];
 }
 
 /**
- * Colours for a stream, or none where it is no terminal, where `NO_COLOR` is set, or where TERM is dumb; and its width,
- * which is that of the terminal, or COLUMNS, or 100.
+ * Returns the style for a stream, with colors if it is a terminal, `NO_COLOR` is not set and TERM is not `dumb`.
+ * The width is that of the terminal, else `COLUMNS`, else 100.
  */
 export function styleFor(stream: { isTTY?: boolean; columns?: number }, env: NodeJS.ProcessEnv): Style {
   const on = stream.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
   const sgr = (start: number, end: number) => (text: string) => (on ? `\x1b[${start}m${text}\x1b[${end}m` : text);
-  // A terminal that does not know its width says 0.
+  // A terminal of unknown width reports 0.
   const columns = (stream.isTTY === true && stream.columns) || columnsIn(env);
   return {
     ...{ bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), green: sgr(32, 39), yellow: sgr(33, 39) },
@@ -41,17 +41,17 @@ export function styleFor(stream: { isTTY?: boolean; columns?: number }, env: Nod
   };
 }
 
-/** The width that `COLUMNS` sets. Shells do not export it, so prose in a pipe is wrapped only if somebody asks for it. */
+/** Returns the width set by `COLUMNS`. Shells do not export it, so prose in a pipe is wrapped only on request. */
 function columnsIn({ COLUMNS = "" }: NodeJS.ProcessEnv): number | undefined {
   return /^[1-9]\d{0,4}$/.test(COLUMNS) ? Number(COLUMNS) : undefined;
 }
 
-/** For lines that are indented by two columns then. */
+/** Returns a style whose lines leave room for an indentation of two columns. */
 export function indented(style: Style): Style {
   return { ...style, wrap: (line) => style.wrap(`  ${line}`).map((part) => part.slice(2)) };
 }
 
-/** Text from files and servers, with what is not seen shown as `\xNN`, so that it cannot steer a terminal. Lines stay. */
+/** Escapes invisible characters of foreign text as `\xNN`, so that it cannot control a terminal. Keeps line breaks. */
 export function escapeControlChars(text: string): string {
   return text.replace(/[^\P{C}\n]|\p{Zl}|\p{Zp}/gu, (sign) => {
     const code = (sign.codePointAt(0) ?? 0).toString(16);
@@ -59,7 +59,7 @@ export function escapeControlChars(text: string): string {
   });
 }
 
-/** A name from files and servers, {@link escapeControlChars} and in one line, so that it cannot pass for another. */
+/** Escapes foreign text as {@link escapeControlChars} does, and line breaks, so that it cannot imitate other output. */
 export function escapeLine(text: string): string {
   return escapeControlChars(text).replaceAll("\n", "\\n");
 }

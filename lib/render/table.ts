@@ -1,28 +1,29 @@
-/** Tables as kubectl prints them, in the width of a terminal. Pure. */
+/** Renders tables in the style of kubectl, within the width of a terminal. Pure. */
 import type { Style } from "./style.ts";
 import { truncateEnd, truncateMiddle, widthOf } from "./wrap.ts";
 
 export interface Column {
   title: string;
-  /** Lines above the title, of its column. */
+  /** Lines above the title of the column. */
   above?: readonly string[];
-  /** One for each row, in one line and without colours. */
+  /** One for each row, without line breaks and colors. */
   cells: readonly string[];
-  /** Colours a cell, after it was cut. */
+  /** Colors a cell after truncation. */
   paint?: (cell: string, row: number) => string;
-  /** Where a cell is cut if the table is too wide: names in their middle. Default: nowhere. */
+  /** How to truncate cells if the table is too wide: names in the middle. Default: not at all. */
   cut?: "middle" | "end";
-  /** Set if the column may be left out of a table that is too wide; the highest goes first. */
+  /** Set if the column can be omitted from a table that is too wide; the highest value is omitted first. */
   dispensable?: number;
 }
 
-/** Columns between two columns, as kubectl has them; fewer if the table is too wide. */
+/** The gap between two columns, as in kubectl; smaller if the table is too wide. */
 const GAPS = [3, 2, 1] as const;
-/** No cell is cut to less. */
+/** The minimum width of a truncated cell. */
 const LEAST = 8;
 
 /**
- * A line of titles and one for each row. A table that is too wide gets smaller gaps, then cut cells, then fewer columns.
+ * Renders a line of titles and a line for each row. A table that is too wide gets smaller gaps, then truncated cells,
+ * then fewer columns.
  */
 export function showTable(columns: readonly Column[], style: Style): string[] {
   let shown = [...columns];
@@ -40,7 +41,7 @@ export function showTable(columns: readonly Column[], style: Style): string[] {
   }
 }
 
-/** How wide a table is with nothing cut and no column left out; by default with the smallest gap between columns. */
+/** Returns the width of the whole table without truncation; by default with the smallest gap between columns. */
 export function widthOfTable(columns: readonly Column[], gap: number = GAPS[2]): number {
   return sum(columns.map(widthOfColumn)) + gap * (columns.length - 1);
 }
@@ -49,7 +50,7 @@ function widthOfColumn({ title, above = [], cells }: Column): number {
   return Math.max(...[title, ...above, ...cells].map(widthOf));
 }
 
-/** The widths of columns in so much room, as far as they may be cut: the widest first. */
+/** Shrinks columns that can be truncated, the widest first, until all fit into a total width or none can shrink. */
 function shrink(columns: readonly Column[], widths: readonly number[], room: number): number[] {
   const fitted = [...widths];
   while (sum(fitted) > room) {

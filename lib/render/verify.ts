@@ -1,4 +1,4 @@
-/** What peers answered, as lines for a person and as plain data. Pure. */
+/** Renders the results of probes as text and as plain data. Pure. */
 
 import type { Finding } from "../peer/findings.ts";
 import type { EtcdContent } from "../probe/etcd-checks.ts";
@@ -28,9 +28,9 @@ const ONE: Record<EtcdContent, string> = {
 const SHOWN = STEPS.filter((step) => step !== "resolve");
 
 /**
- * One peer: its verdict, a row for each address with the milliseconds of each step, and what was found.
+ * Renders one peer: its verdict, a row for each address with the milliseconds of each step, and its findings.
  *
- * @param apart - findings that are reported elsewhere, together with those of others.
+ * @param apart - findings that are reported elsewhere, grouped with those of other peers.
  */
 export function showProbe(probe: PeerProbe, style: Style, apart: ReadonlySet<Finding> = new Set()): string[] {
   const { name, source, addresses } = probe;
@@ -42,7 +42,7 @@ export function showProbe(probe: PeerProbe, style: Style, apart: ReadonlySet<Fin
   return lines;
 }
 
-/** Whether a peer connects, as one looks for it first. */
+/** Returns the verdict: whether a peer connects. */
 function verdict({ addresses, findings, skipped }: PeerProbe, style: Style): string {
   if (skipped !== undefined) return style.dim("skipped: only reachable from a node");
   if (findings.some(({ severity }) => severity === "error")) {
@@ -68,7 +68,7 @@ function table(addresses: readonly AddressProbe[], style: Style): string[] {
   return [style.dim(`  ${"address".padEnd(width)}${head}`), ...rows];
 }
 
-/** What the addresses said of the cluster, once where they say the same. */
+/** Returns what the addresses reported about the cluster, without repetitions. */
 function about(addresses: readonly AddressProbe[]): string[] {
   const lines = addresses.flatMap((one) => {
     const { server, user, roles, heartbeatAge, id, counts, host, ip } = one;
@@ -86,7 +86,7 @@ function about(addresses: readonly AddressProbe[]): string[] {
   return [...new Set(lines)];
 }
 
-/** The last line: how many connect, of those that were tried. */
+/** Returns the last line: how many of the probed peers connect. */
 export function showSum(probes: readonly PeerProbe[], style: Style): string {
   const tried = probes.filter(({ skipped }) => skipped === undefined);
   const good = tried.filter(({ findings }) => !findings.some(({ severity }) => severity === "error")).length;

@@ -31,8 +31,8 @@ const withData = (data: Record<string, string | Buffer>): V1Secret => ({
 });
 const config = Buffer.from(good.data?.c2 ?? "", "base64").toString();
 const renamed = (name: string): V1Secret => {
-  const { c2: standing, ...data } = good.data ?? {};
-  return { ...good, metadata: { name: "cilium-clustermesh" }, data: { ...data, [name]: standing ?? "" } };
+  const { c2: existing, ...data } = good.data ?? {};
+  return { ...good, metadata: { name: "cilium-clustermesh" }, data: { ...data, [name]: existing ?? "" } };
 };
 
 const annotated = (annotation: string, value: string): V1Secret => ({

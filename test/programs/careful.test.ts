@@ -66,7 +66,7 @@ describe("import-secrets under interference", () => {
         await Promise.race([once(child.stderr, "data"), ended]);
         assert.ok(
           child.exitCode === null && child.signalCode === null,
-          `it ended, and did not say ${words}: ${stderr}`,
+          `it exited without printing ${words}: ${stderr}`,
         );
       }
     };
@@ -93,10 +93,10 @@ describe("import-secrets under interference", () => {
 
   test("--prune does not remove a peer that was added after the confirmation", async () => {
     assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
-    let came = false;
+    let isAdded = false;
     api().onRequest = ({ method }) => {
-      if (method === "PATCH" && !came) {
-        came = true;
+      if (method === "PATCH" && !isAdded) {
+        isAdded = true;
         const secret = structuredClone(read("cilium-clustermesh")) as V1Secret;
         secret.data = { ...secret.data, c9: secret.data?.c2 ?? "" };
         api().store.put(secret as unknown as KubernetesObject);
