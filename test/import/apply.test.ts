@@ -18,7 +18,7 @@ import { OPTIONS, peerOf } from "../support/targets.ts";
 const NAMESPACE = "kube-system";
 const NAME = "cilium-clustermesh";
 
-/** Imports into a cluster as it is now. */
+/** Imports into the current state of a cluster. */
 async function importInto(
   { api }: TestCluster,
   peers: SourcedPeer[],
@@ -41,7 +41,7 @@ function stored(cluster: TestCluster): V1Secret {
   return cluster.server.store.read("Secret", NAMESPACE, NAME) as unknown as V1Secret;
 }
 
-/** Lets somebody else act just before the first request of this method. */
+/** Runs another client's change just before the first request with this method. */
 function justBefore(cluster: TestCluster, method: string, act: () => void): void {
   let done = false;
   cluster.server.onRequest = (request) => {
@@ -63,7 +63,7 @@ function foreignSecret(): KubernetesObject {
   } as KubernetesObject;
 }
 
-test("what another writer did between reading and writing stays: the target is read and planned again", async (t) => {
+test("changes of another client between read and write are kept: the target is read and planned again", async (t) => {
   const cluster = await start(t);
   cluster.server.store.put(foreignSecret());
   justBefore(cluster, "PATCH", () =>
@@ -81,7 +81,7 @@ test("what another writer did between reading and writing stays: the target is r
   assert.equal(stored(cluster).data?.c9 !== undefined, true);
 });
 
-test("a race of two creates ends in a merge", async (t) => {
+test("two concurrent creates are merged", async (t) => {
   const cluster = await start(t);
   justBefore(cluster, "POST", () => cluster.server.store.put(foreignSecret()));
   const { reports, changes } = await importInto(cluster, [peerOf("c9", 9)]);
@@ -90,7 +90,7 @@ test("a race of two creates ends in a merge", async (t) => {
   assert.deepEqual(Object.keys(stored(cluster).data ?? {}).includes("theirs"), true);
 });
 
-test("with KVStoreMesh, whatever way an import and a prune run into each other, a peer stands in both Secrets or none", async (t) => {
+test("with KVStoreMesh, any interleaving of an import and a prune leaves a peer in both Secrets or in neither", async (t) => {
   for (let seed = 1; seed <= 40; seed++) {
     const cluster = await startCluster(t, describeCluster({ version: "1.20", kvstoremesh: true, authMode: "legacy" }));
     await importInto(cluster, [peerOf("c8", 8)]);
@@ -107,13 +107,13 @@ test("with KVStoreMesh, whatever way an import and a prune run into each other, 
     const states = runs.map(({ reports }) => reports?.[0]?.state);
     assert.equal(states[0], "done", `seed ${seed}`);
     assert.equal(agents?.includes("c8"), true, `seed ${seed}`);
-    // A prune that finds a peer which it was not told to drop says so and fails, with c7 dropped where it is first.
+    // A prune that finds an additional peer to remove is refused; if the prune is first, c7 is removed.
     const left = states[1] === "failed" ? fetched?.filter((peer) => peer !== "c7" || agents?.includes(peer)) : fetched;
     assert.deepEqual(agents, left, `seed ${seed}`);
   }
 });
 
-/** Holds what is asked of the two Secrets, and lets one at a time go on. */
+/** Holds the requests for the two Secrets, and releases them one at a time. */
 function inRandomOrder(cluster: TestCluster, seed: number): void {
   const held: (() => void)[] = [];
   let [state, timer] = [seed, undefined as NodeJS.Timeout | undefined];
@@ -132,7 +132,7 @@ function inRandomOrder(cluster: TestCluster, seed: number): void {
       : undefined;
 }
 
-test("a workload whose aliases were changed meanwhile is read again, and both changes stand", async (t) => {
+test("a workload whose host aliases changed is read again, and both changes are kept", async (t) => {
   const cluster = await start(t, "1.18");
   justBefore(cluster, "PATCH", () =>
     cluster.change("DaemonSet", "cilium", (object) => {
@@ -150,7 +150,7 @@ test("a workload whose aliases were changed meanwhile is read again, and both ch
   );
 });
 
-test("a write that is refused ends that target, and says what was written before", async (t) => {
+test("a failed write stops its target, and the report counts the earlier writes", async (t) => {
   const cluster = await start(t, "1.18");
   cluster.server.onRequest = ({ method, path }) =>
     method === "POST" && path.includes("/secrets")
@@ -184,7 +184,7 @@ test("a finding of severity error in the files or in the plan writes nothing", a
   }
 });
 
-test("agents are restarted only if that was said or is chosen", async (t) => {
+test("agents are restarted only if requested or confirmed", async (t) => {
   for (const restarts of [false, true]) {
     const cluster = await start(t, "1.18");
     const { prepared, reports, changes } = await importInto(cluster, [peerOf("c9", 9)], {
@@ -203,7 +203,7 @@ test("agents are restarted only if that was said or is chosen", async (t) => {
   }
 });
 
-test("what was held back until agents may be restarted is judged once they may", async (t) => {
+test("peers held back until an agent restart are checked when the restart is allowed", async (t) => {
   const cluster = await start(t, "1.18");
   assert.ok((await importInto(cluster, [peerOf("c9", 9)])).reports);
   own(cluster);
@@ -224,7 +224,7 @@ test("what was held back until agents may be restarted is judged once they may",
   assert.deepEqual(changes, []);
 });
 
-test("pruning has a user revoked confirmed, too", async (t) => {
+test("pruning requires confirmation to revoke a user", async (t) => {
   const cluster = await startCluster(
     t,
     describeCluster({ version: "1.20", kvstoremesh: false, authMode: "migration" }),
@@ -251,7 +251,7 @@ function own(cluster: TestCluster): void {
   });
 }
 
-/** What somebody else does between the two steps, and why the import is refused then. */
+/** Changes of another client between the two steps, and the resulting refusal. */
 const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: TestCluster) => void, RegExp][] = [
   [
     "a peer that would be removed",
@@ -293,7 +293,7 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
 ];
 for (const [what, options, act, message] of MEANWHILE) {
   for (const how of ["a conflict", "time"]) {
-    test(`a plan that was agreed to does no more than it said, found by ${how}: ${what}`, async (t) => {
+    test(`a new plan with additional disruptions is refused, after ${how}: ${what}`, async (t) => {
       const cluster = await startCluster(
         t,
         describeCluster({ version: "1.18", kvstoremesh: false, authMode: "migration" }),
@@ -305,7 +305,7 @@ for (const [what, options, act, message] of MEANWHILE) {
         plan: { ...OPTIONS, ...options },
         confirm: (prepared) => {
           act(cluster);
-          // Whatever it was, the Secret has another version then.
+          // After any change, the Secret has another version.
           cluster.change("Secret", NAME, () => {});
           return how === "time" ? { ...prepared, preparedAt: prepared.preparedAt - 11_000 } : prepared;
         },
@@ -320,7 +320,7 @@ for (const [what, options, act, message] of MEANWHILE) {
   }
 }
 
-test("what was prepared more than 10 s ago is read again before the first write", async (t) => {
+test("an import prepared more than 10 s ago is planned again before the first write", async (t) => {
   const readsAfter = async (age: number) => {
     const cluster = await start(t);
     let before = 0;
@@ -337,7 +337,7 @@ test("what was prepared more than 10 s ago is read again before the first write"
   assert.deepEqual(new Set((await readsAfter(11_000)).slice(0, -1)), new Set(["GET"]));
 });
 
-test("a change is announced before it is made, and made when the next event is asked for", async (t) => {
+test("a change is reported before it is made, and made when the next event is requested", async (t) => {
   const cluster = await start(t);
   const { target } = await readTarget(cluster.api, "target");
   const prepared = await prepareImport([{ api: cluster.api, target, peers: [peerOf("c9", 9)] }], {
@@ -353,7 +353,7 @@ test("a change is announced before it is made, and made when the next event is a
   assert.equal((await events.next()).done, true);
 });
 
-test("a target that cannot be read fails for itself, and two contexts of one cluster are one target", async (t) => {
+test("an unreadable target does not affect others, and two contexts of one cluster are one target", async (t) => {
   const cluster = await start(t);
   const gone = {
     source: "gone",

@@ -1,4 +1,4 @@
-/** --endpoint: by which endpoint a target reaches a peer, now and at the next import. */
+/** --endpoint: the endpoint by which a target reaches a peer, now and after the next import. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type EndpointOverride, resolveOverride } from "../../lib/import/plan/endpoint-override.ts";
@@ -37,7 +37,7 @@ const out = (peer: Peer, given: string[], names: Record<string, string[]> = {}) 
   return resolveOverride(peer, given, async (name) => names[name] ?? []);
 };
 
-test("an endpoint that was said holds until it is changed or taken back", () => {
+test("an endpoint override applies until it is changed or reset", () => {
   const said = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2], GIVEN));
   assert.deepEqual(reached(said), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
   assert.equal(recordsOf(said.agentsSecret), '{"c2":{"id":2,"max":255,"endpoint":"10.9.9.9:2379"}}');
@@ -60,7 +60,7 @@ test("an endpoint that was said holds until it is changed or taken back", () => 
   assert.deepEqual([...run(back, [c2]).keptOverrides], []);
 });
 
-test("a peer is checked where it is reached, which --endpoint may change for the better or the worse", () => {
+test("a peer is checked with its overridden endpoint, which may fix or cause findings", () => {
   const target = targetOf("1.18", { facts: { nodePort: 32_380, kubeProxyReplacement: true } });
   const facts = { ...c2.peer.facts, serverNames: ["*.mesh.cilium.io", "127.0.0.1"] };
   const cases: [FindingCode, Partial<Peer>][] = [
@@ -79,12 +79,12 @@ test("a peer is checked where it is reached, which --endpoint may change for the
     const worse = codes(
       run(target, [peerOf("c2", 2, { facts: peer.peer.facts })], { text: "", endpoints, hostAliases }),
     );
-    // A tunnel on each node is for --endpoint to say.
+    // Only --endpoint may set a tunnel on each node.
     assert.equal(worse.includes(code), code !== "endpoint-node-local", `${code}, given`);
   }
 });
 
-test("of a peer that stands there an endpoint can be said without its file, but not taken back", () => {
+test("the endpoint of an existing peer can be overridden without its file, but not reset", () => {
   const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   const planned = run(target, [], GIVEN);
   assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
@@ -94,7 +94,7 @@ test("of a peer that stands there an endpoint can be said without its file, but 
   assert.deepEqual(codes(run({ ...target, facts: { ...target.facts, name: "c2" } }, [], GIVEN)), [], "itself");
 });
 
-test("before 1.20 what is said goes over what a workload resolves", () => {
+test("before 1.20 an override replaces the host aliases of a workload", () => {
   const empty = targetOf("1.18", { takesUsers: false });
   const target = applyPlan(empty, run(empty, [c2], undefined, { restarts: "all" }));
   const said = applyPlan(target, run(target, [], GIVEN, { restarts: "all" }));
@@ -103,7 +103,7 @@ test("before 1.20 what is said goes over what a workload resolves", () => {
   assert.equal(run(said, [c2]).missing.length, 0);
 });
 
-test("it survives a move between the Secrets, and a prune", () => {
+test("an override survives a move between the Secrets and a prune", () => {
   const said = applyPlan(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
   const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: said.agentsSecret, users: said.users });
   const moved = applyPlan(target, run(target, [], undefined, { migrate: true }));
@@ -112,13 +112,13 @@ test("it survives a move between the Secrets, and a prune", () => {
   assert.equal(recordsOf(pruned.kvstoremeshSecret), recordsOf(moved.kvstoremeshSecret));
 });
 
-test("it is the answer where a file tells no addresses", () => {
+test("an override supplies addresses that a file lacks", () => {
   const bare = peerOf("c2", 2, { hostAliases: [], facts: {} });
   assert.deepEqual(codes(run(targetOf("1.20"), [bare])), ["id-unknown", "no-addresses"]);
   assert.deepEqual(codes(run(targetOf("1.20"), [bare], GIVEN)), ["id-unknown"]);
 });
 
-test("names and addresses are made out as an extraction does", async () => {
+test("names and addresses are resolved as in an extraction", async () => {
   const covered = {
     ...c2.peer,
     facts: { ...c2.peer.facts, serverNames: ["*.mesh.cilium.io", "lb.example", "10.1.1.1"] },
@@ -139,13 +139,13 @@ test("names and addresses are made out as an extraction does", async () => {
   assert.match(resolved.warnings.join(), /current addresses of nat\.example, which can change/);
   await assert.rejects(out(covered, ["nat.example:1"]), { name: UserError.name, exitCode: 1 });
   await assert.rejects(out(covered, ["nonsense"]), { name: UserError.name, exitCode: 2 });
-  // Of a file that does not tell what the certificate covers, its own names serve, and the chart's.
+  // If a file lacks the names of the certificate, the names of its endpoints and of the chart are used.
   const unknown = { ...c2.peer, endpoints: ["https://etcd.c2.example:2379"], facts: {} };
   assert.deepEqual((await out(unknown, ["etcd.c2.example:9"])).endpoints, ["https://etcd.c2.example:9"]);
   assert.deepEqual((await out(unknown, ["10.4.4.4:9"])).endpoints, ["https://c2.mesh.cilium.io:9"]);
 });
 
-test("before 1.20 a new name is not written while the agents cannot resolve it: the peer would be cut", () => {
+test("before 1.20 a new host name is held back until agents resolve it, because the peer would disconnect", () => {
   const standing = secretOf({ c2: configText("https://old.example:2379", COMMON) });
   const target = targetOf("1.18", { agentsSecret: standing, takesUsers: false });
   const planned = run(target, [c2]);
@@ -157,6 +157,6 @@ test("before 1.20 a new name is not written while the agents cannot resolve it: 
     allowed.changes.map(({ kind }) => kind),
     ["DaemonSet", "Secret"],
   );
-  // A peer that does not stand there yet has nothing to lose.
+  // A new peer has no connection to lose.
   assert.deepEqual([...run(targetOf("1.18", { takesUsers: false }), [c2]).outcomes], [["c2", "added"]]);
 });

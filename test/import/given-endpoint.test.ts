@@ -1,4 +1,4 @@
-/** An endpoint that was given when a peer was extracted: by which one a target reaches it, now and at the next import. */
+/** An endpoint set at the extraction of a peer: the endpoint by which a target reaches it, now and after the next import. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EndpointOverride } from "../../lib/import/plan/endpoint-override.ts";
@@ -10,7 +10,7 @@ import { applyPlan } from "../support/apply-plan.ts";
 import { entriesOf, recordsOf } from "../support/plans.ts";
 import { OPTIONS, peerOf, targetOf } from "../support/targets.ts";
 
-/** c2 as the cluster itself says. */
+/** c2 with the endpoint of the cluster itself. */
 const c2 = peerOf("c2", 2);
 const PROXY = "https://c2.mesh.cilium.io:2379";
 
@@ -50,7 +50,7 @@ const EMPTY = targetOf("1.20");
 const ITS_OWN = ["https://c2.mesh.cilium.io:32379", ["10.0.0.2"]];
 const RECORD = '{"c2":{"id":2,"max":255,"given":true}}';
 
-test("a given endpoint is remembered, and what the cluster itself says does not replace it", () => {
+test("a given endpoint is recorded, and the cluster's own endpoint does not replace it", () => {
   const target = write(EMPTY, [behind("10.1.2.3")]);
   assert.deepEqual([reached(target), recordsOf(target.agentsSecret)], [[PROXY, ["10.1.2.3"]], RECORD]);
   const again = run(target, [c2]);
@@ -60,7 +60,7 @@ test("a given endpoint is remembered, and what the cluster itself says does not 
   assert.deepEqual([...run(target, [behind("10.1.2.3")]).keptEndpoints], [], "the file that gave it says the same");
 });
 
-test("another statement changes it, with where it was and will be", () => {
+test("another given endpoint replaces it, and the plan has both", () => {
   const target = write(EMPTY, [behind("10.1.2.3")]);
   const planned = run(target, [behind("10.1.2.4")]);
   const change = { before: `${PROXY} at 10.1.2.3`, after: `${PROXY} at 10.1.2.4` };
@@ -69,7 +69,7 @@ test("another statement changes it, with where it was and will be", () => {
   assert.deepEqual([reached(changed), recordsOf(changed.agentsSecret)], [[PROXY, ["10.1.2.4"]], RECORD]);
 });
 
-test("it is taken back by an empty --endpoint, with the peer's file", () => {
+test("an empty --endpoint resets it, with the peer's file", () => {
   const target = write(EMPTY, [behind("10.1.2.3")]);
   const back = write(target, [c2], null);
   assert.deepEqual([reached(back), recordsOf(back.agentsSecret)], [ITS_OWN, '{"c2":{"id":2,"max":255}}']);
@@ -80,7 +80,7 @@ test("it is taken back by an empty --endpoint, with the peer's file", () => {
   );
 });
 
-test("--endpoint of an import goes over it, and the file's holds again when that is taken back", () => {
+test("--endpoint of an import takes precedence, and a reset restores the endpoint of the file", () => {
   const target = write(EMPTY, [behind("10.1.2.3")], OVERRIDE);
   assert.deepEqual(reached(target), [PROXY, ["10.9.9.9"]]);
   const kept = run(target, [behind("10.1.2.4")]);
@@ -89,7 +89,7 @@ test("--endpoint of an import goes over it, and the file's holds again when that
   assert.deepEqual([reached(back), recordsOf(back.agentsSecret)], [[PROXY, ["10.1.2.4"]], RECORD]);
 });
 
-test("it survives a renewal of certificates, a prune and a move between the Secrets, and ends with the peer", () => {
+test("a given endpoint survives renewed certificates, a prune and a move between the Secrets, and is removed with the peer", () => {
   const target = write(EMPTY, [behind("10.1.2.3")]);
   const renewed = { ...c2, peer: { ...c2.peer, client: peerOf("c2", 2, { ca: c2.peer.ca }).peer.client } };
   for (const prune of [false, true]) {
@@ -106,7 +106,7 @@ test("it survives a renewal of certificates, a prune and a move between the Secr
   assert.deepEqual(reached(write(gone, [c2])), ITS_OWN);
 });
 
-test("a Secret of a target that is imported elsewhere says so too", () => {
+test("a target's Secret that is imported elsewhere keeps the given endpoint", () => {
   const { agentsSecret } = write(EMPTY, [behind("10.1.2.3")]);
   assert.ok(agentsSecret);
   const [peer] = readPeerFile(agentsSecret, "file").peers;
@@ -115,7 +115,7 @@ test("a Secret of a target that is imported elsewhere says so too", () => {
   assert.equal(own?.facts.endpointGiven, undefined);
 });
 
-test("a plan says of every peer that is reached elsewhere where it was and will be, and of no other", () => {
+test("a plan has the old and new endpoint of every peer whose endpoint changes, and of no other", () => {
   const target = write(EMPTY, [c2, peerOf("c3", 3)]);
   const hostAliases = [{ hostname: "c2.mesh.cilium.io", ips: ["10.0.0.7"] }];
   const moved = { ...c2, peer: { ...c2.peer, hostAliases } };

@@ -8,7 +8,7 @@ import { hostname, ipAddress } from "../support/arbitraries.ts";
 const entry = (ip: string, ...hostnames: string[]): V1HostAlias => ({ ip, hostnames });
 const alias = (hostname: string, ...ips: string[]) => ({ hostname, ips });
 
-test("each wanted name stands for exactly its addresses, one entry an address", () => {
+test("each wanted name gets exactly its addresses, with one entry per address", () => {
   const table: [
     what: string,
     standing: V1HostAlias[] | undefined,
@@ -67,12 +67,12 @@ test("each wanted name stands for exactly its addresses, one entry an address", 
   }
 });
 
-test("a name that two peers tell of has the addresses of both", () => {
+test("a name of two peers gets the addresses of both", () => {
   const merged = mergeHostAliases(undefined, [alias("lb.example", "10.0.0.1"), alias("lb.example", "10.0.0.2")]);
   assert.deepEqual(merged?.hostAliases, [entry("10.0.0.1", "lb.example"), entry("10.0.0.2", "lb.example")]);
 });
 
-test("others' names keep their addresses, wanted ones have theirs, and again nothing changes", () => {
+test("other names keep their addresses, wanted names get theirs, and a second merge changes nothing", () => {
   const ip = fc.oneof(fc.constantFrom("10.0.0.1", "10.0.0.2", "fd00::1"), ipAddress);
   const name = fc.oneof(fc.constantFrom("c2", "c3"), hostname);
   const standing = fc.option(
@@ -113,7 +113,7 @@ test("others' names keep their addresses, wanted ones have theirs, and again not
   );
 });
 
-test("the patch holds only if the list is still the one that was read", () => {
+test("the patch applies only if the list is unchanged", () => {
   const path = "/spec/template/spec/hostAliases";
   const [old, next] = [[entry("10.0.0.1", "x")], [entry("10.0.0.2", "c2")]];
   assert.deepEqual(hostAliasPatch(old, next), [

@@ -12,7 +12,7 @@ import { COMMON, OPTIONS, textsOf } from "../support/targets.ts";
 const pki = { ca: caOf("mesh"), key: "ec" } as const;
 const COMMON_PATHS = COMMON.map((name) => `/var/lib/cilium/clustermesh/${name}`);
 
-test("a cluster whose certificates are in no Secret, imported by versions, with and without KVStoreMesh", async (t) => {
+test("a keyless file is imported by all versions, with and without KVStoreMesh", async (t) => {
   const source = await startCluster(t, describeCluster({ version: "1.20", csiDriver: "csi.example" }), { pki });
   const { peer } = await extract(source.api, { ...EXTRACT_DEFAULTS, resolve: async () => [] });
   const { peers, findings } = readPeerFile(writePeerFile(peer), "cluster2.json");

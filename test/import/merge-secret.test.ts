@@ -42,7 +42,7 @@ function inLayout(peer: Peer, names: readonly [string | undefined, string, strin
 const OLD_SCRIPTS = ["c2-ca.crt", "c2.crt", "c2.key"] as const;
 const CHART = ["c2.etcd-client-ca.crt", "c2.etcd-client.crt", "c2.etcd-client.key"] as const;
 
-test("a first peer", () => {
+test("the first peer is added", () => {
   const merged = merge({}, c2);
   assert.deepEqual([...merged.outcomes], [["c2", "added"]]);
   assert.deepEqual(
@@ -53,7 +53,7 @@ test("a first peer", () => {
   assert.deepEqual(merge(after(merged), c2).changes.size, 0);
 });
 
-test("a config that already says the same keeps its bytes, in whatever layout", () => {
+test("an up-to-date config keeps its bytes in any layout", () => {
   const common: Peer = { ...c2, ca: "importer", client: "importer" };
   const table: [string, Peer, Texts][] = [
     ["old scripts", c2, inLayout(c2, OLD_SCRIPTS)],
@@ -80,7 +80,7 @@ test("a config that already says the same keeps its bytes, in whatever layout", 
   }
 });
 
-test("a renewed certificate keeps the config's bytes, in whatever layout", () => {
+test("a renewed certificate keeps the config's bytes in any layout", () => {
   const renewed = { ...c2, client: clientOf(caOf("c2"), "remote", 1) };
   for (const names of [
     OLD_SCRIPTS,
@@ -94,7 +94,7 @@ test("a renewed certificate keeps the config's bytes, in whatever layout", () =>
   }
 });
 
-test("a renewed certificate does not go into a file that another peer names", () => {
+test("a renewed certificate does not overwrite a file that another peer references", () => {
   const renewed = { ...c2, client: clientOf(caOf("c2"), "remote", 1) };
   const standing: Texts = { ...inLayout(c2, ["a", "b", "c"]), c3: configText("https://c3:1", ["a", "b", "c"]) };
   const files = after(merge(standing, renewed));
@@ -102,7 +102,7 @@ test("a renewed certificate does not go into a file that another peer names", ()
   assert.equal(files["c2.etcd-client.crt"], renewed.client.cert);
 });
 
-test("what only a config names that goes later may be written already", () => {
+test("files that only a config to be removed references may be overwritten", () => {
   const key = toSecretEntry(c2, "target").key?.key ?? "";
   const taken = { c3: configText("https://127.0.0.1:1", [undefined, key, key]) };
   const wanted = [toSecretEntry(c2, "target")];
@@ -113,7 +113,7 @@ test("what only a config names that goes later may be written already", () => {
   assert.equal(leaving.files.has("c3"), true, "it is still there");
 });
 
-test("a changed CA changes the config, in whatever layout, and the old file goes", () => {
+test("a changed CA changes the config in any layout, and the old file is removed", () => {
   const moved = { ...c2, ca: { pem: caOf("new").cert }, client: clientOf(caOf("new")) };
   for (const names of [OLD_SCRIPTS, CHART, [caKey(c2), "c2.etcd-client.crt", "c2.etcd-client.key"]] as const) {
     const standing = inLayout(c2, [...names] as [string, string, string]);
@@ -127,7 +127,7 @@ test("a changed CA changes the config, in whatever layout, and the old file goes
   }
 });
 
-test("a CA that only differs in its form is the same CA", () => {
+test("a CA in another PEM format is equal", () => {
   const bundle = { ...c2, ca: { pem: caOf("c2").cert } };
   const standing = {
     ...inLayout(c2, OLD_SCRIPTS),
@@ -136,7 +136,7 @@ test("a CA that only differs in its form is the same CA", () => {
   assert.deepEqual(changed(merge(standing, bundle)), {});
 });
 
-test("an empty CA file, as charts up to 1.13 write it, is replaced", () => {
+test("an empty CA file of charts up to 1.13 is replaced", () => {
   const standing = { ...inLayout(c2, CHART), "c2.etcd-client-ca.crt": "" };
   const merged = merge(standing, c2);
   assert.deepEqual([...merged.outcomes], [["c2", "changed"]]);
@@ -144,7 +144,7 @@ test("an empty CA file, as charts up to 1.13 write it, is replaced", () => {
   assert.equal("c2.etcd-client-ca.crt" in after(merged), false);
 });
 
-test("a shared CA is stored once, and stays until the last one goes that names it", () => {
+test("a shared CA is stored once, and kept until its last reference is removed", () => {
   const shared = { pem: caOf("shared").cert };
   const [one, two] = [
     { ...c2, ca: shared },
@@ -158,7 +158,7 @@ test("a shared CA is stored once, and stays until the last one goes that names i
   assert.equal(caKey(one) in after(merge(after(without), c3)), false);
 });
 
-test("what differs is written anew: endpoints, aliases, form of certificates, fields that are none", () => {
+test("a config with other endpoints, aliases, kinds of certificates or unknown fields is rewritten", () => {
   const table: [what: string, standing: Texts, wanted: Peer][] = [
     ["the endpoint", inLayout(c2, CHART), { ...c2, endpoints: ["https://c2.mesh.cilium.io:32380"] }],
     ["an address", inLayout(c2, CHART), { ...c2, hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.0.0.3"] }] }],
@@ -189,7 +189,7 @@ function read(texts: Texts, name: string): Peer | undefined {
   return readEntries(filesOf(texts), {}, "t").find((entry) => entry.name === name)?.peer;
 }
 
-test("a file of somebody's where ours would stand is not written over", () => {
+test("a foreign file under our key is not overwritten", () => {
   const key = toSecretEntry(c2, "target");
   const [ca, cert] = [key.ca?.key ?? "", key.cert?.key ?? ""];
   const table: [what: string, standing: Texts][] = [
@@ -219,7 +219,7 @@ test("a file of somebody's where ours would stand is not written over", () => {
   }
 });
 
-test("two peers of one import do not write over each other's files, in whatever layout these stand", () => {
+test("two peers of one import do not overwrite each other's files in any layout", () => {
   // c3 stands in files that are called like ours for c2.
   const standing = inLayout(c3, ["x", "c2.etcd-client.crt", "c2.etcd-client.key"]);
   for (const wanted of [
@@ -232,7 +232,7 @@ test("two peers of one import do not write over each other's files, in whatever 
   }
 });
 
-test("a file that serves two purposes is not written over for one of them", () => {
+test("a file with two purposes is not overwritten for one of them", () => {
   const key = caKey(c3);
   // c2's certificate stands under the name that c3's CA will have, with its content; or is a config besides.
   const asCa = { ...inLayout(c2, ["x", key, "y"]), [key]: caOf("c3").cert };
@@ -249,7 +249,7 @@ test("a file that serves two purposes is not written over for one of them", () =
   }
 });
 
-test("our own form moves over the old scripts' own: the peers that are not imported stay as they are", () => {
+test("our layout replaces that of the old scripts, and peers that are not imported stay unchanged", () => {
   const [old2, old3] = [textsOf(writePeerFile(c2)), textsOf(writePeerFile(c3))];
   const moved = { ...c2, hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.9.9.9"] }] };
   const files = after(merge({ ...old2, ...old3, README: "x" }, moved));
@@ -272,7 +272,7 @@ const keysOf = (files: SecretFiles, keep: (name: string) => boolean) =>
     .filter(({ name }) => keep(name))
     .flatMap(({ name, keys }) => [name, ...Object.values(keys).filter((key) => key !== undefined)]);
 
-test("merging again changes nothing, whatever stands there", () => {
+test("a second merge changes nothing, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (standing, list) => {
       const { files } = mergeEntries(standing, laid(list));
@@ -284,7 +284,7 @@ test("merging again changes nothing, whatever stands there", () => {
   );
 });
 
-test("each peer can be read afterwards as it was wanted, whatever stands there", () => {
+test("each merged peer is read back equal, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (standing, list) => {
       const { files } = mergeEntries(standing, laid(list));
@@ -295,7 +295,7 @@ test("each peer can be read afterwards as it was wanted, whatever stands there",
   );
 });
 
-test("nothing that is not of the peers imported is touched, whatever stands there", () => {
+test("only files of imported peers change, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (standing, list) => {
       const names = new Set(list.map(({ name }) => name));
@@ -312,7 +312,7 @@ test("nothing that is not of the peers imported is touched, whatever stands ther
   );
 });
 
-test("no change takes away a file that a config names which stays", () => {
+test("no change removes a file that a remaining config references", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (standing, list) => {
       const { files, changes } = mergeEntries(standing, laid(list));
@@ -331,7 +331,7 @@ test("no change takes away a file that a config names which stays", () => {
   );
 });
 
-test("merging one and then the other equals merging both, in an empty Secret and in any", () => {
+test("merging one peer and then another equals merging both, for any existing content", () => {
   fc.assert(
     fc.property(fc.oneof(fc.constant(new Map()), anyFiles), anyPeers, fc.nat(), (standing: SecretFiles, list, at) => {
       const cut = at % (list.length + 1);
@@ -347,13 +347,13 @@ test("merging one and then the other equals merging both, in an empty Secret and
   );
 });
 
-test("a file as it came out of one target goes into another", () => {
+test("a file from one target can be merged into another", () => {
   const { files } = merge({}, c2, c3);
   const { peers } = readPeerFile(secretOf(Object.fromEntries(files)), "f");
   assert.deepEqual(after(merge({}, ...peers)), after(merge({}, c2, c3)));
 });
 
-test("a certificate that is renewed while its config is written anew comes in one", () => {
+test("a renewed certificate and a rewritten config are one change", () => {
   const fresh = freshClient(caOf("c2"));
   const both = { ...c2, client: fresh, endpoints: ["https://c2.mesh.cilium.io:1"] };
   const files = after(merge(inLayout(c2, CHART), both));

@@ -1,4 +1,4 @@
-/** What an upgrade leaves behind, and what --migrate makes of it. */
+/** The state after an upgrade, and its migration with --migrate. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Plan, plan } from "../../lib/import/plan/plan.ts";
@@ -23,14 +23,14 @@ const brief = ({ changes }: Plan) => changes.map(({ verb, kind, name }) => `${ve
 const codes = ({ findings }: Plan) => findings.map(({ code, key }) => `${code} ${key}`);
 const endpointsIn = (secret: Target["agentsSecret"]) =>
   Object.fromEntries(entriesOf(secret).map(({ name, config }) => [name, config?.endpoints]));
-/** Migrates, and sees that a second time nothing changes. */
+/** Migrates, and checks that a second migration changes nothing. */
 function migrated(target: Target, options: Partial<typeof OPTIONS> = {}): Target {
   const after = applyPlan(target, migrate(target, options));
   assert.deepEqual(brief(migrate(after, options)), []);
   return after;
 }
 
-test("KVStoreMesh turned on by an upgrade: peers move, before their keys lead to the copy", () => {
+test("KVStoreMesh enabled by an upgrade: peers are moved before agents read the copy", () => {
   const before = imported(targetOf("1.15"), c2, c3);
   const target = targetOf("1.16", { kvstoreMesh: true, agentsSecret: before.agentsSecret, users: before.users });
   const planned = migrate(target);
@@ -58,7 +58,7 @@ test("KVStoreMesh turned on by an upgrade: peers move, before their keys lead to
   assert.deepEqual(Object.keys(textsOf(after.agentsSecret)), ["c2", "c3"], "no key stays behind");
 });
 
-test("KVStoreMesh turned off again: agents are led to the peers before the other Secret is emptied", () => {
+test("KVStoreMesh disabled: agents get the peers' configs before the other Secret is emptied", () => {
   const before = imported(targetOf("1.17", { kvstoreMesh: true }), c2, c3);
   const { agentsSecret, kvstoremeshSecret } = before;
   const target = targetOf("1.18", { agentsSecret, kvstoremeshSecret, users: before.users });
@@ -74,7 +74,7 @@ test("KVStoreMesh turned off again: agents are led to the peers before the other
   assert.deepEqual(recordsOf(after.agentsSecret), recordsOf(kvstoremeshSecret));
 });
 
-test("1.16 to 1.17: agents read their copy by the local files", () => {
+test("1.16 to 1.17: agents read the copy with the local files", () => {
   const before = imported(targetOf("1.16", { kvstoreMesh: true }), c2);
   const { agentsSecret, kvstoremeshSecret, users } = before;
   const target = targetOf("1.17", { kvstoreMesh: true, agentsSecret, kvstoremeshSecret, users, resolvers: [] });
@@ -83,7 +83,7 @@ test("1.16 to 1.17: agents read their copy by the local files", () => {
   for (const file of LOCAL) assert.ok(config.includes(file), `${file} in ${config}`);
 });
 
-test("users that are managed now are let in", () => {
+test("users are granted if they are managed after the upgrade", () => {
   const { agentsSecret } = imported(targetOf("1.20", { takesUsers: false }), c2, c3);
   const target = targetOf("1.20", { agentsSecret });
   assert.deepEqual(brief(migrate(target)), ["create ConfigMap clustermesh-remote-users"]);
@@ -91,7 +91,7 @@ test("users that are managed now are let in", () => {
   assert.deepEqual(brief(migrate(target, { users: false })), []);
 });
 
-test("1.20: host aliases come from the workloads into the configs, and the workloads keep theirs", () => {
+test("1.20: host aliases are copied from the workloads to the configs", () => {
   const config = configText("https://c2.mesh.cilium.io:2379", COMMON);
   const target = targetOf("1.20", {
     agentsSecret: secretOf({ c2: config }),
@@ -105,7 +105,7 @@ test("1.20: host aliases come from the workloads into the configs, and the workl
   assert.deepEqual(brief(migrate({ ...target, facts: { ...target.facts, version: "1.19.1" } })), []);
 });
 
-test("KVStoreMesh turned on before 1.20: the aliases of the agents go to the workload that resolves now", () => {
+test("KVStoreMesh enabled before 1.20: the agents' host aliases are added to the workload that reads the configs", () => {
   const target = targetOf("1.16", {
     kvstoreMesh: true,
     agentsSecret: secretOf({ c2: configText("https://c2.mesh.cilium.io:2379", COMMON) }),
@@ -129,7 +129,7 @@ test("KVStoreMesh turned on before 1.20: the aliases of the agents go to the wor
   }
 });
 
-test("KVStoreMesh on, and both Secrets lead to a peer: what agents reach it by is not given up for what cannot connect", () => {
+test("KVStoreMesh enabled, a peer in both Secrets: the agents' config is not replaced by one that cannot connect", () => {
   const direct = imported(targetOf("1.15"), c2).agentsSecret;
   const turned = (kvstoremeshSecret: Target["kvstoremeshSecret"]) =>
     targetOf("1.20", { kvstoreMesh: true, agentsSecret: direct, kvstoremeshSecret, takesUsers: false });
@@ -146,7 +146,7 @@ test("KVStoreMesh on, and both Secrets lead to a peer: what agents reach it by i
     assert.deepEqual(endpointsIn(after.kvstoremeshSecret), { c2: c2.peer.endpoints });
     assert.deepEqual(endpointsIn(after.agentsSecret), { c2: [OWN_CACHE] });
   }
-  // Both can: nobody knows which is meant.
+  // Both can connect: ambiguous.
   const other = turned(copied({ c2: configText("https://old.example:2379", files), ...tls }));
   assert.deepEqual(codes(migrate(other)), ["existing-unusable c2"]);
   const after = migrated(other);
@@ -155,7 +155,7 @@ test("KVStoreMesh on, and both Secrets lead to a peer: what agents reach it by i
   assert.deepEqual(endpointsIn(migrated(turned(undefined)).agentsSecret), { c2: [OWN_CACHE] });
 });
 
-test("a config with fields that we do not write is left as it stands, and said so", () => {
+test("a config with unsupported fields is left unchanged and reported", () => {
   const text = `${configText("https://c2.mesh.cilium.io:2379", COMMON)}insecure-skip-tls-verify: true\ndial-timeout: 5s\n`;
   const target = targetOf("1.20", { agentsSecret: secretOf({ c2: text }), takesUsers: false });
   const planned = migrate(target);
@@ -167,7 +167,7 @@ test("a config with fields that we do not write is left as it stands, and said s
   assert.deepEqual(codes(given), ["endpoint-needs-file c2"]);
 });
 
-test("the old scripts' layout becomes ours, in one change of the Secret", () => {
+test("the layout of the old scripts is replaced by ours in one change of the Secret", () => {
   const { ca, client } = c2.peer;
   assert.ok(typeof ca === "object" && typeof client === "object", "with certificates of its own");
   const old = secretOf({
@@ -188,7 +188,7 @@ test("the old scripts' layout becomes ours, in one change of the Secret", () => 
   assert.equal(migrate(target).changes.length, 1);
 });
 
-test("what cannot connect is named as what it is, and stops nobody", () => {
+test("existing peers that cannot connect are reported and do not block a migration", () => {
   const { client } = c3.peer as Peer & { client: { cert: string; key: string } };
   const files = {
     c2: configText("https://c2.example:2379", ["c2.etcd-client-ca.crt", "c2.etcd-client.crt", "c2.etcd-client.key"]),
@@ -222,7 +222,7 @@ test("what cannot connect is named as what it is, and stops nobody", () => {
   }
 });
 
-test("a migration asks nothing of the mesh: ids and maxima that differ are for the next import", () => {
+test("a migration does not compare cluster ids and maxima", () => {
   const peers = { c2: { id: 1, max: 511 }, c3: { id: 1 } };
   const agentsSecret = secretOf(
     Object.fromEntries(["c2", "c3"].map((name) => [name, configText(`https://${name}.example:2379`, COMMON)])),
@@ -231,7 +231,7 @@ test("a migration asks nothing of the mesh: ids and maxima that differ are for t
   assert.deepEqual(codes(migrate(targetOf("1.20", { agentsSecret, takesUsers: false }))), []);
 });
 
-test("--tls=common takes the keys out of what stands there, where one CA serves", () => {
+test("--tls=common removes the keys of existing peers if the CA is shared", () => {
   const own = caOf("own");
   const ofOneCa = peerOf("c2", 2, { ca: { pem: own.cert }, client: clientOf(own) });
   const target = imported(targetOf("1.20"), ofOneCa);
@@ -241,7 +241,7 @@ test("--tls=common takes the keys out of what stands there, where one CA serves"
   assert.deepEqual(Object.keys(textsOf(after.agentsSecret)), ["c2"]);
 });
 
-test("files and what stands there in one call", () => {
+test("an import with --migrate writes files and existing peers", () => {
   const before = imported(targetOf("1.15"), c2);
   const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: before.agentsSecret, users: before.users });
   const planned = plan(target, [c3], { ...OPTIONS, migrate: true });

@@ -1,4 +1,4 @@
-/** Peers that only a node can reach, as Submariner writes one into cilium-clustermesh, under every kind of plan. */
+/** Node-local peers, such as that of Submariner in cilium-clustermesh, in every kind of plan. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { resolveOverride } from "../../lib/import/plan/endpoint-override.ts";
@@ -15,7 +15,7 @@ const c2 = peerOf("c2", 2);
 const c3 = peerOf("c3", 3);
 const OWN_CACHE = "https://clustermesh-apiserver.kube-system.svc:2379";
 const URL = "https://127.0.0.1:12379";
-/** In an order of fields and with file names that are not ours. */
+/** With another order of fields and other file names than ours. */
 const SUBMARINER = {
   submariner: configText(URL, ["submariner-ca.pem", "submariner-client.pem", "submariner-client.key"]),
   "submariner-ca.pem": caOf("submariner").cert,
@@ -58,7 +58,7 @@ function moved(version = "1.18", kvstoreMesh = true): Target {
   };
 }
 
-test("it stays as it is, whatever is imported, pruned, migrated or disconnected besides", () => {
+test("a node-local peer is left unchanged by imports, prunes, migrations and disconnects of others", () => {
   const renewed = peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 1) });
   const other = { text: "10.9.9.9:2379", endpoints: ["https://c2.mesh.cilium.io:2379"], hostAliases: [] };
   const calls: [what: string, peers: (typeof c2)[], options: Partial<PlanOptions>][] = [
@@ -96,7 +96,7 @@ test("it stays as it is, whatever is imported, pruned, migrated or disconnected 
   }
 });
 
-test("an upgrade that turns KVStoreMesh on: --migrate moves the others, and not this one", () => {
+test("after an upgrade that enables KVStoreMesh, --migrate moves only the other peers", () => {
   const { agentsSecret, users } = withSubmariner("1.15", false);
   const target = targetOf("1.18", { kvstoreMesh: true, agentsSecret, users });
   const planned = run(target, [], { migrate: true });
@@ -113,7 +113,7 @@ test("an upgrade that turns KVStoreMesh on: --migrate moves the others, and not 
   assert.deepEqual(Object.keys(endpointsIn(after.kvstoremeshSecret)), ["c2", "c3"]);
 });
 
-test("files that another peer shares with it stay when that one goes, however their path is written", () => {
+test("files shared with a removed peer are kept, for any notation of their path", () => {
   for (const path of ["shared.pem", "./shared.pem", "..data/shared.pem", "../clustermesh//shared.pem"]) {
     const files = {
       c9: configText("https://c9.mesh.cilium.io:2379", ["shared.pem", "c9.crt", "c9.key"]),
@@ -131,7 +131,7 @@ test("files that another peer shares with it stay when that one goes, however th
   }
 });
 
-test("whoever is named to disconnect goes, with its files", () => {
+test("a node-local peer is disconnected by name, with its files", () => {
   for (const target of [withSubmariner(), withSubmariner("1.20", false), moved()]) {
     const planned = run(target, [], { remove: new Set(["submariner"]) });
     assert.deepEqual([...planned.outcomes], [["submariner", "dropped"]]);
@@ -141,7 +141,7 @@ test("whoever is named to disconnect goes, with its files", () => {
   }
 });
 
-test("a peer of that name in the files: the existing config is kept, its user is granted, and it is said", () => {
+test("an imported peer of that name keeps the existing config, is granted its user, and is reported", () => {
   const target = targetOf("1.20", {
     kvstoreMesh: true,
     agentsSecret: secretOf({ ...SUBMARINER, c2: SUBMARINER.submariner }),
@@ -161,14 +161,14 @@ test("a peer of that name in the files: the existing config is kept, its user is
   assert.deepEqual(endpointsIn(replaced.agentsSecret).c2, [OWN_CACHE], "--endpoint c2= names it");
 });
 
-test("its id is not asked for, and still the peers are counted", () => {
+test("its cluster id is not required, and it counts as a peer", () => {
   const target = withSubmariner();
   assert.deepEqual(codes(run(target, [peerOf("c4", 4)])), []);
   const many = Array.from({ length: 252 }, (_, i) => peerOf(`d${i}`, i + 4));
   assert.deepEqual(codes(run(target, many)), ["too-many-peers undefined"]);
 });
 
-test("one that was moved to KVStoreMesh goes back: agents first, then what kvstoremesh read", () => {
+test("a peer moved to KVStoreMesh is moved back: first to the agents, then out of the other Secret", () => {
   for (const [version, kvstoreMesh] of [
     ["1.18", true],
     ["1.20", true],
@@ -209,7 +209,7 @@ test("one that was moved to KVStoreMesh goes back: agents first, then what kvsto
   }
 });
 
-test("what is moved back is not judged, and what agents reach by themselves is worth more", () => {
+test("a peer that is moved back is not checked, and the agents' config takes precedence", () => {
   const dates = { notBefore: new Date(Date.now() - 9 * DAY), notAfter: new Date(Date.now() - DAY) };
   const expired = freshClient(caOf("submariner"), dates);
   const target = moved();
@@ -230,7 +230,7 @@ test("what is moved back is not judged, and what agents reach by themselves is w
 const tunnel = (text = "127.0.0.1:15379") => ({ text, endpoints: [`https://${text}`], hostAliases: [] });
 const named = (given: ReturnType<typeof tunnel> | null) => ({ endpoints: new Map([["c2", given]]) });
 
-test("--endpoint NAME=127.0.0.1:PORT: agents alone get the peer, now and at the next imports", () => {
+test("--endpoint NAME=127.0.0.1:PORT adds the peer to the agents alone, now and in later imports", () => {
   for (const [version, kvstoreMesh] of [
     ["1.18", true],
     ["1.20", true],
@@ -264,7 +264,7 @@ test("--endpoint NAME=127.0.0.1:PORT: agents alone get the peer, now and at the 
   }
 });
 
-test("a peer moves to its tunnel and back without a moment in which agents have no config", () => {
+test("a peer moves to its tunnel and back, and agents always have a config", () => {
   const empty = targetOf("1.20", { kvstoreMesh: true });
   const joined = applyPlan(empty, run(empty, [c2]));
   const there = run(joined, [c2], named(tunnel()));
@@ -278,7 +278,7 @@ test("a peer moves to its tunnel and back without a moment in which agents have 
   assert.deepEqual(endpointsIn(applyPlan(tunnelled, back, 1).agentsSecret).c2, ["https://127.0.0.1:15379"]);
 });
 
-test("with KVStoreMesh the target's own files are those that its agents mount", () => {
+test("with KVStoreMesh a node-local peer uses the target's files as its agents mount them", () => {
   const ofOneCa: Partial<Peer> = { ca: { pem: caOf("own").cert }, client: clientOf(caOf("own")) };
   const peer = peerOf("c2", 2, ofOneCa);
   const clientIn = (target: Target) =>
@@ -288,7 +288,7 @@ test("with KVStoreMesh the target's own files are those that its agents mount", 
   assert.deepEqual(clientIn(other), peer.peer.client);
 });
 
-test("what --endpoint says of a node's own address is taken as it is, if the certificate covers it", async () => {
+test("a loopback address in --endpoint is written unchanged if the certificate covers it", async () => {
   const resolve = async () => ["127.0.0.1"];
   const out = (given: string[], serverNames?: string[]) =>
     resolveOverride({ ...c2.peer, facts: { ...c2.peer.facts, ...(serverNames && { serverNames }) } }, given, resolve);
@@ -311,7 +311,7 @@ test("what --endpoint says of a node's own address is taken as it is, if the cer
   assert.deepEqual(aliased.endpoints, ["https://c2.mesh.cilium.io:15379"], "a name is a name");
 });
 
-test("no workload is given an alias for localhost", () => {
+test("no workload gets a host alias for localhost", () => {
   const aliases = [{ hostname: "localhost", ips: ["127.0.0.1"] }];
   const target = targetOf("1.18", { kvstoreMesh: true, aliases });
   const planned = run(target, [c2], named(tunnel("localhost:15379")));

@@ -17,7 +17,7 @@ const wrote = (manager: string, time: string, fields: object = { "f:data": {} })
   fieldsV1: fields,
 });
 
-test("an owner is told by what it leaves on an object", () => {
+test("an owner is recognized by its marks on an object", () => {
   const table: [V1ObjectMeta, string][] = [
     [{ annotations: { "meta.helm.sh/release-name": "cilium" } }, "Helm release cilium"],
     [
@@ -61,7 +61,7 @@ test("an owner is told by what it leaves on an object", () => {
   for (const [metadata, what] of table) assert.equal(ownerOf(metadata)?.label, what, JSON.stringify(metadata));
 });
 
-test("kubectl, we ourselves, and those who wrote no data or wrote before us, are no owners", () => {
+test("kubectl, our own writes, and writers of no data or older data are not owners", () => {
   const table: V1ObjectMeta[] = [
     {},
     { annotations: { "kubectl.kubernetes.io/last-applied-configuration": "{}" } },
@@ -76,7 +76,7 @@ test("kubectl, we ourselves, and those who wrote no data or wrote before us, are
   for (const metadata of table) assert.equal(ownerOf(metadata), undefined, JSON.stringify(metadata));
 });
 
-test("taking an object removes all marks of all owners and leaves the rest", () => {
+test("a takeover removes the marks of all owners and keeps other metadata", () => {
   const metadata: V1ObjectMeta = {
     labels: { "app.kubernetes.io/managed-by": "Helm", "argocd.argoproj.io/instance": "a", mine: "x" },
     annotations: { "meta.helm.sh/release-name": "cilium", mine: "y" },
@@ -84,7 +84,7 @@ test("taking an object removes all marks of all owners and leaves the rest", () 
   };
   assert.deepEqual(removeOwners(metadata), {
     labels: { "app.kubernetes.io/managed-by": null, "argocd.argoproj.io/instance": null },
-    // Else Helm and Argo CD delete what they no longer render.
+    // Otherwise Helm and Argo CD delete objects that they no longer render.
     annotations: {
       "meta.helm.sh/release-name": null,
       "helm.sh/resource-policy": "keep",
@@ -97,7 +97,7 @@ test("taking an object removes all marks of all owners and leaves the rest", () 
   assert.deepEqual(removeOwners({ labels: { mine: "x" } }), { labels: {}, annotations: {} });
 });
 
-test("an object that Argo CD knows by the label of its default, and one that only its field manager tells, are taken too", () => {
+test("objects with Argo CD's default label or field manager alone can be taken over", () => {
   const argo: V1ObjectMeta = {
     labels: { "app.kubernetes.io/instance": "mesh" },
     managedFields: [wrote("argocd-controller", "2026-01-01")],

@@ -33,7 +33,7 @@ async function codes(...paths: string[]): Promise<string[]> {
   return (await readPeers(paths)).findings.map(({ code }) => code);
 }
 
-/** What is wrong with files, and with importing their peers. */
+/** Findings about files and the import of their peers. */
 async function findingsOf(...paths: string[]): Promise<Finding[]> {
   const { peers, findings } = await readPeers(paths);
   const planned = plan(targetOf("1.13"), peers, { ...OPTIONS, now: NOW, restarts: "all" });
@@ -43,7 +43,7 @@ async function findingsOf(...paths: string[]): Promise<Finding[]> {
   ];
 }
 
-test("files, folders and standard input", async () => {
+test("peers are read from files, folders and standard input", async () => {
   const folder = join(dir, "folder");
   mkdirSync(folder);
   writeFileSync(join(folder, "b.YAML"), stringify(c3));
@@ -82,7 +82,7 @@ test("files, folders and standard input", async () => {
   }
 });
 
-test("a pipe is a file too", async () => {
+test("a named pipe is read like a file", async () => {
   const fifo = join(dir, "fifo");
   execFileSync("mkfifo", [fifo]);
   const writing = import("node:fs/promises").then(({ writeFile }) => writeFile(fifo, json(c2)));
@@ -91,7 +91,7 @@ test("a pipe is a file too", async () => {
   assert.deepEqual([peers.length, findings.length], [1, 0]);
 });
 
-test("what cannot be read is said of each, and the rest is read", async () => {
+test("each unreadable file is reported, and the others are read", async () => {
   const empty = join(dir, "empty");
   mkdirSync(empty);
   symlinkSync("loop", join(dir, "loop"));
@@ -122,7 +122,7 @@ test("what cannot be read is said of each, and the rest is read", async () => {
     assert.match(findings.find(({ source }) => source === path)?.message ?? "", message);
 });
 
-test("a file that may not be read", async () => {
+test("a file without read permission is reported", async () => {
   const path = write("closed.json", json(c2));
   chmodSync(path, 0);
   const { findings } = await readPeers([path]);
@@ -133,7 +133,7 @@ test("a file that may not be read", async () => {
   );
 });
 
-test("standard input that is too long is not kept", async () => {
+test("standard input that is too large is refused", async () => {
   let chunks = 0;
   async function* endless() {
     for (;;) {
@@ -146,7 +146,7 @@ test("standard input that is too long is not kept", async () => {
   assert.equal(chunks, 9);
 });
 
-test("what is wrong with files and with their peers, all at once, each with file and key", async () => {
+test("all findings about files and peers are reported at once, with file and key", async () => {
   const expired = { notBefore: new Date(NOW.getTime() - 9e8), notAfter: new Date(NOW.getTime() - 5e8) };
   const bad = write(
     "bad.json",
@@ -180,7 +180,7 @@ test("what is wrong with files and with their peers, all at once, each with file
   );
 });
 
-test("a peer that only a node can reach is refused as a file, with the flag for a tunnel on each node", async () => {
+test("a file with a node-local endpoint is refused with a remedy for a tunnel on each node", async () => {
   const files = ["common-etcd-client-ca.crt", "common-etcd-client.crt", "common-etcd-client.key"] as const;
   const cases: [url: string, remedy: RegExp][] = [
     ["https://127.0.0.1:12379", /--endpoint submariner=127\.0\.0\.1:12379$/],
@@ -200,7 +200,7 @@ test("a peer that only a node can reach is refused as a file, with the flag for 
   }
 });
 
-test("510 peers in one YAML List, and as many findings as there are, are no strain", async () => {
+test("510 peers and their findings in one YAML List are read", async () => {
   const ca = caOf("c2");
   const items = Array.from({ length: 510 }, (_, i) =>
     writePeerFile(peerOf(`c${i + 2}`, i + 2, { ca: { pem: ca.cert } }).peer),
@@ -212,7 +212,7 @@ test("510 peers in one YAML List, and as many findings as there are, are no stra
   assert.equal((await readPeers(many)).findings.length, 180_000);
 });
 
-test("the same peer twice counts once; of two that differ it is said", async () => {
+test("equal peers are merged, and different peers of one name are reported", async () => {
   const peer = peerOf("c2", 2).peer;
   const one = write("one.json", json(writePeerFile(peer)));
   const again = write("again.yaml", stringify(writePeerFile(peer)));

@@ -1,4 +1,4 @@
-/** Properties of plans. Findings are judged elsewhere: here most plans are applied, also some that are not to be. */
+/** Properties of plans. Most plans are applied here, including plans with errors. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -30,7 +30,7 @@ const PEERS = "clustermesh-secrets/peers";
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 const brief = (change: Change) => `${change.verb} ${change.kind} ${change.name}`;
 
-test("importing again changes nothing, whatever stood there", () => {
+test("a second import changes nothing, for any existing content", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
       const first = plan(target, peers, options);
@@ -65,7 +65,7 @@ test("importing one file and then another equals importing both", () => {
   );
 });
 
-test("no plan touches what isn't ours, whatever stands there", () => {
+test("no plan changes foreign data, for any existing content", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, any) => {
       const options = { ...any, prune: false, migrate: false };
@@ -123,7 +123,7 @@ function working(target: Target): Set<string> {
   return new Set(reached.map(({ name }) => name).filter((name) => agents.get(name) !== undefined));
 }
 
-test("after every change what worked before works, and no config's key is ever gone", () => {
+test("after every change, existing connections work and no config is missing", () => {
   let replaced = 0;
   fc.assert(
     fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
@@ -156,7 +156,7 @@ test("after every change what worked before works, and no config's key is ever g
   assert.ok(replaced > 0, `only ${replaced} plans replaced a peer that worked`);
 });
 
-test("no plan passes the limits of a Secret without saying so", () => {
+test("a plan that exceeds the limits of a Secret has a finding", () => {
   const filler = fc.tuple(
     fc.constantFrom(MAX_DATA_BYTES, MAX_DATA_BYTES - 3_000, 100),
     fc.constantFrom(MAX_ANNOTATION_BYTES, MAX_ANNOTATION_BYTES - 90, 100),
@@ -241,7 +241,7 @@ const withNodeLocal = fc
     return { ...target, agentsSecret: secretOf(files, target.agentsSecret?.metadata?.annotations ?? {}) };
   });
 
-test("a peer that only a node can reach is never touched, whatever is planned", () => {
+test("no plan changes a foreign node-local peer", () => {
   let untouched = 0;
   const dropped = fc.subarray([...NAMES, "other"]);
   fc.assert(
@@ -274,7 +274,7 @@ test("a peer that only a node can reach is never touched, whatever is planned", 
   assert.ok(untouched > 100, `only ${untouched} peers stayed while something else was written`);
 });
 
-test("pruning leaves exactly the files, and what only a node can reach", () => {
+test("pruning leaves exactly the imported and the node-local peers", () => {
   let pruned = 0;
   fc.assert(
     fc.property(fc.oneof(anyTarget, upgraded), anyPeers, anyOptions, (target, peers, any) => {
@@ -298,7 +298,7 @@ test("pruning leaves exactly the files, and what only a node can reach", () => {
   assert.ok(pruned > 0, `only ${pruned} plans dropped a peer`);
 });
 
-test("pruning takes back the users that we had added, and no others", () => {
+test("pruning revokes only users that we granted", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyPeers, (empty, before, peers) => {
       const options = { ...OPTIONS, restarts: "all" } as const;
@@ -318,7 +318,7 @@ test("pruning takes back the users that we had added, and no others", () => {
   );
 });
 
-test("migrating twice equals migrating once, and all that can connect then stands where it is read", () => {
+test("a second migration changes nothing, and every working peer is in the Secret that is read", () => {
   let moved = 0;
   fc.assert(
     fc.property(fc.oneof(anyTarget, upgraded), anyOptions, (target, any) => {
@@ -360,7 +360,7 @@ test("migrating and then importing equals importing and then migrating", () => {
   );
 });
 
-test("no plan takes a key away before its replacement stands", () => {
+test("no plan removes a key before its replacement is written", () => {
   let checked = 0;
   fc.assert(
     fc.property(fc.oneof(anyTarget, upgraded), anyPeers, anyOptions, (target, peers, options) => {
@@ -377,7 +377,7 @@ test("no plan takes a key away before its replacement stands", () => {
           assert.ok(then.agentsSecret?.data?.[name] !== undefined, `${name} after ${after}`);
           checked++;
         }
-        // Agents forget a peer before its copy does.
+        // A peer is removed from the agents' config before its copy.
         const fetched = namesIn(then.kvstoremeshSecret);
         const known = namesIn(then.agentsSecret);
         for (const name of dropped.filter((one) => namesIn(target.kvstoremeshSecret).includes(one))) {
@@ -399,7 +399,7 @@ const turnedOn = fc
     return targetOf(version, { kvstoreMesh: true, agentsSecret: then.agentsSecret });
   });
 
-test("agents are led to a copy only where the workload that fetches it resolves its names", () => {
+test("agents read a copy only if the workload that fetches it resolves the host names", () => {
   let led = 0;
   fc.assert(
     fc.property(turnedOn, anyPeers, anyOptions, (target, peers, options) => {
@@ -428,7 +428,7 @@ test("agents are led to a copy only where the workload that fetches it resolves 
   assert.ok(led > 10, `only ${led} peers were led to a copy`);
 });
 
-test("pruning and migrating touch nothing that no config names", () => {
+test("pruning and migrating keep files that no config references", () => {
   fc.assert(
     fc.property(anyTarget, anyPeers, anyOptions, (target, peers, options) => {
       const after = applyPlan(target, plan(target, peers, options));

@@ -43,14 +43,14 @@ const codes = ({ findings }: Plan): [FindingCode, string, string | undefined][] 
 const errors = ({ findings }: Plan) => findings.filter(({ severity }) => severity === "error").map(({ code }) => code);
 const run = (target: Target, peers: SourcedPeer[], options: Partial<PlanOptions> = {}) =>
   plan(target, peers, { ...OPTIONS, ...options });
-/** Plans, checks that nothing stops it, and applies. */
+/** Plans, checks that the plan has no errors, and applies it. */
 function imported(target: Target, peers: SourcedPeer[], options: Partial<PlanOptions> = {}): Target {
   const planned = run(target, peers, options);
   assert.deepEqual(errors(planned), []);
   return applyPlan(target, planned);
 }
 
-test("what is written is what each version reads, with and without KVStoreMesh and users", () => {
+test("each version gets the files it reads, with and without KVStoreMesh and users", () => {
   for (const version of VERSIONS) {
     const at = (minimum: string) => versionAtLeast(version, minimum) === true;
     for (const kvstoreMesh of at("1.14") ? [false, true] : [false]) {
@@ -123,7 +123,7 @@ test("what is written is what each version reads, with and without KVStoreMesh a
   }
 });
 
-test("where Cilium's version is not known, agents get the files that are mounted, and it is said", () => {
+test("if Cilium's version is unknown, agents get the mounted files, with a warning", () => {
   for (const [localMounted, expected] of [
     [true, "local"],
     [false, "common"],
@@ -139,20 +139,20 @@ test("where Cilium's version is not known, agents get the files that are mounted
   }
 });
 
-test("another namespace", () => {
+test("objects are written to Cilium's namespace", () => {
   const after = imported(targetOf("1.20", { kvstoreMesh: true, namespace: "cilium" }), [c2]);
   assert.match(textsOf(after.agentsSecret).c2 ?? "", /https:\/\/clustermesh-apiserver\.cilium\.svc:2379\n/);
   assert.equal(after.users?.metadata?.namespace, "cilium");
 });
 
-test("the users ConfigMap is written where a volume takes it, whatever the version", () => {
+test("the users ConfigMap is written if a volume mounts it, in any version", () => {
   const none = imported(targetOf("1.18", { takesUsers: false }), [c2]);
   assert.equal(none.users, undefined);
   const some = imported(targetOf("1.13", { takesUsers: true }), [c2]);
   assert.deepEqual(usersOf(some), ["remote-c2: remote"]);
 });
 
-test("users that stand there are kept, and are not granted again", () => {
+test("existing users are kept and not granted again", () => {
   const standing = usersConfigMap("users:\n- name: remote-own\n  role: remote\n- name: remote-c3\n  role: other\n");
   const target = targetOf("1.16", { kvstoreMesh: true, users: standing });
   const planned = run(target, [c2, c3]);
@@ -170,7 +170,7 @@ test("users that stand there are kept, and are not granted again", () => {
   ]);
 });
 
-test("a users file that does not parse stops the import, unless users are left out", () => {
+test("an invalid users file stops the import, unless users are disabled", () => {
   for (const content of ["users: [", "users: *x\n", "text", "- a\n", "users: {}\n"]) {
     const target = targetOf("1.20", { users: usersConfigMap(content) });
     const planned = run(target, [c2]);
@@ -182,7 +182,7 @@ test("a users file that does not parse stops the import, unless users are left o
   }
 });
 
-test("the target's own file is passed over, and only one of name and id equal is an error", () => {
+test("the target's own file is skipped, and a peer with its name and another id, or the reverse, is an error", () => {
   const own = (name: string, facts: Peer["facts"]) => peerOf(name, 1, { facts });
   const table: [what: string, candidate: SourcedPeer, skipped: boolean, codes: FindingCode[]][] = [
     ["name and id", own("own", { name: "own", id: 1 }), true, []],
@@ -205,7 +205,7 @@ test("the target's own file is passed over, and only one of name and id equal is
   assert.deepEqual([only.changes, only.skippedSelf, only.findings], [[], true, []]);
 });
 
-test("peers that stand there are compared by what an annotation tells, and of others it is said that nothing is known", () => {
+test("existing peers are compared by their recorded facts, and peers without a record are reported", () => {
   const standing = {
     c3: configText("https://10.0.0.3:1", COMMON),
     c4: configText("https://10.0.0.4:1", COMMON),
@@ -239,7 +239,7 @@ test("peers that stand there are compared by what an annotation tells, and of ot
   }
 });
 
-test("what an annotation tells of a peer stays where a file does not tell it", () => {
+test("recorded facts are kept if a file lacks them", () => {
   const first = imported(targetOf("1.20"), [c2]);
   const poor = peerOf("c2", 2, { facts: {} });
   const planned = run(first, [poor]);
@@ -252,7 +252,7 @@ test("what an annotation tells of a peer stays where a file does not tell it", (
   assert.deepEqual(codes(run(first, [poor, peerOf("c5", 2)])), [["id-duplicate", "c5-secret.json", "c5"]]);
 });
 
-test("a Secret's records name the peers in it, and no others", () => {
+test("a Secret has records of exactly its own peers", () => {
   const standing = secretOf(
     { c3: configText("https://10.0.0.3:1", COMMON) },
     { [PEERS]: '{"c3":{"id":3},"gone":{"id":7}}' },
@@ -274,7 +274,7 @@ test("a Secret's records name the peers in it, and no others", () => {
   );
 });
 
-test("a peer that moves from the agents to KVStoreMesh is written there first and then replaced under its key", () => {
+test("a peer that moves to KVStoreMesh is written there before the agents' entry is replaced", () => {
   const before = imported(targetOf("1.15"), [c2, c3]);
   const target = { ...targetOf("1.16", { kvstoreMesh: true }), agentsSecret: before.agentsSecret };
   const planned = run(target, [c2]);
@@ -289,7 +289,7 @@ test("a peer that moves from the agents to KVStoreMesh is written there first an
   assert.equal(after["c3.etcd-client.key"], old["c3.etcd-client.key"]);
 });
 
-test("the annotation of kubectl apply goes with the first import, and it is said", () => {
+test("the first import removes the last-applied annotation of kubectl and reports it", () => {
   for (const kvstoreMesh of [false, true]) {
     const annotations = { [LAST_APPLIED]: "with private keys", "a.example/b": "c" };
     const old = (name: typeof AGENTS_SECRET | typeof KVSTOREMESH_SECRET) =>
@@ -319,14 +319,14 @@ test("the annotation of kubectl apply goes with the first import, and it is said
   assert.deepEqual(run(applyPlan(target, planned), [c2]).changes, []);
 });
 
-test("no annotation ever holds what the data holds", () => {
+test("no annotation contains data of the Secret", () => {
   const after = imported(targetOf("1.18", { kvstoreMesh: true }), [c2, c3]);
   for (const secret of [after.agentsSecret, after.kvstoremeshSecret]) {
     assert.doesNotMatch(JSON.stringify(secret?.metadata), /PRIVATE KEY|LS0tLS|BEGIN/);
   }
 });
 
-test("a patch is made under the version that was read, and names only what changes", () => {
+test("a patch has the resourceVersion that was read, and only changed keys", () => {
   const first = imported(targetOf("1.20"), [c2]);
   const [change, ...others] = run(first, [c3]).changes.filter(({ kind }) => kind === "Secret");
   assert.equal(others.length, 0);
@@ -352,7 +352,7 @@ const daemonSet = (hostAliases?: V1HostAlias[]): Workload => ({
   object: {},
 });
 
-test("workloads get the aliases that they lack before 1.20, as far as the options let us restart them", () => {
+test("before 1.20 workloads get missing host aliases if the options allow their restart", () => {
   const [agents, operator, apiserver] = [
     "DaemonSet cilium",
     "Deployment cilium-operator",
@@ -423,7 +423,7 @@ test("workloads get the aliases that they lack before 1.20, as far as the option
   assert.deepEqual([late.changes.filter(({ verb }) => verb === "json-patch"), late.missing], [[], []]);
 });
 
-test("a file that tells no addresses is good where the target resolves the name, and what stands there is kept", () => {
+test("a file without addresses is accepted if the target resolves the name, and existing aliases are kept", () => {
   const poor = peerOf("c2", 2, { hostAliases: [], facts: {} });
   for (const version of ["1.18", "1.20"]) {
     assert.deepEqual(errors(run(targetOf(version), [poor])), ["no-addresses"], version);
@@ -455,7 +455,7 @@ test("a file that tells no addresses is good where the target resolves the name,
   }
 });
 
-test("a file of extract-secret without addresses means DNS, so that pinned ones go", () => {
+test("a file of extract-secret without addresses means DNS, and stored addresses are removed", () => {
   const [pinned, free] = [[{ hostname: "lb.example", ips: ["10.0.0.7"] }], []].map((hostAliases) =>
     peerOf("c2", 2, { endpoints: ["https://lb.example:2379"], hostAliases }),
   );
@@ -463,7 +463,7 @@ test("a file of extract-secret without addresses means DNS, so that pinned ones 
   assert.doesNotMatch(textsOf(imported(first, [free as SourcedPeer]).agentsSecret).c2 ?? "", /cilium-host-aliases/);
 });
 
-test("a peer's renewed certificate keeps its config; a new CA changes it; neither touches another peer", () => {
+test("a renewed certificate keeps a peer's config, a new CA changes it, and neither changes another peer", () => {
   const first = imported(targetOf("1.20"), [c2, c3]);
   const old = textsOf(first.agentsSecret);
   const renewed = textsOf(
@@ -480,7 +480,7 @@ test("a peer's renewed certificate keeps its config; a new CA changes it; neithe
   }
 });
 
-test("one CA for all: no private key in the Secret, unless it is asked for", () => {
+test("with a shared CA the Secret has no private key, unless requested", () => {
   const peers = [ofOneCa("c2", 2), ofOneCa("c3", 3)];
   const auto = textsOf(imported(targetOf("1.18"), peers).agentsSecret);
   assert.deepEqual(Object.keys(auto).sort(), ["c2", "c3"]);
@@ -493,7 +493,7 @@ test("one CA for all: no private key in the Secret, unless it is asked for", () 
   assert.deepEqual(textsOf(imported(there, peers, { tls: "common" }).agentsSecret), auto);
 });
 
-test("what keeps a peer from being reached stops the plan, each peer for itself", () => {
+test("each unreachable peer stops the plan with its own finding", () => {
   const identity = peerOf("c3", 3, { client: clientOf(caOf("c3"), "remote-c3") });
   const keyless = peerOf("c4", 4, {
     ca: "importer",
@@ -509,7 +509,7 @@ test("what keeps a peer from being reached stops the plan, each peer for itself"
   assert.deepEqual(errors(run(targetOf("1.18"), [c2], { tls: "common" })), ["ca-differs"]);
 });
 
-test("files of charts and old scripts, and those of another target, are taken as they come", () => {
+test("files of charts, of old scripts and of another target are imported", () => {
   const mesh = (name: string) => `https://${name}.mesh.cilium.io:32379`;
   const [a, client] = [caOf("a"), clientOf(caOf("a"))];
   const secrets = {
@@ -544,7 +544,7 @@ test("files of charts and old scripts, and those of another target, are taken as
   }
 });
 
-test("another layout that stands there keeps its bytes, if it says the same", () => {
+test("an up-to-date config in another layout keeps its bytes", () => {
   const standing = secretOf({
     ...textsOf(writePeerFile(c2.peer)),
     own: configText("https://10.0.0.1:1", COMMON),
@@ -582,7 +582,7 @@ function ofChartSize(i: number): Partial<Peer> {
 const VOID = "certificate-not-signed";
 const errorsBesides = (planned: Plan) => errors(planned).filter((code) => code !== VOID);
 
-test("254 RSA peers with CAs of their own are refused with the bytes, before anything is written", () => {
+test("254 RSA peers with separate CAs are refused with their size", () => {
   const planned = run(large(), rsaPeers(254, ofChartSize));
   const [one, ...others] = planned.findings.filter(({ code }) => code !== VOID);
   assert.deepEqual(
@@ -627,7 +627,7 @@ test("up to 335 RSA peers of one CA fit with keys of their own, and 510 in the c
   assert.deepEqual(errorsBesides(run(large("1.13"), ecdsa)), []);
 });
 
-test("a Secret may be as large as the limit, not a byte larger, with what stands there", () => {
+test("a Secret may reach the size limit and not exceed it, including existing data", () => {
   const after = imported(targetOf("1.20"), [c2]);
   const size = Object.values(textsOf(after.agentsSecret)).reduce((sum, text) => sum + Buffer.byteLength(text), 0);
   for (const [over, expected] of [
@@ -647,7 +647,7 @@ test("a Secret may be as large as the limit, not a byte larger, with what stands
   assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: old }), [c2])), []);
 });
 
-test("annotations may be as large as the limit, with what stands there", () => {
+test("annotations may reach the size limit, including existing ones", () => {
   const ours = `${PEERS}{"c2":{"id":2,"max":255}}`.length;
   for (const [over, expected] of [
     [0, []],

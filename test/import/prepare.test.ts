@@ -1,4 +1,4 @@
-/** What an import finds in its files, before anything is written. */
+/** Findings of an import before the first write. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ImportOptions, prepareImport } from "../../lib/import/prepare.ts";
@@ -25,7 +25,7 @@ async function findingsOf(targets: (typeof one)[], peers: SourcedPeer[], options
   return prepared.findings.map(({ code, source, key }) => [code, source, key]);
 }
 
-test("what is wrong with a peer is reported once, however many targets it is for", async () => {
+test("a finding about a peer is reported once for all targets", async () => {
   const expected = [["key-mismatch", "c2-secret.json", "c2"]];
   const peers = [peerOf("c2", 2, flawed("c2")), peerOf("c3", 3)];
   assert.deepEqual(await findingsOf([one], peers), expected);
@@ -46,7 +46,7 @@ test("a file that a target skips is checked too", async () => {
   assert.deepEqual(kept, [["key-mismatch", "c2-secret.json", "c2"]], "one that another tool's tunnel leads to");
 });
 
-test("--endpoint disproves what a file says of its endpoint, and of a target's own file too", async () => {
+test("--endpoint resolves findings about an endpoint, of a target's own file too", async () => {
   const byAddress = { endpoints: ["https://10.0.0.2:32379"], hostAliases: [] };
   const peers = [peerOf("one", 101, byAddress), peerOf("c3", 3)];
   const expected = [["endpoint-address", "one-secret.json", "one"]];
@@ -55,7 +55,7 @@ test("--endpoint disproves what a file says of its endpoint, and of a target's o
   assert.deepEqual(await findingsOf([one, other], peers, { endpoints }), []);
 });
 
-test("if no target can be read, a flawed peer stops the import all the same", async () => {
+test("an invalid peer stops the import even if no target is readable", async () => {
   const peers = [peerOf("c2", 2, flawed("c2"))];
   assert.deepEqual(await findingsOf([], [], { peers }), [["key-mismatch", "c2-secret.json", "c2"]]);
 });

@@ -1,4 +1,4 @@
-/** --prune, and whose Secrets are written at all. */
+/** --prune, and the ownership of objects. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { V1ObjectMeta } from "@kubernetes/client-node";
@@ -19,7 +19,7 @@ const brief = ({ changes }: Plan) => changes.map(({ verb, kind, name }) => `${ve
 const codes = ({ findings }: Plan) => findings.map(({ code, severity }) => `${severity} ${code}`);
 const configsIn = (secret: Target["agentsSecret"]) => Object.keys(textsOf(secret)).filter((key) => !key.includes("."));
 
-test("what no file names goes: agents forget it first, then its copy, then its user", () => {
+test("a pruned peer is removed from the agents' config, then its copy, then its user", () => {
   const target = applyPlan(
     targetOf("1.20", { kvstoreMesh: true }),
     run(targetOf("1.20", { kvstoreMesh: true }), [c2, c3]),
@@ -73,7 +73,7 @@ test("what no file names goes: agents forget it first, then its copy, then its u
   assert.deepEqual(brief(prune(after, c3, c4)), []);
 });
 
-test("where nothing is added, what goes is one change of each Secret, in that order", () => {
+test("a prune without additions is one change of each Secret, in that order", () => {
   const target = applyPlan(
     targetOf("1.20", { kvstoreMesh: true }),
     run(targetOf("1.20", { kvstoreMesh: true }), [c2, c3]),
@@ -85,7 +85,7 @@ test("where nothing is added, what goes is one change of each Secret, in that or
   ]);
 });
 
-test("users that we did not add stay, and so does the agents' own", () => {
+test("users that we did not grant are kept, and so is the agents' own", () => {
   const users = usersConfigMap("users:\n- name: remote-c9\n  role: remote\n- name: remote-own\n  role: remote\n");
   const empty = targetOf("1.16", { kvstoreMesh: true, users });
   const target = applyPlan(empty, run(empty, [c2, c3]));
@@ -99,13 +99,13 @@ test("users that we did not add stay, and so does the agents' own", () => {
   assert.deepEqual(usersOf(applyPlan(target, run(target, [c2], { prune: true, users: false }))), usersOf(target));
 });
 
-test("everything is never dropped", () => {
+test("a prune never removes all peers", () => {
   const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   assert.deepEqual(codes(prune(target)), ["error prune-everything"]);
   assert.deepEqual(codes(prune(target, peerOf("own", 1))), ["error prune-everything"]);
 });
 
-test("peers that are dropped are not compared with: a standing conflict has a way out", () => {
+test("removed peers are not compared, so that a prune can resolve an existing conflict", () => {
   const old = { "clustermesh-secrets/peers": '{"c9":{"id":2,"max":511}}' };
   const target = targetOf("1.20", {
     agentsSecret: secretOf({ c9: configText("https://c9.example:2379", ["a", "b", "c"]) }, old),
@@ -114,7 +114,7 @@ test("peers that are dropped are not compared with: a standing conflict has a wa
   assert.deepEqual(codes(prune(target, c2)), []);
 });
 
-test("what cannot be read is dropped too, and what is foreign stays", () => {
+test("invalid peers are pruned too, and foreign data is kept", () => {
   const target = targetOf("1.20", {
     agentsSecret: secretOf({ c9: "endpoints: [", own: "endpoints:\n- https://x:1\n", README: "x", "c9.key": "y" }),
   });
@@ -132,7 +132,7 @@ const HELM: V1ObjectMeta = {
   annotations: { "meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": "kube-system" },
 };
 
-test("a Secret that somebody else owns is refused, naming the owner and the way out, or taken", () => {
+test("a Secret of another owner is refused with a remedy, or taken over", () => {
   const secret = secretOf({});
   const target = targetOf("1.20", { agentsSecret: { ...secret, metadata: { ...secret.metadata, ...HELM } } });
   const refused = run(target, [c2]);
@@ -163,7 +163,7 @@ test("a Secret that somebody else owns is refused, naming the owner and the way 
   assert.deepEqual(codes(run(applyPlan(target, taken), [c3])), [], "it is ours now");
 });
 
-test("all that an owner lets go of together is taken together, also what need not change; a second time nothing is", () => {
+test("objects released together are taken over together, once, even if unchanged", () => {
   const before = applyPlan(targetOf("1.20", { kvstoreMesh: true }), run(targetOf("1.20", { kvstoreMesh: true }), [c2]));
   const owned = <T extends { metadata?: V1ObjectMeta }>(object: T | undefined) =>
     object && {
@@ -195,7 +195,7 @@ test("all that an owner lets go of together is taken together, also what need no
   }
   assert.deepEqual(textsOf(after.agentsSecret), textsOf(before.agentsSecret));
   assert.deepEqual(brief(run(after, [c2], take)), []);
-  // Before 1.19 the chart goes on rendering the users.
+  // Before 1.19 the chart still renders the users.
   const older = { ...target, facts: { ...target.facts, version: "1.18.5" }, resolvers: [] };
   assert.deepEqual(brief(run(older, [c2], take)).slice(2), []);
   assert.match(
@@ -204,7 +204,7 @@ test("all that an owner lets go of together is taken together, also what need no
   );
 });
 
-test("what is immutable is told before anything is written", () => {
+test("immutable objects are reported before the first write", () => {
   const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   const agentsSecret = { ...target.agentsSecret, immutable: true };
   assert.deepEqual(codes(run({ ...target, agentsSecret }, [c3])), ["error immutable"]);
@@ -213,14 +213,14 @@ test("what is immutable is told before anything is written", () => {
   assert.deepEqual(codes(run({ ...target, users }, [c3])), ["error immutable"]);
 });
 
-test("an owner is no obstacle where nothing is to be written", () => {
+test("an owner does not block a plan without changes", () => {
   const target = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2]));
   const { agentsSecret } = target;
   const owned = { ...agentsSecret, metadata: { ...agentsSecret?.metadata, labels: HELM.labels ?? {} } };
   assert.deepEqual(codes(run({ ...target, agentsSecret: owned }, [c2])), []);
 });
 
-test("of users and workloads that a chart owns it is said what its upgrade does", () => {
+test("a plan warns that a chart upgrade reverts users and workloads", () => {
   const users = {
     ...usersConfigMap("users: []\n"),
     metadata: { name: "clustermesh-remote-users", resourceVersion: "9", ...HELM },

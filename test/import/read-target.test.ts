@@ -21,7 +21,7 @@ function changePods(cluster: TestCluster, kvstoremesh: boolean, by: (spec: V1Pod
   cluster.change(kind ?? "", name ?? "", ({ spec }) => by(spec.template.spec));
 }
 
-test("the cluster's own certificate: from the Secret that its workload mounts", async (t) => {
+test("the cluster's own certificate is read from the Secret that its workload mounts", async (t) => {
   for (const version of ["1.14", "1.18", "1.20"]) {
     const { cluster, read } = await start(t, { version });
     const { common, clientCertificate, localMounted } = await read();
@@ -35,7 +35,7 @@ test("the cluster's own certificate: from the Secret that its workload mounts", 
   assert.equal((await read()).common, undefined);
 });
 
-test("the cluster's own certificate: from a CSI volume, by the workload that reaches the peers", async (t) => {
+test("the cluster's own certificate may be in a CSI volume of the workload that reaches the peers", async (t) => {
   for (const version of ["1.13", "1.14", "1.18", "1.20"]) {
     for (const kvstoremesh of version === "1.13" ? [false] : [false, true]) {
       const { cluster, read } = await start(t, { version, kvstoremesh, csiDriver: "csi.example" });
@@ -60,7 +60,7 @@ test("the cluster's own certificate: from a CSI volume, by the workload that rea
   }
 });
 
-test("a volume that brings some of the files, or whose files nobody lists", async (t) => {
+test("a volume may contain some of the files or not list them", async (t) => {
   for (const kvstoremesh of [false, true]) {
     const container = kvstoremesh ? "kvstoremesh" : "cilium-agent";
     const mountsOf = (spec: V1PodSpec) => spec.containers.find(({ name }) => name === container)?.volumeMounts ?? [];
@@ -89,7 +89,7 @@ test("a volume that brings some of the files, or whose files nobody lists", asyn
   }
 });
 
-test("the CA that lies beside is read where an object brings it", async (t) => {
+test("the CA beside a volume is read if it is in an object", async (t) => {
   const caBundle = { kind: "ConfigMap", name: "roots", key: "ca.pem" } as const;
   for (const kvstoremesh of [false, true]) {
     const { cluster, read } = await start(t, { version: "1.20", kvstoremesh, csiDriver: "csi.example", caBundle });

@@ -55,7 +55,7 @@ const facts = (authMode?: AuthMode, more: ClusterFacts = {}): ClusterFacts => ({
   ...more,
 });
 
-test("the target's own certificate where it will do, else the file's; and each where it is asked for", () => {
+test("the target's own certificate is preferred to the file's, and each mode is respected", () => {
   const withKey = (client: Issuer, authMode?: AuthMode, cn = "remote"): Partial<Peer> => ({
     ca: pem(client),
     client: clientOf(client, cn),
@@ -347,7 +347,7 @@ test("the target's own certificate where it will do, else the file's; and each w
   }
 });
 
-test("a peer that stands by a certificate that nobody can read stays so, unless something speaks against it", () => {
+test("an existing peer keeps an unreadable certificate unless it is known to fail", () => {
   const withKey = (ca: Issuer) => peerOf("c2", 2, { ca: pem(ca), client: clientOf(ca) });
   const where = (ca?: Issuer) => targetOf("1.20", { common: fromCsi(ca), clientCertificate: undefined });
   const byOwn = (ca: Issuer, target: Target, mode: TlsMode = "auto") => {
@@ -368,12 +368,12 @@ test("a peer that stands by a certificate that nobody can read stays so, unless 
   assert.deepEqual(Object.keys(change.patch.data ?? {}), ["c2"], "no key comes with it");
 });
 
-test("no private key stands in what is chosen as common", () => {
+test("a peer with the common certificate has no private key", () => {
   const choice = chooseTls(peerOf("c2", 2, { ca: pem(shared), client: clientOf(shared) }), target(shared), "auto");
   assert.doesNotMatch(JSON.stringify(choice), /PRIVATE KEY/);
 });
 
-test("why the target's own will not do is said, with what to do", () => {
+test("a finding explains why the target's own certificate cannot be used, with a remedy", () => {
   const said = (overrides: Partial<Peer>, where: Target, mode: TlsMode) => {
     const choice = chooseTls(peerOf("c2", 2, overrides), where, mode);
     return "findings" in choice ? `${choice.findings[0]?.message}; ${choice.findings[0]?.remedy}` : "";
@@ -388,7 +388,7 @@ test("why the target's own will not do is said, with what to do", () => {
   assert.match(said({}, targetOf("1.13"), "common"), /requires Cilium 1\.14/);
 });
 
-test("what cannot be checked of the target's own certificate is a warning, once for the target", () => {
+test("unverifiable properties of the target's own certificate are one warning per target", () => {
   const candidates = [3, 2].map((id) =>
     peerOf(`c${id}`, id, { ca: "importer", client: "importer", facts: { name: `c${id}`, id, authMode: "migration" } }),
   );

@@ -35,7 +35,7 @@ test("users are added in the form that Cilium reads, in block style", () => {
   }
 });
 
-test("what stands there is kept, comments and all", () => {
+test("existing content is kept, including comments", () => {
   const table: [what: string, standing: string, expected: string][] = [
     [
       "the chart's",
@@ -64,7 +64,7 @@ test("what stands there is kept, comments and all", () => {
   }
 });
 
-test("a list that stands elsewhere in the file is kept too", () => {
+test("a list behind an alias is kept too", () => {
   for (const standing of [
     "base: &b\n  - name: remote-own\n    role: remote\nusers: *b\n",
     "users: &b\n- &x {name: remote-own, role: remote}\nmore: *b\n",
@@ -81,7 +81,7 @@ test("a list that stands elsewhere in the file is kept too", () => {
   }
 });
 
-test("whoever is listed is not listed again, with whatever role", () => {
+test("an existing user is not added again, with any role", () => {
   const standing = of("users:\n- name: remote-c2\n  role: \n- name: remote-own\n  role: remote\n", "c9");
   assert.deepEqual(mergeUsers(standing, ["c2"]), { content: undefined, annotation: "c9", granted: [], revoked: [] });
   const { content, annotation, granted } = mergeUsers(standing, ["c2", "c3"]);
@@ -93,7 +93,7 @@ test("whoever is listed is not listed again, with whatever role", () => {
   ]);
 });
 
-test("what Cilium could not read is not written over", () => {
+test("content that Cilium cannot parse is not overwritten", () => {
   const bad = [
     "users: [",
     "users: x\n",
@@ -109,7 +109,7 @@ test("what Cilium could not read is not written over", () => {
   for (const text of bad) assert.throws(() => mergeUsers(of(text), ["c2"]), UsersError, text);
 });
 
-test("only remote-<cluster> with the role remote is ever added; all else stays; and again nothing changes", () => {
+test("only remote-<cluster> with the role remote is added, everything else is kept, and a second merge changes nothing", () => {
   const user = fc.record(
     {
       name: fc.oneof(fc.constantFrom("remote-c2", "remote-own", "root"), fc.string()),
