@@ -1,4 +1,4 @@
-/** What only a real API server can tell of the built programs: rights, conflicts, what stays and what goes. */
+/** The built programs with a real API server: permissions, conflicts, preserved and removed fields. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -69,7 +69,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
     assert.deepEqual([...new Set(metadata?.managedFields?.map(({ manager }) => manager))], ["clustermesh-secrets"]);
   });
 
-  test("foreign keys and other peers stay byte for byte, and kubectl apply's annotation goes", async () => {
+  test("foreign keys and other peers are unchanged, and the annotation of kubectl apply is removed", async () => {
     const api = servers.get("cluster3");
     const data = { foreign: Buffer.from([0, 255, 1]).toString("base64"), other: Buffer.from("x").toString("base64") };
     const annotations = { [LAST_APPLIED]: JSON.stringify({ data: "with keys" }), mine: "kept" };
@@ -118,7 +118,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
     assert.match(stderr, /unchanged cluster1 and cluster3/);
   });
 
-  test("with just the rights that it needs, extraction works; with one less it says which is missing", async () => {
+  test("extraction succeeds with the minimal permissions, and names each missing one", async () => {
     const api = servers.get("cluster1");
     const kubeconfig = servers.kubeconfigFor("narrow");
     const core = (resources: string[], verbs: string[], resourceNames?: string[]) => ({

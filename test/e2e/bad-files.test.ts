@@ -110,7 +110,7 @@ const harm: fc.Arbitrary<Harm> = fc.oneof(
     ),
 );
 
-test("ten thousand bad files made of good ones: no crash, and what is taken stands there and reads back", () => {
+test("ten thousand damaged files cause no crash, and each accepted one is written and read back unchanged", () => {
   const target = targetOf("1.20", { takesUsers: false });
   const counts = { refused: 0, taken: 0 };
   fc.assert(

@@ -117,9 +117,9 @@ for (const [version, kvstoremesh] of [
         );
       }
       const hosts = { ...(await workloadHosts(target, false)), [SERVICE]: [target.serviceAddress] };
-      const said = await troubleshoot(await readMountedFiles(target, "agents"), { hosts, version: "1.19" });
+      const results = await troubleshoot(await readMountedFiles(target, "agents"), { hosts, version: "1.19" });
       assert.deepEqual(
-        [...said].map(([name, { connects, faults }]) => [name, connects, faults]),
+        [...results].map(([name, { connects, faults }]) => [name, connects, faults]),
         ["cluster2", "submariner"].map((name) => [name, true, []]),
       );
     });
@@ -132,7 +132,7 @@ for (const [version, kvstoremesh] of [
       assert.match(verified.stdout, /^cluster2 .*: connects$/m);
       const status = await call("status", "cluster1", "cluster2", "--probe");
       assert.equal(status.code, 0, status.stdout);
-      // The servers of a test are at loopback addresses; of the rest, nothing is to be said.
+      // The servers of a test have loopback addresses; no other findings are expected.
       const codes = [...status.stdout.matchAll(/\[([a-z-]+)\]$/gm)].map(([, code]) => code);
       assert.deepEqual(codes, ["loopback-address"], status.stdout);
       const probed = await call("status", "cluster1", "cluster2", "--probe", "-o", "json");
@@ -146,7 +146,7 @@ for (const [version, kvstoremesh] of [
   });
 }
 
-describe("charts of 1.20 whose certificates a CSI driver brings", { skip: withoutRealServers() }, () => {
+describe("charts of 1.20 with certificates from a CSI driver", { skip: withoutRealServers() }, () => {
   let mesh: Mesh;
   before(async () => {
     const names = ["cluster1", "cluster2"];

@@ -44,7 +44,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
   const withdrawn = () =>
     events.events().filter(({ type, key }) => type === "DELETE" && /^cilium\/cache\/[^/]+\/v1\/cluster2\//.test(key));
   const peer2 = async () => (await kvstoremesh.status()).get("cluster2");
-  /** What stands in a Secret of cluster2, with other certificates. */
+  /** The data of a Secret of cluster2, with other certificates. */
   const replace = async (name: string, data: Record<string, string>) => {
     const secret: V1Secret = await second.api.ask("GET", `${SECRETS}/${name}`);
     const encoded = Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString("base64")]);
@@ -55,7 +55,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
   };
   const client = (ca: Issuer, cn = "remote") => issue(ca, { cn, usage: "client", key: "ec" });
   const adminOf = (ca: Issuer) => client(ca, "admin-cluster2");
-  /** What stands in cluster1 for cluster2: its client certificate. */
+  /** The client certificate of cluster2 in cluster1. */
   const inUse = async () => {
     const { data = {} }: V1Secret = await first.api.ask("GET", `${SECRETS}/cilium-kvstoremesh`);
     return Buffer.from(data["cluster2.etcd-client.crt"] ?? "", "base64").toString();
@@ -80,7 +80,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     ended = startKubelet(first, "kvstoremesh", (files) => kvstoremesh.update(files), 300);
   });
 
-  test("rotate under the same CA: the new certificate comes, and nothing is withdrawn", async () => {
+  test("rotate under the same CA writes the new certificate and withdraws nothing", async () => {
     const renewed = client(second.pki.ca);
     await replace("clustermesh-apiserver-remote-cert", { "tls.crt": renewed.cert, "tls.key": renewed.key });
     const { code, stderr } = await go("rotate", "cluster2", "--all-contexts", "--yes");
@@ -100,7 +100,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     await kvstoremesh.ready(["cluster2"], 20_000);
     const before = await inUse();
 
-    // The cluster's own side: its etcd starts anew with both CAs, then with a certificate of the new one.
+    // In the cluster itself, etcd restarts with both CAs, then with a certificate of the new one.
     const both = { cert: second.pki.ca.cert + next.cert };
     const server = issue(next, {
       cn: "server",
@@ -130,7 +130,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     assert.equal(await inUse(), renewed.cert);
     await kvstoremesh.ready(["cluster2"], 45_000);
 
-    // The old CA goes: who comes by the new certificate is still let in.
+    // The old CA is removed: clients with the new certificate still have access.
     await second.etcd.restartWith({ ca: next.cert, ...server, admin: adminOf(next) });
     await waitFor(
       "cluster1 to come back to cluster2 with its new certificate",
@@ -146,7 +146,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     await replace("clustermesh-apiserver-server-cert", { "ca.crt": next.cert });
   });
 
-  test("a new CA at once: the gap is told before, and rotate ends it", async () => {
+  test("replacing the CA at once warns of the interruption, and rotate ends it", async () => {
     const next = makeCa({ cn: "Cilium CA", key: "ec" });
     const renewed = client(next);
     const server = issue(next, {

@@ -99,7 +99,7 @@ for (const on of ["sandbox", "real"] as const) {
         relay.onRequest = (method) => void methods.push(method);
         await finish(...args);
         const goal = peerDataOf(await mesh.state());
-        // What is asked at once comes in any order, so a fault is aimed at the n-th read or write.
+        // Concurrent requests arrive in any order, so a fault is injected at the n-th read or write.
         const reads = methods.filter((method) => method === "GET").length;
         const aims = [
           ...Array.from({ length: reads }, (_, n) => AT_READS[on].map((fault) => ({ read: true, n, fault }))),
@@ -150,7 +150,7 @@ for (const on of ["sandbox", "real"] as const) {
       await finish("connect", "c1", "c2", "--yes");
       assert.equal(peerDataOf(await mesh.state()), goal);
       t.diagnostic(`${KILLS[on]} kills, ${within} of them before the end`);
-      assert.ok(within > KILLS[on] / 10, `only ${within} came before the end`);
+      assert.ok(within > KILLS[on] / 10, `only ${within} happened before the end`);
     });
 
     test("twenty at once, connects and imports: no peer is lost", async (t) => {
@@ -176,7 +176,7 @@ for (const on of ["sandbox", "real"] as const) {
   });
 }
 
-test("254 clusters, each with a CA of its own, in one connect", async () => {
+test("254 clusters with different CAs in one connect", async () => {
   for (const sharedCa of [false, true]) {
     const sandbox = spawn(
       node,

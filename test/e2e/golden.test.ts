@@ -12,7 +12,7 @@ import { run } from "../support/programs.ts";
 
 const VERSIONS = ["1.20.2", "1.18.5", "1.14.12"];
 
-/** A cluster as the chart installs it: each has the chart's pod CIDR, as each that nobody gave another. */
+/** A cluster as the chart installs it, with the chart's default pod CIDR. */
 function description(id: number): ClusterDescription {
   const name = `cluster${id}`;
   return {

@@ -72,7 +72,7 @@ for (const [what, spec] of meshes) {
     test("status has no finding, and connect changes nothing", async () => {
       const call = (...args: string[]) => run("clustermesh-secrets", args, { kubeconfig: mesh.kubeconfig });
       const status = await call("status", ...NAMES, "--fail-on=warning");
-      // There is no kubelet, so no pod is ready; the nodes are this machine's: of the pairs nothing is said.
+      // Without a kubelet no pod is ready, and the nodes are those of this machine: pairs have no findings.
       const pairs = status.stdout
         .split("\n")
         .filter((line) => /\[[a-z-]+\]$/.test(line) && !/pod-not-ready|loopback-address/.test(line));
@@ -92,7 +92,7 @@ describe("a real mesh whose clusters do not trust one CA", { skip: withoutRealSe
   });
   after(() => mesh?.stop());
 
-  test("the same files are warned of, and Cilium says why they do not connect", async () => {
+  test("the same files cause warnings, and Cilium reports why they do not connect", async () => {
     const { code, stderr } = await mesh.import(await mesh.extract());
     assert.equal(code, 0, stderr);
     assert.match(stderr, /certificates of 2 clusters cannot be read.*: cluster1, cluster2 \[common-unverified\]/);

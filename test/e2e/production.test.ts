@@ -1,4 +1,4 @@
-/** What only a real API server can tell of careful imports: what is stored, by whom, under which version, by what right. */
+/** Careful imports with a real API server: stored objects, field managers, versions and permissions. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -155,7 +155,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.match((await c1().ask("GET", USERS)).data["users.yaml"], /^ *# not ours$/m);
   });
 
-  test("--prune: a peer that comes between reading and writing is not dropped, nor is another one then", async (t) => {
+  test("--prune removes neither a peer that was added between read and write, nor any other", async (t) => {
     assert.equal((await imports("--context", "c1", file("c2"), file("helm"))).code, 0);
     const relay = await relayTo(c1(), t, "PATCH", async () => {
       assert.equal((await imports("--context", "c1", file("far"))).code, 0);
@@ -173,7 +173,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
 
   for (const standing of [false, true]) {
     const verb = standing ? "PATCH" : "POST";
-    test(`--dry-run=server: a ${verb} that comes too late is a 409, and is planned anew`, async (t) => {
+    test(`--dry-run=server: a ${verb} after a foreign change fails with 409, and is planned again`, async (t) => {
       if (standing) assert.equal((await imports("--context", "c1", file("c2"))).code, 0);
       const relay = await relayTo(c1(), t, verb, async () => {
         const foreign = Buffer.from("theirs").toString("base64");
@@ -189,7 +189,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       assert.match(stderr, /would add far \(dry run\)/);
       assert.deepEqual(relay.written.slice(0, 2), [
         `${verb} 409`,
-        // What came meanwhile is patched now, whether it was to be created or not.
+        // An object that was created meanwhile is patched, even if the plan was to create it.
         "PATCH 200",
       ]);
       const copy = documents(stdout, "json").find(({ object }) => object.metadata?.name === "cilium-kvstoremesh");
@@ -201,7 +201,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     });
   }
 
-  test("an owner is told by the field manager of what it wrote last", async () => {
+  test("an owner is recognized by the field manager of its last write", async () => {
     const apply = () =>
       c1().request(
         "PATCH",
@@ -222,7 +222,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.deepEqual(await versions(c1()), stood);
     assert.equal((await imports("--context", "c1", "--take-ownership", file("c2"))).code, 0);
     assert.equal((await imports("--context", "c1", file("far"))).code, 0, "ours, until it writes again");
-    // Field managers tell the time in seconds.
+    // Field managers record the time in seconds.
     await sleep(1_100);
     await c1().ask("PATCH", `${AGENTS}?fieldManager=argocd-controller`, { data: { note: "eQ==" } });
     const again = await imports("--context", "c1", file("helm"));
@@ -301,7 +301,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     }
   });
 
-  test("who may only look sees the diff; an import says which right is missing, until it has just those", async () => {
+  test("read-only users get the diff; an import names each missing permission, until it has the minimal ones", async () => {
     const rule = (apiGroup: string, resources: string[], verbs: string[], resourceNames?: string[]) => ({
       apiGroups: [apiGroup],
       resources,
@@ -358,7 +358,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.equal((await as("importer", "--endpoint", "c2=10.1.1.1:2379")).code, 0, "and without a right to list");
   });
 
-  test("a Secret that is immutable is told as that, and agents are not led to what nobody fetches", async () => {
+  test("an immutable Secret is reported, and agents get no config without a copy", async () => {
     await c1().ask("POST", `${CORE}/secrets`, {
       apiVersion: "v1",
       kind: "Secret",
@@ -420,12 +420,12 @@ function documents(text: string, format: "yaml" | "json"): Document[] {
           .map((one) => JSON.parse(one));
   return objects.map((object) => {
     const context = object.metadata?.annotations?.["clustermesh-secrets/context"];
-    assert.ok(context, "each tells its context");
+    assert.ok(context, "each names its context");
     return { context, kind: object.kind, object };
   });
 }
 
-/** An object without what each write gives it anew. */
+/** An object without the fields that change with each write. */
 function comparable({ metadata = {}, status: _status, ...rest }: V1Secret & { status?: unknown }): object {
   const { resourceVersion: _, uid: _uid, creationTimestamp: _created, managedFields: _managed, ...others } = metadata;
   const { generation: _generation, ...kept } = others;

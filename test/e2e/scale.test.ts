@@ -47,7 +47,7 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  /** Files of peers, in a folder of their own. */
+  /** Files of peers, in a separate folder. */
   async function files(count: number, tls: (id: number) => Pick<Peer, "ca" | "client">): Promise<string[]> {
     const folder = await mkdtemp(join(dir, "files-"));
     const paths: string[] = [];
@@ -115,14 +115,14 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
     t.diagnostic(`again, unchanged: ${again.took}`);
   });
 
-  test("254 peers with ECDSA CAs of their own", async (t) => {
+  test("254 peers with different ECDSA CAs are written", async (t) => {
     const paths = await files(254, (id) => certified(makeCa({ cn: `CA ${id}` })));
     const { code, stderr, took } = await measured("ecdsa", paths);
     assert.equal(code, 0, stderr);
     t.diagnostic(`254 peers with ECDSA CAs of their own: ${took}, ${await expectAll("ecdsa", 254)}`);
   });
 
-  test("254 peers with RSA CAs of their own are refused with the bytes and the remedy, and nothing is written", async (t) => {
+  test("254 peers with different RSA CAs are refused with their size and the remedy, and nothing is written", async (t) => {
     const [caKey, key] = [0, 1].map(() => makeCa({ cn: "x", key: "rsa" }).key) as [string, string];
     const rsa = { key: "rsa", keyFormat: "traditional" } as const;
     const paths = await files(254, (id) =>

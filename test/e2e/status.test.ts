@@ -1,4 +1,4 @@
-/** `status --probe` of a real mesh, and Cilium's own `kvstoremesh-dbg status`: they have to say the same. */
+/** `status --probe` of a real mesh agrees with Cilium's `kvstoremesh-dbg status`. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Pair } from "../../lib/mesh/pairs.ts";
@@ -38,7 +38,7 @@ describe("status of a real mesh of three", { skip: withoutRealServers() }, () =>
     });
     return { code, stderr, report: JSON.parse(stdout) as Report };
   };
-  /** What kvstoremesh says once these peers are ready for it. */
+  /** The output of kvstoremesh once these peers are ready. */
   const kvstoremesh = async (member: Member, ready: string[]) => {
     const running = await runKvstoremesh({
       cluster: member,
@@ -56,7 +56,7 @@ describe("status of a real mesh of three", { skip: withoutRealServers() }, () =>
 
   test("all is well: every pair, with the counts that Cilium has", async () => {
     const { code, report, stderr } = await status("--probe");
-    // Pods that nobody runs are not ready here, and that is all.
+    // The only finding: pods are not ready, because nothing runs them.
     const found = report.pairs.flatMap(({ findings }) => findings);
     assert.deepEqual(found, [], stderr);
     assert.ok(code === 0 || code === 3, stderr);
@@ -91,14 +91,14 @@ describe("status of a real mesh of three", { skip: withoutRealServers() }, () =>
     );
   });
 
-  test("a node port that changed is told, and the remedy that is named mends it", async () => {
+  test("a changed node port is reported, and the printed remedy fixes it", async () => {
     const [first] = mesh.members as [Member];
     const path = "/api/v1/namespaces/kube-system/services/clustermesh-apiserver";
     const service = await first.api.ask("GET", path);
     const [port] = service.spec.ports;
     const other = port.nodePort === 32_000 ? 32_001 : 32_000;
     await first.api.ask("PUT", path, { ...service, spec: { ...service.spec, ports: [{ ...port, nodePort: other }] } });
-    // That nobody runs pods here is in the state of all pairs.
+    // All pairs report pods that are not ready, because nothing runs them.
     const isBroken = ({ findings }: Pair) => findings.some(({ severity }) => severity === "error");
     const stale = (await status()).report.pairs.filter(isBroken);
     assert.deepEqual(stale.map(({ importer, findings }) => [importer, findings[0]?.code]).sort(), [
