@@ -2,7 +2,7 @@
 import { probeGroups } from "../lib/mesh/verify.ts";
 import { sharedFindings, showFindings } from "../lib/render/findings.ts";
 import { styleFor } from "../lib/render/style.ts";
-import { showProbe, showSum } from "../lib/render/verify.ts";
+import { showProbe, showProbeSummary } from "../lib/render/verify.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
@@ -50,7 +50,7 @@ async function runVerify(args: Arguments<typeof verifyOptions>, program: string)
     const shared = sharedFindings(probes.flatMap((probe) => probe.findings));
     const lines = probes.flatMap((probe) => [...showProbe(probe, onStdout, shared), ""]);
     if (shared.size > 0) lines.push(...showFindings([...shared], onStdout), "");
-    if (probes.length > 0) lines.push(showSum(probes, onStdout));
+    if (probes.length > 0) lines.push(showProbeSummary(probes, onStdout));
     writeLines(lines);
     showFindings(findings, style).forEach(log);
   }

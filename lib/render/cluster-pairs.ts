@@ -1,9 +1,11 @@
-/** Summarizes pairs of clusters. Pure. */
+/** Short descriptions of many pairs of clusters. Pure. */
 import { listFirst } from "./style.ts";
 
 /**
- * Describes pairs by their number and clusters: the names alone if each cluster is paired with each other one, two groups
- * if each cluster of one is paired with each of the other (the smaller group first), else the pairs.
+ * Counts and lists pairs of clusters in either order. If every cluster is paired with every other, lists clusters; if the
+ * pairs connect two groups completely, lists the groups, the smaller one first; else lists pairs.
+ *
+ * @returns a count such as `3 clusters` or `4 pairs of clusters`, and a list.
  */
 export function describePairs(pairs: readonly (readonly [string, string])[]): { of: string; list: string } {
   const distinct = [...new Map(pairs.map((pair) => [JSON.stringify([...pair].sort()), pair])).values()];
@@ -19,19 +21,19 @@ export function describePairs(pairs: readonly (readonly [string, string])[]): { 
     if (names.every((name) => partners.get(name)?.size === names.length - 1)) {
       return { of: `${names.length} clusters`, list: listFirst(names) };
     }
-    const sides = sidesOf(partners);
+    const sides = findSides(partners);
     if (sides) return { of, list: sides.map(listFirst).join(" with ") };
   }
   return { of, list: listFirst(distinct.map(([a, b]) => `${a} and ${b}`)) };
 }
 
-/** Returns two groups, the smaller one first, if each cluster is paired with exactly those of the other group. */
-function sidesOf(partners: ReadonlyMap<string, ReadonlySet<string>>): string[][] | undefined {
+/** Splits clusters into two groups such that the pairs are exactly those between them. The smaller group is first. */
+function findSides(partners: ReadonlyMap<string, ReadonlySet<string>>): string[][] | undefined {
   const [first = new Set<string>()] = partners.values();
   const right = [...first];
   const left = [...partners.keys()].filter((name) => !first.has(name));
-  const isSide = (some: readonly string[], others: readonly string[]) =>
-    some.every(
+  const isSide = (names: readonly string[], others: readonly string[]) =>
+    names.every(
       (name) => partners.get(name)?.size === others.length && others.every((one) => partners.get(name)?.has(one)),
     );
   if (!isSide(left, right) || !isSide(right, left)) return undefined;

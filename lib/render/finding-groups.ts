@@ -1,25 +1,25 @@
-/** Groups findings of one code and one remedy, and names their subjects. Pure. */
+/** Findings merged by code and remedy, and their subjects. Pure. */
 import { definitionOf } from "../peer/finding-codes.ts";
 import { type Finding, fillTemplate } from "../peer/findings.ts";
 import { describePairs } from "./cluster-pairs.ts";
 import { listFirst } from "./style.ts";
 
-/** Findings that are reported together. */
+/** Findings that are printed as one. */
 export interface FindingGroup {
-  /** At least one; all have the same code, severity and data. */
+  /** Findings with equal code, severity and data. */
   findings: [Finding, ...Finding[]];
-  /** The common remedy, with placeholders in capitals for the parts that differ. */
+  /** The common remedy; values that differ are placeholders in capitals. */
   remedy: string | undefined;
 }
 
 /**
- * Groups findings for output, in the order of the first finding of each group. Findings of one subject have different
- * messages, so they are not grouped.
+ * Merges findings with equal code and remedy, in order of first appearance. Findings about a single subject have different
+ * messages, and are not merged.
  *
- * @param details - whether each finding is a group.
+ * @param details whether to keep all findings separate.
  */
 export function groupFindings(findings: readonly Finding[], details = false): FindingGroup[] {
-  if (details) return findings.map(alone);
+  if (details) return findings.map(toGroup);
   const groups = new Map<string, FindingGroup["findings"]>();
   for (const one of findings) {
     const remedy = one.remedyTemplate?.template ?? one.remedy;
@@ -29,15 +29,15 @@ export function groupFindings(findings: readonly Finding[], details = false): Fi
     else groups.set(key, [one]);
   }
   return [...groups.values()].flatMap((group) =>
-    isOfOne(group) ? group.map(alone) : [{ findings: group, remedy: commonRemedy(group) }],
+    hasSingleSubject(group) ? group.map(toGroup) : [{ findings: group, remedy: commonRemedy(group) }],
   );
 }
 
-function alone(one: Finding): FindingGroup {
+function toGroup(one: Finding): FindingGroup {
   return { findings: [one], remedy: one.remedy };
 }
 
-function isOfOne(findings: readonly Finding[]): boolean {
+function hasSingleSubject(findings: readonly Finding[]): boolean {
   return new Set(findings.map((one) => JSON.stringify([one.source, one.key, one.clusters]))).size === 1;
 }
 
@@ -50,16 +50,16 @@ function commonRemedy([first, ...others]: FindingGroup["findings"]): string | un
   return fillTemplate({ template, values: Object.fromEntries(shared) });
 }
 
-/** The subjects of several findings: their number, kind and names, and their place if they share one. */
+/** Subjects of several findings: their number, their names, and their source if it is the same. */
 export interface Subjects {
   /** Such as `20 existing peers`, or `3 pairs of clusters`. */
   of: string;
-  /** The first ten, and the number of the others. */
+  /** Up to ten names; the rest is counted. */
   list: string;
   source?: string;
 }
 
-/** Returns the subjects of a group. */
+/** Counts and lists the subjects of a group. */
 export function subjectsOf(group: FindingGroup["findings"]): Subjects {
   const pairs = group.flatMap(({ clusters }) => (clusters ? [clusters] : []));
   if (pairs.length === group.length) return describePairs(pairs);
@@ -80,7 +80,7 @@ export function subjectsOf(group: FindingGroup["findings"]): Subjects {
 
 const placeOfKey = ({ key, source }: Finding) => key ?? source;
 
-/** Returns the place of a finding as text; a peer with the name of its context is named once. */
+/** Names the source and key of a finding; equal ones once. */
 export function placeOf({ source, key }: Finding): string {
   return key === undefined || key === source ? source : `${source} (${key})`;
 }

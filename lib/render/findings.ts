@@ -1,18 +1,18 @@
-/** Findings as lines for a person. Pure. */
+/** Text of findings. Pure. */
 import type { Severity } from "../peer/codes/code.ts";
 import { definitionOf } from "../peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../peer/findings.ts";
 import { type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
 import { count, escapeLine, type Style } from "./style.ts";
 
-/** How many of a group are printed by themselves. */
+/** How many messages of a group are printed below its summary. */
 const MOST_EACH = 10;
 
 /**
- * Findings of one code and one remedy as one, with what they are about; errors last, where the eye is. The line with the
- * remedy is not wrapped, so that a command in it can be pasted.
+ * Prints findings, merged by code and remedy; errors are last, next to the prompt. Remedies are not wrapped, so that their
+ * commands can be pasted.
  *
- * @param details - each by itself.
+ * @param details whether to print every finding separately.
  */
 export function showFindings(findings: readonly Finding[], style: Style, details = false): string[] {
   const groups = groupFindings(findings, details);
@@ -20,19 +20,19 @@ export function showFindings(findings: readonly Finding[], style: Style, details
   return [...of("warning"), ...of("error")].flatMap((group) => showGroup(group, style));
 }
 
-/** Those that {@link showFindings} prints together with others, and so not beneath each that they are about. */
+/** Selects findings that {@link showFindings} merges with others. */
 export function sharedFindings(findings: readonly Finding[]): Set<Finding> {
   return new Set(groupFindings(findings).flatMap((group) => (group.findings.length > 1 ? group.findings : [])));
 }
 
-/** How many errors and warnings {@link showFindings} prints: several that are summed up are one. */
+/** Counts errors and warnings as {@link showFindings} prints them: merged findings count once. */
 export function countFindings(findings: readonly Finding[], details = false): Record<Severity, number> {
   const groups = groupFindings(findings, details);
   const errors = groups.filter((group) => hasErrors(group.findings)).length;
   return { error: errors, warning: groups.length - errors };
 }
 
-/** The last line of what was refused: how many errors were printed, if any. */
+/** States that nothing was written, with the number of printed errors. */
 export function showRefusal(findings: readonly Finding[], style: Style, details = false): string {
   const { error: errors } = countFindings(findings, details);
   return errors > 0 ? `${style.red("error")}: ${count(errors, "error")}, nothing was written` : "nothing was written";
@@ -42,23 +42,23 @@ function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
   const [first] = findings;
   const remedies = remedy === undefined ? [] : [`  ${escapeLine(remedy)}`];
   if (findings.length === 1) {
-    return [...style.wrap(titled(first, `${placeOf(first)}: ${first.message}`, style)), ...remedies];
+    return [...style.wrap(withCode(first, `${placeOf(first)}: ${first.message}`, style)), ...remedies];
   }
   const { summary, each } = definitionOf(first.code);
   const { of, list, source } = subjectsOf(findings);
   const sentence = summary(of, first.data ?? {});
   const head = source === undefined ? sentence : `${source}: ${sentence}`;
-  if (!each) return [...style.wrap(titled(first, `${head}: ${list}`, style)), ...remedies];
+  if (!each) return [...style.wrap(withCode(first, `${head}: ${list}`, style)), ...remedies];
   const more = findings.length - MOST_EACH;
   return [
-    ...style.wrap(titled(first, head, style)),
+    ...style.wrap(withCode(first, head, style)),
     ...findings.slice(0, MOST_EACH).flatMap((one) => style.wrap(`  ${escapeLine(`${placeOf(one)}: ${one.message}`)}`)),
     ...(more > 0 ? [`  … and ${more} more`] : []),
     ...remedies,
   ];
 }
 
-function titled({ severity, code }: Finding, text: string, style: Style): string {
+function withCode({ severity, code }: Finding, text: string, style: Style): string {
   const mark = severity === "error" ? style.red("error") : style.yellow("warning");
   return `${mark}: ${escapeLine(text)} ${style.dim(`[${code}]`)}`;
 }

@@ -1,4 +1,4 @@
-/** The objects that Cilium reads, as lines for a person: configs, and certificates by what they are. Pure. */
+/** Objects that Cilium reads: etcd configs, certificates by subject and expiry, users. Pure. */
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import { USERS_KEY } from "../peer/peer.ts";
 import { decodeFiles, readEntries } from "../peer/secret.ts";
@@ -7,45 +7,50 @@ import { commonName, formatName } from "../x509/names.ts";
 import { readCertificates, tryReadPem, validity } from "../x509/pem.ts";
 import { escapeLine, type Style } from "./style.ts";
 
-/** A Secret of peers: its configs with where they lead to, then its other files. Never a key. */
+/** Describes a Secret: endpoints and TLS files of each peer, then other files. Private keys are never printed. */
 export function showSecret(secret: V1Secret, style: Style): string[] {
   const { files } = decodeFiles(secret, { source: "" });
   const entries = readEntries(files, {}, "");
   const lines = [`Secret ${style.bold(escapeLine(secret.metadata?.name ?? ""))}`];
   for (const { name, config } of entries) {
-    lines.push(`  ${style.green(escapeLine(name))}: ${escapeLine(config?.endpoints.join(", ") ?? "cannot be read")}`);
+    lines.push(
+      `  ${style.green(escapeLine(name))}: ${escapeLine(config?.endpoints.join(", ") ?? "unreadable config")}`,
+    );
     for (const { hostname, ips } of config?.hostAliases ?? []) {
-      lines.push(style.dim(`      ${escapeLine(hostname)} is ${escapeLine(ips.join(", "))}`));
+      lines.push(style.dim(`      ${escapeLine(`host alias ${hostname}: ${ips.join(", ")}`)}`));
     }
-    if (config) lines.push(style.dim(`      ${escapeLine(tlsLine(config))}`));
+    if (config) lines.push(style.dim(`      ${escapeLine(describeTls(config))}`));
   }
   const configs = new Set(entries.map(({ name }) => name));
   for (const [key, content] of files) {
-    if (!configs.has(key)) lines.push(style.dim(`  ${escapeLine(`${key}: ${describe(content.toString())}`)}`));
+    if (!configs.has(key)) lines.push(style.dim(`  ${escapeLine(`${key}: ${describeFile(content.toString())}`)}`));
   }
   return lines;
 }
 
-/** The users ConfigMap. */
+/** Prints the ConfigMap of etcd users. */
 export function showUsers(configMap: V1ConfigMap, style: Style): string[] {
   const text = configMap.data?.[USERS_KEY] ?? "";
-  const title = `ConfigMap ${style.bold(escapeLine(configMap.metadata?.name ?? ""))}`;
+  const lines = text.trimEnd().split("\n");
   return [
-    title,
-    ...text
-      .trimEnd()
-      .split("\n")
-      .map((line) => style.dim(`  ${escapeLine(line)}`)),
+    `ConfigMap ${style.bold(escapeLine(configMap.metadata?.name ?? ""))}`,
+    ...lines.map((line) => style.dim(`  ${escapeLine(line)}`)),
   ];
 }
 
-function tlsLine({ trustedCaFile, certFile }: { trustedCaFile?: string | undefined; certFile?: string | undefined }) {
+function describeTls({
+  trustedCaFile,
+  certFile,
+}: {
+  trustedCaFile?: string | undefined;
+  certFile?: string | undefined;
+}) {
   const base = (path: string | undefined) => path?.slice(path.lastIndexOf("/") + 1) ?? "none";
   return `CA ${base(trustedCaFile)}, client certificate ${base(certFile)}`;
 }
 
-/** What a file is: a certificate and until when, a private key, or so many bytes. */
-export function describe(content: string): string {
+/** Describes a file as a certificate with its expiry, a private key, or a number of bytes. */
+export function describeFile(content: string): string {
   if (/PRIVATE KEY-----/.test(content)) return "private key";
   const [certificate, ...others] = tryReadPem(() => readCertificates(content)) ?? [];
   if (!certificate) return `${content.length} bytes`;

@@ -1,4 +1,4 @@
-/** What is planned for many clusters, or was done, as the columns of a table. Pure. */
+/** Columns for plans and results of many clusters. Pure. */
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import { escapeLine, type Style } from "./style.ts";
@@ -6,16 +6,16 @@ import { type Column, widthOfTable } from "./table.ts";
 
 export interface Row {
   source: string;
-  /** Undefined for a cluster that failed. */
+  /** Undefined for a failed cluster. */
   plan?: Plan;
-  /** Of Cilium. */
+  /** Cilium version. */
   version?: string | undefined;
 }
 
-/** In a column with no more names than this, cells are names; in another one, numbers. */
-const MOST_NAMES = 3;
+/** A column with at most this many distinct names shows names, any other shows counts. */
+const MAX_NAMES = 3;
 
-/** The columns of outcomes. Those that are `rare` are there only if they have an entry. */
+/** Columns for outcomes. A `rare` column is left out if it is empty. */
 const OUTCOMES: readonly { title: string; outcome: Outcome; rare?: true; dispensable?: number }[] = [
   { title: "ADDED", outcome: "added" },
   { title: "MOVED", outcome: "moved", rare: true },
@@ -25,13 +25,15 @@ const OUTCOMES: readonly { title: string; outcome: Outcome; rare?: true; dispens
   { title: "UNCHANGED", outcome: "unchanged", dispensable: 2 },
 ];
 
-/** The workloads that restart, in a word. */
-const WORKLOADS = { Deployment: "apiserver", DaemonSet: "agents" } as const;
-/** Room for the least comfortable gap before each column, and for a last one with the status. */
+const WORKLOAD_LABELS = { Deployment: "apiserver", DaemonSet: "agents" } as const;
+/** Space reserved before each column, and for a STATUS column at the end. */
 const GAP = 2;
 const STATUS_WIDTH = "partly written".length + GAP;
 
-/** `CLUSTER VERSION ADDED CHANGED REMOVED UNCHANGED USERS RESTARTS`, and `MOVED` and `PENDING` if there are any. */
+/**
+ * Builds the columns `CLUSTER VERSION ADDED CHANGED REMOVED UNCHANGED USERS RESTARTS`, with `MOVED` and `PENDING` if any
+ * peer has that outcome. Columns with few names show them if the table still fits.
+ */
 export function planColumns(rows: readonly Row[], style: Style): Column[] {
   const versions = rows.map(({ version }) => version ?? "");
   const outcomes = OUTCOMES.flatMap(({ title, outcome, rare, dispensable }): (Column & { names: string[][] })[] => {
@@ -47,7 +49,7 @@ export function planColumns(rows: readonly Row[], style: Style): Column[] {
       title: "CLUSTER",
       cells: rows.map(({ source }) => escapeLine(source)),
       paint: style.bold,
-      cut: "middle",
+      truncate: "middle",
     },
     ...(versions.some((one) => one !== "")
       ? [{ title: "VERSION", cells: versions.map((one) => escapeLine(one) || "-"), dispensable: 1 }]
@@ -56,20 +58,18 @@ export function planColumns(rows: readonly Row[], style: Style): Column[] {
     { title: "USERS", cells: rows.map(({ plan }) => usersOf(plan)) },
     { title: "RESTARTS", cells: rows.map(({ plan }) => restartsOf(plan)) },
   ];
-  // Names, column by column, as long as the table does not get wider than it may.
   for (const { title, names } of outcomes) {
     const index = columns.findIndex((column) => column.title === title);
-    const named = withNames(columns[index] as Column, names);
-    const wider = columns.with(index, named);
-    if (fits(wider, style)) columns.splice(index, 1, named);
+    const named = showNames(columns[index] as Column, names);
+    if (fits(columns.with(index, named), style)) columns[index] = named;
   }
   return columns;
 }
 
-/** A column with names for numbers, in cells of few names. */
-function withNames(column: Column, names: readonly (readonly string[])[]): Column {
-  const isFew = (cell: readonly string[]) => cell.length > 0 && cell.length <= MOST_NAMES;
-  if (new Set(names.filter(isFew).flat()).size > MOST_NAMES) return column;
+/** Replaces counts by names, in cells with few names. */
+function showNames(column: Column, names: readonly (readonly string[])[]): Column {
+  const isFew = (cell: readonly string[]) => cell.length > 0 && cell.length <= MAX_NAMES;
+  if (new Set(names.filter(isFew).flat()).size > MAX_NAMES) return column;
   return {
     ...column,
     cells: column.cells.map((cell, row) => {
@@ -83,7 +83,7 @@ function fits(columns: readonly Column[], style: Style): boolean {
   return widthOfTable(columns, GAP) + GAP + STATUS_WIDTH <= style.width;
 }
 
-/** `+2 -1`: etcd users that are granted, and revoked. */
+/** Formats numbers of granted and revoked etcd users, such as `+2 -1`. */
 function usersOf(plan: Plan | undefined): string {
   if (!plan) return "-";
   const parts = [
@@ -94,6 +94,7 @@ function usersOf(plan: Plan | undefined): string {
 }
 
 function restartsOf(plan: Plan | undefined): string {
-  const words = plan?.changes.flatMap((change) => (change.verb === "json-patch" ? [WORKLOADS[change.kind]] : [])) ?? [];
-  return [...new Set(words)].join(",") || "-";
+  const workloads =
+    plan?.changes.flatMap((change) => (change.verb === "json-patch" ? [WORKLOAD_LABELS[change.kind]] : [])) ?? [];
+  return [...new Set(workloads)].join(",") || "-";
 }

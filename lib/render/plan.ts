@@ -1,3 +1,4 @@
+/** Planned changes of an import, and the restarts that they need. Pure. */
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { Workload } from "../import/plan/target.ts";
@@ -6,23 +7,23 @@ import { planColumns } from "./plan-columns.ts";
 import { count, enumerate, escapeLine, type Style } from "./style.ts";
 import { showTable } from "./table.ts";
 
-/** Up to so many clusters have a sentence each; more are a table. */
-export const MOST_SENTENCES = 3;
+/** Up to this many clusters are described in a sentence each, more in a table. */
+export const MAX_SENTENCES = 3;
 
-/** How many clusters, or names, are listed in a line. */
-export const MOST_LISTED = 6;
+/** How many clusters or names are listed in a line; more are counted. */
+export const MAX_LISTED = 6;
 
 export interface ShowOptions {
-  /** Every cluster and every name, however many there are. */
+  /** List every cluster and every name. */
   details: boolean;
 }
 
-/** `deployment/clustermesh-apiserver`, as kubectl names it. */
+/** `deployment/clustermesh-apiserver`, as kubectl prints it. */
 function workloadName({ kind, name }: Pick<Workload, "kind" | "name">): string {
   return `${kind.toLowerCase()}/${name}`;
 }
 
-const INTENTIONS: readonly (readonly [Outcome, string])[] = [
+const PLANNED_VERBS: readonly (readonly [Outcome, string])[] = [
   ["moved", "moves"],
   ["changed", "changes"],
   ["added", "adds"],
@@ -30,9 +31,9 @@ const INTENTIONS: readonly (readonly [Outcome, string])[] = [
 ];
 
 /**
- * What is about to be done to targets, then which workloads restart, and why.
+ * Describes planned changes: peers and etcd users of each target, changed endpoints, then restarts and their reason.
  *
- * @param asked - set if agents restart only if a question is answered so.
+ * @param asked whether agents restart only after a confirmation.
  */
 export function showPlan(
   targets: readonly PlannedTarget[],
@@ -41,135 +42,163 @@ export function showPlan(
 ): string[] {
   const changing = targets.filter(({ plan }) => plan.changes.length > 0);
   const lines =
-    details || targets.length <= MOST_SENTENCES
-      ? changing.flatMap((target) => style.wrap(sentenceOf(target, style)))
+    details || targets.length <= MAX_SENTENCES
+      ? changing.flatMap((target) => style.wrap(describeTarget(target, style)))
       : [...showTable(planColumns(targets, style), style), ...showRemovals(changing, style)];
-  const missing = asked ? [] : showMissing(targets, style, { details, named: true });
   return [
     ...lines,
     ...showEndpointChanges(targets, style, details),
-    ...showRestarts(targets, style, details, asked ? "if you answer yes" : ""),
-    ...missing.flatMap((line) => style.wrap(line)),
+    ...showRestarts(targets, style, { details, asked }),
+    ...(asked ? [] : showMissingAliases(targets, style, { details, named: true })),
   ];
 }
 
-/** Of what is about to be done, what restarts pods, removes peers or has them reached elsewhere. */
+/** Describes the disruptive part of a plan: removed peers, revoked users, changed endpoints and restarts. */
 export function showDisruptions(targets: readonly PlannedTarget[], style: Style, { details }: ShowOptions): string[] {
   const removing = targets.filter(({ plan }) => peersWithOutcome(plan, "dropped").length + plan.revoked.length > 0);
   const lines =
-    details || targets.length <= MOST_SENTENCES
-      ? removing.flatMap((target) => style.wrap(sentenceOf(target, style)))
+    details || targets.length <= MAX_SENTENCES
+      ? removing.flatMap((target) => style.wrap(describeTarget(target, style)))
       : showRemovals(removing, style);
-  return [...lines, ...showEndpointChanges(targets, style, details), ...showRestarts(targets, style, details)];
+  return [...lines, ...showEndpointChanges(targets, style, details), ...showRestarts(targets, style, { details })];
 }
 
-function sentenceOf({ source, plan }: PlannedTarget, style: Style): string {
-  const parts = INTENTIONS.flatMap(([outcome, verb]) => {
+function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
+  const parts = PLANNED_VERBS.flatMap(([outcome, verb]) => {
     const names = peersWithOutcome(plan, outcome);
-    // All that are removed are named: this is what is agreed to.
+    // No name is left out: the user confirms removals by this list.
     return names.length > 0 ? [`${verb} ${enumerate(names, names.length)}`] : [];
   });
   if (plan.granted.length > 0) parts.push(`grants etcd users ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) parts.push(`revokes etcd users ${enumerate(plan.revoked)}`);
-  const restarting = plan.changes.flatMap((one) => (one.verb === "json-patch" ? [workloadName(one)] : []));
-  if (restarting.length > 0) parts.push(`restarts ${enumerate(restarting)}`);
-  if (parts.length === 0) parts.push("updates its records");
+  const restarted = plan.changes.flatMap((one) => (one.verb === "json-patch" ? [workloadName(one)] : []));
+  if (restarted.length > 0) parts.push(`restarts ${enumerate(restarted)}`);
+  if (parts.length === 0) parts.push("updates Secrets, peers unchanged");
   return `${style.bold(escapeLine(source))}: ${escapeLine(parts.join("; "))}`;
 }
 
-/** Which peers are removed from where: all are named. */
+/** Lists removed peers, all by name, by the clusters that lose them. */
 function showRemovals(targets: readonly PlannedTarget[], style: Style): string[] {
-  const bySet = groupBy(
-    targets.filter(({ plan }) => peersWithOutcome(plan, "dropped").length > 0),
-    ({ plan }) => peersWithOutcome(plan, "dropped").join(", "),
-  );
-  return [...bySet].flatMap(([names, some]) =>
-    style.wrap(`removes ${escapeLine(names)} from ${clusters(some, targets.length, false)}`),
+  const removals = groupByValue(targets, (plan) => {
+    const names = peersWithOutcome(plan, "dropped");
+    return names.length > 0 ? [names.join(", ")] : [];
+  });
+  return removals.flatMap(({ value: names, sources }) =>
+    style.wrap(escapeLine(`removes ${names} from ${listClusters(sources, targets.length, false)}`)),
   );
 }
 
-/** Which peers are reached elsewhere from then on, where they were and will be, and in which clusters. */
+/** Lists changed endpoints of peers, before and after, with the clusters that use them. */
 export function showEndpointChanges(targets: readonly PlannedTarget[], style: Style, details: boolean): string[] {
-  const changes = targets.flatMap(({ source, plan }) =>
-    [...plan.endpointChanges].map(([name, { before, after }]) => ({ source, name, change: `${before} → ${after}` })),
-  );
-  const groups = [...groupBy(changes, ({ name, change }) => JSON.stringify([name, change])).values()];
-  const shown = details ? groups : groups.slice(0, MOST_LISTED);
-  const more = groups.length - shown.length;
+  const changes = groupByValue(targets, (plan) => plan.endpointChanges);
+  const shown = details ? changes : changes.slice(0, MAX_LISTED);
+  const more = changes.length - shown.length;
   return [
-    ...shown.flatMap((some) => {
-      const { name, change } = some[0] as (typeof some)[number];
-      const where = clusters(some, targets.length, details);
-      return style.wrap(escapeLine(`endpoint of ${name} in ${where}: ${change}`));
+    ...shown.flatMap(({ value: [name, { before, after }], sources }) => {
+      const where = listClusters(sources, targets.length, details);
+      return style.wrap(escapeLine(`endpoint of ${name} in ${where}: ${before} → ${after}`));
     }),
-    ...(more > 0 ? [`… and ${count(more, "more endpoint change")}; --details shows all`] : []),
+    ...(more > 0 ? [`… and ${count(more, "more endpoint change")} (use --details to show all)`] : []),
   ];
 }
 
 /**
- * Which workloads restart, where and why.
+ * Lists workloads that restart, with their clusters and the missing host aliases.
  *
- * @param condition - of the restart of agents, to follow the verb.
+ * @param asked whether agents restart only after a confirmation.
+ * @param dryRun whether nothing is written.
  */
 export function showRestarts(
   targets: readonly PlannedTarget[],
   style: Style,
-  details: boolean,
-  condition = "",
-  verb = "restarts",
+  { details, asked = false, dryRun = false }: ShowOptions & { asked?: boolean; dryRun?: boolean },
 ): string[] {
   const restarts = targets.flatMap(({ source, plan }) =>
-    plan.changes.flatMap((change) => (change.verb === "json-patch" ? [{ source, change }] : [])),
+    plan.changes.flatMap((change) =>
+      change.verb === "json-patch" ? [{ source, workload: change, hostnames: change.hostnames }] : [],
+    ),
   );
-  return [...groupBy(restarts, ({ change }) => workloadName(change))].flatMap(([workload, some]) => {
-    const { kind } = (some[0] as (typeof some)[number]).change;
-    const hostnames = [...new Set(some.flatMap(({ change }) => change.hostnames))];
-    const what = kind === "DaemonSet" ? `${workload} (all Cilium agents)` : workload;
-    const when = kind === "DaemonSet" && condition !== "" ? ` ${condition}` : "";
-    const where = clusters(some, targets.length, details);
-    const why = `to add host aliases for ${namesOrCount(hostnames, details)}`;
-    return style.wrap(`${style.yellow(escapeLine(what))} ${verb}${when} in ${escapeLine(`${where}, ${why}`)}`);
+  return groupByWorkload(restarts).flatMap(({ workload, sources, hostnames }) => {
+    const areAgents = workload.kind === "DaemonSet";
+    const what = style.yellow(escapeLine(workloadName(workload) + (areAgents ? " (all Cilium agents)" : "")));
+    const where = listClusters(sources, targets.length, details) + (areAgents && asked ? ", if confirmed," : "");
+    const why = `to add host aliases for ${listNames(hostnames, details)}`;
+    return style.wrap(`${dryRun ? "would restart" : "restarts"} ${what} in ${escapeLine(`${where} ${why}`)}`);
   });
 }
 
-/** The clusters of some, in few words. */
-export function clusters(some: readonly { source: string }[], all: number, details: boolean): string {
-  const names = some.map(({ source }) => source);
-  if (details || names.length <= MOST_LISTED) return enumerate(names, names.length);
-  return names.length === all ? `all ${all} clusters` : `${names.length} of ${all} clusters`;
-}
-
-function namesOrCount(names: readonly string[], details: boolean): string {
-  return details || names.length <= MOST_LISTED ? enumerate(names, names.length) : `${names.length} names`;
-}
-
-/** Groups items by a key; the groups are in the order of their first items. */
-export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
-  return groups;
-}
-
-/** Returns the names of the peers whose import has this outcome. */
-export function peersWithOutcome(plan: Plan, outcome: Outcome): string[] {
-  return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
-}
-
-/** Which workloads do not resolve all names yet, and how they will. */
-export function showMissing(
+/**
+ * Lists workloads that do not resolve all hostnames yet, with the flag that adds the host aliases.
+ *
+ * @param named whether to name the clusters.
+ */
+export function showMissingAliases(
   targets: readonly PlannedTarget[],
   style: Style,
   { details, named }: ShowOptions & { named: boolean },
 ): string[] {
   const missing = targets.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
-  return [...groupBy(missing, ({ workload }) => workloadName(workload))].flatMap(([name, some]) => {
-    const hostnames = [...new Set(some.flatMap((one) => one.hostnames))];
-    const flag = some[0]?.workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
-    const where = named ? ` in ${clusters(some, targets.length, details)}` : "";
-    const lacks = escapeLine(`${name} has no host alias for ${namesOrCount(hostnames, details)}${where}`);
+  return groupByWorkload(missing).flatMap(({ workload, sources, hostnames }) => {
+    const flag = workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
+    const where = named ? ` in ${listClusters(sources, targets.length, details)}` : "";
+    const what = `${workloadName(workload)} has no host alias for ${listNames(hostnames, details)}${where}`;
     return [
-      `${style.yellow("not connecting yet")}: ${lacks}`,
-      `  run again ${flag} to add ${hostnames.length === 1 ? "it" : "them"}, which restarts its pods`,
+      ...style.wrap(`${style.yellow("not connecting yet")}: ${escapeLine(what)}`),
+      `  rerun ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`,
     ];
   });
+}
+
+interface WorkloadHostnames {
+  workload: Pick<Workload, "kind" | "name">;
+  hostnames: readonly string[];
+}
+
+/** Merges entries of one workload in several clusters. */
+function groupByWorkload(
+  entries: readonly (WorkloadHostnames & { source: string })[],
+): (WorkloadHostnames & { sources: string[] })[] {
+  const groups = new Map<string, WorkloadHostnames & { sources: string[] }>();
+  for (const { source, workload, hostnames } of entries) {
+    const { sources = [], hostnames: others = [] } = groups.get(workloadName(workload)) ?? {};
+    const all = [...new Set([...others, ...hostnames])];
+    groups.set(workloadName(workload), { workload, hostnames: all, sources: [...sources, source] });
+  }
+  return [...groups.values()];
+}
+
+/** Lists clusters by name, or counts them if they are many. */
+export function listClusters(sources: readonly string[], total: number, details: boolean): string {
+  if (details || sources.length <= MAX_LISTED) return enumerate(sources, sources.length);
+  return sources.length === total ? `all ${total} clusters` : `${sources.length} of ${total} clusters`;
+}
+
+function listNames(names: readonly string[], details: boolean): string {
+  return details || names.length <= MAX_LISTED ? enumerate(names, names.length) : `${names.length} names`;
+}
+
+/**
+ * Collects the values of all plans; equal ones are merged.
+ *
+ * @param valuesOf values of one plan, as JSON data.
+ * @returns values in order of appearance, each with the contexts of its clusters.
+ */
+export function groupByValue<T>(
+  targets: readonly PlannedTarget[],
+  valuesOf: (plan: Plan) => Iterable<T>,
+): { value: T; sources: string[] }[] {
+  const groups = new Map<string, { value: T; sources: string[] }>();
+  for (const { source, plan } of targets) {
+    for (const value of valuesOf(plan)) {
+      const key = JSON.stringify(value);
+      const group = groups.get(key) ?? { value, sources: [] };
+      group.sources.push(source);
+      groups.set(key, group);
+    }
+  }
+  return [...groups.values()];
+}
+
+export function peersWithOutcome(plan: Plan, outcome: Outcome): string[] {
+  return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
 }

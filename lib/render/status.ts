@@ -1,4 +1,4 @@
-/** Renders the state of a mesh as a table of clusters and peers, or as a Mermaid graph. Pure. */
+/** State of a mesh: a table of clusters and their peers, and a mermaid graph. Pure. */
 import type { CertificateStatus } from "../mesh/own-certificates.ts";
 import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
@@ -9,8 +9,8 @@ import { countFindings, showFindings } from "./findings.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable, widthOfTable } from "./table.ts";
 
-/** The maximum number of peers whose names are the column titles of the matrix. */
-const MOST_NAMED = 8;
+/** Up to this many peers have a column with their name. */
+const MAX_NAMED = 8;
 
 const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗", missing: "·", "node-local": "⌂" };
 const MEANINGS: Record<PairState, string> = {
@@ -25,26 +25,26 @@ const SELF = "–";
 const UNKNOWN = "?";
 
 export interface ShowStatusOptions {
-  /** Include namespaces, containers, images, certificates and endpoints. */
+  /** Adds namespaces, containers, images, certificates and endpoints. */
   wide?: boolean;
-  /** List each finding individually. */
+  /** Prints every finding separately. */
   details?: boolean;
 }
 
-/** Renders the report: a row for each cluster with its peers, the findings, and the verdict. */
+/** Prints a row for each cluster with its peers, then findings, then a verdict. */
 export function showStatus(status: MeshStatus, style: Style, options: ShowStatusOptions = {}): string[] {
   const { wide = false, details = false } = options;
   const findings = findingsOf(status);
   return [
-    ...clusterTable(status, style),
+    ...showClusters(status, style),
     "",
-    ...(wide ? [...status.clusters.flatMap((cluster) => clusterLines(cluster, style)), ""] : []),
+    ...(wide ? [...status.clusters.flatMap((cluster) => describeCluster(cluster, style)), ""] : []),
     ...(findings.length > 0 ? [...showFindings(findings, style, details), ""] : []),
-    verdict(status.clusters, countFindings(findings, details), style),
+    describeHealth(status.clusters, countFindings(findings, details), style),
   ];
 }
 
-function verdict(clusters: readonly ClusterStatus[], found: Record<Severity, number>, style: Style): string {
+function describeHealth(clusters: readonly ClusterStatus[], found: Record<Severity, number>, style: Style): string {
   const [errors, warnings] = [found.error, count(found.warning, "warning")];
   const unread = clusters.filter(({ error }) => error !== undefined).length;
   const size = `${count(clusters.length, "cluster")}${unread > 0 ? ` (${unread} unreachable)` : ""}`;
@@ -54,15 +54,20 @@ function verdict(clusters: readonly ClusterStatus[], found: Record<Severity, num
     : `${style.bold(size)}, ${style.green("healthy")}`;
 }
 
-/** Renders a row for each cluster, with its peers by name, by id or, if there are too many, as counts by state. */
-function clusterTable(status: MeshStatus, style: Style): string[] {
+/** Prints a row for each cluster, with peers in columns by name or by id, or counted by state if there are too many. */
+function showClusters(status: MeshStatus, style: Style): string[] {
   const { clusters } = status;
-  const peers = peersIn(status);
-  const rows = rowsOf(status);
+  const peers = listPeers(status);
+  const rows = stateLookups(status);
   const facts: Column[] = [
-    { title: "CLUSTER", cells: clusters.map(({ source }) => escapeLine(source)), paint: style.bold, cut: "middle" },
+    {
+      title: "CLUSTER",
+      cells: clusters.map(({ source }) => escapeLine(source)),
+      paint: style.bold,
+      truncate: "middle",
+    },
     ...(clusters.some(({ name, source }) => name !== undefined && name !== source)
-      ? [{ title: "NAME", cells: clusters.map(({ name }) => escapeLine(name ?? "-")), cut: "middle" as const }]
+      ? [{ title: "NAME", cells: clusters.map(({ name }) => escapeLine(name ?? "-")), truncate: "middle" as const }]
       : []),
     { title: "ID", cells: clusters.map(({ id }) => `${id ?? "-"}`) },
     { title: "VERSION", cells: clusters.map(({ version }) => escapeLine(version ?? "-")) },
@@ -73,14 +78,14 @@ function clusterTable(status: MeshStatus, style: Style): string[] {
   if (peers.length === 0) return showTable(facts, style);
   const fewer = facts.filter(({ dispensable }) => dispensable === undefined);
   const forms = [
-    ...(peers.length <= MOST_NAMED ? [{ matrix: namedColumns(peers, rows, style), legend: "rows reach columns" }] : []),
+    ...(peers.length <= MAX_NAMED ? [{ matrix: namedColumns(peers, rows, style), legend: "rows reach columns" }] : []),
     { matrix: [idColumn(peers, rows, style)], legend: "rows reach columns (cluster ids)", byId: true },
   ];
   for (const { matrix, legend, byId = false } of forms) {
     const columns = [facts, fewer].map((some) => [...some, ...matrix]).find((all) => widthOfTable(all) <= style.width);
     if (!columns) continue;
     const legends = style.wrap(legendOf(legend, peers, rows)).map(style.dim);
-    return [...showTable(columns, style), ...legends, ...(byId ? describeUnknown(peers, style) : [])];
+    return [...showTable(columns, style), ...legends, ...(byId ? listUnknownIds(peers, style) : [])];
   }
   return showTable([...facts, ...countColumns(peers, rows)], style);
 }
@@ -90,8 +95,8 @@ interface PeerColumn {
   id?: number | undefined;
 }
 
-/** Returns the names of all possible peers: the clusters that were read, in their order, then the other peers. */
-function peersIn({ clusters, pairs }: MeshStatus): PeerColumn[] {
+/** Lists the clusters that were read, then configured peers without a context. Empty for a single cluster. */
+function listPeers({ clusters, pairs }: MeshStatus): PeerColumn[] {
   const peers = new Map<string, PeerColumn>();
   for (const { source, name = source, id, error } of clusters) {
     if (error === undefined && !peers.has(name)) peers.set(name, { name, id });
@@ -100,14 +105,14 @@ function peersIn({ clusters, pairs }: MeshStatus): PeerColumn[] {
   return peers.size > 1 ? [...peers.values()] : [];
 }
 
-/** Returns a lookup of a peer's state by cluster and name; undefined if unknown. */
-type RowOfPairs = (peer: string) => PairState | "self" | undefined;
+/** Returns the state of a peer by name; undefined if it is unknown. */
+type StateLookup = (peer: string) => PairState | "self" | undefined;
 
-function rowsOf({ clusters, pairs }: MeshStatus): RowOfPairs[] {
-  const byImporter = pairsByImporter(pairs);
+function stateLookups({ clusters, pairs }: MeshStatus): StateLookup[] {
+  const byImporter = groupByImporter(pairs);
   return clusters.map(({ source, name = source, error }) => (peer) => {
     const own = byImporter.get(source);
-    // A second context of a cluster is not judged again.
+    // A second context for the same cluster has no pairs.
     if (error !== undefined || !own) return undefined;
     if (peer === name) return "self";
     const pair = own.get(peer);
@@ -115,20 +120,20 @@ function rowsOf({ clusters, pairs }: MeshStatus): RowOfPairs[] {
   });
 }
 
-/** Returns the pairs of each importer by peer name, by the importer's context. */
-function pairsByImporter(pairs: readonly Pair[]): Map<string, Map<string, Pair>> {
-  const all = new Map<string, Map<string, Pair>>();
+/** Groups pairs by the context of the importer, then by the name of the peer. */
+function groupByImporter(pairs: readonly Pair[]): Map<string, Map<string, Pair>> {
+  const groups = new Map<string, Map<string, Pair>>();
   for (const pair of pairs) {
-    const own = all.get(pair.importer) ?? new Map<string, Pair>();
-    all.set(pair.importer, own.set(pair.peer, pair));
+    const group = groups.get(pair.importer) ?? new Map<string, Pair>();
+    groups.set(pair.importer, group.set(pair.peer, pair));
   }
-  return all;
+  return groups;
 }
 
-const markOf = (state: ReturnType<RowOfPairs>) =>
+const markOf = (state: ReturnType<StateLookup>) =>
   state === undefined ? UNKNOWN : state === "self" ? SELF : MARKS[state];
 
-function namedColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], style: Style): Column[] {
+function namedColumns(peers: readonly PeerColumn[], rows: readonly StateLookup[], style: Style): Column[] {
   return peers.map(({ name }) => ({
     title: escapeLine(name),
     cells: rows.map((stateIn) => markOf(stateIn(name))),
@@ -136,8 +141,8 @@ function namedColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[],
   }));
 }
 
-/** Returns one column with a mark for each peer, below the peer ids, which are written from top to bottom. */
-function idColumn(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], style: Style): Column {
+/** Builds a single column with a mark for each peer; its title is their ids, written vertically. */
+function idColumn(peers: readonly PeerColumn[], rows: readonly StateLookup[], style: Style): Column {
   const ids = peers.map(({ id }) => `${id ?? UNKNOWN}`);
   const digits = Math.max(...ids.map(({ length }) => length));
   const lines = Array.from({ length: digits }, (_, i) => ids.map((id) => id.padStart(digits)[i]).join(""));
@@ -149,14 +154,14 @@ function idColumn(peers: readonly PeerColumn[], rows: readonly RowOfPairs[], sty
   };
 }
 
-/** Returns the number of peers in each state. */
-function countColumns(peers: readonly PeerColumn[], rows: readonly RowOfPairs[]): Column[] {
+/** Builds a column for each state with the number of peers. */
+function countColumns(peers: readonly PeerColumn[], rows: readonly StateLookup[]): Column[] {
   const titles: Record<PairState, string> = {
     ok: "OK",
     warning: "WARNINGS",
     error: "ERRORS",
     missing: "MISSING",
-    "node-local": "ON NODES",
+    "node-local": "NODE-LOCAL",
   };
   const isShown = (state: PairState) =>
     state !== "node-local" || rows.some((stateIn) => peers.some(({ name }) => stateIn(name) === state));
@@ -172,8 +177,8 @@ function paintMarks(cell: string, style: Style): string {
   return [...cell].map((mark) => colours[STATES.find((state) => MARKS[state] === mark) ?? "missing"](mark)).join("");
 }
 
-/** Returns the legend of the marks in use. */
-function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly RowOfPairs[]): string {
+/** Explains the marks in the table. */
+function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly StateLookup[]): string {
   const states = new Set(rows.flatMap((stateIn) => peers.map(({ name }) => stateIn(name))));
   const meanings = [
     ...STATES.filter((state) => states.has(state)).map((state) => `${MARKS[state]} ${MEANINGS[state]}`),
@@ -182,8 +187,8 @@ function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly Ro
   return `${title}: ${meanings.join(", ")}`;
 }
 
-/** Returns the peers whose columns have no title. */
-function describeUnknown(peers: readonly PeerColumn[], style: Style): string[] {
+/** Names peers of unknown id, whose columns have no title. */
+function listUnknownIds(peers: readonly PeerColumn[], style: Style): string[] {
   const unknown = peers.filter(({ id }) => id === undefined).map(({ name }) => escapeLine(name));
   return unknown.length > 0 ? style.wrap(`${UNKNOWN}: cluster id unknown: ${listFirst(unknown)}`).map(style.dim) : [];
 }
@@ -198,9 +203,9 @@ function readyOf({ pods, error }: ClusterStatus): string {
   return `${containers.filter(({ ready }) => ready).length}/${containers.length}`;
 }
 
-/** Summarizes the findings of each cluster and its peers. */
+/** Builds a column with the number of errors or warnings of each cluster and its peers. */
 function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
-  const byImporter = pairsByImporter(pairs);
+  const byImporter = groupByImporter(pairs);
   const severities = clusters.map(({ source, findings }) => {
     const own = [...(byImporter.get(source)?.values() ?? [])];
     const all = [...findings, ...own.flatMap((pair) => pair.findings)];
@@ -222,15 +227,15 @@ function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
   return { title: "STATUS", cells, paint };
 }
 
-/** Returns the details of a cluster that its row omits. */
-function clusterLines(cluster: ClusterStatus, style: Style): string[] {
+/** Describes a cluster beyond its row in the table. */
+function describeCluster(cluster: ClusterStatus, style: Style): string[] {
   const { source, pods, waits, error } = cluster;
   if (error !== undefined) return [];
   const { namespace, authMode, maxConnectedClusters, endpoints = [], addresses = [], certificates = [] } = cluster;
   const details = [
     `namespace ${namespace}, authMode ${authMode ?? "unknown"}, max-connected-clusters ${maxConnectedClusters ?? "not set"}`,
     ...(endpoints.length > 0
-      ? [`reached at ${endpoints.join(", ")}${addresses.length > 0 ? ` (${addresses.join(", ")})` : ""}`]
+      ? [`endpoints: ${endpoints.join(", ")}${addresses.length > 0 ? ` (${addresses.join(", ")})` : ""}`]
       : []),
     ...(certificates.length > 0 ? [`certificates: ${certificates.map(describeCertificate).join(", ")}`] : []),
     ...(waits === undefined ? [] : [`waiting ${waits}`]),
@@ -248,7 +253,7 @@ function describeCertificate(certificate: CertificateStatus): string {
   return `${certificate.use === "ca" ? "CA" : certificate.use} ${formatExpiry(certificate)}`;
 }
 
-/** Renders a Mermaid graph: solid lines if both sides are healthy, dotted lines if only one is configured. */
+/** Prints a mermaid graph: solid edges if both clusters have the other configured, crossed out on errors, else dotted. */
 export function showMermaid({ clusters, pairs }: MeshStatus): string {
   const names = [...new Set([...clusters.map(({ name, source }) => name ?? source), ...pairs.map(({ peer }) => peer)])];
   const nodes = names.map((name, i) => `  c${i}["${escapeLine(name).replaceAll('"', "'")}"]`);
@@ -261,10 +266,10 @@ export function showMermaid({ clusters, pairs }: MeshStatus): string {
   const edges = names.flatMap((a, i) =>
     names.slice(i + 1).flatMap((b, offset) => {
       const j = i + 1 + offset;
-      const [there, back] = [states.get(JSON.stringify([a, b])), states.get(JSON.stringify([b, a]))];
-      if (!there && !back) return [];
-      if (there && back) return [`  c${i} ${[there, back].includes("error") ? "x--x" : "<-->"} c${j}`];
-      return [there ? `  c${i} -.-> c${j}` : `  c${j} -.-> c${i}`];
+      const [forward, backward] = [states.get(JSON.stringify([a, b])), states.get(JSON.stringify([b, a]))];
+      if (!forward && !backward) return [];
+      if (forward && backward) return [`  c${i} ${[forward, backward].includes("error") ? "x--x" : "<-->"} c${j}`];
+      return [forward ? `  c${i} -.-> c${j}` : `  c${j} -.-> c${i}`];
     }),
   );
   return ["graph LR", ...nodes, ...edges, ""].join("\n");

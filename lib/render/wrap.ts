@@ -1,17 +1,14 @@
-/** Text in the width of a terminal. Pure. */
+/** Wrapping and truncation. Pure. */
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what it looks for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: matches colour sequences
 const COLOUR = /\u001b\[\d+m/g;
 
-/** How many columns a text takes, colours aside. */
+/** Measures a text in columns, without its colours. */
 export function widthOf(text: string): number {
   return text.replace(COLOUR, "").length;
 }
 
-/**
- * Breaks a line between words; what follows is indented by two more than the line itself. A word that is longer than
- * the width stays whole.
- */
+/** Wraps a line between words. Continuation lines are indented by two more columns; long words are not broken. */
 export function wrapLine(line: string, width: number): string[] {
   if (widthOf(line) <= width) return [line];
   const indent = /^ */.exec(line)?.[0] ?? "";
@@ -29,12 +26,12 @@ export function wrapLine(line: string, width: number): string[] {
   return [...lines, current];
 }
 
-/** A text of at most so many columns, cut at its end. */
+/** Truncates a text without colours at its end. */
 export function truncateEnd(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** A name of at most so many columns, cut in its middle: those of clouds differ at their ends. */
+/** Truncates a text without colours in its middle, because context names of clouds differ at both ends. */
 export function truncateMiddle(text: string, width: number): string {
   if (text.length <= width) return text;
   const end = Math.floor((width - 1) / 2);

@@ -198,7 +198,7 @@ async function printPreviews(
   reports: readonly TargetReport[],
   { diff, output }: { diff: boolean; output?: string | undefined },
 ): Promise<void> {
-  const { holdsPrivateKey, showDiff, showDocuments } = await import("../../lib/render/preview.ts");
+  const { hasPrivateKey, showDiff, showDocuments } = await import("../../lib/render/preview.ts");
   const onStdout = styleFor(process.stdout, process.env);
   for (const report of reports) {
     if (report.state === "failed") continue;
@@ -208,7 +208,7 @@ async function printPreviews(
     writeStdout(text.join(""));
   }
   const printed = diff ? [] : reports.flatMap((report) => (report.state === "failed" ? [] : report.previews));
-  if (printed.some(holdsPrivateKey))
+  if (printed.some(hasPrivateKey))
     warnOfExposedKey("run umask 077 first, or pipe the output into a tool that encrypts it");
 }
 

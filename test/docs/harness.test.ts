@@ -81,8 +81,8 @@ test("values that differ between runs are replaced by samples", () => {
     ["cluster2.mesh.cilium.io:2379", "cluster2.mesh.cilium.io:2379"],
     ["heartbeat 31 s ago", "heartbeat 5 s ago"],
     [
-      "  address             TCP    TLS\n  127.18.2.2:32381  12 ms 106 ms\nend",
-      "  address              TCP     TLS\n  127.18.2.2:32380    3 ms    3 ms\nend",
+      "  ADDRESS            TCP     TLS\n  127.18.2.2:32381   12 ms   106 ms\nend",
+      "  ADDRESS            TCP    TLS\n  127.18.2.2:32380   3 ms   3 ms\nend",
     ],
   ]) {
     assert.equal(normalize(actual ?? "", values), expected);

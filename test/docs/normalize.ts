@@ -46,15 +46,15 @@ const RULES: Readonly<Record<string, Rule>> = {
     }),
   "age of a heartbeat": (text) => text.replace(/\bheartbeat \d+ s ago/g, "heartbeat 5 s ago"),
   "latency in the table of verify": (text) =>
-    text.replace(/^ +address +TCP\b.*\n(?: +\S+:\d+ .*(?:\n|$))+/gm, (table) => {
+    text.replace(/^ +ADDRESS +TCP\b.*\n(?: +\S+:\d+ .*(?:\n|$))+/gm, (table) => {
       const rows = table
         .trimEnd()
         .split("\n")
-        .map((row) => row.match(/\d+ ms|\S+/g) ?? []);
-      const width = Math.max(...rows.map(([address = ""]) => address.length));
-      const lines = rows.map(([address = "", ...cells]) => {
-        return `  ${address.padEnd(width)}${cells.map((cell) => cell.replace(/\d+ ms/, "3 ms").padStart(8)).join("")}`;
-      });
+        .map((row) => (row.match(/\d+ ms|\S+/g) ?? []).map((cell) => cell.replace(/\d+ ms/, "3 ms")));
+      const widths = rows[0]?.map((_, column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0))) ?? [];
+      const lines = rows.map((cells) =>
+        `  ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("   ")}`.trimEnd(),
+      );
       return `${lines.join("\n")}\n`;
     }),
 };

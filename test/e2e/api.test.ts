@@ -56,7 +56,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
       );
     const first = await imports("--context", "cluster2", file("cluster1"), file("cluster3"));
     assert.equal(first.code, 0, first.stderr);
-    assert.match(first.stderr, /deployment\/clustermesh-apiserver restarts in /);
+    assert.match(first.stderr, /restarts deployment\/clustermesh-apiserver in /);
     const before = await state();
     const second = await imports("--context", "cluster2", file("cluster1"), file("cluster3"));
     assert.equal(second.code, 0, second.stderr);
@@ -81,7 +81,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
     });
     const { code, stderr } = await imports("--context", "cluster3", file("cluster1"));
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /removed from Secret cilium-kvstoremesh: the annotation of kubectl apply/);
+    assert.match(stderr, /removed kubectl's last-applied annotation from secret\/cilium-kvstoremesh/);
     const secret = await read(api, "cilium-kvstoremesh");
     assert.equal(secret.data?.foreign, data.foreign);
     assert.equal(secret.data?.other, data.other);

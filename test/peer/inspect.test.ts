@@ -69,7 +69,7 @@ test("a file of the old scripts: not with the certificates that the chart makes,
   assert.equal(inspection.peers[0]?.layout, "old-scripts");
   assert.equal(inspection.peers[0]?.verdict, "default-certificates");
   const text = texts(inspection);
-  assert.match(text, /would not connect to a cluster with the certificates that the chart makes/);
+  assert.match(text, /would not connect to a cluster with the chart's default certificates/);
   assert.match(
     text,
     /the endpoint is the IP address 172\.18\.2\.2, which the chart's server certificates do not cover/,
@@ -110,7 +110,7 @@ test("a peer without a key is inspected as such", () => {
   assert.ok(one);
   const inspection = inspect([{ ...one, peer: { ...one.peer, ca: "importer", client: "importer" } }]);
   assert.equal(inspection.peers[0]?.client, "importer");
-  assert.match(texts(inspection), /the importer's own certificate: no key in this file/);
+  assert.match(texts(inspection), /certificate of the importing cluster \(no key in this file\)/);
 });
 
 test("a peer that only a node can reach is shown as such, and as what an import does not take", () => {
@@ -223,7 +223,7 @@ test("a client certificate without a name is told, and why it would not connect"
   assert.deepEqual([report?.verdict, report?.user], ["fails", undefined]);
   const text = texts(inspection);
   assert.match(text, /client {3}\(no name\), EC/);
-  assert.match(text, /comes as user \(none\)/);
+  assert.match(text, /authenticates as user \(none\)/);
   assert.match(text, /\[no-common-name\]/);
 });
 

@@ -140,7 +140,7 @@ describe("import-secrets under interference", () => {
       const { code, signal: endedBy, stderr } = await ended;
       assert.deepEqual([code, endedBy], [null, signal], stderr);
       assert.match(stderr, /interrupted: stopping after the current write/);
-      assert.match(stderr, /c1: interrupted \(partly written; run again to complete\)/);
+      assert.match(stderr, /c1: interrupted \(partly written; rerun to complete\)/);
       assert.deepEqual(peersIn(), [[], ["c2"]]);
       api().onRequest = undefined;
       assert.equal((await imports("--context", "c1", file("c2"))).code, 0);

@@ -64,10 +64,10 @@ describe("a CA that expires in 20 days", () => {
   test("the summary counts invalid files apart from peers that would connect", async () => {
     const both = await inspect("empty.json");
     assert.equal(both.code, 2);
-    assert.match(both.stdout, /\nerror: 1 file cannot be judged; 1 other peer would connect\n$/);
+    assert.match(both.stdout, /\nerror: 1 file could not be inspected; 1 other peer would connect\n$/);
     const alone = await run("clustermesh-secrets", ["inspect", "empty.json"], { cwd: dir });
     assert.equal(alone.code, 2);
-    assert.match(alone.stdout, /\nerror: 1 file cannot be judged\n$/);
+    assert.match(alone.stdout, /\nerror: 1 file could not be inspected\n$/);
     assert.doesNotMatch(both.stdout + alone.stdout, /\d of \d would connect/);
   });
 });

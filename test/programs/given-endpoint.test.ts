@@ -75,7 +75,7 @@ describe("an endpoint set with extract-secret --endpoint", () => {
     ]) {
       const { code, stderr } = await mesh(...call, "--yes");
       assert.equal(code, 0, stderr);
-      assert.match(stderr, /cluster3 is reached at https:\/\/cluster3\.mesh\.cilium\.io:2379 at 10\.1\.2\.3/);
+      assert.match(stderr, /endpoint of cluster3: https:\/\/cluster3\.mesh\.cilium\.io:2379 at 10\.1\.2\.3/);
       assert.doesNotMatch(stderr, /\bchange/);
       assert.equal(config(), before);
     }
@@ -83,7 +83,7 @@ describe("an endpoint set with extract-secret --endpoint", () => {
 
   test("is reset by the remedy of connect, which then shows endpoint changes again", async () => {
     const { stderr } = await mesh("connect", ...PAIR, "--yes");
-    const [, remedy] = /to take its own: (.+)$/m.exec(stderr) ?? [];
+    const [, remedy] = /set at extraction; to reset it:\n +(.+)$/m.exec(stderr) ?? [];
     assert.equal(remedy, "import-secrets --endpoint cluster3= FILE");
     const args = (remedy ?? "").split(" ").slice(1, -1);
     const back = await go("import-secrets", ...args, "own.json", "--context", "cluster2");

@@ -179,7 +179,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
       assert.match(before, /^c1: adds c2.*; restarts daemonset\/cilium$/m);
       assert.match(
         before,
-        /^daemonset\/cilium \(all Cilium agents\) restarts if you answer yes in c1, to add host aliases/m,
+        /^restarts daemonset\/cilium \(all Cilium agents\) in c1, if confirmed, to add host aliases/m,
       );
       assert.match(before, /^yes: write and restart the agents\nno: write without .*\nabort: write nothing$/m);
       assert.deepEqual([peersIn(), agentsIn()], [written, restarted]);

@@ -18,7 +18,7 @@ const overlap = (a: string, b: string) =>
   findingWith("pod-cidrs-overlap", { source: b, key: b }, "overlap", "other CIDRs", { clusters: [a, b] });
 const show = (findings: Finding[], details = false) => showFindings(findings, plain, details);
 
-test("one finding: where, what, its code, and the remedy below", () => {
+test("a single finding shows its place, message and code, with the remedy on the next line", () => {
   const at = { source: "f.json", key: "c\u001b[2J" };
   assert.deepEqual(show([findingWith("key-mismatch", at, "the key is not that of the certificate", "extract again")]), [
     "error: f.json (c\\x1b[2J): the key is not that of the certificate [key-mismatch]",
@@ -27,7 +27,7 @@ test("one finding: where, what, its code, and the remedy below", () => {
   assert.deepEqual(show([findingWith("ca-stale", { source: "c2", key: "c2" }, "m")]), ["error: c2: m [ca-stale]"]);
 });
 
-test("findings of one code and one remedy are one, with the first ten and how many more", () => {
+test("findings with equal code and remedy are merged; ten subjects are listed, the rest counted", () => {
   assert.deepEqual(show(names(20).map((name) => unknown(name))), [
     `warning: own: cluster ids of 20 existing peers are unknown, so duplicates cannot be detected: ${ten} and 10 more [id-unknown]`,
     "  re-extract",
@@ -48,7 +48,7 @@ test("findings of one code and one remedy are one, with the first ten and how ma
   );
 });
 
-test("another remedy is another group; one with other names in it is the same, and they are placeholders", () => {
+test("findings are grouped by remedy template; differing names become placeholders", () => {
   const stale = (importer: string, peer: string) =>
     findingWith("ca-stale", { source: importer, key: peer }, `${peer} is stale`, {
       template: "extract-secret --context {peer} | import-secrets --context {importer} -",
@@ -115,7 +115,7 @@ test("clusters whose clustermesh-apiserver waits for the same are one finding", 
   ]);
 });
 
-test("what each message says by itself is kept, up to ten", () => {
+test("messages with their own cause are listed below the summary, up to ten", () => {
   const broken = names(12).map((name) =>
     findingWith("unreadable", { source: `${name}.json` }, `no JSON at ${name}`, "whole?"),
   );
@@ -125,14 +125,14 @@ test("what each message says by itself is kept, up to ten", () => {
     "  … and 2 more",
     "  whole?",
   ]);
-  // Of one peer, each is told: they differ.
+  // Several findings about one peer are not merged.
   const missing = ["a.crt", "b.crt"].map((file) =>
     findingWith("file-missing", { source: "f", key: "c2" }, `${file} is missing`),
   );
   assert.equal(show(missing).length, 2);
 });
 
-test("warnings come first and errors last, with a count at the end", () => {
+test("warnings precede errors, and the refusal counts printed errors", () => {
   const error = findingWith("key-mismatch", { source: "f", key: "c1" }, "m");
   const [first, , last, ...others] = show([error, unknown("c1"), unknown("c2"), { ...error, key: "c2" }]);
   assert.match(first ?? "", /^warning: own: cluster ids of 2 existing peers/);
@@ -141,7 +141,7 @@ test("warnings come first and errors last, with a count at the end", () => {
   assert.equal(
     showRefusal([error, unknown("c1"), { ...error, key: "c2" }], plain),
     "error: 1 error, nothing was written",
-    "as they are printed",
+    "merged",
   );
   assert.equal(
     showRefusal([error, { ...error, key: "c2" }], plain, true),
@@ -151,7 +151,7 @@ test("warnings come first and errors last, with a count at the end", () => {
   assert.equal(showRefusal([], plain), "nothing was written");
 });
 
-test("with details each is by itself", () => {
+test("details disable merging", () => {
   const lines = show(
     names(20).map((name) => unknown(name)),
     true,
@@ -160,7 +160,7 @@ test("with details each is by itself", () => {
   assert.equal(lines[0], "warning: own (c1): of c1 [id-unknown]");
 });
 
-test("what several have alike is told apart from what one has", () => {
+test("sharedFindings returns only findings that are merged with others", () => {
   const [one, two, other] = [
     unknown("c1"),
     unknown("c2"),
@@ -169,7 +169,7 @@ test("what several have alike is told apart from what one has", () => {
   assert.deepEqual([...sharedFindings([one, other, two])], [one, two]);
 });
 
-test("sixty clusters with one pod CIDR are one warning", () => {
+test("overlapping pod CIDRs of sixty clusters are a single warning", () => {
   const all = names(60);
   const lines = show(all.flatMap((a, i) => all.slice(i + 1).map((b) => overlap(a, b))));
   assert.deepEqual(lines, [
@@ -178,7 +178,7 @@ test("sixty clusters with one pod CIDR are one warning", () => {
   ]);
 });
 
-test("pairs in few words: each with each, some with others, else as they are", () => {
+test("describePairs lists clusters if all are paired, groups if two are paired completely, else pairs", () => {
   const product = (some: string[], others: string[]) => some.flatMap((a) => others.map((b) => [a, b] as const));
   assert.deepEqual(describePairs(product(["c7"], names(3, "d"))), {
     of: "3 pairs of clusters",
@@ -199,7 +199,7 @@ test("pairs in few words: each with each, some with others, else as they are", (
     ["c", "d"],
   ] as const;
   assert.deepEqual(describePairs(path), { of: "3 pairs of clusters", list: "a and b, b and c, c and d" });
-  // Whatever the pairs are, no cluster is named that is in none, and none is counted that is not there.
+  // For any pairs, exactly their clusters are listed, and the count is exact.
   const cluster = fc.constantFrom(...names(5));
   fc.assert(
     fc.property(
@@ -233,7 +233,7 @@ test("every code has a summary in the plural", () => {
   }
 });
 
-test("prose is wrapped between words at the width of a terminal, and remedies are not", () => {
+test("messages are wrapped at the width of a terminal, remedies are not", () => {
   const terminal = styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" });
   const lines = showFindings(
     names(20).map((name) => findingWith("id-unknown", { source: "own", key: name }, "m", "a ".repeat(50).trim())),
@@ -248,7 +248,7 @@ test("prose is wrapped between words at the width of a terminal, and remedies ar
   assert.equal(showFindings([unknown("c1")], styleFor({ isTTY: true, columns: 0 }, {})).length, 2);
 });
 
-test("a wrapped line has the words of the whole one, none of its lines is too wide, and colours take no room", () => {
+test("wrapLine keeps all words, respects the width, and ignores colours", () => {
   const word = fc.stringMatching(/^[a-z]{1,12}$/);
   fc.assert(
     fc.property(

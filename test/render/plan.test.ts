@@ -32,23 +32,20 @@ const done = (source: string, of: Plan, writes = 1): TargetReport => ({
   ...{ source, state: "done", target, plan: of, writes, previews: [] },
 });
 
-test("up to three clusters have a sentence each, with all that restarts and why below", () => {
+test("showPlan describes up to three clusters in a sentence each, then restarts and their reason", () => {
   const agents = restart("DaemonSet", "cilium", ["a.example", "b.example"]);
   const targets = planned(2, (i) => planOf({ added: ["x", "y"] }, i === 0 ? { changes: [agents, secret] } : {}));
-  const last = "daemonset/cilium (all Cilium agents) restarts in c1, to add host aliases for a.example and b.example";
+  const last = "restarts daemonset/cilium (all Cilium agents) in c1 to add host aliases for a.example and b.example";
   assert.deepEqual(showPlan(targets, plain, FEW), [
     "c1: adds x and y; restarts daemonset/cilium",
     "c2: adds x and y",
     last,
   ]);
-  assert.equal(
-    showPlan(targets, plain, { ...FEW, asked: true }).at(-1),
-    last.replace("restarts in", "restarts if you answer yes in"),
-  );
+  assert.equal(showPlan(targets, plain, { ...FEW, asked: true }).at(-1), last.replace("in c1", "in c1, if confirmed,"));
   assert.deepEqual(showDisruptions(targets, plain, FEW), [last]);
 });
 
-test("where peers were and will be reached is shown before, once for all clusters alike, and six of many", () => {
+test("endpoint changes are shown before writing, merged over clusters, and limited to six without details", () => {
   const change = { before: "https://x:1 at 10.0.0.1", after: "https://x:2 at 10.0.0.2" };
   const moving = planned(2, () => planOf({ changed: ["x"] }, { endpointChanges: new Map([["x", change]]) }));
   const line = "endpoint of x in c1 and c2: https://x:1 at 10.0.0.1 → https://x:2 at 10.0.0.2";
@@ -56,23 +53,24 @@ test("where peers were and will be reached is shown before, once for all cluster
   assert.deepEqual(showDisruptions(moving, plain, FEW), [line]);
   const reports = moving.map(({ source, plan: of }) => done(source, of));
   assert.ok(showReports(reports, plain, { ...FEW, dryRun: true }).includes(line));
-  assert.ok(!showReports(reports, plain, { ...FEW, dryRun: false }).includes(line), "it was shown before");
+  assert.ok(!showReports(reports, plain, { ...FEW, dryRun: false }).includes(line), "shown before writing");
   const many = planned(1, () =>
     planOf({ changed: names(9) }, { endpointChanges: new Map(names(9).map((name) => [name, change])) }),
   );
-  assert.equal(showDisruptions(many, plain, FEW).at(-1), "… and 3 more endpoint changes; --details shows all");
+  assert.equal(showDisruptions(many, plain, FEW).at(-1), "… and 3 more endpoint changes (use --details to show all)");
   assert.equal(showDisruptions(many, plain, { details: true }).length, 9);
 });
 
-test("an endpoint that was given is named, with what takes it back", () => {
+test("an endpoint set at extraction is reported with the command that resets it", () => {
   const of = planOf({ unchanged: ["x"] }, { keptEndpoints: new Map([["x", "https://x:1 at 10.0.0.1"]]) });
   assert.deepEqual(showReports([done("c1", of, 0)], plain, { ...FEW, dryRun: false }).slice(1), [
-    "  x is reached at https://x:1 at 10.0.0.1, as given when it was extracted; to take its own: import-secrets --endpoint x= FILE",
+    "  endpoint of x: https://x:1 at 10.0.0.1, set at extraction; to reset it:",
+    "    import-secrets --endpoint x= FILE",
     "  nothing written",
   ]);
 });
 
-test("the plan of thirty clusters is a table of a row each, and fits on a screen", () => {
+test("showPlan prints a table row for each of thirty clusters", () => {
   const all = names(30);
   const targets = planned(30, (i) =>
     planOf(
@@ -86,14 +84,14 @@ test("the plan of thirty clusters is a table of a row each, and fits on a screen
   assert.equal(lines.length, 32);
   assert.equal(
     lines[31],
-    "deployment/clustermesh-apiserver restarts in all 30 clusters, to add host aliases for 30 names",
+    "restarts deployment/clustermesh-apiserver in all 30 clusters to add host aliases for 30 names",
   );
   const details = showPlan(targets, plain, { details: true });
   assert.ok(details[0]?.startsWith("c1: adds c2, c3, ") && details[0].includes(" c29 and c30;"), details[0]);
   assert.ok(details.at(-1)?.endsWith("c28, c29 and c30"), details.at(-1));
 });
 
-test("a column with few names has them, and all that are removed are named", () => {
+test("a table column with few distinct names shows names, and every removed peer is named", () => {
   const few = showPlan(
     planned(5, () => planOf({ dropped: ["x"], unchanged: names(9) }, { revoked: ["remote-x"] })),
     plain,
@@ -111,7 +109,7 @@ test("a column with few names has them, and all that are removed are named", () 
   assert.deepEqual(many.slice(6), ["removes y from c1", `removes ${names(12, "x").join(", ")} from c2, c3, c4 and c5`]);
 });
 
-test("results of many clusters: a status each, failures below, and what is left to do once", () => {
+test("showReports prints a table with a status for each cluster, then failures, then merged notes", () => {
   const missing = [
     { workload: { kind: "DaemonSet", name: "cilium" } as Plan["missing"][number]["workload"], hostnames: ["h"] },
   ];
@@ -129,10 +127,10 @@ test("results of many clusters: a status each, failures below, and what is left 
     "c3       1.18.3   x      0        0        0        0          0      -         needs restart",
     "c4       1.18.3   x      0        0        y        0          0      -         needs restart",
     "c5       -        -      -        -        -        -          -      -         partly written",
-    "c5: failed: no route (partly written; run again to complete)",
+    "c5: failed: no route (partly written; rerun to complete)",
     "not connecting yet: daemonset/cilium has no host alias for h in c3 and c4",
-    "  run again with --restart-agents to add it, which restarts its pods",
-    "not changed before that restart in c4: y, which works by the name that resolves now",
+    "  rerun with --restart-agents to add it (restarts its pods)",
+    "pending until that restart in c4: y (the current hostname still resolves)",
     "Secrets written; pods pick them up within about two minutes",
   ]);
   const dry = showReports(reports.slice(0, 4), plain, { dryRun: true, details: false });
@@ -140,7 +138,7 @@ test("results of many clusters: a status each, failures below, and what is left 
   assert.doesNotMatch(dry.join("\n"), /written/);
 });
 
-test("a narrow terminal keeps what changes", () => {
+test("a narrow terminal keeps the columns of changes", () => {
   const narrow = styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" });
   const reports = names(5).map((name) => done(`arn:aws:eks:eu-1:1234:cluster/${name}`, planOf({ added: ["x"] })));
   const lines = showReports(reports, narrow, { dryRun: false, details: false });
@@ -148,19 +146,19 @@ test("a narrow terminal keeps what changes", () => {
   assert.match(lines[0] ?? "", /^CLUSTER +ADDED CHANGED REMOVED USERS RESTARTS STATUS$/);
 });
 
-test("what a dry run would remove is not said to be removed", () => {
+test("a dry run reports planned removals in the conditional", () => {
   const report = done("c1", planOf({ changed: ["x"] }, { cleaned: ["cilium-clustermesh"] }), 0);
-  const what = "from Secret cilium-clustermesh: the annotation of kubectl apply, with private keys in it";
+  const what = "kubectl's last-applied annotation from secret/cilium-clustermesh (contains private keys)";
   for (const reports of [[report], Array<TargetReport>(4).fill(report)]) {
     const text = (dryRun: boolean) => showReports(reports, plain, { dryRun, details: false }).join("\n");
-    assert.match(text(false), /^ *removed from Secret cilium-clustermesh/m);
-    assert.match(text(true), /^ *would remove from Secret cilium-clustermesh/m);
+    assert.match(text(false), /^ *removed kubectl's last-applied annotation/m);
+    assert.match(text(true), /^ *would remove kubectl's last-applied annotation/m);
     assert.doesNotMatch(text(true), /\bremoved\b/);
   }
   assert.ok(showReports([report], plain, { dryRun: true, details: false }).includes(`  would remove ${what}`));
 });
 
-test("a peer that is kept is named with the command that removes it, however many clusters have it", () => {
+test("a kept peer is reported with the command that removes it", () => {
   const kept = (count: number, dryRun = false) => {
     const sources = names(count, "a context ");
     const reports = sources.map((source) => done(source, planOf({ unchanged: ["x"] }, { kept: ["submariner"] })));

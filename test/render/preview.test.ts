@@ -5,7 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { previewPlan } from "../../lib/import/preview.ts";
-import { holdsPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
+import { hasPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
@@ -20,7 +20,7 @@ const diff = (...args: Parameters<typeof previews>) => showDiff(previews(...args
 const standing = applyPlan(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
 const keysOf = (peer: typeof c2) => (peer.peer.client as { key: string }).key.split("\n").slice(1, -2);
 
-test("a diff shows configs as they are, and certificates and keys by their fingerprints", () => {
+test("showDiff prints configs in full, and certificates and keys as fingerprints", () => {
   const text = diff(standing, [c2, c3]).join("\n");
   assert.match(
     text,
@@ -34,17 +34,17 @@ test("a diff shows configs as they are, and certificates and keys by their finge
   for (const line of keysOf(c3)) assert.ok(!text.includes(line), "no line of a key");
 });
 
-test("nothing to change is nothing to show", () => {
+test("showDiff is empty if nothing changes", () => {
   assert.deepEqual(diff(standing, [c2]), []);
 });
 
-test("a renewed key is another fingerprint, in the diff too", () => {
+test("a renewed key changes its fingerprint in the diff", () => {
   const renewed = peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 7) });
   const lines = diff(standing, [renewed], { tls: "peer" });
   assert.equal(lines.filter((line) => /^[-+] {2}c2\.etcd-client\.(crt|key): /.test(line)).length >= 2, true);
 });
 
-test("what kubectl apply left, and a key where a config should be, are told by their length", () => {
+test("text that may contain a private key is replaced by its length", () => {
   const key = (c2.peer.client as { key: string }).key;
   const files = { "a.cfg": `endpoints:\n- x\n# ${key}`, "b.bin": Buffer.from([0, 255]) };
   const annotations = {
@@ -68,7 +68,7 @@ test("what kubectl apply left, and a key where a config should be, are told by t
   }
 });
 
-test("a key's body in a config or an alias is told by its length, and what is none stays", () => {
+test("the body of a private key in a config or host alias is redacted, other text is not", () => {
   const [body = "", ...others] = [keysOf(c2).join(""), ...keysOf(c2)];
   const paths = ["ca-0123456789abcdef.crt", "a.etcd-client.crt", "a.etcd-client.key"] as const;
   const config = configText(
@@ -96,7 +96,7 @@ test("a key's body in a config or an alias is told by its length, and what is no
   assert.doesNotMatch(text, /^\+ forged/m);
 });
 
-test("of a workload only its host aliases are shown", () => {
+test("the diff of a workload contains only its host aliases", () => {
   const object: V1DaemonSet = {
     metadata: { name: "cilium", namespace: "kube-system" },
     spec: { selector: {}, template: { spec: { containers: [{ name: "cilium-agent", image: "x" }] } } },
@@ -109,17 +109,17 @@ test("of a workload only its host aliases are shown", () => {
   assert.doesNotMatch(text, /cilium-agent/);
 });
 
-test("names that could steer a terminal are shown harmless", () => {
+test("showDiff escapes control characters", () => {
   const annotations = { "x.example/a": "\u001b[2J" };
   const target = targetOf("1.20", {
     agentsSecret: secretOf({ a: configText("https://\u001b[2J", ["a", "b", "c"]) }, annotations),
   });
   const text = diff(target, [c2], { prune: true }).join("\n");
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
   assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
 });
 
-test("documents: all that Cilium reads, whether it changes or not, each with its context", () => {
+test("showDocuments prints all objects, changed or not, with their context in an annotation", () => {
   const shown = previews(standing, [c2]);
   const yaml = parseAllDocuments(showDocuments(shown, "c1", "yaml")).map((document) => document.toJS());
   assert.deepEqual(
@@ -139,7 +139,7 @@ test("documents: all that Cilium reads, whether it changes or not, each with its
   assert.deepEqual(JSON.parse(`[${json.replaceAll(/^}\n\{$/gm, "},{")}]`), yaml);
 });
 
-test("documents can be applied: nothing in them is the API server's or a controller's", () => {
+test("showDocuments omits fields and annotations set by the API server and controllers", () => {
   const served = {
     uid: "0d4b",
     resourceVersion: "17",
@@ -193,8 +193,8 @@ test("documents can be applied: nothing in them is the API server's or a control
   }
 });
 
-test("whether documents hold a private key", () => {
-  const held = (target: Target, options: Partial<PlanOptions>) => previews(target, [c2], options).some(holdsPrivateKey);
+test("hasPrivateKey detects private keys in Secrets", () => {
+  const held = (target: Target, options: Partial<PlanOptions>) => previews(target, [c2], options).some(hasPrivateKey);
   assert.equal(held(targetOf("1.20"), { tls: "peer" }), true);
   const shared = targetOf("1.20", { common: { ca: (c2.peer.ca as { pem: string }).pem } });
   assert.equal(held(shared, { tls: "common" }), false);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { TargetReport } from "../../lib/import/apply.ts";
-import type { Change } from "../../lib/import/plan/change.ts";
 import { type Plan, plan } from "../../lib/import/plan/plan.ts";
 import type { PeerReport } from "../../lib/peer/inspect.ts";
 import { showFindings } from "../../lib/render/findings.ts";
@@ -17,10 +16,10 @@ import { caOf, clientOf } from "../support/material.ts";
 import { configText, OPTIONS, peerOf, secretOf, targetOf } from "../support/targets.ts";
 
 const plain = styleFor({}, {});
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
 const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
 
-test("colours only on a terminal that wants them", () => {
+test("styleFor enables colours only on a terminal that supports them", () => {
   const coloured = "\u001b[31mx\u001b[39m";
   assert.equal(styleFor({ isTTY: true }, { TERM: "xterm" }).red("x"), coloured);
   assert.equal(styleFor({ isTTY: true }, { NO_COLOR: "1" }).red("x"), "x");
@@ -29,7 +28,7 @@ test("colours only on a terminal that wants them", () => {
   assert.equal(styleFor({}, {}).red("x"), "x");
 });
 
-test("what could steer a terminal is shown as what it is", () => {
+test("escapeControlChars escapes invisible characters, escapeLine line breaks too", () => {
   assert.equal(escapeControlChars("a\u001b[2Jb\r\u009b\u202ec\nd"), "a\\x1b[2Jb\\x0d\\x9b\\u202ec\nd");
   assert.equal(escapeControlChars("cluster-1 → ü 日本"), "cluster-1 → ü 日本");
   const unseen = ["\u00ad", "\u061c", "\u200b", "\u200d", "\u200f", "\u2028", "\u2029", "\u2060", "\u2066", "\ufeff"];
@@ -38,7 +37,7 @@ test("what could steer a terminal is shown as what it is", () => {
   assert.equal(escapeLine("a\n\u200bb"), "a\\n\\u200bb");
 });
 
-test("a name with line breaks makes no lines of its own", () => {
+test("a name with line breaks cannot forge a line of output", () => {
   const forged = "c2\nerror: c9: all is lost\u2028x\r\n";
   const { peer } = peerOf("c2", 2);
   const facts = { ...peer.facts, name: forged, version: forged };
@@ -55,7 +54,6 @@ test("a name with line breaks makes no lines of its own", () => {
     ...{ keptEndpoints: new Map([[forged, forged]]) },
     ...{ endpointChanges: new Map([[forged, { before: forged, after: forged }]]) },
   };
-  const _change: Change = { verb: "json-patch", kind: "DaemonSet", name: "cilium", patch: [], hostnames: [forged] };
   const report = {
     state: "done" as const,
     source: forged,
@@ -72,8 +70,8 @@ test("a name with line breaks makes no lines of its own", () => {
     ["inspect", showInspection({ peers: [inspected], refused: [], findings: [] }, plain), 11],
     ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 3],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
-    ["an import", showReports([report], plain, { dryRun: false, details: false }), 8],
-    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 10],
+    ["an import", showReports([report], plain, { dryRun: false, details: false }), 10],
+    ["an import into many", showReports(Array(5).fill(report), plain, { dryRun: false, details: false }), 12],
     ["status", showStatus({ clusters: [cluster], pairs: [pair] }, plain, { wide: true }), 9],
     [
       "mermaid",
@@ -90,7 +88,7 @@ test("a name with line breaks makes no lines of its own", () => {
   }
 });
 
-test("a few names are told, many are counted", () => {
+test("enumerate lists a few names and counts many", () => {
   const names = Array.from({ length: 14 }, (_, i) => `c${i + 1}`);
   assert.equal(enumerate([]), "");
   assert.equal(enumerate(["a"]), "a");
@@ -99,7 +97,7 @@ test("a few names are told, many are counted", () => {
   assert.equal(enumerate(names), `${names.slice(0, 11).join(", ")} and 3 more`);
 });
 
-test("a Secret is shown by what its files are, and never a key", () => {
+test("showSecret describes files without printing private keys", () => {
   const ca = caOf("c2");
   const client = clientOf(ca);
   const paths = ["c2-ca.crt", "c2.crt", "c2.key"] as const;

@@ -44,7 +44,7 @@ const bad = (i: number, j: number) => [
   findingWith("endpoint-stale", { source: `cluster${i + 1}`, key: `cluster${j + 1}` }, "it is elsewhere"),
 ];
 
-test("a few clusters: a row each, and a column for each peer by its name", () => {
+test("showStatus prints a column for each peer of a small mesh", () => {
   const status = meshOf(3, (i, j) => (i === 0 && j === 2 ? { findings: bad(i, j) } : {}));
   const lines = showStatus(status, plain);
   assert.deepEqual(lines.slice(0, 5), [
@@ -57,7 +57,7 @@ test("a few clusters: a row each, and a column for each peer by its name", () =>
   assert.equal(lines.at(-1), "3 clusters, unhealthy: 1 error, 0 warnings");
 });
 
-test("thirty clusters, by their ids and not by their rows, fit on a screen of 40 lines and 100 columns", () => {
+test("thirty clusters fit on 40 lines and 100 columns, with cluster ids as column titles", () => {
   const status = meshOf(30, (i, j) => (i === 0 && j === 1 ? { findings: bad(i, j) } : {}));
   for (const [i, cluster] of status.clusters.entries()) cluster.id = 101 + i;
   for (const pair of status.pairs) if (pair.id !== undefined) pair.id += 100;
@@ -81,7 +81,7 @@ test("sixty clusters fit in 100 columns", () => {
   assert.ok(lines[2]?.endsWith(` –${"✓".repeat(59)}`), lines[2]);
 });
 
-test("more of them, or a narrow terminal: how many peers are in which state", () => {
+test("peers are counted by state if the mesh is large or the terminal narrow", () => {
   const broken = (i: number, j: number) => (i === 7 && j > 90 ? { findings: bad(i, j) } : {});
   const lines = showStatus(meshOf(100, broken), plain);
   assert.match(lines[0] ?? "", / OK +WARNINGS +ERRORS +MISSING$/);
@@ -90,7 +90,7 @@ test("more of them, or a narrow terminal: how many peers are in which state", ()
   for (const line of narrow) assert.ok(line.length <= 60, line);
 });
 
-test("a peer whose clustermesh-apiserver does not run is not healthy", () => {
+test("a peer without a running clustermesh-apiserver is an error", () => {
   const status = meshOf(2, (i) => (i === 0 ? { notRunning: true } : {}));
   const second = status.clusters[1] as ClusterStatus;
   second.waits = "to be ready";
@@ -100,7 +100,7 @@ test("a peer whose clustermesh-apiserver does not run is not healthy", () => {
   ]);
 });
 
-test("peers of no context have columns too, and are named if their ids are unknown", () => {
+test("peers without a context have columns, and those of unknown id are listed", () => {
   const status = meshOf(10);
   const other = (peer: string, id?: number): Pair => ({ ...(status.pairs[0] as Pair), peer, id, context: undefined });
   status.pairs.push(other("far", 77), other("old"));
@@ -112,14 +112,14 @@ test("peers of no context have columns too, and are named if their ids are unkno
   assert.equal(lines[13], "?: cluster id unknown: old");
 });
 
-test("names with terminal escapes are shown harmless", () => {
+test("showStatus and showMermaid escape control characters", () => {
   const status = meshOf(2);
   for (const cluster of status.clusters) cluster.name = "x\u001b[2J";
   const text = [...showStatus(status, plain, { wide: true }), showMermaid(status)].join("\n");
   assert.ok(!text.includes("\u001b"), text);
 });
 
-test("mermaid: both ways, one way, broken", () => {
+test("showMermaid distinguishes mutual, one-sided and broken connections", () => {
   const status = meshOf(3, (i, j) => {
     if (i === 0 && j === 2) return { configured: false };
     return i === 1 && j === 2 ? { findings: bad(i, j) } : {};
@@ -139,7 +139,7 @@ test("mermaid: both ways, one way, broken", () => {
   );
 });
 
-test("a peer that only a node can reach has a mark of its own, and no column of faults", () => {
+test("a node-local peer has its own mark and is healthy", () => {
   const status = meshOf(2);
   const nodeLocal: Pair = { importer: "cluster1", peer: "submariner", configured: true, nodeLocal: true, findings: [] };
   const lines = showStatus({ ...status, pairs: [...status.pairs, nodeLocal] }, plain);

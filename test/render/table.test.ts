@@ -7,12 +7,12 @@ import { widthOf } from "../../lib/render/wrap.ts";
 
 const width = (columns: number) => styleFor({ isTTY: true, columns }, { NO_COLOR: "1" });
 const COLUMNS: Column[] = [
-  { title: "CLUSTER", cells: ["arn:aws:eks:eu-1:1234:cluster/one", "two"], cut: "middle" },
+  { title: "CLUSTER", cells: ["arn:aws:eks:eu-1:1234:cluster/one", "two"], truncate: "middle" },
   { title: "VERSION", cells: ["1.20.2", "1.18.5"], dispensable: 1 },
   { title: "ADDED", cells: ["29", "1"] },
 ];
 
-test("a table as kubectl prints it: titles, three spaces, no space at the end", () => {
+test("showTable prints titles and rows with three spaces between columns and no trailing space", () => {
   assert.deepEqual(showTable(COLUMNS, styleFor({}, {})), [
     "CLUSTER                             VERSION   ADDED",
     "arn:aws:eks:eu-1:1234:cluster/one   1.20.2    29",
@@ -21,7 +21,7 @@ test("a table as kubectl prints it: titles, three spaces, no space at the end", 
   assert.deepEqual(showTable([{ title: "A", cells: [] }], styleFor({}, {})), ["A"]);
 });
 
-test("a table that is too wide gets smaller gaps, then cut names, then fewer columns", () => {
+test("a table that is too wide gets smaller gaps, then truncated names, then fewer columns", () => {
   assert.equal(showTable(COLUMNS, width(50))[1], "arn:aws:eks:eu-1:1234:cluster/one  1.20.2   29");
   assert.deepEqual(showTable(COLUMNS, width(30)), [
     "CLUSTER          VERSION ADDED",
@@ -31,7 +31,7 @@ test("a table that is too wide gets smaller gaps, then cut names, then fewer col
   assert.deepEqual(showTable(COLUMNS, width(18)), ["CLUSTER      ADDED", "arn:aw…r/one 29", "two          1"]);
 });
 
-test("colours take no room, and a table is no wider than it may be as long as its columns can give way", () => {
+test("colours do not affect widths, and a table with truncatable columns never exceeds its width", () => {
   const colour = styleFor({ isTTY: true, columns: 40 }, {});
   const cell = fc.stringMatching(/^[a-z0-9]{1,60}$/);
   fc.assert(
@@ -40,8 +40,8 @@ test("colours take no room, and a table is no wider than it may be as long as it
       fc.integer({ min: 20, max: 120 }),
       (rows, most) => {
         const columns: Column[] = [
-          { title: "NAME", cells: rows.map(([name]) => name), paint: colour.red, cut: "middle" },
-          { title: "WHAT", cells: rows.map(([, what]) => what), cut: "end" },
+          { title: "NAME", cells: rows.map(([name]) => name), paint: colour.red, truncate: "middle" },
+          { title: "WHAT", cells: rows.map(([, what]) => what), truncate: "end" },
         ];
         const lines = showTable(columns, { ...colour, width: most });
         assert.equal(lines.length, rows.length + 1);

@@ -183,7 +183,7 @@ export function carefulTests(
       const again = await imports("--context", "c1", file("c2"));
       assert.match(
         again.stderr,
-        /unchanged c2\n {2}c2 is reached at 10\.1\.1\.1:2379, as --endpoint said; --endpoint c2= takes/,
+        /unchanged c2\n {2}endpoint of c2: 10\.1\.1\.1:2379, set by an earlier --endpoint; to reset it:\n {4}import-secrets --endpoint c2= FILE\n/,
       );
       assert.equal((await imports("--context", "c1", "--endpoint", "c2=", file("c2"))).code, 0);
       assert.match(await config(), /- 172\.18\.4\.2$/m);
