@@ -16,9 +16,9 @@ import {
 import { extractedPeer } from "./own-certificates.ts";
 
 export interface ConnectOptions {
-  /** Context of the one that all others are connected with, and with nobody else; else each with each. */
+  /** Context of the only cluster that the others are connected with; by default each is connected with each. */
   hub?: string | undefined;
-  /** Contexts that come new: only pairs with one of them are connected. */
+  /** Contexts of new clusters: only pairs with one of them are connected. */
   joining?: ReadonlySet<string> | undefined;
   /** Go on without clusters that cannot be read. */
   skipUnreachable: boolean;
@@ -79,11 +79,11 @@ function clashes(members: readonly ExtractedMember[]): Finding[] {
 }
 
 /**
- * Those who come with a newcomer: the contexts whose name is that of a peer of the one it comes to, and whose
- * cluster-name confirms it.
+ * Finds the members of the mesh that a new cluster joins: the contexts named as a peer of the joined cluster whose
+ * cluster name is the same.
  *
- * @param contexts what the kubeconfig leads to, by name.
- * @returns the names of its peers that no context leads to, too; not of those that only a node can reach.
+ * @param contexts the clusters of the kubeconfig by context.
+ * @returns also the names of peers without a context, except peers that only a node can reach.
  */
 export async function meshMembersOf(
   cluster: Cluster,

@@ -11,14 +11,14 @@ export interface DisconnectOptions {
 }
 
 /**
- * Which clusters have any of these peers, by their cluster names. The clusters that leave need not be there any more:
- * nobody asks them. A context that cannot be read and leads to one of them is skipped. It does so if it, its cluster in the
- * kubeconfig, or another context for the same server has the name of one that leaves.
+ * Plans the removal of peers, by cluster name, from all clusters that have them. The removed clusters are not contacted
+ * and may no longer exist. An unreadable context is skipped if it leads to one of them: if the context, its cluster in the
+ * kubeconfig, or another context of the same server has the name of a removed cluster.
  *
  * The peers are removed by {@link PlanOptions.remove}. Pure.
  *
  * @param clusters that were read.
- * @returns besides, the contexts of clusters that leave.
+ * @returns also the contexts of removed clusters.
  * @throws UserError (exit code 2) for a name that all clusters were asked for, and that is neither a peer of any nor existing.
  */
 export function planDisconnect(

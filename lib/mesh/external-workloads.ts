@@ -1,4 +1,4 @@
-/** What status tells of external workloads. */
+/** The part of status about external workloads. */
 
 import { canHaveExternalWorkloads, readWorkloadCertificate } from "../extract/external-workload.ts";
 import { checkValidity } from "../peer/checks/validity.ts";
@@ -8,7 +8,7 @@ import { PemError, readCertificates } from "../x509/pem.ts";
 import type { Member } from "./member.ts";
 import type { JudgeOptions } from "./own-certificates.ts";
 
-/** What is wrong with the certificate that external workloads come with, where there is one. */
+/** Checks the client certificate of external workloads, if there is one. */
 export async function externalWorkloads(member: Member, { now, expiresWithin }: JudgeOptions): Promise<Finding[]> {
   const { facts, namespace } = member.installation;
   if (!canHaveExternalWorkloads(facts)) return [];

@@ -48,7 +48,7 @@ export async function readMember(
   return { source, api, installation, target: targetOf(installation, source, options.cache) };
 }
 
-/** What an importer comes with where a peer's config names the cluster's own files. */
+/** The CA and certificate that an importer uses if a peer's config refers to the importer's own files. */
 export function ownOf({ installation, target }: Member): {
   ca?: string | undefined;
   client?: ClientCertificate | undefined;
@@ -62,11 +62,11 @@ export function existingOf({ target }: Pick<Member, "target">): ExistingConfig {
 }
 
 /**
- * The peers that a cluster is configured for, with the host aliases that its Cilium would use: before 1.20 those of the
+ * The peers that a cluster is configured for, with the host aliases that its Cilium uses: before 1.20 those of the
  * workloads.
  *
- * @returns besides, the names of the peers that only a node can reach, which are not among the others, and a finding for
- *   each that cannot be made out.
+ * @returns also the names of peers that only a node can reach, which are not among `peers`, and a finding for each peer
+ *   that cannot be read.
  */
 export function peersOf(member: Pick<Member, "target">): {
   peers: SourcedPeer[];

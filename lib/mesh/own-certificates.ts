@@ -22,7 +22,7 @@ import { readCertificates, tryReadPem } from "../x509/pem.ts";
 import type { ExtractedMember, Member } from "./member.ts";
 
 /**
- * What to do about a certificate of a peer, or of its importer where the peer comes without one.
+ * The remedy for an expiring certificate of a peer, or of its importer if the peer has none of its own.
  *
  * @param context.importers contexts of all that have the peer.
  * @param context.owner the peer's cluster; undefined if no context leads to it.
@@ -47,7 +47,7 @@ export function peerExpiryRemedy(
 export interface CertificateStatus extends Expiry {
   use: CertificateUse;
   subject: string;
-  /** What makes it anew, if its Secret tells. */
+  /** What renews it, if its Secret identifies that. */
   renewedBy?: RenewalMethod["kind"] | undefined;
 }
 
@@ -111,8 +111,8 @@ export interface Ownership extends JudgeOptions {
 }
 
 /**
- * What to do about a certificate that expires: renew it where it is made, and bring it to the importers. If its cluster
- * has a new one already, that is brought, or served after a restart.
+ * The remedy for an expiring certificate: renew it where it is issued, then import it everywhere. If its cluster already
+ * has a new certificate, only the import is left, or a restart if it is the server's.
  */
 export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
   const { use, until } = certificate;

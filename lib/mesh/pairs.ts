@@ -25,7 +25,7 @@ import {
   withOwn,
 } from "./staleness.ts";
 
-/** `missing`: the importer is not configured for this peer; `node-local`: only a node can reach it, and that is no fault. */
+/** `missing`: the importer is not configured for this peer; `node-local`: only a node can reach it, as intended. */
 export type PairState = "ok" | "warning" | "error" | "missing" | "node-local";
 
 export interface Pair {
@@ -64,27 +64,27 @@ export function judgePairs(members: readonly ExtractedMember[], options: JudgeOp
   const importersOf = (peer: string) =>
     members.filter((one) => existingOf(one).names.has(peer)).map(({ source }) => source);
   return members.flatMap((importer) => {
-    const standing = existingOf(importer);
+    const existing = existingOf(importer);
     const own = importer.target.facts.name ?? importer.source;
-    const names = new Set([...byName.keys(), ...standing.names]);
+    const names = new Set([...byName.keys(), ...existing.names]);
     names.delete(own);
-    const judge = judgeOf(importer, standing, { byName, importersOf, lacked, checker, ...options });
+    const judge = judgeOf(importer, existing, { byName, importersOf, lacked, checker, ...options });
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
-      const configured = standing.names.has(peer);
+      const configured = existing.names.has(peer);
       const back = other && existingOf(other);
       const pair: Pair = {
         importer: importer.source,
         peer: redact(peer),
         context: other?.source,
-        id: other ? other.target.facts.id : recordedFacts(standing.records.get(peer)).id,
+        id: other ? other.target.facts.id : recordedFacts(existing.records.get(peer)).id,
         configured,
-        ...(standing.nodeLocal.has(peer) && { nodeLocal: true as const }),
-        ...(configured && isEndpointGiven(standing, peer) && { endpointGiven: true as const }),
+        ...(existing.nodeLocal.has(peer) && { nodeLocal: true as const }),
+        ...(configured && isEndpointGiven(existing, peer) && { endpointGiven: true as const }),
         ...(other?.installation.waiting !== undefined && { notRunning: true as const }),
         findings: [],
       };
-      if (isMisplaced(standing, peer)) pair.findings.push(misplaced(importer, peer));
+      if (isMisplaced(existing, peer)) pair.findings.push(misplaced(importer, peer));
       else if (configured) pair.findings.push(...(pair.nodeLocal ? [] : judge(peer)));
       else if (other && !back?.nodeLocal.has(own)) {
         pair.findings.push(...lacking(importer, own, peer, other, back?.names.has(own) === true));
@@ -126,12 +126,12 @@ interface Mesh extends JudgeOptions {
 /** Judges the peers that one importer is configured for. */
 function judgeOf(
   importer: ExtractedMember,
-  standing: ExistingConfig,
+  existing: ExistingConfig,
   { byName, importersOf, lacked, checker, now, expiresWithin }: Mesh,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
   const current: SourcedPeer[] = [];
-  for (const name of standing.names) {
+  for (const name of existing.names) {
     const other = byName.get(name);
     if (other?.peer && other !== importer) current.push({ peer: other.peer, source: other.source });
   }
@@ -143,25 +143,25 @@ function judgeOf(
     const findings = [...unusable, ...planned.findings]
       .filter((one) => one.key === name && hasTrait(one, "of-pair"))
       .map((one) => ({ ...one, source }));
-    const stands = peers.find(({ peer }) => peer.name === name);
+    const configured = peers.find(({ peer }) => peer.name === name);
     const other = byName.get(name);
-    if (stands) {
+    if (configured) {
       const remedyFor = (certificate: CertificateFact) =>
-        peerExpiryRemedy(stands.peer, certificate, {
+        peerExpiryRemedy(configured.peer, certificate, {
           importer,
           importers: importersOf(name),
           owner: other,
           now,
           expiresWithin,
         });
-      const stood = { peer: withOwn(stands.peer, importer), source, remedyFor };
-      findings.push(...checkPeer(stood, now, { expiresWithin, cache: target.cache }));
+      const sourced = { peer: withOwn(configured.peer, importer), source, remedyFor };
+      findings.push(...checkPeer(sourced, now, { expiresWithin, cache: target.cache }));
     }
     // Of clusters that a context leads to it is reported once, and not by each importer.
-    if (stands && !other?.peer) findings.push(...checkLoopbackAddresses(stands.peer, place));
-    if (!other) findings.push(...uncovered(name, standing, place));
-    else if (stands && other.peer) {
-      findings.push(...staleFindings(importer, standing, other, planned.outcomes.get(name), place));
+    if (configured && !other?.peer) findings.push(...checkLoopbackAddresses(configured.peer, place));
+    if (!other) findings.push(...uncovered(name, existing, place));
+    else if (configured && other.peer) {
+      findings.push(...staleFindings(importer, existing, other, planned.outcomes.get(name), place));
       // What cannot be extracted is reported of its cluster.
       const user = clientOf(importer, other.peer);
       if (user !== undefined && lacked(other).has(user)) {
@@ -172,11 +172,13 @@ function judgeOf(
         );
       }
     }
-    const anew = migrated.outcomes.get(name);
-    const moves = anew === "moved" || (anew === "held" && secretHolding(standing, name) !== standing.remote);
+    const migratedOutcome = migrated.outcomes.get(name);
+    const moves =
+      migratedOutcome === "moved" || (migratedOutcome === "held" && secretHolding(existing, name) !== existing.remote);
     // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
-    if (!moves) findings.push(...aliasFindings(planned, migrated, stands?.peer, other, place));
-    if (moves || (isNew(anew) && !isNew(planned.outcomes.get(name)))) findings.push(leftByUpgrade(importer, name));
+    if (!moves) findings.push(...aliasFindings(planned, migrated, configured?.peer, other, place));
+    if (moves || (isNew(migratedOutcome) && !isNew(planned.outcomes.get(name))))
+      findings.push(leftByUpgrade(importer, name));
     return dedupeFindings(findings);
   };
 }
@@ -210,14 +212,14 @@ function leftByUpgrade({ source, target }: ExtractedMember, name: string): Findi
   return finding("layout-outdated", { source, key: name }, { name, version, importer: shellQuote(source) });
 }
 
-/** The listed user (`remote-<name>`) as which an importer comes to a peer; undefined where it comes as `remote`. */
+/** The user (`remote-<name>`) as which an importer authenticates to a peer; undefined if it is the common `remote`. */
 function clientOf(importer: ExtractedMember, peer: Peer): string | undefined {
   const { client } = withOwn(peer, importer);
   const user = client === "importer" ? undefined : certificateUser(client.cert, importer.target.cache);
   return user?.startsWith("remote-") ? user : undefined;
 }
 
-/** The users that a member would let in by an import of all others, and does not yet. */
+/** The users that an import of all other members would grant in a member, and that are missing now. */
 function usersLacked(members: readonly ExtractedMember[]): (member: ExtractedMember) => ReadonlySet<string> {
   const names = members.flatMap(({ peer }) => peer?.name ?? []);
   const known = new Map<ExtractedMember, ReadonlySet<string>>();

@@ -5,7 +5,7 @@ import { EXIT, UserError } from "../util/errors.ts";
 import { findNearestName } from "../util/nearest.ts";
 import { existingOf, type Member } from "./member.ts";
 
-/** How many clusters, and peers, are listed for a name that is none of them. */
+/** How many clusters, and peers, are listed for an unknown name. */
 const MOST_LISTED = 10;
 
 /** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */

@@ -47,13 +47,13 @@ export function planRotation(rotated: ExtractedMember, importers: MeshReading, o
 }
 
 /**
- * Which importers of a cluster get a further CA to trust, and nothing else: that comes before its CA changes, and needs no
- * access to it. Pure.
+ * Plans that the importers of a cluster trust an additional CA, and nothing else. This step precedes a change of the CA and
+ * needs no access to the cluster. Pure.
  *
  * @param cluster its name.
  * @param ca PEM.
- * @param existing names of clusters that exist, whether they are peers or not: what the kubeconfig calls them.
- * @throws UserError (exit code 2) where the CA cannot be read, and for a name that no importer knows.
+ * @param existing names of all known clusters, peers or not: the contexts of the kubeconfig.
+ * @throws UserError (exit code 2) if the CA cannot be read, or if no importer has the cluster as a peer.
  */
 export function planTrust(
   cluster: string,
@@ -107,7 +107,7 @@ function importersOf(
   return { configured, kept };
 }
 
-/** The CA (PEM) that a peer is verified by; undefined where it cannot be told. */
+/** The CA (PEM) that verifies a peer; undefined if it is unknown. */
 function trustedCa({ ca }: Peer, own: string | undefined): string | undefined {
   return typeof ca === "object" ? ca.pem : ca === "importer" ? own : undefined;
 }
@@ -145,16 +145,16 @@ function rotationImpact(importer: ExtractedMember, before: Peer, rotated: Extrac
   // Undefined where one of the two cannot be read.
   const accepted = client === undefined || now === undefined ? undefined : isSignedBy(client, now);
   const trusts = trusted === undefined || server === undefined ? undefined : hasCommonCertificate(trusted, server);
-  if (accepted && trusts) return `stays connected with ${cluster}: it reconnects at most once`;
+  if (accepted && trusts) return `stays connected to ${cluster}, with at most one reconnect`;
   if (accepted !== false && trusts !== false) {
     const hidden = client === undefined || trusted === undefined ? importer : rotated;
     const { external } = hidden.installation;
     const where = external ? `come from ${describeExternalSource(external)}` : "cannot be read";
-    return `cannot tell whether it stays connected with ${cluster}: certificates of ${hidden.source} ${where}`;
+    return `unknown whether it stays connected to ${cluster}: certificates of ${hidden.source} ${where}`;
   }
   const why =
     trusts === false
       ? `it does not trust ${cluster}'s new CA yet`
-      : `${cluster}'s CA did not sign the certificate that it comes with`;
-  return `is cut off from ${cluster} (${why}) until this is written and kubelet has brought it into the pods, a minute or two`;
+      : `${cluster}'s CA did not sign its client certificate`;
+  return `is disconnected from ${cluster} (${why}) until its pods pick up the new Secret, within about two minutes`;
 }

@@ -21,7 +21,7 @@ export function quoteContexts(peer: string, importer: string): QuotedContexts {
   return { peer: shellQuote(peer), importer: shellQuote(importer) };
 }
 
-/** Whether a peer is looked for elsewhere than its cluster says now. */
+/** Checks whether the configured endpoint of a peer is that of its cluster now. */
 export function endpointStale(
   before: Peer,
   { peer: now, source: from, installation }: ExtractedMember,
@@ -43,8 +43,8 @@ export function endpointStale(
 }
 
 /**
- * Where an endpoint was chosen it is nobody else's to judge. But if some of its addresses are those of nodes, as with
- * `--address-type`, the others were too.
+ * Checks an endpoint that the user chose. It is not compared with the cluster's, but if some of its addresses are those of
+ * nodes, as with `--address-type`, the others were too.
  */
 export function givenAddressesGone(
   before: Peer,
@@ -70,7 +70,7 @@ function nodeAddresses(installation: ExtractedMember["installation"]): string[] 
   return installation.nodes().flatMap(({ addresses }) => addresses.map(({ address }) => address));
 }
 
-/** In what way the certificates that stand are not those that would be imported now. */
+/** Compares the configured certificates with those that would be imported now. */
 export function certificatesStale(
   before: Peer,
   { peer: now, source: from }: ExtractedMember,
@@ -104,8 +104,8 @@ export function withOwn(peer: Peer, importer: ExtractedMember): Peer {
 }
 
 /**
- * What is wrong with the host aliases of workloads: they lack those of the existing config; or the config is up to date, and
- * they are not, as an import that was told not to restart leaves them.
+ * Checks the host aliases of workloads: they lack those of the existing config, or the config is up to date and they are
+ * outdated, as after an import that must not restart workloads.
  */
 export function aliasFindings(
   planned: Plan,

@@ -1,4 +1,4 @@
-/** The state of a mesh as it is reported: what holds for two clusters alike is said once. Pure. */
+/** The state of a mesh as it is reported: a symmetric finding of two clusters is reported once. Pure. */
 import { dedupeFindings, type Finding } from "../peer/findings.ts";
 import { type Pair, type PairState, stateOf } from "./pairs.ts";
 import type { MeshStatus } from "./status.ts";
@@ -13,7 +13,7 @@ export function findingsOf({ clusters, pairs }: MeshStatus): Finding[] {
   return dedupeFindings([...clusters, ...pairs].flatMap(({ findings }) => findings));
 }
 
-/** Each pair with its state, which counts all of its findings, and each symmetric finding only where it comes first. */
+/** Each pair with its state, which counts all of its findings, and each symmetric finding only at its first occurrence. */
 export function reportOf(status: MeshStatus): MeshReport {
   const kept = new Set(findingsOf(status));
   const isReported = (one: Finding) => one.clusters === undefined || kept.has(one);

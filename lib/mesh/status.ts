@@ -1,4 +1,4 @@
-/** The state of a mesh: what each cluster says of itself and of its peers, put together. */
+/** The state of a mesh: the facts of each cluster and its configs of peers, compared with each other. */
 
 import type { V1Pod } from "@kubernetes/client-node";
 import { describePendingCause, isPodReady } from "../cilium/waiting.ts";
@@ -77,9 +77,10 @@ export interface MeshStatus {
 }
 
 /**
- * Reads every cluster once, at the same time, and judges the mesh. A cluster that cannot be read is told as such.
+ * Reads all clusters at the same time, each once, and checks the mesh. A cluster that cannot be read is reported as a
+ * finding.
  *
- * @throws what is no UserError.
+ * @throws any error that is not a UserError.
  */
 export async function meshStatus(sources: readonly Cluster[], options: StatusOptions): Promise<MeshStatus> {
   const enter = limitConcurrency(PARALLEL);
@@ -103,7 +104,7 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
       const pair = pairs.find(({ importer, peer }) => importer === member.source && peer === probe.name);
       const known = new Set(pair?.findings.map(({ code }) => code));
       pair?.findings.push(...probe.findings.filter(({ code }) => !known.has(code)));
-      // What answers does run, whatever its pods say.
+      // A response proves that it runs, whatever the state of its pods.
       if (probe.addresses.some(({ steps, failed }) => steps.length > 0 && failed === undefined))
         delete pair?.notRunning;
     }
@@ -111,7 +112,7 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
   return { clusters: withoutRepeated(clusters, pairs), pairs, probes: probes.flatMap(([, found]) => found) };
 }
 
-/** The clusters without findings about certificates of their own that pairs have too. */
+/** The clusters without findings about their certificates that pairs have too. */
 function withoutRepeated(clusters: readonly ClusterStatus[], pairs: readonly Pair[]): ClusterStatus[] {
   const keyOf = ({ code, certificate }: Finding) => certificate && `${code} ${certificate.fingerprint}`;
   const ofPairs = new Set(pairs.flatMap(({ findings }) => findings.map(keyOf)));

@@ -1,4 +1,4 @@
-/** Probing peers of files and of clusters, each with the certificate that its importer comes with. */
+/** Probes of peers from files and clusters, each with the certificate that its importer uses. */
 import type { Finding } from "../peer/findings.ts";
 import type { ClientCertificate, SourcedPeer } from "../peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers, toSkippedProbe } from "../probe/probe.ts";
@@ -19,7 +19,7 @@ export interface ProbeGroup {
 /**
  * The peers that a cluster is configured for.
  *
- * @param given the CA and certificate to come with instead of its own.
+ * @param given a CA and certificate to use instead of its own.
  */
 export function probeGroupOf(
   member: Member,

@@ -1,12 +1,13 @@
 /**
- * What stands in annotations of the Secrets. Pure.
+ * The annotations of Secrets. Pure.
  *
  * Schema 1, on a file (`extract-secret` writes it): one annotation for each fact of the cluster, named
  * `clustermesh-secrets/<fact>`, as {@link FACTS} lists them, besides `clustermesh-secrets/schema: "1"`. A fact that is
  * not known has no annotation. Lists are comma-separated.
  *
  * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer in it, so that
- * the next import can compare, and with the endpoint that `--endpoint` gave it, or that its file said was given. At most 200 bytes a peer, for all annotations of an object share 256 KiB.
+ * the next import can compare them, and with the endpoint set by `--endpoint`, of the import or the extraction. At most 200
+ * bytes per peer, because all annotations of an object share 256 KiB.
  */
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
@@ -27,7 +28,7 @@ export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
 interface Codec<T> {
   write(value: T): string;
-  /** Undefined where the text is none. */
+  /** Undefined if the text is invalid. */
   read(text: string): T | undefined;
 }
 
@@ -86,7 +87,7 @@ export function writeFacts(facts: ClusterFacts): Record<string, string> {
   return annotations;
 }
 
-/** The facts that a file's annotations tell; what is missing or cannot be read is absent. */
+/** Reads the facts in a file's annotations. Missing and invalid ones are absent. */
 export function readFacts(annotations: Readonly<Record<string, string>>): ClusterFacts {
   const facts: Record<string, unknown> = {};
   for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
@@ -98,7 +99,7 @@ export function readFacts(annotations: Readonly<Record<string, string>>): Cluste
   return facts;
 }
 
-/** What stands for a fact that it cannot be; undefined where the fact can be read, or nothing stands. */
+/** The invalid text of a fact; undefined if the fact is valid or missing. */
 export function unreadFact(
   annotations: Readonly<Record<string, string>>,
   fact: keyof ClusterFacts,
@@ -110,9 +111,9 @@ export function unreadFact(
 
 /** What a target's Secret keeps of a peer beside its config. */
 export interface PeerRecord extends Pick<ClusterFacts, "id" | "maxConnectedClusters"> {
-  /** What `--endpoint` said for this importer, comma-separated: the endpoint that stands holds until it is taken back. */
+  /** The endpoint set by `--endpoint` for this importer, comma-separated. It is kept until `--endpoint NAME=` resets it. */
   endpoint?: string;
-  /** Set if the file said that its endpoint was given ({@link ClusterFacts.endpointGiven}): it holds in the same way. */
+  /** Set if the endpoint was chosen at extraction ({@link ClusterFacts.endpointGiven}), which is kept in the same way. */
   given?: true;
 }
 
@@ -126,7 +127,7 @@ export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): stri
   return JSON.stringify(Object.fromEntries(known));
 }
 
-/** What {@link PEERS} says; nothing where it cannot be read: it is an aid, not the truth. */
+/** Reads {@link PEERS}. An invalid value is the same as none: the records only help to compare. */
 export function readPeerRecords(value: string | undefined): Map<string, PeerRecord> {
   let parsed: unknown;
   try {
@@ -147,7 +148,7 @@ export function readPeerRecords(value: string | undefined): Map<string, PeerReco
   return records;
 }
 
-/** What a record tells of the cluster itself. */
+/** The facts about the cluster itself in a record. */
 export function recordedFacts({ id, maxConnectedClusters }: PeerRecord = {}): ClusterFacts {
   return { ...(id !== undefined && { id }), ...(maxConnectedClusters !== undefined && { maxConnectedClusters }) };
 }

@@ -46,10 +46,10 @@ export interface Origin {
 }
 
 /**
- * The Secrets of a text.
+ * Parses the Secrets of a text.
  *
  * @param source how the text is called in findings.
- * @returns findings for what is no Secret, besides the Secrets.
+ * @returns the Secrets, and a finding for each other object.
  */
 export function parseSecrets(
   text: string,
@@ -103,11 +103,12 @@ function mergeForeign(all: readonly Foreign[]): Foreign[] {
 /** @throws Unreadable, ForeignText */
 function objectsOf(text: string, path: string | undefined): unknown[] {
   if (text.includes("\0")) {
-    throw new Unreadable("is no text in UTF-8: it holds NUL bytes, as UTF-16 does", "save it as UTF-8");
+    throw new Unreadable("is not UTF-8 text: it contains NUL bytes, as UTF-16 does", "save it as UTF-8");
   }
   const json = parseJson(text);
   const documents = json ?? parseYaml(text);
-  if (documents.length === 0) throw new Unreadable("the file is empty", "was the extraction stopped by an error?");
+  if (documents.length === 0)
+    throw new Unreadable("the file is empty", "extract it again: the extraction may have failed");
   for (const document of documents) {
     const encrypted = recognizeSops(document, json ? "json" : "yaml", path);
     if (encrypted) throw new ForeignText(encrypted);
@@ -123,16 +124,16 @@ function keysOf({ data, stringData }: V1Secret): number {
 
 function tooMany(most: number, what: string): Unreadable {
   return new Unreadable(
-    `holds more than ${most.toLocaleString("en")} ${what}, and a mesh has 511 clusters at most`,
-    "leave out what is no peer",
+    `contains more than ${most.toLocaleString("en")} ${what}, but a mesh has at most 511 clusters`,
+    "remove objects that are not peers",
   );
 }
 
 function keyTwice(): Unreadable {
-  return new Unreadable("holds a mapping in which a key stands twice", "which of the two holds?");
+  return new Unreadable("contains a mapping with a duplicate key", "remove one of the two entries");
 }
 
-/** One JSON text, or several behind each other, as `cat` makes them; undefined for what is none. */
+/** One JSON document, or several concatenated ones; undefined if the text is not JSON. */
 function parseJson(text: string): unknown[] | undefined {
   if (!/^\s*[{[]/.test(text)) return undefined;
   const written = countSigns(text);
@@ -149,7 +150,7 @@ function parseJson(text: string): unknown[] | undefined {
   return values;
 }
 
-/** How many keys a JSON text has, and how many values at most, by the signs that stand outside of its strings. */
+/** Counts the keys of a JSON text, and an upper bound of its values, by the punctuation outside strings. */
 function countSigns(text: string): { keys: number; values: number } {
   let keys = 0;
   let others = 0;
@@ -185,14 +186,14 @@ function parseYaml(text: string): unknown[] {
     if (error instanceof YamlTooLargeError) {
       const { characters, tokens } = YAML_LIMITS;
       throw new Unreadable(
-        `is no JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${tokens.toLocaleString("en")} tokens`,
-        "is it whole? JSON may be longer",
+        `is not JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${tokens.toLocaleString("en")} tokens`,
+        "extract it again: it may be truncated; JSON may be longer",
       );
     }
     if (!(error instanceof YamlError)) throw error;
     const template = recognizeTemplate(text);
     if (template) throw new ForeignText(template);
-    throw new Unreadable(`is neither JSON nor YAML: ${error.message}`, "is it whole?");
+    throw new Unreadable(`is neither JSON nor YAML: ${error.message}`, "extract it again: it may be truncated");
   }
 }
 
@@ -202,28 +203,29 @@ function itemsOf(object: unknown): unknown[] {
 }
 
 function notASecret(object: unknown): string | undefined {
-  if (!isRecord(object)) return "holds no Kubernetes object";
+  if (!isRecord(object)) return "contains no Kubernetes object";
   const { apiVersion, kind, data, stringData, metadata } = object;
-  // Items of a SecretList have no kind of their own.
-  if (kind !== undefined && kind !== "Secret") return `holds a ${nameOf(kind)}, not a Secret`;
-  if (kind === undefined && data === undefined) return "holds an object that is no Secret";
-  if (apiVersion !== undefined && apiVersion !== "v1") return `holds a Secret of ${nameOf(apiVersion)}, not v1`;
+  // Items of a SecretList have no kind.
+  if (kind !== undefined && kind !== "Secret") return `contains a ${nameOf(kind)}, not a Secret`;
+  if (kind === undefined && data === undefined) return "contains an object that is not a Secret";
+  if (apiVersion !== undefined && apiVersion !== "v1") return `contains a Secret of ${nameOf(apiVersion)}, not v1`;
   for (const [name, value] of Object.entries({ data, stringData, metadata })) {
-    if (value !== undefined && value !== null && !isRecord(value)) return `holds a Secret whose ${name} is no mapping`;
+    if (value !== undefined && value !== null && !isRecord(value))
+      return `contains a Secret whose ${name} is not a mapping`;
   }
   const annotations = isRecord(metadata) ? metadata.annotations : undefined;
   if (annotations !== undefined && annotations !== null) {
     if (!isRecord(annotations) || Object.values(annotations).some((value) => typeof value !== "string")) {
-      return "holds a Secret whose annotations are no mapping of texts";
+      return "contains a Secret whose annotations are not a mapping of strings";
     }
   }
   const texts = [data, stringData, annotations].flatMap((fields) => Object.values(fields ?? {}));
   const size = texts.reduce<number>((sum, text) => sum + (typeof text === "string" ? text.length : 0), 0);
-  return size > MOST_CHARACTERS ? "holds a Secret of more than 2 MiB, which Kubernetes does not take" : undefined;
+  return size > MOST_CHARACTERS ? "contains a Secret of more than 2 MiB, which Kubernetes rejects" : undefined;
 }
 
 function nameOf(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value).slice(1, -1) : "thing without a name";
+  return typeof value === "string" ? JSON.stringify(value).slice(1, -1) : "object without a kind";
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -7,7 +7,7 @@ import type { HostAlias } from "./peer.ts";
 export interface EtcdConfig {
   endpoints: string[];
   hostAliases: HostAlias[];
-  /** Paths, as they stand; undefined where the config names none. */
+  /** Paths as in the config; undefined if a field is missing. */
   trustedCaFile?: string | undefined;
   certFile?: string | undefined;
   keyFile?: string | undefined;
@@ -15,7 +15,7 @@ export interface EtcdConfig {
   otherFields: string[];
 }
 
-/** Thrown by {@link parseEtcdConfig}; the message says what is wrong, in words for a person. */
+/** Thrown by {@link parseEtcdConfig}. The message is a predicate of the config: `is not YAML`. */
 export class EtcdConfigError extends Error {}
 
 /** What is more than this is not read: a config has a few hundred bytes, and few endpoints. */
@@ -28,7 +28,7 @@ export function isEtcdConfig(content: string): boolean {
 }
 
 /**
- * Reads a config as Cilium does: unknown fields are passed over, a field of another shape refuses the whole.
+ * Parses a config as Cilium does: unknown fields are ignored, and a field of the wrong type invalidates the whole config.
  *
  * @throws EtcdConfigError
  */
@@ -86,7 +86,7 @@ export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): strin
       ...(config.keyFile !== undefined && { "key-file": config.keyFile }),
       ...(aliases.length > 0 && { "cilium-host-aliases": aliases }),
     },
-    // Go reads YAML 1.1, in which more words want quotes.
+    // Go reads YAML 1.1, in which more words have to be quoted.
     { version: "1.1", lineWidth: 0, indentSeq: false },
   );
 }
@@ -169,12 +169,12 @@ export function aliasProblem(aliases: readonly HostAlias[]): string | undefined 
     seen.add(hostname);
     if (ips.length === 0) return `a host alias for ${hostname} without addresses`;
     const wrong = ips.find((ip) => !isAddress(ip));
-    if (wrong !== undefined) return `a host alias for ${hostname} with ${JSON.stringify(wrong)}, which is no address`;
+    if (wrong !== undefined) return `a host alias for ${hostname} with the invalid address ${JSON.stringify(wrong)}`;
   }
   return undefined;
 }
 
-/** The host names (not the addresses) of these endpoints, each once. Endpoints that are none are passed over. */
+/** The host names (not IP addresses) of these endpoints, without duplicates. Invalid endpoints are skipped. */
 export function endpointHostnames(endpoints: readonly string[]): string[] {
   const hosts = endpoints.map((url) => parseEndpoint(url)?.host).filter((host) => host !== undefined);
   return [...new Set(hosts)].filter((host) => !isAddress(host));
@@ -186,7 +186,7 @@ export function describeEndpoint({ endpoints, hostAliases }: Pick<EtcdConfig, "e
   return [endpoints.join(", "), ...(ips.length > 0 ? [ips.join(", ")] : [])].join(" at ");
 }
 
-/** Whether an endpoint is a cluster's own copy of what its kvstoremesh fetched, and so nobody's peer. */
+/** Whether an endpoint is a cluster's own KVStoreMesh cache, and so not a peer. */
 export function isOwnCache(endpoints: readonly string[]): boolean {
   return endpoints.some((url) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? ""));
 }

@@ -120,7 +120,7 @@ export function dedupeFindings(findings: readonly Finding[]): Finding[] {
   return [...found.values()];
 }
 
-/** What others wrote, as it may be told: {@link truncateLine}, and {@link redactKeys}. */
+/** Makes a text of others safe to print: {@link redactKeys}, then {@link truncateLine}. */
 export function redact(text: string): string {
   return truncateLine(redactKeys(text));
 }
@@ -132,7 +132,7 @@ export function truncateLine(text: string): string {
   return `${line.slice(0, 180)}… (${(line.length - 260).toLocaleString("en")} more characters) …${line.slice(-80)}`;
 }
 
-/** A text in which PEM blocks and long runs of base64, with the lines that go on with them, are told by their length. */
+/** Replaces PEM blocks and long runs of base64, including their continuation lines, by their lengths. */
 export function redactKeys(text: string): string {
   const length = (run: string) => `(${run.length} characters)`;
   return text

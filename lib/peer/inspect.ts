@@ -1,4 +1,4 @@
-/** What a file says of its peers, for a person who asks whether it would connect. Pure: the clock is an argument. */
+/** Inspects the peers of files: would they connect, where to, as whom and until when? Pure: the clock is an argument. */
 import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
@@ -31,7 +31,7 @@ export interface EndpointReport {
   url: string;
   /** What its name stands for, by the host aliases. */
   addresses: string[];
-  /** Whether the server certificate covers it; undefined where the file does not tell. */
+  /** Whether the server certificate covers it; undefined if the file does not contain its names. */
   covered: boolean | undefined;
 }
 
@@ -41,7 +41,7 @@ export interface EndpointReport {
  */
 export type Verdict = "connects" | "warnings" | "default-certificates" | "node-local" | "fails";
 
-/** Its texts are {@link redact}: they hold no key, wherever in the file one stands. */
+/** The report of one peer. Its texts are redacted ({@link redact}), so they contain no key. */
 export interface PeerReport {
   name: string;
   source: string;
@@ -55,7 +55,7 @@ export interface PeerReport {
   client: CertificateReport | "importer" | undefined;
   /** Whether the key is that of the client certificate; undefined where one of them is not there or cannot be read. */
   keyFits?: boolean | undefined;
-  /** The etcd user it comes as: the certificate's common name. */
+  /** The etcd user as which it authenticates: the certificate's common name. */
   user?: string | undefined;
   findings: Finding[];
 }
@@ -92,7 +92,7 @@ export function inspectPeers(
   const reports = peers.map((sourced) => {
     const name = redact(sourced.peer.name);
     const own = byPeer.get(name) ?? [];
-    // A symmetric finding stands in the report of one of the two, and holds for both.
+    // A symmetric finding is in the report of one of the two clusters, and applies to both.
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
     return { ...reportOf(sourced, own, now, cache), verdict: verdictOf(sourced.peer, [...own, ...shared]) };
   });
@@ -146,7 +146,7 @@ function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): 
   });
 }
 
-/** Undefined where the text holds none that can be read: the findings say why. */
+/** Undefined if the text contains no readable certificate, for which there is a finding. */
 function certificatesOf(pem: string, cache: ParseCache): readonly X509Certificate[] | undefined {
   return tryReadPem(() => cache.parse(readCertificates, pem));
 }

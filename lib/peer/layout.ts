@@ -1,8 +1,8 @@
-/** The ways in which peers stand in Secrets in the field. Pure. */
+/** The layouts of peers in Secrets. Pure. */
 
 /**
- * `clustermesh-secrets`: with our annotations; `old-scripts`; `chart`: the Helm chart with certificates of its own;
- * `chart-shared-ca`: the chart with one CA, in which nobody's key stands; `chart-mixture`: own certificate, common CA.
+ * `clustermesh-secrets`: with our annotations; `old-scripts`; `chart`: the Helm chart with a certificate per peer;
+ * `chart-shared-ca`: the chart with one CA and without keys; `chart-mixture`: a certificate per peer, and a common CA.
  */
 export type Layout = "clustermesh-secrets" | "old-scripts" | "chart" | "chart-shared-ca" | "chart-mixture" | "other";
 

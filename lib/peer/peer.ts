@@ -1,18 +1,17 @@
 /**
- * What is exchanged. Everything that comes in becomes a {@link Peer}, and everything that goes out is written from one.
- * Pure.
+ * The data that is exchanged. Every input is converted to a {@link Peer}, and every output is written from one. Pure.
  */
 import type { CertificateFact } from "../x509/expiry.ts";
 import type { RemedyTemplate } from "./codes/code.ts";
 import type { Layout } from "./layout.ts";
 
-/** A peer and where it came from. */
+/** A peer and its source. */
 export interface SourcedPeer {
   peer: Peer;
   source: string;
-  /** How it stood in its file. */
+  /** Its layout in the file. */
   layout?: Layout | undefined;
-  /** What to do about a certificate of it that expires, if more is known of its cluster than its file says. */
+  /** The remedy for a certificate that expires, if more is known about its cluster than its file contains. */
   remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
 }
 
@@ -32,9 +31,9 @@ export interface ClientCertificate {
 /**
  * What one cluster needs to reach the etcd of another.
  *
- * `ca` is the PEM bundle that the peer's server certificate is verified by; `"importer"` says that the importer's own
- * CA serves (the `common-` form of the Helm chart), `"system"` that the config names none, so that Cilium takes the
- * system's roots. `client` is the certificate to come with; `"importer"` stands for the importer's own.
+ * `ca` is the PEM bundle that verifies the peer's server certificate; `"importer"` is the importer's own CA (the `common-`
+ * files of the Helm chart), `"system"` means that the config has none, so Cilium uses the system's trusted roots. `client`
+ * is the client certificate; `"importer"` is the importer's own.
  */
 export interface Peer {
   /** The peer's `cluster-name`; also the key of its config in the Secret. */
@@ -44,7 +43,7 @@ export interface Peer {
   hostAliases: HostAlias[];
   ca: { pem: string } | "importer" | "system";
   client: ClientCertificate | "importer";
-  /** What the file tells of the peer's cluster; empty for files of the old scripts and the charts. */
+  /** The facts about the peer's cluster in the file; empty for files of the old scripts and the charts. */
   facts: ClusterFacts;
 }
 
@@ -52,8 +51,8 @@ export interface Peer {
 export type AuthMode = "legacy" | "migration" | "cluster";
 
 /**
- * What is to be known of a cluster to judge whether it and another fit together. A field is absent where it is not
- * known; the rules then say nothing of it.
+ * The facts about a cluster by which checks decide whether two clusters fit together. An unknown fact is absent, and not
+ * checked.
  */
 export interface ClusterFacts {
   name?: string;
@@ -76,13 +75,13 @@ export interface ClusterFacts {
   encryption?: "none" | "wireguard" | "ipsec";
   kubeProxyReplacement?: boolean;
   ipFamilies?: ("IPv4" | "IPv6")[];
-  /** The node port of Service `clustermesh-apiserver`, where it has one. */
+  /** The node port of Service `clustermesh-apiserver`, if it has one. */
   nodePort?: number;
   /** The DNS names and IPs that the server certificate covers. */
   serverNames?: string[];
-  /** The cluster's own CA bundle (PEM, public): by it an importer compares CAs where a peer comes without one. */
+  /** The cluster's own CA bundle (PEM, public), with which an importer compares CAs if a file has no CA. */
   ca?: string;
-  /** Set if the endpoint was chosen at the extraction, so that importers keep it though the cluster itself says another. */
+  /** Set if the endpoint was chosen at extraction, so that importers keep it even if the cluster's Service has another. */
   endpointGiven?: true;
 }
 
@@ -108,7 +107,7 @@ export function isClusterName(name: string): boolean {
   return NAME.test(name) && name !== "default" && !/^(common|local)-etcd-client/.test(name);
 }
 
-/** The domain that the chart's server certificate covers, whatever `clustermesh.config.domain` says. */
+/** The domain that the chart's server certificate covers, whatever the value of `clustermesh.config.domain`. */
 export const MESH_DOMAIN = "mesh.cilium.io";
 
 /** The name by which the chart's certificate knows a cluster. */
@@ -124,7 +123,7 @@ export function meshName(cluster: string): string {
 export function versionAtLeast(version: string | undefined, minimum: string): boolean | undefined {
   const of = (text: string) => /^v?(\d+)\.(\d+)/.exec(text)?.slice(1).map(Number) as [number, number] | undefined;
   const have = version === undefined ? undefined : of(version);
-  const want = of(minimum);
-  if (!have || !want) return undefined;
-  return have[0] !== want[0] ? have[0] > want[0] : have[1] >= want[1];
+  const least = of(minimum);
+  if (!have || !least) return undefined;
+  return have[0] !== least[0] ? have[0] > least[0] : have[1] >= least[1];
 }

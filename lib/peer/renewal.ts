@@ -1,4 +1,4 @@
-/** Commands that renew a cluster's certificates where they are made, and bring them to its importers. Pure. */
+/** Commands that renew a cluster's certificates where they are issued, and import them. Pure. */
 
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateUse } from "../x509/expiry.ts";
@@ -6,8 +6,8 @@ import type { RemedyTemplate } from "./codes/code.ts";
 import { versionAtLeast } from "./peer.ts";
 
 /**
- * What makes a certificate anew (`clustermesh.apiserver.tls.auto.method` of Cilium's chart): an upgrade of a Helm
- * release, which renders it again; the chart's CronJob; or cert-manager, for a Certificate.
+ * What renews a certificate (`clustermesh.apiserver.tls.auto.method` of Cilium's chart): an upgrade of the Helm release,
+ * which renders a new one; the chart's CronJob; or cert-manager, for a Certificate.
  */
 export type RenewalMethod =
   | { kind: "helm"; release: string; namespace: string }
@@ -30,13 +30,13 @@ export interface Renewal {
   until: string;
   /** Contexts of the importers that have the certificate; undefined for all that there are. */
   importers?: readonly string[] | undefined;
-  /** Set if the cluster has a new one already, which only has to be brought. */
+  /** Set if the cluster already has a new certificate, which only has to be imported. */
   renewed?: boolean;
 }
 
 /**
- * The remedy for a certificate that expires: the command that renews it where it is made, then the one that brings it
- * to the importers. A new CA has to be trusted by the importers before it is used.
+ * The remedy for an expiring certificate: the command that renews it where it is issued, then the one that imports it
+ * everywhere. Importers must trust a new CA before it is used.
  */
 export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemplate {
   const { context, importers = [], method, renewed } = renewal;

@@ -57,7 +57,7 @@ export function decodeFiles(
 /** One config of a Secret, followed to its files. */
 export interface Entry {
   name: string;
-  /** Undefined where the config cannot be read, or leads nowhere; then there are findings. */
+  /** Undefined if the config or a file of it cannot be read, for which there are findings. */
   peer: Peer | undefined;
   config: EtcdConfig | undefined;
   /** The keys in the Secret of the TLS files that the config names there. */
@@ -66,8 +66,8 @@ export interface Entry {
 }
 
 /**
- * All configs of a Secret, in the order of their names. What a config says is not judged here but by checkPeer, except
- * for what keeps it from being understood.
+ * Reads all configs of a Secret, ordered by name. Only what makes a config unreadable is reported here; the rest is checked
+ * by checkPeer.
  */
 export function readEntries(
   files: SecretFiles,
@@ -157,7 +157,7 @@ function canonicalCa(pem: string, cache: ParseCache): string {
 }
 
 /**
- * The peers of a Secret that came as a file.
+ * Reads the peers of a file's Secret.
  *
  * @param source how the file is called in findings.
  */
@@ -186,7 +186,7 @@ export function readPeerFile(
   };
 }
 
-/** A config, and those of its TLS files that stand beside it in the Secret. */
+/** A config, and its TLS files in the same Secret. */
 export interface SecretEntry {
   name: string;
   config: Omit<EtcdConfig, "otherFields">;

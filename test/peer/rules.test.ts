@@ -417,7 +417,7 @@ function judge(facts: ClusterFacts = {}, standing: ExistingPeer[] = []): TargetC
   return {
     source: "own",
     facts: { name: "own", id: 1, maxConnectedClusters: 255, version: "1.18.5", ...facts },
-    standing,
+    existing: standing,
   };
 }
 

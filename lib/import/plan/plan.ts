@@ -220,7 +220,7 @@ function checkInMesh(
   return checkMesh(reached, {
     source,
     facts,
-    standing: [...staying, ...kept].map((name) => ({
+    existing: [...staying, ...kept].map((name) => ({
       name,
       ...(isNodeLocalPeer(existing, name) && { nodeLocal: true as const }),
       ...recorded(name),

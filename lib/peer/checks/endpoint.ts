@@ -10,7 +10,7 @@ import { MESH_DOMAIN, type Peer } from "../peer.ts";
 
 export function checkEndpoints(peer: Peer, place: Place): Finding[] {
   if (isOwnCache(peer.endpoints)) return [finding("own-cache", place, {})];
-  // Whether there may be one is for who reads it to say: see checkNodeLocal.
+  // Whether this is allowed depends on the reader: see checkNodeLocal.
   if (isNodeLocal(peer.endpoints)) return [];
   const findings: Finding[] = [];
   if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, {}));
@@ -34,8 +34,8 @@ export function checkEndpoints(peer: Peer, place: Place): Finding[] {
 }
 
 /**
- * That a peer which came as a file is served on the node itself ({@link isNodeLocal}): the same endpoint leads each importer
- * to its own nodes, so only `--endpoint` can say that something listens there.
+ * Checks that the peer of a file is not served on the node itself ({@link isNodeLocal}): that endpoint would lead each
+ * importer to its own nodes, so it has to be set by `--endpoint`.
  */
 export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
   if (!isNodeLocal(endpoints)) return [];
@@ -62,7 +62,7 @@ export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, p
 /**
  * Whether the peer's names can be resolved by the target.
  *
- * @param resolved names that the target resolves already, by a workload's aliases or a standing config's.
+ * @param resolved names that the target already resolves, by host aliases of a workload or of an existing config.
  */
 export function checkAddresses({ peer, source }: SourcedPeer, resolved: ReadonlySet<string>): Finding[] {
   const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));

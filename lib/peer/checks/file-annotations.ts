@@ -1,4 +1,4 @@
-/** What is wrong with the annotations of a file that peers come in. Pure. */
+/** Checks of the annotations of a file with peers. Pure. */
 
 import { enumerate } from "../../util/enumerate.ts";
 import { PEERS, readFacts, readPeerRecords, SCHEMA, SCHEMA_VERSION, unreadFact } from "../annotations.ts";

@@ -11,7 +11,7 @@ export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
   return findings;
 }
 
-/** Whether two peers are the same, whatever their files told besides. An id or maximum that one lacks is no difference. */
+/** Whether two peers are the same, regardless of their other facts. An id or maximum that one of them lacks is ignored. */
 export function samePeer(a: Peer, b: Peer): boolean {
   const essence = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
     JSON.stringify([name, canonicalEndpoints(endpoints), canonicalAliases(hostAliases), ca, client]);

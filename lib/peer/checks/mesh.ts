@@ -5,7 +5,7 @@ import { dedupeFindings, type Finding, finding, type Place } from "../findings.t
 import type { SourcedPeer } from "../peer.ts";
 import { type ClusterFacts, versionAtLeast } from "../peer.ts";
 
-/** A peer that already stands in the target and is not among the files: what is kept of it. */
+/** A peer that exists in the target and is not among the files. */
 export interface ExistingPeer {
   name: string;
   /** Set if only a node can reach it: that its id is unknown is then not reported. */
@@ -19,7 +19,7 @@ export interface TargetContext {
   /** How the target is called in findings: its context. */
   source: string;
   facts: ClusterFacts;
-  standing: readonly ExistingPeer[];
+  existing: readonly ExistingPeer[];
   /** Set if every id in the files is recorded in the target already, so that no id is compared for the first time. */
   idsRecorded?: boolean;
 }
@@ -37,7 +37,7 @@ export function unknownId(name: string, place: Place, existing?: true): Finding 
  */
 export function checkMesh(peers: readonly SourcedPeer[], target: TargetContext): Finding[] {
   const { maxConnectedClusters: maximum = 255 } = target.facts;
-  const number = target.standing.length + peers.length;
+  const number = target.existing.length + peers.length;
   const tooMany = finding("too-many-peers", { source: target.source }, { number, maximum });
   return [...checkIds(peers, target), ...(number >= maximum ? [tooMany] : []), ...checkFit(peers, target)];
 }
@@ -51,12 +51,12 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
   const ids = new Map<number, string>();
   if (facts.id !== undefined) ids.set(facts.id, own);
   const members = [
-    ...target.standing.map((peer) => ({ ...peer, source: target.source, stands: true })),
+    ...target.existing.map((peer) => ({ ...peer, source: target.source, isExisting: true })),
     ...peers.map(({ peer, source }) => ({
       ...peer.facts,
       name: peer.name,
       source,
-      stands: false,
+      isExisting: false,
       nodeLocal: undefined,
     })),
   ];
@@ -64,10 +64,10 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
 
   let reference =
     facts.maxConnectedClusters === undefined ? undefined : { name: own, maximum: facts.maxConnectedClusters };
-  for (const { name, id, maxConnectedClusters: maximum, source, stands, nodeLocal } of members) {
+  for (const { name, id, maxConnectedClusters: maximum, source, isExisting, nodeLocal } of members) {
     const at = { source, key: name };
     if (id === undefined) {
-      if (!stands) findings.push(unknownId(name, at));
+      if (!isExisting) findings.push(unknownId(name, at));
       else if (comparesIds && !nodeLocal) findings.push(unknownId(name, at, true));
     } else {
       const other = ids.get(id);
@@ -87,7 +87,7 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
         finding(
           "maximum-differs",
           at,
-          { maximum, other: reference.name, otherMaximum: reference.maximum, ...(stands && { peer: name }) },
+          { maximum, other: reference.name, otherMaximum: reference.maximum, ...(isExisting && { peer: name }) },
           { clusters: [name, reference.name] },
         ),
       );
@@ -174,7 +174,7 @@ function takesNodePorts({ kubeProxyReplacement, version }: ClusterFacts): boolea
  */
 export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
   if (peers.length < 2) return [];
-  const unknown: TargetContext = { source: "these files", facts: {}, standing: [] };
+  const unknown: TargetContext = { source: "these files", facts: {}, existing: [] };
   const findings = [...checkIds(peers, unknown), ...checkFit(peers, unknown)];
   const first = (knows: (facts: ClusterFacts) => unknown) => peers.find(({ peer }) => knows(peer.facts) !== undefined);
   const routed = first(routingOf)?.peer;

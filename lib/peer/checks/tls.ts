@@ -91,9 +91,9 @@ function isServer(certificate: X509Certificate, { endpoints }: Peer): boolean {
 }
 
 /**
- * What is wrong on the way from the client certificate up to the CA file, by which the peer's etcd judges it.
+ * Checks the chain from the client certificate up to the CA file, by which the peer's etcd verifies it.
  *
- * @param unfit whether it was said already what is wrong with the CAs of the file.
+ * @param unfit whether findings about the CAs of the file exist already.
  */
 function checkIssuers(
   chain: readonly X509Certificate[],

@@ -134,7 +134,7 @@ export function checkIssuerExpiry(
     );
 }
 
-/** An intermediate CA is renewed, and brought, together with the client certificate. */
+/** An intermediate CA is renewed and imported together with the client certificate. */
 function intermediateWarning(issuer: X509Certificate, place: Place, now: Date, { remedyFor }: ExpiryOptions): Finding {
   const fact = certificateFact(issuer, "client", now);
   const { use, days, until } = fact;

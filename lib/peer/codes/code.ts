@@ -51,7 +51,7 @@ export interface CodeDefinition<V> {
   /** Set if each message has its own cause: a summary then prints each of them, not only what it is about. */
   each?: true;
   /**
-   * What several findings say together.
+   * One sentence for several findings.
    *
    * @param of how many of what, such as `20 existing peers`.
    * @param data the values of {@link by}.

@@ -53,7 +53,7 @@ export const TARGET_CODES = {
     message: ({ peer, isExisting }) =>
       isExisting
         ? `${peer} is configured with the target's own certificate, which the target's workloads do not mount`
-        : "the target's workloads do not mount a certificate of their own for peers (requires Cilium 1.14)",
+        : "the target's workloads do not mount the target's own certificate for peers (requires Cilium 1.14)",
     remedy: ({ isExisting }) =>
       isExisting ? IMPORT_FILE : `re-extract {peer} with a key, or mount {files} in ${MOUNT_PATH}`,
     summary: (of) => `${of} require a certificate that their importer does not mount`,

@@ -94,7 +94,7 @@ export function recognizeContent(bytes: Buffer): Foreign | undefined {
   return { code: "foreign-file", message: `is a PEM file (${label}), not a Secret`, remedy: EXTRACT };
 }
 
-/** A template that has not been rendered, in a text that is no YAML for that reason. */
+/** Recognizes a template that has not been rendered, in a text that is not YAML for that reason. */
 export function recognizeTemplate(text: string): Foreign | undefined {
   if (!/\{\{-?\s*(?:[.$]|(?:include|template|define|range|if|with|tpl|lookup|required)\b)/.test(text)) return undefined;
   return {

@@ -41,8 +41,8 @@ export function command(template: string, values: RemedyTemplate["values"] = {})
 /** Extracts the cluster instead. */
 export const EXTRACT = command("{extract} --context {context} | {rerun}");
 
-/** What is no source of peers, whatever is done with it. */
-export const LEAVE_OUT = command("leave it out: name the files that {extract} wrote");
+/** The remedy for a file that can never contain peers. */
+export const LEAVE_OUT = command("omit it: pass the files written by {extract}");
 
 /** Takes a Secret out of the cluster where it is; what is not known stays a placeholder. */
 export function getSecret(values: { namespace?: string | undefined; name?: string | undefined }): RemedyTemplate {
@@ -72,6 +72,6 @@ export function foreignFinding(
     ...(file !== undefined && file.length <= MOST_CHARACTERS && { file }),
   };
   const remedyTemplate = { template: remedy.template, values };
-  // Not by finding(): a name is not shortened or redacted in a command, or it would lead nowhere.
+  // Not by finding(): a file name that is truncated or redacted would break the command.
   return { ...finding(code, { source }, { problem: message }), remedy: fillTemplate(remedyTemplate), remedyTemplate };
 }

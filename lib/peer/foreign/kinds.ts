@@ -3,8 +3,8 @@ import { type Fields, getField, parseObjectName } from "../../util/fields.ts";
 import { EXTRACT, type Foreign, getSecret, LEAVE_OUT } from "./foreign.ts";
 
 /**
- * Objects from which, in their cluster, a Secret is made, or which copy one, by API group and kind: where its name
- * stands, and why they are of no use by themselves.
+ * Objects that generate a Secret in their cluster, or copy one, by API group and kind: the path of the Secret's name, and
+ * why the object by itself is of no use.
  */
 const SECRET_MAKERS: Readonly<Record<string, { name: string[][]; namespaced: boolean; does: string }>> = {
   "bitnami.com/SealedSecret": {

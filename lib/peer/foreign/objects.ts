@@ -1,4 +1,4 @@
-/** Foreign files that are known by what their JSON or YAML says. Pure. */
+/** Foreign files that are recognized by their JSON or YAML content. Pure. */
 import { enumerate } from "../../util/enumerate.ts";
 import { type Fields, getField, isFields, parseObjectName } from "../../util/fields.ts";
 import { shellQuote } from "../../util/shell.ts";

@@ -5,14 +5,14 @@ const VERSIONS: Readonly<Record<number, readonly number[]>> = {
   // Public-key and symmetric-key encrypted session keys.
   1: [2, 3, 6],
   3: [4, 5, 6],
-  // Encrypted data with integrity protection, as it may stand without a session key: 18, and LibrePGP's 20.
+  // Encrypted data with integrity protection, which may appear without a session key: 18, and LibrePGP's 20.
   18: [1, 2],
   20: [1],
 };
 
 /**
- * Tells it by the header of the first packet, as `gpg --encrypt` and `gpg --symmetric` write it: tag, length and
- * version. Tag 9, which has no version, is left out: nothing but old PGP begins with it.
+ * Recognizes a message by the header of its first packet, as `gpg --encrypt` and `gpg --symmetric` write it: tag, length
+ * and version. Tag 9, which has no version, is not included: only old PGP begins with it.
  */
 export function isOpenPgpMessage(bytes: Buffer): boolean {
   const header = readHeader(bytes);

@@ -7,7 +7,7 @@ import { command, type Foreign } from "./foreign.ts";
  * as `{"data": "ENC[…]", "sops": …}`, in which case the result is that file.
  *
  * @param form how the document is written.
- * @param path by its ending sops chooses the format, unless `--input-type` says another.
+ * @param path sops chooses the format by its extension, unless `--input-type` is set.
  */
 export function recognizeSops(object: unknown, form: "json" | "yaml", path: string | undefined): Foreign | undefined {
   if (!isFields(object)) return undefined;
