@@ -33,7 +33,7 @@ export const disconnectCommand = toProgram({
   usage: "$0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts [flags]",
   description:
     "Removes CLUSTER, by its Cilium name, from the peers and etcd users of other clusters. CLUSTER itself is not changed " +
-    "and can be gone: a context of that name is skipped if it is unreachable. Agents drop the state of a removed peer " +
+    "and may no longer exist: a context of that name is skipped if it is unreachable. Agents drop the state of a removed peer " +
     "immediately.",
   positionals: "CLUSTER",
   examples: [

@@ -29,7 +29,7 @@ export const inspectCommand = toProgram({
     "user and until when, and whether several peers conflict. Contacts no cluster, and never prints private keys.",
   positionals: "FILE",
   examples: [
-    ["$0 *-secret.json", "Check all files, each by itself and together"],
+    ["$0 *-secret.json", "Check all files, individually and together"],
     ["extract-secret | $0 -", "Check the secret of the current context"],
     ["$0 --fail-on=warning secrets/", "Fail on warnings, for CI"],
   ],

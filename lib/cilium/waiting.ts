@@ -22,7 +22,9 @@ export function describePendingCause(pods: readonly V1Pod[], hasUsers: boolean |
   const waiting = pods
     .flatMap(({ status }) => [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])])
     .find(({ state }) => state?.waiting?.reason);
-  return waiting ? `for container ${waiting.name}: ${waiting.state?.waiting?.reason}` : "to be ready";
+  return waiting
+    ? `for container ${waiting.name}: ${waiting.state?.waiting?.reason}`
+    : "for its containers to become ready";
 }
 
 /**

@@ -61,7 +61,7 @@ export class Interrupted extends UserError {
  * after a conflict, and if the import was prepared more than 10 s before this call. A new plan that removes, revokes,
  * restarts or takes over more than the prepared plan is refused.
  *
- * @param prepared an import without findings of severity error.
+ * @param prepared - an import without findings of severity error.
  * @returns yields each change before it is made, and a report for each target when it is done. A UserError fails only its
  *   own target: with exit code 2 if the target changed so that the import is refused, with 1 if conflicts prevented all
  *   writes for 30 s or the import was interrupted.

@@ -19,7 +19,7 @@ export interface Preview {
 /**
  * Previews a plan: the workloads that it changes, the config Secrets and the users ConfigMap, in the order of the writes.
  *
- * @param stored objects from responses of the API server by {@link objectKey}; all others are computed locally.
+ * @param stored - objects from responses of the API server by {@link objectKey}; all others are computed locally.
  */
 export function previewPlan(target: Target, { changes }: Plan, stored?: ReadonlyMap<string, Stored>): Preview[] {
   const previews = new Map<string, Preview>();

@@ -50,7 +50,7 @@ export async function readTargets(
 /**
  * Reads a cluster as the target of an import.
  *
- * @param source the context of the cluster.
+ * @param source - the context of the cluster.
  * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
  */
 export async function readTarget(

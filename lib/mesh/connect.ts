@@ -29,7 +29,7 @@ export interface ConnectOptions {
 /**
  * Which peers each cluster gets, so that all are connected. Pure.
  *
- * @param reading of all clusters, with what others extract of each.
+ * @param reading - of all clusters, with what others extract of each.
  * @throws UserError (exit code 2) for less than two clusters.
  */
 export function planConnect({ members, unread, repeated }: MeshReading, options: ConnectOptions): MeshChange {
@@ -82,7 +82,7 @@ function clashes(members: readonly ExtractedMember[]): Finding[] {
  * Finds the members of the mesh that a new cluster joins: the contexts named as a peer of the joined cluster whose
  * cluster name is the same.
  *
- * @param contexts the clusters of the kubeconfig by context.
+ * @param contexts - the clusters of the kubeconfig by context.
  * @returns also the names of peers without a context, except peers that only a node can reach.
  */
 export async function meshMembersOf(

@@ -17,7 +17,7 @@ export interface DisconnectOptions {
  *
  * The peers are removed by {@link PlanOptions.remove}. Pure.
  *
- * @param clusters that were read.
+ * @param clusters - that were read.
  * @returns also the contexts of removed clusters.
  * @throws UserError (exit code 2) for a name that all clusters were asked for, and that is neither a peer of any nor existing.
  */

@@ -37,7 +37,7 @@ export interface ExtractedMember extends Member {
 /**
  * Reads a cluster once, as a target and, if wanted, as what others extract.
  *
- * @param options.forImport whether it is going to be written, so that all that an import needs is indispensable.
+ * @param options - `forImport`: whether it is going to be written, so that all that an import needs is indispensable.
  * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
  */
 export async function readMember(

@@ -9,7 +9,7 @@ const INTERVAL = 2_000;
 /**
  * The state of a mesh, every two seconds, until its consumer has seen enough. Every time is that of its look.
  *
- * @param deadline a time at which to look too, in milliseconds since 1970.
+ * @param deadline - a time at which to look too, in milliseconds since 1970.
  * @throws as {@link meshStatus}.
  */
 export async function* observeMesh(

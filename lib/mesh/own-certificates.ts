@@ -24,8 +24,8 @@ import type { ExtractedMember, Member } from "./member.ts";
 /**
  * The remedy for an expiring certificate of a peer, or of its importer if the peer has none of its own.
  *
- * @param context.importers contexts of all that have the peer.
- * @param context.owner the peer's cluster; undefined if no context leads to it.
+ * @param context - its `importers` are the contexts of all clusters with the peer, its `owner` is the peer's cluster,
+ *   undefined without a context for it.
  */
 export function peerExpiryRemedy(
   { name, ca, client }: Peer,

@@ -47,6 +47,7 @@ export interface Pair {
   findings: Finding[];
 }
 
+/** The state of a pair that follows from its findings. */
 export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): PairState {
   if (findings.some(({ severity }) => severity === "error")) return "error";
   if (nodeLocal) return "node-local";
@@ -57,6 +58,7 @@ export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): 
 
 const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
 
+/** Checks every pair of importer and peer, in the order of the members. Pure. */
 export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const checker = new PeerChecker(options.now);

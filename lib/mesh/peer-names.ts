@@ -16,8 +16,8 @@ export function peerNames(member: Pick<Member, "target">): string[] {
 /**
  * Refuses a name that none of these clusters knows, as mistyped.
  *
- * @param members all clusters that were asked for: of one that could not be read it is unknown what it knows.
- * @param existing names of clusters that exist besides, whether they are peers or not, such as those of the kubeconfig.
+ * @param members - all clusters that were asked for: of one that could not be read it is unknown what it knows.
+ * @param existing - names of clusters that exist besides, whether they are peers or not, such as those of the kubeconfig.
  * @throws UserError (exit code 2)
  */
 export function assertKnownPeers(

@@ -28,7 +28,7 @@ export interface RotateOptions {
 /**
  * Which importers of a cluster get its certificates as they are now, and how each gets over the change. Pure.
  *
- * @param rotated the cluster whose certificates changed, with what others extract of it.
+ * @param rotated - the cluster whose certificates changed, with what others extract of it.
  */
 export function planRotation(rotated: ExtractedMember, importers: MeshReading, options: RotateOptions): MeshChange {
   const cluster = rotated.target.facts.name ?? rotated.source;
@@ -50,9 +50,9 @@ export function planRotation(rotated: ExtractedMember, importers: MeshReading, o
  * Plans that the importers of a cluster trust an additional CA, and nothing else. This step precedes a change of the CA and
  * needs no access to the cluster. Pure.
  *
- * @param cluster its name.
- * @param ca PEM.
- * @param existing names of all known clusters, peers or not: the contexts of the kubeconfig.
+ * @param cluster - its name.
+ * @param ca - PEM.
+ * @param existing - names of all known clusters, peers or not: the contexts of the kubeconfig.
  * @throws UserError (exit code 2) if the CA cannot be read, or if no importer has the cluster as a peer.
  */
 export function planTrust(

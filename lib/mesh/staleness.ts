@@ -17,6 +17,7 @@ export interface QuotedContexts {
   importer: string;
 }
 
+/** Quotes two contexts for a shell. */
 export function quoteContexts(peer: string, importer: string): QuotedContexts {
   return { peer: shellQuote(peer), importer: shellQuote(importer) };
 }
@@ -94,6 +95,7 @@ function trusts({ ca: before }: Peer, { ca: now }: Peer, cache: ParseCache): boo
   return hasCommonCertificate(before.pem, now.pem, cache);
 }
 
+/** A peer with the CA and certificate of its importer in place of references to them. */
 export function withOwn(peer: Peer, importer: ExtractedMember): Peer {
   const { ca, client } = ownOf(importer);
   return {

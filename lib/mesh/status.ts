@@ -30,6 +30,7 @@ const PARALLEL = 16;
 export interface StatusOptions {
   namespace?: string | undefined;
   now: Date;
+  /** Resolves a host name to its addresses. */
   resolve(name: string): Promise<string[]>;
   /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
   expiresWithin?: number | undefined;

@@ -48,7 +48,7 @@ export interface Origin {
 /**
  * Parses the Secrets of a text.
  *
- * @param source how the text is called in findings.
+ * @param source - how the text is called in findings.
  * @returns the Secrets, and a finding for each other object.
  */
 export function parseSecrets(

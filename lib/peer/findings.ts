@@ -39,7 +39,7 @@ export interface FindingDetails extends Pick<Finding, "clusters" | "existing" | 
 /**
  * Makes a finding. Its severity, message and remedy follow from its code.
  *
- * @param given what its message is made from. They may come from files and clusters: each text is reduced to one line, cut
+ * @param given - what its message is made from. They may come from files and clusters: each text is reduced to one line, cut
  *   if it is absurdly long, and redacted if it may be a key.
  */
 export function finding<Code extends FindingCode>(

@@ -71,8 +71,8 @@ export interface Inspection {
 /**
  * Judges peers as an import would, without a target.
  *
- * @param found what was found when they were read.
- * @param now the time to judge certificates by.
+ * @param found - what was found when they were read.
+ * @param now - the time to judge certificates by.
  */
 export function inspectPeers(
   peers: readonly SourcedPeer[],

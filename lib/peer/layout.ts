@@ -9,7 +9,7 @@ export type Layout = "clustermesh-secrets" | "old-scripts" | "chart" | "chart-sh
 /**
  * The layout of a peer, by the keys of the files that its config leads to.
  *
- * @param ours whether the Secret has our annotations.
+ * @param ours - whether the Secret has our annotations.
  */
 export function layoutOf(
   name: string,

@@ -4,7 +4,7 @@ import { isIPv4 } from "node:net";
 /**
  * Whether a host is a loopback address: in 127.0.0.0/8, `::1`, or an IPv4-mapped one of these.
  *
- * @param address an address in its usual form, an IPv6 one without brackets.
+ * @param address - an address in its usual form, an IPv6 one without brackets.
  */
 export function isLoopbackAddress(address: string): boolean {
   return isLoopbackHost(urlHost(`https://${address.includes(":") ? `[${address}]` : address}`), false);
@@ -17,7 +17,7 @@ export function isLoopbackAddress(address: string): boolean {
  *
  * A name that host aliases resolve to such an address is not meant: it may be resolved differently elsewhere.
  *
- * @param endpoints URLs, or `host:port`, which etcd's client takes too.
+ * @param endpoints - URLs, or `host:port`, which etcd's client takes too.
  */
 export function isNodeLocal(endpoints: readonly string[]): boolean {
   return (

@@ -159,7 +159,7 @@ function canonicalCa(pem: string, cache: ParseCache): string {
 /**
  * Reads the peers of a file's Secret.
  *
- * @param source how the file is called in findings.
+ * @param source - how the file is called in findings.
  */
 export function readPeerFile(
   secret: V1Secret,

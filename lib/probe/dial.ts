@@ -114,7 +114,7 @@ async function openTls(
     throw new StepFailure(
       "server-certificate-expired",
       `presents a server certificate that ${when}`,
-      "renew secret/clustermesh-apiserver-server-cert in its cluster, then restart the pods of clustermesh-apiserver",
+      "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver",
       until < now ? certificateFact(certificate, "server", now) : undefined,
     );
   }
@@ -176,7 +176,7 @@ function toAlertFailure({ code = "" }: NodeJS.ErrnoException): StepFailure | und
 }
 
 const CHECK_CLIENT_CA =
-  "re-extract the peer; after a change of its CA, restart the pods of clustermesh-apiserver in its cluster";
+  "re-extract the peer; after a change of its CA, restart the pods of clustermesh-apiserver in the peer's cluster";
 
 /** Waits for the HTTP/2 settings of the server, which it sends only after accepting the client certificate. */
 function awaitServerSettings(secure: TLSSocket, signal: AbortSignal): Promise<void> {

@@ -134,7 +134,7 @@ async function findServedCluster(etcd: EtcdClient, roles: string[]): Promise<str
 function createOtherClusterFailure(other: string, name: string): StepFailure {
   return new StepFailure(
     "other-cluster",
-    `is ${other}, not ${name}`,
+    `belongs to ${other}, not ${name}`,
     "re-extract the peer; with kube-proxy replacement before Cilium 1.19, clusters need different NodePorts",
   );
 }

@@ -84,14 +84,14 @@ function toStepFailure({ code, details }: ServiceError, timeout: number): StepFa
     return new StepFailure(
       "user-unknown",
       `has no user for the client certificate (${details})`,
-      "import the secret of this cluster there to grant it access (configmap/clustermesh-remote-users)",
+      "import the secret of this cluster into the peer's cluster to grant access (configmap/clustermesh-remote-users)",
     );
   }
   if (code === status.PERMISSION_DENIED) {
     return new NotPermitted(
       "not-permitted",
       `denies access (${details})`,
-      "check the permissions of etcd role remote there",
+      "check the permissions of etcd role remote in the peer's cluster",
     );
   }
   if (code === status.DEADLINE_EXCEEDED) {

@@ -106,5 +106,5 @@ const TIMEOUT_MESSAGES: Partial<Record<StepName, string>> = {
 const TIMEOUT_REMEDIES: Partial<Record<StepName, string>> = {
   resolve: "check the DNS servers of this machine",
   tcp: CHECK_NETWORK,
-  tls: `${CHECK_PORT}; an etcd without quorum can be the cause, too`,
+  tls: `${CHECK_PORT}; an etcd without quorum is another possible cause`,
 };

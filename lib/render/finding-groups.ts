@@ -16,7 +16,7 @@ export interface FindingGroup {
  * Merges findings with equal code and remedy, in order of first appearance. Findings about a single subject have different
  * messages, and are not merged.
  *
- * @param details whether to keep all findings separate.
+ * @param details - whether to keep all findings separate.
  */
 export function groupFindings(findings: readonly Finding[], details = false): FindingGroup[] {
   if (details) return findings.map(toGroup);

@@ -12,7 +12,7 @@ const MOST_EACH = 10;
  * Prints findings, merged by code and remedy; errors are last, next to the prompt. Remedies are not wrapped, so that their
  * commands can be pasted.
  *
- * @param details whether to print every finding separately.
+ * @param details - whether to print every finding separately.
  */
 export function showFindings(findings: readonly Finding[], style: Style, details = false): string[] {
   const groups = groupFindings(findings, details);

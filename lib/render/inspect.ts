@@ -29,7 +29,7 @@ const VERDICTS: Record<Verdict, string> = {
 /**
  * Describes each peer with its findings, then findings that several peers share, and a summary.
  *
- * @param details whether to describe every peer in full, with all of its findings.
+ * @param details - whether to describe every peer in full, with all of its findings.
  */
 export function showInspection({ peers, refused, findings }: Inspection, style: Style, details = false): string[] {
   const full = details || peers.length <= MAX_BLOCKS;

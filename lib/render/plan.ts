@@ -33,7 +33,7 @@ const PLANNED_VERBS: readonly (readonly [Outcome, string])[] = [
 /**
  * Describes planned changes: peers and etcd users of each target, changed endpoints, then restarts and their reason.
  *
- * @param asked whether agents restart only after a confirmation.
+ * @param asked - whether agents restart only after a confirmation.
  */
 export function showPlan(
   targets: readonly PlannedTarget[],
@@ -105,8 +105,8 @@ export function showEndpointChanges(targets: readonly PlannedTarget[], style: St
 /**
  * Lists workloads that restart, with their clusters and the missing host aliases.
  *
- * @param asked whether agents restart only after a confirmation.
- * @param dryRun whether nothing is written.
+ * @param asked - whether agents restart only after a confirmation.
+ * @param dryRun - whether nothing is written.
  */
 export function showRestarts(
   targets: readonly PlannedTarget[],
@@ -130,7 +130,7 @@ export function showRestarts(
 /**
  * Lists workloads that do not resolve all hostnames yet, with the flag that adds the host aliases.
  *
- * @param named whether to name the clusters.
+ * @param named - whether to name the clusters.
  */
 export function showMissingAliases(
   targets: readonly PlannedTarget[],
@@ -180,7 +180,7 @@ function listNames(names: readonly string[], details: boolean): string {
 /**
  * Collects the values of all plans; equal ones are merged.
  *
- * @param valuesOf values of one plan, as JSON data.
+ * @param valuesOf - values of one plan, as JSON data.
  * @returns values in order of appearance, each with the contexts of its clusters.
  */
 export function groupByValue<T>(
@@ -199,6 +199,7 @@ export function groupByValue<T>(
   return [...groups.values()];
 }
 
+/** The names of the peers of a plan that have an outcome. */
 export function peersWithOutcome(plan: Plan, outcome: Outcome): string[] {
   return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
 }

@@ -16,7 +16,7 @@ import { escapeControlChars, escapeLine, type Style } from "./style.ts";
  * description with a fingerprint (of the public half, for a private key). Other text that may contain a private key is
  * replaced by its length.
  *
- * @param context context of the objects, for the file names of the diff.
+ * @param context - context of the objects, for the file names of the diff.
  * @returns lines of the diff; empty if nothing differs.
  */
 export function showDiff(previews: readonly Preview[], context: string, style: Style): string[] {
@@ -141,6 +141,7 @@ function omit<T extends object>(fields: T, names: readonly string[]): Partial<T>
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name))) as Partial<T>;
 }
 
+/** Whether an object contains a private key after the changes. */
 export function hasPrivateKey({ kind, after }: Preview): boolean {
   if (kind !== "Secret") return false;
   const { files } = decodeFiles(after as V1Secret, { source: "" });

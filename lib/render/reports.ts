@@ -127,7 +127,7 @@ function statusOf(report: TargetReport, dryRun: boolean): string {
  * Describes overridden endpoints, kept peers, removed annotations, missing host aliases and pending changes; one that
  * several targets have in common is described once. Commands are not wrapped, so that they can be pasted.
  *
- * @param named whether to name the clusters.
+ * @param named - whether to name the clusters.
  */
 function showNotes(
   reports: readonly Done[],

@@ -29,7 +29,7 @@ const SINGULARS: Record<EtcdContent, string> = {
 /**
  * Describes one peer: its verdict, a row for each address with the milliseconds of each step, and its findings.
  *
- * @param shared findings that are printed elsewhere, because other peers have them too.
+ * @param shared - findings that are printed elsewhere, because other peers have them too.
  */
 export function showProbe(probe: PeerProbe, style: Style, shared: ReadonlySet<Finding> = new Set()): string[] {
   const { name, source, addresses } = probe;

@@ -74,7 +74,7 @@ export const detailsOption = flag.boolean("list every cluster, peer and finding 
 /** How findings are judged. */
 export const checkOptions = inGroup("Checks", {
   "expires-within": flag.string("warn about certificates that expire within this time", { default: "30d" }),
-  "fail-on": flag.string("lowest severity of findings that makes the exit code 3", {
+  "fail-on": flag.string("lowest severity of findings that causes exit code 3", {
     choices: ["error", "warning"],
     default: "error",
   }),
@@ -94,7 +94,7 @@ export const EXIT_CODES = {
     0: "all changes written, or nothing to change",
     1: `${UNREACHABLE}, or a write failed`,
     2: "nothing written: invalid arguments or files, errors found, or not confirmed",
-    3: "written, but some peers were left out or cannot connect yet",
+    3: "written, but some peers were skipped or cannot connect yet",
   },
   findings: "findings of the severity set by --fail-on",
 } as const;

@@ -91,6 +91,6 @@ test("describes what the clustermesh-apiserver is waiting for", () => {
   assert.equal(describePendingCause([podOf(status(creating), true)], false), "for container etcd: ContainerCreating");
   const unscheduled = { conditions: [{ type: "PodScheduled", status: "False", message: "0/3 nodes are available" }] };
   assert.equal(describePendingCause([podOf(status(unscheduled))], true), "to be scheduled: 0/3 nodes are available");
-  assert.equal(describePendingCause([podOf(undefined)], true), "to be ready");
+  assert.equal(describePendingCause([podOf(undefined)], true), "for its containers to become ready");
   assert.match(describePendingCause([], true) ?? "", /^for the first pod/);
 });

@@ -163,7 +163,7 @@ describe("charts of 1.20 with certificates from a CSI driver", { skip: withoutRe
       const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "one" }, spec: spec?.template.spec };
       assert.deepEqual(
         missingMounts(pod, () => false),
-        ['configmap "clustermesh-remote-users"'],
+        ["configmap/clustermesh-remote-users"],
       );
     }
   });

@@ -242,14 +242,14 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       refused.stderr,
       /2 objects belong to Helm release cilium, which would revert the changes: cilium-kvstoremesh, cilium-clustermesh /,
     );
-    assert.match(refused.stderr, /--take-ownership, and then set clustermesh\.config\.enabled=false/);
+    assert.match(refused.stderr, /--take-ownership, then set clustermesh\.config\.enabled=false/);
     assert.deepEqual(await versions(c1()), stood);
 
     const taken = await imports("--context", "c1", "--take-ownership", file("c2"));
     assert.equal(taken.code, 0, taken.stderr);
     assert.match(
       taken.stderr,
-      /3 objects are taken from Helm release cilium, which may write them again: .*, clustermesh-remote-users /,
+      /3 objects are taken from Helm release cilium, which may overwrite them: .*, clustermesh-remote-users /,
     );
     for (const path of [AGENTS, COPY, USERS]) {
       const { metadata }: V1Secret | V1ConfigMap = await c1().ask("GET", path);
@@ -367,7 +367,10 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     });
     const { code, stderr } = await imports("--context", "c1", file("c2"));
     assert.equal(code, 2, stderr);
-    assert.match(stderr, /Secret cilium-kvstoremesh is immutable \[immutable\]\n {2}delete it and import again/);
+    assert.match(
+      stderr,
+      /secret\/cilium-kvstoremesh is immutable \[immutable\]\n {2}delete secret\/cilium-kvstoremesh and import again/,
+    );
     assert.equal((await c1().request("GET", AGENTS)).status, 404);
   });
 

@@ -131,7 +131,7 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
     const { code, stderr, took } = await measured("rsa", paths);
     assert.equal(code, 2, stderr);
     const [, bytes, over] =
-      /Secret cilium-kvstoremesh|\(cilium-kvstoremesh\): its data would be ([\d,]+) bytes, ([\d,]+) over the limit/.exec(
+      /Secret cilium-kvstoremesh|\(cilium-kvstoremesh\): the data would be ([\d,]+) bytes, ([\d,]+) over the limit/.exec(
         stderr,
       ) ?? [];
     assert.equal(Number(bytes?.replaceAll(",", "")) - Number(over?.replaceAll(",", "")), 1_048_576, stderr);

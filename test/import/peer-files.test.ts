@@ -106,7 +106,7 @@ test("each unreadable file is reported, and the others are read", async () => {
     [huge, /file exceeds 64 MiB/],
     [join(dir, "x".repeat(256)), /^name too long$/],
     [write("empty.json", ""), /is empty/],
-    [write("binary.json", Buffer.from(json(c2), "utf16le")), /no text in UTF-8/],
+    [write("binary.json", Buffer.from(json(c2), "utf16le")), /is not UTF-8 text/],
     [write("half.json", json(c2).slice(0, 99)), /neither JSON nor YAML/],
   ];
   const { peers, findings } = await readPeers([...table.map(([path]) => path), good]);

@@ -141,14 +141,17 @@ test("a Secret of another owner is refused with a remedy, or taken over", () => 
   assert.equal(message, "secret/cilium-clustermesh belongs to Helm release cilium, which would revert the changes");
   assert.match(
     remedy ?? "",
-    /--take-ownership, then set clustermesh\.config\.enabled=false in its values: in the reverse/,
+    /--take-ownership, then set clustermesh\.config\.enabled=false in its values; in the reverse/,
   );
 
   const previewed = run(target, [c2], { previewOnly: true });
   assert.deepEqual(codes(previewed), ["warning owner-resets"], "nothing is written, so nothing is refused");
   const [warning] = previewed.findings;
-  assert.match(warning?.message ?? "", /belongs to Helm release cilium, so an import would be refused$/);
-  assert.match(warning?.remedy ?? "", /^let Helm release cilium write it, or import with --take-ownership/);
+  assert.match(
+    warning?.message ?? "",
+    /belongs to Helm release cilium, so an import without --take-ownership would be refused$/,
+  );
+  assert.match(warning?.remedy ?? "", /^change it in Helm release cilium, or import with --take-ownership/);
   assert.deepEqual(previewed.changes.length, refused.changes.length);
 
   const taken = run(target, [c2], { takeOwnership: true });
@@ -232,7 +235,7 @@ test("a plan warns that a chart upgrade reverts users and workloads", () => {
   assert.deepEqual(
     planned.findings.map(({ message }) => message),
     [
-      "daemonset/cilium belongs to Helm release cilium: an upgrade keeps the added host aliases only if it renders none itself",
+      "daemonset/cilium belongs to Helm release cilium, whose next upgrade removes the added host aliases if it renders its own",
       "configmap/clustermesh-remote-users belongs to Helm release cilium, whose next upgrade reverts the changes",
     ],
   );

@@ -384,7 +384,7 @@ test("a finding explains why the target's own certificate cannot be used, with a
     said({ ca: pem(shared), facts: facts("legacy") }, target(shared, "remote-own"), "common"),
     /authenticates as remote-own.*authMode legacy.*migration/,
   );
-  assert.match(said({ ca: pem(other) }, target(shared), "common"), /CA of c2 is not the target's/);
+  assert.match(said({ ca: pem(other) }, target(shared), "common"), /CA of c2 differs from the CA of the target/);
   assert.match(said({}, targetOf("1.13"), "common"), /requires Cilium 1\.14/);
 });
 
@@ -411,7 +411,7 @@ test("unverifiable properties of the target's own certificate are one warning pe
   assert.deepEqual([one?.what, others], [["common-unverified", "warning", "own", undefined], []]);
   assert.match(
     one?.text ?? "",
-    /volume "certs" \(CSI driver csi\.example\) and cannot be read: whether peers accept it/,
+    /volume "certs" \(CSI driver csi\.example\) and cannot be read; not checked: whether peers accept it/,
   );
   assert.match(
     one?.text ?? "",

@@ -84,12 +84,12 @@ test("rotate: nothing to bring for them, and what becomes of whom is said only w
   const hidden = (who: string) =>
     `certificates of ${who} come from volume "common-etcd-client" (CSI driver csi.spiffe.io)`;
   const [toC2, toC3] = await rotated("c1", "c2", "c3");
-  assert.equal(toC2, `c2: cannot tell whether it stays connected with c1: ${hidden("c1")}`);
-  assert.equal(toC3, `c3: cannot tell whether it stays connected with c1: ${hidden("c3")}`);
+  assert.equal(toC2, `c2: unknown whether it stays connected to c1: ${hidden("c1")}`);
+  assert.equal(toC3, `c3: unknown whether it stays connected to c1: ${hidden("c3")}`);
   const [fromC2] = await rotated("c2", "c3");
-  assert.match(fromC2 ?? "", /^c3: stays connected with c2/, "by the key of c2 that stands there");
+  assert.match(fromC2 ?? "", /^c3: stays connected to c2/, "by the key of c2 that stands there");
   const [fromC3] = await rotated("c3", "c2");
-  assert.match(fromC3 ?? "", /^c2: stays connected with c3/, "its CA is in a ConfigMap");
+  assert.match(fromC3 ?? "", /^c2: stays connected to c3/, "its CA is in a ConfigMap");
   assert.deepEqual(
     ["c1", "c2", "c3"].map((name) => textsIn(mesh, name)),
     before,

@@ -69,7 +69,7 @@ test("another node port: where the peer is looked for, and where it is", async (
   const status = await mesh.status();
   assert.deepEqual(said(status), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
   const [finding] = status.pairs.flatMap(({ findings }) => findings);
-  assert.match(finding?.message ?? "", /c2 is now at https:\/\/c2\.mesh\.cilium\.io:31000 at 172/);
+  assert.match(finding?.message ?? "", /endpoint of c2 is https:\/\/c2\.mesh\.cilium\.io:31000 at 172/);
   await mesh.exchange("c2", "c1");
   assert.deepEqual(said(await mesh.status()), ["c3 (c2): endpoint-stale"], "the remedy mends it");
 });
@@ -366,7 +366,7 @@ test("two contexts for one cluster: both are rows, and it is judged once", async
       ["c3", "c3", undefined],
     ],
   );
-  assert.equal(status.clusters[2]?.findings[0]?.message, "same cluster as context c2, so it is used only once");
+  assert.equal(status.clusters[2]?.findings[0]?.message, "same cluster as context c2; used only once");
   assert.deepEqual(
     status.pairs.map(({ importer, peer }) => `${importer} ${peer}`),
     ["c1 c2", "c1 c3", "c2 c1", "c2 c3", "c3 c1", "c3 c2"],

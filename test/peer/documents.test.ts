@@ -47,23 +47,28 @@ test("what is no Secret is said", () => {
     ["only comments", "# nothing here\n", "unreadable", /file is empty/],
     ["only marks", "---\n---\n", "unreadable", /file is empty/],
     ["null", "null\n", "unreadable", /file is empty/],
-    ["UTF-16", Buffer.from(json(c2), "utf16le").toString(), "unreadable", /no text in UTF-8/],
+    ["UTF-16", Buffer.from(json(c2), "utf16le").toString(), "unreadable", /is not UTF-8 text/],
     ["JSON cut off", json(c2).slice(0, 100), "unreadable", /neither JSON nor YAML/],
     ["YAML cut off", "a: [1,\n", "unreadable", /neither JSON nor YAML/],
-    ["the same key twice", "kind: Secret\nkind: Secret\n", "unreadable", /a key stands twice/],
+    ["the same key twice", "kind: Secret\nkind: Secret\n", "unreadable", /duplicate key/],
     ["an alias bomb", `kind: Secret\na: &a [x]\nb: [${"*a, ".repeat(50)}]\n`, "unreadable", /neither JSON nor YAML/],
     ["an alias of nothing", "kind: *a\n", "unreadable", /neither JSON nor YAML/],
-    ["a text", "hello\n", "not-a-secret", /holds no Kubernetes object/],
-    ["a list", "[1, 2]", "not-a-secret", /holds no Kubernetes object/],
+    ["a text", "hello\n", "not-a-secret", /contains no Kubernetes object/],
+    ["a list", "[1, 2]", "not-a-secret", /contains no Kubernetes object/],
     [
       "a ConfigMap",
       json({ apiVersion: "v1", kind: "ConfigMap", data: {} }),
       "not-a-secret",
-      /holds a ConfigMap, not a Secret/,
+      /contains a ConfigMap, not a Secret/,
     ],
-    ["a Secret of another group", json({ apiVersion: "v2", kind: "Secret" }), "not-a-secret", /holds a Secret of v2/],
+    [
+      "a Secret of another group",
+      json({ apiVersion: "v2", kind: "Secret" }),
+      "not-a-secret",
+      /contains a Secret of v2/,
+    ],
     ["an empty List", json({ kind: "List", items: [] }), "not-a-secret", /list is empty/],
-    ["no kind", json({ a: 1 }), "not-a-secret", /no Secret/],
+    ["no kind", json({ a: 1 }), "not-a-secret", /not a Secret/],
     ["a kind that is none", '{"kind": {"toString": 1, "valueOf": 1}}', "not-a-secret", /not a Secret/],
     [
       "a version that is none",
@@ -71,15 +76,15 @@ test("what is no Secret is said", () => {
       "not-a-secret",
       /not v1/,
     ],
-    ["data that is a list", json({ ...secret, data: [] }), "not-a-secret", /whose data is no mapping/],
-    ["data that is a text", json({ ...secret, data: "x" }), "not-a-secret", /whose data is no mapping/],
+    ["data that is a list", json({ ...secret, data: [] }), "not-a-secret", /whose data is not a mapping/],
+    ["data that is a text", json({ ...secret, data: "x" }), "not-a-secret", /whose data is not a mapping/],
     [
       "stringData that is a text",
       json({ ...secret, stringData: "x" }),
       "not-a-secret",
-      /whose stringData is no mapping/,
+      /whose stringData is not a mapping/,
     ],
-    ["metadata that is a text", json({ ...secret, metadata: "x" }), "not-a-secret", /whose metadata is no mapping/],
+    ["metadata that is a text", json({ ...secret, metadata: "x" }), "not-a-secret", /whose metadata is not a mapping/],
     ...[[], "x", { a: 1 }, { a: { toString: 1 } }].map((annotations): [string, string, string, RegExp] => [
       `annotations ${JSON.stringify(annotations)}`,
       json({ ...secret, metadata: { annotations } }),
@@ -108,7 +113,7 @@ test("what is too much is refused at once, by what it is too much of", () => {
     [`[${"[],".repeat(5_000_000)}1]`, "unreadable", /more than 1,000,000 values/],
     [`{${"}\n{".repeat(2_000_000)}`, "unreadable", /more than 1,000,000 values/],
     ["{}\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
-    ["---\na: 1\n".repeat(300_000), "unreadable", /no JSON, and too long for YAML: more than 6 MB, or 250,000 tokens/],
+    ["---\na: 1\n".repeat(300_000), "unreadable", /not JSON, and too long for YAML: more than 6 MB, or 250,000 tokens/],
     ["---\na: 1\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
     [secret({ data: { c2: "A".repeat(7_000_000) } }).slice(0, -9), "unreadable", /too long for YAML/],
     [secret({ data: keys }), "unreadable", /more than 10,000 keys of data/],
@@ -148,7 +153,7 @@ test("keys are counted, whatever the texts hold", () => {
       const written = JSON.stringify(secret, null, space ?? undefined);
       assert.deepEqual(parseSecrets(written, "f"), { secrets: [JSON.parse(written)], findings: [] });
       const twice = written.replace(/^\{/, '{"kind":"Secret",');
-      assert.match(parseSecrets(twice, "f").findings[0]?.message ?? "", /a key stands twice/);
+      assert.match(parseSecrets(twice, "f").findings[0]?.message ?? "", /duplicate key/);
     }),
   );
 });
@@ -175,15 +180,15 @@ test("a Secret beside foreign documents is read, and these are one finding for e
   assert.deepEqual(
     findings.map(({ code, message }) => `${code}: ${message}`),
     [
-      "not-a-secret: holds a Pod, not a Secret",
-      "foreign-file: holds ExternalSecret kube-system/a, which holds no values: the operator in its cluster makes the " +
+      "not-a-secret: contains a Pod, not a Secret",
+      "foreign-file: contains ExternalSecret kube-system/a, which contains no values: the operator in its cluster makes the " +
         "Secret (and 2 more)",
-      "foreign-file: holds Application cilium of Argo CD, not a Secret",
+      "foreign-file: contains Application cilium of Argo CD, not a Secret",
     ],
   );
 });
 
-test("what a broken file holds stays out of the messages", () => {
+test("what a broken file contains stays out of the messages", () => {
   const key = "c2VjcmV0LWtleQ";
   for (const text of [
     `{"data": {"c2.key": "${key}", }x}`,

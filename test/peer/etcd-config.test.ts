@@ -181,7 +181,7 @@ test("aliases that Cilium refuses", () => {
     [[alias("a", "10.0.0.1"), alias("b", "10.0.0.1"), alias("a", "10.0.0.2")], /two host aliases for a/],
     ...["b.example", "10.0.0.0/24", "[::1]", "010.0.0.1", "", "fe80::1%eth0"].map((ip): [HostAlias[], RegExp] => [
       [alias("a", "10.0.0.1", ip)],
-      /no address/,
+      /invalid address/,
     ]),
   ];
   for (const [aliases, expected] of table) {

@@ -95,7 +95,7 @@ test("a remedy in place of that of the code is taken with its values", () => {
   const one = finding("ca-expired", { source: "f" }, { use: "ca", until: "2026-01-01" }, { remedy: given });
   assert.deepEqual([one.remedy, one.remedyTemplate], ["renew c2", given]);
   const plain = finding("ca-expired", { source: "f" }, { use: "ca", until: "2026-01-01" });
-  assert.deepEqual([plain.remedy, plain.remedyTemplate], ["re-extract the peer", undefined]);
+  assert.deepEqual([plain.remedy, plain.remedyTemplate], ["re-extract the peer with extract-secret", undefined]);
 });
 
 test("a finding about two clusters is reported once, whichever of them reports it", () => {

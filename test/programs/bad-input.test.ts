@@ -60,14 +60,14 @@ const table: [title: string, content: string | Buffer | V1Secret, expected: RegE
     Array.from({ length: 3_000 }, (_, i) => `${" ".repeat(i)}a:`).join("\n"),
     /no Secret|neither JSON/,
   ],
-  ["a prototype's key as an object", '{"__proto__":{"kind":"Secret","data":{}}}', /no Secret/],
+  ["a prototype's key as an object", '{"__proto__":{"kind":"Secret","data":{}}}', /not a Secret/],
   [
     "the same key twice in JSON",
     text.replace('"data": {', `"data": {"c2": "${base64("endpoints:\n- https://x:1\n")}",`),
-    /twice/,
+    /duplicate key/,
   ],
-  ["the same key twice in YAML", `${stringify(good)}kind: Secret\n`, /neither JSON nor YAML|twice/],
-  ["another object", "apiVersion: v1\nkind: ConfigMap\ndata: {}\n", /holds a ConfigMap, not a Secret/],
+  ["the same key twice in YAML", `${stringify(good)}kind: Secret\n`, /neither JSON nor YAML|duplicate key/],
+  ["another object", "apiVersion: v1\nkind: ConfigMap\ndata: {}\n", /contains a ConfigMap, not a Secret/],
   ["a Secret without peers", stringify({ ...good, data: { x: base64("y") } }), /contains no etcd config/],
   [
     "a value that is not base64",
@@ -135,7 +135,7 @@ const table: [title: string, content: string | Buffer | V1Secret, expected: RegE
   [
     "an alias with an invalid address",
     withData({ c2: config.replace("10.0.0.2", "10.0.0.02") }),
-    /Cilium rejects the config: .* which is no address/,
+    /Cilium rejects the config: .* invalid address/,
   ],
   [
     "paths outside the mounted folder",
@@ -249,7 +249,7 @@ describe("import-secrets with invalid files", () => {
       ["---\na: 1\n".repeat(300_000), /too long for YAML: more than 6 MB, or 250,000 tokens/],
       [`{${"}\n{".repeat(2_000_000)}`, /more than 1,000,000 values/],
       [`kind: Secret\ndata:\n${many(40_000, (i) => `  k${i}: eA==\n`)}`, /too long for YAML/],
-      [JSON.stringify(note), /more than 2 MiB, which Kubernetes does not take/],
+      [JSON.stringify(note), /more than 2 MiB, which Kubernetes rejects/],
       [JSON.stringify(withData({ c2: fields })), /the config has more than 64 KiB/],
       [JSON.stringify(withData({ "c2-ca.crt": "-----BEGIN CERTIFICATE-----\n".padEnd(9e6, "A") })), /more than 2 MiB/],
       [`a:\n${many(3_000, (i) => `${" ".repeat(i)}- \n`)}`, /neither JSON nor YAML/],

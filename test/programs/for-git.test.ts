@@ -40,7 +40,7 @@ describe("a target whose Secret is owned by Argo CD", () => {
   });
 
   const warning =
-    /^warning: .*secret\/cilium-clustermesh belongs to Argo CD application mesh, so an import would be refused \[owner-resets\]$/m;
+    /^warning: .*secret\/cilium-clustermesh belongs to Argo CD application mesh, so an import without --take-ownership would be refused \[owner-resets\]$/m;
 
   test("an import is refused; previews warn, with the exit code of an unowned target", async () => {
     const refused = await imports("cluster2.json");

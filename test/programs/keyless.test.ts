@@ -101,7 +101,7 @@ describe("clusters without certificate Secrets", () => {
     assert.match(text, /BEGIN CERTIFICATE/, "the CA, in an annotation");
     const refused = await call("import-secrets", "--context", "c4", file);
     assert.equal(refused.code, 2, refused.stderr);
-    assert.match(refused.stderr, /the CA of c3 is not the target's \[ca-differs\]/);
+    assert.match(refused.stderr, /the CA of c3 differs from the CA of the target \[ca-differs\]/);
     assert.equal(storeOf("c4").read("Secret", NAMESPACE, "cilium-kvstoremesh"), undefined);
   });
 

@@ -265,7 +265,7 @@ describe("the mesh commands", () => {
     const dry = await by("import-secrets", ...contexts, "--dry-run=client", "-o", "json", file);
     assert.equal(dry.code, 0, dry.stderr);
     assert.match(dry.stderr, /warning: certificate of https:\S+ is not verified \(insecure-skip-tls-verify\)/);
-    assert.match(dry.stderr, /insecure: same cluster as context cluster2, so it is used only once \[same-cluster\]/);
+    assert.match(dry.stderr, /insecure: same cluster as context cluster2; used only once \[same-cluster\]/);
     assert.equal(dry.stderr.match(/would add cluster1 \(dry run\)/g)?.length, 1);
     assert.doesNotMatch(dry.stdout, /"clustermesh-secrets\/context": "insecure"/);
 
@@ -283,7 +283,7 @@ describe("the mesh commands", () => {
     assert.match(status.stdout, /^insecure +cluster2 +2 /m);
     assert.match(
       status.stdout,
-      /^warning: insecure: same cluster as context cluster2, so it is used only once \[same-cluster\]$/m,
+      /^warning: insecure: same cluster as context cluster2; used only once \[same-cluster\]$/m,
     );
     assert.match(status.stdout, /^cluster1 +cluster1 +1 .* – +·\ncluster2 +cluster2 +2 .* · +–\ninsecure/m);
     assert.doesNotMatch(status.stdout, /-twice/);

@@ -150,7 +150,7 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     const before = JSON.stringify(storeOf("cluster2").all("Secret"));
     const refused = await go("import-secrets", "--context", "cluster2", "theirs.json", "cluster1.json");
     assert.equal(refused.code, 2, refused.stderr);
-    assert.match(refused.stderr, /submariner is only reachable from a node: .*\[endpoint-node-local\]/);
+    assert.match(refused.stderr, /submariner is reachable only from the node itself, .*\[endpoint-node-local\]/);
     assert.match(refused.stderr, /--endpoint submariner=127\.0\.0\.1:12379$/m);
     assert.equal(JSON.stringify(storeOf("cluster2").all("Secret")), before);
     const inspected = await mesh("inspect", "theirs.json");

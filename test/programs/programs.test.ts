@@ -216,7 +216,7 @@ describe("the built programs", () => {
   const broken: [string, string | Record<string, unknown>, RegExp][] = [
     ["no content", "", /is empty/],
     ["truncated JSON", '{"kind": "Secret", ', /neither JSON nor YAML/],
-    ["a ConfigMap", { apiVersion: "v1", kind: "ConfigMap", data: {} }, /holds a ConfigMap, not a Secret/],
+    ["a ConfigMap", { apiVersion: "v1", kind: "ConfigMap", data: {} }, /contains a ConfigMap, not a Secret/],
     ["no config", { apiVersion: "v1", kind: "Secret", data: {} }, /no etcd config/],
     [
       "truncated base64",

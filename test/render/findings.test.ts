@@ -94,13 +94,13 @@ test("a summary says what the reader needs besides the subjects, and is one for 
   );
   assert.match(
     show([resets("a", { owner, taken: "true" }), resets("b", { owner, taken: "true" })])[0] ?? "",
-    /: 2 objects are taken over from Helm release cilium, which may write them again: a, b /,
+    /: 2 objects are taken over from Helm release cilium, which may overwrite them: a, b /,
   );
   const differs = (b: string, values: string) =>
     findingWith("maximum-differs", { source: b, key: b }, "m", "r", { clusters: ["a", b], data: { values } });
   assert.match(
     show(["b", "c", "d"].map((name) => differs(name, "255 and 511")))[0] ?? "",
-    /max-connected-clusters of 3 pairs of clusters differ \(255 and 511\): a with b, c, d /,
+    /max-connected-clusters of 3 pairs of clusters differs \(255 and 511\): a with b, c, d /,
   );
 });
 

@@ -81,7 +81,7 @@ data:
 const get = (namespace: string, name: string) =>
   `kubectl --context CONTEXT --namespace ${namespace} get secret ${name} --output yaml ${PIPE}`;
 const extractIt = `extract-secret --context CONTEXT ${PIPE}`;
-const leave = "leave it out: name the files that extract-secret wrote";
+const leave = "omit it: pass the files written by extract-secret";
 
 /** A file, and the expected finding. */
 export interface Form {
@@ -164,7 +164,7 @@ export const FORMS: Form[] = [
     "SOPS without its metadata",
     "g.json",
     json({ ...good, data: sealed(good.data) }),
-    "holds values encrypted by SOPS, but not its part sops, without which they cannot be decrypted",
+    "contains values encrypted by SOPS, but not its part sops, without which they cannot be decrypted",
     "take the whole file, as sops wrote it",
   ),
   ...(["X25519 AAAA", "ssh-ed25519 AAAA BBBB", "piv-p256 AAAA"] as const).flatMap((stanza) => [
@@ -255,7 +255,7 @@ export const FORMS: Form[] = [
       metadata: { name: "peers", namespace: "kube-system" },
       spec: { encryptedData: { c2: "AgBy3i4OJSWK" }, template: { metadata: { name: "cilium-clustermesh" } } },
     }),
-    "holds SealedSecret kube-system/peers, which can be decrypted only by the controller in its cluster",
+    "contains SealedSecret kube-system/peers, which can be decrypted only by the controller in its cluster",
     get("kube-system", "cilium-clustermesh"),
   ),
   foreign(
@@ -264,7 +264,7 @@ export const FORMS: Form[] = [
     ["a", "b", "c"]
       .map((name) => stringify({ apiVersion: "bitnami.com/v1alpha1", kind: "SealedSecret", metadata: { name } }))
       .join("---\n"),
-    "holds SealedSecret a, which can be decrypted only by the controller in its cluster (and 2 more)",
+    "contains SealedSecret a, which can be decrypted only by the controller in its cluster (and 2 more)",
     get("NAMESPACE", "a"),
   ),
   foreign(
@@ -275,21 +275,21 @@ export const FORMS: Form[] = [
       kind: "SealedSecret",
       metadata: { name: "$(rm -rf ~)", namespace: "a; b" },
     }),
-    "holds SealedSecret, which can be decrypted only by the controller in its cluster",
+    "contains SealedSecret, which can be decrypted only by the controller in its cluster",
     get("NAMESPACE", "NAME"),
   ),
   foreign(
     "ExternalSecret",
     "q.yaml",
     stringify(external("ExternalSecret", { target: { name: "cilium-kvstoremesh" }, dataFrom: [] })),
-    "holds ExternalSecret kube-system/peers, which holds no values: the operator in its cluster makes the Secret",
+    "contains ExternalSecret kube-system/peers, which contains no values: the operator in its cluster makes the Secret",
     get("kube-system", "cilium-kvstoremesh"),
   ),
   foreign(
     "ExternalSecret without a target's name",
     "q.json",
     json(external("ExternalSecret", { target: {} }, "cilium-clustermesh")),
-    "holds ExternalSecret kube-system/cilium-clustermesh, which holds no values: the operator in its cluster makes the Secret",
+    "contains ExternalSecret kube-system/cilium-clustermesh, which contains no values: the operator in its cluster makes the Secret",
     get("kube-system", "cilium-clustermesh"),
   ),
   foreign(
@@ -298,28 +298,28 @@ export const FORMS: Form[] = [
     stringify(
       external("ClusterExternalSecret", { externalSecretName: "e", externalSecretSpec: { target: {} } }, "p", ""),
     ),
-    "holds ClusterExternalSecret p, which holds no values: the operator in its cluster makes the Secrets",
+    "contains ClusterExternalSecret p, which contains no values: the operator in its cluster makes the Secrets",
     get("NAMESPACE", "e"),
   ),
   foreign(
     "PushSecret",
     "s.yaml",
     stringify(external("PushSecret", { selector: { secret: { name: "cilium-clustermesh" } } })),
-    "holds PushSecret kube-system/peers, which holds no values: it copies a Secret of its cluster to a store",
+    "contains PushSecret kube-system/peers, which contains no values: it copies a Secret of its cluster to a store",
     get("kube-system", "cilium-clustermesh"),
   ),
   foreign(
     "PushSecret with a generator",
     "s.json",
     json(external("PushSecret", { selector: { generatorRef: { kind: "Password" } } })),
-    "holds PushSecret kube-system/peers, which holds no values: it copies a Secret of its cluster to a store",
+    "contains PushSecret kube-system/peers, which contains no values: it copies a Secret of its cluster to a store",
     get("kube-system", "NAME"),
   ),
   foreign(
     "ClusterPushSecret",
     "t.yaml",
     stringify(external("ClusterPushSecret", { pushSecretSpec: { selector: { secret: { name: "x" } } } }, "p", "")),
-    "holds ClusterPushSecret p, which holds no values: it copies Secrets of its cluster to a store",
+    "contains ClusterPushSecret p, which contains no values: it copies Secrets of its cluster to a store",
     get("NAMESPACE", "x"),
   ),
   foreign(
@@ -383,21 +383,21 @@ export const FORMS: Form[] = [
       metadata: { name: "cilium-config", namespace: "kube-system" },
       data: { "cluster-name": "c2", "cluster-id": "2" },
     }),
-    "holds ConfigMap kube-system/cilium-config of cluster c2, not a Secret",
+    "contains ConfigMap kube-system/cilium-config of cluster c2, not a Secret",
     extractIt,
   ),
   foreign(
     "Argo CD Application",
     "z.yaml",
     stringify({ apiVersion: "argoproj.io/v1alpha1", kind: "Application", metadata: { name: "cilium" } }),
-    "holds Application cilium of Argo CD, not a Secret",
+    "contains Application cilium of Argo CD, not a Secret",
     leave,
   ),
   foreign(
     "Flux HelmRelease",
     "z.json",
     json({ apiVersion: "helm.toolkit.fluxcd.io/v2", kind: "HelmRelease", metadata: { name: "cilium" } }),
-    "holds HelmRelease cilium of Flux, not a Secret",
+    "contains HelmRelease cilium of Flux, not a Secret",
     leave,
   ),
   foreign(
@@ -443,7 +443,7 @@ export const FORMS: Form[] = [
       `placeholders: ${value}`,
       "secret.json",
       json({ ...good, data: { ...good.data, c2: value, "c2.key": value } }),
-      `holds a Secret with ${what}`,
+      `contains a Secret with ${what}`,
       remedy,
     ),
   ),

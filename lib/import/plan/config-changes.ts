@@ -33,9 +33,9 @@ export interface ConfigChanges {
  * points agents to its copy; it is removed in the reverse order. A node-local peer is written to `cilium-clustermesh`
  * and then removed from `cilium-kvstoremesh`.
  *
- * @param peers peers to write.
- * @param removed names of peers to remove.
- * @param records the annotation records of all peers, existing and new.
+ * @param peers - peers to write.
+ * @param removed - names of peers to remove.
+ * @param records - the annotation records of all peers, existing and new.
  */
 export function planConfigSecrets(
   target: Target,

@@ -15,6 +15,7 @@ export interface Disruptions {
   taken: string[];
 }
 
+/** The disruptions of a plan: what it removes, revokes, restarts and takes over. */
 export function disruptionsOf({ outcomes, revoked, changes }: Plan): Disruptions {
   return {
     removed: [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name),

@@ -27,8 +27,8 @@ export interface EndpointOverride {
  * certificate are unknown, the host names of its own endpoints and the chart's default names are used. A loopback address,
  * such as that of a tunnel on each node, is written unchanged and makes the peer node-local.
  *
- * @param given endpoints as `host:port` or `ip:port`.
- * @param resolve returns the addresses of a host name.
+ * @param given - endpoints as `host:port` or `ip:port`.
+ * @param resolve - returns the addresses of a host name.
  * @returns the override, and in `warnings` a line for each host name whose current addresses are stored.
  * @throws UserError as {@link resolveGivenEndpoint}, and with exit code 2 if loopback addresses are mixed with others or the
  *   peer's certificate does not cover them.
@@ -87,7 +87,7 @@ export interface OverriddenPeer {
 /**
  * Determines the endpoint by which a target reaches a peer.
  *
- * @param given the override of this import; null resets an earlier one, undefined keeps it.
+ * @param given - the override of this import; null resets an earlier one, undefined keeps it.
  */
 export function applyOverride(
   peer: Peer,

@@ -123,7 +123,7 @@ export function unsupportedFields(existing: ExistingConfig, name: string): strin
 /**
  * Chooses the config of an existing peer to rewrite. If the two Secrets differ, the config without errors is chosen.
  *
- * @param now the time for which certificates are checked.
+ * @param now - the time for which certificates are checked.
  * @returns a finding if no config is usable, or both are usable and differ.
  */
 export function reconcileExisting(

@@ -78,7 +78,7 @@ export interface AliasesPlan {
  * Plans the host aliases of the workloads that read the peers' configs; none from Cilium 1.20 on. For a name without known
  * addresses, a workload keeps its aliases, or gets those of another workload.
  *
- * @param addressed host names with addresses in this import, which replace the existing aliases.
+ * @param addressed - host names with addresses in this import, which replace the existing aliases.
  */
 export function planAliases(
   target: Target,
@@ -130,6 +130,7 @@ function hostnamesResolvedBy({ hostAliases }: Workload): Set<string> {
   return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
 }
 
+/** The host names of the host aliases of a peer. */
 export function hostnamesOf({ hostAliases }: Pick<Peer, "hostAliases">): string[] {
   return hostAliases.map(({ hostname }) => hostname);
 }

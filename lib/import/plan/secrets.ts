@@ -57,9 +57,9 @@ export interface SecretPlan {
 /**
  * Plans the change of a Secret to its merged content.
  *
- * @param records the annotation records of its peers; records of other peers are ignored.
- * @param options.follows whether an earlier change of the plan writes the same Secret.
- * @param options.previewOnly whether nothing is written, so that an owner is reported as a warning.
+ * @param records - the annotation records of its peers; records of other peers are ignored.
+ * @param options - `follows` if an earlier change of the plan writes the same Secret; `previewOnly` if nothing is written,
+ *   so that an owner is only a warning.
  */
 export function planSecret(
   name: string,

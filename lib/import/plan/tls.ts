@@ -14,7 +14,7 @@ const COMMON_FILE_NAMES = Object.values(COMMON_NAMES).join(", ");
 /**
  * Chooses the TLS material of a peer: from its file, or from the target, which keeps private keys out of the Secret.
  *
- * @param usesOwnCertificate whether the existing config of the peer uses the target's own certificate.
+ * @param usesOwnCertificate - whether the existing config of the peer uses the target's own certificate.
  * @returns the peer with the chosen material, or findings if the target cannot reach the peer in this mode.
  */
 export function chooseTls(
@@ -60,7 +60,7 @@ function commonCa({ ca, client }: Peer): Peer["ca"] {
  * Reports what cannot be verified for peers that use the target's own certificate: everything, if the certificate is in a
  * volume that is not a Secret; otherwise the equality of CAs, if a file of extract-secret lacks the peer's CA.
  *
- * @param peers peers with the content of their files.
+ * @param peers - peers with the content of their files.
  */
 export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Finding[] {
   const { external, listed } = target.common ?? {};
@@ -89,7 +89,7 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
 /**
  * Returns why the target's own files cannot be used for a peer; undefined if they can.
  *
- * @param isPreferred whether the files are used unless they are known to fail. It decides for a volume that cannot be read.
+ * @param isPreferred - whether the files are used unless they are known to fail. It decides for a volume that cannot be read.
  */
 function findCommonObstacle(peer: Peer, place: Place, target: Target, isPreferred: boolean): Finding | undefined {
   const { common, clientCertificate, facts, cache } = target;

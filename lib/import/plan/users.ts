@@ -37,7 +37,7 @@ export function recordedUsers(existing: V1ConfigMap | undefined): string[] {
  * Adds users of clusters to the ConfigMap and removes users that we added earlier. Everything else is kept, including
  * comments. Granted users are always named `remote-<cluster>` and have the role `remote`.
  *
- * @param revoke clusters whose users are removed; users that we did not add are kept.
+ * @param revoke - clusters whose users are removed; users that we did not add are kept.
  * @throws UsersError if `users.yaml` is invalid.
  */
 export function mergeUsers(
@@ -108,8 +108,8 @@ export interface UsersPlan {
  * Plans the users ConfigMap: grants the users of peers and revokes users that we granted earlier. With the charts 1.14 to
  * 1.16 and KVStoreMesh, the agents authenticate as `remote-<own name>`, so that user is granted too.
  *
- * @param isRevoked whether to revoke the user that we granted to a peer.
- * @param takeOwnership whether to take the ConfigMap over, if its chart releases it with the config Secrets (1.19 and later).
+ * @param isRevoked - whether to revoke the user that we granted to a peer.
+ * @param takeOwnership - whether to take the ConfigMap over, if its chart releases it with the config Secrets (1.19 and later).
  */
 export function planUsers(
   target: Target,

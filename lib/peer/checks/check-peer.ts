@@ -10,7 +10,7 @@ import type { ExpiryOptions } from "./validity.ts";
 /**
  * What is wrong with a peer by itself: its name, endpoints, aliases and certificates.
  *
- * @param now the time to judge certificates by.
+ * @param now - the time to judge certificates by.
  */
 export function checkPeer(
   { peer, source, remedyFor }: SourcedPeer,
@@ -27,7 +27,7 @@ export class PeerChecker {
   readonly #now: Date;
   readonly #known = new WeakMap<Peer, Finding[]>();
 
-  /** @param now the time to judge certificates by. */
+  /** @param now - the time to judge certificates by. */
   constructor(now: Date) {
     this.#now = now;
   }
@@ -35,7 +35,7 @@ export class PeerChecker {
   /**
    * As {@link checkPeer}.
    *
-   * @param cache holds what was parsed already.
+   * @param cache - holds what was parsed already.
    */
   check(sourced: SourcedPeer, cache: ParseCache): Finding[] {
     const known = this.#known.get(sourced.peer) ?? checkPeer(sourced, this.#now, { cache });

@@ -8,6 +8,7 @@ import { isLoopbackAddress, isNodeLocal, isPartlyNodeLocal } from "../node-local
 import type { SourcedPeer } from "../peer.ts";
 import { MESH_DOMAIN, type Peer } from "../peer.ts";
 
+/** Checks the endpoints and host aliases of a peer, and whether the server certificate covers them. */
 export function checkEndpoints(peer: Peer, place: Place): Finding[] {
   if (isOwnCache(peer.endpoints)) return [finding("own-cache", place, {})];
   // Whether this is allowed depends on the reader: see checkNodeLocal.
@@ -62,7 +63,7 @@ export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, p
 /**
  * Whether the peer's names can be resolved by the target.
  *
- * @param resolved names that the target already resolves, by host aliases of a workload or of an existing config.
+ * @param resolved - names that the target already resolves, by host aliases of a workload or of an existing config.
  */
 export function checkAddresses({ peer, source }: SourcedPeer, resolved: ReadonlySet<string>): Finding[] {
   const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));

@@ -12,8 +12,8 @@ const MOST_NAMES = 5;
  * Checks the annotations of one Secret: their schema, the two numbers by which clusters are compared, and whether the
  * cluster that they describe is among the entries.
  *
- * @param names the keys with a config, in order.
- * @param source how the file is called in findings.
+ * @param names - the keys with a config, in order.
+ * @param source - how the file is called in findings.
  */
 export function checkAnnotations(
   annotations: Readonly<Record<string, string>>,

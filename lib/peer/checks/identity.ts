@@ -3,6 +3,7 @@ import { canonicalAliases, canonicalEndpoints } from "../etcd-config.ts";
 import { type Finding, finding, type Place } from "../findings.ts";
 import { isClusterName, type Peer } from "../peer.ts";
 
+/** Checks the name and id of a peer. */
 export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
   const findings: Finding[] = [];
   if (!isClusterName(name)) findings.push(finding("name-invalid", place, { name }));

@@ -12,6 +12,10 @@ import { type Finding, finding, type Place } from "../findings.ts";
 import type { Peer } from "../peer.ts";
 import { checkAuthorityExpiry, checkIssuerExpiry, checkValidity, type ExpiryOptions } from "./validity.ts";
 
+/**
+ * Checks the CA and client certificate of a peer: that they are valid now, belong together, and are accepted by etcd, which
+ * verifies them as Go does.
+ */
 export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOptions): Finding[] {
   const { cache = new ParseCache() } = options;
   const findings: Finding[] = [];
@@ -93,7 +97,7 @@ function isServer(certificate: X509Certificate, { endpoints }: Peer): boolean {
 /**
  * Checks the chain from the client certificate up to the CA file, by which the peer's etcd verifies it.
  *
- * @param unfit whether findings about the CAs of the file exist already.
+ * @param unfit - whether findings about the CAs of the file exist already.
  */
 function checkIssuers(
   chain: readonly X509Certificate[],

@@ -89,8 +89,8 @@ function remedyForFile(use: CertificateUse, { key, source }: Place): RemedyTempl
  * A warning about a CA file of which no certificate lets Cilium trust a server for much longer: about the one that
  * expires last. While a CA is being changed, the file holds the new one too.
  *
- * @param usable its certificates that do so now.
- * @param useOf what each of them is: a CA, or the server's certificate itself.
+ * @param usable - its certificates that do so now.
+ * @param useOf - what each of them is: a CA, or the server's certificate itself.
  */
 export function checkAuthorityExpiry(
   usable: readonly X509Certificate[],

@@ -3,7 +3,7 @@ import type { IssuerProblem, Purpose } from "../../x509/chain.ts";
 import { type CertificateUse, formatDays } from "../../x509/expiry.ts";
 import { error, inParentheses, RE_EXTRACT, warning } from "./code.ts";
 
-const REISSUE = "have it reissued in its cluster, then re-extract the peer";
+const REISSUE = "reissue the certificate in the peer's cluster, then re-extract the peer";
 
 /** How certificates are called in messages. */
 export const CERTIFICATE_NAMES: Record<CertificateUse, string> = {
@@ -46,7 +46,8 @@ export const CERTIFICATE_CODES = {
   "ca-empty": error({
     traits: ["unprobeable"],
     message: "the CA file contains no certificate, so no server certificate can be verified",
-    remedy: "charts up to 1.13 leave it empty if clustermesh.apiserver.tls.ca.cert is not set: re-extract the peer",
+    remedy:
+      "re-extract the peer with extract-secret (charts up to 1.13 leave the CA empty unless clustermesh.apiserver.tls.ca.cert is set)",
     summary: (of) => `CA files of ${of} contain no certificate`,
   }),
   "ca-invalid": error<{ problem: string } | IssuerFlaw>({
@@ -77,7 +78,7 @@ export const CERTIFICATE_CODES = {
   }),
   "certificate-not-yet-valid": error<Invalidity | IssuerFlaw>({
     message: describeInvalidity,
-    remedy: "check the clocks of this machine and of the cluster that issued it",
+    remedy: "check the clocks of this machine and of the peer's cluster",
     summary: (of) => `certificates of ${of} are not valid yet`,
   }),
   "certificate-expires": warning<Expiring>({
@@ -102,7 +103,7 @@ export const CERTIFICATE_CODES = {
         ? "the client certificate is not signed by the peer's CA, so its etcd would reject it"
         : describeIssuerFlaw(values),
     remedy: ({ flaw }) => (flaw === undefined ? "re-extract the peer; its CA may have changed" : REISSUE),
-    summary: (of) => `client certificates of ${of} are not signed by the peer's CA`,
+    summary: (of) => `client certificates of ${of} are not signed by the CAs of these peers`,
   }),
   "certificate-usage": error<({ flaw?: never } | IssuerFlaw) & { usage: string }>({
     traits: ["disprovable"],
@@ -112,7 +113,7 @@ export const CERTIFICATE_CODES = {
         : describeIssuerFlaw(values),
     remedy: REISSUE,
     by: ({ usage }) => ({ usage }),
-    summary: (of, { usage }) => `certificates of ${of} lack an extended key usage${inParentheses(usage)}`,
+    summary: (of, { usage }) => `certificates of ${of} lack the required extended key usage${inParentheses(usage)}`,
   }),
   "no-common-name": error({
     traits: ["disprovable"],
@@ -136,8 +137,8 @@ export const CERTIFICATE_CODES = {
   "chain-order": error({
     traits: ["unprobeable"],
     message: "the client certificate is not the first certificate in its file",
-    remedy: "put it first, followed by its intermediate CAs",
-    summary: (of) => `client certificates of ${of} are not the first in their files`,
+    remedy: "put the client certificate first in its file, followed by its intermediate CAs",
+    summary: (of) => `client certificates of ${of} are not first in their files`,
   }),
 } as const;
 
@@ -160,8 +161,8 @@ function describeIssuerFlaw({ position, subject, flaw, purpose, from, until }: I
   const flaws: Record<IssuerProblem, string> = {
     expired: `expired on ${until}`,
     "not-yet-valid": `is not valid before ${from}`,
-    "no-ca": "is not a CA that may sign certificates",
-    usage: `may not sign for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
+    "no-ca": "is not a CA, or its key usage lacks keyCertSign",
+    usage: `cannot issue certificates for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
   };
   const place = position === "ca-file" ? "the CA file contains" : "the client certificate is issued by";
   return `${place} ${subject}, which ${flaws[flaw]}`;

@@ -53,8 +53,8 @@ export interface CodeDefinition<V> {
   /**
    * One sentence for several findings.
    *
-   * @param of how many of what, such as `20 existing peers`.
-   * @param data the values of {@link by}.
+   * @param of - how many of what, such as `20 existing peers`.
+   * @param data - the values of {@link by}.
    */
   summary(of: string, data: Readonly<Record<string, string>>): string;
 }
@@ -82,4 +82,4 @@ export function inParentheses(text: string | undefined): string {
 }
 
 /** A remedy for whatever a fresh extract file fixes. */
-export const RE_EXTRACT = "re-extract the peer";
+export const RE_EXTRACT = "re-extract the peer with extract-secret";

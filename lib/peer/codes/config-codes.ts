@@ -45,7 +45,7 @@ export const CONFIG_CODES = {
         ? values.problem
         : `the server certificate does not cover ${values.host}, only ${values.names}`,
     remedy: (values) => ("problem" in values ? values.advice : "re-extract the peer, with --endpoint if needed"),
-    summary: (of) => `endpoints of ${of} are not covered by the server certificate`,
+    summary: (of) => `endpoints of ${of} are not covered by their server certificates`,
   }),
   "endpoint-address": warning<{ host: string; peer: string; endpoint: string }>({
     traits: ["undecided"],
@@ -54,15 +54,16 @@ export const CONFIG_CODES = {
     summary: (of) => `endpoints of ${of} are IP addresses, which the chart's server certificates do not cover`,
   }),
   "endpoint-node-local": error<{ peer: string; endpoints: string; port: string }>({
-    message: ({ peer, endpoints }) => `${peer} is only reachable from a node: ${endpoints} is a loopback address`,
-    remedy: "omit it, or if each node runs a tunnel, import with --endpoint {peer}=127.0.0.1:{port}",
+    message: ({ peer, endpoints }) =>
+      `${peer} is reachable only from the node itself, at loopback addresses: ${endpoints}`,
+    remedy: "omit {peer}, or if each node runs a tunnel, import with --endpoint {peer}=127.0.0.1:{port}",
     summary: (of) => `${of} are only reachable from a node, at loopback addresses`,
   }),
   "loopback-address": warning<{ peer: string; hosts: string }>({
     message: ({ peer, hosts }) =>
       `${peer} has loopback addresses, so nodes and pods would connect to themselves: ${hosts}`,
-    remedy: "unless this is a test on one machine, re-extract with --endpoint HOST:PORT",
-    summary: (of) => `addresses of ${of} are loopback addresses`,
+    remedy: "unless this is a test on one machine, re-extract {peer} with --endpoint HOST:PORT",
+    summary: (of) => `${of} have loopback addresses`,
   }),
   "alias-invalid": error<{ problem: string }>({
     traits: ["unprobeable"],
@@ -74,21 +75,22 @@ export const CONFIG_CODES = {
   "no-addresses": error<{ host: string }>({
     traits: ["of-pair"],
     message: ({ host }) => `the addresses of ${host} are unknown, and it is not in DNS`,
-    remedy: "charts before 1.20 keep them in hostAliases of the workload: re-extract the peer with extract-secret",
+    remedy:
+      "re-extract the peer with extract-secret (charts before 1.20 store the addresses in hostAliases of the workload)",
     summary: (of) => `addresses of ${of} are unknown, and their names are not in DNS`,
   }),
   "file-missing": error<{ field: string; key: string; isConfig?: true }>({
     traits: ["illegible"],
     message: ({ field, key, isConfig }) =>
-      `${field} refers to ${key}, which is ${isConfig ? "a config itself" : "missing from the Secret"}`,
-    remedy: "export the whole Secret",
+      `${field} refers to ${key}, which is ${isConfig ? "an etcd config, not a certificate or key" : "missing from the Secret"}`,
+    remedy: "export the whole Secret: kubectl get secret NAME -o yaml",
     each: true,
     summary: (of) => `configs of ${of} refer to files that are missing from the Secret`,
   }),
   "file-elsewhere": error<{ field: string; path: string }>({
     traits: ["illegible"],
     message: ({ field, path }) => `${field} refers to ${path}, which is not in a Secret`,
-    remedy: `expected a path below ${MOUNT_PATH}`,
+    remedy: `re-extract the peer: files must be below ${MOUNT_PATH}`,
     each: true,
     summary: (of) => `configs of ${of} refer to files that are not in a Secret`,
   }),

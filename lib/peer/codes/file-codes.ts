@@ -63,7 +63,7 @@ export const FILE_CODES = {
   "no-peer": error({
     traits: ["illegible"],
     message: "the Secret contains no etcd config",
-    remedy: "expected one key for each peer, named after its cluster",
+    remedy: "pass a Secret with one key per peer, named after its cluster",
     noun: "files",
     summary: (of) => `${of} contain no etcd config`,
   }),
@@ -75,9 +75,9 @@ export const FILE_CODES = {
   }),
   "facts-of-other-cluster": warning<(UnusedFacts | StrayRecords) & { peer: string }>({
     message: (values) => ("strays" in values ? describeStrayRecords(values) : describeUnusedFacts(values)),
-    remedy: "a key must be the name of its cluster; re-extract {peer} with extract-secret instead of renaming it",
+    remedy: "re-extract {peer} with extract-secret instead of renaming its key",
     each: true,
-    summary: (of) => `annotations of ${of} describe another cluster`,
+    summary: (of) => `annotations of ${of} describe other clusters`,
   }),
 } as const;
 

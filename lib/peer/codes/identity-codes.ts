@@ -19,7 +19,7 @@ export const IDENTITY_CODES = {
     formerCode: "name-illegal",
     message: ({ name }) =>
       `invalid cluster name ${JSON.stringify(name)}: at most 32 of a-z, 0-9 and -, and not "default"`,
-    remedy: "the key of a config must be the name of its cluster",
+    remedy: "set a valid cluster.name in that cluster if necessary, then re-extract it",
     each: true,
     summary: (of) => `names of ${of} are invalid`,
   }),
@@ -28,15 +28,15 @@ export const IDENTITY_CODES = {
     message: (values) =>
       "text" in values
         ? `invalid cluster id ${JSON.stringify(values.text)}: must be a number from 1 to 511`
-        : `invalid cluster id ${values.id}: must be from 1 to ${values.maximum}`,
-    remedy: (values) => ("text" in values ? RE_EXTRACT : "set cluster.id of that cluster"),
+        : `invalid cluster id ${values.id}: must be a number from 1 to ${values.maximum}`,
+    remedy: (values) => ("text" in values ? RE_EXTRACT : "set a valid cluster.id in that cluster, then re-extract it"),
     each: true,
     summary: (of) => `cluster ids of ${of} are invalid`,
   }),
   "id-unknown": warning<{ name: string; isExisting?: true }>({
     message: ({ name, isExisting }) =>
       `cluster id of ${isExisting ? "existing peer " : ""}${name} is unknown, so duplicates cannot be detected`,
-    remedy: "re-extract with extract-secret",
+    remedy: "re-extract the peer with extract-secret",
     summary: (of) => `cluster ids of ${of} are unknown, so duplicates cannot be detected`,
   }),
   "name-duplicate": error<{ name: string; other: string; isFile?: true }>({
@@ -57,9 +57,9 @@ export const IDENTITY_CODES = {
   "name-of-target": error<{ name: string; id: number | undefined; target: string; targetId: number | undefined }>({
     traits: ["of-pair"],
     message: ({ name, id, target, targetId }) =>
-      `cluster name ${name} is that of target ${target}, but its cluster id is ${id}, not ${targetId}`,
+      `cluster name ${name} is also used by target ${target}, with a different cluster id: peer ${id}, target ${targetId}`,
     remedy: OWN_NAME,
-    summary: (of) => `${of} have the name of their target`,
+    summary: (of) => `${of} have the same name as their target`,
   }),
   "id-of-target": error<{ id: string; target: string }>({
     traits: ["of-pair"],
@@ -67,7 +67,7 @@ export const IDENTITY_CODES = {
     message: ({ id, target }) => `cluster id ${id} is also used by the target (${target})`,
     remedy: OWN_ID,
     by: ({ id }) => ({ id }),
-    summary: (of, { id }) => `cluster ids of ${of} are used more than once${inParentheses(id)}`,
+    summary: (of, { id }) => `cluster ids of ${of} are also used by their target${inParentheses(id)}`,
   }),
   "maximum-differs": error<{ text: string } | DifferentMaximum>({
     traits: ["of-pair"],
@@ -79,12 +79,12 @@ export const IDENTITY_CODES = {
       if ("text" in values) return RE_EXTRACT;
       return values.peer === undefined
         ? "set clustermesh.maxConnectedClusters to the same value in all clusters"
-        : "if this is outdated, import the current file of {peer} in the same command";
+        : "if the stored value of {peer} is outdated, import its current file in the same command";
     },
     by: (values) => ({
       values: "text" in values ? undefined : bothValues(values.maximum, values.otherMaximum),
     }),
-    summary: (of, { values }) => `max-connected-clusters of ${of} differ${inParentheses(values)}`,
+    summary: (of, { values }) => `max-connected-clusters of ${of} differs${inParentheses(values)}`,
   }),
   "too-many-peers": error<{ number: number; maximum: number }>({
     traits: ["of-pair"],

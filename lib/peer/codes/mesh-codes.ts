@@ -21,25 +21,24 @@ export const MESH_CODES = {
     summary: (of) => `${of} cannot be read`,
   }),
   "same-cluster": warning<{ other: string }>({
-    message: ({ other }) => `same cluster as context ${other}, so it is used only once`,
+    message: ({ other }) => `same cluster as context ${other}; used only once`,
     remedy: "pass only one of the two contexts",
     noun: "contexts",
     each: true,
-    summary: (of) => `${of} lead to the same cluster as another`,
+    summary: (of) => `${of} point to the same cluster as another context`,
   }),
   "one-sided": error<Contexts & { name: string; cluster: string; quotedCluster: string }>({
-    message: ({ name, cluster }) =>
-      `${name} is configured for ${cluster}, but ${cluster} is not configured for ${name}`,
+    message: ({ name, cluster }) => `${name} has peer ${cluster}, but ${cluster} does not have peer ${name}`,
     remedy: `to connect them: ${IMPORT}; to disconnect them: clustermesh-secrets disconnect {quotedCluster} --from {peer}`,
     summary: (of) => `${of} are configured in one direction only`,
   }),
   "not-connected": warning<Contexts & { name: string; cluster: string }>({
-    message: ({ name, cluster }) => `${cluster} and ${name} are not configured for each other`,
+    message: ({ name, cluster }) => `${cluster} and ${name} are not peers of each other`,
     remedy: "clustermesh-secrets connect {importer} {peer}",
-    summary: (of) => `${of} are not configured for each other`,
+    summary: (of) => `${of} are not peers of each other`,
   }),
   "endpoint-stale": error<Contexts & { name: string; before: string; now: string }>({
-    message: ({ name, before, now }) => `${name} is now at ${now}, but configured at ${before}`,
+    message: ({ name, before, now }) => `endpoint of ${name} is ${now}, but ${before} is configured`,
     remedy: IMPORT,
     summary: (of) => `configured endpoints of ${of} are outdated`,
   }),
@@ -61,9 +60,9 @@ export const MESH_CODES = {
   }),
   "peer-not-compared": warning<{ name: string }>({
     formerCode: "peer-uncovered",
-    message: ({ name }) => `${name} was not compared: no context leads to it`,
-    remedy: "pass its context too",
-    summary: (of) => `${of} were not compared: no context leads to them`,
+    message: ({ name }) => `${name} was not compared: no context for it`,
+    remedy: "also pass its context: --context CONTEXT",
+    summary: (of) => `${of} were not compared: no contexts for them`,
   }),
   "pod-not-ready": error<{ waits: string; isAwaitingImport: boolean; importer: string; namespace: string }>({
     message: ({ waits }) => `${APISERVER} is not running: waiting ${waits}`,
@@ -72,7 +71,8 @@ export const MESH_CODES = {
         ? "import the file of a peer: import-secrets --context {importer} FILE"
         : `kubectl --context {importer} --namespace {namespace} describe pods --selector k8s-app=${APISERVER}`,
     by: ({ waits }) => ({ waits }),
-    summary: (of, { waits = "to be ready" }) => `${APISERVER} of ${of} is not running: waiting ${waits}`,
+    summary: (of, { waits = "for its containers to become ready" }) =>
+      `${APISERVER} of ${of} is not running: waiting ${waits}`,
   }),
   "user-missing": error<Contexts & { name: string; user: string; cluster: string }>({
     message: ({ name, user, cluster }) => `${name} has no etcd user ${user} for ${cluster}`,
@@ -91,14 +91,14 @@ export const MESH_CODES = {
   "layout-outdated": warning<{ name: string; version: string | undefined; importer: string }>({
     formerCode: "upgrade-left",
     message: ({ name, version }) =>
-      `the config of ${name} was written for another version of Cilium than ${version ?? "the one that is running"}`,
+      `the config of ${name} was written for a version of Cilium other than ${version ?? "the running one"}`,
     remedy: MIGRATE,
     summary: (of) => `configs of ${of} were written for another version of Cilium`,
   }),
   "node-local-misplaced": error<{ name: string; importer: string }>({
     message: ({ name }) =>
-      `${name} is only reachable from a node, but configured in secret/${KVSTOREMESH_SECRET}, which no node reads`,
+      `${name} has loopback endpoints, but is configured in secret/${KVSTOREMESH_SECRET}, which agents do not read`,
     remedy: MIGRATE,
-    summary: (of) => `configs of ${of} are in a Secret that no node reads`,
+    summary: (of) => `configs of ${of} are in a Secret that agents do not read`,
   }),
 } as const;

@@ -9,7 +9,7 @@ export interface Failure {
 }
 
 const RENEW_SERVER =
-  "renew secret/clustermesh-apiserver-server-cert in its cluster, then restart the pods of clustermesh-apiserver";
+  "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver";
 
 const details = { message: ({ problem }: Failure) => problem, remedy: ({ advice }: Failure) => advice } as const;
 
@@ -21,12 +21,12 @@ export const PROBE_CODES = {
   "not-tls": error<Failure>({ ...details, summary: (of) => `${of} do not speak TLS` }),
   "server-ca-unknown": error<Failure>({
     ...details,
-    summary: (of) => `server certificates of ${of} are not signed by the peer's CA`,
+    summary: (of) => `server certificates of ${of} are not signed by the CAs of these peers`,
   }),
   "server-certificate-expired": error<Failure | Invalidity>({
     message: (values) => ("problem" in values ? values.problem : describeInvalidity(values)),
     remedy: (values) => ("problem" in values ? values.advice : RENEW_SERVER),
-    summary: (of) => `server certificates of ${of} are not valid now`,
+    summary: (of) => `server certificates of ${of} have expired or are not valid yet`,
   }),
   "client-refused": error<Failure>({ ...details, summary: (of) => `${of} reject the client certificate` }),
   "not-etcd": error<Failure>({ ...details, summary: (of) => `${of} do not respond as etcd` }),
@@ -38,7 +38,10 @@ export const PROBE_CODES = {
     ...details,
     summary: (of) => `etcds of ${of} have no user for the client certificate`,
   }),
-  "not-permitted": error<Failure>({ ...details, summary: (of) => `etcds of ${of} do not permit what Cilium reads` }),
+  "not-permitted": error<Failure>({
+    ...details,
+    summary: (of) => `etcds of ${of} deny access to keys that Cilium reads`,
+  }),
   "heartbeat-missing": error<Failure>({ ...details, summary: (of) => `etcds of ${of} have no heartbeat` }),
   "heartbeat-stale": error<Failure>({ ...details, summary: (of) => `heartbeats of ${of} are outdated` }),
   "other-cluster": error<Failure>({
@@ -50,12 +53,12 @@ export const PROBE_CODES = {
   "id-differs": error<Failure>({
     ...details,
     each: true,
-    summary: (of) => `cluster ids of ${of} differ from their files`,
+    summary: (of) => `cluster ids of ${of} differ from those in their files`,
   }),
   "not-synchronized": warning<Failure>({ ...details, summary: (of) => `${of} are not fully synchronized yet` }),
   "address-unreachable": warning<Failure>({
     ...details,
-    summary: (of) => `addresses of ${of} do not accept connections`,
+    summary: (of) => `some addresses of ${of} do not accept connections`,
   }),
 } as const;
 

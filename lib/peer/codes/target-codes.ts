@@ -44,9 +44,10 @@ type Unusable =
 
 export const TARGET_CODES = {
   "target-not-set-up": error<{ name: string | undefined; id: number | undefined }>({
-    message: ({ name, id }) => `cluster name is ${name} and cluster id ${id}, so agents ignore all peers`,
-    remedy: "set cluster.name and cluster.id of the Helm chart, both unique in the mesh",
-    summary: (of) => `${of} have no name or id for a mesh, so agents ignore all peers`,
+    message: ({ name, id }) =>
+      `not configured for Cluster Mesh: cluster-name is ${name} and cluster-id is ${id}, so agents ignore all peers`,
+    remedy: "set the Helm values cluster.name and cluster.id, both unique in the mesh",
+    summary: (of) => `${of} are not configured for Cluster Mesh, so agents ignore all peers`,
   }),
   "common-not-mounted": error<{ peer: string; files: string; isExisting?: true }>({
     traits: ["of-pair"],
@@ -61,11 +62,11 @@ export const TARGET_CODES = {
   "common-unverified": warning<UnverifiedCommon>({
     message: (values) => {
       if (values.case === "file") {
-        return `the file does not contain the CA of ${values.peer}, so it cannot be compared with the target's`;
+        return `the file does not contain the CA of ${values.peer}, so the CAs cannot be compared`;
       }
       return values.case === "trust"
         ? `the CA that verifies ${values.peer} comes from ${values.from}, so the new CA was not added`
-        : `the target's own certificate comes from ${values.external} and cannot be read: ${values.unchecked} was not checked`;
+        : `the target's own certificate comes from ${values.external} and cannot be read; not checked: ${values.unchecked}`;
     },
     remedy: (values) => {
       if (values.case === "file") return "make sure that both clusters trust the same CA";
@@ -73,7 +74,7 @@ export const TARGET_CODES = {
         ? `add the new CA ${values.where}`
         : `check in its pods: kubectl --namespace {namespace} exec ${values.command}`;
     },
-    summary: (of) => `certificates of ${of} cannot be read, so it was not checked whether they fit`,
+    summary: (of) => `certificates of ${of} cannot be read, so they were not verified`,
   }),
   "ca-differs": error<CaDifference>({
     traits: ["of-pair"],
@@ -84,7 +85,7 @@ export const TARGET_CODES = {
         case "unknown-own-ca":
           return "the target's own CA or certificate cannot be read";
         case "different":
-          return `the CA of ${values.peer} is not the target's`;
+          return `the CA of ${values.peer} differs from the CA of the target`;
         case "not-signed":
           return `the target's own certificate is not signed by the CA of ${values.peer}`;
         case "auth-mode":
@@ -92,7 +93,9 @@ export const TARGET_CODES = {
       }
     },
     remedy: (values) =>
-      values.case === "auth-mode" ? ONE_CA : "use one CA for both clusters, or import a file with a key",
+      values.case === "auth-mode"
+        ? `use one CA for all clusters: ${ONE_CA}`
+        : "use one CA for both clusters, or import a file with a key",
     summary: (of) => `${of} do not share the required CA`,
   }),
   "peer-without-key": error<{ lacking: "key" | "certificate" | "CA" }>({
@@ -103,7 +106,7 @@ export const TARGET_CODES = {
         : `the file contains no ${lacking}: importers use their own`,
     remedy: ({ lacking }) =>
       lacking === "key" ? "import with --tls=auto" : "pass --cert, --key and --ca, or --context of an importer",
-    summary: (of) => `${of} have no private key`,
+    summary: (of) => `${of} have no private key, certificate or CA`,
   }),
   "user-not-accepted": error<
     | { peer: string; user: string | undefined; authMode: string | undefined }
@@ -116,14 +119,14 @@ export const TARGET_CODES = {
         : `the target authenticates as ${values.user ?? "no user"}, but ${values.peer} has authMode ${values.authMode ?? "unknown"}`,
     remedy: (values) =>
       "identity" in values
-        ? `${ONE_CA}, but ${values.why}`
-        : "authMode legacy accepts only CN remote: set authMode migration there",
+        ? `use one CA for all clusters: ${ONE_CA}, but ${values.why}`
+        : "set clustermesh.apiserver.tls.authMode=migration in {peer}: authMode legacy accepts only CN remote",
     summary: (of) => `${of} do not accept the user of their importer`,
   }),
   "users-invalid": error<{ problem: string }>({
     traits: ["of-pair"],
     message: ({ problem }) => `${USERS_KEY} in configmap/${USERS_CONFIG_MAP} ${problem}, so Cilium ignores it`,
-    remedy: "fix or delete it, or import with --no-users",
+    remedy: `fix or delete ${USERS_KEY} in configmap/${USERS_CONFIG_MAP}, or import with --no-users`,
     noun: "clusters",
     each: true,
     summary: (of) => `etcd users of ${of} are invalid`,
@@ -134,7 +137,7 @@ export const TARGET_CODES = {
   }),
   "secret-too-large": error<{ part: "data" | "annotations"; bytes: number; limit: number }>({
     message: ({ part, bytes, limit }) =>
-      `its ${part} would be ${bytes.toLocaleString("en")} bytes, ${(bytes - limit).toLocaleString("en")} over the limit`,
+      `the ${part} would be ${bytes.toLocaleString("en")} bytes, ${(bytes - limit).toLocaleString("en")} over the limit`,
     remedy: ({ part }) =>
       part === "data"
         ? "share a CA between the clusters and import with --tls=common, or use ECDSA keys, which are smaller"
@@ -145,7 +148,7 @@ export const TARGET_CODES = {
   }),
   "owned-by-other": error<OwnedObject & Release>({
     message: ({ object, owner }) => `${object} belongs to ${owner}, which would revert the changes`,
-    remedy: "import with --take-ownership, then {release}: in the reverse order, it is deleted",
+    remedy: "import with --take-ownership, then {release}; in the reverse order, {owner} deletes the object",
     by: ({ owner }) => ({ owner }),
     noun: "objects",
     summary: (of, { owner = "other tools" }) => `${of} belong to ${owner}, which would revert the changes`,
@@ -155,13 +158,13 @@ export const TARGET_CODES = {
       const { object, owner } = values;
       switch (values.case) {
         case "taken":
-          return `${object} is taken over from ${owner}, which may write it again`;
+          return `${object} is taken over from ${owner}, which may overwrite it`;
         case "refused":
-          return `${object} belongs to ${owner}, so an import would be refused`;
+          return `${object} belongs to ${owner}, so an import without --take-ownership would be refused`;
         case "users":
           return `${object} belongs to ${owner}, whose next upgrade reverts the changes`;
         case "host-aliases":
-          return `${object} belongs to ${owner}: an upgrade keeps the added host aliases only if it renders none itself`;
+          return `${object} belongs to ${owner}, whose next upgrade removes the added host aliases if it renders its own`;
       }
     },
     remedy: (values) => {
@@ -171,7 +174,7 @@ export const TARGET_CODES = {
             ? "now {release}, then import the files of all peers again: that upgrade removes the chart's host aliases"
             : "now {release}";
         case "refused":
-          return "let {owner} write it, or import with --take-ownership, then {release}: in the reverse order, it is deleted";
+          return "change it in {owner}, or import with --take-ownership, then {release}; in the reverse order, {owner} deletes the object";
         case "users":
           return "import again after each upgrade";
         case "host-aliases":
@@ -183,37 +186,37 @@ export const TARGET_CODES = {
     summary: (of, { owner = "other tools", taken }) =>
       taken === undefined
         ? `${of} belong to ${owner}, which may revert the changes`
-        : `${of} are taken over from ${owner}, which may write them again`,
+        : `${of} are taken over from ${owner}, which may overwrite them`,
   }),
   immutable: error<{ object: string }>({
     message: ({ object }) => `${object} is immutable`,
-    remedy: "delete it and import again when its peers may disconnect: it can only be replaced",
+    remedy: "delete {object} and import again; its peers disconnect in the meantime",
     noun: "objects",
     summary: (of) => `${of} are immutable`,
   }),
   "prune-everything": error({
-    message: "none of the files is that of a peer, so pruning would remove every peer",
+    message: "no file contains a peer of this target, so --prune would remove every peer",
     remedy: "pass the files of the peers to keep",
     summary: (of) => `all peers of ${of} would be removed`,
   }),
   "endpoint-unknown-peer": error<{ name: string }>({
     formerCode: "endpoint-for-nobody",
-    message: ({ name }) => `--endpoint names unknown peer ${name}`,
+    message: ({ name }) => `invalid value for --endpoint: unknown peer ${name}`,
     remedy: "import its file in the same command",
-    summary: (of) => `${of} of --endpoint are unknown`,
+    summary: (of) => `${of} in --endpoint are unknown`,
   }),
   "endpoint-needs-file": error<{ peer: string; fields?: string }>({
     message: ({ peer, fields }) =>
       fields === undefined
-        ? `only the file of ${peer} contains its own endpoint`
+        ? `cannot reset the endpoint of ${peer}: its own endpoint is only in its file`
         : `the existing config of ${peer} has unsupported fields, so its endpoint cannot be changed: ${fields}`,
     remedy: "import the file of {peer} in the same command",
-    summary: (of) => `${of} of --endpoint require their files`,
+    summary: (of) => `--endpoint requires the files of ${of}`,
   }),
   "addresses-pinned": warning<{ problem: string }>({
     message: ({ problem }) => problem,
     each: true,
-    summary: (of) => `addresses of ${of} were resolved now and are stored`,
+    summary: (of) => `addresses of ${of} were resolved once and stored; later DNS changes have no effect`,
   }),
   "existing-unusable": warning<Unusable>({
     traits: ["of-pair", "unconnected"],
@@ -236,7 +239,7 @@ export const TARGET_CODES = {
       return values.case === "different" ? IMPORT_FILE : `${IMPORT_FILE}, or remove it with --prune`;
     },
     each: true,
-    summary: (of) => `existing configs of ${of} cannot connect`,
+    summary: (of) => `existing configs of ${of} are unusable or ambiguous`,
   }),
   "pod-cidrs-overlap": warning<{ peer: string; cidr: string; other: string; otherCidr: string }>({
     traits: ["of-pair"],
@@ -251,7 +254,7 @@ export const TARGET_CODES = {
       `${peer} uses ${routing} routing, but ${other} uses ${otherRouting}`,
     remedy: "use one routing mode and tunnel protocol in all clusters",
     by: ({ routing, otherRouting }) => ({ values: bothValues(routing, otherRouting) }),
-    summary: (of, { values }) => `routing mode or tunnel protocol of ${of} differ${inParentheses(values)}`,
+    summary: (of, { values }) => `routing mode or tunnel protocol of ${of} differs${inParentheses(values)}`,
   }),
   "encryption-differs": warning<{
     peer: string;
@@ -269,7 +272,7 @@ export const TARGET_CODES = {
   "same-node-port": warning<{ address: string; cluster: string; nodePort: number; version: string | undefined }>({
     traits: ["of-pair"],
     message: ({ address, cluster, nodePort, version }) =>
-      `${address} has the node port of ${cluster} itself (${nodePort}): ` +
+      `${address} has the same node port as ${cluster} (${nodePort}): ` +
       `with kube-proxy replacement, Cilium ${version} sends such traffic to the local etcd`,
     remedy: "set another clustermesh.apiserver.service.nodePort in one of them, or use a LoadBalancer",
     summary: (of) =>

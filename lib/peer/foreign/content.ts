@@ -6,7 +6,7 @@ import { isOpenPgpMessage } from "./openpgp.ts";
 const HEAD = 1_024;
 
 interface Signature extends Foreign {
-  /** @param head the first lines, without white space and a byte order mark before them. */
+  /** @param head - the first lines, without white space and a byte order mark before them. */
   matches(bytes: Buffer, head: string): boolean;
 }
 

@@ -56,8 +56,8 @@ export function getSecret(values: { namespace?: string | undefined; name?: strin
 /**
  * Reports a foreign file.
  *
- * @param source how the file is called in findings.
- * @param path what the shell knows it by; undefined for standard input.
+ * @param source - how the file is called in findings.
+ * @param path - what the shell knows it by; undefined for standard input.
  */
 export function foreignFinding(
   { code, message, remedy }: Foreign,

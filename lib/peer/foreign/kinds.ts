@@ -21,7 +21,7 @@ const SECRET_MAKERS: Readonly<Record<string, { name: string[][]; namespaced: boo
       ["metadata", "name"],
     ],
     namespaced: true,
-    does: "holds no values: the operator in its cluster makes the Secret",
+    does: "contains no values: the operator in its cluster makes the Secret",
   },
   "external-secrets.io/ClusterExternalSecret": {
     name: [
@@ -30,22 +30,22 @@ const SECRET_MAKERS: Readonly<Record<string, { name: string[][]; namespaced: boo
       ["metadata", "name"],
     ],
     namespaced: false,
-    does: "holds no values: the operator in its cluster makes the Secrets",
+    does: "contains no values: the operator in its cluster makes the Secrets",
   },
   "external-secrets.io/PushSecret": {
     name: [["spec", "selector", "secret", "name"]],
     namespaced: true,
-    does: "holds no values: it copies a Secret of its cluster to a store",
+    does: "contains no values: it copies a Secret of its cluster to a store",
   },
   "external-secrets.io/ClusterPushSecret": {
     name: [["spec", "pushSecretSpec", "selector", "secret", "name"]],
     namespaced: false,
-    does: "holds no values: it copies Secrets of its cluster to a store",
+    does: "contains no values: it copies Secrets of its cluster to a store",
   },
   "secrets.hashicorp.com/VaultStaticSecret": {
     name: [["spec", "destination", "name"]],
     namespaced: true,
-    does: "holds no values: the operator in its cluster makes the Secret",
+    does: "contains no values: the operator in its cluster makes the Secret",
   },
 };
 
@@ -73,12 +73,13 @@ export function recognizeByKind(object: Fields): Foreign | undefined {
   if (maker) {
     const secret = maker.name.map((path) => parseObjectName(getField(object, path))).find((one) => one !== undefined);
     const where = maker.namespaced ? namespace : undefined;
-    return foreign(`holds ${called}, which ${maker.does}`, getSecret({ namespace: where, name: secret }));
+    return foreign(`contains ${called}, which ${maker.does}`, getSecret({ namespace: where, name: secret }));
   }
-  if (Object.hasOwn(DEPLOYERS, type)) return foreign(`holds ${called} of ${DEPLOYERS[type]}, not a Secret`, LEAVE_OUT);
+  if (Object.hasOwn(DEPLOYERS, type))
+    return foreign(`contains ${called} of ${DEPLOYERS[type]}, not a Secret`, LEAVE_OUT);
   if (type === "v1/ConfigMap" && name === "cilium-config") {
     const cluster = parseObjectName(getField(object, ["data", "cluster-name"]));
-    return foreign(`holds ${called}${cluster === undefined ? "" : ` of cluster ${cluster}`}, not a Secret`);
+    return foreign(`contains ${called}${cluster === undefined ? "" : ` of cluster ${cluster}`}, not a Secret`);
   }
   return undefined;
 }

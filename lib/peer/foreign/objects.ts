@@ -33,31 +33,31 @@ const PLACEHOLDERS: readonly { code: Foreign["code"]; pattern: RegExp; message: 
   {
     code: "encrypted-file",
     pattern: /^ENC\[AES256_GCM,/,
-    message: "holds values encrypted by SOPS, but not its part sops, without which they cannot be decrypted",
+    message: "contains values encrypted by SOPS, but not its part sops, without which they cannot be decrypted",
     remedy: "take the whole file, as sops wrote it",
   },
   {
     code: "foreign-file",
     pattern: /^\{\{[\s\S]*\}\}$/,
-    message: "holds a Secret with values of a template ({{ … }}) that has not been rendered",
+    message: "contains a Secret with values of a template ({{ … }}) that has not been rendered",
     remedy: "helm template {release} {chart} --show-only {template} | {rerun}",
   },
   {
     code: "foreign-file",
     pattern: /^<path:[^>]*>$/,
-    message: "holds a Secret with placeholders of the Argo CD Vault plugin",
+    message: "contains a Secret with placeholders of the Argo CD Vault plugin",
     remedy: "argocd-vault-plugin generate {file} | {rerun}",
   },
   {
     code: "foreign-file",
     pattern: /^\$\{[^}]+\}$/,
-    message: "holds a Secret with variables that have not been substituted",
+    message: "contains a Secret with variables that have not been substituted",
     remedy: "envsubst < {file} | {rerun}",
   },
   {
     code: "foreign-file",
     pattern: /^ref\+[a-z0-9]+:\/\//,
-    message: "holds a Secret with references that vals resolves",
+    message: "contains a Secret with references that vals resolves",
     remedy: "vals eval -f {file} | {rerun}",
   },
 ];

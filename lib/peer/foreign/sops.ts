@@ -6,8 +6,8 @@ import { command, type Foreign } from "./foreign.ts";
  * Whether a document is encrypted by SOPS: it has SOPS' metadata in `sops`. A file of no known format is wrapped in JSON,
  * as `{"data": "ENC[…]", "sops": …}`, in which case the result is that file.
  *
- * @param form how the document is written.
- * @param path sops chooses the format by its extension, unless `--input-type` is set.
+ * @param form - how the document is written.
+ * @param path - sops chooses the format by its extension, unless `--input-type` is set.
  */
 export function recognizeSops(object: unknown, form: "json" | "yaml", path: string | undefined): Foreign | undefined {
   if (!isFields(object)) return undefined;
