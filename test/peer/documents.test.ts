@@ -89,7 +89,7 @@ test("what is no Secret is said", () => {
       `annotations ${JSON.stringify(annotations)}`,
       json({ ...secret, metadata: { annotations } }),
       "not-a-secret",
-      /annotations are no mapping of texts/,
+      /annotations are not a mapping of strings/,
     ]),
   ];
   for (const [what, text, code, message] of table) {

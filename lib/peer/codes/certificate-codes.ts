@@ -6,7 +6,7 @@ import { error, inParentheses, RE_EXTRACT, warning } from "./code.ts";
 const REISSUE = "reissue the certificate in the peer's cluster, then re-extract the peer";
 
 /** How certificates are called in messages. */
-export const CERTIFICATE_NAMES: Record<CertificateUse, string> = {
+const CERTIFICATE_NAMES: Record<CertificateUse, string> = {
   client: "client certificate",
   server: "server certificate",
   ca: "CA",
