@@ -107,19 +107,19 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
   const rows: Row[] = [
     { fault: "none", make: () => good },
     {
-      fault: "a firewall that drops",
+      fault: "a firewall that drops packets",
       code: "connection-timeout",
       cilium: /i\/o timeout|deadline exceeded/,
       make: async () => ({ ...good, ...(await dropping()) }),
     },
     {
-      fault: "a port that refuses",
+      fault: "a port that refuses connections",
       code: "connection-refused",
       cilium: /connection refused/,
       make: async () => ({ ...good, ...at([await freeAddress()]) }),
     },
     {
-      fault: "a name that nobody knows",
+      fault: "an unknown host name",
       code: "name-not-resolved",
       cilium: /no such host|lookup/,
       make: () => ({ ...good, endpoints: ["https://nowhere.invalid:32379"], hostAliases: [] }),
@@ -141,7 +141,7 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       },
     },
     {
-      fault: "a name that the certificate does not cover",
+      fault: "a host name that the certificate does not cover",
       code: "endpoint-not-covered",
       cilium: /certificate is valid for/,
       make: async () => (await etcdWith({ dns: ["other.example"] })).peer,
@@ -163,19 +163,19 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       make: () => withClient(own("remote", { notBefore: new Date(0), notAfter: NEVER })),
     },
     {
-      fault: "a client certificate of a CA that etcd does not know",
+      fault: "a client certificate of a CA unknown to etcd",
       code: "client-refused",
       cilium: /not signed by any acceptable CA|unknown certificate authority/,
       make: () => withClient(issue(makeCa({ cn: "x", key: "ec" }), { cn: "remote", usage: "client", key: "ec" })),
     },
     {
-      fault: "a client certificate of a user that etcd does not know",
+      fault: "a client certificate of a user unknown to etcd",
       code: "user-unknown",
       cilium: /user name not found|permission denied|authentication|Etcd/i,
       make: () => withClient(own("remote-nobody")),
     },
     {
-      fault: "a port that speaks something else",
+      fault: "a port with another protocol",
       code: "not-tls",
       cilium: /first record does not look like a TLS handshake/,
       make: () => listening(createServer((socket) => socket.end("220 mail.example ESMTP\r\n"))),
@@ -187,7 +187,7 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       make: () => listening(createServer((socket) => socket.destroy())),
     },
     {
-      fault: "a port that never says anything",
+      fault: "a port that never responds",
       code: "not-tls",
       cilium: /deadline exceeded|timeout/,
       make: () => listening(createServer(() => {})),
@@ -209,7 +209,7 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       make: async () => (await etcdWith({})).peer,
     },
     {
-      fault: "a heartbeat of yesterday",
+      fault: "a heartbeat from yesterday",
       code: "heartbeat-stale",
       make: async () => {
         const { etcd, peer } = await etcdWith({});
@@ -218,7 +218,7 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       },
     },
     {
-      fault: "a cluster that does not say which it is",
+      fault: "a cluster without a cluster config",
       code: "cluster-config-missing",
       make: async () => {
         const { etcd, peer } = await etcdWith({});
@@ -232,12 +232,12 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       make: () => ({ ...good, ...at([other.address], other.port) }),
     },
     {
-      fault: "another id than the file says",
+      fault: "another cluster id than in the file",
       code: "id-differs",
       make: () => ({ ...good, facts: { ...good.facts, id: 77 } }),
     },
     {
-      fault: "one of two addresses dead",
+      fault: "one of two addresses unreachable",
       code: "address-unreachable",
       make: async () => ({ ...good, ...at([await freeAddress(), served.address]) }),
     },
