@@ -249,7 +249,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.equal(taken.code, 0, taken.stderr);
     assert.match(
       taken.stderr,
-      /3 objects are taken from Helm release cilium, which may overwrite them: .*, clustermesh-remote-users /,
+      /3 objects are taken over from Helm release cilium, which may overwrite them: .*, clustermesh-remote-users /,
     );
     for (const path of [AGENTS, COPY, USERS]) {
       const { metadata }: V1Secret | V1ConfigMap = await c1().ask("GET", path);

@@ -135,7 +135,7 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
         stderr,
       ) ?? [];
     assert.equal(Number(bytes?.replaceAll(",", "")) - Number(over?.replaceAll(",", "")), 1_048_576, stderr);
-    assert.match(stderr, /share a CA and import with --tls=common, or use ECDSA/);
+    assert.match(stderr, /share a CA between the clusters and import with --tls=common, or use ECDSA/);
     assert.equal((await servers.get("rsa").request("GET", `${SECRETS}/cilium-kvstoremesh`)).status, 404);
     t.diagnostic(`254 peers with RSA CAs of their own: refused, ${bytes} bytes, ${took}`);
   });
