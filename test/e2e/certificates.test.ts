@@ -80,7 +80,12 @@ const rows: Row[] = [
     cilium: /incompatible key usage/,
   },
   { what: "clients have an expired CA", ...beside(past), code: "ca-expired", cilium: EXPIRED },
-  { what: "clients have a CA that is not valid yet", ...beside(future), code: "certificate-not-yet-valid", cilium: EXPIRED },
+  {
+    what: "clients have a CA that is not valid yet",
+    ...beside(future),
+    code: "certificate-not-yet-valid",
+    cilium: EXPIRED,
+  },
   {
     what: "clients have a CA with CA:FALSE",
     ...beside({ flaw: "no-ca" }),

@@ -163,7 +163,10 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     const args = ["--prune", "--yes", file("helm")];
     const { code, stderr } = await run("import-secrets", ["--kubeconfig", relay.kubeconfig, ...args]);
     assert.equal(code, 2, stderr);
-    assert.match(stderr, /the target changed since it was read: would now also remove far/);
+    assert.match(
+      stderr,
+      /the target changed since it was read: would now also remove far; .*\n {2}review the changes and run again/,
+    );
     assert.deepEqual(relay.written, ["PATCH 409"]);
     const all = ["c2", "far", "helm"];
     assert.deepEqual(await peersOf(c1()), { agents: all, copy: all });

@@ -151,9 +151,9 @@ test("after every change, existing connections work and no config is missing", (
       const imported = [...planned.outcomes.keys()].filter((name) => !planned.kept.includes(name));
       for (const name of imported) assert.ok(end.has(name), name);
     }),
-    { numRuns: 200 },
+    { numRuns: 400 },
   );
-  assert.ok(replaced > 0, `only ${replaced} plans replaced a peer that worked`);
+  assert.ok(replaced > 10, `only ${replaced} plans replaced a peer that worked`);
 });
 
 test("a plan that exceeds the limits of a Secret has a finding", () => {
@@ -293,9 +293,9 @@ test("pruning leaves exactly the imported and the node-local peers", () => {
       for (const name of others(after.kvstoremeshSecret)) assert.ok(names.includes(name), `${name} stays`);
       if ([...planned.outcomes.values()].includes("dropped")) pruned++;
     }),
-    { numRuns: 150 },
+    { numRuns: 300 },
   );
-  assert.ok(pruned > 0, `only ${pruned} plans dropped a peer`);
+  assert.ok(pruned > 10, `only ${pruned} plans dropped a peer`);
 });
 
 test("pruning revokes only users that we granted", () => {
