@@ -51,8 +51,7 @@ export function finding<Code extends FindingCode>(
   const { severity, message, remedy, by, formerCode } = definitionOf(code);
   // That these are the values of this code is what the signature ensures.
   const values = given as never;
-  const texts = textsOf(given);
-  const template = toTemplate(otherRemedy ?? resolve(remedy, values), texts);
+  const template = toTemplate(otherRemedy ?? resolve(remedy, values), given);
   const data = textsOf(by?.(values) ?? {});
   return {
     code,
@@ -83,18 +82,13 @@ function textsOf(values: object): Record<string, string> {
   );
 }
 
-/** A remedy as a template with the values that it mentions. A remedy without values is a text of others, or ours. */
-function toTemplate(
-  remedy: string | RemedyTemplate | undefined,
-  texts: Readonly<Record<string, string>>,
-): RemedyTemplate | undefined {
+/** A remedy as a template with the values that it mentions, redacted. */
+function toTemplate(remedy: string | RemedyTemplate | undefined, values: object): RemedyTemplate | undefined {
   if (remedy === undefined) return undefined;
   if (typeof remedy === "object") return { ...remedy, values: textsOf(remedy.values) };
-  const names = [...remedy.matchAll(PLACEHOLDER)].flatMap(([, name]) => name ?? []);
-  return {
-    template: remedy,
-    values: Object.fromEntries(names.flatMap((name) => (texts[name] === undefined ? [] : [[name, texts[name]]]))),
-  };
+  const names = new Set([...remedy.matchAll(PLACEHOLDER)].map(([, name]) => name));
+  const used = Object.entries(values).filter(([name]) => names.has(name));
+  return { template: remedy, values: textsOf(Object.fromEntries(used)) };
 }
 
 const PLACEHOLDER = /\{(\w+)\}/g;

@@ -3,7 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { connect as http2Connect } from "node:http2";
 import { isIP, connect as netConnect, type Socket } from "node:net";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import type { FailureCode } from "../peer/codes/probe-codes.ts";
+import { type FailureCode, RENEW_SERVER_CERTIFICATE } from "../peer/codes/probe-codes.ts";
 import { describeNetworkError } from "../util/network-error.ts";
 import { certificateFact, type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { covers, formatName, subjectAltNames } from "../x509/names.ts";
@@ -114,7 +114,7 @@ async function openTls(
     throw new StepFailure(
       "server-certificate-expired",
       `presents a server certificate that ${when}`,
-      "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver",
+      RENEW_SERVER_CERTIFICATE,
       until < now ? certificateFact(certificate, "server", now) : undefined,
     );
   }

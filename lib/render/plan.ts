@@ -1,4 +1,5 @@
 /** Planned changes of an import, and the restarts that they need. Pure. */
+import { describeObject } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { Workload } from "../import/plan/target.ts";
@@ -16,11 +17,6 @@ export const MAX_LISTED = 6;
 export interface ShowOptions {
   /** List every cluster and every name. */
   details: boolean;
-}
-
-/** `deployment/clustermesh-apiserver`, as kubectl prints it. */
-function workloadName({ kind, name }: Pick<Workload, "kind" | "name">): string {
-  return `${kind.toLowerCase()}/${name}`;
 }
 
 const PLANNED_VERBS: readonly (readonly [Outcome, string])[] = [
@@ -71,7 +67,9 @@ function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
   });
   if (plan.granted.length > 0) parts.push(`grants etcd users ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) parts.push(`revokes etcd users ${enumerate(plan.revoked)}`);
-  const restarted = plan.changes.flatMap((one) => (one.verb === "json-patch" ? [workloadName(one)] : []));
+  const restarted = plan.changes.flatMap((one) =>
+    one.verb === "json-patch" ? [describeObject(one.kind, one.name)] : [],
+  );
   if (restarted.length > 0) parts.push(`restarts ${enumerate(restarted)}`);
   if (parts.length === 0) parts.push("updates Secrets, peers unchanged");
   return `${style.bold(escapeLine(source))}: ${escapeLine(parts.join("; "))}`;
@@ -120,7 +118,9 @@ export function showRestarts(
   );
   return groupByWorkload(restarts).flatMap(({ workload, sources, hostnames }) => {
     const areAgents = workload.kind === "DaemonSet";
-    const what = style.yellow(escapeLine(workloadName(workload) + (areAgents ? " (all Cilium agents)" : "")));
+    const what = style.yellow(
+      escapeLine(describeObject(workload.kind, workload.name) + (areAgents ? " (all Cilium agents)" : "")),
+    );
     const where = listClusters(sources, targets.length, details) + (areAgents && asked ? ", if confirmed," : "");
     const why = `to add host aliases for ${listNames(hostnames, details)}`;
     return style.wrap(`${dryRun ? "would restart" : "restarts"} ${what} in ${escapeLine(`${where} ${why}`)}`);
@@ -141,7 +141,7 @@ export function showMissingAliases(
   return groupByWorkload(missing).flatMap(({ workload, sources, hostnames }) => {
     const flag = workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
     const where = named ? ` in ${listClusters(sources, targets.length, details)}` : "";
-    const what = `${workloadName(workload)} has no host alias for ${listNames(hostnames, details)}${where}`;
+    const what = `${describeObject(workload.kind, workload.name)} has no host alias for ${listNames(hostnames, details)}${where}`;
     return [
       ...style.wrap(`${style.yellow("not connecting yet")}: ${escapeLine(what)}`),
       `  rerun ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`,
@@ -160,9 +160,13 @@ function groupByWorkload(
 ): (WorkloadHostnames & { sources: string[] })[] {
   const groups = new Map<string, WorkloadHostnames & { sources: string[] }>();
   for (const { source, workload, hostnames } of entries) {
-    const { sources = [], hostnames: others = [] } = groups.get(workloadName(workload)) ?? {};
+    const { sources = [], hostnames: others = [] } = groups.get(describeObject(workload.kind, workload.name)) ?? {};
     const all = [...new Set([...others, ...hostnames])];
-    groups.set(workloadName(workload), { workload, hostnames: all, sources: [...sources, source] });
+    groups.set(describeObject(workload.kind, workload.name), {
+      workload,
+      hostnames: all,
+      sources: [...sources, source],
+    });
   }
   return [...groups.values()];
 }

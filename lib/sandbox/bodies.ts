@@ -19,7 +19,7 @@ const UNSUPPORTED_BODIES = ["application/yaml"];
 /**
  * Reads and parses the body of a request.
  *
- * @returns the content, undefined if there is none, and the media type, JSON by default
+ * @returns the content, undefined for an empty body, and the media type, JSON by default
  * @throws StatusError 400, 413, 415, 501 for a media type that only kube-apiserver accepts
  */
 export async function readBody(request: Http2ServerRequest): Promise<{ body: unknown; type: string }> {

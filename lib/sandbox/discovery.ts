@@ -33,7 +33,7 @@ const DOCUMENTS: Readonly<Record<string, unknown>> = {
   ...byPath(STORED_GROUPS, (group) => `openapi/v3/${groupPath(group)}`, openApi),
 };
 
-/** Returns the discovery or OpenAPI document at a path; undefined if there is none. */
+/** Returns the discovery or OpenAPI document at a path; undefined at any other path. */
 export function discovery(path: string): unknown {
   return DOCUMENTS[path];
 }

@@ -26,7 +26,7 @@ export interface ApiRequest {
   path: string;
   user: string;
   httpVersion: string;
-  /** Parsed; undefined if there is none. */
+  /** Parsed; undefined for a request without a body. */
   body: unknown;
 }
 

@@ -59,7 +59,7 @@ export function readCertificates(pem: string): readonly X509Certificate[] {
 /**
  * Parses the private key of a PEM text.
  *
- * @throws PemError if there is none, or it is invalid or encrypted (Cilium has no passphrase).
+ * @throws PemError if the key is missing, invalid or encrypted (Cilium has no passphrase).
  */
 export function readPrivateKey(pem: string): KeyObject {
   if (/^Proc-Type:.*ENCRYPTED|BEGIN ENCRYPTED PRIVATE KEY/m.test(pem)) throw new PemError("is encrypted");

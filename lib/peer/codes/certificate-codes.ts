@@ -39,8 +39,8 @@ export interface IssuerFlaw {
   until: string;
 }
 
-/** The remedy for a certificate that has expired: of an issuer, or a leaf. */
-const remedyForExpired = (values: Invalidity | IssuerFlaw) => ("flaw" in values ? REISSUE : RE_EXTRACT);
+/** An issuer has to be replaced in its cluster; of the peer itself there may be a newer file. */
+const reissueOrExtract = (values: object) => ("flaw" in values ? REISSUE : RE_EXTRACT);
 
 export const CERTIFICATE_CODES = {
   "ca-empty": error({
@@ -53,14 +53,14 @@ export const CERTIFICATE_CODES = {
   "ca-invalid": error<{ problem: string } | IssuerFlaw>({
     traits: ["unprobeable"],
     message: (values) => ("flaw" in values ? describeIssuerFlaw(values) : `the CA file ${values.problem}`),
-    remedy: (values) => ("flaw" in values ? REISSUE : RE_EXTRACT),
+    remedy: reissueOrExtract,
     each: true,
     summary: (of) => `CAs of ${of} are invalid`,
   }),
   "ca-expired": error<Invalidity | IssuerFlaw>({
     traits: ["disprovable"],
     message: describeInvalidity,
-    remedy: remedyForExpired,
+    remedy: reissueOrExtract,
     summary: (of) => `CAs of ${of} have expired`,
   }),
   "certificate-invalid": error<{ problem: string; isExternalWorkloads?: true }>({
@@ -73,7 +73,7 @@ export const CERTIFICATE_CODES = {
   }),
   "certificate-expired": error<Invalidity | IssuerFlaw>({
     message: describeInvalidity,
-    remedy: remedyForExpired,
+    remedy: reissueOrExtract,
     summary: (of) => `client certificates of ${of} have expired`,
   }),
   "certificate-not-yet-valid": error<Invalidity | IssuerFlaw>({

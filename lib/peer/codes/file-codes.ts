@@ -20,37 +20,28 @@ interface StrayRecords {
   entries: readonly string[];
 }
 
+/** Of a file that the finding describes in full. */
+const described = {
+  traits: ["illegible"],
+  message: ({ problem }: { problem: string }) => problem,
+  noun: "files",
+  each: true,
+} as const;
+
 export const FILE_CODES = {
   unreadable: error<{ problem: string; remedy?: string | undefined }>({
-    traits: ["illegible"],
-    message: ({ problem }) => problem,
+    ...described,
     remedy: ({ remedy }) => remedy,
-    noun: "files",
-    each: true,
     summary: (of) => `${of} cannot be read`,
   }),
   "not-a-secret": error<{ problem: string }>({
-    traits: ["illegible"],
-    message: ({ problem }) => problem,
+    ...described,
     remedy: "pass files written by extract-secret",
     noun: "entries",
-    each: true,
     summary: (of) => `${of} are not Secrets`,
   }),
-  "encrypted-file": error<{ problem: string }>({
-    traits: ["illegible"],
-    message: ({ problem }) => problem,
-    noun: "files",
-    each: true,
-    summary: (of) => `${of} are encrypted`,
-  }),
-  "foreign-file": error<{ problem: string }>({
-    traits: ["illegible"],
-    message: ({ problem }) => problem,
-    noun: "files",
-    each: true,
-    summary: (of) => `${of} are not Secrets with peers`,
-  }),
+  "encrypted-file": error<{ problem: string }>({ ...described, summary: (of) => `${of} are encrypted` }),
+  "foreign-file": error<{ problem: string }>({ ...described, summary: (of) => `${of} are not Secrets with peers` }),
   "data-invalid": error<{ field: "data" | "stringData" }>({
     traits: ["illegible"],
     message: ({ field }) =>

@@ -36,7 +36,7 @@ export const IDENTITY_CODES = {
   "id-unknown": warning<{ name: string; isExisting?: true }>({
     message: ({ name, isExisting }) =>
       `cluster id of ${isExisting ? "existing peer " : ""}${name} is unknown, so duplicates cannot be detected`,
-    remedy: "re-extract the peer with extract-secret",
+    remedy: RE_EXTRACT,
     summary: (of) => `cluster ids of ${of} are unknown, so duplicates cannot be detected`,
   }),
   "name-duplicate": error<{ name: string; other: string; isFile?: true }>({

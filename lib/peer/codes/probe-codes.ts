@@ -8,7 +8,8 @@ export interface Failure {
   advice?: string | undefined;
 }
 
-const RENEW_SERVER =
+/** The remedy for a server certificate that is not valid now. */
+export const RENEW_SERVER_CERTIFICATE =
   "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver";
 
 const details = { message: ({ problem }: Failure) => problem, remedy: ({ advice }: Failure) => advice } as const;
@@ -25,7 +26,7 @@ export const PROBE_CODES = {
   }),
   "server-certificate-expired": error<Failure | Invalidity>({
     message: (values) => ("problem" in values ? values.problem : describeInvalidity(values)),
-    remedy: (values) => ("problem" in values ? values.advice : RENEW_SERVER),
+    remedy: (values) => ("problem" in values ? values.advice : RENEW_SERVER_CERTIFICATE),
     summary: (of) => `server certificates of ${of} have expired or are not valid yet`,
   }),
   "client-refused": error<Failure>({ ...details, summary: (of) => `${of} reject the client certificate` }),
