@@ -2,7 +2,13 @@
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { readClusters } from "../cilium/read-clusters.ts";
 import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
-import { type ExistingConfig, existingPeer, isNodeLocalPeer, readExistingConfig } from "../import/plan/existing.ts";
+import {
+  type ExistingConfig,
+  existingPeer,
+  isEndpointGiven,
+  isNodeLocalPeer,
+  readExistingConfig,
+} from "../import/plan/existing.ts";
 import type { Target } from "../import/plan/target.ts";
 import type { ImportTarget } from "../import/prepare.ts";
 import { targetOf } from "../import/read-target.ts";
@@ -80,8 +86,11 @@ export function peersOf(member: Pick<Member, "target">): {
   const findings: Finding[] = [];
   for (const name of [...existing.names].filter((one) => !nodeLocal.includes(one)).sort()) {
     const one = existingPeer(target, existing, name);
-    if ("peer" in one) peers.push({ ...one, peer: asResolved(one.peer, target) });
-    else findings.push(one);
+    if ("peer" in one) {
+      const peer = asResolved(one.peer, target);
+      const facts = isEndpointGiven(existing, name) ? { ...peer.facts, endpointGiven: true as const } : peer.facts;
+      peers.push({ ...one, peer: { ...peer, facts } });
+    } else findings.push(one);
   }
   return { peers, nodeLocal, findings };
 }

@@ -244,7 +244,8 @@ async function probeAll(
           owner: byName.get(peer.name),
         });
       const { peers, nodeLocal } = peersOf(member);
-      const probes = await probePeers(peers, { ...options, cache: member.target.cache, own, remedyFor }, enter);
+      const { source: importer, target } = member;
+      const probes = await probePeers(peers, { ...options, cache: target.cache, own, importer, remedyFor }, enter);
       return [member, [...probes, ...nodeLocal.map((name) => toSkippedProbe(name, member.source))]];
     }),
   );

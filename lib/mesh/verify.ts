@@ -13,6 +13,7 @@ export interface ProbeGroup {
   /** What keeps peers from being probed. */
   findings: readonly Finding[];
   own: { ca?: string | undefined; client?: ClientCertificate | undefined };
+  importer?: ProbeOptions["importer"];
   remedyFor?: ProbeOptions["remedyFor"];
 }
 
@@ -33,6 +34,7 @@ export function probeGroupOf(
     skipped: nodeLocal.map((name) => toSkippedProbe(name, member.source)),
     findings,
     own: { ...ownOf(member), ...given },
+    importer: member.source,
     remedyFor: (peer, certificate) => peerExpiryRemedy(peer, certificate, expiry),
   };
 }
@@ -43,8 +45,8 @@ export async function probeGroups(
   options: Omit<ProbeOptions, "own" | "remedyFor">,
 ): Promise<PeerProbe[]> {
   const probes: PeerProbe[] = [];
-  for (const { peers, skipped, own, remedyFor } of groups) {
-    probes.push(...(await probePeers(peers, { ...options, own, remedyFor })), ...skipped);
+  for (const { peers, skipped, own, importer, remedyFor } of groups) {
+    probes.push(...(await probePeers(peers, { ...options, own, importer, remedyFor })), ...skipped);
   }
   return probes;
 }

@@ -13,6 +13,7 @@ import { limitConcurrency } from "../util/concurrency.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { describeNetworkError } from "../util/network-error.ts";
 import type { ParseCache } from "../util/parse-cache.ts";
+import { shellQuote } from "../util/shell.ts";
 import { type CertificateFact, fingerprintOf } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
 import { describeServer, dialAddress, type ServerCertificate, type TlsMaterial } from "./dial.ts";
@@ -41,6 +42,8 @@ export interface ProbeOptions {
   resolve(name: string): Promise<string[]>;
   /** The importer's own CA (PEM) and client certificate, for peers without them. */
   own?: { ca?: string | undefined; client?: ClientCertificate | undefined };
+  /** The context of the cluster whose peers are probed; undefined for peers of files. */
+  importer?: string | undefined;
   /** Warn about certificates that expire within this many milliseconds; 30 days by default. */
   expiresWithin?: number | undefined;
   /** The remedy for an expiring or expired certificate of a peer; by default a remedy for its file. */
@@ -137,6 +140,11 @@ async function probePeer(
     ...toFindings(answers, hasWorkingAddress, place, expiry),
     ...checkServedExpiry(answers, place, now, expiry),
   );
+  if (!hasWorkingAddress && given.facts.endpointGiven) {
+    const { importer } = options;
+    const values = { name: given.name, ...(importer !== undefined && { importer: shellQuote(importer) }) };
+    result.findings.push(finding("endpoint-given", place, values));
+  }
   return result;
 }
 

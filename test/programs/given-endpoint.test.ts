@@ -81,6 +81,31 @@ describe("an endpoint set with extract-secret --endpoint", () => {
     }
   });
 
+  test("is reported with the command that resets it if it cannot be reached", async () => {
+    await extract("wrong.json", "--endpoint", "127.0.0.9:1");
+    const own = await extract("own.json");
+    const imported = await go("import-secrets", "--context", "cluster2", "wrong.json");
+    assert.equal(imported.code, 0, imported.stderr);
+    for (const call of [
+      ["status", ...NAMES, "--probe"],
+      ["verify", "--context", "cluster2"],
+    ]) {
+      const { code, stdout } = await mesh(...call);
+      assert.equal(code, 3, stdout);
+      assert.match(stdout, /refuses the connection/);
+      const remedy = "extract-secret --context PEER | import-secrets --context cluster2 --endpoint cluster3= -";
+      assert.ok(stdout.includes(remedy), stdout);
+    }
+    const file = await mesh("verify", "wrong.json");
+    assert.match(file.stdout, /set with --endpoint.*\n? *.*extract-secret --context PEER --endpoint HOST:PORT > FILE/s);
+    writeFileSync(join(dir, "own.json"), JSON.stringify(own));
+    const reset = await go("import-secrets", "--context", "cluster2", "--endpoint", "cluster3=", "own.json");
+    assert.equal(reset.code, 0, reset.stderr);
+    const verified = await mesh("verify", "--context", "cluster2");
+    assert.equal(verified.code, 0, verified.stdout);
+    assert.equal((await go("import-secrets", "--context", "cluster2", "given.json")).code, 0);
+  });
+
   test("is reset by the remedy of connect, which then shows endpoint changes again", async () => {
     const { stderr } = await mesh("connect", ...PAIR, "--yes");
     const [, remedy] = /set at extraction; to reset it:\n +(.+)$/m.exec(stderr) ?? [];

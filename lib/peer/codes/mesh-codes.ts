@@ -48,6 +48,14 @@ export const MESH_CODES = {
       isGiven ? "extract-secret --context {peer} --endpoint HOST:PORT | import-secrets --context {importer} -" : IMPORT,
     summary: (of) => `some configured addresses of ${of} are outdated`,
   }),
+  "endpoint-given": warning<{ name: string; importer?: string }>({
+    message: ({ name }) => `the endpoint of ${name} was set with --endpoint, so imports keep it`,
+    remedy: ({ importer }) =>
+      importer === undefined
+        ? "extract-secret --context PEER --endpoint HOST:PORT > FILE"
+        : "extract-secret --context PEER | import-secrets --context {importer} --endpoint {name}= -",
+    summary: (of) => `endpoints of ${of} were set with --endpoint, so imports keep them`,
+  }),
   "ca-stale": error<Contexts & { name: string }>({
     message: ({ name }) => `the CA of ${name} has changed, and the new CA is not trusted`,
     remedy: IMPORT,
