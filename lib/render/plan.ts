@@ -1,7 +1,7 @@
 /** Planned changes of an import, and the restarts that they need. Pure. */
 import { describeObject } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
-import type { Plan } from "../import/plan/plan.ts";
+import type { BeforeAfter, Plan } from "../import/plan/plan.ts";
 import type { Workload } from "../import/plan/target.ts";
 import type { PlannedTarget } from "../import/prepare.ts";
 import { planColumns } from "./plan-columns.ts";
@@ -27,7 +27,7 @@ const PLANNED_VERBS: readonly (readonly [Outcome, string])[] = [
 ];
 
 /**
- * Describes planned changes: peers and etcd users of each target, changed endpoints, then restarts and their reason.
+ * Describes planned changes: peers and etcd users of each target, changed endpoints and CAs, then restarts and their reason.
  *
  * @param asked - whether agents restart only after a confirmation.
  */
@@ -43,20 +43,20 @@ export function showPlan(
       : [...showTable(planColumns(targets, style), style), ...showRemovals(changing, style)];
   return [
     ...lines,
-    ...showEndpointChanges(targets, style, details),
+    ...showPeerChanges(targets, style, details),
     ...showRestarts(targets, style, { details, asked }),
     ...(asked ? [] : showMissingAliases(targets, style, { details, named: true })),
   ];
 }
 
-/** Describes the disruptive part of a plan: removed peers, revoked users, changed endpoints and restarts. */
+/** Describes the disruptive part of a plan: removed peers, revoked users, changed endpoints and CAs, and restarts. */
 export function showDisruptions(targets: readonly PlannedTarget[], style: Style, { details }: ShowOptions): string[] {
   const removing = targets.filter(({ plan }) => peersWithOutcome(plan, "dropped").length + plan.revoked.length > 0);
   const lines =
     details || targets.length <= MAX_SENTENCES
       ? removing.flatMap((target) => style.wrap(describeTarget(target, style)))
       : showRemovals(removing, style);
-  return [...lines, ...showEndpointChanges(targets, style, details), ...showRestarts(targets, style, { details })];
+  return [...lines, ...showPeerChanges(targets, style, details), ...showRestarts(targets, style, { details })];
 }
 
 function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
@@ -86,18 +86,22 @@ function showRemovals(targets: readonly PlannedTarget[], style: Style): string[]
   );
 }
 
-/** Lists changed endpoints of peers, before and after, with the clusters that use them. */
-export function showEndpointChanges(targets: readonly PlannedTarget[], style: Style, details: boolean): string[] {
-  const changes = groupByValue(targets, (plan) => plan.endpointChanges);
-  const shown = details ? changes : changes.slice(0, MAX_LISTED);
-  const more = changes.length - shown.length;
-  return [
-    ...shown.flatMap(({ value: [name, { before, after }], sources }) => {
-      const where = listClusters(sources, targets.length, details);
-      return style.wrap(escapeLine(`endpoint of ${name} in ${where}: ${before} → ${after}`));
-    }),
-    ...(more > 0 ? [`… and ${count(more, "more endpoint change")} (use --details to show all)`] : []),
-  ];
+/** Lists changed endpoints and CAs of peers, before and after, with the clusters that use them. */
+export function showPeerChanges(targets: readonly PlannedTarget[], style: Style, details: boolean): string[] {
+  return [...showChanges("endpoint", (plan) => plan.endpointChanges), ...showChanges("CA", (plan) => plan.caChanges)];
+
+  function showChanges(subject: string, changesOf: (plan: Plan) => Iterable<[string, BeforeAfter]>): string[] {
+    const changes = groupByValue(targets, changesOf);
+    const shown = details ? changes : changes.slice(0, MAX_LISTED);
+    const more = changes.length - shown.length;
+    return [
+      ...shown.flatMap(({ value: [name, { before, after }], sources }) => {
+        const where = listClusters(sources, targets.length, details);
+        return style.wrap(escapeLine(`${subject} of ${name} in ${where}: ${before} → ${after}`));
+      }),
+      ...(more > 0 ? [`… and ${count(more, `more ${subject} change`)} (use --details to show all)`] : []),
+    ];
+  }
 }
 
 /**

@@ -10,8 +10,8 @@ import {
   MAX_SENTENCES,
   peersWithOutcome,
   type ShowOptions,
-  showEndpointChanges,
   showMissingAliases,
+  showPeerChanges,
   showRestarts,
 } from "./plan.ts";
 import { planColumns } from "./plan-columns.ts";
@@ -41,7 +41,7 @@ export function showReports(reports: readonly TargetReport[], style: Style, opti
       : showReportTable(reports, dryRun, style);
   const done = reports.filter((report) => report.state === "done");
   if (dryRun) {
-    lines.push(...showEndpointChanges(done, style, details), ...showRestarts(done, style, options));
+    lines.push(...showPeerChanges(done, style, details), ...showRestarts(done, style, options));
   } else if (done.some(({ writes, plan }) => writes > 0 && plan.changes.some(({ kind }) => kind === "Secret"))) {
     lines.push(style.dim("Secrets written; pods pick them up within about two minutes"));
   }

@@ -3,6 +3,7 @@
 import type { X509Certificate } from "node:crypto";
 import { isAddress } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
+import { fingerprintOf } from "./expiry.ts";
 import { readCertificates, tryReadPem } from "./pem.ts";
 
 /** Returns the common name of the subject, which is the etcd user; undefined without one. */
@@ -13,6 +14,20 @@ export function commonName(certificate: X509Certificate): string | undefined {
 /** Formats a subject or issuer in one line. For an empty name node:crypto returns undefined. */
 export function formatName(name: string | undefined): string {
   return name?.split("\n").join(", ") || "(no name)";
+}
+
+/**
+ * Describes a CA bundle (PEM): its distinct certificates by subject and the first 16 digits of their SHA-256, in an order
+ * that does not depend on the bundle's.
+ *
+ * @throws PemError as {@link readCertificates}.
+ */
+export function describeCa(pem: string, cache = new ParseCache()): string {
+  const certificates = cache.parse(readCertificates, pem);
+  const descriptions = certificates.map(
+    (one) => `${formatName(one.subject)} (SHA-256 ${fingerprintOf(one).slice(0, 16)}…)`,
+  );
+  return [...new Set(descriptions)].sort().join(" and ");
 }
 
 /** Returns the etcd user of a client certificate (PEM); undefined if it has no common name or is invalid. */

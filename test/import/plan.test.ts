@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import type { V1HostAlias } from "@kubernetes/client-node";
 import type { Change } from "../../lib/import/plan/change.ts";
@@ -461,6 +462,27 @@ test("a file of extract-secret without addresses means DNS, and stored addresses
   );
   const first = imported(targetOf("1.20"), [pinned as SourcedPeer]);
   assert.doesNotMatch(textsOf(imported(first, [free as SourcedPeer]).agentsSecret).c2 ?? "", /cilium-host-aliases/);
+});
+
+test("the plan has the CA of an existing peer before and after a change, in either layout and order of a bundle", () => {
+  const [before, after] = [caOf("c2"), caOf("new")];
+  const bundleOf = (...cas: { cert: string }[]) => ({ ca: { pem: cas.map(({ cert }) => cert).join("") } });
+  const renewed = (...cas: { cert: string }[]) => peerOf("c2", 2, { ...bundleOf(...cas), client: clientOf(after) });
+  const fingerprint = ({ cert }: { cert: string }) =>
+    new X509Certificate(cert).fingerprint256.replaceAll(":", "").toLowerCase().slice(0, 16);
+  for (const kvstoreMesh of [false, true]) {
+    const first = imported(targetOf("1.20", { kvstoreMesh }), [c2]);
+    assert.deepEqual([...run(first, [c2]).caChanges], []);
+    const [[name, change] = assert.fail(), ...others] = [...run(first, [renewed(after)]).caChanges];
+    assert.deepEqual([name, others], ["c2", []]);
+    assert.match(change.before, new RegExp(`^CN=.* \\(SHA-256 ${fingerprint(before)}…\\)$`));
+    assert.match(change.after, new RegExp(`^CN=.* \\(SHA-256 ${fingerprint(after)}…\\)$`));
+    const both = imported(first, [renewed(before, after)]);
+    assert.deepEqual([...run(both, [renewed(after, before)]).caChanges], []);
+    const [[, reduced] = assert.fail()] = [...run(both, [renewed(after)]).caChanges];
+    assert.ok(reduced.before.includes(fingerprint(before)) && reduced.before.includes(fingerprint(after)));
+    assert.equal(reduced.after, change.after);
+  }
 });
 
 test("a renewed certificate keeps a peer's config, a new CA changes it, and neither changes another peer", () => {

@@ -61,6 +61,14 @@ test("endpoint changes are shown before writing, merged over clusters, and limit
   assert.equal(showDisruptions(many, plain, { details: true }).length, 9);
 });
 
+test("a changed CA is shown before writing, with the certificates before and after", () => {
+  const change = { before: "CN=Cilium CA (SHA-256 11…)", after: "CN=Cilium CA (SHA-256 22…)" };
+  const changing = planned(2, () => planOf({ changed: ["x"] }, { caChanges: new Map([["x", change]]) }));
+  const line = `CA of x in c1 and c2: ${change.before} → ${change.after}`;
+  assert.deepEqual(showPlan(changing, plain, FEW), ["c1: changes x", "c2: changes x", line]);
+  assert.deepEqual(showDisruptions(changing, plain, FEW), [line]);
+});
+
 test("an endpoint set at extraction is reported with the command that resets it", () => {
   const of = planOf({ unchanged: ["x"] }, { keptEndpoints: new Map([["x", "https://x:1 at 10.0.0.1"]]) });
   assert.deepEqual(showReports([done("c1", of, 0)], plain, { ...FEW, dryRun: false }).slice(1), [

@@ -52,7 +52,10 @@ test("a name with line breaks cannot forge a line of output", () => {
     ...{ outcomes: new Map([[forged, "added"]]), granted: [forged], revoked: [forged], skippedSelf: true },
     ...{ keptOverrides: new Map([[forged, forged]]), kept: [forged], cleaned: [], missing: [], changes: [] },
     ...{ keptEndpoints: new Map([[forged, forged]]) },
-    ...{ endpointChanges: new Map([[forged, { before: forged, after: forged }]]) },
+    ...{
+      endpointChanges: new Map([[forged, { before: forged, after: forged }]]),
+      caChanges: new Map([[forged, { before: forged, after: forged }]]),
+    },
   };
   const report = {
     state: "done" as const,

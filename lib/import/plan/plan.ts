@@ -7,6 +7,8 @@ import { canonicalAliases, canonicalEndpoints, describeEndpoint, endpointHostnam
 import { type Finding, finding } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";
 import type { Peer, SourcedPeer } from "../../peer/peer.ts";
+import { describeCa } from "../../x509/names.ts";
+import { tryReadPem } from "../../x509/pem.ts";
 import type { Change } from "./change.ts";
 import { type ConfigChangeOptions, planConfigSecrets } from "./config-changes.ts";
 import { applyOverride, type OverriddenPeer } from "./endpoint-override.ts";
@@ -28,6 +30,11 @@ export interface PlanOptions extends RoleOptions, ConfigChangeOptions {
   checker?: PeerChecker;
 }
 
+export interface BeforeAfter {
+  before: string;
+  after: string;
+}
+
 export interface Plan {
   /** In the order of the writes. */
   changes: Change[];
@@ -43,7 +50,9 @@ export interface Plan {
   /** Imported peers that keep the endpoint set at an earlier extraction, with that endpoint. */
   keptEndpoints: Map<string, string>;
   /** Existing peers whose endpoint changes. */
-  endpointChanges: Map<string, { before: string; after: string }>;
+  endpointChanges: Map<string, BeforeAfter>;
+  /** Existing peers whose CA changes: its certificates by subject and SHA-256. */
+  caChanges: Map<string, BeforeAfter>;
   /** Node-local peers of other tools that are kept, although they are imported or would be pruned. */
   kept: string[];
   /** Secrets that lose the last-applied annotation, which holds their whole content. */
@@ -130,6 +139,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
       ),
     ),
     endpointChanges: new Map(written.flatMap((peer) => findEndpointChange(existing, peer))),
+    caChanges: new Map(written.flatMap((peer) => findCaChange(target, existing, peer))),
     kept: [
       ...roles.kept,
       ...(options.prune ? roles.staying.filter((name) => isNodeLocalPeer(existing, name)) : []),
@@ -238,10 +248,21 @@ function recordOf({ facts }: Peer, { endpointOverride, given }: OverriddenPeer):
   };
 }
 
-function findEndpointChange(existing: ExistingConfig, peer: Peer): [string, { before: string; after: string }][] {
+function findEndpointChange(existing: ExistingConfig, peer: Peer): [string, BeforeAfter][] {
   const before = secretHolding(existing, peer.name)?.entries.get(peer.name)?.config;
   if (!before || isSameEndpoint(before, peer)) return [];
   return [[peer.name, { before: describeEndpoint(before), after: describeEndpoint(peer) }]];
+}
+
+function findCaChange({ common, cache }: Target, existing: ExistingConfig, peer: Peer): [string, BeforeAfter][] {
+  const existingPeer = secretHolding(existing, peer.name)?.entries.get(peer.name)?.peer;
+  const describe = ({ ca }: Peer) => {
+    const pem = ca === "importer" ? common?.ca : ca === "system" ? undefined : ca.pem;
+    return pem === undefined ? undefined : tryReadPem(() => describeCa(pem, cache));
+  };
+  const before = existingPeer && describe(existingPeer);
+  const after = describe(peer);
+  return before === undefined || after === undefined || before === after ? [] : [[peer.name, { before, after }]];
 }
 
 /** Whether two endpoints are equal in any order of their URLs and host aliases. */
