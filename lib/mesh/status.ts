@@ -5,6 +5,7 @@ import { describePendingCause, isPodReady } from "../cilium/waiting.ts";
 import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
+import { definitionOf } from "../peer/finding-codes.ts";
 import { type Finding, finding, redact } from "../peer/findings.ts";
 import type { AuthMode, ClientCertificate, Peer } from "../peer/peer.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
@@ -103,8 +104,9 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
   for (const [member, found] of probes) {
     for (const probe of found) {
       const pair = pairs.find(({ importer, peer }) => importer === member.source && peer === probe.name);
-      const known = new Set(pair?.findings.map(({ code }) => code));
-      pair?.findings.push(...probe.findings.filter(({ code }) => !known.has(code)));
+      const known = new Set<string>(pair?.findings.map(({ code }) => code));
+      const isKnown = ({ code }: Finding) => known.has(code) || known.has(definitionOf(code).impliedBy ?? "");
+      pair?.findings.push(...probe.findings.filter((one) => !isKnown(one)));
       // A response proves that it runs, whatever the state of its pods.
       if (probe.addresses.some(({ steps, failed }) => steps.length > 0 && failed === undefined))
         delete pair?.notRunning;

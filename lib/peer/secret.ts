@@ -29,29 +29,41 @@ function tlsFiles(prefix: string): TlsPaths {
   return { trustedCaFile: `${path}-ca.crt`, certFile: `${path}.crt`, keyFile: `${path}.key` };
 }
 
+/** The data of a Secret. */
+export interface SecretContents {
+  files: SecretFiles;
+  /** Keys whose values cannot be decoded. */
+  damaged?: ReadonlySet<string>;
+}
+
 /**
  * Decodes the data of a Secret, `stringData` over `data`.
  *
- * @returns findings instead of a file for each value that is not base64.
+ * @returns the contents, with a finding for each value that cannot be decoded.
  */
 export function decodeFiles(
   secret: V1Secret,
   place: Place,
   cache = new ParseCache(),
-): { files: Map<string, Buffer>; findings: Finding[] } {
+): { files: Map<string, Buffer>; damaged: Set<string>; findings: Finding[] } {
   const files = new Map<string, Buffer>();
+  const damaged = new Set<string>();
   const findings: Finding[] = [];
+  const report = (key: string, field: "data" | "stringData") => {
+    damaged.add(key);
+    findings.push(finding("data-invalid", { ...place, key }, { field }));
+  };
   const data: Record<string, unknown> = secret.data ?? {};
   for (const [key, value] of Object.entries(data)) {
     const content = typeof value === "string" ? cache.parse(decodeBase64, value) : undefined;
     if (content) files.set(key, content);
-    else findings.push(finding("data-invalid", { ...place, key }, { field: "data" }));
+    else report(key, "data");
   }
   for (const [key, value] of Object.entries((secret.stringData ?? {}) as Record<string, unknown>)) {
     if (typeof value === "string") files.set(key, Buffer.from(value));
-    else findings.push(finding("data-invalid", { ...place, key }, { field: "stringData" }));
+    else report(key, "stringData");
   }
-  return { files, findings };
+  return { files, damaged, findings };
 }
 
 /** One config of a Secret, followed to its files. */
@@ -70,20 +82,20 @@ export interface Entry {
  * by checkPeer.
  */
 export function readEntries(
-  files: SecretFiles,
+  contents: SecretContents,
   annotations: Readonly<Record<string, string>>,
   source: string,
   cache = new ParseCache(),
 ): Entry[] {
   const facts = readFacts(annotations);
   const records = readPeerRecords(annotations[PEERS]);
-  return [...files]
+  return [...contents.files]
     .filter(([, content]) => isEtcdConfig(cache.parse(decodeText, content)))
     .map(([name, content]) => {
       const record = records.get(name);
       const recorded = { ...recordedFacts(record), ...(record?.given && { endpointGiven: record.given }) };
       const own: ClusterFacts = facts.name === name ? facts : recorded;
-      return readEntry(name, cache.parse(decodeText, content), files, own, source, cache);
+      return readEntry(name, cache.parse(decodeText, content), contents, own, source, cache);
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -91,13 +103,14 @@ export function readEntries(
 function readEntry(
   name: string,
   text: string,
-  files: SecretFiles,
+  { files, damaged }: SecretContents,
   facts: ClusterFacts,
   source: string,
   cache: ParseCache,
 ): Entry {
   const place = { source, key: name };
   const findings: Finding[] = [];
+  let isDamaged = false;
   let config: EtcdConfig;
   try {
     config = cache.parse(parseEtcdConfig, text);
@@ -115,6 +128,11 @@ function readEntry(
       return undefined;
     }
     const content = files.get(key);
+    if (content === undefined && damaged?.has(key)) {
+      // Its value has a finding already.
+      isDamaged = true;
+      return undefined;
+    }
     if (content === undefined) {
       findings.push(finding("file-missing", place, { field, key }));
       return undefined;
@@ -133,11 +151,11 @@ function readEntry(
   let client: Peer["client"] | undefined;
   if (cert === "importer" && key === "importer") client = "importer";
   else if (typeof cert === "object" && typeof key === "object") client = { cert: cert.pem, key: key.pem };
-  else if (findings.length === 0) {
+  else if (findings.length === 0 && !isDamaged) {
     findings.push(finding("no-client-certificate", place, {}));
   }
   const peer: Peer | undefined =
-    client === undefined || findings.length > 0
+    client === undefined || findings.length > 0 || isDamaged
       ? undefined
       : {
           name,
@@ -167,9 +185,9 @@ export function readPeerFile(
   cache = new ParseCache(),
 ): { peers: Peer[]; layouts: Map<string, Layout>; findings: Finding[] } {
   const place = { source };
-  const { files, findings } = decodeFiles(secret, place, cache);
+  const { findings, ...contents } = decodeFiles(secret, place, cache);
   const annotations = secret.metadata?.annotations ?? {};
-  const entries = readEntries(files, annotations, source, cache);
+  const entries = readEntries(contents, annotations, source, cache);
   if (entries.length === 0 && findings.length === 0) findings.push(finding("no-peer", place, {}));
   const names = entries.map(({ name }) => name);
   findings.push(...checkAnnotations(annotations, names, source), ...entries.flatMap((entry) => entry.findings));

@@ -10,7 +10,7 @@ import { escapeLine, type Style } from "./style.ts";
 /** Describes a Secret: endpoints and TLS files of each peer, then other files. Private keys are never printed. */
 export function showSecret(secret: V1Secret, style: Style): string[] {
   const { files } = decodeFiles(secret, { source: "" });
-  const entries = readEntries(files, {}, "");
+  const entries = readEntries({ files }, {}, "");
   const lines = [`Secret ${style.bold(escapeLine(secret.metadata?.name ?? ""))}`];
   for (const { name, config } of entries) {
     lines.push(

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
+import type { MeshReport } from "../../lib/mesh/status-report.ts";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { type Member, type Mesh, readMountedFiles, startKubelet, startMesh, THREE_CLUSTERS } from "../support/mesh.ts";
 import { type ProgramResult, run } from "../support/programs.ts";
@@ -163,8 +164,12 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     ] as const) {
       await replace(name, { "ca.crt": next.cert, "tls.crt": pair.cert, "tls.key": pair.key });
     }
-    const status = await go("status", ...NAMES, "-o", "json");
-    assert.ok(status.stdout.includes("ca-stale"), status.stdout.slice(0, 500));
+    const status = await go("status", ...NAMES, "--probe", "-o", "json");
+    assert.ok(status.stdout.includes('"ca-stale"'), status.stdout.slice(0, 500));
+    const { pairs } = JSON.parse(status.stdout) as MeshReport;
+    for (const { findings } of pairs) {
+      assert.ok(!findings.some(({ code }) => code === "server-ca-unknown"), "the same fact as ca-stale");
+    }
     const { code, stderr } = await go("rotate", "cluster2", "--all-contexts", "--yes");
     assert.equal(code, 0, stderr);
     assert.match(stderr, /cluster1: is disconnected from cluster2 .* until its pods pick up the new Secret/);

@@ -77,7 +77,7 @@ for (const on of ["sandbox", "real"] as const) {
       for (const [i, objects] of state.entries()) {
         const names = secretsOf(objects).map((secret, which) => {
           const { files, findings } = decodeFiles(secret ?? {}, { source: String(which) });
-          const entries = readEntries(files, {}, String(which));
+          const entries = readEntries({ files }, {}, String(which));
           assert.deepEqual([...findings, ...entries.flatMap((entry) => entry.findings)], [], `${when}: c${i + 1}`);
           return entries.map((entry) => entry.name);
         });

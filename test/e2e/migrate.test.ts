@@ -197,5 +197,7 @@ async function statesSince({ api }: Member, { metadata, items }: List): Promise<
 /** The configs of a Secret: their endpoints by name. */
 function configsIn(secret: V1Secret | undefined): Map<string, string[]> {
   const files = Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64")] as const);
-  return new Map(readEntries(new Map(files), {}, "").map(({ name, config }) => [name, config?.endpoints ?? []]));
+  return new Map(
+    readEntries({ files: new Map(files) }, {}, "").map(({ name, config }) => [name, config?.endpoints ?? []]),
+  );
 }

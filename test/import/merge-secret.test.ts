@@ -186,7 +186,7 @@ test("a config with other endpoints, aliases, kinds of certificates or unknown f
 });
 
 function read(texts: Texts, name: string): Peer | undefined {
-  return readEntries(filesOf(texts), {}, "t").find((entry) => entry.name === name)?.peer;
+  return readEntries({ files: filesOf(texts) }, {}, "t").find((entry) => entry.name === name)?.peer;
 }
 
 test("a foreign file under our key is not overwritten", () => {
@@ -268,7 +268,7 @@ const anyPeers = peers(NAMES);
 const anyFiles = existingFiles(NAMES).map((files): SecretFiles => new Map(Object.entries(files)));
 const laid = (list: readonly Peer[]) => list.map((peer) => toSecretEntry(peer, "target"));
 const keysOf = (files: SecretFiles, keep: (name: string) => boolean) =>
-  readEntries(files, {}, "")
+  readEntries({ files }, {}, "")
     .filter(({ name }) => keep(name))
     .flatMap(({ name, keys }) => [name, ...Object.values(keys).filter((key) => key !== undefined)]);
 
@@ -288,7 +288,7 @@ test("each merged peer is read back equal, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (standing, list) => {
       const { files } = mergeEntries(standing, laid(list));
-      const entries = new Map(readEntries(files, {}, "").map((entry) => [entry.name, entry.peer]));
+      const entries = new Map(readEntries({ files }, {}, "").map((entry) => [entry.name, entry.peer]));
       for (const peer of list) assert.deepEqual(entries.get(peer.name), { ...peer, facts: {} });
     }),
     { numRuns: 120 },
@@ -338,7 +338,7 @@ test("merging one peer and then another equals merging both, for any existing co
       const first = mergeEntries(standing, laid(list.slice(0, cut)));
       const second = mergeEntries(first.files, laid(list.slice(cut)));
       const both = mergeEntries(standing, laid(list));
-      const meaning = (files: SecretFiles) => readEntries(files, {}, "").map(({ name, peer }) => [name, peer]);
+      const meaning = (files: SecretFiles) => readEntries({ files }, {}, "").map(({ name, peer }) => [name, peer]);
       assert.deepEqual(meaning(second.files), meaning(both.files));
       // Where nothing of anybody's is in the way, byte for byte.
       if (standing.size === 0) assert.deepEqual(new Map([...second.files].sort()), new Map([...both.files].sort()));

@@ -254,7 +254,7 @@ test("an import with --migrate writes files and existing peers", () => {
   );
   const after = applyPlan(target, planned);
   assert.deepEqual(
-    readEntries(filesOf(after.agentsSecret), {}, "").map(({ name, config }) => [
+    readEntries({ files: filesOf(after.agentsSecret) }, {}, "").map(({ name, config }) => [
       name,
       isOwnCache(config?.endpoints ?? []),
     ]),

@@ -175,7 +175,6 @@ test("all findings about files and peers are reported at once, with file and key
       "cache.json c4 own-cache",
       "cm.yaml undefined not-a-secret",
       "cut.json c3.crt data-invalid",
-      "cut.json c3 file-missing",
     ]),
   );
 });

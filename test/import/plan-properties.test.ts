@@ -77,7 +77,7 @@ test("no plan changes foreign data, for any existing content", () => {
       ]) {
         const named = (keep: (name: string) => boolean) =>
           new Set(
-            readEntries(filesOf(before), {}, "")
+            readEntries({ files: filesOf(before) }, {}, "")
               .filter(({ name }) => keep(name))
               .flatMap(({ name, keys }) => [name, keys.ca, keys.cert, keys.key]),
           );
@@ -437,7 +437,12 @@ test("pruning and migrating keep files that no config references", () => {
         [target.kvstoremeshSecret, after.kvstoremeshSecret],
       ]) {
         const named = new Set(
-          readEntries(filesOf(before), {}, "").flatMap(({ name, keys }) => [name, keys.ca, keys.cert, keys.key]),
+          readEntries({ files: filesOf(before) }, {}, "").flatMap(({ name, keys }) => [
+            name,
+            keys.ca,
+            keys.cert,
+            keys.key,
+          ]),
         );
         for (const [key, value] of Object.entries(before?.data ?? {})) {
           if (!named.has(key)) assert.equal(now?.data?.[key], value, key);

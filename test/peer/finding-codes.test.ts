@@ -45,9 +45,9 @@ test("every code has attributes that are known", () => {
   ] satisfies Trait[];
   const all = codes.map((code) => definitionOf(code as FindingCode));
   assert.deepEqual([...new Set(all.flatMap((one) => one.traits ?? []))].sort(), traits);
-  for (const { severity, sameAs } of all) {
+  for (const { severity, sameAs, impliedBy } of all) {
     assert.match(severity, /^(?:error|warning)$/);
-    assert.ok(sameAs === undefined || codes.includes(sameAs), sameAs);
+    for (const other of [sameAs, impliedBy]) assert.ok(other === undefined || codes.includes(other), other);
   }
 });
 

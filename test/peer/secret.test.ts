@@ -33,7 +33,7 @@ test("any peer comes back from a target as it went in, but for its facts", () =>
   fc.assert(
     fc.property(anyPeer, (peer) => {
       const { files } = mergeEntries(new Map(), [toSecretEntry(peer, "target")]);
-      const [entry, ...others] = readEntries(files, {}, "t");
+      const [entry, ...others] = readEntries({ files }, {}, "t");
       assert.deepEqual(entry?.peer, { ...peer, facts: {} });
       assert.deepEqual(others, []);
     }),

@@ -107,7 +107,7 @@ export const recordsOf = (secret: Target["agentsSecret"]) =>
   secret?.metadata?.annotations?.["clustermesh-secrets/peers"];
 
 export const filesOf = (secret: Target["agentsSecret"]) => decodeFiles(secret ?? {}, { source: "t" }).files;
-export const entriesOf = (secret: Target["agentsSecret"]) => readEntries(filesOf(secret), {}, "t");
+export const entriesOf = (secret: Target["agentsSecret"]) => readEntries({ files: filesOf(secret) }, {}, "t");
 /** Returns the Secret with the configs of remote clusters. */
 export const remoteSecretOf = (target: Target) =>
   target.facts.kvstoreMesh ? target.kvstoremeshSecret : target.agentsSecret;

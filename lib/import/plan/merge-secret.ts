@@ -52,7 +52,7 @@ export function mergeEntries(
   if (wanted.length === 0 && remove.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(existing) };
   }
-  const before = new Map(readEntries(existing, {}, "", cache).map((entry) => [entry.name, entry]));
+  const before = new Map(readEntries({ files: existing }, {}, "", cache).map((entry) => [entry.name, entry]));
   const toReplace = new Set([...remove, ...removedLater, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
   const files = new Map(existing);
   const outcomes = new Map<string, Outcome>();
@@ -111,7 +111,7 @@ function writableKeys(
 /** Removes the given keys that no config references. */
 function removeUnreferenced(files: Map<string, Buffer>, keys: ReadonlySet<string>, cache: ParseCache): void {
   if (keys.size === 0) return;
-  const entries = readEntries(files, {}, "", cache);
+  const entries = readEntries({ files }, {}, "", cache);
   const referenced = new Set(
     entries.flatMap((entry) => [entry.name, ...existingKeys(entry), ...referencedKeys(entry)]),
   );

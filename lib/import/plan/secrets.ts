@@ -31,13 +31,13 @@ export function readConfigSecret(
   secret: V1Secret | undefined,
   { source, cache }: Pick<Target, "source" | "cache">,
 ): ConfigSecret {
-  const decoded = secret ? decodeFiles(secret, { source }, cache) : { files: new Map<string, Buffer>(), findings: [] };
+  const decoded = decodeFiles(secret ?? {}, { source }, cache);
   const annotations = secret?.metadata?.annotations ?? {};
   return {
     findings: decoded.findings,
     secret,
     files: decoded.files,
-    entries: new Map(readEntries(decoded.files, annotations, source, cache).map((entry) => [entry.name, entry])),
+    entries: new Map(readEntries(decoded, annotations, source, cache).map((entry) => [entry.name, entry])),
     annotations,
     records: readPeerRecords(annotations[PEERS]),
   };

@@ -35,6 +35,8 @@ export interface CodeDefinition<V> {
   traits?: readonly Trait[];
   /** Another code for the same fact, which is reported instead if both are found. */
   sameAs?: string;
+  /** A code whose fact has this one as its consequence: of the same peer, only that one is reported. */
+  impliedBy?: string;
   /** The code that this one had in earlier versions. */
   formerCode?: string;
   /** One sentence without a full stop. */

@@ -22,6 +22,7 @@ export const PROBE_CODES = {
   "not-tls": error<Failure>({ ...details, summary: (of) => `${of} do not speak TLS` }),
   "server-ca-unknown": error<Failure>({
     ...details,
+    impliedBy: "ca-stale",
     summary: (of) => `server certificates of ${of} are not signed by the CAs of these peers`,
   }),
   "server-certificate-expired": error<Failure | Invalidity>({
