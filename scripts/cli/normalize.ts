@@ -91,8 +91,11 @@ export function normalizeArgs(
   }
 
   function unknownFlag(flag: string): UserError {
-    const nearest = findNearestName(flag.replace(/^-+(no-)?/, ""), Object.keys(options));
-    const hint = nearest === undefined ? `see ${program} --help` : `did you mean --${nearest}?`;
-    return new UserError(`unknown flag: ${escapeLine(flag)}; ${hint}`, EXIT.refused);
+    const [, negation = "", name = ""] = /^-+(no-)?(.*)$/s.exec(flag) ?? [];
+    const nearest = findNearestName(name, Object.keys(options));
+    if (nearest === undefined)
+      return new UserError(`unknown flag: ${escapeLine(flag)}; see ${program} --help`, EXIT.refused);
+    const prefix = options[nearest]?.type === "boolean" ? negation : "";
+    return new UserError(`unknown flag: ${escapeLine(flag)}; did you mean --${prefix}${nearest}?`, EXIT.refused);
   }
 }

@@ -192,6 +192,8 @@ describe("a flag with a value", () => {
   test("invalid flags are rejected with kubectl's messages", () => {
     for (const [argv, message] of [
       [["--contxt", "x"], "unknown flag: --contxt; did you mean --context?"],
+      [["--nmaespace", "x"], "unknown flag: --nmaespace; did you mean --namespace?"],
+      [["--no-uesrs"], "unknown flag: --no-uesrs; did you mean --no-users?"],
       [["--no-context"], "unknown flag: --no-context; did you mean --context?"],
       [["--__proto__=x"], "unknown flag: --__proto__; see program --help"],
       [["--x\ny"], "unknown flag: --x\\ny; see program --help"],

@@ -184,13 +184,15 @@ test("a missing context is refused with the nearest name and the available ones"
   const names = ["cluster1", "cluster2", "production"];
   const contexts = names.map((name) => ({ name, context: { cluster: "c", user: "u" } }));
   await refuses(
-    select({ ...config(), contexts }, "cluster"),
-    /context "cluster" does not exist; did you mean "cluster1"\?/,
+    select({ ...config(), contexts }, "clutser1"),
+    /context "clutser1" does not exist; did you mean "cluster1"\?/,
   );
   await refuses(
     select({ ...config(), contexts }, "prodution"),
     /mean "production"\? \(available: cluster1, cluster2 and production\)/,
   );
+  // cluster1 and cluster2 are equally near.
+  await refuses(select({ ...config(), contexts }, "cluster"), /context "cluster" does not exist \(available: cluster1/);
   await refuses(select({ ...config(), contexts }, "x"), /context "x" does not exist \(available: cluster1/);
   await refuses(
     select({ ...config(), contexts, "current-context": "" }),
