@@ -2,7 +2,17 @@
  * Parses untrusted YAML within limits. The parser of `yaml` takes quadratic time for many keys, and deep nesting overflows
  * its stack. Pure.
  */
-import { Composer, type CST, type Document, type ErrorCode, isScalar, Lexer, Parser, visit } from "yaml";
+import {
+  Composer,
+  type CST,
+  type Document,
+  type ErrorCode,
+  isScalar,
+  Lexer,
+  Parser,
+  visit,
+  YAMLParseError,
+} from "yaml";
 
 /** Beyond these limits parsing takes seconds. A file of 510 peers has 2 MB and 130,000 tokens. */
 export const YAML_LIMITS = { characters: 6_000_000, tokens: 250_000 };
@@ -18,36 +28,45 @@ export class DuplicateKeyError extends YamlError {}
 /** The text exceeds {@link YAML_LIMITS}, whether it is valid or not. */
 export class YamlTooLargeError extends YamlError {}
 
-/** Descriptions of the parser's error codes; its messages repeat the text. */
-const DESCRIPTIONS: Readonly<Record<ErrorCode, string>> = {
-  ALIAS_PROPS: "an alias has an anchor or a tag",
-  BAD_ALIAS: "an alias or anchor has an invalid name",
+/** Codes whose messages of the parser are fixed sentences, which contain nothing of the text. */
+const FIXED_MESSAGES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "ALIAS_PROPS",
+  "BAD_ALIAS",
+  "BAD_INDENT",
+  "BAD_PROP_ORDER",
+  "BLOCK_AS_IMPLICIT_KEY",
+  "BLOCK_IN_FLOW",
+  "KEY_OVER_1024_CHARS",
+  "MISSING_CHAR",
+  "MULTILINE_IMPLICIT_KEY",
+  "MULTIPLE_ANCHORS",
+  "MULTIPLE_TAGS",
+  "TAB_AS_INDENT",
+]);
+
+/** Descriptions in place of the parser's messages that can repeat the text. */
+const DESCRIPTIONS: Partial<Record<ErrorCode, string>> = {
   BAD_COLLECTION_TYPE: "a tag does not fit its collection",
-  BAD_DIRECTIVE: "a directive is invalid",
-  BAD_DQ_ESCAPE: "an escape sequence in double quotes is invalid",
-  BAD_INDENT: "the indentation is wrong",
-  BAD_PROP_ORDER: "an anchor or tag is before its indicator",
+  BAD_DIRECTIVE: "invalid directive",
+  BAD_DQ_ESCAPE: "invalid escape sequence in double quotes",
   BAD_SCALAR_START: "an unquoted value starts with a reserved character",
-  BLOCK_AS_IMPLICIT_KEY: "a mapping or list where a single-line value is expected",
-  BLOCK_IN_FLOW: "an indented mapping or list inside brackets",
-  DUPLICATE_KEY: "a key is repeated",
-  IMPOSSIBLE: "cannot be parsed",
-  KEY_OVER_1024_CHARS: "a key has more than 1024 characters",
-  MISSING_CHAR: "a quote, bracket, comma, colon or space is missing",
-  MULTILINE_IMPLICIT_KEY: "a key has more than one line",
-  MULTIPLE_ANCHORS: "a value has more than one anchor",
-  MULTIPLE_DOCS: "there is more than one document",
-  MULTIPLE_TAGS: "a value has more than one tag",
-  NON_STRING_KEY: "a key is not a string",
+  DUPLICATE_KEY: "duplicate key",
   RESOURCE_EXHAUSTION: "nested too deeply",
-  TAB_AS_INDENT: "a tab is used for indentation",
   TAG_RESOLVE_FAILED: "a value does not fit its tag",
   UNEXPECTED_TOKEN: "unexpected token",
 };
 
-/** Describes an error of the parser, without anything of the text. */
-export function describeYamlError(code: ErrorCode): string {
-  return DESCRIPTIONS[code];
+/**
+ * Describes an error of the parser: `line 2, column 5: ` and the parser's reason, without anything of the text.
+ *
+ * @param error - parsed with `prettyErrors: false`, because pretty messages quote the text.
+ */
+export function describeYamlError(text: string, { code, message, pos }: YAMLParseError): string {
+  const lines = text.slice(0, pos[0]).split("\n");
+  const reason = FIXED_MESSAGES.has(code)
+    ? message.replace(/^[A-Z]/, (letter) => letter.toLowerCase())
+    : (DESCRIPTIONS[code] ?? "cannot be parsed");
+  return `line ${lines.length}, column ${(lines.at(-1) ?? "").length + 1}: ${reason}`;
 }
 
 /**
@@ -58,7 +77,7 @@ export function describeYamlError(code: ErrorCode): string {
 export function* parseYamlDocuments(text: string): Generator<unknown, void> {
   for (const document of new Composer({ logLevel: "silent", uniqueKeys: false }).compose(validTokens(text))) {
     const [error] = document.errors;
-    if (error) throw syntaxError(text, error.pos[0]);
+    if (error) throw syntaxError(text, error);
     checkDocument(document);
     try {
       yield document.toJS({ maxAliasCount: 10 });
@@ -71,7 +90,10 @@ export function* parseYamlDocuments(text: string): Generator<unknown, void> {
 function* validTokens(text: string): Generator<CST.Token, void> {
   for (const token of boundedTokens(text)) {
     // The first error is enough: text that is not YAML can have one for each character.
-    if (token.type === "error") throw syntaxError(text, token.offset);
+    if (token.type === "error") {
+      const { offset, message } = token;
+      throw syntaxError(text, new YAMLParseError([offset, offset + 1], "UNEXPECTED_TOKEN", message));
+    }
     yield token;
   }
 }
@@ -90,9 +112,8 @@ function* boundedTokens(text: string): Generator<CST.Token, void> {
   yield* parser.end();
 }
 
-function syntaxError(text: string, offset: number): YamlError {
-  const lines = text.slice(0, offset).split("\n");
-  return new YamlError(`syntax error at line ${lines.length}, column ${(lines.at(-1) ?? "").length + 1}`);
+function syntaxError(text: string, error: YAMLParseError): YamlError {
+  return new YamlError(`syntax error at ${describeYamlError(text, error)}`);
 }
 
 function checkDocument(document: Document.Parsed): void {

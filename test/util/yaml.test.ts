@@ -88,7 +88,28 @@ test("adversarial text is rejected quickly", () => {
   assert.equal(Object.keys(read(many((i) => `k${i}: 1\n`, 30_000))[0] as object).length, 30_000);
 });
 
-test("a syntax error has its position, but nothing of the text", () => {
-  assert.throws(() => read("a: 1\nb: [secret\n"), { message: "syntax error at line 3, column 1" });
-  assert.throws(() => read("secret: : x\n"), { message: "syntax error at line 1, column 9" });
+test("a syntax error has its position and the reason of the parser", () => {
+  for (const [text, message] of [
+    ["foo: [", "line 1, column 7: flow sequence in block collection must be sufficiently indented and end with a ]"],
+    ["a: 1\nb: 'c\n\n", "line 4, column 1: missing closing 'quote"],
+    ["a: 1\n b: 2\n", "line 1, column 4: nested mappings are not allowed in compact mappings"],
+    ["a: @b\n", "line 1, column 4: an unquoted value starts with a reserved character"],
+    ["a: : b\n", "line 1, column 4: nested mappings are not allowed in compact mappings"],
+    ['a: "\\z"\n', "line 1, column 5: invalid escape sequence in double quotes"],
+  ] as const) {
+    assert.throws(() => read(text), { message: `syntax error at ${message}` }, text);
+  }
+});
+
+test("a syntax error contains nothing of the text", () => {
+  const indicators = [..."[]{}&*!%@|>\"'\\#,\n\t", ": ", "- ", "? ", "  ", "---\n"];
+  const piece = fc.constantFrom("SECRET", ...indicators);
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+      const error = attempt(() => read(pieces.join("")));
+      assert.ok(error === undefined || error instanceof YamlError, String(error));
+      assert.ok(!error?.message.includes("SECRET"), error?.message);
+    }),
+    { numRuns: 5_000 },
+  );
 });

@@ -113,16 +113,9 @@ async function readText(file: string): Promise<string | undefined> {
 }
 
 function parse(text: string, file: string): KubeconfigFile {
-  const document = parseDocument(text, { logLevel: "silent", uniqueKeys: true, merge: true });
+  const document = parseDocument(text, { logLevel: "silent", prettyErrors: false, uniqueKeys: true, merge: true });
   const error = document.errors.find(({ code }) => code !== "MULTIPLE_DOCS");
-  if (error?.code === "DUPLICATE_KEY") {
-    throw new KubeconfigError(`kubeconfig ${file}: line ${error.linePos?.[0].line}: duplicate field`);
-  }
-  if (error) {
-    throw new KubeconfigError(
-      `kubeconfig ${file}: line ${error.linePos?.[0].line}: invalid YAML: ${describeYamlError(error.code)}`,
-    );
-  }
+  if (error) throw new KubeconfigError(`kubeconfig ${file}: invalid YAML at ${describeYamlError(text, error)}`);
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });
