@@ -3,6 +3,7 @@ import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import {
   apiServerKey,
+  assertHasContexts,
   type Context,
   type Impersonation,
   type Kubeconfig,
@@ -56,8 +57,13 @@ export class Contexts {
     return this.#toClusters(contexts.map((context) => ({ name: context.name, context })));
   }
 
-  /** Returns the clusters of all contexts, sorted by name. An invalid context fails on first use. */
+  /**
+   * Returns the clusters of all contexts, sorted by name. An invalid context fails on first use.
+   *
+   * @throws UserError (exit code 2) if there is no context.
+   */
   async selectAll(): Promise<Cluster[]> {
+    assertHasContexts(this.#kubeconfig);
     const results = await Promise.all(
       sortNaturally(this.names()).map(async (name): Promise<ContextResult> => {
         try {

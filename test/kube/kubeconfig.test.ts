@@ -132,14 +132,15 @@ test("paths are relative to their kubeconfig, a bare command to PATH; data prece
 
 test("an invalid kubeconfig is refused in one line", async () => {
   const cases: [unknown, RegExp][] = [
-    ["{", /line 1: invalid YAML: a quote, bracket, comma, colon or space is missing$/],
-    ["a: b: c", /line 1: invalid YAML: a mapping or list where a single-line value is expected$/],
-    ["a: 'b", /line 1: invalid YAML: a quote, bracket, comma, colon or space is missing$/],
-    ["a:\n\tb: 1", /line 2: invalid YAML: a tab is used for indentation$/],
-    ["a: @b", /line 1: invalid YAML: an unquoted value starts with a reserved character$/],
+    ["{", /config: invalid YAML at line 1, column 2: flow map must end with a \}$/],
+    ["foo: [", /at line 1, column 7: flow sequence in block collection must be .* and end with a \]$/],
+    ["a: b: c", /at line 1, column 4: nested mappings are not allowed in compact mappings$/],
+    ["a: 'b", /at line 1, column 6: missing closing 'quote$/],
+    ["a:\n\tb: 1", /at line 2, column 1: tabs are not allowed as indentation$/],
+    ["a: @b", /at line 1, column 4: an unquoted value starts with a reserved character$/],
     ["just a text", /not a mapping/],
     ["- a", /not a mapping/],
-    ["contexts: []\ncontexts: []", /line 2: duplicate field/],
+    ["contexts: []\ncontexts: []", /at line 2, column 1: duplicate key$/],
     ["contexts: {}", /contexts is not a list/],
     ["contexts: [a]", /contexts\[0\]: not a mapping/],
     ["users: [{name: u, user: {token: 12345}}]", /user u: token is not a string/],
@@ -200,7 +201,22 @@ test("a missing context is refused with the nearest name and the available ones"
   );
   const many = Array.from({ length: 30 }, (_, index) => ({ name: `c${index}`, context: {} }));
   await refuses(select({ ...config(), contexts: many }, "zzzzz"), /c10 and 19 more/);
-  await refuses(select(""), /no kubeconfig: no contexts in .*config; pass --kubeconfig FILE or set KUBECONFIG/);
+});
+
+test("a kubeconfig without contexts is refused with its files; missing files are named only if none exists", async () => {
+  const selectFrom = async (env: NodeJS.ProcessEnv) => selectContext(await loadKubeconfig({ env }), undefined);
+  const [missing, other] = [join(folder, "missing"), join(folder, "other")];
+  const empty = write("");
+  const refusesWith = (env: NodeJS.ProcessEnv, cause: string) =>
+    assert.rejects(selectFrom(env), {
+      message: `no kubeconfig: ${cause}; pass --kubeconfig FILE or set KUBECONFIG`,
+    });
+  await refusesWith({ KUBECONFIG: empty }, `no contexts in ${empty}`);
+  await refusesWith({ KUBECONFIG: [missing, empty].join(delimiter) }, `no contexts in ${empty}`);
+  await refusesWith({ KUBECONFIG: missing }, `${missing}: no such file or directory`);
+  await refusesWith({ KUBECONFIG: [missing, other].join(delimiter) }, `${missing}, ${other}: no such file or directory`);
+  await refusesWith({ HOME: missing }, `${join(missing, ".kube", "config")}: no such file or directory`);
+  await refusesWith({ KUBECONFIG: delimiter }, "KUBECONFIG contains no file");
 });
 
 test("an invalid context is refused by name; other contexts remain usable", async () => {
@@ -296,7 +312,7 @@ test("in a pod without kubeconfig the service account is used", async () => {
   mkdirSync(serviceAccount);
   const env = { HOME: join(folder, "nowhere"), KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "443" };
   const none = await loadKubeconfig({ env, serviceAccount });
-  await refuses(selectContext(none, undefined), /no kubeconfig/);
+  await refuses(selectContext(none, undefined), /no kubeconfig: .*nowhere.*: no such file or directory/);
   writeFileSync(join(serviceAccount, "token"), "sa");
   writeFileSync(join(serviceAccount, "ca.crt"), CA);
   writeFileSync(join(serviceAccount, "namespace"), "mine");

@@ -28,8 +28,10 @@ export {
 
 /** The merged kubeconfig. */
 export interface Kubeconfig extends KubeconfigFile {
-  /** The files that were considered, for messages. */
+  /** The files that exist, for messages. */
   files: string[];
+  /** The files of `KUBECONFIG`, or the default file, that do not exist. */
+  missing: string[];
 }
 
 /** A context with its cluster and user. */
@@ -69,8 +71,8 @@ export interface KubeconfigSource {
 export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSource): Promise<Kubeconfig> {
   const defaults = env.KUBECONFIG ? env.KUBECONFIG.split(delimiter) : [join(env.HOME || homedir(), ".kube", "config")];
   const paths = path === undefined ? defaults : [path];
-  const files = [...new Set(paths)].filter((file) => file !== "");
-  const configs = await Promise.all(files.map(readKubeconfigFile));
+  const all = [...new Set(paths)].filter((file) => file !== "");
+  const configs = await Promise.all(all.map(readKubeconfigFile));
   if (path !== undefined && configs[0] === undefined) {
     throw new KubeconfigError(`cannot read kubeconfig ${path || '""'}: no such file or directory`);
   }
@@ -79,7 +81,8 @@ export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSo
     contexts: new Map(),
     clusters: new Map(),
     users: new Map(),
-    files,
+    files: all.filter((_, i) => configs[i] !== undefined),
+    missing: all.filter((_, i) => configs[i] === undefined),
   };
   for (const config of configs) {
     if (!config) continue;
@@ -164,11 +167,17 @@ export async function selectContext(
   };
 }
 
-function findContext({ contexts, files }: Kubeconfig, name: string | undefined): ContextEntry {
-  if (contexts.size === 0) {
-    const cause = files.length > 0 ? `no contexts in ${files.join(", ")}` : "KUBECONFIG contains no file";
-    throw new KubeconfigError(`no kubeconfig: ${cause}; pass --kubeconfig FILE or set KUBECONFIG`);
-  }
+/** @throws KubeconfigError if there is no context, with the files that are empty or, if none exists, the missing ones. */
+export function assertHasContexts({ contexts, files, missing }: Kubeconfig): void {
+  if (contexts.size > 0) return;
+  const absent = missing.length > 0 ? `${missing.join(", ")}: no such file or directory` : "KUBECONFIG contains no file";
+  const cause = files.length > 0 ? `no contexts in ${files.join(", ")}` : absent;
+  throw new KubeconfigError(`no kubeconfig: ${cause}; pass --kubeconfig FILE or set KUBECONFIG`);
+}
+
+function findContext(kubeconfig: Kubeconfig, name: string | undefined): ContextEntry {
+  assertHasContexts(kubeconfig);
+  const { contexts } = kubeconfig;
   const available = enumerate([...contexts.keys()]);
   if (name === undefined) {
     throw new KubeconfigError(`current-context is not set; pass --context with one of: ${available}`);
