@@ -1,6 +1,6 @@
 /** `clustermesh-secrets completion`: scripts that enable completion in a shell. */
 import { readFileSync } from "node:fs";
-import { EXIT, UserError } from "../lib/util/errors.ts";
+import { EXIT, UsageError } from "../lib/util/errors.ts";
 import type { Arguments } from "./cli/option.ts";
 import { toProgram } from "./cli/run.ts";
 import { writeStdout } from "./cli/streams.ts";
@@ -26,7 +26,7 @@ export const completionCommand = toProgram({
 
 async function runCompletion({ files: [shell = "", ...others] }: Arguments<Record<never, never>>): Promise<number> {
   if (!SHELLS.includes(shell) || others.length > 0) {
-    throw new UserError(`exactly one shell is required: ${SHELLS.join(", ")}`, EXIT.refused);
+    throw new UsageError(`exactly one shell is required: ${SHELLS.join(", ")}`);
   }
   writeStdout(readFileSync(new URL(`completion.${shell}`, import.meta.url)));
   return EXIT.done;

@@ -1,6 +1,6 @@
 /** `clustermesh-secrets connect`: connects clusters by their contexts. */
 import type { Cluster } from "../lib/kube/cluster.ts";
-import { meshMembersOf, planConnect } from "../lib/mesh/connect.ts";
+import { assertTwoClusters, meshMembersOf, planConnect } from "../lib/mesh/connect.ts";
 import { showFindings } from "../lib/render/findings.ts";
 import { enumerate, escapeLine } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
@@ -44,7 +44,7 @@ export const connectCommand = toProgram({
 async function runConnect(args: Arguments<typeof options>, program: string): Promise<number> {
   const { hub, with: member } = args;
   using contexts = await Contexts.load(args);
-  const named = await selectClusters(contexts, args, args.files);
+  const named = await selectClusters(contexts, args, args.files, "CONTEXT...");
   const run = new MeshRun(args);
   const extra = member ?? hub;
   let clusters = extra === undefined ? named : mergeClusters(await contexts.select([extra]), named);
@@ -67,7 +67,7 @@ async function runConnect(args: Arguments<typeof options>, program: string): Pro
     logPeers(member, members.found, missing);
     clusters = mergeClusters(clusters, members.found);
   }
-  if (clusters.length < 2) throw new UserError("at least two clusters are required", EXIT.refused);
+  assertTwoClusters(clusters);
   const mesh = await readMesh(clusters, args, { forExtract: true });
   const change = planConnect(mesh, { hub, joining, skipUnreachable: args["skip-unreachable"], now: run.now });
   const code = await run.execute(change, clusters, formatCommand(program, options, args, args.files));

@@ -2,10 +2,10 @@
 import { planDisconnect } from "../lib/mesh/disconnect.ts";
 import { hasErrors } from "../lib/peer/findings.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
-import { EXIT, UserError } from "../lib/util/errors.ts";
+import { EXIT, UsageError, UserError } from "../lib/util/errors.ts";
 import { formatCommand } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
-import { MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
+import { CONTEXT_FLAGS, MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
 import type { Arguments } from "./cli/option.ts";
 import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
@@ -21,7 +21,7 @@ const {
 
 const options = {
   ...inGroup("Target", {
-    from: flag.contexts("context to remove CLUSTER from (repeatable)"),
+    from: flag.contexts("context to remove CLUSTER from (repeatable, not comma-separated)"),
   }),
   ...applicableOptions,
   ...inGroup("Target", {
@@ -47,7 +47,9 @@ export const disconnectCommand = toProgram({
 
 async function runDisconnect(args: Arguments<typeof options>, program: string): Promise<number> {
   const names = new Set(args.files);
-  if (names.size === 0) throw new UserError("at least one CLUSTER is required", EXIT.refused);
+  if (names.size === 0) {
+    throw new UsageError(`no cluster given: pass CLUSTER..., and --from, ${CONTEXT_FLAGS}`);
+  }
   const invalid = [...names].find((name) => !isClusterName(name));
   if (invalid !== undefined) {
     throw new UserError(
@@ -57,7 +59,7 @@ async function runDisconnect(args: Arguments<typeof options>, program: string): 
   }
   const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
   using contexts = await Contexts.load(args);
-  const clusters = await selectClusters(contexts, all, args.from);
+  const clusters = await selectClusters(contexts, all, args.from, "--from");
   const run = new MeshRun(all);
   const mesh = await readMesh(clusters, all, { forExtract: false });
   const { leaving, ...change } = planDisconnect(names, clusters, mesh, {

@@ -2,7 +2,7 @@
 import { readPeers } from "../lib/import/peer-files.ts";
 import { prepareImport } from "../lib/import/prepare.ts";
 import { readTargets } from "../lib/import/read-target.ts";
-import { EXIT, UserError } from "../lib/util/errors.ts";
+import { EXIT, UsageError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
@@ -44,7 +44,7 @@ async function runImport(args: ImportArguments, program: string): Promise<number
   const paths = [...args.files, ...args.filename];
   const endpoints = parseEndpointFlags(args.endpoint);
   if (paths.length === 0 && !args.migrate && endpoints.size === 0) {
-    throw new UserError("at least one FILE is required (- for stdin)", EXIT.refused);
+    throw new UsageError("at least one FILE is required (- for stdin)");
   }
   const run = new ImportRun(args, { readsStdin: paths.includes("-"), showsPlan: args.prune || args.migrate });
   using contexts = await Contexts.load(args);

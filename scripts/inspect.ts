@@ -3,7 +3,7 @@ import { readPeers } from "../lib/import/peer-files.ts";
 import { inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/render/inspect.ts";
 import { styleFor } from "../lib/render/style.ts";
-import { EXIT, UserError } from "../lib/util/errors.ts";
+import { EXIT, UsageError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { parseDurationInDays } from "./cli/duration.ts";
@@ -40,7 +40,7 @@ export const inspectCommand = toProgram({
 
 async function runInspect(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
-  if (paths.length === 0) throw new UserError("at least one FILE is required (- for stdin)", EXIT.refused);
+  if (paths.length === 0) throw new UsageError("at least one FILE is required (- for stdin)");
   const now = new Date();
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);

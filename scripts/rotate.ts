@@ -2,7 +2,7 @@
 import { readText } from "../lib/import/peer-files.ts";
 import { planRotation, planTrust } from "../lib/mesh/rotate.ts";
 import { hasErrors } from "../lib/peer/findings.ts";
-import { EXIT, UserError } from "../lib/util/errors.ts";
+import { UsageError } from "../lib/util/errors.ts";
 import { formatCommand } from "./cli/call.ts";
 import { Contexts } from "./cli/clusters.ts";
 import { MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
@@ -35,10 +35,10 @@ export const rotateCommand = toProgram({
 
 async function runRotate(args: Arguments<typeof options>, program: string): Promise<number> {
   const [name, ...others] = args.files;
-  if (name === undefined || others.length > 0) throw new UserError("exactly one CONTEXT is required", EXIT.refused);
+  if (name === undefined || others.length > 0) throw new UsageError("exactly one CONTEXT is required");
   const trust = args.trust === undefined ? undefined : await readText(args.trust);
   using contexts = await Contexts.load(args);
-  const named = await selectClusters(contexts, args, []);
+  const named = await selectClusters(contexts, args);
   const importers = named.filter(({ source }) => source !== name);
   const run = new MeshRun(args);
   const own = trust === undefined ? await contexts.select([name]) : [];

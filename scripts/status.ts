@@ -23,7 +23,7 @@ import { logError } from "./cli/terminal.ts";
 
 const options = {
   ...inGroup("Input", {
-    context: flag.contexts("context of a cluster (repeatable); default: the current context"),
+    context: flag.contexts("context of a cluster (repeatable, not comma-separated); default: the current context"),
     "all-contexts": allContextsOption,
   }),
   ...inGroup("Checks", {

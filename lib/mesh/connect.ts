@@ -2,7 +2,7 @@
 import { readClusters } from "../cilium/read-clusters.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
-import { EXIT, UserError } from "../util/errors.ts";
+import { UsageError } from "../util/errors.ts";
 import {
   type ExtractedMember,
   importTarget,
@@ -30,12 +30,10 @@ export interface ConnectOptions {
  * Which peers each cluster gets, so that all are connected. Pure.
  *
  * @param reading - of all clusters, with what others extract of each.
- * @throws UserError (exit code 2) for less than two clusters.
+ * @throws UsageError if all clusters can be read, and there are fewer than two.
  */
 export function planConnect({ members, unread, repeated }: MeshReading, options: ConnectOptions): MeshChange {
-  if (members.length < 2 && unread.length === 0) {
-    throw new UserError("connecting takes two clusters or more", EXIT.refused);
-  }
+  if (unread.length === 0) assertTwoClusters(members);
   const peers = members.flatMap((member) => extractedPeer(member, options.now));
   const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
   const meets = pairing(options, repeated);
@@ -53,6 +51,15 @@ export function planConnect({ members, unread, repeated }: MeshReading, options:
     left: unread,
     notes: [],
   };
+}
+
+/**
+ * Requires two clusters to connect.
+ *
+ * @throws UsageError if there are fewer.
+ */
+export function assertTwoClusters(clusters: readonly unknown[]): void {
+  if (clusters.length < 2) throw new UsageError("at least two clusters are required");
 }
 
 /** Whether two contexts are to be connected; one that was left out is meant by the one that stays for its cluster. */

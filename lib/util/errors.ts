@@ -19,3 +19,11 @@ export class UserError extends Error {
     return this.message.replace(/\n\s*/g, "; ");
   }
 }
+
+/** A call without a required argument. The program adds an example and the command that shows its help. */
+export class UsageError extends UserError {
+  constructor(message: string) {
+    super(message, EXIT.refused);
+    this.name = "UsageError";
+  }
+}

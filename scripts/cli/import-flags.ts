@@ -13,7 +13,9 @@ export const importOptions = {
     }),
   }),
   ...inGroup("Target", {
-    context: flag.contexts("context of a target cluster (repeatable); default: the current context"),
+    context: flag.contexts(
+      "context of a target cluster (repeatable, not comma-separated); default: the current context",
+    ),
     prune: flag.boolean("remove peers that are not in the files"),
     migrate: flag.boolean("rewrite existing peers for the running version of Cilium; needs no files"),
   }),

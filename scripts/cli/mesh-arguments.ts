@@ -9,7 +9,7 @@ import { hasTrait } from "../../lib/peer/finding-codes.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { escapeLine } from "../../lib/render/style.ts";
-import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
 import { type Contexts, resolveAddresses } from "./clusters.ts";
 import { parseDuration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
@@ -21,7 +21,7 @@ import { ImportRun, writingOptions } from "./writing.ts";
 
 export const meshOptions = {
   ...inGroup("Target", {
-    context: flag.contexts("context of a cluster to write (repeatable)"),
+    context: flag.contexts("context of a cluster to write (repeatable, not comma-separated)"),
     "all-contexts": allContextsOption,
     "contexts-file": flag.file("file with one context per line"),
     addresses: flag.count("maximum number of addresses per cluster", 3),
@@ -38,15 +38,20 @@ export const meshOptions = {
 
 export type MeshArguments = Arguments<typeof meshOptions>;
 
+/** The flags that select contexts in all mesh commands, for messages. */
+export const CONTEXT_FLAGS = "--context, --contexts-file or --all-contexts";
+
 /**
- * Selects the clusters of the contexts in `names` and in flags.
+ * Selects the clusters of the contexts in flags and in `names`.
  *
+ * @param placeholder - the argument or flag that `names` are from, for the message.
  * @throws UserError (exit code 2) if there is no context: mesh commands never default to the current one.
  */
 export async function selectClusters(
   contexts: Contexts,
   args: MeshArguments,
-  names: readonly string[],
+  names: readonly string[] = [],
+  placeholder?: string,
 ): Promise<Cluster[]> {
   const listed = args["contexts-file"] === undefined ? [] : await readContextsFile(args["contexts-file"]);
   const named = [...names, ...args.context, ...listed];
@@ -54,7 +59,9 @@ export async function selectClusters(
     throw new UserError("--all-contexts cannot be combined with other contexts", EXIT.refused);
   }
   if (!args["all-contexts"] && named.length === 0) {
-    throw new UserError("no contexts given: use --context, --contexts-file or --all-contexts", EXIT.refused);
+    throw new UsageError(
+      `no contexts given: pass ${placeholder === undefined ? "" : `${placeholder}, `}${CONTEXT_FLAGS}`,
+    );
   }
   return args["all-contexts"] ? contexts.selectAll() : contexts.select(named);
 }

@@ -94,7 +94,7 @@ export function normalizeArgs(
     const [, negation = "", name = ""] = /^-+(no-)?(.*)$/s.exec(flag) ?? [];
     const nearest = findNearestName(name, Object.keys(options));
     if (nearest === undefined)
-      return new UserError(`unknown flag: ${escapeLine(flag)}; see ${program} --help`, EXIT.refused);
+      return new UserError(`unknown flag: ${escapeLine(flag)}; see '${program} --help'`, EXIT.refused);
     const prefix = options[nearest]?.type === "boolean" ? negation : "";
     return new UserError(`unknown flag: ${escapeLine(flag)}; did you mean --${prefix}${nearest}?`, EXIT.refused);
   }

@@ -91,7 +91,7 @@ function checkPositionals(program: string, placeholder: string | undefined, valu
   const [first] = values;
   if (placeholder === undefined && first !== undefined) {
     throw new UserError(
-      `unexpected argument ${JSON.stringify(first)}: ${program} accepts no arguments; see ${program} --help`,
+      `unexpected argument ${JSON.stringify(first)}: ${program} accepts no arguments; see '${program} --help'`,
       EXIT.refused,
     );
   }

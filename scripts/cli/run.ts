@@ -1,6 +1,6 @@
 /** The flags of every command, and the run of a command from arguments to exit code. */
 import { escapeControlChars } from "../../lib/render/style.ts";
-import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
 import type { Arguments, Command, Grammar, HelpText, Option } from "./option.ts";
 import { inGroup } from "./options.ts";
 import { parseArguments } from "./parse.ts";
@@ -60,10 +60,17 @@ async function runCommand<O extends Record<string, Option>>(
     const isUserError = error instanceof UserError;
     const message = error instanceof Error ? error.message : String(error);
     logError(isUserError ? message : `unexpected: ${message}`);
+    if (error instanceof UsageError) logUsageHint(name, command);
     if (argv.includes("--debug") && error instanceof Error) log(escapeControlChars(error.stack ?? ""));
     else if (!isUserError) log("  this is a bug; rerun with --debug for a stack trace");
     // As in kubectl diff, 1 means changes.
     if (args?.diff === true) return EXIT.refused;
     return isUserError ? error.exitCode : EXIT.failed;
   }
+}
+
+/** Logs the first example of a command, and the command that shows its help. */
+function logUsageHint(name: string, { examples: [example] }: HelpText): void {
+  if (example) log(`  example: ${example[0].replaceAll("$0", name)}`);
+  log(`  see '${name} --help'`);
 }

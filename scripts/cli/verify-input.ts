@@ -7,7 +7,7 @@ import { hasErrors } from "../../lib/peer/findings.ts";
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
 import type { ProbeOptions } from "../../lib/probe/probe.ts";
 import { escapeLine } from "../../lib/render/style.ts";
-import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
 import type { ParseCache } from "../../lib/util/parse-cache.ts";
 import { Contexts } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
@@ -16,7 +16,9 @@ import { logError, warn } from "./terminal.ts";
 
 export const verifyOptions = {
   ...inGroup("Input", {
-    context: flag.contexts("context whose peers are tested (repeatable); with FILE, the cluster to connect as"),
+    context: flag.contexts(
+      "context whose peers are tested (repeatable, not comma-separated); with FILE, the cluster to connect as",
+    ),
     filename: filenameOption,
     cert: flag.file("PEM file of the client certificate for peers without one"),
     key: flag.file("PEM file of its private key"),
@@ -46,7 +48,7 @@ export interface VerifyInput {
  */
 export function validateVerifyFlags(args: VerifyArguments, paths: readonly string[]): void {
   if (paths.length === 0 && args.context.length === 0) {
-    throw new UserError("FILE or --context is required", EXIT.refused);
+    throw new UsageError("FILE or --context is required");
   }
   if ((args.cert === undefined) !== (args.key === undefined)) {
     throw new UserError("--cert and --key must be used together", EXIT.refused);

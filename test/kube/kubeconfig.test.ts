@@ -203,6 +203,18 @@ test("a missing context is refused with the nearest name and the available ones"
   await refuses(select({ ...config(), contexts: many }, "zzzzz"), /c10 and 19 more/);
 });
 
+test("commas do not separate contexts: a name can contain them, and a list of names is refused as such", async () => {
+  const contexts = ["a", "b", "c,d"].map((name) => ({ name, context: { cluster: "c", user: "u" } }));
+  assert.equal((await select({ ...config(), contexts }, "c,d")).name, "c,d");
+  for (const list of ["a,b", "a, b"]) {
+    await refuses(
+      select({ ...config(), contexts }, list),
+      /^context ".*" does not exist; specify each context separately, not as a comma-separated list \(available: a, b/,
+    );
+  }
+  await refuses(select({ ...config(), contexts }, "a,x"), /^context "a,x" does not exist \(available/);
+});
+
 test("a kubeconfig without contexts is refused with its files; missing files are named only if none exists", async () => {
   const selectFrom = async (env: NodeJS.ProcessEnv) => selectContext(await loadKubeconfig({ env }), undefined);
   const [missing, other] = [join(folder, "missing"), join(folder, "other")];
@@ -214,7 +226,10 @@ test("a kubeconfig without contexts is refused with its files; missing files are
   await refusesWith({ KUBECONFIG: empty }, `no contexts in ${empty}`);
   await refusesWith({ KUBECONFIG: [missing, empty].join(delimiter) }, `no contexts in ${empty}`);
   await refusesWith({ KUBECONFIG: missing }, `${missing}: no such file or directory`);
-  await refusesWith({ KUBECONFIG: [missing, other].join(delimiter) }, `${missing}, ${other}: no such file or directory`);
+  await refusesWith(
+    { KUBECONFIG: [missing, other].join(delimiter) },
+    `${missing}, ${other}: no such file or directory`,
+  );
   await refusesWith({ HOME: missing }, `${join(missing, ".kube", "config")}: no such file or directory`);
   await refusesWith({ KUBECONFIG: delimiter }, "KUBECONFIG contains no file");
 });

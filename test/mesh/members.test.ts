@@ -89,7 +89,7 @@ test("connecting one cluster with itself is refused", async (t) => {
   const { mesh, connect } = await meshOf(t, true);
   await assert.rejects(connect(await waysOf(mesh, [["c1"], ["c1", "again"]])), (error) => {
     assert.ok(error instanceof UserError && error.exitCode === 2, String(error));
-    assert.match(error.message, /two clusters or more/);
+    assert.match(error.message, /at least two clusters are required/);
     return true;
   });
 });

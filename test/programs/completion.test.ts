@@ -127,7 +127,8 @@ describe("completion", () => {
 
   test("an unknown shell is rejected with the supported ones", async () => {
     const { code, stderr } = await run("clustermesh-secrets", ["completion", "tcsh"]);
-    assert.deepEqual([code, stderr], [2, "error: exactly one shell is required: bash, zsh, fish\n"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /^error: exactly one shell is required: bash, zsh, fish\n {2}example: source <\(/);
   });
 
   test("bash inserts the part after its word breaks", { skip: without("bash") }, () => {

@@ -1,6 +1,6 @@
 /** Help and completion as rendered by the build: identical to the source, and printed without loading a command. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -78,9 +78,55 @@ describe("help and completion", () => {
         assert.equal(outputOf(program, ...args), outputOf(program, "--help"));
       }
     }
-    const { code, stdout, stderr } = await run("clustermesh-secrets", ["help", "improt"]);
-    assert.deepEqual([code, stdout], [2, ""]);
-    assert.match(stderr, /^error: unknown command: "improt"; did you mean import\?\n/);
+  });
+
+  test("an unknown command is rejected with the nearest one", async () => {
+    for (const [args, expected] of [
+      [["help", "improt"], 'unknown command: "improt"; did you mean import?'],
+      [["conenct", "cluster1"], 'unknown command: "conenct"; did you mean connect?'],
+      [["xyzzy"], 'unknown command: "xyzzy"'],
+    ] as const) {
+      const { code, stdout, stderr } = await run("clustermesh-secrets", args);
+      assert.deepEqual([code, stdout, stderr.split("\n")[0]], [2, "", `error: ${expected}`]);
+    }
+  });
+
+  test("a call without a required argument is rejected with what to pass, an example and the command for help", async () => {
+    const kubeconfig = join(dir, "kubeconfig");
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({
+        contexts: [{ name: "cluster1", context: { cluster: "cluster1", user: "" } }],
+        clusters: [{ name: "cluster1", cluster: { server: "https://127.0.0.1:1" } }],
+      }),
+    );
+    const flags = "--context, --contexts-file or --all-contexts";
+    for (const [args, cause, example] of [
+      [["connect"], `no contexts given: pass CONTEXT..., ${flags}`, "connect cluster1 cluster2 cluster3"],
+      [["connect", "cluster1"], "at least two clusters are required", "connect cluster1 cluster2 cluster3"],
+      [["disconnect"], `no cluster given: pass CLUSTER..., and --from, ${flags}`, "disconnect cluster3 --all-contexts"],
+      [["disconnect", "cluster3"], `no contexts given: pass --from, ${flags}`, "disconnect cluster3 --all-contexts"],
+      [["rotate"], "exactly one CONTEXT is required", "rotate cluster2 --context cluster1 --context cluster3"],
+      [
+        ["rotate", "cluster2"],
+        `no contexts given: pass ${flags}`,
+        "rotate cluster2 --context cluster1 --context cluster3",
+      ],
+      [["import"], "at least one FILE is required (- for stdin)", "import cluster2-secret.json cluster3-secret.json"],
+      [["inspect"], "at least one FILE is required (- for stdin)", "inspect *-secret.json"],
+      [["verify"], "FILE or --context is required", "verify cluster2-secret.json"],
+    ] as const) {
+      const { code, stdout, stderr } = await run("clustermesh-secrets", args, { kubeconfig });
+      const help = `see 'clustermesh-secrets ${args[0]} --help'`;
+      const lines = [`error: ${cause}`, `  example: clustermesh-secrets ${example}`, `  ${help}`, ""];
+      assert.deepEqual([code, stdout, stderr], [2, "", lines.join("\n")]);
+    }
+    const [plugin, ...words] = wordsOf("kubectl clustermesh-secrets inspect");
+    const { stderr } = spawnSync(node, [plugin, ...words], { encoding: "utf8" });
+    assert.match(
+      stderr,
+      /\n {2}example: kubectl clustermesh-secrets inspect .*\n {2}see 'kubectl clustermesh-secrets inspect /,
+    );
   });
 
   test("help is the same with other flags and from source", () => {

@@ -167,10 +167,15 @@ export async function selectContext(
   };
 }
 
-/** @throws KubeconfigError if there is no context, with the files that are empty or, if none exists, the missing ones. */
+/**
+ * Requires at least one context.
+ *
+ * @throws KubeconfigError with the files that contain none or, if no file exists, the missing files.
+ */
 export function assertHasContexts({ contexts, files, missing }: Kubeconfig): void {
   if (contexts.size > 0) return;
-  const absent = missing.length > 0 ? `${missing.join(", ")}: no such file or directory` : "KUBECONFIG contains no file";
+  const absent =
+    missing.length > 0 ? `${missing.join(", ")}: no such file or directory` : "KUBECONFIG contains no file";
   const cause = files.length > 0 ? `no contexts in ${files.join(", ")}` : absent;
   throw new KubeconfigError(`no kubeconfig: ${cause}; pass --kubeconfig FILE or set KUBECONFIG`);
 }
@@ -184,8 +189,11 @@ function findContext(kubeconfig: Kubeconfig, name: string | undefined): ContextE
   }
   const found = contexts.get(name);
   if (found) return found;
+  // A name can contain commas, so they never separate names.
+  const isList = name.includes(",") && name.split(",").every((part) => contexts.has(part.trim()));
   const nearest = findNearestName(name, contexts.keys());
-  const hint = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
+  const suggestion = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
+  const hint = isList ? "; specify each context separately, not as a comma-separated list" : suggestion;
   throw new KubeconfigError(`context ${JSON.stringify(name)} does not exist${hint} (available: ${available})`);
 }
 
