@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { samePeer } from "../peer/checks/identity.ts";
+import { isSamePeer } from "../peer/checks/identity.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
 import { type Finding, finding, truncateLine } from "../peer/findings.ts";
 import { recognizeContent } from "../peer/foreign/content.ts";
@@ -54,7 +54,7 @@ export async function readPeers(
   for (const candidate of found) {
     const { peer, source } = candidate;
     const other = byName.get(peer.name);
-    if (other && !samePeer(other.peer, peer)) {
+    if (other && !isSamePeer(other.peer, peer)) {
       const values = { name: peer.name, other: other.source, isFile: true } as const;
       findings.push(finding("name-duplicate", { source, key: peer.name }, values));
     } else if (!other || other.peer.facts.id === undefined) {

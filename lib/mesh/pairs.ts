@@ -7,7 +7,7 @@ import { planUsers } from "../import/plan/users.ts";
 import { recordedFacts } from "../peer/annotations.ts";
 import { checkPeer, PeerChecker } from "../peer/checks/check-peer.ts";
 import { checkLoopbackAddresses } from "../peer/checks/endpoint.ts";
-import { unknownId } from "../peer/checks/mesh.ts";
+import { unknownIdFinding } from "../peer/checks/mesh.ts";
 import { hasTrait } from "../peer/finding-codes.ts";
 import { dedupeFindings, type Finding, finding, type Place, redact } from "../peer/findings.ts";
 import type { Peer, SourcedPeer } from "../peer/peer.ts";
@@ -188,7 +188,7 @@ function judgeOf(
 /** That a peer's cluster is not known, so that it is not compared. */
 function uncovered(name: string, existing: ExistingConfig, place: Place): Finding[] {
   const isUnknown = recordedFacts(existing.records.get(name)).id === undefined;
-  return [finding("peer-not-compared", place, { name }), ...(isUnknown ? [unknownId(name, place, true)] : [])];
+  return [finding("peer-not-compared", place, { name }), ...(isUnknown ? [unknownIdFinding(name, place, true)] : [])];
 }
 
 /** In what way a peer's config is not what its cluster shows now. */

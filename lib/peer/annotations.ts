@@ -14,17 +14,17 @@ import type { AuthMode, ClusterFacts } from "./peer.ts";
 /** The field manager of our writes, and the user agent of our requests. */
 export const FIELD_MANAGER = "clustermesh-secrets";
 const PREFIX = "clustermesh-secrets/";
-export const SCHEMA = `${PREFIX}schema`;
+export const SCHEMA_ANNOTATION = `${PREFIX}schema`;
 export const SCHEMA_VERSION = 1;
-export const PEERS = `${PREFIX}peers`;
+export const PEERS_ANNOTATION = `${PREFIX}peers`;
 /** On objects that are shown, not written: the context that they belong to. */
-export const CONTEXT = `${PREFIX}context`;
+export const CONTEXT_ANNOTATION = `${PREFIX}context`;
 /** On the users ConfigMap: the names of the peers whose users we added, comma-separated. */
-export const USERS = `${PREFIX}users`;
+export const USERS_ANNOTATION = `${PREFIX}users`;
 /** On what `--take-ownership` took: from whom. */
-export const TAKEN = `${PREFIX}taken-from`;
+export const TAKEN_FROM_ANNOTATION = `${PREFIX}taken-from`;
 /** Where `kubectl apply` leaves the whole object, private keys included. */
-export const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+export const LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration";
 
 interface Codec<T> {
   write(value: T): string;
@@ -78,7 +78,7 @@ const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<No
 
 /** The annotations of a file for these facts. */
 export function writeFacts(facts: ClusterFacts): Record<string, string> {
-  const annotations: Record<string, string> = { [SCHEMA]: String(SCHEMA_VERSION) };
+  const annotations: Record<string, string> = { [SCHEMA_ANNOTATION]: String(SCHEMA_VERSION) };
   for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
     const [name, codec] = FACTS[key] as [string, Codec<unknown>];
     const value = facts[key];
@@ -100,7 +100,7 @@ export function readFacts(annotations: Readonly<Record<string, string>>): Cluste
 }
 
 /** The invalid text of a fact; undefined if the fact is valid or missing. */
-export function unreadFact(
+export function findInvalidFact(
   annotations: Readonly<Record<string, string>>,
   fact: keyof ClusterFacts,
 ): string | undefined {
@@ -117,7 +117,7 @@ export interface PeerRecord extends Pick<ClusterFacts, "id" | "maxConnectedClust
   given?: true;
 }
 
-/** The value of {@link PEERS}; undefined where nothing is known of any. */
+/** The value of {@link PEERS_ANNOTATION}; undefined where nothing is known of any. */
 export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): string | undefined {
   const known = [...records]
     .map(([name, { id, maxConnectedClusters: max, endpoint, given }]) => [name, { id, max, endpoint, given }] as const)
@@ -127,7 +127,7 @@ export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): stri
   return JSON.stringify(Object.fromEntries(known));
 }
 
-/** Reads {@link PEERS}. An invalid value is the same as none: the records only help to compare. */
+/** Reads {@link PEERS_ANNOTATION}. An invalid value is the same as none: the records only help to compare. */
 export function readPeerRecords(value: string | undefined): Map<string, PeerRecord> {
   let parsed: unknown;
   try {

@@ -3,7 +3,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import { DuplicateKeyError, parseYamlDocuments, YAML_LIMITS, YamlError, YamlTooLargeError } from "../util/yaml.ts";
 import { type Finding, finding } from "./findings.ts";
 import { recognizeTemplate } from "./foreign/content.ts";
-import { type Call, DEFAULT_CALL, type Foreign, foreignFinding } from "./foreign/foreign.ts";
+import { type Call, DEFAULT_CALL, type ForeignFile, foreignFinding } from "./foreign/foreign.ts";
 import { recognizeObject } from "./foreign/objects.ts";
 import { recognizeSops } from "./foreign/sops.ts";
 
@@ -30,9 +30,9 @@ class Unreadable extends Error {
 
 /** Why a text is not read: it is something else. */
 class ForeignText extends Error {
-  readonly foreign: Foreign;
+  readonly foreign: ForeignFile;
 
-  constructor(foreign: Foreign) {
+  constructor(foreign: ForeignFile) {
     super(foreign.message);
     this.foreign = foreign;
   }
@@ -59,8 +59,8 @@ export function parseSecrets(
   const place = { source };
   const secrets: V1Secret[] = [];
   const findings: Finding[] = [];
-  const foreign: Foreign[] = [];
-  const report = (one: Foreign) => foreignFinding(one, source, path, call);
+  const foreign: ForeignFile[] = [];
+  const report = (one: ForeignFile) => foreignFinding(one, source, path, call);
   try {
     for (const object of objectsOf(text, path)) {
       const other = recognizeObject(object);
@@ -86,8 +86,8 @@ export function parseSecrets(
 }
 
 /** One for all that the same is done about. */
-function mergeForeign(all: readonly Foreign[]): Foreign[] {
-  const groups = new Map<string, Foreign[]>();
+function mergeForeign(all: readonly ForeignFile[]): ForeignFile[] {
+  const groups = new Map<string, ForeignFile[]>();
   for (const one of all) {
     const group = groups.get(one.remedy.template) ?? [];
     groups.set(one.remedy.template, group);

@@ -3,7 +3,14 @@ import type { V1Secret } from "@kubernetes/client-node";
 import { decodeBase64, decodeText } from "../util/content.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { contentHash, normalizeCa, tryReadPem } from "../x509/pem.ts";
-import { PEERS, readFacts, readPeerRecords, recordedFacts, SCHEMA, writeFacts } from "./annotations.ts";
+import {
+  PEERS_ANNOTATION,
+  readFacts,
+  readPeerRecords,
+  recordedFacts,
+  SCHEMA_ANNOTATION,
+  writeFacts,
+} from "./annotations.ts";
 import { checkAnnotations } from "./checks/file-annotations.ts";
 import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parseEtcdConfig } from "./etcd-config.ts";
 import { type Finding, finding, type Place } from "./findings.ts";
@@ -88,7 +95,7 @@ export function readEntries(
   cache = new ParseCache(),
 ): Entry[] {
   const facts = readFacts(annotations);
-  const records = readPeerRecords(annotations[PEERS]);
+  const records = readPeerRecords(annotations[PEERS_ANNOTATION]);
   return [...contents.files]
     .filter(([, content]) => isEtcdConfig(cache.parse(decodeText, content)))
     .map(([name, content]) => {
@@ -196,7 +203,7 @@ export function readPeerFile(
     const fields = config.otherFields.join(", ");
     findings.push(finding("config-fields-ignored", { source, key: name }, { fields }));
   }
-  const ours = annotations[SCHEMA] !== undefined;
+  const ours = annotations[SCHEMA_ANNOTATION] !== undefined;
   return {
     peers: entries.map(({ peer }) => peer).filter((peer) => peer !== undefined),
     layouts: new Map(entries.map(({ name, keys }) => [name, layoutOf(name, keys, ours)])),

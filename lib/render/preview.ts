@@ -4,7 +4,7 @@ import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernet
 import { createTwoFilesPatch } from "diff";
 import { stringify } from "yaml";
 import type { Preview } from "../import/preview.ts";
-import { CONTEXT } from "../peer/annotations.ts";
+import { CONTEXT_ANNOTATION } from "../peer/annotations.ts";
 import { isEtcdConfig } from "../peer/etcd-config.ts";
 import { redactKeys } from "../peer/findings.ts";
 import { decodeFiles } from "../peer/secret.ts";
@@ -127,7 +127,10 @@ export function showDocuments(previews: readonly Preview[], context: string, for
     .map(({ kind, after }) => {
       const apiVersion = kind === "Secret" || kind === "ConfigMap" ? "v1" : "apps/v1";
       const { status: _, ...desired } = after as typeof after & { status?: unknown };
-      const annotations = { ...omit(after.metadata?.annotations ?? {}, CONTROLLER_ANNOTATIONS), [CONTEXT]: context };
+      const annotations = {
+        ...omit(after.metadata?.annotations ?? {}, CONTROLLER_ANNOTATIONS),
+        [CONTEXT_ANNOTATION]: context,
+      };
       const metadata = { ...omit(after.metadata ?? {}, SERVER_FIELDS), annotations };
       const object = { ...desired, apiVersion, kind, metadata };
       return format === "json"

@@ -3,7 +3,7 @@ import { createPrivateKey } from "node:crypto";
 import { test } from "node:test";
 import { checkPeer } from "../../lib/peer/checks/check-peer.ts";
 import { checkAddresses, checkLoopbackAddresses } from "../../lib/peer/checks/endpoint.ts";
-import { samePeer } from "../../lib/peer/checks/identity.ts";
+import { isSamePeer } from "../../lib/peer/checks/identity.ts";
 import { checkMesh, type ExistingPeer, type TargetContext } from "../../lib/peer/checks/mesh.ts";
 import { FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
 import { type Finding, finding, hasErrors } from "../../lib/peer/findings.ts";
@@ -397,7 +397,7 @@ test("the same peer, however its files are written, and whatever they tell besid
     ],
     [{ facts: { id: 2, version: "1.18" } }, { facts: { id: 2, version: "1.19" } }],
   ];
-  for (const [a, b] of same) assert.equal(samePeer({ ...one, ...a }, { ...one, ...b }), true, JSON.stringify(b));
+  for (const [a, b] of same) assert.equal(isSamePeer({ ...one, ...a }, { ...one, ...b }), true, JSON.stringify(b));
   const others: Partial<Peer>[] = [
     { name: "c3" },
     { endpoints: ["https://c2.mesh.cilium.io:32380"] },
@@ -410,7 +410,7 @@ test("the same peer, however its files are written, and whatever they tell besid
     { facts: { id: 3 } },
     { facts: { id: 2, maxConnectedClusters: 511 } },
   ];
-  for (const other of others) assert.equal(samePeer(one, { ...one, ...other }), false, JSON.stringify(other));
+  for (const other of others) assert.equal(isSamePeer(one, { ...one, ...other }), false, JSON.stringify(other));
 });
 
 function judge(facts: ClusterFacts = {}, standing: ExistingPeer[] = []): TargetContext {

@@ -1,5 +1,5 @@
 /** The effects of a plan that need confirmation: removals, restarts and changes of ownership. Pure. */
-import { TAKEN } from "../../peer/annotations.ts";
+import { TAKEN_FROM_ANNOTATION } from "../../peer/annotations.ts";
 import { describeObject } from "./change.ts";
 import type { Plan } from "./plan.ts";
 
@@ -22,7 +22,8 @@ export function disruptionsOf({ outcomes, revoked, changes }: Plan): Disruptions
     revoked,
     restarted: changes.flatMap(({ verb, kind, name }) => (verb === "json-patch" ? [describeObject(kind, name)] : [])),
     taken: changes.flatMap((change) => {
-      const owner = change.verb === "merge-patch" ? change.patch.metadata.annotations?.[TAKEN] : undefined;
+      const owner =
+        change.verb === "merge-patch" ? change.patch.metadata.annotations?.[TAKEN_FROM_ANNOTATION] : undefined;
       return owner ? [`${describeObject(change.kind, change.name)} from ${owner}`] : [];
     }),
   };

@@ -1,7 +1,7 @@
 /** The existing peers of a target, in either of its two config Secrets. Pure. */
 import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
 import { checkPeer } from "../../peer/checks/check-peer.ts";
-import { samePeer } from "../../peer/checks/identity.ts";
+import { isSamePeer } from "../../peer/checks/identity.ts";
 import { type EtcdConfig, isOwnCache } from "../../peer/etcd-config.ts";
 import { type Finding, finding, hasErrors } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";
@@ -138,7 +138,7 @@ export function reconcileExisting(
     return first;
   const { source } = target;
   const second = { peer: { ...agentsPeer, facts: recordedFacts(existing.records.get(name)) }, source };
-  if ("peer" in first && samePeer(first.peer, second.peer)) return first;
+  if ("peer" in first && isSamePeer(first.peer, second.peer)) return first;
   const isUsable = (one: SourcedPeer | Finding) =>
     "peer" in one && !hasErrors(checkPeer(one, now, { cache: target.cache }));
   if (isUsable(first) !== isUsable(second)) return isUsable(first) ? first : second;

@@ -1,6 +1,6 @@
 /** The owner of an object: another tool that writes it and would revert our changes. Pure. */
 import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
-import { FIELD_MANAGER, TAKEN } from "../../peer/annotations.ts";
+import { FIELD_MANAGER, TAKEN_FROM_ANNOTATION } from "../../peer/annotations.ts";
 
 export interface Owner {
   /** Whether the owner also renders Cilium's workloads, so that its next upgrade removes their host aliases. */
@@ -118,7 +118,11 @@ export function removeOwners(metadata: V1ObjectMeta): MetadataPatch {
   );
   return {
     labels: Object.fromEntries(namesIn("labels")),
-    annotations: Object.assign(Object.fromEntries(namesIn("annotations")), ...keep, owner && { [TAKEN]: owner.label }),
+    annotations: Object.assign(
+      Object.fromEntries(namesIn("annotations")),
+      ...keep,
+      owner && { [TAKEN_FROM_ANNOTATION]: owner.label },
+    ),
     ...(kept.length < references.length && { ownerReferences: kept.length > 0 ? kept : null }),
   };
 }

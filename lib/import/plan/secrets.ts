@@ -1,7 +1,13 @@
 /** Reads a config Secret and plans its change. Pure. */
 
 import type { V1Secret } from "@kubernetes/client-node";
-import { LAST_APPLIED, PEERS, type PeerRecord, readPeerRecords, writePeerRecords } from "../../peer/annotations.ts";
+import {
+  LAST_APPLIED_ANNOTATION,
+  PEERS_ANNOTATION,
+  type PeerRecord,
+  readPeerRecords,
+  writePeerRecords,
+} from "../../peer/annotations.ts";
 import { type Finding, finding, type Place } from "../../peer/findings.ts";
 import { versionAtLeast } from "../../peer/peer.ts";
 import { decodeFiles, type Entry, readEntries } from "../../peer/secret.ts";
@@ -39,7 +45,7 @@ export function readConfigSecret(
     files: decoded.files,
     entries: new Map(readEntries(decoded, annotations, source, cache).map((entry) => [entry.name, entry])),
     annotations,
-    records: readPeerRecords(annotations[PEERS]),
+    records: readPeerRecords(annotations[PEERS_ANNOTATION]),
   };
 }
 
@@ -76,9 +82,9 @@ export function planSecret(
   const kept = new Map([...records].filter(([peer]) => files.has(peer)));
   const ours: Record<string, string | null> = {};
   const peers = writePeerRecords(kept);
-  if (peers !== old[PEERS]) ours[PEERS] = peers ?? null;
-  const cleaned = old[LAST_APPLIED] !== undefined;
-  if (cleaned) ours[LAST_APPLIED] = null;
+  if (peers !== old[PEERS_ANNOTATION]) ours[PEERS_ANNOTATION] = peers ?? null;
+  const cleaned = old[LAST_APPLIED_ANNOTATION] !== undefined;
+  if (cleaned) ours[LAST_APPLIED_ANNOTATION] = null;
   const owner = follows ? undefined : ownerOf(secret?.metadata);
   // An unchanged Secret is taken over too: the owner releases both Secrets together.
   const taken = owner && takeOwnership ? removeOwners(secret?.metadata ?? {}) : undefined;

@@ -1,7 +1,7 @@
 /** The users ConfigMap, which grants remote clusters access to a cluster's etcd. Pure. */
 import type { V1ConfigMap } from "@kubernetes/client-node";
 import { isMap, isSeq, parseDocument } from "yaml";
-import { USERS } from "../../peer/annotations.ts";
+import { USERS_ANNOTATION } from "../../peer/annotations.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { USERS_CONFIG_MAP, USERS_KEY, versionAtLeast } from "../../peer/peer.ts";
 import { type Change, describeObject, patchMetadata } from "./change.ts";
@@ -30,7 +30,7 @@ export class UsersError extends Error {}
 
 /** Returns the clusters whose users we granted, from the annotation of the ConfigMap. */
 export function recordedUsers(existing: V1ConfigMap | undefined): string[] {
-  return (existing?.metadata?.annotations?.[USERS] ?? "").split(",").filter((name) => name !== "");
+  return (existing?.metadata?.annotations?.[USERS_ANNOTATION] ?? "").split(",").filter((name) => name !== "");
 }
 
 /**
@@ -69,7 +69,7 @@ export function mergeUsers(
   const ours = new Set(recordedUsers(existing));
   const revoked = revoke.filter((cluster) => ours.has(cluster));
   if (granted.length + revoked.length === 0) {
-    return { content: undefined, annotation: existing?.metadata?.annotations?.[USERS], granted, revoked };
+    return { content: undefined, annotation: existing?.metadata?.annotations?.[USERS_ANNOTATION], granted, revoked };
   }
 
   const users = granted.map((cluster) => ({ name: userOf(cluster), role: "remote" }));
@@ -167,7 +167,7 @@ function patchUsers(
   annotation: string | undefined,
   taken: MetadataPatch = {},
 ): Change {
-  const ours = annotation === undefined ? {} : { [USERS]: annotation || null };
+  const ours = annotation === undefined ? {} : { [USERS_ANNOTATION]: annotation || null };
   const metadata = patchMetadata(users, { ...taken, annotations: { ...taken.annotations, ...ours } });
   const patch = { metadata, ...(content !== undefined && { data: { [USERS_KEY]: content } }) };
   return { verb: "merge-patch", kind: "ConfigMap", name: USERS_CONFIG_MAP, patch };
@@ -175,7 +175,7 @@ function patchUsers(
 
 function createUsers(namespace: string, content: string, annotation: string | undefined): Change {
   const name = USERS_CONFIG_MAP;
-  const annotations: Record<string, string> = annotation ? { [USERS]: annotation } : {};
+  const annotations: Record<string, string> = annotation ? { [USERS_ANNOTATION]: annotation } : {};
   const object: V1ConfigMap = {
     apiVersion: "v1",
     kind: "ConfigMap",

@@ -1,7 +1,14 @@
 /** Checks of the annotations of a file with peers. Pure. */
 
 import { enumerate } from "../../util/enumerate.ts";
-import { PEERS, readFacts, readPeerRecords, SCHEMA, SCHEMA_VERSION, unreadFact } from "../annotations.ts";
+import {
+  findInvalidFact,
+  PEERS_ANNOTATION,
+  readFacts,
+  readPeerRecords,
+  SCHEMA_ANNOTATION,
+  SCHEMA_VERSION,
+} from "../annotations.ts";
 import { type Finding, finding } from "../findings.ts";
 import type { ClusterFacts } from "../peer.ts";
 
@@ -29,7 +36,7 @@ export function checkAnnotations(
 }
 
 function checkSchema(annotations: Readonly<Record<string, string>>, source: string): Finding[] {
-  const { [SCHEMA]: schema = "" } = annotations;
+  const { [SCHEMA_ANNOTATION]: schema = "" } = annotations;
   return Number(schema) > SCHEMA_VERSION
     ? [finding("schema-newer", { source }, { schema, supported: SCHEMA_VERSION })]
     : [];
@@ -39,7 +46,7 @@ function checkSchema(annotations: Readonly<Record<string, string>>, source: stri
 function checkNumbers(annotations: Readonly<Record<string, string>>, source: string): Finding[] {
   const place = { source, key: readFacts(annotations).name };
   const checkNumber = (fact: "id" | "maxConnectedClusters", code: "id-invalid" | "maximum-differs") => {
-    const text = unreadFact(annotations, fact);
+    const text = findInvalidFact(annotations, fact);
     return text === undefined ? [] : [finding(code, place, { text })];
   };
   return [...checkNumber("id", "id-invalid"), ...checkNumber("maxConnectedClusters", "maximum-differs")];
@@ -69,7 +76,7 @@ function checkRecords(
   names: readonly string[],
   source: string,
 ): Finding[] {
-  const records = readPeerRecords(annotations[PEERS]);
+  const records = readPeerRecords(annotations[PEERS_ANNOTATION]);
   const { name: described } = readFacts(annotations);
   const strays = [...records.keys()].filter((name) => !names.includes(name));
   const entries = names.filter((name) => !records.has(name) && name !== described);

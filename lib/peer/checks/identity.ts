@@ -13,7 +13,7 @@ export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
 }
 
 /** Whether two peers are the same, regardless of their other facts. An id or maximum that one of them lacks is ignored. */
-export function samePeer(a: Peer, b: Peer): boolean {
+export function isSamePeer(a: Peer, b: Peer): boolean {
   const essence = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
     JSON.stringify([name, canonicalEndpoints(endpoints), canonicalAliases(hostAliases), ca, client]);
   const { id = b.facts.id, maxConnectedClusters: maximum = b.facts.maxConnectedClusters } = a.facts;

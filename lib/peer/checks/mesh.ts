@@ -25,7 +25,7 @@ export interface TargetContext {
 }
 
 /** That the id of a peer is not known; of an existing one if `existing` is set. */
-export function unknownId(name: string, place: Place, existing?: true): Finding {
+export function unknownIdFinding(name: string, place: Place, existing?: true): Finding {
   return existing
     ? finding("id-unknown", place, { name, isExisting: true }, { existing })
     : finding("id-unknown", place, { name });
@@ -67,8 +67,8 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
   for (const { name, id, maxConnectedClusters: maximum, source, isExisting, nodeLocal } of members) {
     const at = { source, key: name };
     if (id === undefined) {
-      if (!isExisting) findings.push(unknownId(name, at));
-      else if (comparesIds && !nodeLocal) findings.push(unknownId(name, at, true));
+      if (!isExisting) findings.push(unknownIdFinding(name, at));
+      else if (comparesIds && !nodeLocal) findings.push(unknownIdFinding(name, at, true));
     } else {
       const other = ids.get(id);
       const clusters: [string, string] = [name, other ?? own];

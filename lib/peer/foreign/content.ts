@@ -1,11 +1,11 @@
 /** Foreign files that are known by their first bytes or lines. Pure. */
-import { command, EXTRACT, type Foreign } from "./foreign.ts";
+import { createRemedy, EXTRACT, type ForeignFile } from "./foreign.ts";
 import { isOpenPgpMessage } from "./openpgp.ts";
 
 /** How much of a file is looked at. */
 const HEAD = 1_024;
 
-interface Signature extends Foreign {
+interface Signature extends ForeignFile {
   /** @param head - the first lines, without white space and a byte order mark before them. */
   matches(bytes: Buffer, head: string): boolean;
 }
@@ -14,16 +14,16 @@ const startsWith = (prefix: string) => (bytes: Buffer) => bytes.toString("latin1
 
 const text = (pattern: RegExp) => (_: Buffer, head: string) => pattern.test(head);
 
-const encrypted = (by: string, remedy: string): Foreign => ({
+const encrypted = (by: string, remedy: string): ForeignFile => ({
   code: "encrypted-file",
   message: `is encrypted by ${by}`,
-  remedy: command(remedy),
+  remedy: createRemedy(remedy),
 });
 
-const packed = (as: string, remedy: string): Foreign => ({
+const packed = (as: string, remedy: string): ForeignFile => ({
   code: "foreign-file",
   message: `is ${as}`,
-  remedy: command(remedy),
+  remedy: createRemedy(remedy),
 });
 
 const AGE_HEADER = "age-encryption.org/v1\n";
@@ -85,7 +85,7 @@ const SIGNATURES: readonly Signature[] = [
 ];
 
 /** What a file is by its first bytes; undefined if none of these. */
-export function recognizeContent(bytes: Buffer): Foreign | undefined {
+export function recognizeContent(bytes: Buffer): ForeignFile | undefined {
   const head = bytes.toString("utf8", 0, HEAD).replace(/^[\uFEFF\s]+/, "");
   const found = SIGNATURES.find(({ matches }) => matches(bytes, head));
   if (found) return found;
@@ -95,11 +95,11 @@ export function recognizeContent(bytes: Buffer): Foreign | undefined {
 }
 
 /** Recognizes a template that has not been rendered, in a text that is not YAML for that reason. */
-export function recognizeTemplate(text: string): Foreign | undefined {
+export function recognizeTemplate(text: string): ForeignFile | undefined {
   if (!/\{\{-?\s*(?:[.$]|(?:include|template|define|range|if|with|tpl|lookup|required)\b)/.test(text)) return undefined;
   return {
     code: "foreign-file",
     message: "is a template ({{ … }}) that has not been rendered",
-    remedy: command("helm template {release} {chart} --show-only {template} | {rerun}"),
+    remedy: createRemedy("helm template {release} {chart} --show-only {template} | {rerun}"),
   };
 }

@@ -8,7 +8,7 @@ import type { RemedyTemplate } from "../codes/code.ts";
 import { type Finding, fillTemplate, finding } from "../findings.ts";
 
 /** What a file is, or holds, and what to do about it. */
-export interface Foreign {
+export interface ForeignFile {
   /** `encrypted-file`: decrypted, it may be a Secret with peers; `foreign-file`: something else. */
   code: "encrypted-file" | "foreign-file";
   /** After the file's name: `is encrypted by SOPS`. */
@@ -34,20 +34,23 @@ export const DEFAULT_CALL: Call = { rerun: "import-secrets -", extract: "extract
 const MOST_CHARACTERS = 1_000;
 
 /** A remedy that is the same for every file of a form. */
-export function command(template: string, values: RemedyTemplate["values"] = {}): RemedyTemplate {
+export function createRemedy(template: string, values: RemedyTemplate["values"] = {}): RemedyTemplate {
   return { template, values };
 }
 
 /** Extracts the cluster instead. */
-export const EXTRACT = command("{extract} --context {context} | {rerun}");
+export const EXTRACT = createRemedy("{extract} --context {context} | {rerun}");
 
 /** The remedy for a file that can never contain peers. */
-export const LEAVE_OUT = command("omit it: pass the files written by {extract}");
+export const OMIT = createRemedy("omit it: pass the files written by {extract}");
 
 /** Takes a Secret out of the cluster where it is; what is not known stays a placeholder. */
-export function getSecret(values: { namespace?: string | undefined; name?: string | undefined }): RemedyTemplate {
+export function getSecretCommand(values: {
+  namespace?: string | undefined;
+  name?: string | undefined;
+}): RemedyTemplate {
   const known = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  return command(
+  return createRemedy(
     "kubectl --context {context} --namespace {namespace} get secret {name} --output yaml | {rerun}",
     Object.fromEntries(known),
   );
@@ -60,7 +63,7 @@ export function getSecret(values: { namespace?: string | undefined; name?: strin
  * @param path - what the shell knows it by; undefined for standard input.
  */
 export function foreignFinding(
-  { code, message, remedy }: Foreign,
+  { code, message, remedy }: ForeignFile,
   source: string,
   path: string | undefined,
   call: Call,

@@ -1,6 +1,6 @@
 /** Foreign files that are Kubernetes objects of a known kind. Pure. */
 import { type Fields, getField, parseObjectName } from "../../util/fields.ts";
-import { EXTRACT, type Foreign, getSecret, LEAVE_OUT } from "./foreign.ts";
+import { EXTRACT, type ForeignFile, getSecretCommand, OMIT } from "./foreign.ts";
 
 /**
  * Objects that generate a Secret in their cluster, or copy one, by API group and kind: the path of the Secret's name, and
@@ -61,22 +61,21 @@ const DEPLOYERS: Readonly<Record<string, string>> = {
 };
 
 /** What an object is by its kind; undefined if none of these. */
-export function recognizeByKind(object: Fields): Foreign | undefined {
+export function recognizeByKind(object: Fields): ForeignFile | undefined {
   const { apiVersion, kind } = object;
   if (typeof kind !== "string" || typeof apiVersion !== "string") return undefined;
   const type = `${apiVersion.replace(/\/[^/]*$/, "")}/${kind}`;
   const name = parseObjectName(getField(object, ["metadata", "name"]));
   const namespace = parseObjectName(getField(object, ["metadata", "namespace"]));
   const called = name === undefined ? kind : `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
-  const foreign = (message: string, remedy = EXTRACT): Foreign => ({ code: "foreign-file", message, remedy });
+  const foreign = (message: string, remedy = EXTRACT): ForeignFile => ({ code: "foreign-file", message, remedy });
   const maker = Object.hasOwn(SECRET_MAKERS, type) ? SECRET_MAKERS[type] : undefined;
   if (maker) {
     const secret = maker.name.map((path) => parseObjectName(getField(object, path))).find((one) => one !== undefined);
     const where = maker.namespaced ? namespace : undefined;
-    return foreign(`contains ${called}, which ${maker.does}`, getSecret({ namespace: where, name: secret }));
+    return foreign(`contains ${called}, which ${maker.does}`, getSecretCommand({ namespace: where, name: secret }));
   }
-  if (Object.hasOwn(DEPLOYERS, type))
-    return foreign(`contains ${called} of ${DEPLOYERS[type]}, not a Secret`, LEAVE_OUT);
+  if (Object.hasOwn(DEPLOYERS, type)) return foreign(`contains ${called} of ${DEPLOYERS[type]}, not a Secret`, OMIT);
   if (type === "v1/ConfigMap" && name === "cilium-config") {
     const cluster = parseObjectName(getField(object, ["data", "cluster-name"]));
     return foreign(`contains ${called}${cluster === undefined ? "" : ` of cluster ${cluster}`}, not a Secret`);

@@ -3,14 +3,14 @@ import { enumerate } from "../../util/enumerate.ts";
 import { type Fields, getField, isFields, parseObjectName } from "../../util/fields.ts";
 import { shellQuote } from "../../util/shell.ts";
 import { redactKeys } from "../findings.ts";
-import { command, EXTRACT, type Foreign, LEAVE_OUT } from "./foreign.ts";
+import { createRemedy, EXTRACT, type ForeignFile, OMIT } from "./foreign.ts";
 import { recognizeByKind } from "./kinds.ts";
 
 /** More names than this are counted. */
 const MOST_NAMES = 5;
 
 /** By what a document is recognized; the first that recognizes it holds. */
-const DETECTORS: readonly ((object: Fields) => Foreign | undefined)[] = [
+const DETECTORS: readonly ((object: Fields) => ForeignFile | undefined)[] = [
   recognizePlaceholders,
   recognizeByKind,
   recognizeKubeconfig,
@@ -19,7 +19,7 @@ const DETECTORS: readonly ((object: Fields) => Foreign | undefined)[] = [
 ];
 
 /** What a document is, if not a Secret; undefined if none of these. */
-export function recognizeObject(object: unknown): Foreign | undefined {
+export function recognizeObject(object: unknown): ForeignFile | undefined {
   if (!isFields(object)) return undefined;
   for (const detect of DETECTORS) {
     const found = detect(object);
@@ -29,7 +29,7 @@ export function recognizeObject(object: unknown): Foreign | undefined {
 }
 
 /** Values of a Secret that another tool puts the real ones in place of. None of these is base64. */
-const PLACEHOLDERS: readonly { code: Foreign["code"]; pattern: RegExp; message: string; remedy: string }[] = [
+const PLACEHOLDERS: readonly { code: ForeignFile["code"]; pattern: RegExp; message: string; remedy: string }[] = [
   {
     code: "encrypted-file",
     pattern: /^ENC\[AES256_GCM,/,
@@ -62,16 +62,16 @@ const PLACEHOLDERS: readonly { code: Foreign["code"]; pattern: RegExp; message: 
   },
 ];
 
-function recognizePlaceholders({ data, stringData }: Fields): Foreign | undefined {
+function recognizePlaceholders({ data, stringData }: Fields): ForeignFile | undefined {
   const values = [data, stringData].flatMap((fields) => (isFields(fields) ? Object.values(fields) : []));
   for (const { code, pattern, message, remedy } of PLACEHOLDERS) {
     if (!values.some((value) => typeof value === "string" && pattern.test(value.trim()))) continue;
-    return { code, message, remedy: command(remedy) };
+    return { code, message, remedy: createRemedy(remedy) };
   }
   return undefined;
 }
 
-function recognizeKubeconfig(object: Fields): Foreign | undefined {
+function recognizeKubeconfig(object: Fields): ForeignFile | undefined {
   const { kind, clusters, contexts, users } = object;
   const lists = [clusters, contexts, users].filter((list) => Array.isArray(list)).length;
   if (kind === undefined ? lists < 3 : kind !== "Config" || lists === 0) return undefined;
@@ -86,7 +86,7 @@ function recognizeKubeconfig(object: Fields): Foreign | undefined {
   return {
     code: "foreign-file",
     message: `is a kubeconfig${of}, not a Secret`,
-    remedy: command(
+    remedy: createRemedy(
       "{extract} --kubeconfig {file} --context {context} | {rerun}",
       only !== undefined && others.length === 0 ? { context: shellQuote(only) } : {},
     ),
@@ -94,7 +94,7 @@ function recognizeKubeconfig(object: Fields): Foreign | undefined {
 }
 
 /** Values of Cilium's chart, by themselves or for a chart that has it as a dependency. */
-function recognizeValues(object: Fields): Foreign | undefined {
+function recognizeValues(object: Fields): ForeignFile | undefined {
   if (object.kind !== undefined) return undefined;
   const values = [object, ...Object.values(object)].find(
     (fields) => isFields(fields) && isFields(fields.clustermesh) && isChartValues(fields.clustermesh),
@@ -124,10 +124,10 @@ function clusterNames(clusters: unknown): string[] {
 }
 
 /** Files of tools that have no kind. */
-function recognizeToolFile(object: Fields): Foreign | undefined {
+function recognizeToolFile(object: Fields): ForeignFile | undefined {
   const { apiVersion, kind, data, name, version } = object;
   if (kind !== undefined || isFields(data)) return undefined;
-  const foreign = (message: string): Foreign => ({ code: "foreign-file", message, remedy: LEAVE_OUT });
+  const foreign = (message: string): ForeignFile => ({ code: "foreign-file", message, remedy: OMIT });
   if (Array.isArray(object.creation_rules)) return foreign("is a configuration of SOPS, not a Secret");
   if (typeof apiVersion === "string" && typeof name === "string" && typeof version === "string") {
     return foreign("is a Chart.yaml of Helm, not a Secret");

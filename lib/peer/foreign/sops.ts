@@ -1,6 +1,6 @@
 /** Files that are encrypted by SOPS (https://getsops.io). Pure. */
 import { isFields } from "../../util/fields.ts";
-import { command, type Foreign } from "./foreign.ts";
+import { createRemedy, type ForeignFile } from "./foreign.ts";
 
 /**
  * Whether a document is encrypted by SOPS: it has SOPS' metadata in `sops`. A file of no known format is wrapped in JSON,
@@ -9,7 +9,11 @@ import { command, type Foreign } from "./foreign.ts";
  * @param form - how the document is written.
  * @param path - sops chooses the format by its extension, unless `--input-type` is set.
  */
-export function recognizeSops(object: unknown, form: "json" | "yaml", path: string | undefined): Foreign | undefined {
+export function recognizeSops(
+  object: unknown,
+  form: "json" | "yaml",
+  path: string | undefined,
+): ForeignFile | undefined {
   if (!isFields(object)) return undefined;
   const { sops, data } = object;
   if (!isFields(sops) || typeof sops.lastmodified !== "string" || typeof sops.mac !== "string") return undefined;
@@ -22,7 +26,7 @@ export function recognizeSops(object: unknown, form: "json" | "yaml", path: stri
   return {
     code: "encrypted-file",
     message: "is encrypted by SOPS",
-    remedy: command(`sops decrypt${types} {file} | {rerun}`),
+    remedy: createRemedy(`sops decrypt${types} {file} | {rerun}`),
   };
 }
 
