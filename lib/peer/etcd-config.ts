@@ -1,6 +1,7 @@
-/** The etcd client config: what Cilium reads for one remote cluster. Pure. */
+/** The etcd client config that Cilium reads for each remote cluster. Pure. */
 import { stringify } from "yaml";
 import { compareAddresses, isAddress, parseEndpoint } from "../util/address.ts";
+import { isFields } from "../util/fields.ts";
 import { parseYamlDocuments, YamlError } from "../util/yaml.ts";
 import type { HostAlias } from "./peer.ts";
 
@@ -11,18 +12,18 @@ export interface EtcdConfig {
   trustedCaFile?: string | undefined;
   certFile?: string | undefined;
   keyFile?: string | undefined;
-  /** Fields that are none of the above, and that are not carried over. */
+  /** Names of unsupported fields, sorted. They are not preserved when a config is written. */
   otherFields: string[];
 }
 
 /** Thrown by {@link parseEtcdConfig}. The message is a predicate of the config: `is not YAML`. */
 export class EtcdConfigError extends Error {}
 
-/** What is more than this is not read: a config has a few hundred bytes, and few endpoints. */
-const MOST_BYTES = 65_536;
-const MOST_ENDPOINTS = 100;
+/** Larger configs are rejected: an ordinary one has a few hundred bytes and a few endpoints. */
+const MAX_BYTES = 65_536;
+const MAX_ENDPOINTS = 100;
 
-/** Cilium takes a file of the mounted folder for a cluster's config if its bytes contain this. */
+/** Whether Cilium treats a file in the mounted directory as a cluster's config: it only searches for this string. */
 export function isEtcdConfig(content: string): boolean {
   return content.includes("endpoints:");
 }
@@ -33,22 +34,22 @@ export function isEtcdConfig(content: string): boolean {
  * @throws EtcdConfigError
  */
 export function parseEtcdConfig(text: string): EtcdConfig {
-  if (text.length > MOST_BYTES) throw new EtcdConfigError("has more than 64 KiB");
-  const config = readPlain(text) ?? readYaml(text);
-  if (config.endpoints.length > MOST_ENDPOINTS) throw new EtcdConfigError(`has more than ${MOST_ENDPOINTS} endpoints`);
+  if (text.length > MAX_BYTES) throw new EtcdConfigError("has more than 64 KiB");
+  const config = parsePlain(text) ?? parseYaml(text);
+  if (config.endpoints.length > MAX_ENDPOINTS) throw new EtcdConfigError(`has more than ${MAX_ENDPOINTS} endpoints`);
   return config;
 }
 
-function readYaml(text: string): EtcdConfig {
+function parseYaml(text: string): EtcdConfig {
   let value: unknown;
   try {
-    // Go reads the first document only.
+    // As in Go, further documents are ignored.
     value = parseYamlDocuments(text).next().value;
   } catch (error) {
     if (!(error instanceof YamlError)) throw error;
     throw new EtcdConfigError(`is not YAML: ${error.message}`);
   }
-  if (!isRecord(value)) throw new EtcdConfigError("is not a mapping");
+  if (!isFields(value)) throw new EtcdConfigError("is not a mapping");
   const {
     endpoints,
     "trusted-ca-file": ca,
@@ -58,25 +59,24 @@ function readYaml(text: string): EtcdConfig {
     ...others
   } = value;
   return {
-    endpoints: strings(endpoints, "endpoints"),
-    hostAliases: list(aliases, "cilium-host-aliases").map((entry) => {
-      if (!isRecord(entry)) throw new EtcdConfigError("has an entry of cilium-host-aliases that is not a mapping");
-      return { hostname: textOf(entry.hostname, "hostname") ?? "", ips: strings(entry.ips, "ips") };
+    endpoints: parseStrings(endpoints, "endpoints"),
+    hostAliases: parseList(aliases, "cilium-host-aliases").map((entry) => {
+      if (!isFields(entry)) throw new EtcdConfigError("has an entry of cilium-host-aliases that is not a mapping");
+      return { hostname: parseString(entry.hostname, "hostname") ?? "", ips: parseStrings(entry.ips, "ips") };
     }),
-    trustedCaFile: textOf(ca, "trusted-ca-file"),
-    certFile: textOf(cert, "cert-file"),
-    keyFile: textOf(key, "key-file"),
+    trustedCaFile: parseString(ca, "trusted-ca-file"),
+    certFile: parseString(cert, "cert-file"),
+    keyFile: parseString(key, "key-file"),
     otherFields: Object.keys(others).sort(),
   };
 }
 
 /**
- * Writes a config in its one canonical form: Cilium compares bytes, and a changed byte makes every agent reconnect.
- * `otherFields` are not written.
+ * Formats a config canonically: Cilium compares bytes, so any difference makes every agent reconnect.
  */
 export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): string {
   const aliases = canonicalAliases(config.hostAliases);
-  const plain = writePlain(config, aliases);
+  const plain = formatPlain(config, aliases);
   if (plain !== undefined) return plain;
   return stringify(
     {
@@ -86,15 +86,15 @@ export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): strin
       ...(config.keyFile !== undefined && { "key-file": config.keyFile }),
       ...(aliases.length > 0 && { "cilium-host-aliases": aliases }),
     },
-    // Go reads YAML 1.1, in which more words have to be quoted.
+    // Go parses YAML 1.1, in which more scalars require quotes.
     { version: "1.1", lineWidth: 0, indentSeq: false },
   );
 }
 
-// Nearly every config is in our own form and needs no quotes. Reading and writing those takes a YAML library longer than
-// all the rest of planning an import does; everything else is left to it.
+// Nearly all configs are canonical and need no quotes. They are parsed and formatted without the YAML library, which would
+// take longer than the rest of planning an import.
 
-/** Scalars that need no quotes in any YAML. */
+/** Scalars that need no quotes in any version of YAML. */
 const PLAIN = {
   url: /^https:\/\/[a-z0-9.[\]:-]*[a-z0-9]$/i,
   path: /^\/[\w./-]+$/,
@@ -102,8 +102,8 @@ const PLAIN = {
   ip: /^(?=.{2,39}$)(?:\d+\.\d+\.\d+\.\d+|[0-9a-f:]*::[0-9a-f:]*[0-9a-f])$/,
 };
 
-/** The canonical form; undefined where something in it may need quotes. */
-function writePlain(config: Omit<EtcdConfig, "otherFields">, aliases: readonly HostAlias[]): string | undefined {
+/** Formats a config without the YAML library; undefined if a scalar may need quotes. */
+function formatPlain(config: Omit<EtcdConfig, "otherFields">, aliases: readonly HostAlias[]): string | undefined {
   const { trustedCaFile, certFile, keyFile } = config;
   const endpoints = canonicalEndpoints(config.endpoints);
   const files = Object.entries({ "trusted-ca-file": trustedCaFile, "cert-file": certFile, "key-file": keyFile });
@@ -127,8 +127,8 @@ function writePlain(config: Omit<EtcdConfig, "otherFields">, aliases: readonly H
   return `${lines.join("\n")}\n`;
 }
 
-/** What was written by {@link writePlain}; undefined for any other text. */
-function readPlain(text: string): EtcdConfig | undefined {
+/** Parses the output of {@link formatPlain}; undefined for any other text. */
+function parsePlain(text: string): EtcdConfig | undefined {
   const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(text)?.[1];
   const [head = "", tail = ""] = text.split("\ncilium-host-aliases:\n");
   const config = {
@@ -145,22 +145,22 @@ function readPlain(text: string): EtcdConfig | undefined {
     keyFile: field("key-file"),
     otherFields: [],
   };
-  return writePlain(config, canonicalAliases(config.hostAliases)) === text ? config : undefined;
+  return formatPlain(config, canonicalAliases(config.hostAliases)) === text ? config : undefined;
 }
 
-/** Endpoints, each once, sorted: etcd's client takes them in any order. */
+/** Returns the distinct endpoints, sorted: their order does not matter to etcd's client. */
 export function canonicalEndpoints(endpoints: readonly string[]): string[] {
   return [...new Set(endpoints)].sort();
 }
 
-/** Aliases sorted by name, their addresses sorted and each once. */
+/** Returns aliases sorted by hostname, with distinct and sorted addresses. */
 export function canonicalAliases(aliases: readonly HostAlias[]): HostAlias[] {
   return aliases
     .map(({ hostname, ips }) => ({ hostname, ips: [...new Set(ips)].sort(compareAddresses) }))
     .sort((a, b) => (a.hostname < b.hostname ? -1 : a.hostname > b.hostname ? 1 : 0));
 }
 
-/** What makes Cilium refuse these aliases, and with them the whole config; undefined where it takes them. */
+/** Describes why Cilium rejects host aliases, and with them the whole config; undefined if they are valid. */
 export function aliasProblem(aliases: readonly HostAlias[]): string | undefined {
   const seen = new Set<string>();
   for (const { hostname, ips } of aliases) {
@@ -168,47 +168,44 @@ export function aliasProblem(aliases: readonly HostAlias[]): string | undefined 
     if (seen.has(hostname)) return `two host aliases for ${hostname}`;
     seen.add(hostname);
     if (ips.length === 0) return `a host alias for ${hostname} without addresses`;
-    const wrong = ips.find((ip) => !isAddress(ip));
-    if (wrong !== undefined) return `a host alias for ${hostname} with the invalid address ${JSON.stringify(wrong)}`;
+    const invalid = ips.find((ip) => !isAddress(ip));
+    if (invalid !== undefined)
+      return `a host alias for ${hostname} with the invalid address ${JSON.stringify(invalid)}`;
   }
   return undefined;
 }
 
-/** The host names (not IP addresses) of these endpoints, without duplicates. Invalid endpoints are skipped. */
+/** Returns the distinct host names of endpoints, without IP addresses. Invalid endpoints are skipped. */
 export function endpointHostnames(endpoints: readonly string[]): string[] {
   const hosts = endpoints.map((url) => parseEndpoint(url)?.host).filter((host) => host !== undefined);
   return [...new Set(hosts)].filter((host) => !isAddress(host));
 }
 
-/** Where a peer is reached, in one text: its URLs, and the addresses that their names stand for. */
+/** Formats the URLs of a peer, and the addresses in its host aliases: `https://c2.mesh.cilium.io:2379 at 10.0.0.1`. */
 export function describeEndpoint({ endpoints, hostAliases }: Pick<EtcdConfig, "endpoints" | "hostAliases">): string {
   const ips = hostAliases.flatMap((alias) => alias.ips);
   return [endpoints.join(", "), ...(ips.length > 0 ? [ips.join(", ")] : [])].join(" at ");
 }
 
-/** Whether an endpoint is a cluster's own KVStoreMesh cache, and so not a peer. */
+/** Whether an endpoint is the cluster's own KVStoreMesh cache rather than a peer. */
 export function isOwnCache(endpoints: readonly string[]): boolean {
   return endpoints.some((url) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? ""));
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function list(value: unknown, field: string): unknown[] {
+function parseList(value: unknown, field: string): unknown[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new EtcdConfigError(`has ${field} that is not a list`);
   return value;
 }
 
-function strings(value: unknown, field: string): string[] {
-  return list(value, field).map((entry) => {
+function parseStrings(value: unknown, field: string): string[] {
+  return parseList(value, field).map((entry) => {
     if (typeof entry !== "string") throw new EtcdConfigError(`has an entry of ${field} that is not a text`);
     return entry;
   });
 }
 
-function textOf(value: unknown, field: string): string | undefined {
+function parseString(value: unknown, field: string): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   if (typeof value !== "string") throw new EtcdConfigError(`has ${field} that is not a text`);
   return value;

@@ -1,13 +1,14 @@
 /** The layouts of peers in Secrets. Pure. */
 
 /**
- * `clustermesh-secrets`: with our annotations; `old-scripts`; `chart`: the Helm chart with a certificate per peer;
- * `chart-shared-ca`: the chart with one CA and without keys; `chart-mixture`: a certificate per peer, and a common CA.
+ * `clustermesh-secrets`: with our annotations; `old-scripts`: as the old scripts wrote it; `chart`: Helm chart, with a
+ * certificate per peer; `chart-shared-ca`: Helm chart, with one CA and without keys; `chart-mixture`: Helm chart, with a
+ * certificate per peer and a common CA.
  */
 export type Layout = "clustermesh-secrets" | "old-scripts" | "chart" | "chart-shared-ca" | "chart-mixture" | "other";
 
 /**
- * The layout of a peer, by the keys of the files that its config leads to.
+ * Determines the layout of a peer from the keys of the files that its config refers to.
  *
  * @param ours - whether the Secret has our annotations.
  */

@@ -1,5 +1,5 @@
 /**
- * The data that is exchanged. Every input is converted to a {@link Peer}, and every output is written from one. Pure.
+ * The data that clusters exchange. Every input is converted to a {@link Peer}, and every output is written from one. Pure.
  */
 import type { CertificateFact } from "../x509/expiry.ts";
 import type { RemedyTemplate } from "./codes/code.ts";
@@ -11,11 +11,11 @@ export interface SourcedPeer {
   source: string;
   /** Its layout in the file. */
   layout?: Layout | undefined;
-  /** The remedy for a certificate that expires, if more is known about its cluster than its file contains. */
+  /** Returns the remedy for an expiring certificate, if the caller knows more about its cluster than its file contains. */
   remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
 }
 
-/** A name that clients of a peer's etcd resolve to these addresses (`cilium-host-aliases` in a config, Cilium 1.20+). */
+/** A hostname, and the addresses that etcd clients resolve it to (`cilium-host-aliases` in a config, Cilium 1.20+). */
 export interface HostAlias {
   hostname: string;
   /** IPv4 and IPv6 addresses without brackets. */
@@ -47,16 +47,19 @@ export interface Peer {
   facts: ClusterFacts;
 }
 
-/** Which certificate a cluster shows to others: CN `remote` (legacy, migration) or `remote-<own name>` (cluster). */
+/**
+ * The `authMode` of Cilium's chart, which determines the common name in the client certificate of a cluster: `remote`
+ * (legacy, migration) or `remote-<own name>` (cluster).
+ */
 export type AuthMode = "legacy" | "migration" | "cluster";
 
 /**
- * The facts about a cluster by which checks decide whether two clusters fit together. An unknown fact is absent, and not
- * checked.
+ * The facts about a cluster by which checks determine whether two clusters are compatible. Unknown facts are absent, and
+ * are not checked.
  */
 export interface ClusterFacts {
   name?: string;
-  /** `cluster-id`: 1 to 255, or to 511. */
+  /** `cluster-id`: 1 to 255, or 1 to 511. */
   id?: number;
   /** `max-connected-clusters`: 255 or 511. */
   maxConnectedClusters?: number;
@@ -66,7 +69,7 @@ export interface ClusterFacts {
   namespace?: string;
   kvstoreMesh?: boolean;
   authMode?: AuthMode;
-  /** The few prefixes that cover the cluster's pods. */
+  /** A few prefixes that cover all pods of the cluster. */
   podCidrs?: string[];
   /** `tunnel` or `native`. */
   routingMode?: string;
@@ -79,9 +82,9 @@ export interface ClusterFacts {
   nodePort?: number;
   /** The DNS names and IPs that the server certificate covers. */
   serverNames?: string[];
-  /** The cluster's own CA bundle (PEM, public), with which an importer compares CAs if a file has no CA. */
+  /** The cluster's own CA bundle (PEM, public), which importers compare with theirs if the file has no CA. */
   ca?: string;
-  /** Set if the endpoint was chosen at extraction, so that importers keep it even if the cluster's Service has another. */
+  /** Set if an option chose the endpoint at extraction. Importers keep it even if the cluster's Service has another one. */
   endpointGiven?: true;
 }
 
@@ -96,21 +99,21 @@ export const USERS_KEY = "users.yaml";
 
 export const APISERVER = "clustermesh-apiserver";
 
-/** Where the configs and their TLS files are mounted, in the agents and in the kvstoremesh container alike. */
+/** The directory where the agents and the kvstoremesh container mount the configs and their TLS files. */
 export const MOUNT_PATH = "/var/lib/cilium/clustermesh/";
 
-/** What agents and the chart take as a cluster's name. */
+/** The names that agents and the chart accept. */
 const NAME = /^(?:[a-z0-9][-a-z0-9]{0,30})?[a-z0-9]$/;
 
-/** Whether `name` is one that a cluster of a mesh may have: at most 32 characters, and not `default`. */
+/** Whether `name` is a valid cluster name in a mesh: at most 32 characters, and not `default`. */
 export function isClusterName(name: string): boolean {
   return NAME.test(name) && name !== "default" && !/^(common|local)-etcd-client/.test(name);
 }
 
-/** The domain that the chart's server certificate covers, whatever the value of `clustermesh.config.domain`. */
+/** The domain that the chart's server certificate covers, regardless of `clustermesh.config.domain`. */
 export const MESH_DOMAIN = "mesh.cilium.io";
 
-/** The name by which the chart's certificate knows a cluster. */
+/** Returns the name of a cluster in the chart's server certificate. */
 export function meshName(cluster: string): string {
   return `${cluster}.${MESH_DOMAIN}`;
 }
@@ -118,12 +121,12 @@ export function meshName(cluster: string): string {
 /**
  * Compares Cilium versions by major and minor number.
  *
- * @returns whether `version` is at least `minimum` (`"1.19"`); undefined where the version is not known.
+ * @returns whether `version` is at least `minimum` (`"1.19"`); undefined if the version is unknown.
  */
 export function versionAtLeast(version: string | undefined, minimum: string): boolean | undefined {
-  const of = (text: string) => /^v?(\d+)\.(\d+)/.exec(text)?.slice(1).map(Number) as [number, number] | undefined;
-  const have = version === undefined ? undefined : of(version);
-  const least = of(minimum);
-  if (!have || !least) return undefined;
-  return have[0] !== least[0] ? have[0] > least[0] : have[1] >= least[1];
+  const parse = (text: string) => /^v?(\d+)\.(\d+)/.exec(text)?.slice(1).map(Number) as [number, number] | undefined;
+  const actual = version === undefined ? undefined : parse(version);
+  const required = parse(minimum);
+  if (!actual || !required) return undefined;
+  return actual[0] !== required[0] ? actual[0] > required[0] : actual[1] >= required[1];
 }

@@ -1,4 +1,4 @@
-/** Commands that renew a cluster's certificates where they are issued, and import them. Pure. */
+/** Commands that renew the certificates of a cluster and import them elsewhere. Pure. */
 
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateUse } from "../x509/expiry.ts";
@@ -6,37 +6,37 @@ import type { RemedyTemplate } from "./codes/code.ts";
 import { versionAtLeast } from "./peer.ts";
 
 /**
- * What renews a certificate (`clustermesh.apiserver.tls.auto.method` of Cilium's chart): an upgrade of the Helm release,
- * which renders a new one; the chart's CronJob; or cert-manager, for a Certificate.
+ * How a certificate is renewed (`clustermesh.apiserver.tls.auto.method` of Cilium's chart): by an upgrade of the Helm
+ * release, which renders a new certificate; by the chart's CronJob; or by cert-manager, from a Certificate.
  */
 export type RenewalMethod =
   | { kind: "helm"; release: string; namespace: string }
   | { kind: "cronJob"; name: string; namespace: string }
   | { kind: "cert-manager"; certificate: string; namespace: string };
 
-/** How many importers a command names; for more it takes all contexts. */
-const MOST_NAMED = 5;
+/** The maximum number of importers in a command; for more, it has `--all-contexts`. */
+const MAX_IMPORTERS = 5;
 
-/** How a cluster's certificate is renewed, as far as that is known. */
+/** What is known about the renewal of a cluster's certificate. */
 export interface Renewal {
   /** The cluster's name, or its context. */
   cluster: string;
-  /** Its context; undefined if none is known. */
+  /** Its context, if known. */
   context?: string | undefined;
   method?: RenewalMethod | undefined;
-  /** Cilium's version there, which an upgrade of its Helm release has to keep. */
+  /** The installed version of Cilium, which an upgrade of its Helm release must keep. */
   version?: string | undefined;
-  /** The day on which the certificate expires, `YYYY-MM-DD`. */
+  /** The expiry date of the certificate, `YYYY-MM-DD`. */
   until: string;
-  /** Contexts of the importers that have the certificate; undefined for all that there are. */
+  /** Contexts of the importers that have the certificate; undefined for all contexts. */
   importers?: readonly string[] | undefined;
-  /** Set if the cluster already has a new certificate, which only has to be imported. */
+  /** Set if the certificate has been renewed already, and only needs to be imported. */
   renewed?: boolean;
 }
 
 /**
- * The remedy for an expiring certificate: the command that renews it where it is issued, then the one that imports it
- * everywhere. Importers must trust a new CA before it is used.
+ * Returns the remedy for an expiring certificate: a command that renews it in its cluster, followed by one that imports it
+ * elsewhere. For a CA, the command first makes importers trust the new one, before it is used.
  */
 export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemplate {
   const { context, importers = [], method, renewed } = renewal;
@@ -44,7 +44,7 @@ export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemp
     cluster: renewal.cluster,
     context: shellQuote(context ?? renewal.cluster),
     importers:
-      importers.length === 0 || importers.length > MOST_NAMED
+      importers.length === 0 || importers.length > MAX_IMPORTERS
         ? "--all-contexts"
         : importers.map((importer) => `--context ${shellQuote(importer)}`).join(" "),
   };
@@ -62,11 +62,11 @@ export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemp
       values,
     };
   }
-  const { command, values: own } = renewalCommand(method, renewal);
-  return { template: `${command} && ${rotate}`, values: { ...values, ...own } };
+  const { command, values: commandValues } = renewalCommand(method, renewal);
+  return { template: `${command} && ${rotate}`, values: { ...values, ...commandValues } };
 }
 
-/** The command that renews, and returns when it has. */
+/** Returns the command that renews a certificate and waits until that is done. */
 function renewalCommand(
   method: RenewalMethod,
   { version, until }: Renewal,
@@ -88,19 +88,19 @@ function renewalCommand(
       const kubectl = "kubectl --context {context} --namespace {namespace}";
       return {
         command:
-          // Charts make it only if a schedule is set, and set one themselves from 1.20 on.
+          // The chart renders the CronJob only if a schedule is set; since 1.20 it has a default schedule.
           (versionAtLeast(version, "1.20") ? "" : "if clustermesh.apiserver.tls.auto.schedule is set, run: ") +
           `${kubectl} create job {job} --from=cronjob/{cronJob} && ` +
           `${kubectl} wait --for=condition=complete --timeout=5m job/{job}`,
-        // A Job stays when it is done, and the next renewal needs another name.
+        // A completed Job is kept, so the next renewal needs another name.
         values: { ...values, cronJob: shellQuote(method.name), job: `renew-certificates-${until}` },
       };
     }
     case "cert-manager":
       return {
         command:
-          // The condition Issuing is set by the first command, and gone when the certificate is there: kubectl wait cannot
-          // wait for that.
+          // The first command adds the condition Issuing, which is removed once the certificate is issued. kubectl wait
+          // cannot wait for the removal of a condition.
           "cmctl renew {certificate} --context {context} --namespace {namespace} && " +
           "while kubectl --context {context} --namespace {namespace} get certificate {certificate} " +
           "-o 'jsonpath={.status.conditions[*].type}' | grep -q Issuing; do sleep 2; done",
