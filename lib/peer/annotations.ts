@@ -1,34 +1,34 @@
 /**
  * The annotations of Secrets. Pure.
  *
- * Schema 1, on a file (`extract-secret` writes it): one annotation for each fact of the cluster, named
- * `clustermesh-secrets/<fact>`, as {@link FACTS} lists them, besides `clustermesh-secrets/schema: "1"`. A fact that is
- * not known has no annotation. Lists are comma-separated.
+ * Schema 1, on a file written by `extract-secret`: `clustermesh-secrets/schema: "1"`, and an annotation
+ * `clustermesh-secrets/<fact>` for each known fact of the cluster, as listed in {@link FACTS}. Lists are
+ * comma-separated.
  *
- * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer in it, so that
- * the next import can compare them, and with the endpoint set by `--endpoint`, of the import or the extraction. At most 200
- * bytes per peer, because all annotations of an object share 256 KiB.
+ * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer, which the next
+ * import compares, and with the endpoint set by `--endpoint` at import or extraction. At most 200 bytes per peer, since
+ * all annotations of an object are limited to 256 KiB.
  */
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
-/** The field manager of our writes, and the user agent of our requests. */
+/** The field manager of writes, and the user agent of requests. */
 export const FIELD_MANAGER = "clustermesh-secrets";
 const PREFIX = "clustermesh-secrets/";
 export const SCHEMA_ANNOTATION = `${PREFIX}schema`;
 export const SCHEMA_VERSION = 1;
 export const PEERS_ANNOTATION = `${PREFIX}peers`;
-/** On objects that are shown, not written: the context that they belong to. */
+/** On printed objects, which are not written: their context. */
 export const CONTEXT_ANNOTATION = `${PREFIX}context`;
 /** On the users ConfigMap: the names of the peers whose users we added, comma-separated. */
 export const USERS_ANNOTATION = `${PREFIX}users`;
-/** On what `--take-ownership` took: from whom. */
+/** On objects changed with `--take-ownership`: their previous owner. */
 export const TAKEN_FROM_ANNOTATION = `${PREFIX}taken-from`;
-/** Where `kubectl apply` leaves the whole object, private keys included. */
+/** Written by `kubectl apply`: the whole object, including private keys. */
 export const LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration";
 
 interface Codec<T> {
   write(value: T): string;
-  /** Undefined if the text is invalid. */
+  /** Parses a text; undefined if it is invalid. */
   read(text: string): T | undefined;
 }
 
@@ -76,7 +76,7 @@ const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<No
   endpointGiven: ["endpoint", { write: () => "given", read: (value) => (value === "given" ? true : undefined) }],
 };
 
-/** The annotations of a file for these facts. */
+/** Formats facts as annotations of a file. */
 export function writeFacts(facts: ClusterFacts): Record<string, string> {
   const annotations: Record<string, string> = { [SCHEMA_ANNOTATION]: String(SCHEMA_VERSION) };
   for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
@@ -87,7 +87,7 @@ export function writeFacts(facts: ClusterFacts): Record<string, string> {
   return annotations;
 }
 
-/** Reads the facts in a file's annotations. Missing and invalid ones are absent. */
+/** Reads the facts in a file's annotations. Missing and invalid facts are absent. */
 export function readFacts(annotations: Readonly<Record<string, string>>): ClusterFacts {
   const facts: Record<string, unknown> = {};
   for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
@@ -99,7 +99,7 @@ export function readFacts(annotations: Readonly<Record<string, string>>): Cluste
   return facts;
 }
 
-/** The invalid text of a fact; undefined if the fact is valid or missing. */
+/** Returns the text of an invalid fact; undefined if the fact is valid or missing. */
 export function findInvalidFact(
   annotations: Readonly<Record<string, string>>,
   fact: keyof ClusterFacts,
@@ -109,15 +109,17 @@ export function findInvalidFact(
   return value === undefined || codec.read(value) !== undefined ? undefined : value;
 }
 
-/** What a target's Secret keeps of a peer beside its config. */
+/** The data about a peer in the annotation of a target's Secret. */
 export interface PeerRecord extends Pick<ClusterFacts, "id" | "maxConnectedClusters"> {
-  /** The endpoint set by `--endpoint` for this importer, comma-separated. It is kept until `--endpoint NAME=` resets it. */
+  /**
+   * The endpoints set by `--endpoint` for this importer, comma-separated; kept until `--endpoint NAME=` resets them.
+   */
   endpoint?: string;
-  /** Set if the endpoint was chosen at extraction ({@link ClusterFacts.endpointGiven}), which is kept in the same way. */
+  /** Set if the endpoint was chosen at extraction ({@link ClusterFacts.endpointGiven}). It is kept in the same way. */
   given?: true;
 }
 
-/** The value of {@link PEERS_ANNOTATION}; undefined where nothing is known of any. */
+/** Formats the value of {@link PEERS_ANNOTATION}; undefined if all records are empty. */
 export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): string | undefined {
   const known = [...records]
     .map(([name, { id, maxConnectedClusters: max, endpoint, given }]) => [name, { id, max, endpoint, given }] as const)
@@ -127,7 +129,9 @@ export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): stri
   return JSON.stringify(Object.fromEntries(known));
 }
 
-/** Reads {@link PEERS_ANNOTATION}. An invalid value is the same as none: the records only help to compare. */
+/**
+ * Reads {@link PEERS_ANNOTATION}. An invalid value is treated as missing, since records are only used for comparison.
+ */
 export function readPeerRecords(value: string | undefined): Map<string, PeerRecord> {
   let parsed: unknown;
   try {
@@ -148,7 +152,7 @@ export function readPeerRecords(value: string | undefined): Map<string, PeerReco
   return records;
 }
 
-/** The facts about the cluster itself in a record. */
+/** Returns the facts about the cluster in a record. */
 export function recordedFacts({ id, maxConnectedClusters }: PeerRecord = {}): ClusterFacts {
   return { ...(id !== undefined && { id }), ...(maxConnectedClusters !== undefined && { maxConnectedClusters }) };
 }

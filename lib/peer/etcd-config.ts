@@ -29,7 +29,8 @@ export function isEtcdConfig(content: string): boolean {
 }
 
 /**
- * Parses a config as Cilium does: unknown fields are ignored, and a field of the wrong type invalidates the whole config.
+ * Parses a config as Cilium does: unknown fields are ignored, and a field of the wrong type invalidates the whole
+ * config.
  *
  * @throws EtcdConfigError
  */
@@ -91,8 +92,8 @@ export function formatEtcdConfig(config: Omit<EtcdConfig, "otherFields">): strin
   );
 }
 
-// Nearly all configs are canonical and need no quotes. They are parsed and formatted without the YAML library, which would
-// take longer than the rest of planning an import.
+// Nearly all configs are canonical and need no quotes. They are parsed and formatted without the YAML library, which
+// would take longer than the rest of planning an import.
 
 /** Scalars that need no quotes in any version of YAML. */
 const PLAIN = {

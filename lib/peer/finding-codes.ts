@@ -1,4 +1,4 @@
-/** Every code that a finding may have, and all that follows from the code alone. */
+/** All codes of findings, with their definitions. */
 import { CERTIFICATE_CODES } from "./codes/certificate-codes.ts";
 import type { CodeDefinition, Trait } from "./codes/code.ts";
 import { CONFIG_CODES } from "./codes/config-codes.ts";
@@ -8,7 +8,7 @@ import { MESH_CODES } from "./codes/mesh-codes.ts";
 import { PROBE_CODES } from "./codes/probe-codes.ts";
 import { TARGET_CODES } from "./codes/target-codes.ts";
 
-/** Every code there is. */
+/** The definition of each code. */
 export const FINDING_CODES = {
   ...FILE_CODES,
   ...CONFIG_CODES,
@@ -21,13 +21,13 @@ export const FINDING_CODES = {
 
 export type FindingCode = keyof typeof FINDING_CODES;
 
-/** The values that the message of a code is made from. */
+/** The values in the message of a code. */
 export type ValuesOf<Code extends FindingCode> =
   (typeof FINDING_CODES)[Code] extends CodeDefinition<infer V extends object> ? V : never;
 
 const DEFINITIONS: Readonly<Record<FindingCode, CodeDefinition<never>>> = FINDING_CODES;
 
-/** What follows from a code. Its functions take the values of just this code ({@link ValuesOf}). */
+/** Returns the definition of a code. Its functions require the values of this code ({@link ValuesOf}). */
 export function definitionOf(code: FindingCode): CodeDefinition<never> {
   return DEFINITIONS[code];
 }

@@ -1,9 +1,9 @@
-/** Findings: what would keep a peer from connecting, each with a code that does not change. One list for every command. */
+/** Findings: problems that would keep a peer from connecting, each with a stable code. All commands report the same. */
 import type { CertificateFact } from "../x509/expiry.ts";
 import type { RemedyTemplate, Severity } from "./codes/code.ts";
 import { definitionOf, type FindingCode, type ValuesOf } from "./finding-codes.ts";
 
-/** Where a finding was made: the file (or context), and the key in it. */
+/** The location of a finding: a file or context, and a key in it. */
 export interface Place {
   source: string;
   key?: string | undefined;
@@ -11,36 +11,36 @@ export interface Place {
 
 export interface Finding extends Place {
   code: FindingCode;
-  /** The code that it had in earlier versions, if that was another one. */
+  /** Its code in earlier versions, if different. */
   formerCode?: string;
   severity: Severity;
   /** One sentence without a full stop. */
   message: string;
-  /** What to do about it. */
+  /** How to resolve it. */
   remedy?: string | undefined;
-  /** What `remedy` was made from, if other findings may have the same one for other clusters. */
+  /** The template of `remedy`, if other findings may have the same remedy with other values. */
   remedyTemplate?: RemedyTemplate;
-  /** The two clusters of a symmetric finding, which holds for both and is reported once ({@link dedupeFindings}). */
+  /** The two clusters of a symmetric finding, which is about both and reported once ({@link dedupeFindings}). */
   clusters?: [string, string];
-  /** Set if it is about a peer that exists in the target already and is not imported now. */
+  /** Set if it is about an existing peer of the target that is not being imported. */
   existing?: true;
-  /** Values by which findings are summarized together, by name, such as `owner` ({@link CodeDefinition.by}). */
+  /** Named values that findings of one summary have in common, such as `owner` ({@link CodeDefinition.by}). */
   data?: Readonly<Record<string, string>>;
-  /** The certificate that expires, or has expired. */
+  /** The expiring or expired certificate. */
   certificate?: CertificateFact;
 }
 
-/** What a finding may have besides the values of its code. */
+/** Optional fields of a finding that do not follow from its code. */
 export interface FindingDetails extends Pick<Finding, "clusters" | "existing" | "certificate"> {
-  /** In place of the remedy of the code. */
+  /** Overrides the remedy of the code. */
   remedy?: string | RemedyTemplate | undefined;
 }
 
 /**
- * Makes a finding. Its severity, message and remedy follow from its code.
+ * Creates a finding. Its code determines severity, message and remedy.
  *
- * @param given - what its message is made from. They may come from files and clusters: each text is reduced to one line, cut
- *   if it is absurdly long, and redacted if it may be a key.
+ * @param given - the values in its message. They may be untrusted, so texts are reduced to one line, truncated, and
+ *   redacted if they may contain a key.
  */
 export function finding<Code extends FindingCode>(
   code: Code,
@@ -49,10 +49,10 @@ export function finding<Code extends FindingCode>(
   { clusters, existing, certificate, remedy: otherRemedy }: FindingDetails = {},
 ): Finding {
   const { severity, message, remedy, by, formerCode } = definitionOf(code);
-  // That these are the values of this code is what the signature ensures.
+  // The signature ensures that these are the values of this code.
   const values = given as never;
   const template = toTemplate(otherRemedy ?? resolve(remedy, values), given);
-  const data = textsOf(by?.(values) ?? {});
+  const data = toRedactedTexts(by?.(values) ?? {});
   return {
     code,
     ...(formerCode !== undefined && { formerCode }),
@@ -73,8 +73,8 @@ function resolve<T>(text: T | ((values: never) => T), values: never): T {
   return text instanceof Function ? text(values) : text;
 }
 
-/** The texts and numbers among values, redacted. */
-function textsOf(values: object): Record<string, string> {
+/** Selects texts and numbers, and redacts them. */
+function toRedactedTexts(values: object): Record<string, string> {
   return Object.fromEntries(
     Object.entries(values).flatMap(([name, value]) =>
       typeof value === "string" || typeof value === "number" ? [[name, redact(String(value))]] : [],
@@ -82,25 +82,25 @@ function textsOf(values: object): Record<string, string> {
   );
 }
 
-/** A remedy as a template with the values that it mentions, redacted. */
+/** Converts a remedy to a template with only the values that it refers to, redacted. */
 function toTemplate(remedy: string | RemedyTemplate | undefined, values: object): RemedyTemplate | undefined {
   if (remedy === undefined) return undefined;
-  if (typeof remedy === "object") return { ...remedy, values: textsOf(remedy.values) };
+  if (typeof remedy === "object") return { ...remedy, values: toRedactedTexts(remedy.values) };
   const names = new Set([...remedy.matchAll(PLACEHOLDER)].map(([, name]) => name));
   const used = Object.entries(values).filter(([name]) => names.has(name));
-  return { template: remedy, values: textsOf(Object.fromEntries(used)) };
+  return { template: remedy, values: toRedactedTexts(Object.fromEntries(used)) };
 }
 
 const PLACEHOLDER = /\{(\w+)\}/g;
 
-/** A remedy's text; a value that is missing is written as its name in capitals, as a placeholder in a command. */
+/** Fills in the values of a remedy. A missing value becomes its name in capitals, as a placeholder in a command. */
 export function fillTemplate({ template, values }: RemedyTemplate): string {
   return template.replace(PLACEHOLDER, (_, name: string) => values[name] ?? name.toUpperCase());
 }
 
 /**
- * Each finding once. A symmetric one is the same from either cluster and from any third one that has both as peers; of
- * these the first stays, and of two codes for one fact the common one ({@link CodeDefinition.sameAs}).
+ * Removes duplicate findings. A symmetric finding may be reported by either of its clusters, and by a third that has
+ * both as peers: the first is kept. Of two codes for one fact, the common one is kept ({@link CodeDefinition.sameAs}).
  */
 export function dedupeFindings(findings: readonly Finding[]): Finding[] {
   const found = new Map<string, Finding>();
@@ -114,19 +114,19 @@ export function dedupeFindings(findings: readonly Finding[]): Finding[] {
   return [...found.values()];
 }
 
-/** Makes a text of others safe to print: {@link redactKeys}, then {@link truncateLine}. */
+/** Makes an untrusted text safe to print: {@link redactKeys}, then {@link truncateLine}. */
 export function redact(text: string): string {
   return truncateLine(redactKeys(text));
 }
 
-/** A text without line breaks, of which at most 300 characters are left, from its beginning and its end. */
+/** Escapes line breaks, and truncates a text of more than 300 characters in the middle. */
 export function truncateLine(text: string): string {
   const line = text.replace(/\r\n|[\n\v\f\r\u0085\u2028\u2029]/g, "\\n");
   if (line.length <= 300) return line;
   return `${line.slice(0, 180)}… (${(line.length - 260).toLocaleString("en")} more characters) …${line.slice(-80)}`;
 }
 
-/** Replaces PEM blocks and long runs of base64, including their continuation lines, by their lengths. */
+/** Replaces PEM blocks and long runs of base64, including continuation lines, with their lengths. */
 export function redactKeys(text: string): string {
   const length = (run: string) => `(${run.length} characters)`;
   return text
@@ -134,7 +134,7 @@ export function redactKeys(text: string): string {
     .replace(/[A-Za-z0-9+/=]{40,}(?:[\s\\]+[A-Za-z0-9+/=]{16,})*/g, (run) => (/[A-Z]/.test(run) ? length(run) : run));
 }
 
-/** Whether any of these stops the work. */
+/** Whether any finding is an error. */
 export function hasErrors(findings: readonly Finding[]): boolean {
   return findings.some(({ severity }) => severity === "error");
 }

@@ -1,4 +1,7 @@
-/** Inspects the peers of files: would they connect, where to, as whom and until when? Pure: the clock is an argument. */
+/**
+ * Inspects the peers of files: endpoints, certificates, etcd user, and whether they would connect. Pure: the time is an
+ * argument.
+ */
 import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../util/address.ts";
 import { ParseCache } from "../util/parse-cache.ts";
@@ -15,33 +18,33 @@ import type { Layout } from "./layout.ts";
 import { isNodeLocal } from "./node-local.ts";
 import type { Peer, SourcedPeer } from "./peer.ts";
 
-/** What is public of a certificate. */
+/** The public data of a certificate. */
 export interface CertificateReport extends Expiry {
   subject: string;
   issuer: string;
-  /** Names and addresses that it covers. */
+  /** The DNS names and addresses that it covers. */
   names: string[];
-  /** "RSA 2048", "EC prime256v1", … */
+  /** Type and size of the key: `RSA 2048`, `EC prime256v1`. */
   key: string;
-  /** The day from which it is valid, `YYYY-MM-DD`. */
+  /** The first day of its validity, `YYYY-MM-DD`. */
   from: string;
 }
 
 export interface EndpointReport {
   url: string;
-  /** What its name stands for, by the host aliases. */
+  /** The addresses of its name in the host aliases. */
   addresses: string[];
-  /** Whether the server certificate covers it; undefined if the file does not contain its names. */
+  /** Whether the server certificate covers it; undefined if the file does not contain the names of the certificate. */
   covered: boolean | undefined;
 }
 
 /**
- * `default-certificates`: it connects only to certificates that cover an address, which those of the chart do not;
- * `node-local`: only an agent on a node can reach it, so that no import takes the file.
+ * `default-certificates`: connects only if the server certificate covers an address, unlike those of the chart;
+ * `node-local`: only an agent on a node can reach it, so imports reject the file.
  */
 export type Verdict = "connects" | "warnings" | "default-certificates" | "node-local" | "fails";
 
-/** The report of one peer. Its texts are redacted ({@link redact}), so they contain no key. */
+/** The report of one peer. Its texts are redacted ({@link redact}), so they contain no keys. */
 export interface PeerReport {
   name: string;
   source: string;
@@ -50,29 +53,29 @@ export interface PeerReport {
   version?: string | undefined;
   verdict: Verdict;
   endpoints: EndpointReport[];
-  /** `importer`: its own serves; `system`: the system's roots. */
+  /** `importer`: the importer's own CA; `system`: the system's trusted roots. */
   ca: CertificateReport[] | "importer" | "system";
   client: CertificateReport | "importer" | undefined;
-  /** Whether the key is that of the client certificate; undefined where one of them is not there or cannot be read. */
+  /** Whether the key matches the client certificate; undefined if one of them is missing or unreadable. */
   keyFits?: boolean | undefined;
-  /** The etcd user as which it authenticates: the certificate's common name. */
+  /** The etcd user of its importers: the common name of the client certificate. */
   user?: string | undefined;
   findings: Finding[];
 }
 
 export interface Inspection {
   peers: PeerReport[];
-  /** Files that cannot be judged, or not all of them: peers in them are not among {@link peers}. */
+  /** Files that are unreadable, entirely or in part: {@link peers} lacks some or all of their peers. */
   refused: string[];
-  /** What is about no one peer: files that cannot be read, and what does not fit together. */
+  /** Findings that are not about a single peer: unreadable files, and peers that conflict. */
   findings: Finding[];
 }
 
 /**
- * Judges peers as an import would, without a target.
+ * Checks peers as an import would, without a target.
  *
- * @param found - what was found when they were read.
- * @param now - the time to judge certificates by.
+ * @param found - the findings from reading the files.
+ * @param now - the time at which certificates must be valid.
  */
 export function inspectPeers(
   peers: readonly SourcedPeer[],
@@ -86,28 +89,28 @@ export function inspectPeers(
   const all = dedupeFindings([...found, ...own, ...loopback, ...checkTogether(peers)]);
   const byPeer = new Map<string, Finding[]>();
   const others: Finding[] = [];
-  // As findings call them.
+  // Keys of findings are redacted, too.
   for (const { peer } of peers) byPeer.set(redact(peer.name), []);
   for (const one of all) ((one.key === undefined ? undefined : byPeer.get(one.key)) ?? others).push(one);
   const reports = peers.map((sourced) => {
     const name = redact(sourced.peer.name);
     const own = byPeer.get(name) ?? [];
-    // A symmetric finding is in the report of one of the two clusters, and applies to both.
+    // A symmetric finding is reported for one of the two clusters, but affects the verdict on both.
     const shared = all.filter((one) => one.clusters?.includes(name) && !own.includes(one));
-    return { ...reportOf(sourced, own, now, cache), verdict: verdictOf(sourced.peer, [...own, ...shared]) };
+    return { ...createReport(sourced, own, now, cache), verdict: determineVerdict(sourced.peer, [...own, ...shared]) };
   });
   const refused = new Set(others.filter((one) => hasTrait(one, "illegible")).map(({ source }) => source));
   return { peers: reports, refused: [...refused], findings: others };
 }
 
-function reportOf(
+function createReport(
   { peer, source, layout = "other" }: SourcedPeer,
   findings: Finding[],
   now: Date,
   cache: ParseCache,
 ): Omit<PeerReport, "verdict"> {
   const { name, ca, client, facts } = peer;
-  const chain = client === "importer" ? undefined : certificatesOf(client.cert, cache);
+  const chain = client === "importer" ? undefined : parseCertificates(client.cert, cache);
   const leaf = chain?.[0];
   const user = leaf && commonName(leaf);
   return {
@@ -116,9 +119,12 @@ function reportOf(
     layout,
     id: facts.id,
     version: facts.version === undefined ? undefined : redact(facts.version),
-    endpoints: endpointsOf(peer),
-    ca: typeof ca === "string" ? ca : (certificatesOf(ca.pem, cache) ?? []).map((one) => describe(one, now)),
-    client: client === "importer" ? client : leaf && describe(leaf, now),
+    endpoints: describeEndpoints(peer),
+    ca:
+      typeof ca === "string"
+        ? ca
+        : (parseCertificates(ca.pem, cache) ?? []).map((one) => describeCertificate(one, now)),
+    client: client === "importer" ? client : leaf && describeCertificate(leaf, now),
     keyFits:
       client === "importer" || !leaf
         ? undefined
@@ -128,14 +134,14 @@ function reportOf(
   };
 }
 
-function verdictOf({ endpoints }: Peer, findings: readonly Finding[]): Verdict {
+function determineVerdict({ endpoints }: Peer, findings: readonly Finding[]): Verdict {
   if (isNodeLocal(endpoints)) return "node-local";
   if (findings.some(({ severity }) => severity === "error")) return "fails";
   if (findings.some((one) => hasTrait(one, "undecided"))) return "default-certificates";
   return findings.length > 0 ? "warnings" : "connects";
 }
 
-function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): EndpointReport[] {
+function describeEndpoints({ endpoints, hostAliases, facts: { serverNames } }: Peer): EndpointReport[] {
   return endpoints.map((url) => {
     const host = parseEndpoint(url)?.host;
     return {
@@ -146,23 +152,23 @@ function endpointsOf({ endpoints, hostAliases, facts: { serverNames } }: Peer): 
   });
 }
 
-/** Undefined if the text contains no readable certificate, for which there is a finding. */
-function certificatesOf(pem: string, cache: ParseCache): readonly X509Certificate[] | undefined {
+/** Parses certificates; undefined if they are unreadable, which has been reported as a finding. */
+function parseCertificates(pem: string, cache: ParseCache): readonly X509Certificate[] | undefined {
   return tryReadPem(() => cache.parse(readCertificates, pem));
 }
 
-function describe(certificate: X509Certificate, now: Date): CertificateReport {
+function describeCertificate(certificate: X509Certificate, now: Date): CertificateReport {
   return {
     subject: redact(formatName(certificate.subject)),
     issuer: redact(formatName(certificate.issuer)),
     names: subjectAltNames(certificate).map(redact),
-    key: keyOf(certificate),
+    key: formatKeyType(certificate),
     from: formatDate(validity(certificate).from),
     ...expiryOf(certificate, now),
   };
 }
 
-function keyOf({ publicKey }: X509Certificate): string {
+function formatKeyType({ publicKey }: X509Certificate): string {
   const { asymmetricKeyType: type = "unknown", asymmetricKeyDetails: details = {} } = publicKey;
   const size = details.modulusLength ?? details.namedCurve;
   return [type.toUpperCase(), ...(size === undefined ? [] : [size])].join(" ");

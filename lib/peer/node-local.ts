@@ -11,9 +11,9 @@ export function isLoopbackAddress(address: string): boolean {
 }
 
 /**
- * Whether a peer is served on the node itself, so that only agents can reach it: the host of every endpoint is `localhost`
- * or an address in 127.0.0.0/8 or `::1`, in any notation (`127.1`, `0x7f.1`, `[::ffff:127.0.0.1]`). In a pod of the
- * clustermesh-apiserver, the same URL refers to the pod itself, so KVStoreMesh cannot connect.
+ * Whether a peer is served on the node itself, so that only agents can reach it: the host of every endpoint is
+ * `localhost`, or an address in 127.0.0.0/8 or `::1`, in any notation (`127.1`, `0x7f.1`, `[::ffff:127.0.0.1]`). In a
+ * pod of the clustermesh-apiserver, the same URL refers to the pod itself, so KVStoreMesh cannot connect.
  *
  * Host aliases are ignored: other clients may resolve the same name differently.
  *
@@ -27,8 +27,8 @@ export function isNodeLocal(endpoints: readonly string[]): boolean {
 }
 
 /**
- * Whether the host is a name by its last label, which contains a letter that is neither a hexadecimal digit nor `x`. Nearly
- * all names do, and parsing the URL is slower: a mesh of hundreds of clusters has tens of thousands of configs.
+ * Whether the last label of the host contains a letter that cannot occur in a number, as in nearly all names. Parsing
+ * the URL is slower, and a mesh of hundreds of clusters has tens of thousands of configs.
  */
 function isDomainName(endpoint: string): boolean {
   const lastLabel = /^https:\/\/(?:[\w-]+\.)+([a-z]{2,63}):\d{1,5}$/.exec(endpoint)?.[1];

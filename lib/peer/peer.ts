@@ -1,5 +1,5 @@
 /**
- * The data that clusters exchange. Every input is converted to a {@link Peer}, and every output is written from one. Pure.
+ * The data that clusters exchange. All input is converted to a {@link Peer}, and all output is written from one. Pure.
  */
 import type { CertificateFact } from "../x509/expiry.ts";
 import type { RemedyTemplate } from "./codes/code.ts";
@@ -11,7 +11,9 @@ export interface SourcedPeer {
   source: string;
   /** Its layout in the file. */
   layout?: Layout | undefined;
-  /** Returns the remedy for an expiring certificate, if the caller knows more about its cluster than its file contains. */
+  /**
+   * Returns the remedy for an expiring certificate, if the caller knows more about its cluster than its file contains.
+   */
   remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
 }
 
@@ -31,9 +33,9 @@ export interface ClientCertificate {
 /**
  * What one cluster needs to reach the etcd of another.
  *
- * `ca` is the PEM bundle that verifies the peer's server certificate; `"importer"` is the importer's own CA (the `common-`
- * files of the Helm chart), `"system"` means that the config has none, so Cilium uses the system's trusted roots. `client`
- * is the client certificate; `"importer"` is the importer's own.
+ * `ca` is the PEM bundle that verifies the peer's server certificate; `"importer"` is the importer's own CA (the
+ * `common-` files of the Helm chart), `"system"` means that the config has none, so Cilium uses the system's trusted
+ * roots. `client` is the client certificate; `"importer"` is the importer's own.
  */
 export interface Peer {
   /** The peer's `cluster-name`; also the key of its config in the Secret. */
@@ -54,8 +56,8 @@ export interface Peer {
 export type AuthMode = "legacy" | "migration" | "cluster";
 
 /**
- * The facts about a cluster by which checks determine whether two clusters are compatible. Unknown facts are absent, and
- * are not checked.
+ * The facts about a cluster by which checks determine whether two clusters are compatible. Unknown facts are absent,
+ * and are not checked.
  */
 export interface ClusterFacts {
   name?: string;
@@ -84,7 +86,9 @@ export interface ClusterFacts {
   serverNames?: string[];
   /** The cluster's own CA bundle (PEM, public), which importers compare with theirs if the file has no CA. */
   ca?: string;
-  /** Set if an option chose the endpoint at extraction. Importers keep it even if the cluster's Service has another one. */
+  /**
+   * Set if an option chose the endpoint at extraction. Importers keep it even if the cluster's Service has another one.
+   */
   endpointGiven?: true;
 }
 

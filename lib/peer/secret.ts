@@ -1,4 +1,4 @@
-/** Peers in Secrets: reading every layout in the field by following the paths in the configs, and writing ours. Pure. */
+/** Reads peers from Secrets of any layout, by the paths in their configs, and writes them in ours. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
 import { decodeBase64, decodeText } from "../util/content.ts";
 import { ParseCache } from "../util/parse-cache.ts";
@@ -17,14 +17,14 @@ import { type Finding, finding, type Place } from "./findings.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { AGENTS_SECRET, type ClusterFacts, MOUNT_PATH, type Peer } from "./peer.ts";
 
-/** The decoded files of a Secret by their keys. */
+/** The decoded files of a Secret, by key. */
 export type SecretFiles = ReadonlyMap<string, Buffer>;
 
-/** The files that the cluster itself lays over those of the Secret, in the same folder. */
+/** Files that Cilium's workloads project into the same directory as those of the Secret. */
 export const COMMON_FILES = tlsFiles("common-etcd-client");
 export const LOCAL_FILES = tlsFiles("local-etcd-client");
 
-/** Paths of a config's three TLS files. */
+/** The paths of the three TLS files in a config. */
 export interface TlsPaths {
   trustedCaFile: string;
   certFile: string;
@@ -36,15 +36,15 @@ function tlsFiles(prefix: string): TlsPaths {
   return { trustedCaFile: `${path}-ca.crt`, certFile: `${path}.crt`, keyFile: `${path}.key` };
 }
 
-/** The data of a Secret. */
+/** The decoded data of a Secret. */
 export interface SecretContents {
   files: SecretFiles;
-  /** Keys whose values cannot be decoded. */
+  /** Keys of values that cannot be decoded. */
   damaged?: ReadonlySet<string>;
 }
 
 /**
- * Decodes the data of a Secret, `stringData` over `data`.
+ * Decodes the data of a Secret. `stringData` overrides `data`, as in Kubernetes.
  *
  * @returns the contents, with a finding for each value that cannot be decoded.
  */
@@ -73,20 +73,19 @@ export function decodeFiles(
   return { files, damaged, findings };
 }
 
-/** One config of a Secret, followed to its files. */
+/** A config in a Secret, with the files that it refers to. */
 export interface Entry {
   name: string;
-  /** Undefined if the config or a file of it cannot be read, for which there are findings. */
+  /** Undefined if the config or one of its files is unreadable, which is reported in `findings`. */
   peer: Peer | undefined;
   config: EtcdConfig | undefined;
-  /** The keys in the Secret of the TLS files that the config names there. */
+  /** The keys of the TLS files that the config refers to and that are in the Secret. */
   keys: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined };
   findings: Finding[];
 }
 
 /**
- * Reads all configs of a Secret, ordered by name. Only what makes a config unreadable is reported here; the rest is checked
- * by checkPeer.
+ * Reads all configs of a Secret, sorted by name. The findings are about unreadable configs; checkPeer checks the peers.
  */
 export function readEntries(
   contents: SecretContents,
@@ -126,7 +125,10 @@ function readEntry(
     findings.push(finding("config-invalid", place, { problem: error.message }));
     return { name, peer: undefined, config: undefined, keys: {}, findings };
   }
-  const follow = (field: string, path: string | undefined): { key: string; pem: string } | "importer" | undefined => {
+  const readReferencedFile = (
+    field: string,
+    path: string | undefined,
+  ): { key: string; pem: string } | "importer" | undefined => {
     if (path === undefined) return undefined;
     const key = path.startsWith(MOUNT_PATH) ? path.slice(MOUNT_PATH.length) : undefined;
     if (key?.startsWith("common-etcd-client") || key?.startsWith("local-etcd-client")) return "importer";
@@ -136,7 +138,7 @@ function readEntry(
     }
     const content = files.get(key);
     if (content === undefined && damaged?.has(key)) {
-      // Its value has a finding already.
+      // Already reported by decodeFiles.
       isDamaged = true;
       return undefined;
     }
@@ -145,16 +147,16 @@ function readEntry(
       return undefined;
     }
     const pem = cache.parse(decodeText, content);
-    // Cilium takes it for a cluster's config, whoever names it.
+    // Cilium treats such a file as a cluster's config, even if another config refers to it.
     if (isEtcdConfig(pem)) {
       findings.push(finding("file-missing", place, { field, key, isConfig: true }));
       return undefined;
     }
     return { key, pem };
   };
-  const ca = follow("trusted-ca-file", config.trustedCaFile);
-  const cert = follow("cert-file", config.certFile);
-  const key = follow("key-file", config.keyFile);
+  const ca = readReferencedFile("trusted-ca-file", config.trustedCaFile);
+  const cert = readReferencedFile("cert-file", config.certFile);
+  const key = readReferencedFile("key-file", config.keyFile);
   let client: Peer["client"] | undefined;
   if (cert === "importer" && key === "importer") client = "importer";
   else if (typeof cert === "object" && typeof key === "object") client = { cert: cert.pem, key: key.pem };
@@ -176,7 +178,9 @@ function readEntry(
   return { name, peer, config, keys: { ca: keyOf(ca), cert: keyOf(cert), key: keyOf(key) }, findings };
 }
 
-/** So that equal bundles are equal texts; what cannot be read stays as it is, for the checks to judge. */
+/**
+ * Normalizes a CA bundle, so that equal bundles compare equal. Invalid PEM is left unchanged, and reported by checkTls.
+ */
 function canonicalCa(pem: string, cache: ParseCache): string {
   return tryReadPem(() => normalizeCa(pem, cache)) ?? pem;
 }
@@ -184,7 +188,7 @@ function canonicalCa(pem: string, cache: ParseCache): string {
 /**
  * Reads the peers of a file's Secret.
  *
- * @param source - how the file is called in findings.
+ * @param source - the name of the file in findings.
  */
 export function readPeerFile(
   secret: V1Secret,
@@ -203,15 +207,15 @@ export function readPeerFile(
     const fields = config.otherFields.join(", ");
     findings.push(finding("config-fields-ignored", { source, key: name }, { fields }));
   }
-  const ours = annotations[SCHEMA_ANNOTATION] !== undefined;
+  const hasSchema = annotations[SCHEMA_ANNOTATION] !== undefined;
   return {
     peers: entries.map(({ peer }) => peer).filter((peer) => peer !== undefined),
-    layouts: new Map(entries.map(({ name, keys }) => [name, layoutOf(name, keys, ours)])),
+    layouts: new Map(entries.map(({ name, keys }) => [name, layoutOf(name, keys, hasSchema)])),
     findings,
   };
 }
 
-/** A config, and its TLS files in the same Secret. */
+/** A config to write, with its TLS files in the same Secret. */
 export interface SecretEntry {
   name: string;
   config: Omit<EtcdConfig, "otherFields">;
@@ -227,15 +231,15 @@ export interface SecretEntryFile {
 }
 
 /**
- * Lays a peer out as configs and files.
+ * Converts a peer to a config and TLS files.
  *
- * `file` is the drop-in form: `<name>-ca.crt`, `<name>.crt`, `<name>.key`. In a `target`, a CA is named by its content,
- * so that peers share it and a changed one changes the config and is picked up; certificate and key are named by the
- * peer, so that their renewal does not reconnect.
+ * @param layout - `file`: the files are `<name>-ca.crt`, `<name>.crt` and `<name>.key`, as in those of the old scripts.
+ *   `target`: the key of a CA is a hash of its content, so that peers share it, and a new CA changes the config and is
+ *   therefore loaded; certificate and key are named after the peer, so that their renewal causes no reconnect.
  */
-export function toSecretEntry(peer: Peer, where: "file" | "target"): SecretEntry {
+export function toSecretEntry(peer: Peer, layout: "file" | "target"): SecretEntry {
   const { name, endpoints, hostAliases, ca, client } = peer;
-  const inFile = where === "file";
+  const inFile = layout === "file";
   const files: Pick<SecretEntry, "ca" | "cert" | "key"> = {};
   if (typeof ca === "object") {
     files.ca = { key: inFile ? `${name}-ca.crt` : `ca-${contentHash(ca.pem)}.crt`, content: ca.pem };
@@ -259,8 +263,8 @@ export function toSecretEntry(peer: Peer, where: "file" | "target"): SecretEntry
 }
 
 /**
- * The form that `extract-secret` prints and that the old import script still reads: one Secret with the config under
- * `<name>` and the peer's own TLS files beside it. The same peer gives the same bytes.
+ * Converts a peer to the Secret that `extract-secret` prints and that the old import script can still read: the config
+ * under `<name>`, and its TLS files. The output is deterministic.
  */
 export function writePeerFile(peer: Peer): V1Secret {
   const { name, config, ca, cert, key } = toSecretEntry(peer, "file");
