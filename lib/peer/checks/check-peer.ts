@@ -1,4 +1,4 @@
-/** What is wrong with a peer by itself. Pure: the clock is an argument. */
+/** Checks of a peer by itself. Pure: the time is an argument. */
 import type { ParseCache } from "../../util/parse-cache.ts";
 import type { Finding } from "../findings.ts";
 import type { Peer, SourcedPeer } from "../peer.ts";
@@ -8,9 +8,9 @@ import { checkTls } from "./tls.ts";
 import type { ExpiryOptions } from "./validity.ts";
 
 /**
- * What is wrong with a peer by itself: its name, endpoints, aliases and certificates.
+ * Checks the name, endpoints, host aliases and certificates of a peer.
  *
- * @param now - the time to judge certificates by.
+ * @param now - the time at which certificates must be valid.
  */
 export function checkPeer(
   { peer, source, remedyFor }: SourcedPeer,
@@ -22,24 +22,24 @@ export function checkPeer(
   return [...checkIdentity(peer, place), ...checkEndpoints(peer, place), ...checkTls(peer, place, now, expiry)];
 }
 
-/** Checks peers by themselves, each once, however many targets it is planned for. */
+/** Checks each peer only once, although it is planned for many targets. */
 export class PeerChecker {
   readonly #now: Date;
-  readonly #known = new WeakMap<Peer, Finding[]>();
+  readonly #findings = new WeakMap<Peer, Finding[]>();
 
-  /** @param now - the time to judge certificates by. */
+  /** @param now - the time at which certificates must be valid. */
   constructor(now: Date) {
     this.#now = now;
   }
 
   /**
-   * As {@link checkPeer}.
+   * Returns the findings of {@link checkPeer}.
    *
-   * @param cache - holds what was parsed already.
+   * @param cache - certificates and keys that were parsed earlier.
    */
   check(sourced: SourcedPeer, cache: ParseCache): Finding[] {
-    const known = this.#known.get(sourced.peer) ?? checkPeer(sourced, this.#now, { cache });
-    this.#known.set(sourced.peer, known);
-    return known;
+    const findings = this.#findings.get(sourced.peer) ?? checkPeer(sourced, this.#now, { cache });
+    this.#findings.set(sourced.peer, findings);
+    return findings;
   }
 }

@@ -1,4 +1,4 @@
-/** The endpoints and host aliases of a peer. Pure. */
+/** Checks of the endpoints and host aliases of a peer. Pure. */
 
 import { formatHostPort, isAddress, parseEndpoint } from "../../util/address.ts";
 import { covers } from "../../x509/names.ts";
@@ -11,7 +11,7 @@ import { MESH_DOMAIN, type Peer } from "../peer.ts";
 /** Checks the endpoints and host aliases of a peer, and whether the server certificate covers them. */
 export function checkEndpoints(peer: Peer, place: Place): Finding[] {
   if (isOwnCache(peer.endpoints)) return [finding("own-cache", place, {})];
-  // Whether this is allowed depends on the reader: see checkNodeLocal.
+  // Reported by checkNodeLocal: a target may have such a peer, a file may not.
   if (isNodeLocal(peer.endpoints)) return [];
   const findings: Finding[] = [];
   if (peer.endpoints.length === 0) findings.push(finding("endpoint-invalid", place, {}));
@@ -35,8 +35,8 @@ export function checkEndpoints(peer: Peer, place: Place): Finding[] {
 }
 
 /**
- * Checks that the peer of a file is not served on the node itself ({@link isNodeLocal}): that endpoint would lead each
- * importer to its own nodes, so it has to be set by `--endpoint`.
+ * Checks that the peer of a file is not served on the node itself ({@link isNodeLocal}): each importer would connect to
+ * its own nodes, so the endpoint must be set with `--endpoint`.
  */
 export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
   if (!isNodeLocal(endpoints)) return [];
@@ -45,9 +45,9 @@ export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPee
 }
 
 /**
- * That a name in a peer's endpoints has host aliases that are loopback addresses, or that some of its endpoints are: each
- * node and each pod connects to itself there. It works on one machine, as in a test mesh, so it is a warning, and only
- * commands that look at peers report it.
+ * Warns if host aliases of a peer's endpoints, or some of its endpoints, are loopback addresses, at which each node and
+ * pod connects to itself. It is not an error, since it works on a single machine, as in a test mesh. Only commands that
+ * inspect peers report it.
  */
 export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, place: Place): Finding[] {
   const names = endpointHostnames(endpoints);
@@ -61,9 +61,9 @@ export function checkLoopbackAddresses({ name, endpoints, hostAliases }: Peer, p
 }
 
 /**
- * Whether the peer's names can be resolved by the target.
+ * Checks that the target can resolve the names of the peer.
  *
- * @param resolved - names that the target already resolves, by host aliases of a workload or of an existing config.
+ * @param resolved - names that the target already resolves, through host aliases of a workload or an existing config.
  */
 export function checkAddresses({ peer, source }: SourcedPeer, resolved: ReadonlySet<string>): Finding[] {
   const aliased = new Set(peer.hostAliases.map(({ hostname }) => hostname));

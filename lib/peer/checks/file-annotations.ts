@@ -12,15 +12,15 @@ import {
 import { type Finding, finding } from "../findings.ts";
 import type { ClusterFacts } from "../peer.ts";
 
-/** More names than this are counted. */
-const MOST_NAMES = 5;
+/** The maximum number of names in a message. */
+const MAX_NAMES = 5;
 
 /**
- * Checks the annotations of one Secret: their schema, the two numbers by which clusters are compared, and whether the
- * cluster that they describe is among the entries.
+ * Checks the annotations of a Secret: their schema, the numbers that are compared between clusters, and whether the
+ * Secret has an entry for the cluster that they describe.
  *
- * @param names - the keys with a config, in order.
- * @param source - how the file is called in findings.
+ * @param names - the keys of the configs, sorted.
+ * @param source - the name of the file in findings.
  */
 export function checkAnnotations(
   annotations: Readonly<Record<string, string>>,
@@ -42,7 +42,7 @@ function checkSchema(annotations: Readonly<Record<string, string>>, source: stri
     : [];
 }
 
-/** The two numbers by which clusters are compared: one that cannot be read is reported, unlike one that is missing. */
+/** Checks the numbers that are compared between clusters. Invalid numbers are reported, missing ones are not. */
 function checkNumbers(annotations: Readonly<Record<string, string>>, source: string): Finding[] {
   const place = { source, key: readFacts(annotations).name };
   const checkNumber = (fact: "id" | "maxConnectedClusters", code: "id-invalid" | "maximum-differs") => {
@@ -53,9 +53,9 @@ function checkNumbers(annotations: Readonly<Record<string, string>>, source: str
 }
 
 /**
- * Whether the facts are those of an entry. Facts belong to a cluster by its name, so facts of a cluster without an entry
- * are used for none. Their id is not compared either: offline it is unknown whether the key was renamed or the config
- * replaced, and an error on a guess would refuse a file that connects.
+ * Checks that the facts belong to an entry. They are assigned by cluster name, so facts about a cluster without an
+ * entry are ignored. So is their id: offline, it is unknown whether the key was renamed or the config replaced, and an
+ * error based on a guess would reject a file that works.
  */
 function checkSubject(
   annotations: Readonly<Record<string, string>>,
@@ -66,11 +66,13 @@ function checkSubject(
   if (names.length === 0 || (described !== undefined && names.includes(described))) return [];
   const ignored = describeFacts(facts);
   if (described === undefined && ignored === undefined) return [];
-  const values = { described, entries: names, ignored, peer: enumerate(names, MOST_NAMES) };
+  const values = { described, entries: names, ignored, peer: enumerate(names, MAX_NAMES) };
   return [finding("facts-of-other-cluster", { source, key: onlyName(names) }, values)];
 }
 
-/** Whether records of a target's Secret are of peers without an entry, while entries have no record. */
+/**
+ * Checks for records of peers without an entry in the Secret of a target, if there are also entries without a record.
+ */
 function checkRecords(
   annotations: Readonly<Record<string, string>>,
   names: readonly string[],
@@ -80,9 +82,9 @@ function checkRecords(
   const { name: described } = readFacts(annotations);
   const strays = [...records.keys()].filter((name) => !names.includes(name));
   const entries = names.filter((name) => !records.has(name) && name !== described);
-  // Neither is a problem by itself: a key may have been removed by hand, and a chart's peers have no records.
+  // Only the combination is suspicious: keys may be removed manually, and peers of a chart have no records.
   if (strays.length === 0 || entries.length === 0) return [];
-  const values = { strays, entries, peer: enumerate(entries, MOST_NAMES) };
+  const values = { strays, entries, peer: enumerate(entries, MAX_NAMES) };
   return [finding("facts-of-other-cluster", { source, key: onlyName(entries) }, values)];
 }
 

@@ -1,4 +1,4 @@
-/** The name and id of a peer. Pure. */
+/** Checks of the name and id of a peer. Pure. */
 import { canonicalAliases, canonicalEndpoints } from "../etcd-config.ts";
 import { type Finding, finding, type Place } from "../findings.ts";
 import { isClusterName, type Peer } from "../peer.ts";
@@ -12,12 +12,14 @@ export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
   return findings;
 }
 
-/** Whether two peers are the same, regardless of their other facts. An id or maximum that one of them lacks is ignored. */
+/** Whether two peers are equal. Of their facts, only id and maximum are compared, if both peers have them. */
 export function isSamePeer(a: Peer, b: Peer): boolean {
-  const essence = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
+  const toComparable = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
     JSON.stringify([name, canonicalEndpoints(endpoints), canonicalAliases(hostAliases), ca, client]);
   const { id = b.facts.id, maxConnectedClusters: maximum = b.facts.maxConnectedClusters } = a.facts;
   return (
-    essence(a) === essence(b) && id === (b.facts.id ?? id) && maximum === (b.facts.maxConnectedClusters ?? maximum)
+    toComparable(a) === toComparable(b) &&
+    id === (b.facts.id ?? id) &&
+    maximum === (b.facts.maxConnectedClusters ?? maximum)
   );
 }

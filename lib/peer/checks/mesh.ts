@@ -1,30 +1,34 @@
-/** What is wrong with peers together, and with them in a target. Pure. */
+/** Checks of peers in combination with each other and with a target. Pure. */
 
 import { findOverlaps, formatHostPort, parseEndpoint } from "../../util/address.ts";
 import { dedupeFindings, type Finding, finding, type Place } from "../findings.ts";
 import type { SourcedPeer } from "../peer.ts";
 import { type ClusterFacts, versionAtLeast } from "../peer.ts";
 
-/** A peer that exists in the target and is not among the files. */
+/** A peer of the target that is not among the files. */
 export interface ExistingPeer {
   name: string;
-  /** Set if only a node can reach it: that its id is unknown is then not reported. */
+  /** Set if only a node can reach it. An unknown id is then not reported. */
   nodeLocal?: true;
   id?: number | undefined;
   maxConnectedClusters?: number | undefined;
 }
 
-/** The target as far as the rules ask: its facts, and what it resolves and mounts. */
+/** The properties of a target that peers are checked against. */
 export interface TargetContext {
-  /** How the target is called in findings: its context. */
+  /** The name of the target in findings: its context. */
   source: string;
   facts: ClusterFacts;
   existing: readonly ExistingPeer[];
-  /** Set if every id in the files is recorded in the target already, so that no id is compared for the first time. */
+  /** Set if the target already has records of all ids in the files, so none is compared for the first time. */
   idsRecorded?: boolean;
 }
 
-/** That the id of a peer is not known; of an existing one if `existing` is set. */
+/**
+ * Creates the finding about an unknown id of a peer.
+ *
+ * @param existing - set if the peer exists in the target.
+ */
 export function unknownIdFinding(name: string, place: Place, existing?: true): Finding {
   return existing
     ? finding("id-unknown", place, { name, isExisting: true }, { existing })
@@ -32,17 +36,17 @@ export function unknownIdFinding(name: string, place: Place, existing?: true): F
 }
 
 /**
- * What is wrong with peers together, and with them in this target: names, ids, maxima, their number, and what has to
- * fit between clusters. Existing peers of unknown id are reported only if ids of the files have to be compared with them.
+ * Checks peers against each other and against a target: ids, maxima, the number of peers, and compatibility of the
+ * clusters. Existing peers with an unknown id are reported only if the files contain ids to compare with.
  */
 export function checkMesh(peers: readonly SourcedPeer[], target: TargetContext): Finding[] {
   const { maxConnectedClusters: maximum = 255 } = target.facts;
   const number = target.existing.length + peers.length;
   const tooMany = finding("too-many-peers", { source: target.source }, { number, maximum });
-  return [...checkIds(peers, target), ...(number >= maximum ? [tooMany] : []), ...checkFit(peers, target)];
+  return [...checkIds(peers, target), ...(number >= maximum ? [tooMany] : []), ...checkCompatibility(peers, target)];
 }
 
-/** Ids that are unknown or used twice, and maxima that differ. */
+/** Checks for unknown and duplicate ids, and for different maxima. */
 function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding[] {
   const findings: Finding[] = [];
   const { facts } = target;
@@ -96,7 +100,7 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
   return findings;
 }
 
-function checkFit(peers: readonly SourcedPeer[], { source, facts }: TargetContext): Finding[] {
+function checkCompatibility(peers: readonly SourcedPeer[], { source, facts }: TargetContext): Finding[] {
   const findings: Finding[] = [];
   const sources = new Map(peers.map(({ peer, source }) => [peer.name, source]));
   const target = { name: facts.name ?? source, facts };
@@ -120,14 +124,14 @@ function checkFit(peers: readonly SourcedPeer[], { source, facts }: TargetContex
   return findings;
 }
 
-/** One side of a pair, as it is called in findings. */
-interface Side {
+/** A cluster of a pair, with its name in findings. */
+interface NamedCluster {
   name: string;
   facts: ClusterFacts;
 }
 
-/** What has to be equal for traffic between two clusters. */
-function checkTraffic({ name, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
+/** Checks settings that must be equal for traffic between two clusters. */
+function checkTraffic({ name, facts }: NamedCluster, { peer, source }: SourcedPeer): Finding[] {
   const findings: Finding[] = [];
   const place = { source, key: peer.name };
   const both = { peer: peer.name, other: name };
@@ -145,42 +149,43 @@ function checkTraffic({ name, facts }: Side, { peer, source }: SourcedPeer): Fin
 }
 
 /**
- * Before cilium#41337 (1.19) kube-proxy replacement takes a remote node port for its own, where they are equal. It is
- * symmetric if the peer would do the same with the node port of this side.
+ * Checks for equal node ports: before cilium#41337 (1.19), kube-proxy replacement treats a remote node port as local if
+ * both have the same number. The finding is symmetric if the peer does the same with the node port of this cluster.
  */
-function checkNodePort({ name, facts }: Side, { peer, source }: SourcedPeer): Finding[] {
+function checkNodePort({ name, facts }: NamedCluster, { peer, source }: SourcedPeer): Finding[] {
   const { nodePort } = facts;
-  if (nodePort === undefined || !takesNodePorts(facts)) return [];
-  const same = peer.endpoints.map(parseEndpoint).find((endpoint) => endpoint && endpoint.port === nodePort);
-  if (!same) return [];
-  const symmetric = peer.facts.nodePort === nodePort && takesNodePorts(peer.facts);
+  if (nodePort === undefined || !interceptsNodePorts(facts)) return [];
+  const endpoint = peer.endpoints.map(parseEndpoint).find((one) => one && one.port === nodePort);
+  if (!endpoint) return [];
+  const symmetric = peer.facts.nodePort === nodePort && interceptsNodePorts(peer.facts);
   return [
     finding(
       "same-node-port",
       { source, key: peer.name },
-      { address: formatHostPort(same), cluster: name, nodePort, version: facts.version },
+      { address: formatHostPort(endpoint), cluster: name, nodePort, version: facts.version },
       symmetric ? { clusters: [name, peer.name] } : {},
     ),
   ];
 }
 
-function takesNodePorts({ kubeProxyReplacement, version }: ClusterFacts): boolean {
+function interceptsNodePorts({ kubeProxyReplacement, version }: ClusterFacts): boolean {
   return kubeProxyReplacement === true && versionAtLeast(version, "1.19") === false;
 }
 
 /**
- * What is wrong with the peers of several files together, wherever they are imported: by the rules of {@link checkMesh}
- * but for their number, with the first that knows a thing in the place of the target.
+ * Checks the peers of several files against each other, without a target, by the rules of {@link checkMesh} except for
+ * the number of peers. Each setting is compared with that of the first peer whose file contains it.
  */
 export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
   if (peers.length < 2) return [];
   const unknown: TargetContext = { source: "these files", facts: {}, existing: [] };
-  const findings = [...checkIds(peers, unknown), ...checkFit(peers, unknown)];
-  const first = (knows: (facts: ClusterFacts) => unknown) => peers.find(({ peer }) => knows(peer.facts) !== undefined);
-  const routed = first(routingOf)?.peer;
-  const encrypted = first(({ encryption }) => encryption)?.peer;
+  const findings = [...checkIds(peers, unknown), ...checkCompatibility(peers, unknown)];
+  const findFirst = (factOf: (facts: ClusterFacts) => unknown) =>
+    peers.find(({ peer }) => factOf(peer.facts) !== undefined)?.peer;
+  const routed = findFirst(routingOf);
+  const encrypted = findFirst(({ encryption }) => encryption);
   const identified = peers.filter(({ peer: { facts } }) => facts.authMode === "cluster" && facts.ca !== undefined);
-  const shared = identified[0]?.peer;
+  const reference = identified[0]?.peer;
   const importers = peers.filter(({ peer: { facts } }) => facts.kubeProxyReplacement === true && facts.nodePort);
   for (const sourced of peers) {
     const { name, facts } = sourced.peer;
@@ -204,10 +209,10 @@ export function checkTogether(peers: readonly SourcedPeer[]): Finding[] {
     for (const { peer } of importers) {
       if (peer.name !== name) findings.push(...checkNodePort(peer, sourced));
     }
-    if (shared && facts.authMode === "cluster" && facts.ca !== undefined && facts.ca !== shared.facts.ca) {
-      const values = { case: "auth-mode", peer: name, other: shared.name } as const;
+    if (reference && facts.authMode === "cluster" && facts.ca !== undefined && facts.ca !== reference.facts.ca) {
+      const values = { case: "auth-mode", peer: name, other: reference.name } as const;
       const place = { source: sourced.source, key: name };
-      findings.push(finding("ca-differs", place, values, { clusters: [shared.name, name] }));
+      findings.push(finding("ca-differs", place, values, { clusters: [reference.name, name] }));
     }
   }
   return dedupeFindings(findings);

@@ -1,4 +1,4 @@
-/** The CA and client certificate of a peer. Pure: the clock is an argument. */
+/** Checks of the CA and client certificate of a peer. Pure: the time is an argument. */
 
 import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../../util/address.ts";
@@ -13,14 +13,14 @@ import type { Peer } from "../peer.ts";
 import { checkAuthorityExpiry, checkIssuerExpiry, checkValidity, type ExpiryOptions } from "./validity.ts";
 
 /**
- * Checks the CA and client certificate of a peer: that they are valid now, belong together, and are accepted by etcd, which
- * verifies them as Go does.
+ * Checks the CA and client certificate of a peer: whether they are valid at `now`, match each other, and are accepted
+ * by etcd, which verifies them as Go does.
  */
 export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOptions): Finding[] {
   const { cache = new ParseCache() } = options;
   const findings: Finding[] = [];
   let authorities: readonly X509Certificate[] | undefined;
-  let unfit: Finding[] = [];
+  let authorityFindings: Finding[] = [];
   if (peer.ca === "system") {
     findings.push(finding("system-roots", place, {}));
   } else if (peer.ca !== "importer") {
@@ -28,10 +28,10 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
     else {
       authorities = parse(readCertificates, peer.ca.pem, "ca-invalid");
       if (authorities) {
-        unfit = checkAuthorities(authorities, peer, place, now);
+        authorityFindings = checkAuthorities(authorities, peer, place, now);
         const usable = authorities.filter((ca) => authorityProblem(ca, peer, now) === undefined);
         const useOf = (ca: X509Certificate) => (issuerProblem(ca, true, "server", now) === undefined ? "ca" : "server");
-        findings.push(...unfit, ...checkAuthorityExpiry(usable, useOf, place, now, options));
+        findings.push(...authorityFindings, ...checkAuthorityExpiry(usable, useOf, place, now, options));
       }
     }
   }
@@ -49,7 +49,7 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
       if (authorities) {
         const reported = new Set(findings.map(({ certificate }) => certificate?.fingerprint));
         findings.push(
-          ...checkIssuers(chain, authorities, unfit.length > 0, place, now, cache),
+          ...checkIssuers(chain, authorities, authorityFindings.length > 0, place, now, cache),
           ...checkIssuerExpiry(chain, authorities, place, now, options).filter(
             ({ certificate }) => !reported.has(certificate?.fingerprint),
           ),
@@ -74,7 +74,7 @@ export function checkTls(peer: Peer, place: Place, now: Date, options: ExpiryOpt
   }
 }
 
-/** What is wrong with a CA file of which no certificate lets Cilium trust a server; nothing where one of them does. */
+/** Reports all certificates of a CA file if none of them lets Cilium verify a server. */
 function checkAuthorities(authorities: readonly X509Certificate[], peer: Peer, place: Place, now: Date): Finding[] {
   const findings = authorities.flatMap((ca) => {
     const flaw = authorityProblem(ca, peer, now);
@@ -88,33 +88,33 @@ function authorityProblem(ca: X509Certificate, peer: Peer, now: Date): IssuerPro
   return flaw === "no-ca" && isServer(ca, peer) ? undefined : flaw;
 }
 
-/** Whether it may be the server's certificate itself, which, trusted as it is, needs no CA. */
+/** Whether a certificate may be the server certificate itself, which needs no CA if it is trusted. */
 function isServer(certificate: X509Certificate, { endpoints }: Peer): boolean {
   const names = subjectAltNames(certificate);
   return allowsPurpose("server", certificate) && endpoints.some((url) => covers(names, parseEndpoint(url)?.host ?? ""));
 }
 
 /**
- * Checks the chain from the client certificate up to the CA file, by which the peer's etcd verifies it.
+ * Checks the chain from the client certificate to a CA of the file, with which the peer's etcd verifies it.
  *
- * @param unfit - whether findings about the CAs of the file exist already.
+ * @param hasAuthorityFindings - whether the CAs of the file have been reported already.
  */
 function checkIssuers(
   chain: readonly X509Certificate[],
   authorities: readonly X509Certificate[],
-  unfit: boolean,
+  hasAuthorityFindings: boolean,
   place: Place,
   now: Date,
   cache: ParseCache,
 ): Finding[] {
-  const flawAt = (issuer: X509Certificate, trusted: boolean) => issuerProblem(issuer, trusted, "client", now);
-  const vouches = (issuer: X509Certificate, trusted: boolean) => flawAt(issuer, trusted) === undefined;
-  if (buildChain(chain, authorities, vouches, cache)) return [];
-  const way = buildChain(chain, authorities, () => true, cache);
-  if (!way) return [finding("certificate-not-signed", place, {})];
-  return way.flatMap((issuer, i) => {
-    const trusted = i === way.length - 1;
-    const flaw = i === 0 || (trusted && unfit) ? undefined : flawAt(issuer, trusted);
+  const problemOf = (issuer: X509Certificate, trusted: boolean) => issuerProblem(issuer, trusted, "client", now);
+  const isAcceptable = (issuer: X509Certificate, trusted: boolean) => problemOf(issuer, trusted) === undefined;
+  if (buildChain(chain, authorities, isAcceptable, cache)) return [];
+  const path = buildChain(chain, authorities, () => true, cache);
+  if (!path) return [finding("certificate-not-signed", place, {})];
+  return path.flatMap((issuer, i) => {
+    const trusted = i === path.length - 1;
+    const flaw = i === 0 || (trusted && hasAuthorityFindings) ? undefined : problemOf(issuer, trusted);
     if (!flaw) return [];
     const codes = trusted ? CA_FLAWS : CHAIN_FLAWS;
     return [issuerFinding(codes[flaw], place, issuer, { position: "issuer", flaw, purpose: "client" })];
@@ -129,7 +129,7 @@ type IssuerCode =
   | "certificate-not-yet-valid"
   | "certificate-usage";
 
-/** Of every CA of a file, of the one that the client certificate comes from, and of those between the two. */
+/** Codes for CAs of a file that cannot verify a server. */
 const FILE_FLAWS: Record<IssuerProblem, IssuerCode> = {
   expired: "ca-expired",
   "not-yet-valid": "certificate-not-yet-valid",
@@ -137,8 +137,10 @@ const FILE_FLAWS: Record<IssuerProblem, IssuerCode> = {
   usage: "certificate-usage",
 };
 
+/** Codes for the CA of the file at the end of the client certificate's chain. */
 const CA_FLAWS: typeof FILE_FLAWS = { ...FILE_FLAWS, "no-ca": "certificate-not-signed" };
 
+/** Codes for intermediate CAs of that chain. */
 const CHAIN_FLAWS: typeof FILE_FLAWS = { ...CA_FLAWS, expired: "certificate-expired" };
 
 function issuerFinding(
@@ -158,7 +160,7 @@ function issuerFinding(
   return finding(code, place, values);
 }
 
-/** What keeps an etcd from taking a client certificate for that of a user. */
+/** Checks that etcd can authenticate a user by the client certificate. */
 function checkUse(leaf: X509Certificate, place: Place): Finding[] {
   return [
     ...(allowsPurpose("client", leaf) ? [] : [finding("certificate-usage", place, { usage: "clientAuth" })]),

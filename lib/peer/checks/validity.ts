@@ -1,4 +1,4 @@
-/** Whether certificates are valid now, and for long enough. Pure: the clock is an argument. */
+/** Checks of validity and expiry of certificates. Pure: the time is an argument. */
 import type { X509Certificate } from "node:crypto";
 import type { ParseCache } from "../../util/parse-cache.ts";
 import { buildChain, issuerProblem } from "../../x509/chain.ts";
@@ -17,17 +17,17 @@ import type { RemedyTemplate } from "../codes/code.ts";
 import type { FindingCode } from "../finding-codes.ts";
 import { type Finding, finding, type Place } from "../findings.ts";
 
-/** How certificates that expire are judged. */
+/** Options for reports of expiring certificates. */
 export interface ExpiryOptions {
-  /** Milliseconds within which one that expires is warned of; 30 days by default. */
+  /** Warn about certificates that expire within this many milliseconds; 30 days by default. */
   expiresWithin?: number | undefined;
-  /** What to do about one that expires, or has expired; by default what can be done with a file of its cluster. */
+  /** The remedy for an expiring or expired certificate; by default a remedy for its file. */
   remedyFor?: ((certificate: CertificateFact) => RemedyTemplate | string) | undefined;
-  /** Holds what was parsed already. */
+  /** Certificates that were parsed earlier. */
   cache?: ParseCache | undefined;
 }
 
-/** The codes for the time for which certificates are valid. */
+/** The codes for validity, by the use of the certificate. */
 const VALIDITY = {
   client: {
     expires: "certificate-expires",
@@ -42,7 +42,7 @@ const VALIDITY = {
   ca: { expires: "ca-expires", expired: "ca-expired", future: "certificate-not-yet-valid" },
 } as const satisfies Record<CertificateUse, Record<"expires" | "expired" | "future", FindingCode>>;
 
-/** What is wrong with the time for which a certificate is valid; a warning about one that expires soon. */
+/** Checks that a certificate is valid at `now`, and warns if it expires soon. */
 export function checkValidity(
   certificate: X509Certificate,
   use: CertificateUse,
@@ -75,7 +75,7 @@ function expiryWarning(
   return finding(VALIDITY[use].expires, place, values, { certificate: fact, remedy });
 }
 
-/** What can be done by whoever has only the file of a cluster. */
+/** Returns the remedy if only the file of a cluster is known. */
 function remedyForFile(use: CertificateUse, { key, source }: Place): RemedyTemplate {
   const template =
     use === "ca"
@@ -86,11 +86,11 @@ function remedyForFile(use: CertificateUse, { key, source }: Place): RemedyTempl
 }
 
 /**
- * A warning about a CA file of which no certificate lets Cilium trust a server for much longer: about the one that
- * expires last. While a CA is being changed, the file holds the new one too.
+ * Warns about the usable certificate of a CA file that expires last, if it expires soon. While a CA is being replaced,
+ * the file also contains the new one.
  *
- * @param usable - its certificates that do so now.
- * @param useOf - what each of them is: a CA, or the server's certificate itself.
+ * @param usable - the certificates with which Cilium can verify a server at `now`.
+ * @param useOf - returns whether a certificate is a CA or the server certificate itself.
  */
 export function checkAuthorityExpiry(
   usable: readonly X509Certificate[],
@@ -105,8 +105,8 @@ export function checkAuthorityExpiry(
 }
 
 /**
- * Warnings about issuers on the way from a client certificate up to the CA file that expire, if no other way is left
- * then.
+ * Warns about expiring issuers in the chain from a client certificate to the CA file, unless another chain remains
+ * valid.
  */
 export function checkIssuerExpiry(
   chain: readonly X509Certificate[],
@@ -116,15 +116,15 @@ export function checkIssuerExpiry(
   options: ExpiryOptions,
 ): Finding[] {
   const within = options.expiresWithin ?? EXPIRY_WARNING_MS;
-  const wayAt = (time: Date) => {
-    const vouches = (issuer: X509Certificate, trusted: boolean) =>
+  const buildChainAt = (time: Date) => {
+    const isAcceptable = (issuer: X509Certificate, trusted: boolean) =>
       issuerProblem(issuer, trusted, "client", time) === undefined;
-    return buildChain(chain, authorities, vouches, options.cache);
+    return buildChain(chain, authorities, isAcceptable, options.cache);
   };
-  const way = wayAt(now);
-  if (!way || wayAt(addMilliseconds(within, now))) return [];
-  const root = way.at(-1);
-  return way
+  const path = buildChainAt(now);
+  if (!path || buildChainAt(addMilliseconds(within, now))) return [];
+  const root = path.at(-1);
+  return path
     .slice(1)
     .filter((issuer) => expiresWithin(issuer, within, now))
     .map((issuer) =>
@@ -134,7 +134,7 @@ export function checkIssuerExpiry(
     );
 }
 
-/** An intermediate CA is renewed and imported together with the client certificate. */
+/** Creates the warning about an intermediate CA, which is renewed and imported together with the client certificate. */
 function intermediateWarning(issuer: X509Certificate, place: Place, now: Date, { remedyFor }: ExpiryOptions): Finding {
   const fact = certificateFact(issuer, "client", now);
   const { use, days, until } = fact;
