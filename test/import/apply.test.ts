@@ -160,7 +160,7 @@ test("a failed write stops its target, and the report counts the earlier writes"
   const [report] = reports ?? [];
   assert.equal(report?.state, "failed");
   assert.equal(report?.state === "failed" && report.error instanceof ApiError, true);
-  assert.equal(report?.writes, 1, "the workload's aliases come before the Secret");
+  assert.equal(report?.writes, 1, "the workload's aliases are written before the Secret");
 });
 
 test("a finding of severity error in the files or in the plan writes nothing", async (t) => {

@@ -38,11 +38,11 @@ const out = (peer: Peer, given: string[], names: Record<string, string[]> = {}) 
 };
 
 test("an endpoint override applies until it is changed or reset", () => {
-  const said = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2], GIVEN));
-  assert.deepEqual(reached(said), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
-  assert.equal(recordsOf(said.agentsSecret), '{"c2":{"id":2,"max":255,"endpoint":"10.9.9.9:2379"}}');
+  const overridden = applyPlan(targetOf("1.20"), run(targetOf("1.20"), [c2], GIVEN));
+  assert.deepEqual(reached(overridden), ["https://c2.mesh.cilium.io:2379", ["10.9.9.9"]]);
+  assert.equal(recordsOf(overridden.agentsSecret), '{"c2":{"id":2,"max":255,"endpoint":"10.9.9.9:2379"}}');
 
-  const again = run(said, [c2]);
+  const again = run(overridden, [c2]);
   assert.deepEqual(again.changes, []);
   assert.deepEqual([...again.keptOverrides], [["c2", "10.9.9.9:2379"]]);
 
@@ -51,7 +51,7 @@ test("an endpoint override applies until it is changed or reset", () => {
     text: "10.8.8.8:2379",
     hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.8.8.8"] }],
   };
-  const changed = applyPlan(said, run(said, [c2], other));
+  const changed = applyPlan(overridden, run(overridden, [c2], other));
   assert.deepEqual(reached(changed), ["https://c2.mesh.cilium.io:2379", ["10.8.8.8"]]);
 
   const back = applyPlan(changed, run(changed, [c2], null));
@@ -97,15 +97,19 @@ test("the endpoint of an existing peer can be overridden without its file, but n
 test("before 1.20 an override replaces the host aliases of a workload", () => {
   const empty = targetOf("1.18", { takesUsers: false });
   const target = applyPlan(empty, run(empty, [c2], undefined, { restarts: "all" }));
-  const said = applyPlan(target, run(target, [], GIVEN, { restarts: "all" }));
-  assert.deepEqual(said.resolvers[0]?.hostAliases, [{ ip: "10.9.9.9", hostnames: ["c2.mesh.cilium.io"] }]);
-  assert.deepEqual(run(said, [c2]).changes, []);
-  assert.equal(run(said, [c2]).missing.length, 0);
+  const overridden = applyPlan(target, run(target, [], GIVEN, { restarts: "all" }));
+  assert.deepEqual(overridden.resolvers[0]?.hostAliases, [{ ip: "10.9.9.9", hostnames: ["c2.mesh.cilium.io"] }]);
+  assert.deepEqual(run(overridden, [c2]).changes, []);
+  assert.equal(run(overridden, [c2]).missing.length, 0);
 });
 
 test("an override survives a move between the Secrets and a prune", () => {
-  const said = applyPlan(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
-  const target = targetOf("1.20", { kvstoreMesh: true, agentsSecret: said.agentsSecret, users: said.users });
+  const overridden = applyPlan(targetOf("1.15"), run(targetOf("1.15"), [c2], GIVEN, { restarts: "all" }));
+  const target = targetOf("1.20", {
+    kvstoreMesh: true,
+    agentsSecret: overridden.agentsSecret,
+    users: overridden.users,
+  });
   const moved = applyPlan(target, run(target, [], undefined, { migrate: true }));
   assert.match(recordsOf(moved.kvstoremeshSecret) ?? "", /"endpoint":"10\.9\.9\.9:2379"/);
   const pruned = applyPlan(moved, run(moved, [c2], undefined, { prune: true }));
@@ -146,8 +150,8 @@ test("names and addresses are resolved as in an extraction", async () => {
 });
 
 test("before 1.20 a new host name is held back until agents resolve it, because the peer would disconnect", () => {
-  const standing = secretOf({ c2: configText("https://old.example:2379", COMMON) });
-  const target = targetOf("1.18", { agentsSecret: standing, takesUsers: false });
+  const existing = secretOf({ c2: configText("https://old.example:2379", COMMON) });
+  const target = targetOf("1.18", { agentsSecret: existing, takesUsers: false });
   const planned = run(target, [c2]);
   assert.deepEqual([...planned.outcomes], [["c2", "held"]]);
   assert.deepEqual(planned.changes, []);

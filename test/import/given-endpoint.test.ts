@@ -57,7 +57,11 @@ test("a given endpoint is recorded, and the cluster's own endpoint does not repl
   assert.deepEqual([again.changes, [...again.outcomes]], [[], [["c2", "unchanged"]]]);
   assert.deepEqual([...again.keptEndpoints], [["c2", `${PROXY} at 10.1.2.3`]]);
   assert.deepEqual([...again.endpointChanges], []);
-  assert.deepEqual([...run(target, [behind("10.1.2.3")]).keptEndpoints], [], "the file that gave it says the same");
+  assert.deepEqual(
+    [...run(target, [behind("10.1.2.3")]).keptEndpoints],
+    [],
+    "the file with the given endpoint is unchanged",
+  );
 });
 
 test("another given endpoint replaces it, and the plan has both", () => {

@@ -11,7 +11,7 @@ const alias = (hostname: string, ...ips: string[]) => ({ hostname, ips });
 test("each wanted name gets exactly its addresses, with one entry per address", () => {
   const table: [
     what: string,
-    standing: V1HostAlias[] | undefined,
+    existing: V1HostAlias[] | undefined,
     wanted: ReturnType<typeof alias>[],
     expected: [V1HostAlias[], string[]] | undefined,
   ][] = [
@@ -46,7 +46,7 @@ test("each wanted name gets exactly its addresses, with one entry per address", 
       ],
     ],
     [
-      "an address twice in what stands there",
+      "an address twice in the existing aliases",
       [entry("10.0.0.1", "x"), entry("10.0.0.1", "y")],
       [alias("c2", "10.0.0.1")],
       [[entry("10.0.0.1", "x", "y", "c2")], ["c2"]],
@@ -58,9 +58,9 @@ test("each wanted name gets exactly its addresses, with one entry per address", 
       [[{ ip: "10.0.0.9" }, entry("10.0.0.1", "c2")], ["c2"]],
     ],
   ];
-  for (const [what, standing, wanted, expected] of table) {
+  for (const [what, existing, wanted, expected] of table) {
     assert.deepEqual(
-      mergeHostAliases(standing, wanted),
+      mergeHostAliases(existing, wanted),
       expected && { hostAliases: expected[0], hostnames: expected[1] },
       what,
     );
@@ -75,7 +75,7 @@ test("a name of two peers gets the addresses of both", () => {
 test("other names keep their addresses, wanted names get theirs, and a second merge changes nothing", () => {
   const ip = fc.oneof(fc.constantFrom("10.0.0.1", "10.0.0.2", "fd00::1"), ipAddress);
   const name = fc.oneof(fc.constantFrom("c2", "c3"), hostname);
-  const standing = fc.option(
+  const existing = fc.option(
     fc.array(
       fc.record({ ip, hostnames: fc.array(name, { maxLength: 3 }) }, { requiredKeys: ["ip"], noNullPrototype: true }),
       { maxLength: 5 },
@@ -93,7 +93,7 @@ test("other names keep their addresses, wanted names get theirs, and a second me
       ),
     ].sort();
   fc.assert(
-    fc.property(standing, wanted, (before, names) => {
+    fc.property(existing, wanted, (before, names) => {
       const isWanted = new Map(names.map(({ hostname, ips }) => [hostname, ips]));
       const merged = mergeHostAliases(before, names);
       const after = merged?.hostAliases ?? before;

@@ -12,9 +12,9 @@ type Texts = Record<string, string>;
 
 const filesOf = (texts: Texts): SecretFiles =>
   new Map(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text)]));
-const merge = (standing: Texts, ...wanted: Peer[]) =>
+const merge = (existing: Texts, ...wanted: Peer[]) =>
   mergeEntries(
-    filesOf(standing),
+    filesOf(existing),
     wanted.map((peer) => toSecretEntry(peer, "target")),
   );
 const after = ({ files }: ReturnType<typeof merge>): Texts =>
@@ -73,8 +73,8 @@ test("an up-to-date config keeps its bytes in any layout", () => {
     ],
     ["without aliases", { ...c2, hostAliases: [] }, inLayout({ ...c2, hostAliases: [] }, CHART)],
   ];
-  for (const [what, peer, standing] of table) {
-    const merged = merge(standing, peer);
+  for (const [what, peer, existing] of table) {
+    const merged = merge(existing, peer);
     assert.deepEqual(changed(merged), {}, what);
     assert.deepEqual([...merged.outcomes], [["c2", "unchanged"]], what);
   }
@@ -96,9 +96,9 @@ test("a renewed certificate keeps the config's bytes in any layout", () => {
 
 test("a renewed certificate does not overwrite a file that another peer references", () => {
   const renewed = { ...c2, client: clientOf(caOf("c2"), "remote", 1) };
-  const standing: Texts = { ...inLayout(c2, ["a", "b", "c"]), c3: configText("https://c3:1", ["a", "b", "c"]) };
-  const files = after(merge(standing, renewed));
-  assert.deepEqual([files.a, files.b, files.c, files.c3], [standing.a, standing.b, standing.c, standing.c3]);
+  const existing: Texts = { ...inLayout(c2, ["a", "b", "c"]), c3: configText("https://c3:1", ["a", "b", "c"]) };
+  const files = after(merge(existing, renewed));
+  assert.deepEqual([files.a, files.b, files.c, files.c3], [existing.a, existing.b, existing.c, existing.c3]);
   assert.equal(files["c2.etcd-client.crt"], renewed.client.cert);
 });
 
@@ -116,9 +116,9 @@ test("files that only a config to be removed references may be overwritten", () 
 test("a changed CA changes the config in any layout, and the old file is removed", () => {
   const moved = { ...c2, ca: { pem: caOf("new").cert }, client: clientOf(caOf("new")) };
   for (const names of [OLD_SCRIPTS, CHART, [caKey(c2), "c2.etcd-client.crt", "c2.etcd-client.key"]] as const) {
-    const standing = inLayout(c2, [...names] as [string, string, string]);
-    const merged = merge(standing, moved);
-    assert.notEqual(after(merged).c2, standing.c2);
+    const existing = inLayout(c2, [...names] as [string, string, string]);
+    const merged = merge(existing, moved);
+    assert.notEqual(after(merged).c2, existing.c2);
     assert.deepEqual(
       Object.keys(after(merged)).sort(),
       ["c2", "c2.etcd-client.crt", "c2.etcd-client.key", caKey(moved)].sort(),
@@ -129,16 +129,16 @@ test("a changed CA changes the config in any layout, and the old file is removed
 
 test("a CA in another PEM format is equal", () => {
   const bundle = { ...c2, ca: { pem: caOf("c2").cert } };
-  const standing = {
+  const existing = {
     ...inLayout(c2, OLD_SCRIPTS),
     "c2-ca.crt": `# CA of c2\r\n${caOf("c2").cert.replaceAll("\n", "\r\n")}`,
   };
-  assert.deepEqual(changed(merge(standing, bundle)), {});
+  assert.deepEqual(changed(merge(existing, bundle)), {});
 });
 
 test("an empty CA file of charts up to 1.13 is replaced", () => {
-  const standing = { ...inLayout(c2, CHART), "c2.etcd-client-ca.crt": "" };
-  const merged = merge(standing, c2);
+  const existing = { ...inLayout(c2, CHART), "c2.etcd-client-ca.crt": "" };
+  const merged = merge(existing, c2);
   assert.deepEqual([...merged.outcomes], [["c2", "changed"]]);
   assert.equal(after(merged)[caKey(c2)], caOf("c2").cert);
   assert.equal("c2.etcd-client-ca.crt" in after(merged), false);
@@ -159,7 +159,7 @@ test("a shared CA is stored once, and kept until its last reference is removed",
 });
 
 test("a config with other endpoints, aliases, kinds of certificates or unknown fields is rewritten", () => {
-  const table: [what: string, standing: Texts, wanted: Peer][] = [
+  const table: [what: string, existing: Texts, wanted: Peer][] = [
     ["the endpoint", inLayout(c2, CHART), { ...c2, endpoints: ["https://c2.mesh.cilium.io:32380"] }],
     ["an address", inLayout(c2, CHART), { ...c2, hostAliases: [{ hostname: "c2.mesh.cilium.io", ips: ["10.0.0.3"] }] }],
     ["no aliases", inLayout(c2, CHART), { ...c2, hostAliases: [] }],
@@ -172,11 +172,11 @@ test("a config with other endpoints, aliases, kinds of certificates or unknown f
     ],
     ["to the system's roots", inLayout(c2, CHART), { ...c2, ca: "system" }],
     ["a field that Cilium does not read", { ...inLayout(c2, CHART), c2: `${inLayout(c2, CHART).c2}ca-file: /x\n` }, c2],
-    ["a config that is none", { ...inLayout(c2, CHART), c2: "endpoints: [" }, c2],
+    ["an invalid config", { ...inLayout(c2, CHART), c2: "endpoints: [" }, c2],
     ["a file that is missing", { c2: inLayout(c2, CHART).c2 ?? "" }, c2],
   ];
-  for (const [what, standing, wanted] of table) {
-    const merged = merge(standing, wanted);
+  for (const [what, existing, wanted] of table) {
+    const merged = merge(existing, wanted);
     assert.deepEqual([...merged.outcomes], [["c2", "changed"]], what);
     assert.deepEqual(read(after(merged), "c2"), { ...wanted, facts: {} }, what);
     assert.equal(merge(after(merged), wanted).changes.size, 0, what);
@@ -192,7 +192,7 @@ function read(texts: Texts, name: string): Peer | undefined {
 test("a foreign file under our key is not overwritten", () => {
   const key = toSecretEntry(c2, "target");
   const [ca, cert] = [key.ca?.key ?? "", key.cert?.key ?? ""];
-  const table: [what: string, standing: Texts][] = [
+  const table: [what: string, existing: Texts][] = [
     ["named by no config", { [cert]: "mine", [ca]: "mine too" }],
     [
       "named by another peer's",
@@ -206,45 +206,45 @@ test("a foreign file under our key is not overwritten", () => {
     ["a config itself", { [cert]: "endpoints: []\n", [ca]: "endpoints: []\n" }],
     ["all taken", { [cert]: "1", "c2.etcd-client.2.crt": "2", "c2.etcd-client.3.crt": "3" }],
   ];
-  for (const [what, standing] of table) {
-    const merged = merge(standing, c2);
+  for (const [what, existing] of table) {
+    const merged = merge(existing, c2);
     const files = after(merged);
-    assert.deepEqual(Object.fromEntries(Object.keys(standing).map((name) => [name, files[name]])), standing, what);
+    assert.deepEqual(Object.fromEntries(Object.keys(existing).map((name) => [name, files[name]])), existing, what);
     assert.deepEqual(read(files, "c2"), { ...c2, facts: {} }, what);
     assert.equal(merge(files, c2).changes.size, 0, what);
     const renewed = merge(files, { ...c2, client: clientOf(caOf("c2"), "remote", 1) });
     assert.equal(renewed.changes.size, 2, what);
     assert.equal(renewed.changes.has("c2"), false, what);
-    for (const name of Object.keys(standing)) assert.equal(renewed.changes.has(name), false, `${what}: ${name}`);
+    for (const name of Object.keys(existing)) assert.equal(renewed.changes.has(name), false, `${what}: ${name}`);
   }
 });
 
 test("two peers of one import do not overwrite each other's files in any layout", () => {
-  // c3 stands in files that are called like ours for c2.
-  const standing = inLayout(c3, ["x", "c2.etcd-client.crt", "c2.etcd-client.key"]);
+  // The files of c3 have the names that we write for c2.
+  const existing = inLayout(c3, ["x", "c2.etcd-client.crt", "c2.etcd-client.key"]);
   for (const wanted of [
     [c2, c3],
     [c3, c2],
   ]) {
-    const files = after(merge(standing, ...wanted));
+    const files = after(merge(existing, ...wanted));
     for (const peer of wanted) assert.deepEqual(read(files, peer.name), { ...peer, facts: {} }, peer.name);
-    assert.equal(files.c3, standing.c3);
+    assert.equal(files.c3, existing.c3);
   }
 });
 
 test("a file with two purposes is not overwritten for one of them", () => {
   const key = caKey(c3);
-  // c2's certificate stands under the name that c3's CA will have, with its content; or is a config besides.
+  // c2's certificate has the name and content of c3's future CA file, or is also a config.
   const asCa = { ...inLayout(c2, ["x", key, "y"]), [key]: caOf("c3").cert };
   const asConfig = { ...inLayout(c2, ["x", "z", "y"]), z: "endpoints: []\n" };
-  for (const standing of [asCa, asConfig]) {
+  for (const existing of [asCa, asConfig]) {
     for (const wanted of [
       [c2, c3],
       [c3, c2],
     ]) {
-      const files = after(merge(standing, ...wanted));
+      const files = after(merge(existing, ...wanted));
       for (const peer of wanted) assert.deepEqual(read(files, peer.name), { ...peer, facts: {} }, peer.name);
-      if (standing === asConfig) assert.equal(files.z, asConfig.z);
+      if (existing === asConfig) assert.equal(files.z, asConfig.z);
     }
   }
 });
@@ -274,8 +274,8 @@ const keysOf = (files: SecretFiles, keep: (name: string) => boolean) =>
 
 test("a second merge changes nothing, for any existing content", () => {
   fc.assert(
-    fc.property(anyFiles, anyPeers, (standing, list) => {
-      const { files } = mergeEntries(standing, laid(list));
+    fc.property(anyFiles, anyPeers, (existing, list) => {
+      const { files } = mergeEntries(existing, laid(list));
       const again = mergeEntries(files, laid(list));
       assert.deepEqual([...again.changes], []);
       assert.deepEqual(new Set(again.outcomes.values()), new Set(["unchanged"]));
@@ -286,8 +286,8 @@ test("a second merge changes nothing, for any existing content", () => {
 
 test("each merged peer is read back equal, for any existing content", () => {
   fc.assert(
-    fc.property(anyFiles, anyPeers, (standing, list) => {
-      const { files } = mergeEntries(standing, laid(list));
+    fc.property(anyFiles, anyPeers, (existing, list) => {
+      const { files } = mergeEntries(existing, laid(list));
       const entries = new Map(readEntries({ files }, {}, "").map((entry) => [entry.name, entry.peer]));
       for (const peer of list) assert.deepEqual(entries.get(peer.name), { ...peer, facts: {} });
     }),
@@ -297,14 +297,14 @@ test("each merged peer is read back equal, for any existing content", () => {
 
 test("only files of imported peers change, for any existing content", () => {
   fc.assert(
-    fc.property(anyFiles, anyPeers, (standing, list) => {
+    fc.property(anyFiles, anyPeers, (existing, list) => {
       const names = new Set(list.map(({ name }) => name));
-      const { changes } = mergeEntries(standing, laid(list));
+      const { changes } = mergeEntries(existing, laid(list));
       // What may change: the peers' configs, and files that only their configs name.
-      const theirs = new Set(keysOf(standing, (name) => names.has(name)));
-      const others = new Set(keysOf(standing, (name) => !names.has(name)));
-      for (const key of standing.keys()) {
-        if (!theirs.has(key) && !names.has(key)) assert.ok(!changes.has(key), `${key} is nobody's we know`);
+      const theirs = new Set(keysOf(existing, (name) => names.has(name)));
+      const others = new Set(keysOf(existing, (name) => !names.has(name)));
+      for (const key of existing.keys()) {
+        if (!theirs.has(key) && !names.has(key)) assert.ok(!changes.has(key), `${key} belongs to no known peer`);
         if (others.has(key)) assert.ok(!changes.has(key), `${key} is another peer's`);
       }
     }),
@@ -314,16 +314,16 @@ test("only files of imported peers change, for any existing content", () => {
 
 test("no change removes a file that a remaining config references", () => {
   fc.assert(
-    fc.property(anyFiles, anyPeers, (standing, list) => {
-      const { files, changes } = mergeEntries(standing, laid(list));
+    fc.property(anyFiles, anyPeers, (existing, list) => {
+      const { files, changes } = mergeEntries(existing, laid(list));
       const named = new Set(
-        keysOf(standing, (name) => standing.get(name)?.equals(files.get(name) ?? Buffer.alloc(0)) === true),
+        keysOf(existing, (name) => existing.get(name)?.equals(files.get(name) ?? Buffer.alloc(0)) === true),
       );
       for (const [key, content] of changes)
         if (content === null) assert.ok(!named.has(key) && !NAMES.includes(key), key);
       // And what is left behind by the peers imported is nothing.
       const names = new Set(list.map(({ name }) => name));
-      const left = keysOf(standing, (name) => names.has(name)).filter((key) => files.has(key));
+      const left = keysOf(existing, (name) => names.has(name)).filter((key) => files.has(key));
       const inUse = new Set(keysOf(files, () => true));
       for (const key of left) assert.ok(inUse.has(key), `${key} is left behind`);
     }),
@@ -333,15 +333,15 @@ test("no change removes a file that a remaining config references", () => {
 
 test("merging one peer and then another equals merging both, for any existing content", () => {
   fc.assert(
-    fc.property(fc.oneof(fc.constant(new Map()), anyFiles), anyPeers, fc.nat(), (standing: SecretFiles, list, at) => {
+    fc.property(fc.oneof(fc.constant(new Map()), anyFiles), anyPeers, fc.nat(), (existing: SecretFiles, list, at) => {
       const cut = at % (list.length + 1);
-      const first = mergeEntries(standing, laid(list.slice(0, cut)));
+      const first = mergeEntries(existing, laid(list.slice(0, cut)));
       const second = mergeEntries(first.files, laid(list.slice(cut)));
-      const both = mergeEntries(standing, laid(list));
+      const both = mergeEntries(existing, laid(list));
       const meaning = (files: SecretFiles) => readEntries({ files }, {}, "").map(({ name, peer }) => [name, peer]);
       assert.deepEqual(meaning(second.files), meaning(both.files));
       // Where nothing of anybody's is in the way, byte for byte.
-      if (standing.size === 0) assert.deepEqual(new Map([...second.files].sort()), new Map([...both.files].sort()));
+      if (existing.size === 0) assert.deepEqual(new Map([...second.files].sort()), new Map([...both.files].sort()));
     }),
     { numRuns: 120 },
   );

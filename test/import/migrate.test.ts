@@ -101,7 +101,7 @@ test("1.20: host aliases are copied from the workloads to the configs", () => {
   assert.deepEqual(brief(migrate(target)), ["merge-patch Secret cilium-clustermesh"]);
   const [entry] = entriesOf(migrated(target).agentsSecret);
   assert.deepEqual(entry?.config?.hostAliases, target.aliases);
-  // Before 1.20 nobody reads them there.
+  // Cilium reads them from the config since 1.20.
   assert.deepEqual(brief(migrate({ ...target, facts: { ...target.facts, version: "1.19.1" } })), []);
 });
 
@@ -115,7 +115,7 @@ test("KVStoreMesh enabled before 1.20: the agents' host aliases are added to the
   assert.deepEqual(codes(planned), []);
   const after = migrated(target);
   assert.deepEqual(after.resolvers[0]?.hostAliases, [{ ip: "10.0.0.2", hostnames: ["c2.mesh.cilium.io"] }]);
-  // Where it may not be patched, what worked goes on working, by an import of the peer too.
+  // If the workload may not be patched, a working connection is kept, also by an import of the peer.
   for (const planned of [
     migrate(target, { restarts: "none" }),
     plan(target, [c2], { ...OPTIONS, restarts: "none", users: false }),
@@ -169,7 +169,7 @@ test("a config with unsupported fields is left unchanged and reported", () => {
 
 test("the layout of the old scripts is replaced by ours in one change of the Secret", () => {
   const { ca, client } = c2.peer;
-  assert.ok(typeof ca === "object" && typeof client === "object", "with certificates of its own");
+  assert.ok(typeof ca === "object" && typeof client === "object", "with its own certificates");
   const old = secretOf({
     c2: `${configText("https://c2.mesh.cilium.io:2379", ["c2-ca.crt", "c2.crt", "c2.key"])}# by hand\n`,
     "c2-ca.crt": ca.pem,
@@ -236,7 +236,7 @@ test("--tls=common removes the keys of existing peers if the CA is shared", () =
   const ofOneCa = peerOf("c2", 2, { ca: { pem: own.cert }, client: clientOf(own) });
   const target = imported(targetOf("1.20"), ofOneCa);
   const withKeys = applyPlan(target, plan(target, [ofOneCa], { ...OPTIONS, tls: "peer" }));
-  assert.ok("c2.etcd-client.key" in textsOf(withKeys.agentsSecret), "a key stands there");
+  assert.ok("c2.etcd-client.key" in textsOf(withKeys.agentsSecret), "the Secret has a key");
   const after = migrated(withKeys, { tls: "common" });
   assert.deepEqual(Object.keys(textsOf(after.agentsSecret)), ["c2"]);
 });

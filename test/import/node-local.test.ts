@@ -245,7 +245,7 @@ test("--endpoint NAME=127.0.0.1:PORT adds the peer to the agents alone, now and 
       assert.deepEqual(endpointsIn(after.agentsSecret).c2, ["https://127.0.0.1:15379"]);
       assert.equal(endpointsIn(after.kvstoremeshSecret).c2, undefined);
       assert.match(recordsOf(after.agentsSecret) ?? "", /"c2":\{"id":2,"max":255,"endpoint":"127\.0\.0\.1:15379"\}/);
-      assert.ok(usersOf(after).includes("remote-c2: remote"), "its cluster comes here too");
+      assert.ok(usersOf(after).includes("remote-c2: remote"), "its cluster connects to this one too");
 
       const again = run(after, [c2]);
       assert.deepEqual([brief(again), [...again.keptOverrides]], [[], [["c2", "127.0.0.1:15379"]]]);

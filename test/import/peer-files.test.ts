@@ -229,7 +229,7 @@ test("equal peers are merged, and different peers of one name are reported", asy
     assert.deepEqual(
       peers,
       [{ peer: readPeerFile(writePeerFile(peer), "").peers[0], source: one, layout: "clustermesh-secrets" }],
-      "the one that tells more",
+      "the file with more facts",
     );
   }
   for (const other of [renewed, otherId]) {

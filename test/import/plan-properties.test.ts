@@ -38,7 +38,7 @@ test("a second import changes nothing, for any existing content", () => {
       const again = plan(after, peers, options);
       assert.deepEqual(again.changes.map(brief), []);
       assert.deepEqual([again.granted, again.cleaned], [[], []]);
-      // What was moved to where only a node can reach it is nobody's to report then.
+      // A peer that was moved to an address only a node can reach is not reported again.
       const imported = new Set(peers.map(({ peer }) => peer.name));
       const settled = new Set(nodeLocalIn(after.agentsSecret).filter((name) => !imported.has(name)));
       const stay = [...first.outcomes].filter(([name, outcome]) => outcome !== "dropped" && !settled.has(name));
@@ -105,7 +105,7 @@ test("no plan changes foreign data, for any existing content", () => {
   );
 });
 
-/** The peers that a target reaches, as far as its objects tell: config and files are there, and names resolve. */
+/** The peers that a target reaches, judged by its objects: config and files exist, and names resolve. */
 function working(target: Target): Set<string> {
   const late = versionAtLeast(target.facts.version, "1.20") === true;
   const [{ hostAliases = [] } = {}] = target.resolvers;
@@ -231,7 +231,7 @@ function keysOf(secret: Target["agentsSecret"], name: string): string[] {
   return [name, ...files.filter((key) => !entries.some((one) => one.name === key))];
 }
 
-/** A target with one more peer that only a node can reach, with files of its own or of others. */
+/** A target with one more peer that only a node can reach, with its own files or those of others. */
 const withNodeLocal = fc
   .tuple(fc.oneof(anyTarget, upgraded), standingKey(NAMES), nodeLocalUrl, fc.boolean())
   .map(([target, key, url, plain]): Target => {
@@ -283,8 +283,8 @@ test("pruning leaves exactly the imported and the node-local peers", () => {
       if (hasErrors(planned.findings) || held) return;
       const after = applyPlan(target, planned);
       const { kept } = planned;
-      const stood = [target.agentsSecret, target.kvstoremeshSecret].flatMap(nodeLocalIn);
-      for (const name of kept) assert.ok(stood.includes(name), `${name} is kept`);
+      const initial = [target.agentsSecret, target.kvstoremeshSecret].flatMap(nodeLocalIn);
+      for (const name of kept) assert.ok(initial.includes(name), `${name} is kept`);
       const others = (secret: Target["agentsSecret"]) =>
         entriesOf(secret).flatMap(({ name }) => (kept.includes(name) ? [] : [name]));
       const names = peers.map(({ peer }) => peer.name).filter((name) => !kept.includes(name));
@@ -305,13 +305,13 @@ test("pruning revokes only users that we granted", () => {
       const target = applyPlan(empty, plan(empty, before, options));
       const planned = plan(target, peers, { ...options, prune: true });
       const after = applyPlan(target, planned);
-      const stood = usersOf(empty);
-      for (const user of stood) assert.ok(usersOf(after).includes(user), `${user} stays`);
+      const initial = usersOf(empty);
+      for (const user of initial) assert.ok(usersOf(after).includes(user), `${user} stays`);
       const wanted = new Set(
         [...peers.map(({ peer }) => peer.name), ...planned.kept].map((name) => `remote-${name}: remote`),
       );
       for (const user of usersOf(after)) {
-        assert.ok(stood.includes(user) || wanted.has(user) || user === "remote-own: remote", `${user} is not wanted`);
+        assert.ok(initial.includes(user) || wanted.has(user) || user === "remote-own: remote", `${user} is not wanted`);
       }
     }),
     { numRuns: 80 },
@@ -328,9 +328,9 @@ test("a second migration changes nothing, and every working peer is in the Secre
       const after = applyPlan(target, planned);
       const again = plan(after, [], options);
       assert.deepEqual(again.changes.map(brief), []);
-      const stood = nodeLocalIn(target.agentsSecret);
+      const initial = nodeLocalIn(target.agentsSecret);
       for (const [name, outcome] of planned.outcomes) {
-        assert.ok(held(after).has(name) || stood.includes(name), `${name} is ${outcome}, and not held`);
+        assert.ok(held(after).has(name) || initial.includes(name), `${name} is ${outcome}, and not held`);
         if (outcome === "moved") moved++;
       }
     }),
@@ -344,8 +344,8 @@ function inUse(target: Target): ReturnType<typeof contentOf> {
   const used = new Set(
     entriesOf(remoteSecretOf(target)).flatMap(({ peer }) => endpointHostnames(peer?.endpoints ?? [])),
   );
-  const said = contentOf(target);
-  return { ...said, aliases: said.aliases.filter((pair) => used.has(pair.split(" ")[0] ?? "")) };
+  const content = contentOf(target);
+  return { ...content, aliases: content.aliases.filter((pair) => used.has(pair.split(" ")[0] ?? "")) };
 }
 
 test("migrating and then importing equals importing and then migrating", () => {
@@ -368,12 +368,12 @@ test("no plan removes a key before its replacement is written", () => {
       const dropped = [...planned.outcomes].flatMap(([name, outcome]) => (outcome === "dropped" ? [name] : []));
       const knew = [...held(target)].filter((name) => !dropped.includes(name));
       const namesIn = (secret: Target["agentsSecret"]) => entriesOf(secret).map(({ name }) => name);
-      const stood = namesIn(target.agentsSecret);
+      const initial = namesIn(target.agentsSecret);
       for (let count = 1; count <= planned.changes.length; count++) {
         const then = applyPlan(target, planned, count);
         const after = brief(planned.changes[count - 1] as Change);
         for (const name of knew) assert.ok(held(then).has(name), `${name} after ${after}`);
-        for (const name of stood.filter((one) => !dropped.includes(one))) {
+        for (const name of initial.filter((one) => !dropped.includes(one))) {
           assert.ok(then.agentsSecret?.data?.[name] !== undefined, `${name} after ${after}`);
           checked++;
         }

@@ -154,8 +154,8 @@ test("the users ConfigMap is written if a volume mounts it, in any version", () 
 });
 
 test("existing users are kept and not granted again", () => {
-  const standing = usersConfigMap("users:\n- name: remote-own\n  role: remote\n- name: remote-c3\n  role: other\n");
-  const target = targetOf("1.16", { kvstoreMesh: true, users: standing });
+  const existing = usersConfigMap("users:\n- name: remote-own\n  role: remote\n- name: remote-c3\n  role: other\n");
+  const target = targetOf("1.16", { kvstoreMesh: true, users: existing });
   const planned = run(target, [c2, c3]);
   assert.deepEqual(planned.granted, ["remote-c2"]);
   const after = applyPlan(target, planned);
@@ -207,13 +207,13 @@ test("the target's own file is skipped, and a peer with its name and another id,
 });
 
 test("existing peers are compared by their recorded facts, and peers without a record are reported", () => {
-  const standing = {
+  const existing = {
     c3: configText("https://10.0.0.3:1", COMMON),
     c4: configText("https://10.0.0.4:1", COMMON),
     own: configText("https://10.0.0.1:1", COMMON),
   };
   const of = (annotation: string, kvstoreMesh: boolean) => {
-    const secret = secretOf(standing, { [PEERS]: annotation }, kvstoreMesh ? KVSTOREMESH_SECRET : AGENTS_SECRET);
+    const secret = secretOf(existing, { [PEERS]: annotation }, kvstoreMesh ? KVSTOREMESH_SECRET : AGENTS_SECRET);
     return targetOf("1.20", { kvstoreMesh, [kvstoreMesh ? "kvstoremeshSecret" : "agentsSecret"]: secret });
   };
   for (const kvstoreMesh of [false, true]) {
@@ -225,7 +225,7 @@ test("existing peers are compared by their recorded facts, and peers without a r
       partly.findings.map(({ existing, message }) => [existing, message]),
       [[true, "cluster id of existing peer c4 is unknown, so duplicates cannot be detected"]],
     );
-    // Nothing is compared for the first time here, and there: status says it.
+    // The import compares no facts for the first time, so it reports none: status does.
     const known = '{"c2":{"id":2,"max":255},"c3":{"id":3,"max":255}}';
     assert.deepEqual(codes(run(of(known, kvstoreMesh), [c2])), []);
     assert.deepEqual(codes(run(of("{}", kvstoreMesh), [peerOf("c2", 2, { facts: {} })])), [
@@ -254,16 +254,16 @@ test("recorded facts are kept if a file lacks them", () => {
 });
 
 test("a Secret has records of exactly its own peers", () => {
-  const standing = secretOf(
+  const existing = secretOf(
     { c3: configText("https://10.0.0.3:1", COMMON) },
     { [PEERS]: '{"c3":{"id":3},"gone":{"id":7}}' },
   );
   assert.equal(
-    recordsOf(imported(targetOf("1.20", { agentsSecret: standing }), [c2]).agentsSecret),
+    recordsOf(imported(targetOf("1.20", { agentsSecret: existing }), [c2]).agentsSecret),
     '{"c2":{"id":2,"max":255},"c3":{"id":3}}',
   );
   // With KVStoreMesh, those that agents still reach by themselves stay known (an upgrade to 1.16 leaves them so).
-  const mixed = imported(targetOf("1.16", { kvstoreMesh: true, agentsSecret: standing }), [c2]);
+  const mixed = imported(targetOf("1.16", { kvstoreMesh: true, agentsSecret: existing }), [c2]);
   assert.deepEqual(
     [recordsOf(mixed.kvstoremeshSecret), recordsOf(mixed.agentsSecret)],
     ['{"c2":{"id":2,"max":255}}', '{"c3":{"id":3}}'],
@@ -428,11 +428,11 @@ test("a file without addresses is accepted if the target resolves the name, and 
   const poor = peerOf("c2", 2, { hostAliases: [], facts: {} });
   for (const version of ["1.18", "1.20"]) {
     assert.deepEqual(errors(run(targetOf(version), [poor])), ["no-addresses"], version);
-    // By the config that stands there.
+    // The existing config supplies the addresses.
     const first = imported(targetOf(version), [c2], { restarts: "all" });
     const again = run(first, [poor], { restarts: "all" });
     assert.deepEqual([again.changes, errors(again)], [[], []], version);
-    // It goes on doing so where the rest of the config changes.
+    // It still does if the rest of the config changes.
     const moved = imported(first, [{ ...poor, peer: { ...poor.peer, endpoints: ["https://c2.mesh.cilium.io:1"] } }], {
       restarts: "all",
     });
@@ -440,8 +440,8 @@ test("a file without addresses is accepted if the target resolves the name, and 
   }
   // By a workload's aliases, as charts before 1.20 write them; a user's own address there is left alone.
   const byHand = { ip: "10.7.7.7", hostnames: ["c2.mesh.cilium.io"] };
-  for (const standing of [undefined, imported(targetOf("1.18"), [c2]).agentsSecret]) {
-    const target = targetOf("1.18", { resolvers: [daemonSet([byHand])], agentsSecret: standing });
+  for (const existing of [undefined, imported(targetOf("1.18"), [c2]).agentsSecret]) {
+    const target = targetOf("1.18", { resolvers: [daemonSet([byHand])], agentsSecret: existing });
     const planned = run(target, [poor], { restarts: "all" });
     assert.deepEqual([errors(planned), planned.missing], [[], []]);
     assert.deepEqual(applyPlan(target, planned).resolvers, [daemonSet([byHand])]);
@@ -510,7 +510,7 @@ test("with a shared CA the Secret has no private key, unless requested", () => {
   const own = textsOf(imported(targetOf("1.18"), peers, { tls: "peer" }).agentsSecret);
   assert.deepEqual(Object.values(own).filter((text) => text === shared.cert).length, 1, "the CA is stored once");
   assert.equal(own["c3.etcd-client.key"], clientOf(shared).key);
-  // And back: what the replaced configs named goes.
+  // And back: the files of the replaced configs are removed.
   const there = imported(targetOf("1.18"), peers, { tls: "peer" });
   assert.deepEqual(textsOf(imported(there, peers, { tls: "common" }).agentsSecret), auto);
 });
@@ -557,7 +557,7 @@ test("files of charts, of old scripts and of another target are imported", () =>
     );
     assert.deepEqual(errors(planned), [], what);
     assert.equal(planned.outcomes.size, peers.length, what);
-    // What another target's annotation tells of its peers is told on.
+    // Facts from another target's annotation are passed on.
     assert.equal(
       planned.findings.some(({ code }) => code === "id-unknown"),
       what !== "target",
@@ -567,16 +567,16 @@ test("files of charts, of old scripts and of another target are imported", () =>
 });
 
 test("an up-to-date config in another layout keeps its bytes", () => {
-  const standing = secretOf({
+  const existing = secretOf({
     ...textsOf(writePeerFile(c2.peer)),
     own: configText("https://10.0.0.1:1", COMMON),
     README: "x",
   });
-  const planned = run(targetOf("1.20", { agentsSecret: standing }), [c2]);
+  const planned = run(targetOf("1.20", { agentsSecret: existing }), [c2]);
   assert.deepEqual([...planned.outcomes], [["c2", "unchanged"]]);
   assert.deepEqual(
-    textsOf(applyPlan(targetOf("1.20", { agentsSecret: standing }), planned).agentsSecret),
-    textsOf(standing),
+    textsOf(applyPlan(targetOf("1.20", { agentsSecret: existing }), planned).agentsSecret),
+    textsOf(existing),
   );
   // The chart's own cache entries, of other bytes than ours.
   const cache = secretOf({ c2: configText("https://clustermesh-apiserver.kube-system.svc:2379", LOCAL) });
@@ -625,7 +625,7 @@ test("254 RSA peers with separate CAs are refused with their size", () => {
   assert.match(one?.remedy ?? "", /--tls=common/);
 });
 
-test("up to 335 RSA peers of one CA fit with keys of their own, and 510 in the common form or with ECDSA", () => {
+test("up to 335 RSA peers of one CA fit with their own keys, and 510 in the common form or with ECDSA", () => {
   const client = (i: number) => ({ client: { cert: withSerial(rsaCaOf("rsa").cert, i), key: rsaCaOf("rsa").key } });
   assert.deepEqual(errorsBesides(run(large(), rsaPeers(300, client), { tls: "peer" })), []);
   assert.deepEqual(errorsBesides(run(large(), rsaPeers(400, client), { tls: "peer" })), ["secret-too-large"]);
@@ -656,8 +656,8 @@ test("a Secret may reach the size limit and not exceed it, including existing da
     [0, []],
     [1, ["secret-too-large"]],
   ] as const) {
-    const standing = secretOf({ filler: "x".repeat(MAX_DATA_BYTES - size + over) });
-    assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: standing }), [c2])), expected);
+    const existing = secretOf({ filler: "x".repeat(MAX_DATA_BYTES - size + over) });
+    assert.deepEqual(errors(run(targetOf("1.20", { agentsSecret: existing }), [c2])), expected);
   }
   // What the import takes away does not count.
   const old = secretOf({

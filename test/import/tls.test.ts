@@ -41,7 +41,7 @@ function target(ca: Issuer, cn = "remote", overrides: Partial<Target> = {}): Tar
   return targetOf("1.18", { common: { ca: ca.cert }, clientCertificate: clientOf(ca, cn).cert, ...rest });
 }
 
-/** The files of a target by a CSI volume, with the CA that a ConfigMap brings beside it. */
+/** The files of a target by a CSI volume, and the CA that a ConfigMap adds. */
 const fromCsi = (ca?: Issuer): Target["common"] => ({
   ...(ca && { ca: ca.cert }),
   external: { kind: "external", volume: "certs", type: "CSI driver csi.example" },
@@ -99,7 +99,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "user-not-accepted",
       ],
       [
-        "one CA, target comes as somebody else",
+        "one CA, target authenticates as somebody else",
         withKey(shared, "cluster"),
         target(shared, "remote-c9"),
         "peer",
@@ -107,7 +107,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "user-not-accepted",
       ],
       [
-        "one CA, target comes as admin",
+        "one CA, target authenticates as admin",
         withKey(shared, "cluster"),
         target(shared, "admin-own"),
         "peer",
@@ -115,7 +115,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "user-not-accepted",
       ],
       [
-        "one CA, target comes without a name",
+        "one CA, target's certificate has no name",
         withKey(shared, "migration"),
         target(shared, ""),
         "peer",
@@ -165,7 +165,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "ca-differs",
       ],
       [
-        "one CA, target's certificate is none",
+        "one CA, target's certificate is invalid",
         withKey(shared),
         target(shared, "remote", { clientCertificate: "x" }),
         "peer",
@@ -216,9 +216,9 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "common-not-mounted",
       ],
       // A file without a key.
-      ["keyless, CA not told", keyless(), target(shared), "common", "peer-without-key", "common"],
+      ["keyless, CA unknown", keyless(), target(shared), "common", "peer-without-key", "common"],
       [
-        "keyless, CA not told, target's not read",
+        "keyless, CA unknown, target's not read",
         keyless(),
         target(shared, "remote", unread),
         "common",
@@ -250,7 +250,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "common",
       ],
       [
-        "keyless, one CA, authMode not told",
+        "keyless, one CA, authMode unknown",
         keyless(shared),
         target(shared, "remote-own"),
         "common",
@@ -282,7 +282,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "peer-without-key",
         "common",
       ],
-      // A target whose certificate is in no Secret: what cannot be checked is no obstacle where nothing else will do.
+      // A target whose certificate is in no Secret: it is used unchecked if there is no alternative.
       ["one CA, target's by CSI", withKey(shared), mounted(), "peer", "peer", "common"],
       ["one CA, target's by CSI, its CA known", withKey(shared), mounted(shared), "peer", "peer", "common"],
       ["own CAs, target's by CSI, its CA known", withKey(other), mounted(shared), "peer", "peer", "ca-differs"],
@@ -302,7 +302,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "peer",
         "ca-differs",
       ],
-      ["keyless, CA not told, target's by CSI", keyless(), mounted(), "common", "peer-without-key", "common"],
+      ["keyless, CA unknown, target's by CSI", keyless(), mounted(), "common", "peer-without-key", "common"],
       ["keyless, target's by CSI", keyless(other, "legacy"), mounted(), "common", "peer-without-key", "common"],
       ["keyless, target's by CSI, one CA", keyless(shared), mounted(shared), "common", "peer-without-key", "common"],
       [
@@ -314,7 +314,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "ca-differs",
       ],
       [
-        "keyless with a CA of its own",
+        "keyless with its own CA",
         { ...keyless(), ca: pem(shared) },
         target(shared),
         "common with the file's CA",
@@ -322,7 +322,7 @@ test("the target's own certificate is preferred to the file's, and each mode is 
         "common with the file's CA",
       ],
       [
-        "keyless with a CA of its own, target trusts another",
+        "keyless with its own CA, target trusts another",
         { ...keyless(), ca: pem(shared) },
         target(shared, "remote", { common: { ca: other.cert } }),
         "common with the file's CA",
@@ -360,12 +360,12 @@ test("an existing peer keeps an unreadable certificate unless it is known to fai
   assert.equal(byOwn(shared, where(), "peer"), false);
   // What can be read is judged as ever.
   assert.equal(byOwn(other, target(shared)), false);
-  const standing = secretOf({ c2: configText("https://c2.mesh.cilium.io:1", COMMON) });
-  const planned = plan({ ...where(), agentsSecret: standing }, [withKey(shared)], OPTIONS);
+  const existing = secretOf({ c2: configText("https://c2.mesh.cilium.io:1", COMMON) });
+  const planned = plan({ ...where(), agentsSecret: existing }, [withKey(shared)], OPTIONS);
   assert.deepEqual([...planned.outcomes], [["c2", "changed"]]);
   const [change] = planned.changes;
   assert.ok(change?.verb === "merge-patch");
-  assert.deepEqual(Object.keys(change.patch.data ?? {}), ["c2"], "no key comes with it");
+  assert.deepEqual(Object.keys(change.patch.data ?? {}), ["c2"], "no key is added");
 });
 
 test("a peer with the common certificate has no private key", () => {
@@ -374,18 +374,18 @@ test("a peer with the common certificate has no private key", () => {
 });
 
 test("a finding explains why the target's own certificate cannot be used, with a remedy", () => {
-  const said = (overrides: Partial<Peer>, where: Target, mode: TlsMode) => {
+  const explain = (overrides: Partial<Peer>, where: Target, mode: TlsMode) => {
     const choice = chooseTls(peerOf("c2", 2, overrides), where, mode);
     return "findings" in choice ? `${choice.findings[0]?.message}; ${choice.findings[0]?.remedy}` : "";
   };
   const identity = { ca: pem(other), client: clientOf(other, "remote-c2") };
-  assert.match(said(identity, target(shared), "auto"), /that of c2 itself \(CN remote-c2\).*one CA/);
+  assert.match(explain(identity, target(shared), "auto"), /that of c2 itself \(CN remote-c2\).*one CA/);
   assert.match(
-    said({ ca: pem(shared), facts: facts("legacy") }, target(shared, "remote-own"), "common"),
+    explain({ ca: pem(shared), facts: facts("legacy") }, target(shared, "remote-own"), "common"),
     /authenticates as remote-own.*authMode legacy.*migration/,
   );
-  assert.match(said({ ca: pem(other) }, target(shared), "common"), /CA of c2 differs from the CA of the target/);
-  assert.match(said({}, targetOf("1.13"), "common"), /requires Cilium 1\.14/);
+  assert.match(explain({ ca: pem(other) }, target(shared), "common"), /CA of c2 differs from the CA of the target/);
+  assert.match(explain({}, targetOf("1.13"), "common"), /requires Cilium 1\.14/);
 });
 
 test("unverifiable properties of the target's own certificate are one warning per target", () => {
@@ -423,7 +423,7 @@ test("unverifiable properties of the target's own certificate are one warning pe
   // With the file's key nothing of the target's own is used.
   assert.deepEqual(planned(targetOf("1.20", csi()), [peerOf("c2")]), []);
 
-  // A target whose certificate is known, and files that do not tell their CA: of extract-secret, and of a chart.
+  // A target whose certificate is known, and files without CA facts: of extract-secret, and of a chart.
   assert.deepEqual(
     planned(target(shared)).map(({ what }) => what),
     [
@@ -431,8 +431,8 @@ test("unverifiable properties of the target's own certificate are one warning pe
       ["common-unverified", "warning", "c2-secret.json", "c2"],
     ],
   );
-  const told = (ca: string | undefined, name?: string) =>
+  const peerWithCa = (ca: string | undefined, name?: string) =>
     peerOf("c2", 2, { ca: "importer", client: "importer", facts: { id: 2, ...(name && { name }), ...(ca && { ca }) } });
-  assert.deepEqual(planned(target(shared), [told(shared.cert, "c2")]), []);
-  assert.deepEqual(planned(target(shared), [told(undefined)]), []);
+  assert.deepEqual(planned(target(shared), [peerWithCa(shared.cert, "c2")]), []);
+  assert.deepEqual(planned(target(shared), [peerWithCa(undefined)]), []);
 });

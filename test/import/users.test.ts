@@ -17,7 +17,7 @@ const usersIn = (text: string | undefined) => (parse(text ?? "", { logLevel: "er
 
 test("users are added in the form that Cilium reads, in block style", () => {
   const fresh = "users:\n  - name: remote-c2\n    role: remote\n  - name: remote-c3\n    role: remote\n";
-  for (const standing of [
+  for (const existing of [
     undefined,
     of(undefined),
     of(""),
@@ -26,17 +26,17 @@ test("users are added in the form that Cilium reads, in block style", () => {
     of("users: null\n"),
     of("null\n"),
   ]) {
-    const merged = mergeUsers(standing, ["c2", "c3"]);
+    const merged = mergeUsers(existing, ["c2", "c3"]);
     assert.deepEqual(
       merged,
       { content: fresh, annotation: "c2,c3", granted: ["c2", "c3"], revoked: [] },
-      JSON.stringify(standing?.data),
+      JSON.stringify(existing?.data),
     );
   }
 });
 
 test("existing content is kept, including comments", () => {
-  const table: [what: string, standing: string, expected: string][] = [
+  const table: [what: string, existing: string, expected: string][] = [
     [
       "the chart's",
       "users:\n- name: remote-own\n  role: remote\n",
@@ -55,9 +55,9 @@ test("existing content is kept, including comments", () => {
     ],
     ["other fields and no users", "version: 1\n", "version: 1\nusers:\n  - name: remote-c2\n    role: remote\n"],
   ];
-  for (const [what, standing, expected] of table) {
+  for (const [what, existing, expected] of table) {
     assert.equal(
-      mergeUsers(of(standing), ["c2"]).content?.replaceAll("{ name: x, role: y }", "{name: x, role: y}"),
+      mergeUsers(of(existing), ["c2"]).content?.replaceAll("{ name: x, role: y }", "{name: x, role: y}"),
       expected,
       what,
     );
@@ -65,26 +65,26 @@ test("existing content is kept, including comments", () => {
 });
 
 test("a list behind an alias is kept too", () => {
-  for (const standing of [
+  for (const existing of [
     "base: &b\n  - name: remote-own\n    role: remote\nusers: *b\n",
     "users: &b\n- &x {name: remote-own, role: remote}\nmore: *b\n",
   ]) {
-    const { content } = mergeUsers(of(standing), ["c2"]);
+    const { content } = mergeUsers(of(existing), ["c2"]);
     assert.deepEqual(
       usersIn(content),
       [
         { name: "remote-own", role: "remote" },
         { name: "remote-c2", role: "remote" },
       ],
-      standing,
+      existing,
     );
   }
 });
 
 test("an existing user is not added again, with any role", () => {
-  const standing = of("users:\n- name: remote-c2\n  role: \n- name: remote-own\n  role: remote\n", "c9");
-  assert.deepEqual(mergeUsers(standing, ["c2"]), { content: undefined, annotation: "c9", granted: [], revoked: [] });
-  const { content, annotation, granted } = mergeUsers(standing, ["c2", "c3"]);
+  const existing = of("users:\n- name: remote-c2\n  role: \n- name: remote-own\n  role: remote\n", "c9");
+  assert.deepEqual(mergeUsers(existing, ["c2"]), { content: undefined, annotation: "c9", granted: [], revoked: [] });
+  const { content, annotation, granted } = mergeUsers(existing, ["c2", "c3"]);
   assert.deepEqual([granted, annotation], [["c3"], "c3,c9"]);
   assert.deepEqual(usersIn(content), [
     { name: "remote-c2", role: null },
@@ -120,10 +120,10 @@ test("only remote-<cluster> with the role remote is added, everything else is ke
   const file = fc.record({ users: fc.array(user), more: fc.jsonValue() }, { requiredKeys: [], noNullPrototype: true });
   const style = fc.constantFrom({}, { collectionStyle: "flow" as const }, { indentSeq: false });
   fc.assert(
-    fc.property(file, style, fc.uniqueArray(clusterName, { maxLength: 4 }), (standing, as, clusters) => {
-      const text = stringify(standing, as);
+    fc.property(file, style, fc.uniqueArray(clusterName, { maxLength: 4 }), (existing, as, clusters) => {
+      const text = stringify(existing, as);
       const { content, annotation, granted } = mergeUsers(of(text), clusters);
-      const before = standing.users ?? [];
+      const before = existing.users ?? [];
       if (content === undefined)
         return assert.equal(
           clusters.every((name) => before.some((one) => one.name === userOf(name))),
