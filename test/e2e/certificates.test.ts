@@ -30,7 +30,7 @@ const CA = makeCa({ cn: "Cilium CA" });
 const SERVER = issue(CA, { cn: "server", usage: "server", ips: ["127.0.0.1"] });
 
 /** The server's CA, made anew: the name and the key stay. */
-const anew = (options: Partial<CaOptions>) => makeCa({ cn: "Cilium CA", privateKey: CA.key, ...options }).cert;
+const reissue = (options: Partial<CaOptions>) => makeCa({ cn: "Cilium CA", privateKey: CA.key, ...options }).cert;
 const client = (issuer: Issuer, options: Partial<LeafOptions> = {}) =>
   issue(issuer, { cn: "remote", usage: "client", ...options });
 const below = (options: Partial<CaOptions>) => makeCa({ cn: "intermediate", issuer: CA, ...options });
@@ -61,21 +61,21 @@ const rows: Row[] = [
     what: "two intermediates, the upper one first",
     client: backwards(client(makeCa({ cn: "low", issuer: below({}) }))),
   },
-  { what: "a reissued CA with another key identifier", ca: anew({ keyId: "another" }) },
-  { what: "a reissued CA, and the expired one", ca: anew(past) + CA.cert },
-  { what: "a CA of X.509 v1", ca: anew({ flaw: "v1" }) },
-  { what: "a CA for any purpose", ca: anew({ usage: "any" }) },
+  { what: "a reissued CA with another key identifier", ca: reissue({ keyId: "another" }) },
+  { what: "a reissued CA, and the expired one", ca: reissue(past) + CA.cert },
+  { what: "a CA of X.509 v1", ca: reissue({ flaw: "v1" }) },
+  { what: "a CA for any purpose", ca: reissue({ usage: "any" }) },
   { what: "a CA for servers, and one for clients", ...beside({ usage: "client" }) },
   { what: "the server's own certificate, and a CA for clients", ...beside({ usage: "client" }, SERVER.cert) },
   { what: "a client certificate for any purpose", client: client(CA, { usage: "any" }) },
   { what: "a client certificate without a list of purposes", client: client(CA, { usage: "none" }) },
-  { what: "an expired CA", ca: anew(past), code: "ca-expired", cilium: NOT_VALID },
-  { what: "a CA that is not valid yet", ca: anew(future), code: "certificate-not-yet-valid", cilium: NOT_VALID },
-  { what: "a CA with CA:FALSE", ca: anew({ flaw: "no-ca" }), code: "ca-invalid", cilium: CANNOT_SIGN },
-  { what: "a CA without keyCertSign", ca: anew({ flaw: "no-cert-sign" }), code: "ca-invalid", cilium: CANNOT_SIGN },
+  { what: "an expired CA", ca: reissue(past), code: "ca-expired", cilium: NOT_VALID },
+  { what: "a CA that is not valid yet", ca: reissue(future), code: "certificate-not-yet-valid", cilium: NOT_VALID },
+  { what: "a CA with CA:FALSE", ca: reissue({ flaw: "no-ca" }), code: "ca-invalid", cilium: CANNOT_SIGN },
+  { what: "a CA without keyCertSign", ca: reissue({ flaw: "no-cert-sign" }), code: "ca-invalid", cilium: CANNOT_SIGN },
   {
     what: "a CA for clients only",
-    ca: anew({ usage: "client" }),
+    ca: reissue({ usage: "client" }),
     code: "certificate-usage",
     cilium: /incompatible key usage/,
   },
@@ -149,7 +149,7 @@ const AT_A_TIME = 5;
 describe("certificates, by Cilium with a real etcd and by our rules", { skip: withoutRealServers() }, () => {
   let etcd: ClusterEtcd;
   let peers: Peer[];
-  const said = new Map<string, Verdict>();
+  const verdictsByPeer = new Map<string, Verdict>();
   const table: string[] = [];
 
   before(async () => {
@@ -166,7 +166,7 @@ describe("certificates, by Cilium with a real etcd and by our rules", { skip: wi
     const files = peers.map((peer) => writePeerFile(peer).data ?? {});
     const folders = files.flatMap((_, i) => (i % AT_A_TIME === 0 ? [files.slice(i, i + AT_A_TIME)] : []));
     const verdicts = await Promise.all(folders.map((all) => troubleshoot({ data: Object.assign({}, ...all) })));
-    for (const [name, verdict] of verdicts.flatMap((each) => [...each])) said.set(name, verdict);
+    for (const [name, verdict] of verdicts.flatMap((each) => [...each])) verdictsByPeer.set(name, verdict);
   });
   after(async () => {
     console.log(["| certificates | Cilium's troubleshooter | inspect |", "| --- | --- | --- |", ...table].join("\n"));
@@ -181,7 +181,7 @@ describe("certificates, by Cilium with a real etcd and by our rules", { skip: wi
         findings.map((one) => one.code),
         code === undefined ? [] : [code],
       );
-      const theirs = said.get(peer.name);
+      const theirs = verdictsByPeer.get(peer.name);
       assert.equal(theirs?.connects, code === undefined, theirs?.text);
       const [fault = "connects"] = theirs?.faults ?? [];
       if (cilium) assert.match(fault, cilium);

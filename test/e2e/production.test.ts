@@ -91,11 +91,11 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     test(`--dry-run=server -o ${format} prints what an import then stores, and stores nothing itself`, async () => {
       // Two targets: in one all is created, in the other all stands, and the Deployment lacks an alias.
       const targets = ["--context", "c1", "--context", "helm", "--take-ownership"];
-      const stood = await Promise.all(["c1", "helm"].map((name) => versions(servers.get(name))));
+      const versionsBefore = await Promise.all(["c1", "helm"].map((name) => versions(servers.get(name))));
       const peer = format === "yaml" ? "c2" : "far";
       const dry = await imports(...targets, "--dry-run=server", "-o", format, file(peer));
       assert.equal(dry.code, 0, dry.stderr);
-      assert.deepEqual(await Promise.all(["c1", "helm"].map((name) => versions(servers.get(name)))), stood);
+      assert.deepEqual(await Promise.all(["c1", "helm"].map((name) => versions(servers.get(name)))), versionsBefore);
       const printed = documents(dry.stdout, format);
       assert.deepEqual(
         printed.map(({ context, kind }) => `${context} ${kind}`),
@@ -114,7 +114,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
 
   test("nothing that only looks, and nothing that is refused, changes a resourceVersion", async () => {
     assert.equal((await imports("--context", "c1", file("c2"), file("far"))).code, 0);
-    const stood = await versions(c1());
+    const versionsBefore = await versions(c1());
     for (const [code, ...args] of [
       [0, "--diff", file("c2")],
       [1, "--diff", "--endpoint", "c2=10.1.1.1:2379", file("c2")],
@@ -132,7 +132,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       const ended = await imports("--context", "c1", ...args);
       assert.equal(ended.code, code, `${args.join(" ")}: ${ended.stderr}`);
       assert.doesNotMatch(ended.stdout + ended.stderr, /PRIVATE KEY|LS0tLS1CRUdJ/, args.join(" "));
-      assert.deepEqual(await versions(c1()), stood, args.join(" "));
+      assert.deepEqual(await versions(c1()), versionsBefore, args.join(" "));
     }
   });
 
@@ -174,13 +174,13 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.deepEqual(await peersOf(c1()), { agents: ["helm"], copy: ["helm"] });
   });
 
-  for (const standing of [false, true]) {
-    const verb = standing ? "PATCH" : "POST";
+  for (const exists of [false, true]) {
+    const verb = exists ? "PATCH" : "POST";
     test(`--dry-run=server: a ${verb} after a foreign change fails with 409, and is planned again`, async (t) => {
-      if (standing) assert.equal((await imports("--context", "c1", file("c2"))).code, 0);
+      if (exists) assert.equal((await imports("--context", "c1", file("c2"))).code, 0);
       const relay = await relayTo(c1(), t, verb, async () => {
         const foreign = Buffer.from("theirs").toString("base64");
-        if (standing) await c1().ask("PATCH", COPY, { data: { foreign } });
+        if (exists) await c1().ask("PATCH", COPY, { data: { foreign } });
         else {
           const metadata = { name: "cilium-kvstoremesh" };
           await c1().ask("POST", `${CORE}/secrets`, { apiVersion: "v1", kind: "Secret", metadata, data: { foreign } });
@@ -198,9 +198,9 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       const copy = documents(stdout, "json").find(({ object }) => object.metadata?.name === "cilium-kvstoremesh");
       assert.deepEqual(
         Object.keys(copy?.object.data ?? {}).filter((key) => /^(?:foreign|c2|far)$/.test(key)),
-        standing ? ["c2", "far", "foreign"] : ["far", "foreign"],
+        exists ? ["c2", "far", "foreign"] : ["far", "foreign"],
       );
-      assert.deepEqual(configsIn(await c1().ask("GET", COPY)), standing ? ["c2", "foreign"] : ["foreign"]);
+      assert.deepEqual(configsIn(await c1().ask("GET", COPY)), exists ? ["c2", "foreign"] : ["foreign"]);
     });
   }
 
@@ -218,11 +218,11 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
         { contentType: "application/apply-patch+yaml" },
       );
     assert.equal((await apply()).status, 201);
-    const stood = await versions(c1());
+    const versionsBefore = await versions(c1());
     const refused = await imports("--context", "c1", file("c2"));
     assert.equal(refused.code, 2, refused.stderr);
     assert.match(refused.stderr, /secret\/cilium-clustermesh belongs to Argo CD application, which would revert/);
-    assert.deepEqual(await versions(c1()), stood);
+    assert.deepEqual(await versions(c1()), versionsBefore);
     assert.equal((await imports("--context", "c1", "--take-ownership", file("c2"))).code, 0);
     assert.equal((await imports("--context", "c1", file("far"))).code, 0, "ours, until it writes again");
     // Field managers record the time in seconds.
@@ -238,7 +238,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     const rendered = clusterObjects(description, clusterPki(description, { key: "ec", ca: shared }));
     const names = ["cilium-clustermesh", "cilium-kvstoremesh", "clustermesh-remote-users"];
     await c1().create(rendered.filter(({ metadata }) => names.includes(metadata.name)));
-    const stood = await versions(c1());
+    const versionsBefore = await versions(c1());
     const refused = await imports("--context", "c1", file("c2"));
     assert.equal(refused.code, 2, refused.stderr);
     assert.match(
@@ -246,7 +246,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       /2 objects belong to Helm release cilium, which would revert the changes: cilium-kvstoremesh, cilium-clustermesh /,
     );
     assert.match(refused.stderr, /--take-ownership, then set clustermesh\.config\.enabled=false/);
-    assert.deepEqual(await versions(c1()), stood);
+    assert.deepEqual(await versions(c1()), versionsBefore);
 
     const taken = await imports("--context", "c1", "--take-ownership", file("c2"));
     assert.equal(taken.code, 0, taken.stderr);
@@ -280,18 +280,18 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       const aliases = spec?.template.spec?.hostAliases ?? [];
       return aliases.filter(({ hostnames }) => hostnames?.includes("c2.mesh.cilium.io")).map(({ ip }) => ip);
     };
-    const said = await run("--endpoint", "c2=10.1.1.1:2379");
-    assert.equal(said.code, 0, said.stderr);
+    const result = await run("--endpoint", "c2=10.1.1.1:2379");
+    assert.equal(result.code, 0, result.stderr);
     assert.match(
-      said.stderr,
+      result.stderr,
       /restarts deployment\/clustermesh-apiserver in helm to add host aliases for c2\.mesh\.cilium\.io/,
     );
     assert.deepEqual(await addresses(), ["10.1.1.1"]);
-    const stood = await versions(api);
+    const versionsBefore = await versions(api);
     const kept = await run();
     assert.equal(kept.code, 0, kept.stderr);
     assert.match(kept.stderr, /endpoint of c2: 10\.1\.1\.1:2379, set by an earlier --endpoint/);
-    assert.deepEqual(await versions(api), stood);
+    assert.deepEqual(await versions(api), versionsBefore);
     const back = await run("--endpoint", "c2=");
     assert.equal(back.code, 0, back.stderr);
     assert.deepEqual(await addresses(), ["172.18.2.2"]);

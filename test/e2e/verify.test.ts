@@ -278,11 +278,11 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
       const secret = writePeerFile(await make());
       const file = join(folder, "peer.json");
       writeFileSync(file, JSON.stringify(secret));
-      const [verified, said] = await Promise.all([
+      const [verified, verdicts] = await Promise.all([
         run("clustermesh-secrets", ["verify", file, "-o", "json", "--step-timeout", "3s"]),
         troubleshoot({ data: secret.data ?? {} }),
       ]);
-      const theirs = said.get("cluster2");
+      const theirs = verdicts.get("cluster2");
       assert.ok(theirs, "the troubleshooter takes the file for a config");
       const { peers } = JSON.parse(verified.stdout);
       const findings: { code: string; severity: string; message: string }[] = peers[0].findings;

@@ -15,7 +15,7 @@ import { configText, LOCAL, secretOf } from "../support/targets.ts";
 type Stored<T> = T & KubernetesObject;
 
 /** Each finding as `context (peer): code`, sorted. */
-function said({ clusters, pairs }: MeshStatus): string[] {
+function summarizeFindings({ clusters, pairs }: MeshStatus): string[] {
   const all = [...clusters, ...pairs].flatMap(({ findings }) => findings);
   return all.map(({ source, key, code }) => `${source}${key === undefined ? "" : ` (${key})`}: ${code}`).sort();
 }
@@ -25,7 +25,7 @@ const THREE: MemberOptions[] = [{ version: "1.20.2" }, { version: "1.18.5" }, { 
 test("three clusters of three versions that know each other: nothing to say", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   const status = await mesh.status();
-  assert.deepEqual(said(status), []);
+  assert.deepEqual(summarizeFindings(status), []);
   assert.deepEqual(status.pairs.map(stateOf), Array(6).fill("ok"));
   const [first] = status.clusters;
   assert.equal(first?.version, "1.20.2");
@@ -43,7 +43,7 @@ test("three clusters of three versions that know each other: nothing to say", as
 test("clusters that do not know each other: warned of once a pair; a pod that waits says for what", async (t) => {
   const mesh = await startJoinedMesh(t, THREE, { apart: true });
   const status = await mesh.status();
-  assert.deepEqual(said(status), [
+  assert.deepEqual(summarizeFindings(status), [
     "c1 (c2): not-connected",
     "c1 (c3): not-connected",
     "c1: pod-not-ready",
@@ -56,7 +56,7 @@ test("one direction only", async (t) => {
   const mesh = await startJoinedMesh(t, THREE, { apart: true });
   await mesh.exchange("c1", "c2");
   assert.deepEqual(
-    said(await mesh.status()).filter((line) => line.startsWith("c1 (c2)")),
+    summarizeFindings(await mesh.status()).filter((line) => line.startsWith("c1 (c2)")),
     ["c1 (c2): one-sided"],
   );
 });
@@ -67,11 +67,11 @@ test("another node port: where the peer is looked for, and where it is", async (
     for (const port of spec?.ports ?? []) port.nodePort = 31_000;
   });
   const status = await mesh.status();
-  assert.deepEqual(said(status), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
+  assert.deepEqual(summarizeFindings(status), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
   const [finding] = status.pairs.flatMap(({ findings }) => findings);
   assert.match(finding?.message ?? "", /endpoint of c2 is https:\/\/c2\.mesh\.cilium\.io:31000 at 172/);
   await mesh.exchange("c2", "c1");
-  assert.deepEqual(said(await mesh.status()), ["c3 (c2): endpoint-stale"], "the remedy mends it");
+  assert.deepEqual(summarizeFindings(await mesh.status()), ["c3 (c2): endpoint-stale"], "the remedy mends it");
 });
 
 test("a node replaced is a warning while another serves, all of them an error", async (t) => {
@@ -81,9 +81,9 @@ test("a node replaced is a warning while another serves, all of them an error", 
       for (const one of status?.addresses ?? []) if (one.type === "InternalIP") one.address = address;
     });
   move("c2-node1", "172.18.2.101");
-  assert.deepEqual(said(await mesh.status()), ["c1 (c2): addresses-stale", "c3 (c2): addresses-stale"]);
+  assert.deepEqual(summarizeFindings(await mesh.status()), ["c1 (c2): addresses-stale", "c3 (c2): addresses-stale"]);
   move("c2-node2", "172.18.2.102");
-  assert.deepEqual(said(await mesh.status()), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
+  assert.deepEqual(summarizeFindings(await mesh.status()), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
 });
 
 test("a node that came is no reason for a word", async (t) => {
@@ -92,13 +92,13 @@ test("a node that came is no reason for a word", async (t) => {
     ...structuredClone(mesh.sandbox.clusters[1].api.store.read("Node", undefined, "c2-node1")),
     metadata: { name: "c2-node3", creationTimestamp: "2026-05-01T00:00:00Z" },
   } as KubernetesObject);
-  assert.deepEqual(said(await mesh.status()), []);
+  assert.deepEqual(summarizeFindings(await mesh.status()), []);
 });
 
 test("another CA: importers that have the old one are told so", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   mesh.rotate("c2");
-  const lines = said(await mesh.status());
+  const lines = summarizeFindings(await mesh.status());
   assert.ok(lines.includes("c1 (c2): ca-stale"), lines.join("; "));
   assert.ok(lines.includes("c3 (c2): ca-stale"), lines.join("; "));
 });
@@ -107,18 +107,21 @@ test("a client certificate renewed under the same CA is a warning", async (t) =>
   const ca = makeCa({ cn: "Cilium CA", key: "ec" });
   const mesh = await startJoinedMesh(t, [THREE[0] ?? {}, { version: "1.18.5", pki: { ca } }]);
   mesh.rotate("c2", { ca });
-  assert.deepEqual(said(await mesh.status()), ["c1 (c2): client-stale"]);
+  assert.deepEqual(summarizeFindings(await mesh.status()), ["c1 (c2): client-stale"]);
 });
 
 const inDays = (days: number) => new Date(Date.now() + days * 86_400_000 + 3_600_000);
 
 test("certificates that expire soon, each reported once: a client's by its importers, a server's by its cluster", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
-  assert.deepEqual(said(await mesh.status()), ["c1 (c2): certificate-expires", "c2: server-certificate-expires"]);
-  assert.deepEqual(said(await mesh.status({ expiresWithin: 20 * 86_400_000 })), []);
+  assert.deepEqual(summarizeFindings(await mesh.status()), [
+    "c1 (c2): certificate-expires",
+    "c2: server-certificate-expires",
+  ]);
+  assert.deepEqual(summarizeFindings(await mesh.status({ expiresWithin: 20 * 86_400_000 })), []);
   const apart = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }], { apart: true });
   assert.deepEqual(
-    said(await apart.status()).filter((line) => line.startsWith("c2: ")),
+    summarizeFindings(await apart.status()).filter((line) => line.startsWith("c2: ")),
     ["c2: certificate-expires", "c2: pod-not-ready", "c2: server-certificate-expires"],
   );
 });
@@ -127,7 +130,7 @@ test("a CA that expires soon", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(20) });
   const mesh = await startJoinedMesh(t, [{}, { pki: { ca } }]);
   const status = await mesh.status();
-  assert.deepEqual(said(status), ["c1 (c2): ca-expires"]);
+  assert.deepEqual(summarizeFindings(status), ["c1 (c2): ca-expires"]);
   const [one] = findingsOf(status);
   assert.match(one?.message ?? "", /^the CA CN=Cilium CA expires in 20 days, on \d{4}-\d\d-\d\d$/);
   assert.match(one?.remedy ?? "", /^clustermesh-secrets rotate c2 --context c1 --trust NEW-CA\.crt; /);
@@ -138,7 +141,7 @@ test("certificates that have expired in their cluster", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(-3) });
   mesh.rotate("c2", { ca, notBefore: inDays(-9), notAfter: inDays(-2) });
   assert.deepEqual(
-    said(await mesh.status()).filter((line) => line.startsWith("c2: ")),
+    summarizeFindings(await mesh.status()).filter((line) => line.startsWith("c2: ")),
     ["c2: ca-expired", "c2: certificate-expired", "c2: pod-not-ready", "c2: server-certificate-expired"],
   );
 });
@@ -256,7 +259,7 @@ test("a server certificate that may not be read is no finding", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
   mesh.remove("c2", "Secret", "clustermesh-apiserver-server-cert");
   const status = await mesh.status();
-  assert.deepEqual(said(status), ["c1 (c2): certificate-expires"]);
+  assert.deepEqual(summarizeFindings(status), ["c1 (c2): certificate-expires"]);
   assert.deepEqual(
     status.clusters[1]?.certificates?.map(({ use }) => use),
     ["client", "ca"],
@@ -271,7 +274,7 @@ test("ids, names and maxima that clash", async (t) => {
     });
   config("c2", { "cluster-id": "1" });
   config("c3", { "max-connected-clusters": "511" });
-  const lines = said(await mesh.status());
+  const lines = summarizeFindings(await mesh.status());
   assert.ok(lines.includes("c2: id-duplicate"), lines.join("; "));
   assert.ok(lines.includes("c3: maximum-differs"), lines.join("; "));
 });
@@ -318,14 +321,17 @@ test("two clusters of one id: said once, and none of those that have both as pee
 test("existing peers of unknown id that no context leads to are reported", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, {}, {}]);
   const ways = [await mesh.connectTo("c1"), await mesh.connectTo("c2")];
-  assert.deepEqual(said(await mesh.status({}, ways)), ["c1 (c3): peer-not-compared", "c2 (c3): peer-not-compared"]);
+  assert.deepEqual(summarizeFindings(await mesh.status({}, ways)), [
+    "c1 (c3): peer-not-compared",
+    "c2 (c3): peer-not-compared",
+  ]);
   for (const name of ["cilium-clustermesh", "cilium-kvstoremesh"]) {
     mesh.change<KubernetesObject>("c1", "Secret", name, ({ metadata }) => {
       delete metadata.annotations;
     });
   }
   const again = [await mesh.connectTo("c1"), await mesh.connectTo("c2")];
-  assert.deepEqual(said(await mesh.status({}, again)), [
+  assert.deepEqual(summarizeFindings(await mesh.status({}, again)), [
     "c1 (c3): id-unknown",
     "c1 (c3): peer-not-compared",
     "c2 (c3): peer-not-compared",
@@ -337,7 +343,7 @@ test("a cluster that does not answer is a row that says so", async (t) => {
   await mesh.sandbox.clusters[2]?.api.stop();
   const status = await mesh.status();
   assert.match(status.clusters[2]?.error ?? "", /refused/);
-  assert.deepEqual(said(status), [
+  assert.deepEqual(summarizeFindings(status), [
     "c1 (c3): peer-not-compared",
     "c2 (c3): peer-not-compared",
     "c3: cluster-unreadable",
@@ -356,7 +362,7 @@ test("two contexts for one cluster: both are rows, and it is judged once", async
     mesh.connectTo("c3"),
   ]);
   const status = await mesh.status({}, ways);
-  assert.deepEqual(said(status), ["again: same-cluster"]);
+  assert.deepEqual(summarizeFindings(status), ["again: same-cluster"]);
   assert.deepEqual(
     status.clusters.map(({ source, name, error }) => [source, name, error]),
     [
@@ -383,7 +389,7 @@ test("two clusters of one etcd's copy, renamed, are two", async (t) => {
   mesh.change<KubernetesObject>("c2", "ConfigMap", "cilium-config", ({ metadata }) => {
     metadata.uid = String(uid);
   });
-  assert.deepEqual(said(await mesh.status()), []);
+  assert.deepEqual(summarizeFindings(await mesh.status()), []);
 });
 
 test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
@@ -397,7 +403,7 @@ test("KVStoreMesh turned on by an upgrade, without its peers", async (t) => {
     const object = upgraded.sandbox.clusters[1]?.api.store.read(kind, "kube-system", name);
     if (object) store.put(object);
   }
-  const lines = said(await mesh.status());
+  const lines = summarizeFindings(await mesh.status());
   assert.ok(lines.includes("c2 (c1): layout-outdated"), lines.join("; "));
   assert.ok(!lines.some((line) => line.includes("host-alias-missing")), "kvstoremesh does not reach it yet");
 });
@@ -408,21 +414,21 @@ test("authMode cluster: a peer that no longer lets the importer in", async (t) =
     t,
     [1, 2].map(() => ({ authMode: "cluster" as const, pki: { ca } })),
   );
-  assert.deepEqual(said(await mesh.status()), []);
+  assert.deepEqual(summarizeFindings(await mesh.status()), []);
   mesh.change<Stored<V1ConfigMap>>("c2", "ConfigMap", "clustermesh-remote-users", (object) => {
     object.data = { "users.yaml": "users: []\n" };
   });
-  assert.deepEqual(said(await mesh.status()), ["c1 (c2): user-missing"]);
+  assert.deepEqual(summarizeFindings(await mesh.status()), ["c1 (c2): user-missing"]);
 });
 
 test("before 1.20: host aliases of a workload that are other addresses than the config's", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, { version: "1.18.5", kvstoremesh: false }]);
-  assert.deepEqual(said(await mesh.status()), []);
+  assert.deepEqual(summarizeFindings(await mesh.status()), []);
   mesh.change<Stored<V1DaemonSet>>("c2", "DaemonSet", "cilium", ({ spec }) => {
     for (const alias of spec?.template.spec?.hostAliases ?? []) alias.ip = alias.ip?.replace("172.18.1.", "172.18.9.");
   });
   const status = await mesh.status();
-  assert.deepEqual(said(status), ["c2 (c1): host-alias-missing"]);
+  assert.deepEqual(summarizeFindings(status), ["c2 (c1): host-alias-missing"]);
   const [one] = status.pairs.flatMap(({ findings }) => findings);
   assert.equal(one?.message, "daemonset/cilium has outdated host aliases for c1.mesh.cilium.io");
   assert.equal(one?.remedy, "clustermesh-secrets connect c2 c1 --restart-agents");
@@ -436,7 +442,7 @@ test("before 1.20: host aliases that a workload lost", async (t) => {
   mesh.change<Stored<V1Deployment>>("c3", "Deployment", "clustermesh-apiserver", ({ spec }) => {
     delete spec?.template.spec?.hostAliases;
   });
-  const lines = said(await mesh.status());
+  const lines = summarizeFindings(await mesh.status());
   for (const pair of ["c2 (c1)", "c2 (c3)", "c3 (c1)", "c3 (c2)"]) {
     assert.ok(lines.includes(`${pair}: host-alias-missing`), lines.join("; "));
   }
@@ -458,7 +464,7 @@ test("external workloads' certificate is looked at up to 1.17", async (t) => {
     } as KubernetesObject);
   }
   const later = new Date(Date.now() + 2 * 365 * 86_400_000 + 360 * 86_400_000);
-  const lines = said(await mesh.status({ now: later }));
+  const lines = summarizeFindings(await mesh.status({ now: later }));
   const own = lines.filter((line) => line.includes("clustermesh-apiserver-client-cert"));
   assert.deepEqual(own, ["c1 (clustermesh-apiserver-client-cert): certificate-expires"]);
 });
@@ -497,7 +503,7 @@ test("a peer that only a node can reach: a state, and nothing to say, with KVSto
   for (const cluster of ["c1", "c3"]) merge(mesh, cluster, "cilium-clustermesh", SUBMARINER);
   const status = await mesh.status({ probe: { stepTimeout: 100 } });
   assert.deepEqual(
-    said(status).filter((line) => /submariner/.test(line)),
+    summarizeFindings(status).filter((line) => /submariner/.test(line)),
     [],
   );
   const pairs = reportOf(status).pairs.filter(({ peer }) => peer === "submariner");
@@ -549,7 +555,7 @@ test("one that an earlier version moved to KVStoreMesh: an error, with the comma
     submariner: configText("https://clustermesh-apiserver.kube-system.svc:2379", LOCAL),
   });
   const status = await mesh.status();
-  assert.deepEqual(said(status), ["c1 (submariner): node-local-misplaced"]);
+  assert.deepEqual(summarizeFindings(status), ["c1 (submariner): node-local-misplaced"]);
   const [one] = findingsOf(status);
   assert.deepEqual([one?.severity, one?.remedy], ["error", "import-secrets --context c1 --migrate"]);
 });
@@ -558,8 +564,8 @@ test("clusters at loopback addresses are warned of once each", async (t) => {
   const nodes = (ip: string) => [{ name: "n", internalIPs: [ip] }];
   const mesh = await startJoinedMesh(t, [{ nodes: nodes("127.18.1.2") }, { nodes: nodes("127.18.2.2") }]);
   const status = await mesh.status();
-  assert.deepEqual(said(status), ["c1: loopback-address", "c2: loopback-address"]);
+  assert.deepEqual(summarizeFindings(status), ["c1: loopback-address", "c2: loopback-address"]);
   assert.deepEqual(status.pairs.map(stateOf), ["ok", "ok"]);
   const alone = await mesh.status({}, [await mesh.connectTo("c1")]);
-  assert.ok(said(alone).includes("c1 (c2): loopback-address"), "and of a peer that no context leads to");
+  assert.ok(summarizeFindings(alone).includes("c1 (c2): loopback-address"), "and of a peer that no context leads to");
 });

@@ -46,10 +46,10 @@ test("a key is told by its length, however it is folded", () => {
     JSON.stringify(key.slice(0, 120)),
     Buffer.from(key).toString("base64"),
   ]) {
-    const said = redact(text);
-    assert.match(said, /\(\d+ characters\)/);
+    const redacted = redact(text);
+    assert.match(redacted, /\(\d+ characters\)/);
     for (const line of lines) {
-      for (let at = 0; at + 16 <= line.length; at++) assert.ok(!said.includes(line.slice(at, at + 16)), said);
+      for (let at = 0; at + 16 <= line.length; at++) assert.ok(!redacted.includes(line.slice(at, at + 16)), redacted);
     }
   }
 });

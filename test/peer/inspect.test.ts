@@ -244,11 +244,11 @@ test("whatever a peer is, it is told, and nothing of its key", () => {
   fc.assert(
     fc.property(fc.array(anyPeer, { minLength: 1, maxLength: 4 }), (peers) => {
       const inspection = inspect(peers.map((peer, i) => ({ peer, source: `${i}.json` })));
-      const said = `${JSON.stringify(inspection)}${texts(inspection)}`;
+      const printed = `${JSON.stringify(inspection)}${texts(inspection)}`;
       assert.equal(inspection.peers.length, peers.length);
       for (const { client } of peers) {
         const body = client === "importer" ? [] : client.key.split("\n").filter((line) => !/^(-----|$)/.test(line));
-        for (const line of body) assert.ok(!said.includes(line), "a line of the key");
+        for (const line of body) assert.ok(!printed.includes(line), "a line of the key");
       }
     }),
     { numRuns: 60 },

@@ -213,7 +213,7 @@ test("how soon is asked for", () => {
 });
 
 test("a CA file is as good as the best of it, and the client certificate as its way up to one of them", () => {
-  const anew = (options: Partial<CaOptions>) => makeCa({ cn: "c2 CA", privateKey: c2.key, ...options }).cert;
+  const reissue = (options: Partial<CaOptions>) => makeCa({ cn: "c2 CA", privateKey: c2.key, ...options }).cert;
   const made = (options: Partial<CaOptions>) => makeCa({ cn: "clients", ...options });
   const below = (options: Partial<CaOptions>) => makeCa({ cn: "middle", issuer: c2, ...options });
   const of = (issuer: Issuer, options: Partial<LeafOptions> = {}) => freshClient(issuer, options);
@@ -230,37 +230,42 @@ test("a CA file is as good as the best of it, and the client certificate as its 
     ["an expired one beside", file(made(past).cert, c2.cert), []],
     ["one to come beside", file(made(future).cert, c2.cert), []],
     ["one that is none beside", file(client.cert, c2.cert), []],
-    ["made anew with its key, and the expired one", file(anew(past), c2.cert), []],
+    ["made anew with its key, and the expired one", file(reissue(past), c2.cert), []],
     ["one for servers and one for clients", beside({ usage: "client" }), []],
     ["the server's own certificate", serverOf("*.mesh.cilium.io"), []],
     ["that of another server", serverOf("c3.example"), ["ca-invalid"]],
-    ["for any use", file(anew({ usage: "any" })), []],
-    ["X.509 v1", file(anew({ flaw: "v1" })), []],
-    ["expired", file(anew(past)), ["ca-expired"], /^the CA file contains CN=c2 CA, which expired on \d{4}-\d\d-\d\d$/],
-    ["each expired", file(anew(past), made(past).cert), ["ca-expired", "ca-expired"]],
-    ["not valid yet", file(anew(future)), ["certificate-not-yet-valid"], /CN=c2 CA, which is not valid before/],
-    ["expired, and to come", file(made(past).cert, anew(future)), ["ca-expired", "certificate-not-yet-valid"]],
+    ["for any use", file(reissue({ usage: "any" })), []],
+    ["X.509 v1", file(reissue({ flaw: "v1" })), []],
+    [
+      "expired",
+      file(reissue(past)),
+      ["ca-expired"],
+      /^the CA file contains CN=c2 CA, which expired on \d{4}-\d\d-\d\d$/,
+    ],
+    ["each expired", file(reissue(past), made(past).cert), ["ca-expired", "ca-expired"]],
+    ["not valid yet", file(reissue(future)), ["certificate-not-yet-valid"], /CN=c2 CA, which is not valid before/],
+    ["expired, and to come", file(made(past).cert, reissue(future)), ["ca-expired", "certificate-not-yet-valid"]],
     [
       "none",
-      file(anew({ flaw: "no-ca" })),
+      file(reissue({ flaw: "no-ca" })),
       ["ca-invalid"],
       /the CA file contains CN=c2 CA, which is not a CA, or its key usage lacks keyCertSign$/,
     ],
-    ["without keyCertSign", file(anew({ flaw: "no-cert-sign" })), ["ca-invalid"]],
+    ["without keyCertSign", file(reissue({ flaw: "no-cert-sign" })), ["ca-invalid"]],
     [
       "for clients only",
-      file(anew({ usage: "client" })),
+      file(reissue({ usage: "client" })),
       ["certificate-usage"],
       /cannot issue certificates for servers.*serverAuth$/,
     ],
     [
       "for servers only",
-      file(anew({ usage: "server" })),
+      file(reissue({ usage: "server" })),
       ["certificate-usage"],
       /cannot issue certificates for clients.*clientAuth$/,
     ],
     ["expired, and not that of the client", file(made(past).cert), ["ca-expired", "certificate-not-signed"]],
-    ["without a client", { ca: { pem: anew(past) }, client: "importer" }, ["ca-expired"]],
+    ["without a client", { ca: { pem: reissue(past) }, client: "importer" }, ["ca-expired"]],
     [
       "the client's expired",
       beside(past),
@@ -292,7 +297,7 @@ test("a CA file is as good as the best of it, and the client certificate as its 
     ["an intermediate is for servers", { client: of(below({ usage: "server" })) }, ["certificate-usage"]],
     [
       "an intermediate and the CA expired",
-      { ...file(anew(past)), client: of(below(past)) },
+      { ...file(reissue(past)), client: of(below(past)) },
       ["ca-expired", "certificate-expired"],
     ],
     ["an expired one that nobody needs", { client: of({ ...c2, chain: below(past).cert }) }, []],
@@ -413,18 +418,18 @@ test("the same peer, however its files are written, and whatever they tell besid
   for (const other of others) assert.equal(isSamePeer(one, { ...one, ...other }), false, JSON.stringify(other));
 });
 
-function judge(facts: ClusterFacts = {}, standing: ExistingPeer[] = []): TargetContext {
+function judge(facts: ClusterFacts = {}, existing: ExistingPeer[] = []): TargetContext {
   return {
     source: "own",
     facts: { name: "own", id: 1, maxConnectedClusters: 255, version: "1.18.5", ...facts },
-    existing: standing,
+    existing,
   };
 }
 
 test("ids and maxima are compared, also with what stands in the target", () => {
   const [two, three] = [peerOf("c2", 2), peerOf("c3", 3)];
   const legacy = peerOf("c4", 4, { facts: {} });
-  const stands = (name: string, id?: number, maxConnectedClusters?: number): ExistingPeer => ({
+  const existingPeer = (name: string, id?: number, maxConnectedClusters?: number): ExistingPeer => ({
     name,
     id,
     maxConnectedClusters,
@@ -435,27 +440,42 @@ test("ids and maxima are compared, also with what stands in the target", () => {
     target: TargetContext,
     expected: [FindingCode, source: string, key?: string][],
   ][] = [
-    ["all well", [two, three], judge({}, [stands("c9", 9, 255)]), []],
+    ["all well", [two, three], judge({}, [existingPeer("c9", 9, 255)]), []],
     ["the same id twice", [two, peerOf("c3", 2)], judge(), [["id-duplicate", "c3-secret.json", "c3"]]],
-    ["an id that stands there", [two], judge({}, [stands("c9", 2, 255)]), [["id-duplicate", "c2-secret.json", "c2"]]],
+    [
+      "an id that stands there",
+      [two],
+      judge({}, [existingPeer("c9", 2, 255)]),
+      [["id-duplicate", "c2-secret.json", "c2"]],
+    ],
     ["the target's own id", [peerOf("c2", 1)], judge(), [["id-of-target", "c2-secret.json", "c2"]]],
-    ["the target's own id stands there", [two], judge({}, [stands("c9", 1)]), [["id-of-target", "own", "c9"]]],
+    ["the target's own id stands there", [two], judge({}, [existingPeer("c9", 1)]), [["id-of-target", "own", "c9"]]],
     ["no id in the file", [legacy], judge(), [["id-unknown", "c4-secret.json", "c4"]]],
-    ["no id of what stands there", [two], judge({}, [stands("c9")]), [["id-unknown", "own", "c9"]]],
+    ["no id of what stands there", [two], judge({}, [existingPeer("c9")]), [["id-unknown", "own", "c9"]]],
     [
       "no id of what stands there, nor in the file",
       [legacy],
-      judge({}, [stands("c9")]),
+      judge({}, [existingPeer("c9")]),
       [["id-unknown", "c4-secret.json", "c4"]],
     ],
-    ["no id of what stands there, and no new one", [two], { ...judge({}, [stands("c9")]), idsRecorded: true }, []],
+    [
+      "no id of what stands there, and no new one",
+      [two],
+      { ...judge({}, [existingPeer("c9")]), idsRecorded: true },
+      [],
+    ],
     [
       "another maximum",
       [peerOf("c2", 2, { facts: { id: 2, maxConnectedClusters: 511 } })],
       judge(),
       [["maximum-differs", "c2-secret.json", "c2"]],
     ],
-    ["another maximum stands there", [two], judge({}, [stands("c9", 9, 511)]), [["maximum-differs", "own", "c9"]]],
+    [
+      "another maximum stands there",
+      [two],
+      judge({}, [existingPeer("c9", 9, 511)]),
+      [["maximum-differs", "own", "c9"]],
+    ],
     [
       "maximum 511 everywhere",
       [peerOf("c2", 300, { facts: { id: 300, maxConnectedClusters: 511 } })],
@@ -465,7 +485,7 @@ test("ids and maxima are compared, also with what stands in the target", () => {
     [
       "all at once",
       [peerOf("c2", 1), peerOf("c3", 9), legacy],
-      judge({}, [stands("c9", 9, 511)]),
+      judge({}, [existingPeer("c9", 9, 511)]),
       [
         ["maximum-differs", "own", "c9"],
         ["id-of-target", "c2-secret.json", "c2"],
@@ -498,10 +518,10 @@ test("no more peers than the maximum allows, with those that stand there", () =>
       peer: { ...peerOf("c2").peer, name: `p${i}`, facts: { id: i + 2, maxConnectedClusters: maximum } },
       source: "f",
     }));
-  const standing: ExistingPeer[] = [{ name: "s", id: 255 }];
-  assert.deepEqual(codes(checkMesh(peers(253, 255), judge({}, standing))), []);
+  const existing: ExistingPeer[] = [{ name: "s", id: 255 }];
+  assert.deepEqual(codes(checkMesh(peers(253, 255), judge({}, existing))), []);
   assert.deepEqual(codes(checkMesh(peers(254, 255), judge({}, []))), []);
-  const [one] = checkMesh(peers(253, 255), judge({}, [...standing, { name: "t", id: 300 }]));
+  const [one] = checkMesh(peers(253, 255), judge({}, [...existing, { name: "t", id: 300 }]));
   assert.deepEqual([one?.code, one?.source], ["too-many-peers", "own"]);
   assert.match(one?.message ?? "", /255 peers exceed the limit of 254 \(max-connected-clusters is 255\)/);
   assert.match(one?.remedy ?? "", /511/);

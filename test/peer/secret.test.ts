@@ -274,8 +274,8 @@ test("an id or a maximum that cannot be read is not one that is not there", () =
   assert.deepEqual(codes({ "cluster-id": "7", "max-connected-clusters": "511" }), []);
   // What a target keeps of peers is an aid, and stays one.
   const records = { "clustermesh-secrets/peers": '{"c2": {"id": "abc", "max": "many"}}' };
-  const standing = secretOf(LAYOUTS["old scripts"]?.files ?? {}, records);
-  assert.deepEqual(readPeerFile(standing, "f").findings, []);
+  const existing = secretOf(LAYOUTS["old scripts"]?.files ?? {}, records);
+  assert.deepEqual(readPeerFile(existing, "f").findings, []);
 });
 
 test("a cluster's own cache is read as an entry, by either kind of its own files", () => {

@@ -17,11 +17,11 @@ const c3 = peerOf("c3", 3);
 const previews = (target: Target, peers: (typeof c2)[], options: Partial<PlanOptions> = {}) =>
   previewPlan(target, plan(target, peers, { ...OPTIONS, restarts: "all", ...options }));
 const diff = (...args: Parameters<typeof previews>) => showDiff(previews(...args), "c1", plain);
-const standing = applyPlan(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
+const existing = applyPlan(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
 const keysOf = (peer: typeof c2) => (peer.peer.client as { key: string }).key.split("\n").slice(1, -2);
 
 test("showDiff prints configs in full, and certificates and keys as fingerprints", () => {
-  const text = diff(standing, [c2, c3]).join("\n");
+  const text = diff(existing, [c2, c3]).join("\n");
   assert.match(
     text,
     /^--- live\/c1\/kube-system\/Secret\/cilium-clustermesh\n\+\+\+ planned\/c1\/kube-system\/Secret\//,
@@ -35,12 +35,12 @@ test("showDiff prints configs in full, and certificates and keys as fingerprints
 });
 
 test("showDiff is empty if nothing changes", () => {
-  assert.deepEqual(diff(standing, [c2]), []);
+  assert.deepEqual(diff(existing, [c2]), []);
 });
 
 test("a renewed key changes its fingerprint in the diff", () => {
   const renewed = peerOf("c2", 2, { client: clientOf(caOf("c2"), "remote", 7) });
-  const lines = diff(standing, [renewed], { tls: "peer" });
+  const lines = diff(existing, [renewed], { tls: "peer" });
   assert.equal(lines.filter((line) => /^[-+] {2}c2\.etcd-client\.(crt|key): /.test(line)).length >= 2, true);
 });
 
@@ -120,7 +120,7 @@ test("showDiff escapes control characters", () => {
 });
 
 test("showDocuments prints all objects, changed or not, with their context in an annotation", () => {
-  const shown = previews(standing, [c2]);
+  const shown = previews(existing, [c2]);
   const yaml = parseAllDocuments(showDocuments(shown, "c1", "yaml")).map((document) => document.toJS());
   assert.deepEqual(
     yaml.map(({ apiVersion, kind, metadata }) => [
@@ -134,7 +134,7 @@ test("showDocuments prints all objects, changed or not, with their context in an
       ["v1", "ConfigMap", "clustermesh-remote-users", "c1"],
     ],
   );
-  assert.deepEqual(yaml[0].data, standing.agentsSecret?.data);
+  assert.deepEqual(yaml[0].data, existing.agentsSecret?.data);
   const json = showDocuments(shown, "c1", "json");
   assert.deepEqual(JSON.parse(`[${json.replaceAll(/^}\n\{$/gm, "},{")}]`), yaml);
 });
@@ -164,7 +164,7 @@ test("showDocuments omits fields and annotations set by the API server and contr
   };
   const shown = [
     { kind: "Deployment" as const, name: "clustermesh-apiserver", before: deployment, after: deployment },
-    ...previews(standing, [c3]).map((one) => ({
+    ...previews(existing, [c3]).map((one) => ({
       ...one,
       after: { ...one.after, metadata: { ...one.after.metadata, ...served } },
     })),

@@ -1019,13 +1019,13 @@ export const CASES: Case[] = [
         "Unauthorized",
         "Unauthorized",
       );
-      const nobody = (method: string, path: string, body?: unknown, type?: string) =>
+      const asNobody = (method: string, path: string, body?: unknown, type?: string) =>
         request(method, path, body, type, { "impersonate-user": "nobody" });
       const where = `in the namespace "${NAMESPACE}"`;
       const cannot = (verb: string, resource = "secrets", group = "") =>
         `User "nobody" cannot ${verb} resource "${resource}" in API group "${group}"`;
       assertRefused(
-        await nobody("GET", `${SECRETS}/x`),
+        await asNobody("GET", `${SECRETS}/x`),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("get")} ${where}`,
@@ -1035,7 +1035,7 @@ export const CASES: Case[] = [
         },
       );
       assertRefused(
-        await nobody("GET", SECRETS),
+        await asNobody("GET", SECRETS),
         403,
         "Forbidden",
         `secrets is forbidden: ${cannot("list")} ${where}`,
@@ -1044,43 +1044,43 @@ export const CASES: Case[] = [
         },
       );
       assertRefused(
-        await nobody("GET", `${SECRETS}?fieldSelector=metadata.name%3Dx`),
+        await asNobody("GET", `${SECRETS}?fieldSelector=metadata.name%3Dx`),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("list")} ${where}`,
       );
       assertRefused(
-        await nobody("POST", SECRETS, secret("x")),
+        await asNobody("POST", SECRETS, secret("x")),
         403,
         "Forbidden",
         `secrets is forbidden: ${cannot("create")} ${where}`,
       );
       assertRefused(
-        await nobody("PATCH", `${SECRETS}/x`, {}, MERGE),
+        await asNobody("PATCH", `${SECRETS}/x`, {}, MERGE),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("patch")} ${where}`,
       );
       assertRefused(
-        await nobody("PUT", `${SECRETS}/x`, secret("x")),
+        await asNobody("PUT", `${SECRETS}/x`, secret("x")),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("update")} ${where}`,
       );
       assertRefused(
-        await nobody("DELETE", `${SECRETS}/x`),
+        await asNobody("DELETE", `${SECRETS}/x`),
         403,
         "Forbidden",
         `secrets "x" is forbidden: ${cannot("delete")} ${where}`,
       );
       assertRefused(
-        await nobody("GET", "/api/v1/nodes"),
+        await asNobody("GET", "/api/v1/nodes"),
         403,
         "Forbidden",
         `nodes is forbidden: ${cannot("list", "nodes")} at the cluster scope`,
       );
       assertRefused(
-        await nobody("GET", "/apis/apps/v1/deployments?labelSelector=a"),
+        await asNobody("GET", "/apis/apps/v1/deployments?labelSelector=a"),
         403,
         "Forbidden",
         `deployments.apps is forbidden: ${cannot("list", "deployments", "apps")} at the cluster scope`,
@@ -1095,7 +1095,7 @@ export const CASES: Case[] = [
       );
       assert.equal((await request("GET", "/version", undefined, undefined, { authorization: "" })).status, 200);
       assert.equal((await request("GET", "/api", undefined, undefined, { authorization: "" })).status, 403);
-      assert.equal((await nobody("GET", "/api")).status, 200);
+      assert.equal((await asNobody("GET", "/api")).status, 200);
     },
   },
   {
