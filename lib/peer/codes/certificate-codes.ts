@@ -1,45 +1,46 @@
-/** Codes about the CA and the client certificate of a peer. */
+/** Codes for the CA and the client certificate of a peer. */
 import type { IssuerProblem, Purpose } from "../../x509/chain.ts";
 import { type CertificateUse, formatDays } from "../../x509/expiry.ts";
 import { error, inParentheses, RE_EXTRACT, warning } from "./code.ts";
 
 const REISSUE = "reissue the certificate in the peer's cluster, then re-extract the peer";
 
-/** How certificates are called in messages. */
+/** The names of certificates in messages. */
 const CERTIFICATE_NAMES: Record<CertificateUse, string> = {
   client: "client certificate",
   server: "server certificate",
   ca: "CA",
 };
 
-/** A certificate that is not valid now. Dates are `YYYY-MM-DD`. */
+/** The validity of a certificate that has expired or is not valid yet. Dates are `YYYY-MM-DD`. */
 export type Invalidity = { use: CertificateUse } & ({ until: string } | { from: string });
 
 /** A certificate that expires soon. */
 export interface Expiring {
   use: CertificateUse;
-  /** Days until then, and the day, `YYYY-MM-DD`. */
+  /** Days until expiry. */
   days: number;
+  /** The expiry date, `YYYY-MM-DD`. */
   until: string;
-  /** The subject of a CA. */
+  /** The subject, for a CA. */
   subject?: string;
   /** Set if it is an intermediate CA of the client certificate. */
   isIntermediate?: true;
 }
 
-/** Why an issuer does not verify what it signed. */
+/** Why certificates of an issuer are rejected. */
 export interface IssuerFlaw {
-  /** Whether it is in the CA file, or the issuer of the client certificate. */
+  /** Whether it is a certificate of the CA file, or an issuer of the client certificate. */
   position: "ca-file" | "issuer";
   subject: string;
   flaw: IssuerProblem;
   purpose: Purpose;
-  /** The days between which it is valid, `YYYY-MM-DD`. */
+  /** The first and last day of its validity, `YYYY-MM-DD`. */
   from: string;
   until: string;
 }
 
-/** An issuer has to be replaced in its cluster; of the peer itself there may be a newer file. */
+/** An issuer must be replaced in its cluster; for other certificates, a newer file may exist. */
 const reissueOrExtract = (values: object) => ("flaw" in values ? REISSUE : RE_EXTRACT);
 
 export const CERTIFICATE_CODES = {
@@ -142,7 +143,7 @@ export const CERTIFICATE_CODES = {
   }),
 } as const;
 
-/** What is wrong with the time for which a certificate is valid. */
+/** Describes why a certificate is not valid at present. */
 export function describeInvalidity(values: Invalidity | IssuerFlaw): string {
   if ("flaw" in values) return describeIssuerFlaw(values);
   const name = CERTIFICATE_NAMES[values.use];

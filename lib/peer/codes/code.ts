@@ -1,61 +1,62 @@
-/** How a code of findings is defined: all that follows from it, the words included. */
+/** Definitions of finding codes, including their texts. */
 
 export type Severity = "error" | "warning";
 
 /**
- * What a code means for those who look at findings.
+ * Properties of codes on which commands base decisions.
  *
- * - `illegible`: a file, or a peer in it, cannot be read, so nothing more is known about it.
- * - `unprobeable`: the peer's etcd cannot be reached like this, so there is no point in asking it.
- * - `disprovable`: a response of the peer's etcd proves the finding wrong.
- * - `of-pair`: it matters to a peer that is configured already, so `status` reports it if the plan of an import has it.
- * - `undecided`: the server certificate decides, which no file contains and a probe sees.
- * - `unconnected`: an existing peer does not connect, so an import has not achieved all that was asked for.
- * - `skippable`: it stops the work on a mesh, unless `--skip-unreachable` leaves the cluster out.
+ * - `illegible`: a file, or a peer in it, is unreadable, so it has not been checked further.
+ * - `unprobeable`: the peer's data does not allow a connection, so its etcd is not probed.
+ * - `disprovable`: a response from the peer's etcd disproves the finding.
+ * - `of-pair`: affects existing peers, too, so `status` reports it if the plan of an import contains it.
+ * - `undecided`: depends on the server certificate, which only a probe receives.
+ * - `unconnected`: an existing peer does not connect, so an import succeeds only in part.
+ * - `skippable`: stops commands for a mesh, unless `--skip-unreachable` excludes the cluster.
  */
 export type Trait = "illegible" | "unprobeable" | "disprovable" | "of-pair" | "undecided" | "unconnected" | "skippable";
 
-/** What findings are about, in the plural. */
+/** The subjects of findings, in the plural. */
 export type Noun = "peers" | "clusters" | "contexts" | "files" | "values" | "objects" | "permissions" | "entries";
 
-/** A remedy with its variable parts apart, so that findings with the same remedy can be reported together. */
+/** A remedy with separate values, so that findings with the same remedy can be reported together. */
 export interface RemedyTemplate {
-  /** Variable parts are written as `{name}`. */
+  /** A text with placeholders: `{name}`. */
   template: string;
   values: Readonly<Record<string, string>>;
 }
 
-/** Of a code without values. */
+/** The values of a code without any. */
 export type NoValues = Readonly<Record<string, never>>;
 
-/** A code of findings; `V` are the values that its message and remedy are made from. */
+/** The definition of a code. `V` is the type of the values in its message and remedy. */
 export interface CodeDefinition<V> {
   /** An error stops an import before anything is written. */
   severity: Severity;
   traits?: readonly Trait[];
-  /** Another code for the same fact, which is reported instead if both are found. */
+  /** Another code for the same fact. If both are found, only that one is reported. */
   sameAs?: string;
-  /** A code whose fact has this one as its consequence: of the same peer, only that one is reported. */
+  /** A code that implies this one. If both are found for a peer, only that one is reported. */
   impliedBy?: string;
-  /** The code that this one had in earlier versions. */
+  /** The name of the code in earlier versions. */
   formerCode?: string;
   /** One sentence without a full stop. */
   message: string | ((values: V) => string);
   /**
-   * What to do about it: a template in which `{name}` stands for a value. Findings with the same template are reported
-   * together, with `NAME` in place of values that differ: a value that the reader could not supply is written out instead.
+   * How to resolve it: a template with placeholders (`{name}`) for values. Findings with the same template are reported
+   * together, with `NAME` in place of different values, so values that a reader could not supply must be part of the
+   * template.
    */
   remedy?: string | ((values: V) => string | RemedyTemplate | undefined);
-  /** In what findings must agree to be summarized together, by name. */
+  /** Returns named values that must be equal for findings to be summarized together. */
   by?(values: V): Readonly<Record<string, string | undefined>>;
-  /** What is counted in a summary; by default peers, or clusters if the findings have no key. */
+  /** The subjects that a summary counts; by default peers, or clusters if the findings have no key. */
   noun?: Noun;
-  /** Set if each message has its own cause: a summary then prints each of them, not only what it is about. */
+  /** Set if messages have individual causes: a summary then prints all of them, instead of their subjects only. */
   each?: true;
   /**
-   * One sentence for several findings.
+   * Formats a sentence about several findings.
    *
-   * @param of - how many of what, such as `20 existing peers`.
+   * @param of - their number and subjects, such as `20 existing peers`.
    * @param data - the values of {@link by}.
    */
   summary(of: string, data: Readonly<Record<string, string>>): string;
@@ -68,20 +69,20 @@ export function error<V = NoValues>(details: Details<V>): CodeDefinition<V> {
   return { severity: "error", ...details };
 }
 
-/** Defines a code that is reported and stops nothing. */
+/** Defines a code that is reported without stopping an import. */
 export function warning<V = NoValues>(details: Details<V>): CodeDefinition<V> {
   return { severity: "warning", ...details };
 }
 
-/** Two different values, in one order whichever is given first. */
+/** Formats two values in an order that does not depend on the arguments'. */
 export function bothValues(one: string | number | undefined, other: string | number | undefined): string {
   return [`${one}`, `${other}`].sort().join(" and ");
 }
 
-/** A value in parentheses after a summary, if there is one. */
+/** Formats a value in parentheses, for the end of a summary; an empty text without a value. */
 export function inParentheses(text: string | undefined): string {
   return text === undefined ? "" : ` (${text})`;
 }
 
-/** A remedy for whatever a fresh extract file fixes. */
+/** The remedy for findings that a new extraction resolves. */
 export const RE_EXTRACT = "re-extract the peer with extract-secret";

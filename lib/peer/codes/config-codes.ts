@@ -1,4 +1,4 @@
-/** Codes about the config of a peer: its endpoints, host aliases and files. */
+/** Codes for the config of a peer: its endpoints, host aliases and files. */
 import { MOUNT_PATH } from "../peer.ts";
 import { error, RE_EXTRACT, warning } from "./code.ts";
 import type { Failure } from "./probe-codes.ts";

@@ -1,26 +1,26 @@
-/** Codes about a file, and about the Secret in it. */
+/** Codes for a file and the Secret in it. */
 import { enumerate } from "../../util/enumerate.ts";
 import { error, warning } from "./code.ts";
 
-/** More names than this are counted. */
-const MOST_NAMES = 5;
+/** The maximum number of names in a message. */
+const MAX_NAMES = 5;
 
-/** Facts of a cluster that has no entry. */
+/** Facts about a cluster without an entry. */
 interface UnusedFacts {
-  /** The cluster that the annotations describe; undefined if they name none. */
+  /** The cluster that the annotations describe; undefined if they have no name. */
   described: string | undefined;
   entries: readonly string[];
-  /** The facts that are ignored, if there are any. */
+  /** The ignored facts, if any. */
   ignored: string | undefined;
 }
 
-/** Records of peers without an entry, beside entries without a record. */
+/** Records of peers without an entry, and entries without a record. */
 interface StrayRecords {
   strays: readonly string[];
   entries: readonly string[];
 }
 
-/** Of a file that the finding describes in full. */
+/** Common fields of codes for unusable files, whose message is a value. */
 const described = {
   traits: ["illegible"],
   message: ({ problem }: { problem: string }) => problem,
@@ -75,13 +75,13 @@ export const FILE_CODES = {
 function describeUnusedFacts({ described, entries, ignored }: UnusedFacts): string {
   const [only, ...others] = entries;
   const subject = described === undefined ? "the annotations name no cluster" : `the annotations describe ${described}`;
-  const found = others.length === 0 ? `the only entry is ${only}` : `the entries are ${enumerate(entries, MOST_NAMES)}`;
+  const found = others.length === 0 ? `the only entry is ${only}` : `the entries are ${enumerate(entries, MAX_NAMES)}`;
   return `${subject}, but ${found}${ignored === undefined ? "" : `; ignored: ${ignored}`}`;
 }
 
 function describeStrayRecords({ strays, entries }: StrayRecords): string {
   return (
-    `the Secret has records of ${enumerate(strays, MOST_NAMES)} without an entry, ` +
-    `but no record of ${enumerate(entries, MOST_NAMES)}; ignored: the cluster ids in these records`
+    `the Secret has records of ${enumerate(strays, MAX_NAMES)} without an entry, ` +
+    `but no record of ${enumerate(entries, MAX_NAMES)}; ignored: the cluster ids in these records`
   );
 }

@@ -1,4 +1,4 @@
-/** Codes about the names and ids of clusters. */
+/** Codes for names and ids of clusters. */
 import { bothValues, error, inParentheses, RE_EXTRACT, warning } from "./code.ts";
 
 const OWN_NAME = "give each cluster its own cluster.name";
@@ -7,10 +7,10 @@ const OWN_ID = "give each cluster its own cluster.id";
 /** Different values of `max-connected-clusters`. */
 interface DifferentMaximum {
   maximum: number;
-  /** Another cluster, and its maximum. */
+  /** Another cluster with a different maximum. */
   other: string;
   otherMaximum: number;
-  /** Set if the peer exists in the target, and its file is not imported now. */
+  /** The name of the peer, if it exists in the target and is not being imported. */
   peer?: string;
 }
 

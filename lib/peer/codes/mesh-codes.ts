@@ -1,8 +1,8 @@
-/** Codes about the clusters of a mesh: whether they can be read, and whether they are configured for each other. */
+/** Codes for the clusters of a mesh: whether they are readable, and configured as peers of each other. */
 import { APISERVER, KVSTOREMESH_SECRET } from "../peer.ts";
 import { error, warning } from "./code.ts";
 
-/** Extracts a peer, and imports it into an importer: contexts, quoted for a shell. */
+/** The remedy that extracts a peer and imports it into an importer. */
 const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
 
 const MIGRATE = "import-secrets --context {importer} --migrate";

@@ -1,14 +1,14 @@
-/** Codes about what a peer's etcd answers. */
+/** Codes for probes of a peer's etcd. */
 import { describeInvalidity, type Invalidity } from "./certificate-codes.ts";
 import { error, warning } from "./code.ts";
 
-/** Why a step of a probe failed: what the address does, and what to do about it. */
+/** Why a step of a probe failed, with a remedy. */
 export interface Failure {
   problem: string;
   advice?: string | undefined;
 }
 
-/** The remedy for a server certificate that is not valid now. */
+/** The remedy for a server certificate that has expired or is not valid yet. */
 export const RENEW_SERVER_CERTIFICATE =
   "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver";
 
@@ -64,5 +64,5 @@ export const PROBE_CODES = {
   }),
 } as const;
 
-/** The codes of a step of a probe that fails. */
+/** The codes of failed steps of a probe. */
 export type FailureCode = keyof typeof PROBE_CODES | "endpoint-not-covered";

@@ -1,24 +1,24 @@
-/** Codes about whether peers fit a target, and whether their import can be written. */
+/** Codes for the compatibility of peers with a target, and for objects that cannot be written. */
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, MOUNT_PATH, USERS_CONFIG_MAP, USERS_KEY } from "../peer.ts";
 import { bothValues, error, inParentheses, warning } from "./code.ts";
 
 const ONE_CA = "authMode cluster requires one CA for all clusters";
 const IMPORT_FILE = "import the file of {peer}";
 
-/** An object that something else writes too. */
+/** An object that another tool manages. */
 interface OwnedObject {
-  /** As `secret/cilium-clustermesh`. */
+  /** For example `secret/cilium-clustermesh`. */
   object: string;
-  /** As `Helm release cilium`. */
+  /** For example `Helm release cilium`. */
   owner: string;
 }
 
-/** What is to be done in the owner's configuration, so that it no longer writes the object. */
+/** How to change the configuration of the owner, so that it no longer manages the object. */
 interface Release {
   release: string;
 }
 
-/** How an object of another owner is written all the same. */
+/** The cases of the warning about an object of another owner. */
 type OwnerReset = OwnedObject &
   (
     | ({ case: "taken"; dropsAliases: boolean } & Release)

@@ -1,39 +1,39 @@
-/** Foreign files that are known by their first bytes or lines. Pure. */
+/** Recognizes foreign files by their first bytes or lines. Pure. */
 import { createRemedy, EXTRACT, type ForeignFile } from "./foreign.ts";
 import { isOpenPgpMessage } from "./openpgp.ts";
 
-/** How much of a file is looked at. */
-const HEAD = 1_024;
+/** The number of bytes searched for a signature. */
+const HEAD_BYTES = 1_024;
 
 interface Signature extends ForeignFile {
-  /** @param head - the first lines, without white space and a byte order mark before them. */
+  /** @param head - the first lines, without a leading byte order mark and white space. */
   matches(bytes: Buffer, head: string): boolean;
 }
 
-const startsWith = (prefix: string) => (bytes: Buffer) => bytes.toString("latin1", 0, prefix.length) === prefix;
+const matchPrefix = (prefix: string) => (bytes: Buffer) => bytes.toString("latin1", 0, prefix.length) === prefix;
 
-const text = (pattern: RegExp) => (_: Buffer, head: string) => pattern.test(head);
+const matchText = (pattern: RegExp) => (_: Buffer, head: string) => pattern.test(head);
 
-const encrypted = (by: string, remedy: string): ForeignFile => ({
+const encryptedFile = (by: string, remedy: string): ForeignFile => ({
   code: "encrypted-file",
   message: `is encrypted by ${by}`,
   remedy: createRemedy(remedy),
 });
 
-const packed = (as: string, remedy: string): ForeignFile => ({
+const foreignFile = (description: string, remedy: string): ForeignFile => ({
   code: "foreign-file",
-  message: `is ${as}`,
+  message: `is ${description}`,
   remedy: createRemedy(remedy),
 });
 
 const AGE_HEADER = "age-encryption.org/v1\n";
 const AGE_ARMOR = "-----BEGIN AGE ENCRYPTED FILE-----";
 
-/** Whom a file is encrypted for by age (https://c2sp.org/age); undefined if it is not. */
-function ageRecipient(head: string): "passphrase" | "key" | undefined {
+/** Returns the kind of recipient of an age file (https://c2sp.org/age); undefined for other files. */
+function detectAgeRecipient(head: string): "passphrase" | "key" | undefined {
   const [first = "", second = ""] = head.split(/\r?\n/);
   const armored = first.trimEnd() === AGE_ARMOR;
-  // A line of the armor has 48 bytes: the version, and how the first stanza begins.
+  // A line of armor encodes 48 bytes: the version, and the start of the first stanza.
   const header = armored ? Buffer.from(second, "base64").toString("latin1") : head;
   if (!header.startsWith(AGE_HEADER)) return armored ? "key" : undefined;
   return header.startsWith("-> scrypt ", AGE_HEADER.length) ? "passphrase" : "key";
@@ -41,60 +41,60 @@ function ageRecipient(head: string): "passphrase" | "key" | undefined {
 
 const SIGNATURES: readonly Signature[] = [
   {
-    ...encrypted("age", "age --decrypt --identity {key}.txt {file} | {rerun}"),
-    matches: (_, head) => ageRecipient(head) === "key",
+    ...encryptedFile("age", "age --decrypt --identity {key}.txt {file} | {rerun}"),
+    matches: (_, head) => detectAgeRecipient(head) === "key",
   },
   {
-    ...encrypted("age with a passphrase", "age --decrypt {file} | {rerun}"),
-    matches: (_, head) => ageRecipient(head) === "passphrase",
+    ...encryptedFile("age with a passphrase", "age --decrypt {file} | {rerun}"),
+    matches: (_, head) => detectAgeRecipient(head) === "passphrase",
   },
   {
-    ...encrypted("OpenPGP", "gpg --decrypt {file} | {rerun}"),
+    ...encryptedFile("OpenPGP", "gpg --decrypt {file} | {rerun}"),
     matches: (bytes, head) => /^-----BEGIN PGP (?:SIGNED )?MESSAGE-----/.test(head) || isOpenPgpMessage(bytes),
   },
   {
-    ...encrypted("Ansible Vault", "ansible-vault decrypt --output - {file} | {rerun}"),
-    matches: text(/^\$ANSIBLE_VAULT;/),
+    ...encryptedFile("Ansible Vault", "ansible-vault decrypt --output - {file} | {rerun}"),
+    matches: matchText(/^\$ANSIBLE_VAULT;/),
   },
-  { ...encrypted("git-crypt", "git-crypt unlock"), matches: startsWith("\0GITCRYPT\0") },
+  { ...encryptedFile("git-crypt", "git-crypt unlock"), matches: matchPrefix("\0GITCRYPT\0") },
   {
-    ...encrypted("openssl enc", "openssl enc -d -{cipher} -in {file} | {rerun}"),
-    matches: startsWith("Salted__"),
+    ...encryptedFile("openssl enc", "openssl enc -d -{cipher} -in {file} | {rerun}"),
+    matches: matchPrefix("Salted__"),
   },
   {
-    ...encrypted("openssl enc", "openssl enc -d -base64 -{cipher} -in {file} | {rerun}"),
-    matches: text(/^U2FsdGVkX1[89+/]/),
+    ...encryptedFile("openssl enc", "openssl enc -d -base64 -{cipher} -in {file} | {rerun}"),
+    matches: matchText(/^U2FsdGVkX1[89+/]/),
   },
-  { ...packed("compressed by gzip", "gzip -dc {file} | {rerun}"), matches: startsWith("\x1f\x8b\x08") },
-  { ...packed("compressed by xz", "xz -dc {file} | {rerun}"), matches: startsWith("\xfd7zXZ\0") },
-  { ...packed("compressed by zstd", "zstd -dc {file} | {rerun}"), matches: startsWith("\x28\xb5\x2f\xfd") },
-  { ...packed("compressed by bzip2", "bzip2 -dc {file} | {rerun}"), matches: text(/^BZh[1-9]1AY&SY/) },
-  { ...packed("a ZIP archive", "unzip -p {file} | {rerun}"), matches: startsWith("PK\x03\x04") },
+  { ...foreignFile("compressed by gzip", "gzip -dc {file} | {rerun}"), matches: matchPrefix("\x1f\x8b\x08") },
+  { ...foreignFile("compressed by xz", "xz -dc {file} | {rerun}"), matches: matchPrefix("\xfd7zXZ\0") },
+  { ...foreignFile("compressed by zstd", "zstd -dc {file} | {rerun}"), matches: matchPrefix("\x28\xb5\x2f\xfd") },
+  { ...foreignFile("compressed by bzip2", "bzip2 -dc {file} | {rerun}"), matches: matchText(/^BZh[1-9]1AY&SY/) },
+  { ...foreignFile("a ZIP archive", "unzip -p {file} | {rerun}"), matches: matchPrefix("PK\x03\x04") },
   {
-    ...packed("a tar archive", "tar -xOf {file} | {rerun}"),
+    ...foreignFile("a tar archive", "tar -xOf {file} | {rerun}"),
     matches: (bytes) => bytes.toString("latin1", 257, 262) === "ustar",
   },
   {
-    ...packed("a pointer of Git LFS, not the file itself", "git lfs pull"),
-    matches: text(/^version https:\/\/git-lfs\.github\.com\/spec\//),
+    ...foreignFile("a pointer of Git LFS, not the file itself", "git lfs pull"),
+    matches: matchText(/^version https:\/\/git-lfs\.github\.com\/spec\//),
   },
   {
-    ...packed("an HTML page, as a login page that was saved in place of a file", "download the file again"),
-    matches: text(/^<(?:!doctype html|html)\b/i),
+    ...foreignFile("an HTML page, as a login page that was saved in place of a file", "download the file again"),
+    matches: matchText(/^<(?:!doctype html|html)\b/i),
   },
 ];
 
-/** What a file is by its first bytes; undefined if none of these. */
+/** Recognizes a foreign file by its first bytes; undefined if there is no match. */
 export function recognizeContent(bytes: Buffer): ForeignFile | undefined {
-  const head = bytes.toString("utf8", 0, HEAD).replace(/^[\uFEFF\s]+/, "");
-  const found = SIGNATURES.find(({ matches }) => matches(bytes, head));
-  if (found) return found;
+  const head = bytes.toString("utf8", 0, HEAD_BYTES).replace(/^[\uFEFF\s]+/, "");
+  const signature = SIGNATURES.find(({ matches }) => matches(bytes, head));
+  if (signature) return signature;
   const [, label] = /^-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(head) ?? [];
   if (label === undefined) return undefined;
   return { code: "foreign-file", message: `is a PEM file (${label}), not a Secret`, remedy: EXTRACT };
 }
 
-/** Recognizes a template that has not been rendered, in a text that is not YAML for that reason. */
+/** Recognizes an unrendered template, which is usually not valid YAML. */
 export function recognizeTemplate(text: string): ForeignFile | undefined {
   if (!/\{\{-?\s*(?:[.$]|(?:include|template|define|range|if|with|tpl|lookup|required)\b)/.test(text)) return undefined;
   return {

@@ -1,50 +1,50 @@
 /**
- * Files that are something else than a Secret with peers: encrypted, made for another tool, or a file of Kubernetes that
- * peers can be extracted with. Pure.
+ * Files other than Secrets with peers: encrypted files, files of other tools, and Kubernetes files from whose clusters
+ * peers can be extracted. Pure.
  */
 
 import { shellQuotePath } from "../../util/shell.ts";
 import type { RemedyTemplate } from "../codes/code.ts";
 import { type Finding, fillTemplate, finding } from "../findings.ts";
 
-/** What a file is, or holds, and what to do about it. */
+/** The description of a file or its content, with a remedy. */
 export interface ForeignFile {
-  /** `encrypted-file`: decrypted, it may be a Secret with peers; `foreign-file`: something else. */
+  /** `encrypted-file` if it may be a Secret with peers after decryption, otherwise `foreign-file`. */
   code: "encrypted-file" | "foreign-file";
-  /** After the file's name: `is encrypted by SOPS`. */
+  /** Continues the name of the file: `is encrypted by SOPS`. */
   message: string;
   /**
-   * A command as a template: `{file}`, `{rerun}` and `{extract}` are filled in; a value that is missing stays a
-   * placeholder in capitals. Values are printed as they are: they are quoted for a shell, and no secrets.
+   * A command with the placeholders `{file}`, `{rerun}` and `{extract}`. A missing value is printed as its name in
+   * capitals. Values are printed unchanged, so they must be quoted for a shell and contain no secrets.
    */
   remedy: RemedyTemplate;
 }
 
-/** The call that reads the files, for remedies that pipe into it. */
+/** The command line of the caller, for remedies that pipe into it. */
 export interface Call {
   /** The same command with standard input in place of its files: `import-secrets --context c1 -`. */
   rerun: string;
-  /** The command that extracts: `extract-secret`. */
+  /** The command for extraction: `extract-secret`. */
   extract: string;
 }
 
 export const DEFAULT_CALL: Call = { rerun: "import-secrets -", extract: "extract-secret" };
 
-/** A longer name is not written into a command. */
-const MOST_CHARACTERS = 1_000;
+/** The maximum length of a file name in a remedy. */
+const MAX_CHARACTERS = 1_000;
 
-/** A remedy that is the same for every file of a form. */
+/** Creates a remedy, by default with the values of {@link foreignFinding} only. */
 export function createRemedy(template: string, values: RemedyTemplate["values"] = {}): RemedyTemplate {
   return { template, values };
 }
 
-/** Extracts the cluster instead. */
+/** The remedy for a file of a cluster: extract the cluster instead. */
 export const EXTRACT = createRemedy("{extract} --context {context} | {rerun}");
 
 /** The remedy for a file that can never contain peers. */
 export const OMIT = createRemedy("omit it: pass the files written by {extract}");
 
-/** Takes a Secret out of the cluster where it is; what is not known stays a placeholder. */
+/** Creates the remedy that reads a Secret from its cluster. Unknown values become placeholders. */
 export function getSecretCommand(values: {
   namespace?: string | undefined;
   name?: string | undefined;
@@ -57,10 +57,10 @@ export function getSecretCommand(values: {
 }
 
 /**
- * Reports a foreign file.
+ * Creates the finding about a foreign file.
  *
- * @param source - how the file is called in findings.
- * @param path - what the shell knows it by; undefined for standard input.
+ * @param source - the name of the file in findings.
+ * @param path - its path in the shell; undefined for standard input.
  */
 export function foreignFinding(
   { code, message, remedy }: ForeignFile,
@@ -72,9 +72,9 @@ export function foreignFinding(
   const values = {
     ...remedy.values,
     ...call,
-    ...(file !== undefined && file.length <= MOST_CHARACTERS && { file }),
+    ...(file !== undefined && file.length <= MAX_CHARACTERS && { file }),
   };
   const remedyTemplate = { template: remedy.template, values };
-  // Not by finding(): a file name that is truncated or redacted would break the command.
+  // finding() would truncate or redact the file name, and so break the command.
   return { ...finding(code, { source }, { problem: message }), remedy: fillTemplate(remedyTemplate), remedyTemplate };
 }

@@ -1,4 +1,4 @@
-/** Foreign files that are recognized by their JSON or YAML content. Pure. */
+/** Recognizes foreign files by their JSON or YAML content. Pure. */
 import { enumerate } from "../../util/enumerate.ts";
 import { type Fields, getField, isFields, parseObjectName } from "../../util/fields.ts";
 import { shellQuote } from "../../util/shell.ts";
@@ -6,10 +6,10 @@ import { redactKeys } from "../findings.ts";
 import { createRemedy, EXTRACT, type ForeignFile, OMIT } from "./foreign.ts";
 import { recognizeByKind } from "./kinds.ts";
 
-/** More names than this are counted. */
-const MOST_NAMES = 5;
+/** The maximum number of names in a message. */
+const MAX_NAMES = 5;
 
-/** By what a document is recognized; the first that recognizes it holds. */
+/** The detectors, in order of precedence. */
 const DETECTORS: readonly ((object: Fields) => ForeignFile | undefined)[] = [
   recognizePlaceholders,
   recognizeByKind,
@@ -18,7 +18,7 @@ const DETECTORS: readonly ((object: Fields) => ForeignFile | undefined)[] = [
   recognizeToolFile,
 ];
 
-/** What a document is, if not a Secret; undefined if none of these. */
+/** Recognizes a foreign document; undefined if there is no match. */
 export function recognizeObject(object: unknown): ForeignFile | undefined {
   if (!isFields(object)) return undefined;
   for (const detect of DETECTORS) {
@@ -28,7 +28,7 @@ export function recognizeObject(object: unknown): ForeignFile | undefined {
   return undefined;
 }
 
-/** Values of a Secret that another tool puts the real ones in place of. None of these is base64. */
+/** Placeholders in a Secret that another tool replaces with the actual values. None of them is valid base64. */
 const PLACEHOLDERS: readonly { code: ForeignFile["code"]; pattern: RegExp; message: string; remedy: string }[] = [
   {
     code: "encrypted-file",
@@ -78,11 +78,11 @@ function recognizeKubeconfig(object: Fields): ForeignFile | undefined {
   const names = (Array.isArray(contexts) ? contexts : [])
     .map((entry) => (isFields(entry) ? entry.name : undefined))
     .filter((name) => typeof name === "string")
-    // Its texts go into a message, and one of them into a command.
+    // Names are printed in the message, and in the command.
     .filter((name) => name !== "" && name.length <= 200 && redactKeys(name) === name);
   const [only, ...others] = names;
   const of =
-    names.length === 0 ? "" : ` (${others.length === 0 ? "context" : "contexts"} ${enumerate(names, MOST_NAMES)})`;
+    names.length === 0 ? "" : ` (${others.length === 0 ? "context" : "contexts"} ${enumerate(names, MAX_NAMES)})`;
   return {
     code: "foreign-file",
     message: `is a kubeconfig${of}, not a Secret`,
@@ -93,15 +93,15 @@ function recognizeKubeconfig(object: Fields): ForeignFile | undefined {
   };
 }
 
-/** Values of Cilium's chart, by themselves or for a chart that has it as a dependency. */
+/** Recognizes values of Cilium's chart, or of a chart that depends on it. */
 function recognizeValues(object: Fields): ForeignFile | undefined {
   if (object.kind !== undefined) return undefined;
   const values = [object, ...Object.values(object)].find(
     (fields) => isFields(fields) && isFields(fields.clustermesh) && isChartValues(fields.clustermesh),
   );
   if (values === undefined) return undefined;
-  const names = clusterNames(getField(values, ["clustermesh", "config", "clusters"]));
-  const of = names.length === 0 ? "" : ` with clustermesh.config.clusters (${enumerate(names, MOST_NAMES)})`;
+  const names = parseClusterNames(getField(values, ["clustermesh", "config", "clusters"]));
+  const of = names.length === 0 ? "" : ` with clustermesh.config.clusters (${enumerate(names, MAX_NAMES)})`;
   return {
     code: "foreign-file",
     message: `is a values file of Cilium's Helm chart${of}, not a Secret; extract each cluster instead`,
@@ -115,15 +115,15 @@ function isChartValues(clustermesh: Fields): boolean {
   );
 }
 
-/** A list up to Cilium 1.18; from 1.19 on also a mapping by names. */
-function clusterNames(clusters: unknown): string[] {
+/** Parses cluster names from a list, or from a mapping by name, which Cilium 1.19 introduced. */
+function parseClusterNames(clusters: unknown): string[] {
   if (Array.isArray(clusters)) {
     return clusters.map((entry) => parseObjectName(getField(entry, ["name"]))).filter((name) => name !== undefined);
   }
   return isFields(clusters) ? Object.keys(clusters).filter((name) => parseObjectName(name) !== undefined) : [];
 }
 
-/** Files of tools that have no kind. */
+/** Recognizes files of tools by their fields, since they have no kind. */
 function recognizeToolFile(object: Fields): ForeignFile | undefined {
   const { apiVersion, kind, data, name, version } = object;
   if (kind !== undefined || isFields(data)) return undefined;

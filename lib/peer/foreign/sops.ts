@@ -1,13 +1,13 @@
-/** Files that are encrypted by SOPS (https://getsops.io). Pure. */
+/** Recognizes files encrypted by SOPS (https://getsops.io). Pure. */
 import { isFields } from "../../util/fields.ts";
 import { createRemedy, type ForeignFile } from "./foreign.ts";
 
 /**
- * Whether a document is encrypted by SOPS: it has SOPS' metadata in `sops`. A file of no known format is wrapped in JSON,
- * as `{"data": "ENC[…]", "sops": …}`, in which case the result is that file.
+ * Recognizes a document encrypted by SOPS by its metadata in `sops`. SOPS wraps files of other formats in JSON, as
+ * `{"data": "ENC[…]", "sops": …}`; decryption then returns the original file.
  *
- * @param form - how the document is written.
- * @param path - sops chooses the format by its extension, unless `--input-type` is set.
+ * @param form - the format of the document.
+ * @param path - sops derives the format from its extension, unless `--input-type` is set.
  */
 export function recognizeSops(
   object: unknown,
@@ -17,12 +17,12 @@ export function recognizeSops(
   if (!isFields(object)) return undefined;
   const { sops, data } = object;
   if (!isFields(sops) || typeof sops.lastmodified !== "string" || typeof sops.mac !== "string") return undefined;
-  const wraps = Object.keys(object).length === 2 && isEncrypted(data);
-  const format = wraps ? "binary" : form;
-  const assumed = sopsFormat(path);
-  // Its YAML reads JSON too.
-  const fits = format === assumed || (format === "json" && assumed === "yaml");
-  const types = fits ? "" : ` --input-type ${format} --output-type ${format}`;
+  const isWrapped = Object.keys(object).length === 2 && isEncrypted(data);
+  const format = isWrapped ? "binary" : form;
+  const expected = formatByExtension(path);
+  // The YAML parser of sops also accepts JSON.
+  const isCompatible = format === expected || (format === "json" && expected === "yaml");
+  const types = isCompatible ? "" : ` --input-type ${format} --output-type ${format}`;
   return {
     code: "encrypted-file",
     message: "is encrypted by SOPS",
@@ -30,11 +30,11 @@ export function recognizeSops(
   };
 }
 
-/** As sops does, case included; unknown without a name. */
-function sopsFormat(path: string | undefined): string | undefined {
+/** Returns the format that sops assumes by the extension, which is case-sensitive; undefined without a path. */
+function formatByExtension(path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
-  const [, ending = "binary"] = /\.(ya?ml|json|env|ini)$/.exec(path) ?? [];
-  return ending === "yml" ? "yaml" : ending;
+  const [, extension = "binary"] = /\.(ya?ml|json|env|ini)$/.exec(path) ?? [];
+  return extension === "yml" ? "yaml" : extension;
 }
 
 const isEncrypted = (value: unknown) => typeof value === "string" && value.startsWith("ENC[AES256_GCM,");
