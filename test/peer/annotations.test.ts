@@ -95,7 +95,7 @@ const record: fc.Arbitrary<PeerRecord> = fc.record(
   { requiredKeys: [], noNullPrototype: true },
 );
 
-test("records of peers are read as they were written, in an order of their own, in at most 200 bytes each", () => {
+test("peer records are read as written, sorted by name, in at most 200 bytes each", () => {
   fc.assert(
     fc.property(fc.uniqueArray(fc.tuple(clusterName, record), { selector: ([name]) => name }), (entries) => {
       const text = writePeerRecords(new Map(entries));

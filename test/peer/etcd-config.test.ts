@@ -64,7 +64,7 @@ test("a config is read as it was written, in YAML 1.1 and 1.2 alike", () => {
   );
 });
 
-test("what Cilium does not know is passed over, and what it refuses is refused", () => {
+test("fields unknown to Cilium are ignored, and fields that it rejects are rejected", () => {
   const config = parseEtcdConfig(
     "# made by hand\nendpoints: [https://c2:2379]\nca-file: /x\ndial-timeout: 5s\ntrusted-ca-file: ''\ncilium-host-aliases:\n",
   );

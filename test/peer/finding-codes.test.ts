@@ -68,7 +68,7 @@ test("a decision by a code is seen in each form", () => {
   assert.deepEqual(decisionsIn('finding("id-duplicate", place, message)'), []);
 });
 
-test("what follows from a code stands in the table of codes alone", () => {
+test("only the table of codes decides what follows from a code", () => {
   const found = filesOf("lib", "scripts")
     .filter((path) => !path.startsWith("lib/sandbox/"))
     .flatMap((path) => decisionsIn(readFileSync(join(root, path), "utf8")).map((one) => [path, one]));

@@ -29,11 +29,11 @@ test("a line break is shown as one, and what is left out is counted", () => {
   assert.equal(truncateLine("a\nerror: b\r\nc\u2029"), "a\\nerror: b\\nc\\n");
   assert.equal(truncateLine("x".repeat(300)), "x".repeat(300));
   const name = "n".repeat(100_000);
-  assert.match(truncateLine(`"${name}" is no name`), /^"n{179}… \(99,753 more characters\) …n+" is no name$/);
+  assert.match(truncateLine(`"${name}" is unknown`), /^"n{179}… \(99,753 more characters\) …n+" is unknown$/);
   assert.equal(truncateLine(truncateLine(name)), truncateLine(name));
 });
 
-test("a key is told by its length, however it is folded", () => {
+test("a key is replaced by its length, however it is folded", () => {
   const { key } = clientOf(caOf("a"), "remote", 0);
   const lines = key.split("\n").filter((line) => line !== "" && !line.startsWith("-----"));
   for (const text of [
@@ -54,7 +54,7 @@ test("a key is told by its length, however it is folded", () => {
   }
 });
 
-test("what is no key stays as it is", () => {
+test("text without a key is unchanged", () => {
   fc.assert(
     fc.property(peer, (given) => {
       for (const where of ["file", "target"] as const) {

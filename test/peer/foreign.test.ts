@@ -52,7 +52,7 @@ for (const one of FORMS) {
   });
 }
 
-test("from standard input the file is a placeholder, and sops is told the format", async () => {
+test("for standard input the remedy has a placeholder for the file, and the format for sops", async () => {
   for (const one of FORMS) {
     const { findings } = await readPeers(["-"], { stdin: Readable.from([Buffer.from(one.content)]), call: CALL });
     const sops = one.remedy.startsWith("sops ");
@@ -63,7 +63,7 @@ test("from standard input the file is a placeholder, and sops is told the format
   }
 });
 
-test("a good file, a Secret with a field sops of its own, and what resembles others, are as before", async () => {
+test("a valid file, a Secret with a field named sops, and content that resembles other kinds are read as before", async () => {
   const table: [content: string | Buffer, codes: string[]][] = [
     [json(good), []],
     [json({ ...good, sops: "x" }), []],

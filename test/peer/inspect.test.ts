@@ -77,7 +77,7 @@ test("a file of the old scripts: not with the certificates that the chart makes,
   assert.match(text, /^0 of 1 would connect$/m);
 });
 
-test("every layout in the field is told by the files that its config leads to", () => {
+test("every layout in the field is recognized by the files that its config references", () => {
   const { cert, key } = clientOf(ca);
   const chart = { "c2.etcd-client.crt": cert, "c2.etcd-client.key": key };
   const cases: [string, V1Secret][] = [
@@ -215,7 +215,7 @@ test("certificates from the year 1 on, and to 9999, are read as they are", () =>
   }
 });
 
-test("a client certificate without a name is told, and why it would not connect", () => {
+test("a client certificate without a name is reported, with the reason why it would not connect", () => {
   const one = full("c2", 2);
   const client = freshClient(ca, { cn: "" });
   const inspection = inspect([{ ...one, peer: { ...one.peer, ca: { pem: ca.cert }, client } }]);
@@ -240,7 +240,7 @@ test("10,000 names in a certificate of a megabyte, and names with terminal escap
   assert.ok(text.length < 5_000, "and no wall of names");
 });
 
-test("whatever a peer is, it is told, and nothing of its key", () => {
+test("every peer is reported, without any part of its key", () => {
   fc.assert(
     fc.property(fc.array(anyPeer, { minLength: 1, maxLength: 4 }), (peers) => {
       const inspection = inspect(peers.map((peer, i) => ({ peer, source: `${i}.json` })));

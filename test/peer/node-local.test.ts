@@ -49,7 +49,7 @@ test("a peer is node-local if the host of every endpoint is a loopback address, 
     assert.equal(isNodeLocal(["https://127.0.0.1:1", url]), false, `127.0.0.1 and ${url}`);
     assert.equal(isPartlyNodeLocal(["https://127.0.0.1:1", url]), true, `127.0.0.1 and ${url}`);
   }
-  assert.equal(isNodeLocal([]), false, "no endpoint leads nowhere");
+  assert.equal(isNodeLocal([]), false, "no endpoints are not node-local");
   assert.equal(isPartlyNodeLocal(no), false);
   assert.equal(isPartlyNodeLocal(yes), false);
 });

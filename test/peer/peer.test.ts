@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isClusterName, meshName, versionAtLeast } from "../../lib/peer/peer.ts";
 
-test("a cluster's name has at most 32 of a-z, 0-9 and -, and is none of ours or the chart's", () => {
+test("a cluster's name has at most 32 of a-z, 0-9 and -, and is not reserved by us or the chart", () => {
   for (const name of ["a", "0", "c-2", "default2", "x".repeat(32), "common", "local-etcd", "a--b"]) {
     assert.equal(isClusterName(name), true, name);
   }

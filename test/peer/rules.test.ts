@@ -212,7 +212,7 @@ test("how soon is asked for", () => {
   assert.match(fingerprint, /^[0-9a-f]{64}$/);
 });
 
-test("a CA file is as good as the best of it, and the client certificate as its way up to one of them", () => {
+test("a CA file is valid if one of its CAs is, and a client certificate if its chain to one of them is", () => {
   const reissue = (options: Partial<CaOptions>) => makeCa({ cn: "c2 CA", privateKey: c2.key, ...options }).cert;
   const made = (options: Partial<CaOptions>) => makeCa({ cn: "clients", ...options });
   const below = (options: Partial<CaOptions>) => makeCa({ cn: "middle", issuer: c2, ...options });
@@ -228,9 +228,9 @@ test("a CA file is as good as the best of it, and the client certificate as its 
   };
   const table: [what: string, overrides: Partial<Peer>, codes: FindingCode[], message?: RegExp][] = [
     ["an expired one beside", file(made(past).cert, c2.cert), []],
-    ["one to come beside", file(made(future).cert, c2.cert), []],
-    ["one that is none beside", file(client.cert, c2.cert), []],
-    ["made anew with its key, and the expired one", file(reissue(past), c2.cert), []],
+    ["one not yet valid beside", file(made(future).cert, c2.cert), []],
+    ["one that is not a CA beside", file(client.cert, c2.cert), []],
+    ["reissued with its key, and the expired one", file(reissue(past), c2.cert), []],
     ["one for servers and one for clients", beside({ usage: "client" }), []],
     ["the server's own certificate", serverOf("*.mesh.cilium.io"), []],
     ["that of another server", serverOf("c3.example"), ["ca-invalid"]],
@@ -244,7 +244,7 @@ test("a CA file is as good as the best of it, and the client certificate as its 
     ],
     ["each expired", file(reissue(past), made(past).cert), ["ca-expired", "ca-expired"]],
     ["not valid yet", file(reissue(future)), ["certificate-not-yet-valid"], /CN=c2 CA, which is not valid before/],
-    ["expired, and to come", file(made(past).cert, reissue(future)), ["ca-expired", "certificate-not-yet-valid"]],
+    ["expired, and not yet valid", file(made(past).cert, reissue(future)), ["ca-expired", "certificate-not-yet-valid"]],
     [
       "none",
       file(reissue({ flaw: "no-ca" })),
@@ -273,13 +273,13 @@ test("a CA file is as good as the best of it, and the client certificate as its 
       /^the client certificate is issued by CN=clients, which expired/,
     ],
     [
-      "the client's to come",
+      "the client's not yet valid",
       beside(future),
       ["certificate-not-yet-valid"],
       /is issued by CN=clients, which is not valid before/,
     ],
     [
-      "the client's is none",
+      "the client's is not a CA",
       beside({ flaw: "no-ca" }),
       ["certificate-not-signed"],
       /is issued by CN=clients, which is not a CA/,
@@ -291,8 +291,18 @@ test("a CA file is as good as the best of it, and the client certificate as its 
       ["certificate-expired"],
       /issued by CN=middle, which expired/,
     ],
-    ["an intermediate to come", { client: of(below(future)) }, ["certificate-not-yet-valid"], /issued by CN=middle/],
-    ["an intermediate is none", { client: of(below({ flaw: "no-ca" })) }, ["certificate-not-signed"], /is not a CA/],
+    [
+      "an intermediate not yet valid",
+      { client: of(below(future)) },
+      ["certificate-not-yet-valid"],
+      /issued by CN=middle/,
+    ],
+    [
+      "an intermediate is not a CA",
+      { client: of(below({ flaw: "no-ca" })) },
+      ["certificate-not-signed"],
+      /is not a CA/,
+    ],
     ["an intermediate is of X.509 v1", { client: of(below({ flaw: "v1" })) }, ["certificate-not-signed"]],
     ["an intermediate is for servers", { client: of(below({ usage: "server" })) }, ["certificate-usage"]],
     [
@@ -300,7 +310,7 @@ test("a CA file is as good as the best of it, and the client certificate as its 
       { ...file(reissue(past)), client: of(below(past)) },
       ["ca-expired", "certificate-expired"],
     ],
-    ["an expired one that nobody needs", { client: of({ ...c2, chain: below(past).cert }) }, []],
+    ["an unneeded expired one", { client: of({ ...c2, chain: below(past).cert }) }, []],
     [
       "a client for servers",
       { client: of(c2, { usage: "server" }) },
@@ -308,7 +318,7 @@ test("a CA file is as good as the best of it, and the client certificate as its 
       /is not valid for clients/,
     ],
     ["a client for any use", { client: of(c2, { usage: "any" }) }, []],
-    ["a client that does not say for what", { client: of(c2, { usage: "none" }) }, []],
+    ["a client without an extended key usage", { client: of(c2, { usage: "none" }) }, []],
     ["a client without a name", { client: of(c2, { cn: "" }) }, ["no-common-name"]],
     [
       "a client without a name, nor a CA",
@@ -357,7 +367,7 @@ test("endpoints and aliases", () => {
     ["http", { endpoints: ["http://c2:2379"] }, ["endpoint-invalid"]],
     ["no port", { endpoints: ["https://c2"] }, ["endpoint-invalid"]],
     [
-      "each is said",
+      "each is reported",
       { endpoints: ["c2:1", "https://c2:2379", "https://c2:0"] },
       ["endpoint-invalid", "endpoint-invalid"],
     ],
@@ -367,7 +377,7 @@ test("endpoints and aliases", () => {
     ["an alias of a prefix", { hostAliases: [alias("a", "10.0.0.0/24")] }, ["alias-invalid"]],
     ["not covered", { facts: { serverNames: ["127.0.0.1", "*.other.io"] } }, ["endpoint-not-covered"]],
     [
-      "an address, and nobody knows what is covered",
+      "an address, and the covered names are unknown",
       { endpoints: ["https://10.0.0.2:2379", "https://[fd00::2]:2379"], hostAliases: [] },
       ["endpoint-address", "endpoint-address"],
     ],
@@ -386,7 +396,7 @@ test("endpoints and aliases", () => {
   );
 });
 
-test("the same peer, however its files are written, and whatever they tell besides", () => {
+test("the same peer is recognized, however its files are written, and whatever else they contain", () => {
   const one = peerOf("c2").peer;
   const aliases = [
     { hostname: "a", ips: ["10.0.0.1", "10.0.0.2"] },
@@ -426,7 +436,7 @@ function judge(facts: ClusterFacts = {}, existing: ExistingPeer[] = []): TargetC
   };
 }
 
-test("ids and maxima are compared, also with what stands in the target", () => {
+test("ids and maxima are compared, also with existing peers of the target", () => {
   const [two, three] = [peerOf("c2", 2), peerOf("c3", 3)];
   const legacy = peerOf("c4", 4, { facts: {} });
   const existingPeer = (name: string, id?: number, maxConnectedClusters?: number): ExistingPeer => ({
@@ -443,23 +453,28 @@ test("ids and maxima are compared, also with what stands in the target", () => {
     ["all well", [two, three], judge({}, [existingPeer("c9", 9, 255)]), []],
     ["the same id twice", [two, peerOf("c3", 2)], judge(), [["id-duplicate", "c3-secret.json", "c3"]]],
     [
-      "an id that stands there",
+      "the id of an existing peer",
       [two],
       judge({}, [existingPeer("c9", 2, 255)]),
       [["id-duplicate", "c2-secret.json", "c2"]],
     ],
     ["the target's own id", [peerOf("c2", 1)], judge(), [["id-of-target", "c2-secret.json", "c2"]]],
-    ["the target's own id stands there", [two], judge({}, [existingPeer("c9", 1)]), [["id-of-target", "own", "c9"]]],
-    ["no id in the file", [legacy], judge(), [["id-unknown", "c4-secret.json", "c4"]]],
-    ["no id of what stands there", [two], judge({}, [existingPeer("c9")]), [["id-unknown", "own", "c9"]]],
     [
-      "no id of what stands there, nor in the file",
+      "an existing peer with the target's own id",
+      [two],
+      judge({}, [existingPeer("c9", 1)]),
+      [["id-of-target", "own", "c9"]],
+    ],
+    ["no id in the file", [legacy], judge(), [["id-unknown", "c4-secret.json", "c4"]]],
+    ["an existing peer without an id", [two], judge({}, [existingPeer("c9")]), [["id-unknown", "own", "c9"]]],
+    [
+      "an existing peer without an id, and none in the file",
       [legacy],
       judge({}, [existingPeer("c9")]),
       [["id-unknown", "c4-secret.json", "c4"]],
     ],
     [
-      "no id of what stands there, and no new one",
+      "an existing peer without an id, and no new one",
       [two],
       { ...judge({}, [existingPeer("c9")]), idsRecorded: true },
       [],
@@ -471,7 +486,7 @@ test("ids and maxima are compared, also with what stands in the target", () => {
       [["maximum-differs", "c2-secret.json", "c2"]],
     ],
     [
-      "another maximum stands there",
+      "an existing peer with another maximum",
       [two],
       judge({}, [existingPeer("c9", 9, 511)]),
       [["maximum-differs", "own", "c9"]],
@@ -506,13 +521,13 @@ test("ids and maxima are compared, also with what stands in the target", () => {
   assert.match(message([peerOf("c2", 1)], judge()), /id 1.*own/);
 });
 
-test("of different maxima among the files something is said even where the target's is not known", () => {
+test("different maxima among the files are reported even if the target's is unknown", () => {
   const { maxConnectedClusters: _, ...facts } = judge().facts;
   const peers = [peerOf("c2", 2), peerOf("c3", 3, { facts: { id: 3, maxConnectedClusters: 511 } })];
   assert.deepEqual(codes(checkMesh(peers, { ...judge(), facts })), ["maximum-differs"]);
 });
 
-test("no more peers than the maximum allows, with those that stand there", () => {
+test("the maximum limits the number of peers, including existing ones", () => {
   const peers = (count: number, maximum: number) =>
     Array.from({ length: count }, (_, i) => ({
       peer: { ...peerOf("c2").peer, name: `p${i}`, facts: { id: i + 2, maxConnectedClusters: maximum } },

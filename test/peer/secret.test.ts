@@ -17,7 +17,7 @@ const a = caOf("a");
 const client = clientOf(a);
 const codes = (secret: V1Secret) => readPeerFile(secret, "f").findings.map(({ code, key }) => [code, key]);
 
-test("any peer comes back from its file as it went in", () => {
+test("any peer is read from its file as it was written", () => {
   fc.assert(
     fc.property(anyPeer, (peer) => {
       const file = writePeerFile(peer);
@@ -29,7 +29,7 @@ test("any peer comes back from its file as it went in", () => {
   );
 });
 
-test("any peer comes back from a target as it went in, but for its facts", () => {
+test("any peer is read from a target as it was written, except for its facts", () => {
   fc.assert(
     fc.property(anyPeer, (peer) => {
       const { files } = mergeEntries(new Map(), [toSecretEntry(peer, "target")]);
@@ -76,7 +76,7 @@ const LAYOUTS: Record<string, { files: Record<string, string>; tls: Pick<Peer, "
     },
     tls: { ca: "importer", client },
   },
-  "a CA of its own, the certificate common": {
+  "a separate CA, the certificate common": {
     files: { "c2-ca.crt": a.cert, c2: configText("https://10.0.0.2:32379", ["c2-ca.crt", COMMON[1], COMMON[2]]) },
     tls: { ca: { pem: a.cert }, client: "importer" },
   },
@@ -190,7 +190,7 @@ test("every kind of PEM passes through, and a CA in its normal form", () => {
   }
 });
 
-test("what leads nowhere is said, with the key", () => {
+test("an invalid or missing reference is reported, with the key", () => {
   const files = { ca: a.cert, crt: client.cert, key: client.key };
   const raw = (path: string) =>
     `endpoints:\n- https://c2:1\ntrusted-ca-file: ${path}\ncert-file: ${MOUNT}crt\nkey-file: ${MOUNT}key\n`;
@@ -224,7 +224,7 @@ test("what leads nowhere is said, with the key", () => {
   assert.deepEqual(codes({ kind: "Secret" }), [["no-peer", undefined]]);
 });
 
-test("all findings of a Secret come at once, and its good peers too", () => {
+test("all findings of a Secret are reported at once, and its valid peers are read", () => {
   const files = {
     ...LAYOUTS["old scripts"]?.files,
     c4: "endpoints: 4",
@@ -278,7 +278,7 @@ test("an id or a maximum that cannot be read is not one that is not there", () =
   assert.deepEqual(readPeerFile(existing, "f").findings, []);
 });
 
-test("a cluster's own cache is read as an entry, by either kind of its own files", () => {
+test("a cluster's own cache is read as an entry, by either kind of its files", () => {
   for (const own of [COMMON, LOCAL]) {
     const { peers, findings } = readPeerFile(
       secretOf({ c2: configText("https://clustermesh-apiserver.kube-system.svc:2379", own) }),
@@ -312,7 +312,7 @@ test("data is base64, and stringData lies over it", () => {
   assert.deepEqual(decodeFiles({ data: null, stringData: null } as unknown as V1Secret, { source: "f" }).files.size, 0);
 });
 
-test("facts are of the cluster that the file names, and of others what a target's record tells", () => {
+test("facts are read for the cluster that the file names, and for others from a target's records", () => {
   const files = { ...LAYOUTS["files of any name, shared"]?.files };
   const annotations = {
     "clustermesh-secrets/cluster-name": "c2",
@@ -340,7 +340,7 @@ test("annotations of a newer schema are warned of, and what is known of them is 
   assert.equal(peers[0]?.facts.id, 2);
 });
 
-test("no Secret that comes in crashes the reader", () => {
+test("no input Secret crashes the reader", () => {
   const anything = fc.oneof(fc.jsonValue(), fc.constant({ toString: 1, valueOf: 1 }));
   const annotation = fc.constantFrom(
     "clustermesh-secrets/schema",

@@ -69,7 +69,7 @@ test("findings are grouped by remedy template; differing names become placeholde
   );
 });
 
-test("a summary says what the reader needs besides the subjects, and is one for each such thing", () => {
+test("a summary adds the data that the subjects lack, and findings with different data are separate", () => {
   const owned = (key: string, owner: string, source = "c1") =>
     findingWith("owned-by-other", { source, key }, `Secret ${key} belongs to ${owner}`, "take it", { data: { owner } });
   const secrets = ["cilium-kvstoremesh", "cilium-clustermesh"];
