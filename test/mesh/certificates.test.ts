@@ -12,7 +12,7 @@ import { startJoinedMesh } from "../support/joined-mesh.ts";
 
 const NOW = new Date();
 const inDays = (days: number) => new Date(NOW.getTime() + days * 86_400_000 + 3_600_000);
-/** A certificate that is no longer the cluster's. */
+/** A certificate that the cluster has replaced. */
 const old = (use: CertificateUse): CertificateFact => ({
   use,
   until: "2026-01-01",
@@ -30,7 +30,7 @@ async function memberOf(t: TestContext, pki: PkiOptions): Promise<Member> {
   }
 }
 
-test("a cluster that has a new certificate already: a client's is brought, and a server's served after a restart", async (t) => {
+test("for a cluster with a new certificate the remedy is rotate for a client, and a restart for a server", async (t) => {
   const owner = await memberOf(t, { key: "ec" });
   const remedy = (use: CertificateUse) => fillTemplate(expiryRemedy(old(use), { owner, importers: ["c2"], now: NOW }));
   assert.equal(remedy("client"), "clustermesh-secrets rotate c1 --context c2");
@@ -50,7 +50,7 @@ test("a cluster whose new certificate expires soon too has to renew it", async (
   }
 });
 
-test("of a cluster that no context leads to, its name stands in the command", () => {
+test("a cluster without a context is in the command by name", () => {
   const ownership = { owner: undefined, cluster: "c9", importers: ["c1"], now: NOW };
   assert.match(
     fillTemplate(expiryRemedy(old("client"), ownership)),

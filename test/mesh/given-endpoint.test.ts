@@ -23,7 +23,7 @@ async function meshWith(t: Parameters<typeof startJoinedMesh>[0], options: Parti
   await mesh.exchange("c2", "c1", options);
   const read = async ({ forExtract }: Pick<ReadOptions, "forExtract">, ...names: string[]) =>
     readMembers(await Promise.all(names.map((name) => mesh.connectTo(name))), { forExtract, resolve: async () => [] });
-  /** Brings the certificates of c2 to c1. */
+  /** Rotates the certificates of c2 in c1. */
   const rotate = async () => {
     const [c2] = (await read({ forExtract: true }, "c2")).members;
     assert.ok(c2);
@@ -101,7 +101,7 @@ test("an endpoint that --endpoint gave at the import is not stale either, whatev
   assert.ok(found.includes("ca-stale") && !found.includes("endpoint-stale"), found.join());
 });
 
-test("addresses of nodes that were chosen are stale when such a node goes, and extracting again is the remedy", async (t) => {
+test("given addresses of nodes are stale once such a node is gone, and the remedy is to extract again", async (t) => {
   const { mesh } = await meshWith(t, { endpoints: ["172.18.2.1:32379", "172.18.2.2:32379"] });
   assert.deepEqual(await codes(mesh), []);
   mesh.change<V1Node & KubernetesObject>("c2", "Node", "c2-node1", ({ status }) => {

@@ -29,7 +29,7 @@ function textsIn(mesh: JoinedMesh, cluster: string, secret = "cilium-kvstoremesh
   return textsOf(found?.api.store.read("Secret", "kube-system", secret) as V1Secret | undefined);
 }
 
-test("connect joins them with each other and with one that has Secrets; status has nothing to say", async (t) => {
+test("connect joins them with each other and with one that has Secrets; status reports no findings", async (t) => {
   const parts = [{ ...CSI, version: "1.20.2" }, { ...CSI, version: "1.18.5", kvstoremesh: false }, { pki }];
   const { mesh, read } = await meshOf(t, parts, true);
   const reading = await read({ forExtract: true }, "c1", "c2", "c3");
@@ -40,7 +40,7 @@ test("connect joins them with each other and with one that has Secrets; status h
     ["c2 added c3 added", "c1 added c3 added", "c1 added c2 added"],
   );
   assert.deepEqual(reading.warnings, []);
-  // c3's key comes where nobody can tell whether the target's own certificate would do; theirs come nowhere.
+  // c3's key is added if it is unknown whether the target's own certificate suffices; their keys are never added.
   assert.deepEqual(Object.keys(textsIn(mesh, "c3")).sort(), ["c1", "c2"]);
   assert.ok(Object.keys(textsIn(mesh, "c1")).includes("c3.etcd-client.key"));
   const { clusters, pairs } = await mesh.status();
@@ -68,7 +68,7 @@ test("what is known is checked: another CA is an error", async (t) => {
   );
 });
 
-test("rotate: nothing to bring for them, and what becomes of whom is said only where it is known", async (t) => {
+test("rotate writes nothing for them, and reports the effect on an importer only if it is known", async (t) => {
   const parts: MemberOptions[] = [{ ...CSI }, { pki }, { ...CSI, ...BUNDLE }];
   const { mesh, read } = await meshOf(t, parts);
   const before = ["c1", "c2", "c3"].map((name) => textsIn(mesh, name));
@@ -87,7 +87,7 @@ test("rotate: nothing to bring for them, and what becomes of whom is said only w
   assert.equal(toC2, `c2: unknown whether it stays connected to c1: ${hidden("c1")}`);
   assert.equal(toC3, `c3: unknown whether it stays connected to c1: ${hidden("c3")}`);
   const [fromC2] = await rotated("c2", "c3");
-  assert.match(fromC2 ?? "", /^c3: stays connected to c2/, "by the key of c2 that stands there");
+  assert.match(fromC2 ?? "", /^c3: stays connected to c2/, "by the existing key of c2");
   const [fromC3] = await rotated("c3", "c2");
   assert.match(fromC3 ?? "", /^c2: stays connected to c3/, "its CA is in a ConfigMap");
   assert.deepEqual(
@@ -97,7 +97,7 @@ test("rotate: nothing to bring for them, and what becomes of whom is said only w
 });
 
 test("rotate --trust adds a CA where the present one is known, and leaves out the others", async (t) => {
-  // c1 by CSI, c2 by CSI with its CA in a ConfigMap, c3 with Secrets; all come to c4 by their own certificate.
+  // c1 by CSI, c2 by CSI with its CA in a ConfigMap, c3 with Secrets; all connect to c4 with their own certificate.
   const parts: MemberOptions[] = [{ ...CSI }, { ...CSI, ...BUNDLE }, { pki }, { ...CSI }];
   const { mesh, read } = await meshOf(t, parts);
   const before = textsIn(mesh, "c1");

@@ -42,7 +42,7 @@ test("two contexts for one cluster are one member", async (t) => {
   assert.deepEqual(warnings, ["c2: reaches the same cluster as again, which is taken once"]);
 });
 
-test("a context that leads nowhere is a cluster that cannot be read", async (t) => {
+test("an unreachable context is a cluster that cannot be read", async (t) => {
   const { mesh } = await meshOf(t, true);
   const nowhere: Cluster = {
     source: "nowhere",
@@ -111,7 +111,7 @@ test("disconnecting: a cluster that is named twice is written once", async (t) =
   assert.deepEqual(await pairsOf(mesh), ["c1 c2", "c2 c1", "c3 c1", "c3 c2"]);
 });
 
-test("who comes with a newcomer: the context of a peer's name, though another of its contexts is read first", async (t) => {
+test("peers of a new member are found by the context of their name, even if another of their contexts is read first", async (t) => {
   const { mesh } = await meshOf(t, false);
   const [known, stray, right] = await waysOf(mesh, [["c1"], ["c3", "c2"], ["c3"]]);
   assert.ok(known && stray && right);
@@ -120,7 +120,7 @@ test("who comes with a newcomer: the context of a peer's name, though another of
   assert.deepEqual([found.map(({ source }) => source), missing], [["c3"], ["c2"]]);
 });
 
-test("connecting and rotating: what a cluster shows is judged though nobody gets it", async (t) => {
+test("connect and rotate check a cluster's certificates even if they are written to no importer", async (t) => {
   const expired = { notBefore: new Date(Date.now() - 2 * 86_400_000), notAfter: new Date(Date.now() - 86_400_000) };
   const mesh = await startJoinedMesh(t, [{}, { pki: expired }], { apart: true });
   const reading = await readMembers(await waysOf(mesh, [["c2"]]), READ);

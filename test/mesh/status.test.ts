@@ -22,7 +22,7 @@ function summarizeFindings({ clusters, pairs }: MeshStatus): string[] {
 
 const THREE: MemberOptions[] = [{ version: "1.20.2" }, { version: "1.18.5" }, { version: "1.14.12" }];
 
-test("three clusters of three versions that know each other: nothing to say", async (t) => {
+test("three connected clusters of three versions have no findings", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   const status = await mesh.status();
   assert.deepEqual(summarizeFindings(status), []);
@@ -40,7 +40,7 @@ test("three clusters of three versions that know each other: nothing to say", as
   );
 });
 
-test("clusters that do not know each other: warned of once a pair; a pod that waits says for what", async (t) => {
+test("clusters that are not connected are reported once a pair, and a waiting pod with its reason", async (t) => {
   const mesh = await startJoinedMesh(t, THREE, { apart: true });
   const status = await mesh.status();
   assert.deepEqual(summarizeFindings(status), [
@@ -86,7 +86,7 @@ test("a node replaced is a warning while another serves, all of them an error", 
   assert.deepEqual(summarizeFindings(await mesh.status()), ["c1 (c2): endpoint-stale", "c3 (c2): endpoint-stale"]);
 });
 
-test("a node that came is no reason for a word", async (t) => {
+test("an added node is not reported", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   mesh.sandbox.clusters[1]?.api.store.put({
     ...structuredClone(mesh.sandbox.clusters[1].api.store.read("Node", undefined, "c2-node1")),
@@ -95,7 +95,7 @@ test("a node that came is no reason for a word", async (t) => {
   assert.deepEqual(summarizeFindings(await mesh.status()), []);
 });
 
-test("another CA: importers that have the old one are told so", async (t) => {
+test("importers with the old CA of a cluster are reported", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   mesh.rotate("c2");
   const lines = summarizeFindings(await mesh.status());
@@ -146,7 +146,7 @@ test("certificates that have expired in their cluster", async (t) => {
   );
 });
 
-test("the remedy renews where certificates are made, and brings them", async (t) => {
+test("the remedy renews certificates at their source, and rotates them", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
   const mark = (metadata: KubernetesObject["metadata"] & { managedFields?: unknown }) => {
     for (const name of ["clustermesh-apiserver-remote-cert", "clustermesh-apiserver-server-cert"]) {
@@ -218,7 +218,7 @@ test("a remedy for several importers names them all, and beyond five takes every
   }
 });
 
-test("an old certificate of a peer that has a new one only has to be brought", async (t) => {
+test("for an old certificate of a peer that has a new one the remedy is rotate alone", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec" });
   const mesh = await startJoinedMesh(t, [{}, { pki: { ca, notAfter: inDays(20) } }]);
   mesh.rotate("c2", { ca });
@@ -255,7 +255,7 @@ test("a cluster's own certificates with their dates, for people and for programs
   assert.ok(!showStatus(status, style).some((line) => line.includes("certificates:")));
 });
 
-test("a server certificate that may not be read is no finding", async (t) => {
+test("an unreadable server certificate is not reported", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, { pki: { notAfter: inDays(20) } }]);
   mesh.remove("c2", "Secret", "clustermesh-apiserver-server-cert");
   const status = await mesh.status();
@@ -303,7 +303,7 @@ test("what holds for a pair is reported once, and counts in the state of both di
   );
 });
 
-test("two clusters of one id: said once, and none of those that have both as peers is content", async (t) => {
+test("two clusters of one id are reported once, and each pair of an importer with both as peers is an error", async (t) => {
   const mesh = await startJoinedMesh(t, [{}, {}, {}]);
   mesh.change<Stored<V1ConfigMap>>("c2", "ConfigMap", "cilium-config", (object) => {
     Object.assign(object.data ?? {}, { "cluster-id": "3" });
@@ -338,7 +338,7 @@ test("existing peers of unknown id that no context leads to are reported", async
   ]);
 });
 
-test("a cluster that does not answer is a row that says so", async (t) => {
+test("a cluster that does not answer has a row with the error", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   await mesh.sandbox.clusters[2]?.api.stop();
   const status = await mesh.status();
@@ -498,7 +498,7 @@ const SUBMARINER = {
   "submariner-ca.pem": "expired, or whatever",
 };
 
-test("a peer that only a node can reach: a state, and nothing to say, with KVStoreMesh and without", async (t) => {
+test("a peer that only a node can reach has a state and no findings, with KVStoreMesh and without", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   for (const cluster of ["c1", "c3"]) merge(mesh, cluster, "cilium-clustermesh", SUBMARINER);
   const status = await mesh.status({ probe: { stepTimeout: 100 } });
