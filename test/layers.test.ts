@@ -25,7 +25,7 @@ const LAYERS = [
   "lib/util",
 ];
 
-/** The layer of a file of ours; undefined for packages and for the sandbox, which stands apart. */
+/** The layer of a file of ours; undefined for packages and for the sandbox, which is not a layer. */
 function layerOf(path: string): string | undefined {
   const layers = LAYERS.filter((layer) => path.startsWith(`${layer}/`));
   return layers.sort((a, b) => b.length - a.length)[0];

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 const TODAY = Date.UTC(2026, 10, 26);
 const DAY = 86_400_000;
 
-/** What a page's run has of its own. */
+/** Values that differ between runs of a page. */
 export interface RunValues {
   /** Start of the run, in milliseconds. */
   now: number;

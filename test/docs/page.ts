@@ -92,7 +92,7 @@ function parseCommands(lines: readonly string[], first: number): DocumentedComma
   return commands.map(({ text, output }) => ({ text, output: output.join("\n") }));
 }
 
-/** Returns the page with the commands and outputs of these blocks in place of its own, which have the same lines. */
+/** Returns the page with its commands and outputs replaced by those of these blocks, which have the same lines. */
 export function renderPage(text: string, blocks: readonly Block[]): string {
   const lines = text.split("\n");
   for (const { line, commands } of [...blocks].reverse()) {

@@ -1,4 +1,4 @@
-/** Runs the commands of a page in a folder of its own, through the built programs. */
+/** Runs the commands of a page in a separate folder, through the built programs. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";

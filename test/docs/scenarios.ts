@@ -21,7 +21,7 @@ function cluster(id: number, other: Partial<ClusterDescription> = {}): ClusterDe
   return { name, id, version: "1.20.2", nodes, service: { nodePort: 32_378 + id }, ...other };
 }
 
-/** Clusters of Cilium 1.20, each with a CA of its own unless they share one. */
+/** Clusters of Cilium 1.20, each with its own CA unless they share one. */
 function modern(count: number, other: Partial<ClusterDescription> = {}, sharedCa = false): SandboxCluster[] {
   const ca = sharedCa ? makeCa({ cn: "Cilium CA", key: "ec" }) : undefined;
   return Array.from({ length: count }, (_, i) => ({

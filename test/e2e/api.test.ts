@@ -64,7 +64,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
     assert.deepEqual(await state(), before);
   });
 
-  test("our writes stand under our field manager", async () => {
+  test("our writes are recorded under our field manager", async () => {
     const { metadata } = await read(servers.get("cluster2"), "cilium-kvstoremesh");
     assert.deepEqual([...new Set(metadata?.managedFields?.map(({ manager }) => manager))], ["clustermesh-secrets"]);
   });

@@ -1,6 +1,6 @@
 /**
- * Certificates as Go judges them: a real etcd asks for them, with Cilium's troubleshooter as its client, and our rules,
- * which see the files alone, have to come to the same. Prints the table that stands in docs/faults.md.
+ * Certificates as Go judges them: a real etcd with Cilium's troubleshooter as its client, and our rules, which see only
+ * the files, must reach the same verdict. Prints the table of docs/faults.md.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -19,7 +19,7 @@ interface Row {
   ca?: string;
   /** Default: one of the server's CA. */
   client?: { cert: string; key: string };
-  /** What our rules find, and how Cilium and etcd say it; neither where it connects. */
+  /** The finding of our rules, and the error of Cilium and etcd; both undefined if the client connects. */
   code?: FindingCode;
   cilium?: RegExp;
 }
@@ -29,7 +29,7 @@ const future = { notBefore: new Date(NOW.getTime() + DAY) };
 const CA = makeCa({ cn: "Cilium CA" });
 const SERVER = issue(CA, { cn: "server", usage: "server", ips: ["127.0.0.1"] });
 
-/** The server's CA, made anew: the name and the key stay. */
+/** The server's CA, reissued with the same name and key. */
 const reissue = (options: Partial<CaOptions>) => makeCa({ cn: "Cilium CA", privateKey: CA.key, ...options }).cert;
 const client = (issuer: Issuer, options: Partial<LeafOptions> = {}) =>
   issue(issuer, { cn: "remote", usage: "client", ...options });
@@ -143,7 +143,7 @@ const rows: Row[] = [
   },
 ];
 
-/** The troubleshooter goes through its files one by one, and waits a second at each that does not connect. */
+/** The troubleshooter checks its files one by one, and waits a second at each that does not connect. */
 const AT_A_TIME = 5;
 
 describe("certificates, by Cilium with a real etcd and by our rules", { skip: withoutRealServers() }, () => {

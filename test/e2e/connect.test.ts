@@ -1,6 +1,6 @@
 /**
- * A real mesh of three by `connect`, its certificates changed in each way, and taken apart: Cilium's own kvstoremesh runs
- * all the while, and says at each step what it thinks of it.
+ * A real mesh of three by `connect`, its certificates changed in each way, and disconnected again: Cilium's own
+ * kvstoremesh runs throughout, and its status is checked at each step.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -134,7 +134,7 @@ describe("a real mesh: connect, rotate, disconnect", { skip: withoutRealServers(
     // The old CA is removed: clients with the new certificate still have access.
     await second.etcd.restartWith({ ca: next.cert, ...server, admin: adminOf(next) });
     await waitFor(
-      "cluster1 to come back to cluster2 with its new certificate",
+      "cluster1 to reconnect to cluster2 with its new certificate",
       async () => {
         if (!(await peer2())?.ready) throw new Error((await peer2())?.status);
         return true;

@@ -1,6 +1,6 @@
 /**
  * Faults at every request of every command that writes, kills at random moments, and many at once: each object is the
- * old or the new one, whole, what stood goes on standing, and one run without faults reaches the goal.
+ * complete old or new one, existing peers are kept, and one run without faults reaches the goal.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -18,7 +18,7 @@ const VALUES: { [K in keyof Factors]: readonly Factors[K][] } = {
 
 /** Pairs that no mesh can have, and why. */
 const IMPOSSIBLE: [Partial<Factors>, string][] = [
-  [{ authMode: "cluster", ca: "own" }, "in authMode cluster peers come with their own certificate, so they share a CA"],
+  [{ authMode: "cluster", ca: "own" }, "in authMode cluster peers use their own certificate, so they share a CA"],
 ];
 
 const MESHES: Factors[] = [

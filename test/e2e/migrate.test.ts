@@ -35,8 +35,8 @@ const COPY = "cilium-kvstoremesh";
 const KUBELET = { agents: 200, kvstoremesh: 4_000 };
 
 /**
- * Cilium's kvstoremesh stands in for the agents as well: it reads peers by the same configs, by Cilium's same code, and
- * what it knows of them stands in an etcd, where one can follow what it forgets.
+ * Cilium's kvstoremesh also substitutes for the agents: it reads peers by the same configs, with the same code, and
+ * mirrors their state to an etcd, where a withdrawal is visible.
  */
 describe("a migration under way", { skip: withoutRealServers() }, () => {
   for (const version of ["1.20", "1.18"] as const) {
@@ -101,7 +101,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         await copying.ready(names, 45_000);
         for (const peer of peers) await arrives(target.etcd, peer, 1, "the own etcd");
         assert.deepEqual(await judgeAgents(target, peers), names);
-        // What comes later comes by the copy.
+        // Later identities arrive through the copy.
         await agents.ready(names, 45_000);
         for (const { api, id, name } of peers) await createIdentity(api, identityOf(id, 2), { from: name });
         for (const peer of peers) {
@@ -139,7 +139,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
             assert.ok(endpoints, `state ${i}: ${name} is withdrawn`);
             assert.ok(
               !isOwnCache(endpoints) || copied.has(name),
-              `state ${i}: ${name}'s copy is read, and nobody fetches it`,
+              `state ${i}: ${name}'s copy is read, but not fetched`,
             );
           }
         }
@@ -169,7 +169,7 @@ interface List {
   items: V1Secret[];
 }
 
-/** The Secrets as they stood when listed, and after each write since: a watch tells every one. */
+/** The Secrets as listed, and after each later write, which a watch reports. */
 async function statesSince({ api }: Member, { metadata, items }: List): Promise<Map<string, V1Secret>[]> {
   let secrets = new Map(items.map((secret) => [secret.metadata?.name ?? "", secret]));
   const states = [secrets];

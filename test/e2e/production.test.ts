@@ -89,7 +89,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
 
   for (const format of ["yaml", "json"] as const) {
     test(`--dry-run=server -o ${format} prints what an import then stores, and stores nothing itself`, async () => {
-      // Two targets: in one all is created, in the other all stands, and the Deployment lacks an alias.
+      // Two targets: one where all is created, and one where all exists except an alias of the Deployment.
       const targets = ["--context", "c1", "--context", "helm", "--take-ownership"];
       const versionsBefore = await Promise.all(["c1", "helm"].map((name) => versions(servers.get(name))));
       const peer = format === "yaml" ? "c2" : "far";
@@ -136,7 +136,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     }
   });
 
-  test("--prune: exactly the files stand in both Secrets; our users are gone, and those of others stay", async () => {
+  test("--prune leaves exactly the files in both Secrets, revokes our users and keeps those of others", async () => {
     const users = "users:\n# not ours\n- name: remote-guest\n  role: remote\n- name: remote-c2\n  role: remote\n";
     await c1().ask("POST", `${CORE}/configmaps`, {
       apiVersion: "v1",
@@ -271,7 +271,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.equal((await imports("--context", "c1", file("far"))).code, 0, "it is ours now");
   });
 
-  test("--endpoint reaches the workload too, where names resolve there; it is kept, and taken back", async () => {
+  test("--endpoint also patches the workload if names resolve there; it is kept, and can be undone", async () => {
     const api = servers.get("helm");
     const before = ((await api.ask("GET", DEPLOYMENT)) as V1Deployment).spec?.template.spec?.hostAliases ?? [];
     const run = (...args: string[]) => imports("--context", "helm", "--take-ownership", ...args, file("c2"));

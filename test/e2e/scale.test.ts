@@ -119,7 +119,7 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
     const paths = await files(254, (id) => certified(makeCa({ cn: `CA ${id}` })));
     const { code, stderr, took } = await measured("ecdsa", paths);
     assert.equal(code, 0, stderr);
-    t.diagnostic(`254 peers with ECDSA CAs of their own: ${took}, ${await expectAll("ecdsa", 254)}`);
+    t.diagnostic(`254 peers with different ECDSA CAs: ${took}, ${await expectAll("ecdsa", 254)}`);
   });
 
   test("254 peers with different RSA CAs are refused with their size and the remedy, and nothing is written", async (t) => {
@@ -137,7 +137,7 @@ describe("hundreds of peers, and twenty writers", { skip: withoutRealServers() }
     assert.equal(Number(bytes?.replaceAll(",", "")) - Number(over?.replaceAll(",", "")), 1_048_576, stderr);
     assert.match(stderr, /share a CA between the clusters and import with --tls=common, or use ECDSA/);
     assert.equal((await servers.get("rsa").request("GET", `${SECRETS}/cilium-kvstoremesh`)).status, 404);
-    t.diagnostic(`254 peers with RSA CAs of their own: refused, ${bytes} bytes, ${took}`);
+    t.diagnostic(`254 peers with different RSA CAs: refused, ${bytes} bytes, ${took}`);
   });
 
   test("20 imports at once into one target: all 20 peers are there, ten times in a row", async (t) => {

@@ -1,6 +1,6 @@
 /**
  * `verify` against real etcds, fed by Cilium's own programs: each fault made for real, with Cilium's troubleshooter
- * asked about the same files in the same run. Prints the table that stands in docs/faults.md.
+ * asked about the same files in the same run. Prints the table of docs/faults.md.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -32,7 +32,7 @@ interface Row {
   fault: string;
   /** The finding that verify has to make; none where all is well. */
   code?: FindingCode;
-  /** What Cilium's troubleshooter says of it; none where it cannot see it. */
+  /** The error of Cilium's troubleshooter; undefined if it cannot detect the fault. */
   cilium?: RegExp;
   make(): Promise<Peer> | Peer;
 }
@@ -243,7 +243,7 @@ describe("verify, and Cilium's troubleshooter on the same files", { skip: withou
     },
   ];
 
-  /** A listener that takes no more: the kernel then drops what comes, as a firewall does. */
+  /** A listener with a full backlog: the kernel drops further connections, as a firewall does. */
   async function dropping(): Promise<Partial<Peer>> {
     const port = await freePort(served.address, "node");
     const listen = `require("node:net").createServer().listen({port:${port},host:"${served.address}",backlog:1},()=>console.log("up"))`;

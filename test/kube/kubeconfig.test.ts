@@ -20,7 +20,7 @@ const CA = makeCa({ cn: "test" }).cert;
 const base64 = (text: string) => Buffer.from(text).toString("base64");
 
 let files = 0;
-/** Writes a kubeconfig into a folder of its own. */
+/** Writes a kubeconfig into a separate folder. */
 function write(content: unknown): string {
   const own = join(folder, String(files++));
   mkdirSync(own);

@@ -51,7 +51,7 @@ interface Seen {
   via?: string;
 }
 
-/** One call: its files, `KUBECONFIG` and flags. Paths are relative to a directory of its own. */
+/** One call: its files, `KUBECONFIG` and flags. Paths are relative to its own directory. */
 interface Call {
   files: Record<string, string | Buffer | object>;
   /** Default: `config`. */

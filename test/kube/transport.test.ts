@@ -338,7 +338,7 @@ test("a request on a refused stream is retried once, even a write; other resets 
   assert.equal(requests.length, 5);
 });
 
-test("after 429 and 503 a read is retried as Retry-After says, at most four times", async (t) => {
+test("after 429 and 503 a read is retried after the delay of Retry-After, at most four times", async (t) => {
   let busy = 1;
   let [status, retry] = [429, "1"];
   const { url, requests } = await serve(t, "h2", (_, response) => {
