@@ -22,7 +22,7 @@ import { readCertificates, tryReadPem } from "../x509/pem.ts";
 import type { ExtractedMember, Member } from "./member.ts";
 
 /**
- * The remedy for an expiring certificate of a peer, or of its importer if the peer has none of its own.
+ * The remedy for an expiring certificate of a peer, or of its importer if the peer has no separate certificate.
  *
  * @param context - its `importers` are the contexts of all clusters with the peer, its `owner` is the peer's cluster,
  *   undefined without a context for it.

@@ -20,7 +20,7 @@ export interface ProbeGroup {
 /**
  * The peers that a cluster is configured for.
  *
- * @param given - a CA and certificate to use instead of its own.
+ * @param given - a CA and certificate to use instead of the peer's.
  */
 export function probeGroupOf(
   member: Member,

@@ -1,4 +1,4 @@
-/** Completions from the kubeconfig. A file of its own, because it loads the kubeconfig and YAML code. */
+/** Completions from the kubeconfig. A separate file, because it loads the kubeconfig and YAML code. */
 import { type Kubeconfig, loadKubeconfig } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { isClusterName } from "../../lib/peer/peer.ts";
 import { escapeControlChars } from "../../lib/render/style.ts";

@@ -1,4 +1,4 @@
-/** Renders help texts with yargs. A file of its own, because loading yargs takes as long as loading everything else. */
+/** Renders help texts with yargs. A separate file, because loading yargs takes as long as loading everything else. */
 import yargs from "yargs/yargs";
 import { wrapLine } from "../../lib/render/wrap.ts";
 import { HELP_WIDTH, type HelpText, type Option } from "./option.ts";

@@ -24,8 +24,8 @@ export interface EndpointOverride {
 
 /**
  * Resolves the value of `--endpoint` for a peer, by the rules of an extraction. If the names of the peer's server
- * certificate are unknown, the host names of its own endpoints and the chart's default names are used. A loopback address,
- * such as that of a tunnel on each node, is written unchanged and makes the peer node-local.
+ * certificate are unknown, the host names of the peer's endpoints and the chart's default names are used. A loopback
+ * address, such as that of a tunnel on each node, is written unchanged and makes the peer node-local.
  *
  * @param given - endpoints as `host:port` or `ip:port`.
  * @param resolve - returns the addresses of a host name.

@@ -130,7 +130,7 @@ function changesOf(before: SecretFiles, after: ReadonlyMap<string, Buffer>): Map
   );
 }
 
-/** Returns the keys of its own Secret that a config references, including keys that do not exist. */
+/** Returns the keys that a config references in its Secret, including keys that do not exist. */
 function referencedKeys({ config }: Entry): string[] {
   const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
   // Other tools may write a path that is not normalized, or that passes through the ..data link of the kubelet.
