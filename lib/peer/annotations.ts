@@ -41,7 +41,7 @@ const flag: Codec<boolean> = {
   write: String,
   read: (value) => (value === "true" ? true : value === "false" ? false : undefined),
 };
-const texts: Codec<string[]> = {
+const textList: Codec<string[]> = {
   write: (value) => value.join(","),
   read: (value) => value.split(",").filter((part) => part !== ""),
 };
@@ -58,7 +58,7 @@ const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<No
   namespace: ["namespace", text],
   kvstoreMesh: ["kvstoremesh", flag],
   authMode: ["auth-mode", oneOf<AuthMode>("legacy", "migration", "cluster")],
-  podCidrs: ["pod-cidrs", texts],
+  podCidrs: ["pod-cidrs", textList],
   routingMode: ["routing-mode", text],
   tunnelProtocol: ["tunnel-protocol", text],
   encryption: ["encryption", oneOf<"none" | "wireguard" | "ipsec">("none", "wireguard", "ipsec")],
@@ -66,12 +66,12 @@ const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<No
   ipFamilies: [
     "ip-families",
     {
-      write: texts.write,
+      write: textList.write,
       read: (value) => value.split(",").filter((part): part is "IPv4" | "IPv6" => /^IPv[46]$/.test(part)),
     },
   ],
   nodePort: ["node-port", integer],
-  serverNames: ["server-names", texts],
+  serverNames: ["server-names", textList],
   ca: ["ca", text],
   endpointGiven: ["endpoint", { write: () => "given", read: (value) => (value === "given" ? true : undefined) }],
 };

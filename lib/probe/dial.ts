@@ -27,7 +27,7 @@ export interface ServerCertificate extends Expiry {
 
 /**
  * Connects to one address as Cilium's client does, and closes the connection once the server has accepted the client
- * certificate. With TLS 1.3 (RFC 8446) a client knows that only when the server sends its first data.
+ * certificate. With TLS 1.3 (RFC 8446), a client can only detect that from the first data of the server.
  *
  * @param onCertificate - receives the server certificate, even if it is then rejected.
  * @param now - the time at which certificates must be valid.
@@ -107,7 +107,7 @@ async function openTls(
   if (!certificate) throw new StepFailure("not-tls", "presents no certificate", OTHER_SERVER);
   onCertificate(certificate);
   const { names, issuer } = describeServer(certificate, now);
-  // In the order of Go's checks.
+  // In the same order as in Go.
   const { from, until } = validity(certificate);
   if (until < now || from > now) {
     const when = until < now ? `expired on ${formatDate(until)}` : `is not valid before ${formatDate(from)}`;
@@ -163,13 +163,13 @@ function createClosedFailure(): StepFailure {
 function toAlertFailure({ code = "" }: NodeJS.ErrnoException): StepFailure | undefined {
   const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_(.*)$/.exec(code)?.[1];
   if (alert === undefined) return undefined;
-  const words: Partial<Record<string, [FailureCode, string]>> = {
+  const failures: Partial<Record<string, [FailureCode, string]>> = {
     PROTOCOL_VERSION: ["not-tls", "requires another TLS version"],
     UNRECOGNIZED_NAME: ["endpoint-not-covered", "does not recognize the server name"],
     HANDSHAKE_FAILURE: ["not-tls", "supports none of the TLS parameters of the client"],
     INTERNAL_ERROR: ["not-tls", "reports an internal TLS error"],
   };
-  const known = words[alert];
+  const known = failures[alert];
   if (known) return new StepFailure(...known, OTHER_SERVER);
   const name = alert.toLowerCase().replaceAll("_", " ");
   return new StepFailure("client-refused", `rejects the client certificate (TLS alert: ${name})`, CHECK_CLIENT_CA);

@@ -16,7 +16,11 @@ const ETCD_CONTENTS = {
 
 export type EtcdContent = keyof typeof ETCD_CONTENTS;
 
-/** @throws StepFailure */
+/**
+ * Reads the roles of an etcd user.
+ *
+ * @throws StepFailure
+ */
 export async function readRoles(etcd: EtcdClient, user: string): Promise<string[]> {
   try {
     return (await etcd.user(user)).roles;
@@ -25,7 +29,10 @@ export async function readRoles(etcd: EtcdClient, user: string): Promise<string[
   }
 }
 
-/** Replaces an error by a missing leader as the cause: such an etcd rejects other requests, but reports its status. */
+/**
+ * Returns a missing leader as the cause of an error, otherwise the error itself. Without a leader, etcd rejects other
+ * requests, but reports its status.
+ */
 async function explainFailure(etcd: EtcdClient, error: unknown): Promise<unknown> {
   const { leader } = await etcd.status().catch(() => ({ leader: 1 }));
   return leader === 0 ? new StepFailure("etcd-unavailable", "has no etcd leader", CHECK_PODS) : error;
@@ -120,7 +127,7 @@ function parseClusterConfig(text: string): ClusterConfig | undefined {
   }
 }
 
-/** Finds the name of the serving cluster by the permissions of its roles: since Cilium 1.18 only its own config. */
+/** Finds the name of the serving cluster by its roles, which since Cilium 1.18 only permit access to its own config. */
 async function findServedCluster(etcd: EtcdClient, roles: string[]): Promise<string | undefined> {
   const prefix = "cilium/cluster-config/";
   for (const role of roles) {

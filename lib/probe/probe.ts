@@ -88,7 +88,7 @@ export async function probePeers(
   options: ProbeOptions,
   limit: <T>(work: () => Promise<T>) => Promise<T> = limitConcurrency(MAX_CONCURRENT_PROBES),
 ): Promise<PeerProbe[]> {
-  return withMaxima(await Promise.all(peers.map((sourced) => probePeer(sourced, options, limit))));
+  return withMaximumFindings(await Promise.all(peers.map((sourced) => probePeer(sourced, options, limit))));
 }
 
 /** Returns the result for a peer that is reachable only from a node, and therefore not probed. */
@@ -124,7 +124,7 @@ async function probePeer(
   await Promise.all(
     peer.endpoints.map(async (endpoint) => {
       const addresses = await resolveAddresses(endpoint, peer, options);
-      if (addresses instanceof StepFailure) result.findings.push(asFinding(addresses, place));
+      if (addresses instanceof StepFailure) result.findings.push(toFinding(addresses, place));
       else {
         const work = addresses.map((one) => limit(() => probeAddress(one, peer, tlsMaterial, options)));
         answers.push(...(await Promise.all(work)));
@@ -134,7 +134,7 @@ async function probePeer(
   answers.sort((a, b) => (a.address.endpoint < b.address.endpoint ? -1 : 1));
   result.addresses = answers.map(({ address }) => address);
   const hasWorkingAddress = result.addresses.some(({ failed }) => failed === undefined);
-  // A connection that works disproves such findings about the file.
+  // A working connection disproves these findings about the file.
   if (hasWorkingAddress) result.findings = result.findings.filter((one) => !hasTrait(one, "disprovable"));
   result.findings.push(
     ...toFindings(answers, hasWorkingAddress, place, expiry),
@@ -206,7 +206,7 @@ async function resolveHost(host: string, resolve: ProbeOptions["resolve"]): Prom
 
 interface Answer {
   address: AddressProbe;
-  /** At most one of them ended the probe; the others did not. */
+  /** At most one of them ended the probe. */
   failures: StepFailure[];
   /** The server certificate. */
   certificate: X509Certificate | undefined;
@@ -262,8 +262,8 @@ async function probeAddress(
 }
 
 /**
- * Makes the findings of all addresses, one for addresses with the same failure. An address without TCP connection is only
- * a warning if another one works: Cilium tries the next. It does not after a failure beyond TCP.
+ * Creates the findings about all addresses; addresses with the same failure share one. A failed TCP connection is only
+ * a warning if another address works, since Cilium then tries the next one. After later failures, it does not.
  */
 function toFindings(
   answers: readonly Answer[],
@@ -286,7 +286,7 @@ function toFindings(
     }
   }
   return [...groups.values()].map(({ failure, addresses }) =>
-    asFinding(failure, place, describeAddresses(addresses), failure.certificate ? options : {}),
+    toFinding(failure, place, describeAddresses(addresses), failure.certificate ? options : {}),
   );
 }
 
@@ -294,11 +294,11 @@ function toFindings(
 function describeAddresses(addresses: readonly AddressProbe[]): string {
   const list = addresses.map(({ ip, port }) => formatHostPort({ host: ip, port }));
   const names = [...new Set(addresses.flatMap(({ host, ip }) => (host === ip ? [] : [host])))];
-  const of = names.length > 0 ? ` (${names.join(", ")})` : "";
-  return list.length === 1 ? `${list[0]}${of}` : `each of ${enumerate(list)}${of}`;
+  const suffix = names.length > 0 ? ` (${names.join(", ")})` : "";
+  return list.length === 1 ? `${list[0]}${suffix}` : `each of ${enumerate(list)}${suffix}`;
 }
 
-function asFinding(
+function toFinding(
   { code, message, remedy, certificate }: StepFailure,
   place: Place,
   where?: string,
@@ -316,12 +316,12 @@ function asFinding(
 }
 
 /** Adds findings about different values of max-connected-clusters, which must be equal in a mesh. */
-function withMaxima(probes: PeerProbe[]): PeerProbe[] {
-  const of = ({ addresses }: PeerProbe) => addresses.find(({ id }) => id !== undefined)?.maxConnectedClusters;
-  const first = probes.find((probe) => of(probe) !== undefined);
-  const otherMaximum = first && of(first);
+function withMaximumFindings(probes: PeerProbe[]): PeerProbe[] {
+  const maximumOf = ({ addresses }: PeerProbe) => addresses.find(({ id }) => id !== undefined)?.maxConnectedClusters;
+  const first = probes.find((probe) => maximumOf(probe) !== undefined);
+  const otherMaximum = first && maximumOf(first);
   return probes.map((probe) => {
-    const maximum = of(probe);
+    const maximum = maximumOf(probe);
     if (!first || otherMaximum === undefined || maximum === undefined || maximum === otherMaximum) return probe;
     const place = { source: probe.source, key: probe.name };
     const values = { maximum, other: first.name, otherMaximum };

@@ -125,9 +125,9 @@ export function cidrsOverlap(a: string, b: string): boolean {
 }
 
 /**
- * Aggregates prefixes into a few that cover all of them, sorted. Prefixes within one /16 (IPv4) or /48 (IPv6) become one
- * of at most 20 or 56 bits, rounded down to a multiple of four bits, so that adding a node rarely changes the result.
- * Invalid prefixes are ignored.
+ * Aggregates prefixes into a few that cover all of them, sorted. Prefixes within one /16 (IPv4) or /48 (IPv6) become
+ * one of at most 20 or 56 bits, rounded down to a multiple of four bits, so that adding a node rarely changes the
+ * result. Invalid prefixes are ignored.
  */
 export function coveringPrefixes(cidrs: Iterable<string>): string[] {
   const groups = new Map<string, Prefix>();
@@ -174,7 +174,7 @@ export function findOverlaps(
     .filter(({ prefix }) => prefix !== undefined)
     .sort((a, b) => comparePrefixes(a.prefix, b.prefix));
   const found = new Map<number, [(typeof prefixes)[number], (typeof prefixes)[number]]>();
-  // Prefixes are nested or disjoint, so that a stack holds those that contain the current one.
+  // Prefixes are nested or disjoint, so a stack suffices for those that contain the current one.
   const open: typeof prefixes = [];
   for (const entry of prefixes) {
     while (open.length > 0 && !contains((open.at(-1) as typeof entry).prefix, entry.prefix)) open.pop();

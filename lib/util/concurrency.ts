@@ -20,7 +20,7 @@ export function limitConcurrency(limit: number): <T>(work: () => Promise<T>) => 
 }
 
 /**
- * Runs generators concurrently and yields their values. A generator resumes when its last value was consumed.
+ * Runs generators concurrently and yields their values. A generator resumes once its last value has been consumed.
  *
  * @param sources - functions that start the generators.
  * @param limit - how many generators run at a time.

@@ -1,4 +1,7 @@
-/** Formats a list as `a`, `a and b` or `a, b and c`. Of more than `limit` items the rest is counted: `a, b and 9 more`. */
+/**
+ * Formats a list: `a`, `a and b` or `a, b and c`. With more than `limit` items, the rest are counted:
+ * `a, b and 9 more`.
+ */
 export function enumerate(items: readonly string[], limit = 12): string {
   const shown = items.length > limit ? [...items.slice(0, limit - 1), `${items.length - limit + 1} more`] : [...items];
   const last = shown.pop() ?? "";

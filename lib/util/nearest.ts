@@ -1,9 +1,9 @@
 import { distance } from "fastest-levenshtein";
 
 /**
- * Finds the name that is meant by a misspelled one, for "did you mean". Its edit distance is the smallest, and at most a
- * third of the letters of `name`, but 1 is always allowed, and from five letters on 2: swapped letters are two edits. Of
- * several names at the same distance, the one with the same letters is meant.
+ * Finds the intended name for a misspelled one, for "did you mean", by the smallest edit distance. The limit is a third
+ * of the length of `name`, but at least 1, or 2 from five letters on, since swapped letters are two edits. Of several
+ * names at the same distance, one with the same letters is preferred.
  *
  * @returns undefined if no name is similar, or several are equally similar.
  */
@@ -15,8 +15,8 @@ export function findNearestName(name: string, names: Iterable<string>): string |
     .sort((a, b) => a.edits - b.edits);
   const nearest = similar.filter(({ edits }) => edits === similar[0]?.edits).map(({ candidate }) => candidate);
   const swapped = nearest.filter((candidate) => sortLetters(candidate) === sortLetters(name));
-  const [meant, ...others] = swapped.length > 0 ? swapped : nearest;
-  return others.length === 0 ? meant : undefined;
+  const [match, ...others] = swapped.length > 0 ? swapped : nearest;
+  return others.length === 0 ? match : undefined;
 }
 
 function sortLetters(name: string): string {

@@ -35,13 +35,13 @@ export function describeNetworkError(error: Pick<NodeJS.ErrnoException, "code" |
   const { code = "", message } = error;
   const known = DESCRIPTIONS[code];
   if (known !== undefined) return known;
-  // The description by OpenSSL.
+  // OpenSSL's description.
   const { reason, errno } = error as NodeJS.ErrnoException & { reason?: unknown };
   if (typeof reason === "string" && reason !== "") return reason;
   if (errno !== undefined) return describeSystemError(error);
   const description = describeSystemCode(code);
   if (description !== undefined) return description;
-  // Codes of OpenSSL have no message, or an internal one.
+  // Errors of OpenSSL have no message, or one for internal use.
   const isDescriptive = code === "" || !(message === "" || message.includes(code) || code.startsWith("ERR_SSL_"));
   if (isDescriptive) return message;
   return code

@@ -1,6 +1,6 @@
 /**
- * Parses untrusted YAML within limits. The parser of `yaml` takes quadratic time for many keys, and deep nesting overflows
- * its stack. Pure.
+ * Parses untrusted YAML within limits. The parser of `yaml` takes quadratic time for many keys, and deep nesting
+ * overflows its stack. Pure.
  */
 import {
   Composer,
@@ -19,7 +19,7 @@ export const YAML_LIMITS = { characters: 6_000_000, tokens: 250_000 };
 const MAX_DEPTH = 100;
 const MAX_ALIASES = 100;
 
-/** Why YAML is rejected. The message contains nothing of the text. */
+/** YAML is invalid or exceeds a limit. The message never quotes the text. */
 export class YamlError extends Error {}
 
 /** A mapping has a duplicate key. */
@@ -28,7 +28,7 @@ export class DuplicateKeyError extends YamlError {}
 /** The text exceeds {@link YAML_LIMITS}, whether it is valid or not. */
 export class YamlTooLargeError extends YamlError {}
 
-/** Codes whose messages of the parser are fixed sentences, which contain nothing of the text. */
+/** Codes for which the parser's message is constant, so it cannot quote the text. */
 const FIXED_MESSAGES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "ALIAS_PROPS",
   "BAD_ALIAS",
@@ -44,7 +44,7 @@ const FIXED_MESSAGES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "TAB_AS_INDENT",
 ]);
 
-/** Descriptions in place of the parser's messages that can repeat the text. */
+/** Descriptions for codes whose messages may quote the text. */
 const DESCRIPTIONS: Partial<Record<ErrorCode, string>> = {
   BAD_COLLECTION_TYPE: "a tag does not fit its collection",
   BAD_DIRECTIVE: "invalid directive",
@@ -57,9 +57,9 @@ const DESCRIPTIONS: Partial<Record<ErrorCode, string>> = {
 };
 
 /**
- * Describes an error of the parser: `line 2, column 5: ` and the parser's reason, without anything of the text.
+ * Describes a parser error by position and reason, without quoting the text: `line 2, column 5: unexpected token`.
  *
- * @param error - parsed with `prettyErrors: false`, because pretty messages quote the text.
+ * @param error - from a parser with `prettyErrors: false`, since pretty messages quote the text.
  */
 export function describeYamlError(text: string, { code, message, pos }: YAMLParseError): string {
   const lines = text.slice(0, pos[0]).split("\n");

@@ -69,17 +69,17 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
   let reference =
     facts.maxConnectedClusters === undefined ? undefined : { name: own, maximum: facts.maxConnectedClusters };
   for (const { name, id, maxConnectedClusters: maximum, source, isExisting, nodeLocal } of members) {
-    const at = { source, key: name };
+    const place = { source, key: name };
     if (id === undefined) {
-      if (!isExisting) findings.push(unknownIdFinding(name, at));
-      else if (comparesIds && !nodeLocal) findings.push(unknownIdFinding(name, at, true));
+      if (!isExisting) findings.push(unknownIdFinding(name, place));
+      else if (comparesIds && !nodeLocal) findings.push(unknownIdFinding(name, place, true));
     } else {
       const other = ids.get(id);
       const clusters: [string, string] = [name, other ?? own];
       if (other === facts.name && id === facts.id) {
-        findings.push(finding("id-of-target", at, { id: `${id}`, target: own }, { clusters }));
+        findings.push(finding("id-of-target", place, { id: `${id}`, target: own }, { clusters }));
       } else if (other !== undefined) {
-        findings.push(finding("id-duplicate", at, { id: `${id}`, other }, { clusters }));
+        findings.push(finding("id-duplicate", place, { id: `${id}`, other }, { clusters }));
       } else {
         ids.set(id, name);
       }
@@ -90,7 +90,7 @@ function checkIds(peers: readonly SourcedPeer[], target: TargetContext): Finding
       findings.push(
         finding(
           "maximum-differs",
-          at,
+          place,
           { maximum, other: reference.name, otherMaximum: reference.maximum, ...(isExisting && { peer: name }) },
           { clusters: [name, reference.name] },
         ),
@@ -134,16 +134,16 @@ interface NamedCluster {
 function checkTraffic({ name, facts }: NamedCluster, { peer, source }: SourcedPeer): Finding[] {
   const findings: Finding[] = [];
   const place = { source, key: peer.name };
-  const both = { peer: peer.name, other: name };
+  const names = { peer: peer.name, other: name };
   const clusters: [string, string] = [name, peer.name];
   const [routing, otherRouting] = [routingOf(peer.facts), routingOf(facts)];
   if (routing !== undefined && otherRouting !== undefined && routing !== otherRouting) {
-    findings.push(finding("tunnel-differs", place, { ...both, routing, otherRouting }, { clusters }));
+    findings.push(finding("tunnel-differs", place, { ...names, routing, otherRouting }, { clusters }));
   }
   const { encryption } = peer.facts;
   const { encryption: otherEncryption } = facts;
   if (encryption !== undefined && otherEncryption !== undefined && encryption !== otherEncryption) {
-    findings.push(finding("encryption-differs", place, { ...both, encryption, otherEncryption }, { clusters }));
+    findings.push(finding("encryption-differs", place, { ...names, encryption, otherEncryption }, { clusters }));
   }
   return findings;
 }

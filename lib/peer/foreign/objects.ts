@@ -81,11 +81,11 @@ function recognizeKubeconfig(object: Fields): ForeignFile | undefined {
     // Names are printed in the message, and in the command.
     .filter((name) => name !== "" && name.length <= 200 && redactKeys(name) === name);
   const [only, ...others] = names;
-  const of =
+  const suffix =
     names.length === 0 ? "" : ` (${others.length === 0 ? "context" : "contexts"} ${enumerate(names, MAX_NAMES)})`;
   return {
     code: "foreign-file",
-    message: `is a kubeconfig${of}, not a Secret`,
+    message: `is a kubeconfig${suffix}, not a Secret`,
     remedy: createRemedy(
       "{extract} --kubeconfig {file} --context {context} | {rerun}",
       only !== undefined && others.length === 0 ? { context: shellQuote(only) } : {},
@@ -101,10 +101,10 @@ function recognizeValues(object: Fields): ForeignFile | undefined {
   );
   if (values === undefined) return undefined;
   const names = parseClusterNames(getField(values, ["clustermesh", "config", "clusters"]));
-  const of = names.length === 0 ? "" : ` with clustermesh.config.clusters (${enumerate(names, MAX_NAMES)})`;
+  const suffix = names.length === 0 ? "" : ` with clustermesh.config.clusters (${enumerate(names, MAX_NAMES)})`;
   return {
     code: "foreign-file",
-    message: `is a values file of Cilium's Helm chart${of}, not a Secret; extract each cluster instead`,
+    message: `is a values file of Cilium's Helm chart${suffix}, not a Secret; extract each cluster instead`,
     remedy: EXTRACT,
   };
 }
