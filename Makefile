@@ -132,10 +132,11 @@ lines: install ## count lines of code without blanks and comments
 words: ## list words that the style rules replace
 	@node test/support/words.mjs
 
-check: install ## check types, format, lint and unused exports
+check: install ## check types, format, lint, unused exports and words
 	@npx tsc --noEmit
 	@npx biome check
 	@npx knip
+	@node test/support/words.mjs
 
 format: install
 	@npx biome check --write

@@ -1,11 +1,10 @@
 /** The list of words to avoid, and its exceptions. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { ALLOWED, findWords } from "./support/words.mjs";
+import { EXCEPTIONS, findWords } from "./support/words.mjs";
 
-const wordsOf = (path: string, text: string) => findWords(path, text).map(({ line, word }) => `${line}: ${word}`);
+const wordsOf = (path: string, text: string) =>
+  findWords([{ path, text }], []).found.map(({ line, word }) => `${line}: ${word}`);
 
 describe("words to avoid", () => {
   test("are found as whole words, with their lines", () => {
@@ -22,25 +21,35 @@ describe("words to avoid", () => {
     assert.deepEqual(wordsOf("lib/a.ts", "// NAME stands for the cluster, and comes from its ConfigMap"), []);
   });
 
-  test("are not found in code spans of Markdown, but in code blocks", () => {
+  test("are found in code blocks of Markdown, but not in its code spans", () => {
     assert.deepEqual(wordsOf("docs/a.md", "| `standing-unusable` | it says |"), ["1: says"]);
     assert.deepEqual(wordsOf("docs/a.md", "```\nerror: nobody\n```"), ["2: nobody"]);
     assert.deepEqual(wordsOf("lib/a.ts", "`it says`"), ["1: says"]);
   });
+});
 
-  test("carry the reason of an exception", () => {
-    const allowed = [{ path: "lib/a.ts", text: "RFC 9110 says", reason: "quotes a title" }];
-    assert.equal(findWords("lib/a.ts", "// RFC 9110 says", allowed)[0]?.reason, "quotes a title");
-    assert.equal(findWords("lib/b.ts", "// RFC 9110 says", allowed)[0]?.reason, undefined);
+describe("exceptions", () => {
+  const exception = { path: "lib/kube", phrase: "RFC 9110 says", reason: "quotes a title" };
+  const found = (path: string, text: string) => findWords([{ path, text }], [exception]).found.map(({ word }) => word);
+
+  test("apply to their file or folder", () => {
+    assert.deepEqual(found("lib/kube/a.ts", "// RFC 9110 says"), []);
+    assert.deepEqual(found("lib/kubeconfig.ts", "// RFC 9110 says"), ["says"]);
   });
 
-  test("have no exception for a line that no longer exists", () => {
-    for (const { path, text } of ALLOWED) {
-      const file = fileURLToPath(new URL(`../${path}`, import.meta.url));
-      assert.ok(
-        findWords(path, readFileSync(file, "utf8")).some((found) => found.text.includes(text)),
-        `${path}: ${text}`,
-      );
-    }
+  test("apply to their phrase alone, not to the rest of its line", () => {
+    assert.deepEqual(found("lib/kube/a.ts", "// RFC 9110 says what the client says anew"), ["anew", "says"]);
+  });
+
+  test("are stale if they cover no word", () => {
+    assert.deepEqual(findWords([{ path: "lib/kube/a.ts", text: "// RFC 9110 says" }], [exception]).stale, []);
+    assert.deepEqual(findWords([{ path: "lib/kube/a.ts", text: "// RFC 9110" }], [exception]).stale, [exception]);
+    assert.deepEqual(findWords([{ path: "lib/a.ts", text: "// RFC 9110 says" }], [exception]).stale, [exception]);
+    const harmless = { ...exception, phrase: "RFC 9110" };
+    assert.deepEqual(findWords([{ path: "lib/kube/a.ts", text: "// RFC 9110 says" }], [harmless]).stale, [harmless]);
+  });
+
+  test("each have a reason", () => {
+    for (const { path, phrase, reason } of EXCEPTIONS) assert.match(reason, /\w/, `${path}: ${phrase}`);
   });
 });

@@ -1,15 +1,18 @@
-export interface AllowedLine {
+export interface WordException {
   path: string;
-  text: string;
+  phrase: string;
   reason: string;
 }
 export interface FoundWord {
+  path: string;
   line: number;
   word: string;
   instead: string;
   text: string;
-  reason?: string;
 }
 export const WORDS: readonly { pattern: RegExp; instead: string }[];
-export const ALLOWED: readonly AllowedLine[];
-export function findWords(path: string, text: string, allowed?: readonly AllowedLine[]): FoundWord[];
+export const EXCEPTIONS: readonly WordException[];
+export function findWords(
+  files: readonly { path: string; text: string }[],
+  exceptions?: readonly WordException[],
+): { found: FoundWord[]; stale: WordException[] };

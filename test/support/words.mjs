@@ -1,4 +1,5 @@
-// Lists wording that the style rules replace, with the better words. Usage: words.mjs [PATH...]; exits with 1 if any is left.
+// Lists wording that the style rules replace, with the better words. Usage: words.mjs [PATH...]; exits with 1 if a word is
+// found that word-exceptions.json does not list, or if an exception is stale.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -33,59 +34,78 @@ export const WORDS = [
   ["as unusable|way up|lay(s|ing)? out", "downgrade, chain, write"],
 ].map(([words, instead]) => ({ pattern: new RegExp(`(?<![\\w-])(?:${words})(?![\\w-])`, "gi"), instead }));
 
-/** Lines that keep such a word, by path and a text of the line, with the reason. */
-export const ALLOWED = [];
+/**
+ * Phrases that keep such a word, with the reason: foreign text, and names that others define. `path` is a file or a folder.
+ *
+ * @type {import("./words.mjs").WordException[]}
+ */
+export const EXCEPTIONS = JSON.parse(readFileSync(new URL("word-exceptions.json", import.meta.url), "utf8"));
 
-/** Where people read or write text of ours. Golden files are printed by the sources that are listed themselves. */
+/** Files and folders of our text. Golden files are printed by the sources, which are searched themselves. */
 const PATHS = ["lib", "scripts", "test", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile"];
-const SKIPPED = /^test\/golden\/|^test\/support\/words\.mjs$|^test\/words\.test\.ts$/;
+const SKIPPED =
+  /^test\/golden\/|^test\/support\/words\.mjs$|^test\/support\/word-exceptions\.json$|^test\/words\.test\.ts$/;
+
+/** Returns whether the phrase occurs in the line at a place that includes the characters from `start` to `end`. */
+function covers(phrase, line, start, end) {
+  for (let at = line.indexOf(phrase); at !== -1; at = line.indexOf(phrase, at + 1))
+    if (at <= start && end <= at + phrase.length) return true;
+  return false;
+}
 
 /**
  * Finds words to avoid. Code spans of Markdown are quotations and not searched; code blocks are.
  *
- * @param {string} path decides whether the text is Markdown, and which exceptions apply
- * @param {string} text
- * @param {readonly {path: string, text: string, reason: string}[]} [allowed]
- * @returns {{ line: number, word: string, instead: string, text: string, reason?: string }[]} `line` counts from 1;
- *   `reason` is set if the line is an exception
+ * @param {readonly { path: string, text: string }[]} files the path decides whether the text is Markdown, and which exceptions
+ *   apply
+ * @param {readonly import("./words.mjs").WordException[]} [exceptions]
+ * @returns {{ found: import("./words.mjs").FoundWord[], stale: import("./words.mjs").WordException[] }} `found` has the words
+ *   outside of exceptions, with lines from 1; `stale` has the exceptions that cover no word
  */
-export function findWords(path, text, allowed = ALLOWED) {
-  return text.split("\n").flatMap((full, i) => {
-    const searched = path.endsWith(".md") ? full.replace(/`[^`]+`/g, (span) => " ".repeat(span.length)) : full;
-    const reason = allowed.find((each) => each.path === path && full.includes(each.text))?.reason;
-    return WORDS.flatMap(({ pattern, instead }) =>
-      [...searched.matchAll(pattern)].map(([word]) => ({ line: i + 1, word, instead, text: full.trim(), reason })),
-    );
-  });
+export function findWords(files, exceptions = EXCEPTIONS) {
+  const used = new Set();
+  const found = [];
+  for (const { path, text } of files) {
+    const here = exceptions.filter((each) => each.path === path || path.startsWith(`${each.path}/`));
+    for (const [i, line] of text.split("\n").entries()) {
+      const searched = path.endsWith(".md") ? line.replace(/`[^`]+`/g, (span) => " ".repeat(span.length)) : line;
+      for (const { pattern, instead } of WORDS) {
+        for (const { 0: word, index } of searched.matchAll(pattern)) {
+          const exception = here.find(({ phrase }) => covers(phrase, line, index, index + word.length));
+          if (exception) used.add(exception);
+          else found.push({ path, line: i + 1, word, instead, text: line.trim() });
+        }
+      }
+    }
+  }
+  return { found, stale: exceptions.filter((each) => !used.has(each)) };
 }
 
-/** Returns lib/peer for lib/peer/checks/names.ts, and a file at the top as it is. */
+/** Returns lib/peer for lib/peer/checks/names.ts, and a top-level file unchanged. */
 function folderOf(path) {
   return path.includes("/") ? path.split("/").slice(0, -1).slice(0, 2).join("/") : path;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const given = process.argv.slice(2);
-  const listed = execFileSync("git", ["ls-files", "--", ...(given.length > 0 ? given : PATHS)], {
+  const paths = execFileSync("git", ["ls-files", "--", ...(given.length > 0 ? given : PATHS)], {
     cwd: root,
     encoding: "utf8",
-  });
+  })
+    .split("\n")
+    .filter((path) => path !== "" && !SKIPPED.test(path));
+  const { found, stale } = findWords(paths.map((path) => ({ path, text: readFileSync(join(root, path), "utf8") })));
   const counts = new Map();
-  const exceptions = [];
-  for (const path of listed.split("\n").filter((each) => each !== "" && !SKIPPED.test(each))) {
-    for (const found of findWords(path, readFileSync(join(root, path), "utf8"))) {
-      const place = `${path}:${found.line}: ${found.word}`;
-      if (found.reason !== undefined) exceptions.push(`${place}: ${found.reason}`);
-      else {
-        console.log(`${place} (${found.instead}): ${found.text}`);
-        counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
-      }
-    }
+  for (const { path, line, word, instead, text } of found) {
+    console.log(`${path}:${line}: ${word} (${instead}): ${text}`);
+    counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
   }
-  const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
-  if (exceptions.length > 0) console.log(`\nexceptions:\n${exceptions.join("\n")}`);
-  console.log(`\n${total} words to replace`);
+  console.log(`${found.length} words to replace`);
   for (const [folder, count] of [...counts].sort((a, b) => b[1] - a[1]))
     console.log(`${String(count).padStart(6)} ${folder}`);
-  process.exitCode = total > 0 ? 1 : 0;
+  // Only a search of all files shows that an exception is stale.
+  const reported = given.length > 0 ? [] : stale;
+  for (const { path, phrase } of reported)
+    console.log(`stale exception, remove it from word-exceptions.json: ${path}: ${phrase}`);
+  process.exitCode = found.length + reported.length > 0 ? 1 : 0;
 }
