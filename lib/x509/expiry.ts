@@ -16,7 +16,7 @@ export type CertificateUse = "client" | "server" | "ca";
 export interface Expiry {
   /** The expiry date in UTC: `YYYY-MM-DD`. */
   until: string;
-  /** Whole days until expiry; negative if expired. */
+  /** Whole days until expiry. Negative if expired: the whole days since then, at least one. */
   days: number;
 }
 
@@ -30,7 +30,9 @@ export interface CertificateFact extends Expiry {
 /** Returns the expiry date of a certificate and the days until then. */
 export function expiryOf(certificate: X509Certificate, now: Date): Expiry {
   const { until } = validity(certificate);
-  return { until: formatDate(until), days: Math.floor((until.getTime() - now.getTime()) / DAY_MS) };
+  const left = until.getTime() - now.getTime();
+  const days = Math.trunc(left / DAY_MS);
+  return { until: formatDate(until), days: left < 0 ? Math.min(days, -1) : days };
 }
 
 /** Describes a certificate for a finding. */

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type CaOptions, issue, makeCa, type Usage } from "../../lib/sandbox/pki.ts";
 import { allowsPurpose, buildChain, type IssuerProblem, isSignedBy, issuerProblem } from "../../lib/x509/chain.ts";
+import { expiryOf, formatExpiry } from "../../lib/x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../../lib/x509/names.ts";
 import {
   contentHash,
@@ -320,6 +321,24 @@ test("the extended key usage limits the purpose", () => {
       [server, client],
       usage,
     );
+  }
+});
+
+test("days until and since expiry are whole days, and the first day after expiry counts as one", () => {
+  const certificate = new X509Certificate(caOf("a").cert);
+  const HOUR = DAY / 24;
+  const table: [left: number, days: number, text: string][] = [
+    [48 * HOUR, 2, "(2 days)"],
+    [47 * HOUR, 1, "(1 day)"],
+    [HOUR, 0, "(0 days)"],
+    [-HOUR, -1, "(1 day ago)"],
+    [-25 * HOUR, -1, "(1 day ago)"],
+    [-49 * HOUR, -2, "(2 days ago)"],
+  ];
+  for (const [left, days, text] of table) {
+    const expiry = expiryOf(certificate, new Date(validity(certificate).until.getTime() - left));
+    assert.equal(expiry.days, days, text);
+    assert.ok(formatExpiry(expiry).endsWith(text), formatExpiry(expiry));
   }
 });
 
