@@ -51,7 +51,7 @@ export function finding<Code extends FindingCode>(
   const { severity, message, remedy, by, formerCode } = definitionOf(code);
   // The signature ensures that these are the values of this code.
   const values = given as never;
-  const template = toTemplate(otherRemedy ?? resolve(remedy, values), given);
+  const template = toTemplate(otherRemedy ?? evaluate(remedy, values), given);
   const data = toRedactedTexts(by?.(values) ?? {});
   return {
     code,
@@ -59,7 +59,7 @@ export function finding<Code extends FindingCode>(
     severity,
     source: truncateLine(source),
     key: key === undefined ? undefined : redact(key),
-    message: redact(resolve(message, values)),
+    message: redact(evaluate(message, values)),
     remedy: template && fillTemplate(template),
     ...(template && Object.keys(template.values).length > 0 && { remedyTemplate: template }),
     ...(clusters && { clusters: [redact(clusters[0]), redact(clusters[1])] }),
@@ -69,7 +69,7 @@ export function finding<Code extends FindingCode>(
   };
 }
 
-function resolve<T>(text: T | ((values: never) => T), values: never): T {
+function evaluate<T>(text: T | ((values: never) => T), values: never): T {
   return text instanceof Function ? text(values) : text;
 }
 

@@ -35,8 +35,8 @@ export interface Renewal {
 }
 
 /**
- * Returns the remedy for an expiring certificate: a command that renews it in its cluster, followed by one that imports it
- * elsewhere. For a CA, the command first makes importers trust the new one, before it is used.
+ * Returns the remedy for an expiring certificate: a command that renews it in its cluster, followed by one that imports
+ * it elsewhere. Importers must trust a new CA before it is used.
  */
 export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemplate {
   const { context, importers = [], method, renewed } = renewal;

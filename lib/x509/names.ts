@@ -17,8 +17,8 @@ export function formatName(name: string | undefined): string {
 }
 
 /**
- * Describes a CA bundle (PEM): its distinct certificates by subject and the first 16 digits of their SHA-256, in an order
- * that does not depend on the bundle's.
+ * Describes a CA bundle (PEM): its distinct certificates by subject and the first 16 digits of their SHA-256, sorted,
+ * so that their order in the bundle does not matter.
  *
  * @throws PemError as {@link readCertificates}.
  */

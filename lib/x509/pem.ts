@@ -5,8 +5,10 @@ import { ParseCache } from "../util/parse-cache.ts";
 // As in Go, blocks begin at the start of a line. Excluding `-----` from the body keeps the search linear.
 const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----)[\s\S])*-----END \1-----/gm;
 
-/** A PEM text is invalid. The message continues the name of the file, as in `contains no PEM certificate`; it never
- * repeats the content. */
+/**
+ * A PEM text is invalid. The message continues the name of the file (`contains no PEM certificate`), and never quotes
+ * the content.
+ */
 export class PemError extends Error {}
 
 /** Returns the result of `read`; undefined if it throws a PemError, for callers that do not report invalid PEM. */
@@ -44,7 +46,7 @@ export function readCertificates(pem: string): readonly X509Certificate[] {
       const { from, until } = validity(certificate);
       // Go rejects an invalid time; OpenSSL does not.
       if (Number.isNaN(from.getTime() + until.getTime())) throw new Error("bad time");
-      // Throws if the key is invalid, which OpenSSL checks on first use only.
+      // Throws if the key is invalid, which OpenSSL only checks on first use.
       certificate.publicKey;
       certificates.push(certificate);
     } catch {
@@ -83,8 +85,8 @@ export function formatCertificates(certificates: readonly X509Certificate[]): st
 }
 
 /**
- * Returns the canonical form of a CA bundle: its distinct certificates without comments, sorted by fingerprint. Bundles of
- * the same certificates become equal text.
+ * Returns the canonical form of a CA bundle: its distinct certificates without comments, sorted by fingerprint. Bundles
+ * with the same certificates have the same canonical form.
  *
  * @throws PemError as {@link readCertificates}.
  */
