@@ -86,9 +86,9 @@ function describeResult(report: Done, dryRun: boolean, style: Style): string[] {
 }
 
 function describeFailure({ source, error, writes }: Failed, style: Style): string {
-  const state = error instanceof Interrupted ? "" : `${style.red("failed")}: `;
+  const mark = error instanceof Interrupted ? "" : `${style.red("error")}: `;
   const progress = writes > 0 ? " (partly written; rerun to complete)" : "";
-  return `${style.bold(escapeLine(source))}: ${state}${escapeControlChars(error.message)}${progress}`;
+  return `${mark}${style.bold(escapeLine(source))}: ${escapeControlChars(error.message)}${progress}`;
 }
 
 function showReportTable(reports: readonly TargetReport[], dryRun: boolean, style: Style): string[] {

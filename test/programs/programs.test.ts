@@ -167,7 +167,7 @@ describe("the built programs", () => {
     const args = ["--context", "cluster1", "--context", "cluster2", "cluster3.json"];
     const { code, stderr } = await imports(args, { kubeconfig });
     assert.equal(code, 1, stderr);
-    assert.match(stderr, /^cluster1: failed: .*refused/m);
+    assert.match(stderr, /^error: cluster1: .*refused/m);
     assert.match(stderr, /^cluster2 .*cluster3/m);
   });
 

@@ -43,7 +43,7 @@ export const IDENTITY_CODES = {
     formerCode: "name-twice",
     message: ({ name, other, isFile }) =>
       isFile ? `${name} is also in ${other}, with different content` : `cluster name ${name} is also used by ${other}`,
-    remedy: ({ isFile }) => (isFile ? "omit one of the two files" : OWN_NAME),
+    remedy: ({ isFile }) => (isFile ? "pass only one file per peer" : OWN_NAME),
     summary: (of) => `cluster names of ${of} are used more than once`,
   }),
   "id-duplicate": error<{ id: string; other: string }>({
