@@ -15,13 +15,12 @@ export interface Row {
 /** A column with at most this many distinct names shows names, any other shows counts. */
 const MAX_NAMES = 3;
 
-/** Columns for outcomes. A `rare` column is left out if it is empty. */
-const OUTCOMES: readonly { title: string; outcome: Outcome; rare?: true; dispensable?: number }[] = [
+const OUTCOMES: readonly { title: string; outcome: Outcome; dispensable?: number }[] = [
   { title: "ADDED", outcome: "added" },
-  { title: "MOVED", outcome: "moved", rare: true },
+  { title: "MOVED", outcome: "moved" },
   { title: "CHANGED", outcome: "changed" },
   { title: "REMOVED", outcome: "dropped" },
-  { title: "PENDING", outcome: "held", rare: true },
+  { title: "PENDING", outcome: "held" },
   { title: "UNCHANGED", outcome: "unchanged", dispensable: 2 },
 ];
 
@@ -31,16 +30,16 @@ const GAP = 2;
 const STATUS_WIDTH = "partly written".length + GAP;
 
 /**
- * Builds the columns `CLUSTER VERSION ADDED CHANGED REMOVED UNCHANGED USERS RESTARTS`, with `MOVED` and `PENDING` if any
- * peer has that outcome. Columns with few names show them if the table still fits.
+ * Builds the columns `CLUSTER VERSION ADDED MOVED CHANGED REMOVED PENDING UNCHANGED USERS RESTARTS`. Columns without a value
+ * in any row are left out. Columns with few names show them if the table still fits.
  */
 export function planColumns(rows: readonly Row[], style: Style): Column[] {
   const versions = rows.map(({ version }) => version ?? "");
-  const outcomes = OUTCOMES.flatMap(({ title, outcome, rare, dispensable }): (Column & { names: string[][] })[] => {
+  const outcomes = OUTCOMES.flatMap(({ title, outcome, dispensable }): (Column & { names: string[][] })[] => {
     const names = rows.map(({ plan }) =>
       [...(plan?.outcomes ?? [])].flatMap(([name, one]) => (one === outcome ? name : [])),
     );
-    if (rare && names.every(({ length }) => length === 0)) return [];
+    if (names.every(({ length }) => length === 0)) return [];
     const cells = names.map(({ length }, row) => (rows[row]?.plan ? `${length}` : "-"));
     return [{ title, cells, names, ...(dispensable !== undefined && { dispensable }) }];
   });
@@ -55,8 +54,10 @@ export function planColumns(rows: readonly Row[], style: Style): Column[] {
       ? [{ title: "VERSION", cells: versions.map((one) => escapeLine(one) || "-"), dispensable: 1 }]
       : []),
     ...outcomes.map(({ names: _, ...column }) => column),
-    { title: "USERS", cells: rows.map(({ plan }) => usersOf(plan)) },
-    { title: "RESTARTS", cells: rows.map(({ plan }) => restartsOf(plan)) },
+    ...[
+      { title: "USERS", cells: rows.map(({ plan }) => usersOf(plan)) },
+      { title: "RESTARTS", cells: rows.map(({ plan }) => restartsOf(plan)) },
+    ].filter(({ cells }) => cells.some((cell) => cell !== "0" && cell !== "-")),
   ];
   for (const { title, names } of outcomes) {
     const index = columns.findIndex((column) => column.title === title);
