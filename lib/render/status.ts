@@ -4,7 +4,9 @@ import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { findingsOf } from "../mesh/status-report.ts";
 import type { Severity } from "../peer/codes/code.ts";
+import { hasErrors } from "../peer/findings.ts";
 import { formatExpiry } from "../x509/expiry.ts";
+import { type FindingGroup, groupFindings } from "./finding-groups.ts";
 import { countFindings, showFindings } from "./findings.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable, widthOfTable } from "./table.ts";
@@ -36,7 +38,7 @@ export function showStatus(status: MeshStatus, style: Style, options: ShowStatus
   const { wide = false, details = false } = options;
   const findings = findingsOf(status);
   return [
-    ...showClusters(status, style),
+    ...showClusters(status, style, groupFindings(findings, details)),
     "",
     ...(wide ? [...status.clusters.flatMap((cluster) => describeCluster(cluster, style)), ""] : []),
     ...(findings.length > 0 ? [...showFindings(findings, style, details), ""] : []),
@@ -55,7 +57,7 @@ function describeHealth(clusters: readonly ClusterStatus[], found: Record<Severi
 }
 
 /** Prints a row for each cluster, with peers in columns by name or by id, or counted by state if there are too many. */
-function showClusters(status: MeshStatus, style: Style): string[] {
+function showClusters(status: MeshStatus, style: Style, groups: readonly FindingGroup[]): string[] {
   const { clusters } = status;
   const peers = listPeers(status);
   const rows = stateLookups(status);
@@ -73,7 +75,7 @@ function showClusters(status: MeshStatus, style: Style): string[] {
     { title: "VERSION", cells: clusters.map(({ version }) => escapeLine(version ?? "-")) },
     { title: "KVSTOREMESH", cells: clusters.map(kvstoreMeshOf), dispensable: 1 },
     { title: "READY", cells: clusters.map(readyOf) },
-    statusColumn(status, style),
+    statusColumn(status, groups, style),
   ];
   if (peers.length === 0) return showTable(facts, style);
   const fewer = facts.filter(({ dispensable }) => dispensable === undefined);
@@ -154,7 +156,7 @@ function idColumn(peers: readonly PeerColumn[], rows: readonly StateLookup[], st
   };
 }
 
-/** Builds a column for each state with the number of peers. */
+/** Builds a column with the number of peers for each state that any peer has. */
 function countColumns(peers: readonly PeerColumn[], rows: readonly StateLookup[]): Column[] {
   const titles: Record<PairState, string> = {
     ok: "OK",
@@ -163,8 +165,7 @@ function countColumns(peers: readonly PeerColumn[], rows: readonly StateLookup[]
     missing: "MISSING",
     "node-local": "NODE-LOCAL",
   };
-  const isShown = (state: PairState) =>
-    state !== "node-local" || rows.some((stateIn) => peers.some(({ name }) => stateIn(name) === state));
+  const isShown = (state: PairState) => rows.some((stateIn) => peers.some(({ name }) => stateIn(name) === state));
   return STATES.filter(isShown).map((state) => ({
     title: titles[state],
     cells: rows.map((stateIn) => `${peers.filter(({ name }) => stateIn(name) === state).length}`),
@@ -203,14 +204,20 @@ function readyOf({ pods, error }: ClusterStatus): string {
   return `${containers.filter(({ ready }) => ready).length}/${containers.length}`;
 }
 
-/** Builds a column with the number of errors or warnings of each cluster and its peers. */
-function statusColumn({ clusters, pairs }: MeshStatus, style: Style): Column {
+/**
+ * Builds a column with the number of errors or warnings of each cluster and its peers. They are counted as printed below the
+ * table, so that the rows agree with the total: one that is about several clusters counts in the row of each of them.
+ */
+function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingGroup[], style: Style): Column {
   const byImporter = groupByImporter(pairs);
-  const severities = clusters.map(({ source, findings }) => {
-    const own = [...(byImporter.get(source)?.values() ?? [])];
-    const all = [...findings, ...own.flatMap((pair) => pair.findings)];
-    const errors = all.filter(({ severity }) => severity === "error").length;
-    return { errors, warnings: all.length - errors };
+  const severities = clusters.map(({ source, name = source, findings }) => {
+    const own = new Set(findings);
+    for (const pair of byImporter.get(source)?.values() ?? []) for (const one of pair.findings) own.add(one);
+    const concerning = groups.filter((group) =>
+      group.findings.some((one) => own.has(one) || one.clusters?.includes(name)),
+    );
+    const errors = concerning.filter((group) => hasErrors(group.findings)).length;
+    return { errors, warnings: concerning.length - errors };
   });
   const cells = clusters.map(({ error, waits }, i) => {
     const { errors = 0, warnings = 0 } = severities[i] ?? {};
