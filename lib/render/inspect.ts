@@ -97,9 +97,16 @@ function describePeer(peer: PeerReport, findings: readonly Finding[], style: Sty
   }
   return [
     titleOf(peer, style),
-    ...rows.map(([title, text]) => `  ${style.dim(title.padEnd(9))}${escapeLine(text)}`),
+    ...rows.flatMap(([title, text]) => describeRow(title, text, style)),
     ...showFindings(findings, indented(style), true).map((text) => `  ${text}`),
   ];
+}
+
+/** Wraps the text of a row next to its title. */
+function describeRow(title: string, text: string, style: Style): string[] {
+  const margin = " ".repeat(11);
+  const [first = "", ...others] = style.wrap(margin + escapeLine(text));
+  return [`  ${style.dim(title.padEnd(9))}${first.slice(margin.length)}`, ...others];
 }
 
 function describeCertificate(report: CertificateReport): string {

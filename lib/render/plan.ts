@@ -148,7 +148,7 @@ export function showMissingAliases(
     const what = `${describeObject(workload.kind, workload.name)} has no host alias for ${listNames(hostnames, details)}${where}`;
     return [
       ...style.wrap(`${style.yellow("not connecting yet")}: ${escapeLine(what)}`),
-      `  rerun ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`,
+      ...style.wrap(`  rerun ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`),
     ];
   });
 }

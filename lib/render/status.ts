@@ -89,7 +89,9 @@ function showClusters(status: MeshStatus, style: Style, groups: readonly Finding
     const legends = style.wrap(legendOf(legend, peers, rows)).map(style.dim);
     return [...showTable(columns, style), ...legends, ...(byId ? listUnknownIds(peers, style) : [])];
   }
-  return showTable([...facts, ...countColumns(peers, rows)], style);
+  const counts = countColumns(peers, rows);
+  const fits = widthOfTable([...facts, ...counts]) <= style.width;
+  return showTable([...(fits ? facts : fewer), ...counts], style);
 }
 
 interface PeerColumn {
@@ -253,7 +255,10 @@ function describeCluster(cluster: ClusterStatus, style: Style): string[] {
       }),
     ),
   ];
-  return [`${style.bold(escapeLine(source))}:`, ...details.map((line) => style.dim(`  ${escapeLine(line)}`))];
+  return [
+    `${style.bold(escapeLine(source))}:`,
+    ...details.flatMap((line) => style.wrap(`  ${escapeLine(line)}`)).map(style.dim),
+  ];
 }
 
 function describeCertificate(certificate: CertificateStatus): string {

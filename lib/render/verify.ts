@@ -36,7 +36,7 @@ export function showProbe(probe: PeerProbe, style: Style, shared: ReadonlySet<Fi
   const findings = probe.findings.filter((one) => !shared.has(one));
   const body = [
     ...(addresses.length > 0 ? showAddresses(addresses, style) : []),
-    ...describeServers(addresses).map(escapeLine),
+    ...describeServers(addresses).flatMap((line) => indented(style).wrap(escapeLine(line))),
     ...showFindings(findings, indented(style), true),
   ];
   const title = `${style.bold(escapeLine(name))} ${style.dim(`(${escapeLine(source)})`)}`;
@@ -53,14 +53,16 @@ function verdictOf({ addresses, findings, skipped }: PeerProbe, style: Style): s
   return style.green("connects");
 }
 
+/** Prints the milliseconds of each step. A table that is too wide loses the steps that failed nowhere, the last ones first. */
 function showAddresses(addresses: readonly AddressProbe[], style: Style): string[] {
-  const columns = TITLES.map(([step, title]) => {
+  const columns = TITLES.map(([step, title], index) => {
     const results = addresses.map(({ steps }) => steps.find((one) => one.step === step));
     return {
       title,
       cells: results.map((result) => (!result ? "-" : result.ok ? `${Math.round(result.ms)} ms` : "failed")),
       paint: (cell: string, row: number) =>
         !results[row] ? style.dim(cell) : results[row].ok ? cell : style.red(cell),
+      ...(results.every((result) => result?.ok !== false) && { dispensable: index + 1 }),
     };
   });
   const cells = addresses.map(({ ip, port }) => escapeLine(formatHostPort({ host: ip, port })));

@@ -91,6 +91,56 @@ test("a name with line breaks cannot forge a line of output", () => {
   }
 });
 
+test("verify and inspect fit in 50 columns without breaking words, and keep failed steps", () => {
+  const narrow = styleFor({ isTTY: true, columns: 50 }, { NO_COLOR: "1" });
+  const steps = (["tcp", "tls", "client", "user", "heartbeat", "config"] as const).map((step) => ({
+    ...{ step, ok: step !== "config", ms: 12 },
+  }));
+  const address = {
+    endpoint: "https://c2.mesh.cilium.io:32379",
+    host: "c2.mesh.cilium.io",
+    ip: "127.18.2.2",
+    port: 32379,
+    steps,
+    failed: "config" as const,
+  };
+  const server = {
+    subject: "CN=clustermesh-apiserver.cilium.io",
+    issuer: "CN=Cilium CA",
+    names: [],
+    until: "2029-11-25",
+    days: 1094,
+  };
+  const probe = { name: "c2", source: "c1", findings: [], addresses: [{ ...address, server }] };
+  assert.deepEqual(showProbe(probe, narrow), [
+    "c2 (c1): connects",
+    "  ADDRESS          TCP   TLS   CERT  USER  CONFIG",
+    "  127.18.2.2:32379 12 ms 12 ms 12 ms 12 ms failed",
+    "  c2.mesh.cilium.io at 127.18.2.2: server",
+    "    certificate",
+    "    CN=clustermesh-apiserver.cilium.io, until",
+    "    2029-11-25 (1094 days)",
+  ]);
+  const peer: PeerReport = {
+    ...{
+      name: "c2",
+      source: "c2.json",
+      layout: "chart-mixture",
+      version: "1.20.2",
+      verdict: "connects",
+      user: "remote",
+    },
+    ...{ endpoints: [{ url: "https://c2.mesh.cilium.io:32379", addresses: [], covered: true }], ca: "system" },
+    ...{ client: "importer", findings: [] },
+  };
+  assert.deepEqual(showInspection({ peers: [peer], refused: [], findings: [] }, narrow).slice(1, 5), [
+    "  cluster  Cilium 1.20.2, Helm chart layout with",
+    "             its own certificate and a shared CA",
+    "  endpoint https://c2.mesh.cilium.io:32379",
+    "           covered by the server certificate",
+  ]);
+});
+
 test("enumerate lists a few names and counts many", () => {
   const names = Array.from({ length: 14 }, (_, i) => `c${i + 1}`);
   assert.equal(enumerate([]), "");

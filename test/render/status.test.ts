@@ -116,6 +116,8 @@ test("peers are counted by state if the mesh is large or the terminal narrow", (
   assert.match(lines[8] ?? "", /^cluster8 .* 90 +9$/);
   const narrow = showStatus(meshOf(30), styleFor({ isTTY: true, columns: 60 }, { NO_COLOR: "1" }));
   for (const line of narrow) assert.ok(line.length <= 60, line);
+  const narrower = showStatus(meshOf(30), styleFor({ isTTY: true, columns: 45 }, { NO_COLOR: "1" }));
+  assert.match(narrower[30] ?? "", /^cluster30 +30 +1\.20\.2 +1\/1 +healthy +29$/);
 });
 
 test("a peer without a running clustermesh-apiserver is an error", () => {
