@@ -58,8 +58,8 @@ async function runConnect(args: Arguments<typeof options>, program: string): Pro
     }
     const all = await contexts.selectAll();
     const members = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), toReadOptions(args));
-    if (members.unread.length > 0) {
-      showFindings(members.unread, style, args.details).forEach(log);
+    if (members.unreadable.length > 0) {
+      showFindings(members.unreadable, style, args.details).forEach(log);
       return args.diff ? EXIT.refused : EXIT.failed;
     }
     const newcomers = joining;

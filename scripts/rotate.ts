@@ -53,8 +53,8 @@ async function runRotate(args: Arguments<typeof options>, program: string): Prom
       ? planTrust(name, trust, mesh, { skipUnreachable, existing: contexts.names() })
       : member
         ? planRotation(member, mesh, { skipUnreachable, now: run.now })
-        : { targets: [], peers: [], findings: rotated.unread, left: [], notes: [] };
-  if (change.targets.length + change.left.length === 0 && !hasErrors(change.findings)) {
+        : { targets: [], peers: [], findings: rotated.unreadable, omitted: [], notes: [] };
+  if (change.targets.length + change.omitted.length === 0 && !hasErrors(change.findings)) {
     change.notes.push(`nothing to do: no cluster has this peer: ${name}`);
   }
   // Awaited, because the connections are closed at the end of this block.

@@ -1,4 +1,4 @@
-/** Connecting clusters with each other, all at once. */
+/** Connects all clusters of a mesh with each other. */
 import { readClusters } from "../cilium/read-clusters.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { type Finding, finding, hasErrors } from "../peer/findings.ts";
@@ -20,35 +20,36 @@ export interface ConnectOptions {
   hub?: string | undefined;
   /** Contexts of new clusters: only pairs with one of them are connected. */
   joining?: ReadonlySet<string> | undefined;
-  /** Go on without clusters that cannot be read. */
+  /** Continue without clusters that cannot be read. */
   skipUnreachable: boolean;
-  /** The time to judge certificates by. */
+  /** The time at which certificates must be valid. */
   now: Date;
 }
 
 /**
- * Which peers each cluster gets, so that all are connected. Pure.
+ * Plans which peers each cluster imports, so that all are connected. Pure.
  *
- * @param reading - of all clusters, with what others extract of each.
+ * @param reading - all clusters, each extracted as a peer.
  * @throws UsageError if all clusters can be read, and there are fewer than two.
  */
-export function planConnect({ members, unread, repeated }: MeshReading, options: ConnectOptions): MeshChange {
-  if (unread.length === 0) assertTwoClusters(members);
+export function planConnect({ members, unreadable, duplicates }: MeshReading, options: ConnectOptions): MeshChange {
+  if (unreadable.length === 0) assertTwoClusters(members);
   const peers = members.flatMap((member) => extractedPeer(member, options.now));
   const contextOf = new Map(members.map(({ source, target }) => [target.facts.name, source]));
-  const meets = pairing(options, repeated);
+  const areConnected = pairing(options, duplicates);
   return {
     targets: members.map((member) =>
       importTarget(
         member,
         peers.filter(
-          ({ peer }) => peer.name !== member.target.facts.name && meets(member.source, contextOf.get(peer.name) ?? ""),
+          ({ peer }) =>
+            peer.name !== member.target.facts.name && areConnected(member.source, contextOf.get(peer.name) ?? ""),
         ),
       ),
     ),
     peers,
-    findings: [...(options.skipUnreachable ? [] : unread), ...clashes(members)],
-    left: unread,
+    findings: [...(options.skipUnreachable ? [] : unreadable), ...findDuplicateNames(members)],
+    omitted: unreadable,
     notes: [],
   };
 }
@@ -62,21 +63,21 @@ export function assertTwoClusters(clusters: readonly unknown[]): void {
   if (clusters.length < 2) throw new UsageError("at least two clusters are required");
 }
 
-/** Whether two contexts are to be connected; one that was left out is meant by the one that stays for its cluster. */
+/** Returns whether two contexts are to be connected. A duplicate counts as the first context of the same cluster. */
 function pairing(
   { hub, joining }: ConnectOptions,
-  repeated: ReadonlyMap<string, string>,
+  duplicates: ReadonlyMap<string, string>,
 ): (one: string, other: string) => boolean {
-  const staying = (context: string) => repeated.get(context) ?? context;
-  const centre = hub === undefined ? undefined : staying(hub);
-  const newcomers = joining === undefined ? undefined : new Set([...joining].map(staying));
+  const firstContext = (context: string) => duplicates.get(context) ?? context;
+  const center = hub === undefined ? undefined : firstContext(hub);
+  const newcomers = joining === undefined ? undefined : new Set([...joining].map(firstContext));
   return (one, other) =>
-    (centre === undefined || one === centre || other === centre) &&
+    (center === undefined || one === center || other === center) &&
     (newcomers === undefined || newcomers.has(one) || newcomers.has(other));
 }
 
-/** Two contexts of one cluster name would pass each other over as their own. */
-function clashes(members: readonly ExtractedMember[]): Finding[] {
+/** Reports clusters with the same name: each would skip the other as its own file. */
+function findDuplicateNames(members: readonly ExtractedMember[]): Finding[] {
   return members.flatMap(({ source, target: { facts } }, i) => {
     const other = members.slice(0, i).find(({ target }) => target.facts.name === facts.name);
     if (other === undefined || facts.name === undefined) return [];
@@ -96,14 +97,14 @@ export async function meshMembersOf(
   cluster: Cluster,
   contexts: ReadonlyMap<string, Cluster>,
   options: Omit<ReadOptions, "forExtract">,
-): Promise<{ found: Cluster[]; missing: string[]; unread: Finding[] }> {
+): Promise<{ found: Cluster[]; missing: string[]; unreadable: Finding[] }> {
   const first = await readMembers([cluster], { ...options, forExtract: false });
-  if (hasErrors(first.unread)) return { found: [], missing: [], unread: first.unread };
+  if (hasErrors(first.unreadable)) return { found: [], missing: [], unreadable: first.unreadable };
   const known = first.members.map((member) => peersOf(member));
   const names = known.flatMap(({ peers }) => peers.map(({ peer }) => peer.name));
   const nodeLocal = known.flatMap((one) => one.nodeLocal);
   const candidates = [...names, ...nodeLocal].flatMap((name) => contexts.get(name) ?? []);
-  // Each by itself: of two contexts of one cluster the second may be the one that is called as it is.
+  // Without removing duplicates: of two contexts of a cluster, the second may have the name of the cluster.
   const { read } = await readClusters(
     candidates,
     (candidate) => readMember(candidate, { ...options, forExtract: false }),
@@ -115,6 +116,6 @@ export async function meshMembersOf(
   return {
     found: candidates.filter(({ source }) => confirmed.has(source)),
     missing: names.filter((name) => !confirmed.has(name)),
-    unread: [],
+    unreadable: [],
   };
 }

@@ -1,12 +1,12 @@
-/** Removing clusters from others. */
+/** Removes peers from clusters. */
 import type { Cluster } from "../kube/cluster.ts";
 import { importTarget, type MeshChange, type MeshReading } from "./member.ts";
 import { assertKnownPeers, peerNames } from "./peer-names.ts";
 
 export interface DisconnectOptions {
-  /** Go on without clusters that cannot be read. */
+  /** Continue without clusters that cannot be read. */
   skipUnreachable: boolean;
-  /** Names of clusters that exist, whether they are peers or not: what the kubeconfig calls them. */
+  /** Names of all known clusters, peers or not: those of the kubeconfig. */
   existing?: Iterable<string>;
 }
 
@@ -17,19 +17,19 @@ export interface DisconnectOptions {
  *
  * The peers are removed by {@link PlanOptions.remove}. Pure.
  *
- * @param clusters - that were read.
- * @returns also the contexts of removed clusters.
- * @throws UserError (exit code 2) for a name that all clusters were asked for, and that is neither a peer of any nor existing.
+ * @param clusters - the clusters that were read or could not be read.
+ * @returns the change, and the contexts of removed clusters.
+ * @throws UserError (exit code 2) if all clusters were read, and a name is neither that of a peer nor of a known cluster.
  */
 export function planDisconnect(
   names: ReadonlySet<string>,
   clusters: readonly Cluster[],
-  { members, unread: failed }: MeshReading,
+  { members, unreadable: failed }: MeshReading,
   options: DisconnectOptions,
 ): MeshChange & { leaving: string[] } {
   const namesOf = new Map(clusters.map((one) => [one.source, [one.source, ...(one.names ?? [])]]));
   const leaves = (source: string) => namesOf.get(source)?.some((name) => names.has(name)) === true;
-  // If nothing at all could be read, there is nothing that it may be left out of.
+  // If no cluster could be read, the unreadable ones are an error, even those to remove.
   const skipped = members.length > 0 ? failed.filter(({ source }) => leaves(source)) : [];
   const unread = failed.filter((one) => !skipped.includes(one));
   if (unread.length === 0) {
@@ -41,7 +41,7 @@ export function planDisconnect(
     targets: concerned.map((member) => importTarget(member, [])),
     peers: [],
     findings: options.skipUnreachable ? [] : unread,
-    left: unread,
+    omitted: unread,
     notes: skipped.map(({ source, message }) => `skipped ${source}, which leaves the mesh: ${message}`),
     leaving: [...skipped, ...own].map(({ source }) => source),
   };

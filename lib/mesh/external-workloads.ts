@@ -1,4 +1,4 @@
-/** The part of status about external workloads. */
+/** Checks of external workloads (Cilium before 1.18). */
 
 import { canHaveExternalWorkloads, readWorkloadCertificate } from "../extract/external-workload.ts";
 import { checkValidity } from "../peer/checks/validity.ts";
@@ -8,7 +8,11 @@ import { PemError, readCertificates } from "../x509/pem.ts";
 import type { Member } from "./member.ts";
 import type { JudgeOptions } from "./own-certificates.ts";
 
-/** Checks the client certificate of external workloads, if there is one. */
+/**
+ * Checks the client certificate of external workloads, if there is one.
+ *
+ * @throws ApiError and ConnectionError if its Secret cannot be read.
+ */
 export async function externalWorkloads(member: Member, { now, expiresWithin }: JudgeOptions): Promise<Finding[]> {
   const { facts, namespace } = member.installation;
   if (!canHaveExternalWorkloads(facts)) return [];

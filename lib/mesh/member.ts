@@ -1,4 +1,4 @@
-/** The clusters of a mesh: each read once, as what others extract and as what is imported into. */
+/** Reads the clusters of a mesh, each once, both as a target of imports and as a peer of the others. */
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { readClusters } from "../cilium/read-clusters.ts";
 import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
@@ -27,23 +27,24 @@ import {
 import { ParseCache } from "../util/parse-cache.ts";
 
 export interface Member {
-  /** Its context. */
+  /** The context. */
   source: string;
   api: KubernetesApi;
   installation: Installation;
   target: Target;
 }
 
-/** A member, and what others would extract from it now. */
+/** A member with its current extraction. */
 export interface ExtractedMember extends Member {
-  /** Undefined where it cannot be extracted, or was not to be. */
+  /** Undefined if it was not extracted or cannot be. */
   peer: Peer | undefined;
 }
 
 /**
- * Reads a cluster once, as a target and, if wanted, as what others extract.
+ * Reads a cluster once, as a target and optionally for an extraction.
  *
- * @param options - `forImport`: whether it is going to be written, so that all that an import needs is indispensable.
+ * @param options - `forExtract`: read what an extraction needs; `forImport`: fail if anything that an import needs cannot be
+ *   read.
  * @throws UserError, ApiError and ConnectionError as {@link readInstallation}.
  */
 export async function readMember(
@@ -54,7 +55,7 @@ export async function readMember(
   return { source, api, installation, target: targetOf(installation, source, options.cache) };
 }
 
-/** The CA and certificate that an importer uses if a peer's config refers to the importer's own files. */
+/** Returns the CA (PEM) and client certificate that an importer uses for configs that reference its own files. */
 export function ownOf({ installation, target }: Member): {
   ca?: string | undefined;
   client?: ClientCertificate | undefined;
@@ -62,17 +63,16 @@ export function ownOf({ installation, target }: Member): {
   return { ca: target.common?.ca, client: installation.remoteCertificate };
 }
 
-/** What a cluster is configured for, read once however often it is asked for. */
+/** Returns the existing configs of a cluster; parsed once per target. */
 export function existingOf({ target }: Pick<Member, "target">): ExistingConfig {
   return target.cache.parse(readExistingConfig, target);
 }
 
 /**
- * The peers that a cluster is configured for, with the host aliases that its Cilium uses: before 1.20 those of the
- * workloads.
+ * Returns the configured peers of a cluster, with the host aliases that its Cilium uses: before 1.20 those of the workloads.
  *
- * @returns also the names of peers that only a node can reach, which are not among `peers`, and a finding for each peer
- *   that cannot be read.
+ * @returns in `nodeLocal` the names of peers that are reachable only from a node and not among `peers`, and a finding for
+ *   each peer that cannot be read.
  */
 export function peersOf(member: Pick<Member, "target">): {
   peers: SourcedPeer[];
@@ -95,7 +95,7 @@ export function peersOf(member: Pick<Member, "target">): {
   return { peers, nodeLocal, findings };
 }
 
-/** A peer as its importer's Cilium resolves its names. */
+/** Returns a peer with the host aliases with which its importer resolves its names. */
 function asResolved(peer: Peer, { facts, aliases }: Target): Peer {
   const own = versionAtLeast(facts.version, "1.20") === false ? [] : peer.hostAliases;
   const known = new Set(own.map(({ hostname }) => hostname));
@@ -105,43 +105,42 @@ function asResolved(peer: Peer, { facts, aliases }: Target): Peer {
 
 export interface ReadOptions {
   namespace?: string | undefined;
-  /** How many addresses of a cluster its importers get at the most. */
+  /** Maximum number of node addresses of a cluster that its importers get. */
   addresses?: number;
-  /** Holds what was parsed already. */
+  /** A cache that is shared with other reads. */
   cache?: ParseCache;
-  /** Read what others need of it too. */
+  /** Also read what an extraction needs. */
   forExtract: boolean;
-  /** The addresses of a name. */
+  /** Resolves a host name to its addresses. */
   resolve(name: string): Promise<string[]>;
 }
 
-/** What was read of a mesh. */
+/** The clusters of a mesh, as far as they could be read. */
 export interface MeshReading {
   members: ExtractedMember[];
-  /** A finding for each cluster that cannot be read, or that others cannot reach. */
-  unread: Finding[];
-  /** The contexts that lead to a cluster that an earlier one leads to, each with that one. */
-  repeated: Map<string, string>;
-  /** What was assumed, may change, or is wrong and does not stop the work, a line each. */
+  /** A finding for each cluster that cannot be read or extracted. */
+  unreadable: Finding[];
+  /** Contexts of clusters that an earlier context has already, with that earlier context. */
+  duplicates: Map<string, string>;
+  /** Lines about assumptions and other things that do not prevent the work. */
   warnings: string[];
 }
 
-/** What a command makes of a mesh: which clusters are written, with which peers. */
+/** A planned change of a mesh: the clusters to write, each with its peers. */
 export interface MeshChange {
   targets: ImportTarget[];
-  /** What the clusters show to others, whether a target gets it or not. */
+  /** All extracted peers, even those that no target imports. */
   peers: readonly SourcedPeer[];
-  /** What was found of the clusters and of what they show to others. An error among them stops the work. */
+  /** Findings about clusters and extracted peers. An error among them prevents the change. */
   findings: Finding[];
-  /** Of clusters that are left out, though they were meant. */
-  left: Finding[];
-  /** What is to be known before it is confirmed, a line each. */
+  /** Findings about selected clusters that the change omits. */
+  omitted: Finding[];
+  /** Lines to print before the confirmation. */
   notes: string[];
 }
 
 /**
- * Reads clusters that are to be written at the same time. A cluster that two contexts lead to is read by both and taken
- * once, by the first.
+ * Reads clusters concurrently. If two contexts reach the same cluster, only the first is used.
  */
 export async function readMembers(clusters: readonly Cluster[], options: ReadOptions): Promise<MeshReading> {
   const { addresses = EXTRACT_DEFAULTS.addresses, cache = new ParseCache(), resolve } = options;
@@ -161,18 +160,18 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
   );
   return {
     members: read,
-    unread: failed.map(({ source, error }) =>
+    unreadable: failed.map(({ source, error }) =>
       finding("cluster-unreadable", { source }, { problem: error.singleLineMessage }),
     ),
-    repeated,
+    duplicates: repeated,
     warnings: [
       ...[...warningsOf].flatMap(([source, lines]) => lines.map((line) => `${source}: ${line}`)),
-      ...[...repeated].map(([source, first]) => `${source}: reaches the same cluster as ${first}, which is taken once`),
+      ...[...repeated].map(([source, first]) => `${source}: same cluster as context ${first}; used only once`),
     ],
   };
 }
 
-/** A member as the target of an import of these peers. */
+/** Makes a member the target of an import of peers. */
 export function importTarget({ api, target }: Member, peers: readonly SourcedPeer[]): ImportTarget {
   return { api, target, peers };
 }

@@ -1,15 +1,15 @@
-/** Looking at a mesh again and again. */
+/** Repeated checks of a mesh. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../kube/cluster.ts";
 import { type MeshStatus, meshStatus, type StatusOptions } from "./status.ts";
 
-/** How long until it is looked at again, in milliseconds. */
+/** Milliseconds between two checks. */
 const INTERVAL = 2_000;
 
 /**
- * The state of a mesh, every two seconds, until its consumer has seen enough. Every time is that of its look.
+ * Yields the state of a mesh every two seconds, until the consumer stops. Each check uses the time at which it starts.
  *
- * @param deadline - a time at which to look too, in milliseconds since 1970.
+ * @param deadline - the time of an additional check, in milliseconds since 1970.
  * @throws as {@link meshStatus}.
  */
 export async function* observeMesh(

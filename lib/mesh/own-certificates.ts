@@ -1,4 +1,4 @@
-/** A cluster's own certificates: until when they are valid, and what to do about those that expire. Pure. */
+/** Expiry of a cluster's own certificates, and the remedies for it. Pure. */
 
 import type { X509Certificate } from "node:crypto";
 import type { StoredCertificate } from "../cilium/certificate-sources.ts";
@@ -22,10 +22,10 @@ import { readCertificates, tryReadPem } from "../x509/pem.ts";
 import type { ExtractedMember, Member } from "./member.ts";
 
 /**
- * The remedy for an expiring certificate of a peer, or of its importer if the peer has no separate certificate.
+ * Returns the remedy for an expiring certificate of a peer, or of its importer if the config references the importer's files.
  *
- * @param context - its `importers` are the contexts of all clusters with the peer, its `owner` is the peer's cluster,
- *   undefined without a context for it.
+ * @param context - `importers`: contexts of all clusters with the peer; `owner`: the peer's cluster, undefined without a
+ *   context for it.
  */
 export function peerExpiryRemedy(
   { name, ca, client }: Peer,
@@ -43,22 +43,22 @@ export function peerExpiryRemedy(
     : expiryRemedy(certificate, { ...options, owner, cluster: name, importers });
 }
 
-/** One of a cluster's own certificates, as it is reported. */
+/** The reported facts of one of a cluster's own certificates. */
 export interface CertificateStatus extends Expiry {
   use: CertificateUse;
   subject: string;
-  /** What renews it, if its Secret identifies that. */
+  /** What renews it; undefined if its Secret does not show that. */
   renewedBy?: RenewalMethod["kind"] | undefined;
 }
 
-/** How a cluster's certificates are judged. */
+/** By which time certificates are checked. */
 export interface JudgeOptions {
   now: Date;
-  /** Milliseconds within which one that expires is warned of; 30 days by default. */
+  /** Warn about certificates that expire within this many milliseconds; 30 days by default. */
   expiresWithin?: number | undefined;
 }
 
-/** The certificates that a cluster shows to its peers and by which these verify it, as far as they can be read. */
+/** Describes the client, server and CA certificates of a cluster, as far as they can be read. */
 export function describeCertificates(member: Member, { now }: Pick<JudgeOptions, "now">): CertificateStatus[] {
   const statusOf = (certificate: X509Certificate, use: CertificateUse): CertificateStatus => ({
     use,
@@ -75,7 +75,7 @@ export function describeCertificates(member: Member, { now }: Pick<JudgeOptions,
   ];
 }
 
-/** What is wrong with the time for which a cluster's own certificates are valid. */
+/** Reports which of a cluster's own certificates have expired, expire soon, or are not valid yet. */
 export function checkOwnCertificates(member: Member, { now, expiresWithin }: JudgeOptions): Finding[] {
   const place = { source: member.source };
   const remedyFor = (certificate: CertificateFact) => expiryRemedy(certificate, { owner: member, now, expiresWithin });
@@ -93,26 +93,26 @@ export function checkOwnCertificates(member: Member, { now, expiresWithin }: Jud
   ];
 }
 
-/** A cluster as the peer that its importers get now; none if it cannot be extracted. */
+/** Returns a cluster's current extraction with remedies for its certificates; empty if it was not extracted. */
 export function extractedPeer(member: ExtractedMember, now: Date): SourcedPeer[] {
   const { peer, source } = member;
   const remedyFor = (certificate: CertificateFact) => expiryRemedy(certificate, { owner: member, now });
   return peer ? [{ peer, source, remedyFor }] : [];
 }
 
-/** Whose certificate it is, and who has it. */
+/** The cluster of a certificate, and the importers that use it. */
 export interface Ownership extends JudgeOptions {
-  /** The cluster that it is of; undefined if no context leads to it. */
+  /** The cluster; undefined without a context for it. */
   owner: Member | undefined;
-  /** The name of that cluster; by default the owner's context. */
+  /** The cluster name; by default that of the owner. */
   cluster?: string;
-  /** Contexts of the importers that have it; undefined for all that there are. */
+  /** Contexts of the importers; undefined for all clusters of the mesh. */
   importers?: readonly string[] | undefined;
 }
 
 /**
- * The remedy for an expiring certificate: renew it where it is issued, then import it everywhere. If its cluster already
- * has a new certificate, only the import is left, or a restart if it is the server's.
+ * Returns the remedy for an expiring certificate: renew it in its cluster, then import it into all importers. If the cluster
+ * has a new certificate already, only the import is needed, or a restart for the server certificate.
  */
 export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
   const { use, until } = certificate;
@@ -145,7 +145,7 @@ function methodOf({ installation }: Member, use: CertificateUse): RenewalMethod 
   return use === "server" ? installation.serverCertificate?.method : installation.remoteRenewalMethod;
 }
 
-/** A cluster's certificates of one use, with what they come from; none if they cannot be read. */
+/** Returns a cluster's certificates of one use; empty if they cannot be read. */
 function readAll({ installation, target }: Member, use: CertificateUse): readonly X509Certificate[] {
   const { remoteCertificate, ca } = installation;
   const server: StoredCertificate | undefined = installation.serverCertificate;

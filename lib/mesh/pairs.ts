@@ -1,5 +1,7 @@
-/** Pairs of clusters, an importer and its peer each: whether what the importer has is what an import of the peer would write
- * now. The import's own plan is asked, so that the two cannot differ. Pure. */
+/**
+ * Checks pairs of an importer and its peer: whether the importer's config is what an import would write now. The check plans
+ * such an import, so that status and import cannot differ. Pure.
+ */
 import { type ExistingConfig, isEndpointGiven, isMisplaced, secretHolding } from "../import/plan/existing.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import { type PlanOptions, plan } from "../import/plan/plan.ts";
@@ -25,7 +27,7 @@ import {
   withOwn,
 } from "./staleness.ts";
 
-/** `missing`: the importer is not configured for this peer; `node-local`: only a node can reach it, as intended. */
+/** `missing`: the importer does not have this peer; `node-local`: the peer is reachable only from a node, as intended. */
 export type PairState = "ok" | "warning" | "error" | "missing" | "node-local";
 
 export interface Pair {
@@ -33,21 +35,22 @@ export interface Pair {
   importer: string;
   /** The peer's cluster name. */
   peer: string;
-  /** The peer's context, where one of those that were named leads to it. */
+  /** The peer's context; undefined if it is not among the selected ones. */
   context?: string | undefined;
-  /** The peer's cluster id, if it is known. */
+  /** The peer's cluster id; undefined if unknown. */
   id?: number | undefined;
+  /** Whether the importer has a config for the peer. */
   configured: boolean;
-  /** Whether the importer's agents alone can reach it, by a process on each node: nothing more is known of it here. */
+  /** Set if the peer is reachable only from the importer's nodes, so that it is not checked further. */
   nodeLocal?: true;
-  /** Whether its endpoint was chosen, at its extraction or by `--endpoint`, so that it is not compared with the cluster's. */
+  /** Set if the endpoint was set with `--endpoint`, at extraction or import, and is therefore not compared with the cluster's. */
   endpointGiven?: true;
-  /** Set if the peer's clustermesh-apiserver does not run, which is a finding about that cluster. */
+  /** Set if the peer's clustermesh-apiserver is not running; the finding about it is the cluster's. */
   notRunning?: true;
   findings: Finding[];
 }
 
-/** The state of a pair that follows from its findings. */
+/** Returns the state of a pair by its findings. */
 export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): PairState {
   if (findings.some(({ severity }) => severity === "error")) return "error";
   if (nodeLocal) return "node-local";
@@ -58,11 +61,11 @@ export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): 
 
 const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
 
-/** Checks every pair of importer and peer, in the order of the members. Pure. */
+/** Checks each pair of importer and peer, in the order of the members. Pure. */
 export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const checker = new PeerChecker(options.now);
-  const lacked = usersLacked(members);
+  const missingUsers = findMissingUsers(members);
   const importersOf = (peer: string) =>
     members.filter((one) => existingOf(one).names.has(peer)).map(({ source }) => source);
   return members.flatMap((importer) => {
@@ -70,7 +73,7 @@ export function judgePairs(members: readonly ExtractedMember[], options: JudgeOp
     const own = importer.target.facts.name ?? importer.source;
     const names = new Set([...byName.keys(), ...existing.names]);
     names.delete(own);
-    const judge = judgeOf(importer, existing, { byName, importersOf, lacked, checker, ...options });
+    const check = createPairCheck(importer, existing, { byName, importersOf, missingUsers, checker, ...options });
     return [...names].map((peer): Pair => {
       const other = byName.get(peer);
       const configured = existing.names.has(peer);
@@ -86,22 +89,22 @@ export function judgePairs(members: readonly ExtractedMember[], options: JudgeOp
         ...(other?.installation.waiting !== undefined && { notRunning: true as const }),
         findings: [],
       };
-      if (isMisplaced(existing, peer)) pair.findings.push(misplaced(importer, peer));
-      else if (configured) pair.findings.push(...(pair.nodeLocal ? [] : judge(peer)));
+      if (isMisplaced(existing, peer)) pair.findings.push(findMisplaced(importer, peer));
+      else if (configured) pair.findings.push(...(pair.nodeLocal ? [] : check(peer)));
       else if (other && !back?.nodeLocal.has(own)) {
-        pair.findings.push(...lacking(importer, own, peer, other, back?.names.has(own) === true));
+        pair.findings.push(...findMissing(importer, own, peer, other, back?.names.has(own) === true));
       }
       return pair;
     });
   });
 }
 
-/** That a peer which only a node can reach is where kvstoremesh reads, as earlier versions of `--migrate` moved it. */
-function misplaced({ source }: ExtractedMember, name: string): Finding {
+/** Reports a node-local peer in the Secret of KVStoreMesh, to which earlier versions of `--migrate` moved it. */
+function findMisplaced({ source }: ExtractedMember, name: string): Finding {
   return finding("node-local-misplaced", { source, key: name }, { name, importer: shellQuote(source) });
 }
 
-function lacking(
+function findMissing(
   importer: ExtractedMember,
   own: string,
   peer: string,
@@ -111,25 +114,25 @@ function lacking(
   const place = { source: importer.source, key: peer };
   const values = { ...quoteContexts(other.source, importer.source), name: peer, cluster: own };
   if (reverse) return [finding("one-sided", place, { ...values, quotedCluster: shellQuote(own) })];
-  // Once for the two of them.
+  // Reported once for both directions.
   return own < peer ? [finding("not-connected", place, values, { clusters: [own, peer] })] : [];
 }
 
-/** What is known of all members. */
+/** Data about all members. */
 interface Mesh extends JudgeOptions {
   byName: ReadonlyMap<string, ExtractedMember>;
-  /** Contexts of the importers of a peer. */
+  /** Returns the contexts of a peer's importers. */
   importersOf(peer: string): string[];
-  /** The users that a member would grant, and does not yet. */
-  lacked(member: ExtractedMember): ReadonlySet<string>;
+  /** Returns the etcd users that an import of all other members would add to a member. */
+  missingUsers(member: ExtractedMember): ReadonlySet<string>;
   checker: PeerChecker;
 }
 
-/** Judges the peers that one importer is configured for. */
-function judgeOf(
+/** Returns a function that checks one configured peer of an importer. */
+function createPairCheck(
   importer: ExtractedMember,
   existing: ExistingConfig,
-  { byName, importersOf, lacked, checker, now, expiresWithin }: Mesh,
+  { byName, importersOf, missingUsers, checker, now, expiresWithin }: Mesh,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
   const current: SourcedPeer[] = [];
@@ -159,14 +162,13 @@ function judgeOf(
       const sourced = { peer: withOwn(configured.peer, importer), source, remedyFor };
       findings.push(...checkPeer(sourced, now, { expiresWithin, cache: target.cache }));
     }
-    // Of clusters that a context leads to it is reported once, and not by each importer.
+    // If the peer's cluster was extracted, this is reported once, for the cluster.
     if (configured && !other?.peer) findings.push(...checkLoopbackAddresses(configured.peer, place));
-    if (!other) findings.push(...uncovered(name, existing, place));
+    if (!other) findings.push(...findNotCompared(name, existing, place));
     else if (configured && other.peer) {
       findings.push(...staleFindings(importer, existing, other, planned.outcomes.get(name), place));
-      // What cannot be extracted is reported of its cluster.
       const user = clientOf(importer, other.peer);
-      if (user !== undefined && lacked(other).has(user)) {
+      if (user !== undefined && missingUsers(other).has(user)) {
         // The peer grants the user when it imports this cluster.
         const contexts = quoteContexts(source, other.source);
         findings.push(
@@ -177,21 +179,21 @@ function judgeOf(
     const migratedOutcome = migrated.outcomes.get(name);
     const moves =
       migratedOutcome === "moved" || (migratedOutcome === "held" && secretHolding(existing, name) !== existing.remote);
-    // Of one that is to be moved, the workload that needs host aliases does not read the config yet.
+    // The workload that will need host aliases does not read the config before it moves.
     if (!moves) findings.push(...aliasFindings(planned, migrated, configured?.peer, other, place));
     if (moves || (isNew(migratedOutcome) && !isNew(planned.outcomes.get(name))))
-      findings.push(leftByUpgrade(importer, name));
+      findings.push(findOutdatedLayout(importer, name));
     return dedupeFindings(findings);
   };
 }
 
-/** That a peer's cluster is not known, so that it is not compared. */
-function uncovered(name: string, existing: ExistingConfig, place: Place): Finding[] {
+/** Reports a peer without a context, which is not compared. */
+function findNotCompared(name: string, existing: ExistingConfig, place: Place): Finding[] {
   const isUnknown = recordedFacts(existing.records.get(name)).id === undefined;
   return [finding("peer-not-compared", place, { name }), ...(isUnknown ? [unknownIdFinding(name, place, true)] : [])];
 }
 
-/** In what way a peer's config is not what its cluster shows now. */
+/** Compares the existing config of a peer with the current extraction of its cluster. */
 function staleFindings(
   importer: ExtractedMember,
   existing: ExistingConfig,
@@ -209,20 +211,20 @@ function staleFindings(
 
 const isNew = (outcome: Outcome | undefined) => outcome !== undefined && outcome !== "unchanged" && outcome !== "held";
 
-function leftByUpgrade({ source, target }: ExtractedMember, name: string): Finding {
+function findOutdatedLayout({ source, target }: ExtractedMember, name: string): Finding {
   const { version } = target.facts;
   return finding("layout-outdated", { source, key: name }, { name, version, importer: shellQuote(source) });
 }
 
-/** The user (`remote-<name>`) as which an importer authenticates to a peer; undefined if it is the common `remote`. */
+/** Returns the etcd user (`remote-<name>`) of an importer at a peer; undefined for the common user `remote`. */
 function clientOf(importer: ExtractedMember, peer: Peer): string | undefined {
   const { client } = withOwn(peer, importer);
   const user = client === "importer" ? undefined : certificateUser(client.cert, importer.target.cache);
   return user?.startsWith("remote-") ? user : undefined;
 }
 
-/** The users that an import of all other members would grant in a member, and that are missing now. */
-function usersLacked(members: readonly ExtractedMember[]): (member: ExtractedMember) => ReadonlySet<string> {
+/** Returns a function for the etcd users that an import of all other members would add to a member. */
+function findMissingUsers(members: readonly ExtractedMember[]): (member: ExtractedMember) => ReadonlySet<string> {
   const names = members.flatMap(({ peer }) => peer?.name ?? []);
   const known = new Map<ExtractedMember, ReadonlySet<string>>();
   return (member) => {

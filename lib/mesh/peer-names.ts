@@ -1,24 +1,24 @@
-/** Names of peers that a person typed, among those that clusters have. */
+/** Validates names of peers given by the user. */
 import { recordedUsers } from "../import/plan/users.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { findNearestName } from "../util/nearest.ts";
 import { existingOf, type Member } from "./member.ts";
 
-/** How many clusters, and peers, are listed for an unknown name. */
+/** Maximum number of clusters and of peers listed for an unknown name. */
 const MOST_LISTED = 10;
 
-/** The peers of a cluster, and those of which an earlier run, ended before its last write, left only the etcd user. */
+/** Returns the peers of a cluster, including those of which an interrupted removal left only the etcd user. */
 export function peerNames(member: Pick<Member, "target">): string[] {
   return [...existingOf(member).names, ...recordedUsers(member.target.users)];
 }
 
 /**
- * Refuses a name that none of these clusters knows, as mistyped.
+ * Rejects a name that is neither that of a peer nor of a known cluster, since it is probably mistyped.
  *
- * @param members - all clusters that were asked for: of one that could not be read it is unknown what it knows.
- * @param existing - names of clusters that exist besides, whether they are peers or not, such as those of the kubeconfig.
- * @throws UserError (exit code 2)
+ * @param members - all selected clusters; the check needs every one of them to be readable.
+ * @param existing - names of other known clusters, peers or not, such as those of the kubeconfig.
+ * @throws UserError (exit code 2) for the first such name, with the nearest known one.
  */
 export function assertKnownPeers(
   names: Iterable<string>,

@@ -1,4 +1,4 @@
-/** Bringing a cluster's new certificates to those that are connected with it. */
+/** Distributes a cluster's new certificates to its importers. */
 import { describeExternalSource } from "../cilium/volumes.ts";
 import { existingPeer, isImportedNodeLocal, isNodeLocalPeer } from "../import/plan/existing.ts";
 import { type Finding, finding } from "../peer/findings.ts";
@@ -19,16 +19,17 @@ import { extractedPeer } from "./own-certificates.ts";
 import { assertKnownPeers } from "./peer-names.ts";
 
 export interface RotateOptions {
-  /** Go on without clusters that cannot be read. */
+  /** Continue without clusters that cannot be read. */
   skipUnreachable: boolean;
-  /** The time to judge certificates by. */
+  /** The time at which certificates must be valid. */
   now: Date;
 }
 
 /**
- * Which importers of a cluster get its certificates as they are now, and how each gets over the change. Pure.
+ * Plans the import of a cluster's current certificates into its importers, with a note on how the change affects the
+ * connection of each. Pure.
  *
- * @param rotated - the cluster whose certificates changed, with what others extract of it.
+ * @param rotated - the cluster whose certificates changed, extracted as a peer.
  */
 export function planRotation(rotated: ExtractedMember, importers: MeshReading, options: RotateOptions): MeshChange {
   const cluster = rotated.target.facts.name ?? rotated.source;
@@ -37,8 +38,8 @@ export function planRotation(rotated: ExtractedMember, importers: MeshReading, o
   return {
     targets: configured.map(({ member }) => importTarget(member, peers)),
     peers,
-    findings: options.skipUnreachable ? [] : importers.unread,
-    left: importers.unread,
+    findings: options.skipUnreachable ? [] : importers.unreadable,
+    omitted: importers.unreadable,
     notes: [
       ...kept,
       ...configured.map(({ member, peer }) => `${member.source}: ${rotationImpact(member, peer, rotated, cluster)}`),
@@ -61,8 +62,8 @@ export function planTrust(
   importers: MeshReading,
   { skipUnreachable, existing }: Pick<RotateOptions, "skipUnreachable"> & { existing: Iterable<string> },
 ): MeshChange {
-  const { members, unread } = importers;
-  if (unread.length === 0) assertKnownPeers([cluster], members, [...existing]);
+  const { members, unreadable } = importers;
+  if (unreadable.length === 0) assertKnownPeers([cluster], members, [...existing]);
   const { configured, kept } = importersOf(cluster, importers);
   const trusting = configured.map(({ member, peer }) => ({
     member,
@@ -76,16 +77,16 @@ export function planTrust(
         : [importTarget(member, [{ peer: { ...peer, ca: { pem: withCa(before, ca) } }, source: member.source }])],
     ),
     peers: [],
-    findings: skipUnreachable ? [] : unread,
-    left: [
-      ...unread,
+    findings: skipUnreachable ? [] : unreadable,
+    omitted: [
+      ...unreadable,
       ...trusting.flatMap(({ member, peer, before }) => (before === undefined ? [unknownCaFinding(member, peer)] : [])),
     ],
     notes: kept,
   };
 }
 
-/** The clusters that are configured for another one, with it as their peer; and a line for each that keeps it as it is. */
+/** Returns the importers of a cluster with their peer, and in `kept` a line for each importer whose peer stays as it is. */
 function importersOf(
   cluster: string,
   { members }: MeshReading,
@@ -107,12 +108,12 @@ function importersOf(
   return { configured, kept };
 }
 
-/** The CA (PEM) that verifies a peer; undefined if it is unknown. */
+/** Returns the CA (PEM) with which an importer verifies a peer; undefined if it is unknown. */
 function trustedCa({ ca }: Peer, own: string | undefined): string | undefined {
   return typeof ca === "object" ? ca.pem : ca === "importer" ? own : undefined;
 }
 
-/** A CA, and a new one. */
+/** Returns a CA bundle with an additional CA. */
 function withCa(before: string, trust: string): string {
   try {
     return normalizeCa(`${before}\n${trust}`);
@@ -122,7 +123,7 @@ function withCa(before: string, trust: string): string {
   }
 }
 
-/** A finding about an importer that would no longer trust what it trusts now, if a new CA were written for it. */
+/** Reports an importer whose current CA is unknown, so that writing the new CA could replace it. */
 function unknownCaFinding({ source, target }: ExtractedMember, { name, ca }: Peer): Finding {
   const { external } = target.common ?? {};
   const [from, where] =
@@ -134,7 +135,7 @@ function unknownCaFinding({ source, target }: ExtractedMember, { name, ca }: Pee
   return finding("common-unverified", { source, key: name }, { case: "trust", peer: name, from, where });
 }
 
-/** How an importer gets over the change: of both sides, each has to take what the other shows, before and after. */
+/** Describes how a rotation affects a connection. It stays up if each side accepts the other's certificate before and after. */
 function rotationImpact(importer: ExtractedMember, before: Peer, rotated: ExtractedMember, cluster: string): string {
   if (!rotated.peer) return `${cluster} cannot be extracted`;
   const own = ownOf(importer);
@@ -142,7 +143,7 @@ function rotationImpact(importer: ExtractedMember, before: Peer, rotated: Extrac
   const trusted = trustedCa(before, own.ca);
   const now = typeof rotated.peer.ca === "object" ? rotated.peer.ca.pem : rotated.peer.facts.ca;
   const server = rotated.installation.ca;
-  // Undefined where one of the two cannot be read.
+  // Undefined if one of the two cannot be read.
   const accepted = client === undefined || now === undefined ? undefined : isSignedBy(client, now);
   const trusts = trusted === undefined || server === undefined ? undefined : hasCommonCertificate(trusted, server);
   if (accepted && trusts) return `stays connected to ${cluster}, with at most one reconnect`;

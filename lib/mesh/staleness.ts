@@ -1,4 +1,4 @@
-/** In what way an importer's config of a peer is not what the peer's cluster shows now. Pure. */
+/** Compares the config of a peer with a current extraction of its cluster. Pure. */
 
 import { describeObject } from "../import/plan/change.ts";
 import type { Plan } from "../import/plan/plan.ts";
@@ -11,7 +11,7 @@ import { shellQuote } from "../util/shell.ts";
 import { hasCommonCertificate } from "../x509/chain.ts";
 import { type ExtractedMember, ownOf } from "./member.ts";
 
-/** Two contexts as remedies contain them: quoted for a shell. */
+/** Two contexts, quoted for a shell, as remedies need them. */
 export interface QuotedContexts {
   peer: string;
   importer: string;

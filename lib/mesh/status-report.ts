@@ -1,4 +1,4 @@
-/** The state of a mesh as it is reported: a symmetric finding of two clusters is reported once. Pure. */
+/** The reported state of a mesh: a symmetric finding of two clusters appears once. Pure. */
 import { dedupeFindings, type Finding } from "../peer/findings.ts";
 import { type Pair, type PairState, stateOf } from "./pairs.ts";
 import type { MeshStatus } from "./status.ts";
@@ -8,12 +8,12 @@ export interface MeshReport extends MeshStatus {
   pairs: (Pair & { state: PairState })[];
 }
 
-/** All findings, of clusters and of pairs; a symmetric one once. */
+/** Returns all findings of clusters and pairs, each symmetric finding once. */
 export function findingsOf({ clusters, pairs }: MeshStatus): Finding[] {
   return dedupeFindings([...clusters, ...pairs].flatMap(({ findings }) => findings));
 }
 
-/** Each pair with its state, which counts all of its findings, and each symmetric finding only at its first occurrence. */
+/** Adds the state of each pair, by all of its findings, and keeps each symmetric finding only at its first occurrence. */
 export function reportOf(status: MeshStatus): MeshReport {
   const kept = new Set(findingsOf(status));
   const isReported = (one: Finding) => one.clusters === undefined || kept.has(one);

@@ -1,4 +1,4 @@
-/** The state of a mesh: the facts of each cluster and its configs of peers, compared with each other. */
+/** The state of a mesh: the facts of each cluster, and its configs compared with the other clusters. */
 
 import type { V1Pod } from "@kubernetes/client-node";
 import { describePendingCause, isPodReady } from "../cilium/waiting.ts";
@@ -25,7 +25,7 @@ import {
 } from "./own-certificates.ts";
 import { judgePairs, type Pair } from "./pairs.ts";
 
-/** How many clusters are read at a time. */
+/** Maximum number of clusters that are read concurrently. */
 const PARALLEL = 16;
 
 export interface StatusOptions {
@@ -33,9 +33,9 @@ export interface StatusOptions {
   now: Date;
   /** Resolves a host name to its addresses. */
   resolve(name: string): Promise<string[]>;
-  /** Milliseconds within which a certificate that expires is warned of; 30 days by default. */
+  /** Warn about certificates that expire within this many milliseconds; 30 days by default. */
   expiresWithin?: number | undefined;
-  /** Ask each peer's etcd too, from here: milliseconds for each step. */
+  /** Set to also probe each peer's etcd from this machine; `stepTimeout` in milliseconds. */
   probe?: { stepTimeout: number } | undefined;
 }
 
@@ -43,14 +43,14 @@ export interface ContainerState {
   name: string;
   image: string;
   ready: boolean;
-  /** Why it does not run. */
+  /** The reason why it is not running. */
   waiting?: string | undefined;
 }
 
 export interface ClusterStatus {
-  /** Its context. */
+  /** The context. */
   source: string;
-  /** Why nothing else is known of it. */
+  /** Why the cluster could not be read; then all other facts are missing. */
   error?: string | undefined;
   name?: string | undefined;
   id?: number | undefined;
@@ -59,35 +59,34 @@ export interface ClusterStatus {
   kvstoreMesh?: boolean | undefined;
   authMode?: AuthMode | undefined;
   maxConnectedClusters?: number | undefined;
-  /** Where others reach it now, and by which addresses. */
+  /** The endpoints that an extraction would write now, and the addresses of their host names. */
   endpoints?: string[] | undefined;
   addresses?: string[] | undefined;
   pods: { name: string; ready: boolean; containers: ContainerState[] }[];
-  /** Its own certificates, as far as they can be read. */
+  /** The cluster's own certificates, as far as they can be read. */
   certificates?: CertificateStatus[] | undefined;
-  /** What its clustermesh-apiserver waits for ("for …", "to …"). */
+  /** What clustermesh-apiserver is waiting for ("for …", "to …"). */
   waits?: string | undefined;
   findings: Finding[];
 }
 
 export interface MeshStatus {
-  /** In the order in which they were named. */
+  /** In the order of the selection. */
   clusters: ClusterStatus[];
-  /** Each importer and each peer that it has or lacks. */
+  /** Each importer with each peer that it has or does not have. */
   pairs: Pair[];
   probes?: PeerProbe[];
 }
 
 /**
- * Reads all clusters at the same time, each once, and checks the mesh. A cluster that cannot be read is reported as a
- * finding.
+ * Reads all clusters concurrently, each once, and checks the mesh. A cluster that cannot be read is reported as a finding.
  *
  * @throws any error that is not a UserError.
  */
 export async function meshStatus(sources: readonly Cluster[], options: StatusOptions): Promise<MeshStatus> {
   const enter = limitConcurrency(PARALLEL);
   const cache = new ParseCache();
-  const read = await Promise.all(sources.map((source) => enter(() => look(source, options, cache))));
+  const read = await Promise.all(sources.map((source) => enter(() => readStatus(source, options, cache))));
   const clusters = read.map(({ status }) => status);
   const once = dedupe(
     read.filter(isRead),
@@ -96,7 +95,7 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
       status.findings.push(finding("same-cluster", { source: status.source }, { other: same.status.source }));
     },
   );
-  clash(once.map(({ status }) => status));
+  checkUniqueness(once.map(({ status }) => status));
   const seen = once.map(({ member }) => member);
   const pairs = judgePairs(seen, options);
   if (!options.probe) return { clusters: withoutRepeated(clusters, pairs), pairs };
@@ -107,7 +106,7 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
       const known = new Set<string>(pair?.findings.map(({ code }) => code));
       const isKnown = ({ code }: Finding) => known.has(code) || known.has(definitionOf(code).impliedBy ?? "");
       pair?.findings.push(...probe.findings.filter((one) => !isKnown(one)));
-      // A response proves that it runs, whatever the state of its pods.
+      // A response proves that it is running, even if none of its pods is ready.
       if (probe.addresses.some(({ steps, failed }) => steps.length > 0 && failed === undefined))
         delete pair?.notRunning;
     }
@@ -115,7 +114,7 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
   return { clusters: withoutRepeated(clusters, pairs), pairs, probes: probes.flatMap(([, found]) => found) };
 }
 
-/** The clusters without findings about their certificates that pairs have too. */
+/** Removes findings about certificates of clusters that pairs have too. */
 function withoutRepeated(clusters: readonly ClusterStatus[], pairs: readonly Pair[]): ClusterStatus[] {
   const keyOf = ({ code, certificate }: Finding) => certificate && `${code} ${certificate.fingerprint}`;
   const ofPairs = new Set(pairs.flatMap(({ findings }) => findings.map(keyOf)));
@@ -127,16 +126,16 @@ function withoutRepeated(clusters: readonly ClusterStatus[], pairs: readonly Pai
   }));
 }
 
-interface Look {
+interface ReadResult {
   status: ClusterStatus;
   member?: ExtractedMember;
 }
 
-function isRead(look: Look): look is Required<Look> {
-  return look.member !== undefined;
+function isRead(result: ReadResult): result is Required<ReadResult> {
+  return result.member !== undefined;
 }
 
-async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache): Promise<Look> {
+async function readStatus(cluster: Cluster, options: StatusOptions, cache: ParseCache): Promise<ReadResult> {
   const findings: Finding[] = [];
   const { source } = cluster;
   const place = { source };
@@ -186,7 +185,7 @@ async function look(cluster: Cluster, options: StatusOptions, cache: ParseCache)
     findings.push(finding("cluster-unreadable", place, { problem }));
     return { status: { source, error: problem, pods: [], findings } };
   } finally {
-    // A later look connects again, so that whatever was wrong with the connection or the credentials does not last.
+    // The next check connects again, so that a failed connection or credential is not reused.
     cluster.close?.();
   }
 }
@@ -198,8 +197,8 @@ function containersOf({ spec, status }: V1Pod): ContainerState[] {
   });
 }
 
-/** Names and ids are each cluster's own, and the maximum is that of all. */
-function clash(clusters: readonly ClusterStatus[]): void {
+/** Checks that names and ids are unique, and that max-connected-clusters is the same everywhere. */
+function checkUniqueness(clusters: readonly ClusterStatus[]): void {
   const names = new Map<string, string>();
   const ids = new Map<number, ClusterStatus>();
   const called = (one: ClusterStatus) => one.name ?? one.source;
@@ -229,7 +228,7 @@ async function probeAll(
   pairs: readonly Pair[],
   options: Omit<ProbeOptions, "own" | "remedyFor">,
 ): Promise<[ExtractedMember, PeerProbe[]][]> {
-  // gRPC is loaded only where somebody is asked by it.
+  // gRPC is loaded only for probes.
   const { MAX_CONCURRENT_PROBES: PROBES, probePeers, toSkippedProbe } = await import("../probe/probe.ts");
   const enter = limitConcurrency(PROBES);
   const byName = new Map(members.map((member) => [member.target.facts.name, member]));

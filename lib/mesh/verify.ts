@@ -1,26 +1,28 @@
-/** Probes of peers from files and clusters, each with the certificate that its importer uses. */
+/** Probes peers of files and clusters, each with the client certificate of its importer. */
 import type { Finding } from "../peer/findings.ts";
 import type { ClientCertificate, SourcedPeer } from "../peer/peer.ts";
 import { type PeerProbe, type ProbeOptions, probePeers, toSkippedProbe } from "../probe/probe.ts";
 import { type Member, ownOf, peersOf } from "./member.ts";
 import { peerExpiryRemedy } from "./own-certificates.ts";
 
-/** Peers that are probed with the same certificate. */
+/** Peers that are probed with the same CA and client certificate. */
 export interface ProbeGroup {
   peers: readonly SourcedPeer[];
-  /** Peers that are not tried, since only a node can reach them. */
+  /** Results for peers that are not probed, because they are reachable only from a node. */
   skipped: PeerProbe[];
-  /** What keeps peers from being probed. */
+  /** Why peers of the cluster cannot be probed. */
   findings: readonly Finding[];
+  /** The importer's own CA (PEM) and client certificate. */
   own: { ca?: string | undefined; client?: ClientCertificate | undefined };
+  /** The context of the importer; undefined for files. */
   importer?: ProbeOptions["importer"];
   remedyFor?: ProbeOptions["remedyFor"];
 }
 
 /**
- * The peers that a cluster is configured for.
+ * Returns the configured peers of a cluster.
  *
- * @param given - a CA and certificate to use instead of the peer's.
+ * @param given - a CA and client certificate to use instead of the cluster's own.
  */
 export function probeGroupOf(
   member: Member,
@@ -33,6 +35,7 @@ export function probeGroupOf(
     peers,
     skipped: nodeLocal.map((name) => toSkippedProbe(name, member.source)),
     findings,
+    /** The importer's own CA (PEM) and client certificate. */
     own: { ...ownOf(member), ...given },
     importer: member.source,
     remedyFor: (peer, certificate) => peerExpiryRemedy(peer, certificate, expiry),

@@ -114,7 +114,7 @@ export class MeshRun {
    * @returns the exit code.
    */
   async execute(
-    { targets, peers, findings, left, notes }: MeshChange,
+    { targets, peers, findings, omitted, notes }: MeshChange,
     waitFor: readonly Cluster[],
     command: string,
     removed: ReadonlySet<string> = new Set(),
@@ -132,7 +132,7 @@ export class MeshRun {
     if (!confirmed) return this.#refusal(prepared.findings);
     const reports = await this.#run.apply(confirmed, this.#run.writes && canOverwriteLine ? showProgress() : undefined);
     const code = await this.#run.finish(reports);
-    return this.#conclude(code, left, waitFor, command);
+    return this.#conclude(code, omitted, waitFor, command);
   }
 
   #refusal(findings: MeshChange["findings"]): number {
@@ -144,7 +144,7 @@ export class MeshRun {
 
   async #conclude(
     code: number,
-    left: MeshChange["left"],
+    left: MeshChange["omitted"],
     waitFor: readonly Cluster[],
     command: string,
   ): Promise<number> {

@@ -78,7 +78,7 @@ test("rotate writes nothing for them, and reports the effect on an importer only
     const change = planRotation(source, await read({ forExtract: false }, ...importers), HOW);
     const { reports, refused } = await runChange(change, ALL);
     assert.ok(reports, JSON.stringify(refused));
-    assert.deepEqual(change.left, []);
+    assert.deepEqual(change.omitted, []);
     return change.notes;
   };
   const hidden = (who: string) =>
@@ -103,14 +103,14 @@ test("rotate --trust adds a CA where the present one is known, and leaves out th
   const before = textsIn(mesh, "c1");
   const trust = caOf("next").cert;
   const importers = await read({ forExtract: false }, "c1", "c2", "c3");
-  const { left, ...change } = planTrust("c4", trust, importers, { skipUnreachable: false, existing: [] });
-  const { reports, refused } = await runChange({ ...change, left }, ALL);
+  const { omitted, ...change } = planTrust("c4", trust, importers, { skipUnreachable: false, existing: [] });
+  const { reports, refused } = await runChange({ ...change, omitted }, ALL);
   assert.ok(reports, JSON.stringify(refused));
   assert.deepEqual(
-    left.map(({ source, key, code }) => [source, key, code]),
+    omitted.map(({ source, key, code }) => [source, key, code]),
     [["c1", "c4", "common-unverified"]],
   );
-  assert.match(left[0]?.message ?? "", /comes from volume "common-etcd-client".*the new CA was not added/);
+  assert.match(omitted[0]?.message ?? "", /comes from volume "common-etcd-client".*the new CA was not added/);
   assert.deepEqual(
     reports.map(({ source }) => source),
     ["c2", "c3"],

@@ -36,9 +36,9 @@ async function pairsOf(mesh: JoinedMesh): Promise<string[]> {
 test("two contexts for one cluster are one member", async (t) => {
   const { mesh } = await meshOf(t, true);
   const ways = await waysOf(mesh, [["c1"], ["c2", "again"], ["c2"]]);
-  const { members, unread, repeated, warnings } = await readMembers(ways, READ);
-  assert.deepEqual([members.map(({ source }) => source), unread], [["c1", "again"], []]);
-  assert.deepEqual([...repeated], [["c2", "again"]]);
+  const { members, unreadable, duplicates, warnings } = await readMembers(ways, READ);
+  assert.deepEqual([members.map(({ source }) => source), unreadable], [["c1", "again"], []]);
+  assert.deepEqual([...duplicates], [["c2", "again"]]);
   assert.deepEqual(warnings, ["c2: reaches the same cluster as again, which is taken once"]);
 });
 
@@ -50,9 +50,9 @@ test("an unreachable context is a cluster that cannot be read", async (t) => {
       throw new UserError("context nowhere: there is no\n  such file", 2);
     },
   };
-  const { members, unread } = await readMembers([nowhere, await mesh.connectTo("c1")], READ);
+  const { members, unreadable } = await readMembers([nowhere, await mesh.connectTo("c1")], READ);
   assert.deepEqual(
-    unread.map(({ code, source, message }) => [code, source, message]),
+    unreadable.map(({ code, source, message }) => [code, source, message]),
     [["cluster-unreadable", "nowhere", "context nowhere: there is no; such file"]],
   );
   assert.deepEqual(
