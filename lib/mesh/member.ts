@@ -166,7 +166,7 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
     duplicates: repeated,
     warnings: [
       ...[...warningsOf].flatMap(([source, lines]) => lines.map((line) => `${source}: ${line}`)),
-      ...[...repeated].map(([source, first]) => `${source}: same cluster as context ${first}; used only once`),
+      ...[...repeated].map(([source, first]) => `skipped context ${source}: same cluster as context ${first}`),
     ],
   };
 }

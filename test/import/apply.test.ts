@@ -373,7 +373,7 @@ test("an unreadable target does not affect others, and two contexts of one clust
   );
   assert.deepEqual(
     read.findings.map(({ code, severity, source, message }) => [code, severity, source, message]),
-    [["same-cluster", "warning", "another", "same cluster as context one; used only once"]],
+    [["same-cluster", "warning", "another", "skipped: same cluster as context one"]],
   );
 });
 

@@ -39,7 +39,7 @@ test("two contexts for one cluster are one member", async (t) => {
   const { members, unreadable, duplicates, warnings } = await readMembers(ways, READ);
   assert.deepEqual([members.map(({ source }) => source), unreadable], [["c1", "again"], []]);
   assert.deepEqual([...duplicates], [["c2", "again"]]);
-  assert.deepEqual(warnings, ["c2: reaches the same cluster as again, which is taken once"]);
+  assert.deepEqual(warnings, ["skipped context c2: same cluster as context again"]);
 });
 
 test("an unreachable context is a cluster that cannot be read", async (t) => {

@@ -372,7 +372,7 @@ test("two contexts for one cluster: both are rows, and it is judged once", async
       ["c3", "c3", undefined],
     ],
   );
-  assert.equal(status.clusters[2]?.findings[0]?.message, "same cluster as context c2; used only once");
+  assert.equal(status.clusters[2]?.findings[0]?.message, "skipped: same cluster as context c2");
   assert.deepEqual(
     status.pairs.map(({ importer, peer }) => `${importer} ${peer}`),
     ["c1 c2", "c1 c3", "c2 c1", "c2 c3", "c3 c1", "c3 c2"],

@@ -21,7 +21,7 @@ export const MESH_CODES = {
     summary: (of) => `${of} cannot be read`,
   }),
   "same-cluster": warning<{ other: string }>({
-    message: ({ other }) => `same cluster as context ${other}; used only once`,
+    message: ({ other }) => `skipped: same cluster as context ${other}`,
     remedy: "pass only one of the two contexts",
     noun: "contexts",
     each: true,
