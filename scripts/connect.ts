@@ -54,7 +54,7 @@ async function runConnect(args: Arguments<typeof options>, program: string): Pro
     joining = new Set(named.map(({ source }) => source).filter((source) => source !== member));
     const first = clusters.find(({ source }) => source === member);
     if (!first || joining.size === 0) {
-      throw new UserError("--with requires another CONTEXT, which joins the mesh", EXIT.refused);
+      throw new UserError("--with requires at least one other CONTEXT to add to the mesh", EXIT.refused);
     }
     const all = await contexts.selectAll();
     const members = await meshMembersOf(first, new Map(all.map((one) => [one.source, one])), toReadOptions(args));

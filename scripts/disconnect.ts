@@ -25,12 +25,13 @@ const options = {
   }),
   ...applicableOptions,
   ...inGroup("Target", {
-    users: flag.enabled("revoke the etcd users of CLUSTER if the target manages users; --no-users keeps them"),
+    context: flag.contexts("same as --from (repeatable)"),
+    users: flag.enabled("revoke the etcd users of CLUSTER if the target manages users; disable with --no-users"),
   }),
 };
 
 export const disconnectCommand = toProgram({
-  usage: "$0 CLUSTER... --from CONTEXT | --context CONTEXT... | --all-contexts [flags]",
+  usage: "$0 CLUSTER... (--from CONTEXT... | --all-contexts) [flags]",
   description:
     "Removes CLUSTER, by its Cilium name, from the peers and etcd users of other clusters. CLUSTER itself is not changed " +
     "and may no longer exist: a context of that name is skipped if it is unreachable. Agents drop the state of a removed peer " +

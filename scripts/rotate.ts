@@ -18,11 +18,11 @@ const options = {
 };
 
 export const rotateCommand = toProgram({
-  usage: "$0 CONTEXT [--trust CA-FILE] --context CONTEXT... | --all-contexts [flags]",
+  usage: "$0 CONTEXT [--trust CA-FILE] (--context CONTEXT... | --all-contexts) [flags]",
   description:
     "Writes the current certificates of a cluster into the clusters that are connected with it. To replace its CA, first " +
     "run the command with --trust, so that the other clusters trust the old and the new CA, and restart its etcd with " +
-    "both CAs (etcd reads its CA file at startup only). Run the command again without --trust once the CA is replaced.",
+    "both CAs (etcd reads its CA file at startup only). Rerun the command without --trust once the CA is replaced.",
   positionals: "CONTEXT",
   examples: [
     ["$0 cluster2 --context cluster1 --context cluster3", "Distribute renewed certificates of cluster2"],

@@ -72,7 +72,7 @@ export async function chooseEndpoint(source: EndpointSource, options: EndpointOp
   if (!isNodeLocal(endpoint.endpoints)) return endpoint;
   const message =
     `endpoint ${endpoint.endpoints.join(", ")} is reachable only from the node itself\n` +
-    "  specify an external address with --endpoint HOST:PORT";
+    "  pass an external address with --endpoint HOST:PORT";
   throw new UserError(message, options.endpoints.length > 0 ? EXIT.refused : EXIT.failed);
 }
 
@@ -81,7 +81,7 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
   const service = source.service();
   if (!service) {
     throw new UserError(
-      "Service of the clustermesh-apiserver not found\n  specify --service NAME, or --endpoint HOST:PORT",
+      "Service of the clustermesh-apiserver not found\n  pass --service NAME, or --endpoint HOST:PORT",
       EXIT.failed,
     );
   }
@@ -94,7 +94,7 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
     default:
       throw new UserError(
         `service/${service.metadata?.name} has type ${service.spec?.type ?? "ClusterIP"}, which is not reachable from ` +
-          "other clusters\n  specify --endpoint HOST:PORT, or --cluster-ip in a flat network",
+          "other clusters\n  pass --endpoint HOST:PORT, or --cluster-ip in a flat network",
         EXIT.failed,
       );
   }
@@ -133,7 +133,7 @@ export async function resolveGivenEndpoint(
   }
   if (ips.length === 0 && name.endsWith(`.${MESH_DOMAIN}`)) {
     throw new UserError(
-      `${name} does not exist in DNS\n  specify --endpoint IP:${port} for each of its addresses`,
+      `${name} does not exist in DNS\n  pass --endpoint IP:${port} for each of its addresses`,
       EXIT.refused,
     );
   }
@@ -167,8 +167,8 @@ async function findNodePortEndpoint(
   if (ips.length === 0) {
     throw new UserError(
       nodes.length === 0
-        ? "no eligible nodes: none is ready, schedulable and included in load balancing\n  specify --endpoint HOST:PORT"
-        : `no node has an address of type ${options.addressTypes.join(" or ")}\n  specify other types with --address-type`,
+        ? "no eligible nodes: none is ready, schedulable and included in load balancing\n  pass --endpoint HOST:PORT"
+        : `no node has an address of type ${options.addressTypes.join(" or ")}\n  pass other types with --address-type`,
       EXIT.failed,
     );
   }
@@ -239,7 +239,7 @@ async function pinAddresses(name: string, { resolve }: Pick<EndpointOptions, "re
   const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
   if (ips.length === 0) {
     throw new UserError(
-      `cannot resolve ${name} on this machine\n  specify --endpoint IP:PORT for each of its addresses`,
+      `cannot resolve ${name} on this machine\n  pass --endpoint IP:PORT for each of its addresses`,
       EXIT.failed,
     );
   }
@@ -270,7 +270,7 @@ function buildEndpoint(
   if (first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
   throw new UserError(
     `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
-      "  specify --endpoint with a covered name, or add one with the Helm value clustermesh.apiserver.tls.server.extraDnsNames",
+      "  pass --endpoint with a covered name, or add one with the Helm value clustermesh.apiserver.tls.server.extraDnsNames",
     EXIT.failed,
   );
 }

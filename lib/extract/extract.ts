@@ -86,10 +86,10 @@ export async function* extractWhenReachable(
     } catch (error) {
       if (!(error instanceof LoadBalancerPendingError)) throw error;
       if (Date.now() >= deadline) {
-        const message = `timed out after ${timeout / 1000}s waiting for an address of the load balancer of service/${error.service}`;
+        const message = `timed out after ${timeout / 1000}s waiting for service/${error.service} to get a load balancer address`;
         throw new UserError(message, EXIT.failed);
       }
-      if (isFirst) yield `waiting for an address of the load balancer of service/${error.service}`;
+      if (isFirst) yield `waiting for service/${error.service} to get a load balancer address`;
       await sleep(Math.min(2_000, Math.max(0, deadline - Date.now())));
     }
   }

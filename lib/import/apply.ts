@@ -12,6 +12,7 @@ import {
 } from "../kube/api.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { mergeGenerators } from "../util/concurrency.ts";
+import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { type Change, coalesce, describeObject } from "./plan/change.ts";
 import { newDisruptions } from "./plan/disruptions.ts";
@@ -141,7 +142,7 @@ class TargetWriter {
         const { kind, name } = conflict.change;
         throw new UserError(
           `timed out after 30s writing ${describeObject(kind, name)}: other clients keep changing it\n` +
-            "  stop these clients and run again",
+            `  stop these clients and rerun; to find them: kubectl get ${describeObject(kind, name)} --namespace ${this.target.namespace} --output yaml --show-managed-fields`,
           EXIT.failed,
           { cause: conflict.error },
         );
@@ -165,14 +166,17 @@ class TargetWriter {
     if (error) throw new UserError(`the target changed since it was read: ${error.message}`, EXIT.refused);
     const { removed, revoked, restarted, taken } = newDisruptions(this.#prepared.plan, next);
     const additional = [
-      ...(removed.length > 0 ? [`would now also remove ${removed.join(", ")}`] : []),
-      ...(revoked.length > 0 ? [`would now also revoke ${revoked.join(", ")}`] : []),
-      ...(restarted.length > 0 ? [`would now also restart ${restarted.join(", ")}`] : []),
-      ...taken.map((object) => `would now also take over ${object}`),
+      ...(removed.length > 0 ? [`remove ${removed.join(", ")}`] : []),
+      ...(revoked.length > 0 ? [`revoke ${revoked.join(", ")}`] : []),
+      ...(restarted.length > 0 ? [`restart ${restarted.join(", ")}`] : []),
+      ...(taken.length > 0 ? [`take over ${taken.join(", ")}`] : []),
     ];
     if (additional.length === 0) return next;
-    const message = `the target changed since it was read: ${additional.join("; ")}\n  review the changes and run again`;
-    throw new UserError(message, EXIT.refused);
+    throw new UserError(
+      `the target changed since it was read, and the import would now also ${enumerate(additional)}\n` +
+        "  review the changes and rerun",
+      EXIT.refused,
+    );
   }
 
   async *#applyChanges(planned: Plan): AsyncGenerator<ImportEvent, ApplyRound> {

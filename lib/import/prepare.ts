@@ -116,11 +116,13 @@ export function hasChanges({ targets, withAgents }: PreparedImport): boolean {
   return targets.some(({ plan }) => plan.changes.length > 0) || (withAgents !== undefined && hasChanges(withAgents));
 }
 
-/** Whether an import removes peers or revokes etcd users. */
-export function removesPeers({ targets, withAgents }: PreparedImport): boolean {
-  const disruptions = targets.map(({ plan }) => disruptionsOf(plan));
-  const removes = disruptions.some(({ removed, revoked }) => removed.length + revoked.length > 0);
-  return removes || (withAgents !== undefined && removesPeers(withAgents));
+/** Returns whether an import, with or without a restart of the agents, removes peers and whether it revokes etcd users. */
+export function removalsOf({ targets, withAgents }: PreparedImport): { peers: boolean; users: boolean } {
+  const disruptions = [...targets, ...(withAgents?.targets ?? [])].map(({ plan }) => disruptionsOf(plan));
+  return {
+    peers: disruptions.some(({ removed }) => removed.length > 0),
+    users: disruptions.some(({ revoked }) => revoked.length > 0),
+  };
 }
 
 function needsAgentRestart({ targets }: PreparedImport): boolean {

@@ -62,7 +62,7 @@ export function stateOf({ configured, nodeLocal, notRunning, findings }: Pair): 
 const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: "none" };
 
 /** Checks each pair of importer and peer, in the order of the members. Pure. */
-export function judgePairs(members: readonly ExtractedMember[], options: JudgeOptions): Pair[] {
+export function judgePairs(members: readonly ExtractedMember[], options: PairOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
   const checker = new PeerChecker(options.now);
   const missingUsers = findMissingUsers(members);
@@ -118,8 +118,13 @@ function findMissing(
   return own < peer ? [finding("not-connected", place, values, { clusters: [own, peer] })] : [];
 }
 
+export interface PairOptions extends JudgeOptions {
+  /** Names of selected clusters that cannot be read. */
+  unreadable: ReadonlySet<string>;
+}
+
 /** Data about all members. */
-interface Mesh extends JudgeOptions {
+interface Mesh extends PairOptions {
   byName: ReadonlyMap<string, ExtractedMember>;
   /** Returns the contexts of a peer's importers. */
   importersOf(peer: string): string[];
@@ -132,7 +137,7 @@ interface Mesh extends JudgeOptions {
 function createPairCheck(
   importer: ExtractedMember,
   existing: ExistingConfig,
-  { byName, importersOf, missingUsers, checker, now, expiresWithin }: Mesh,
+  { byName, importersOf, missingUsers, checker, unreadable, now, expiresWithin }: Mesh,
 ): (peer: string) => Finding[] {
   const { source, target } = importer;
   const current: SourcedPeer[] = [];
@@ -164,7 +169,7 @@ function createPairCheck(
     }
     // If the peer's cluster was extracted, this is reported once, for the cluster.
     if (configured && !other?.peer) findings.push(...checkLoopbackAddresses(configured.peer, place));
-    if (!other) findings.push(...findNotCompared(name, existing, place));
+    if (!other) findings.push(...findNotCompared(name, existing, unreadable.has(name), place));
     else if (configured && other.peer) {
       findings.push(...staleFindings(importer, existing, other, planned.outcomes.get(name), place));
       const user = clientOf(importer, other.peer);
@@ -187,10 +192,13 @@ function createPairCheck(
   };
 }
 
-/** Reports a peer without a context, which is not compared. */
-function findNotCompared(name: string, existing: ExistingConfig, place: Place): Finding[] {
+/** Reports a peer that is not compared, because its cluster was not selected or cannot be read. */
+function findNotCompared(name: string, existing: ExistingConfig, isUnreadable: boolean, place: Place): Finding[] {
   const isUnknown = recordedFacts(existing.records.get(name)).id === undefined;
-  return [finding("peer-not-compared", place, { name }), ...(isUnknown ? [unknownIdFinding(name, place, true)] : [])];
+  return [
+    finding("peer-not-compared", place, { name, ...(isUnreadable && { isUnreadable }) }),
+    ...(isUnknown ? [unknownIdFinding(name, place, true)] : []),
+  ];
 }
 
 /** Compares the existing config of a peer with the current extraction of its cluster. */

@@ -156,6 +156,6 @@ function rotationImpact(importer: ExtractedMember, before: Peer, rotated: Extrac
   const why =
     trusts === false
       ? `it does not trust ${cluster}'s new CA yet`
-      : `${cluster}'s CA did not sign its client certificate`;
+      : `its client certificate is not signed by ${cluster}'s CA`;
   return `is disconnected from ${cluster} (${why}) until its pods pick up the new Secret, within about two minutes`;
 }

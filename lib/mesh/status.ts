@@ -16,7 +16,7 @@ import { ParseCache } from "../util/parse-cache.ts";
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { externalWorkloads } from "./external-workloads.ts";
-import { type ExtractedMember, ownOf, peersOf, readMember } from "./member.ts";
+import { type ExtractedMember, existingOf, ownOf, peersOf, readMember } from "./member.ts";
 import {
   type CertificateStatus,
   checkOwnCertificates,
@@ -97,7 +97,9 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
   );
   checkUniqueness(once.map(({ status }) => status));
   const seen = once.map(({ member }) => member);
-  const pairs = judgePairs(seen, options);
+  const failed = sources.filter((_, i) => clusters[i]?.error !== undefined);
+  const unreadable = new Set(failed.flatMap(({ source, names = [] }) => [source, ...names]));
+  const pairs = judgePairs(seen, { ...options, unreadable });
   if (!options.probe) return { clusters: withoutRepeated(clusters, pairs), pairs };
   const probes = await probeAll(seen, pairs, { ...options, ...options.probe });
   for (const [member, found] of probes) {
@@ -155,8 +157,9 @@ async function readStatus(cluster: Cluster, options: StatusOptions, cache: Parse
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
       const { waiting: waits, isAwaitingFirstImport: isAwaitingImport } = installation;
-      const values = { waits, isAwaitingImport, importer: shellQuote(source), namespace: shellQuote(namespace) };
-      findings.push(finding("pod-not-ready", place, values));
+      const hasPeers = existingOf(member).names.size > 0;
+      const quoted = { importer: shellQuote(source), namespace: shellQuote(namespace) };
+      findings.push(finding("pod-not-ready", place, { waits, isAwaitingImport, hasPeers, ...quoted }));
     }
     const status: ClusterStatus = {
       source,

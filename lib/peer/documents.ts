@@ -110,7 +110,7 @@ function parseObjects(text: string, path: string | undefined): unknown[] {
   const json = parseJson(text);
   const documents = json ?? parseYaml(text);
   if (documents.length === 0)
-    throw new UnreadableError("the file is empty", "extract it again: the extraction may have failed");
+    throw new UnreadableError("the file is empty", "re-extract it: the extraction may have failed");
   for (const document of documents) {
     const encrypted = recognizeSops(document, json ? "json" : "yaml", path);
     if (encrypted) throw new ForeignFileError(encrypted);
@@ -189,13 +189,13 @@ function parseYaml(text: string): unknown[] {
       const { characters, tokens } = YAML_LIMITS;
       throw new UnreadableError(
         `is not JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${tokens.toLocaleString("en")} tokens`,
-        "extract it again: it may be truncated; JSON may be longer",
+        "re-extract it: it may be truncated; JSON may be longer",
       );
     }
     if (!(error instanceof YamlError)) throw error;
     const template = recognizeTemplate(text);
     if (template) throw new ForeignFileError(template);
-    throw new UnreadableError(`is neither JSON nor YAML: ${error.message}`, "extract it again: it may be truncated");
+    throw new UnreadableError(`is neither JSON nor YAML: ${error.message}`, "re-extract it: it may be truncated");
   }
 }
 

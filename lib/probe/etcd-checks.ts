@@ -106,7 +106,7 @@ export async function readClusterConfig(
   if (facts.id !== undefined && config.id !== facts.id) {
     throw new StepFailure(
       "id-differs",
-      `is ${name} with id ${config.id}, but the file has id ${facts.id}`,
+      `is ${name} with id ${config.id}, but id ${facts.id} is configured`,
       "re-extract the peer",
     );
   }

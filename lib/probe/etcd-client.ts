@@ -84,7 +84,7 @@ function toStepFailure({ code, details }: ServiceError, timeout: number): StepFa
     return new StepFailure(
       "user-unknown",
       `has no user for the client certificate (${details})`,
-      "import the secret of this cluster into the peer's cluster to grant access (configmap/clustermesh-remote-users)",
+      "import the importer's secret into the peer's cluster: extract-secret --context IMPORTER | import-secrets --context PEER -",
     );
   }
   if (code === status.PERMISSION_DENIED) {

@@ -199,7 +199,7 @@ async function resolveHost(host: string, resolve: ProbeOptions["resolve"]): Prom
     throw new StepFailure(
       "name-not-resolved",
       `has no host alias, and cannot be resolved on this machine (${cause})`,
-      "re-extract the peer to add its addresses to the file",
+      "re-extract the peer to add its addresses",
     );
   }
 }

@@ -15,7 +15,7 @@ export const extractOptions = {
     ),
   }),
   ...inGroup("Endpoint", {
-    endpoint: flag.list("host:port or ip:port of a load balancer or proxy, instead of the Service (repeatable)", {
+    endpoint: flag.list("HOST:PORT or IP:PORT of a load balancer or proxy, instead of the Service (repeatable)", {
       list: true,
     }),
     service: flag.string("name of a custom Service for the clustermesh-apiserver (Cilium 1.19+)"),

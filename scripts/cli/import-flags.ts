@@ -19,7 +19,12 @@ export const importOptions = {
     prune: flag.boolean("remove peers that are not in the files"),
     migrate: flag.boolean("rewrite existing peers for the running version of Cilium; needs no files"),
   }),
-  ...inGroup("Safety", { yes: { ...flag.boolean("remove peers without confirmation"), alias: "y" } }),
+  ...inGroup("Safety", {
+    yes: {
+      ...flag.boolean("do not prompt: remove peers without confirmation, restart agents only with --restart-agents"),
+      alias: "y",
+    },
+  }),
   ...inGroup("Output", {
     output: flag.string("print the resulting manifests, which can contain private keys", {
       alias: "o",

@@ -21,11 +21,11 @@ import { ImportRun, writingOptions } from "./writing.ts";
 
 export const meshOptions = {
   ...inGroup("Target", {
-    context: flag.contexts("context of a cluster to write (repeatable, not comma-separated)"),
+    context: flag.contexts("context of a target cluster (repeatable, not comma-separated)"),
     "all-contexts": allContextsOption,
     "contexts-file": flag.file("file with one context per line"),
     addresses: flag.count("maximum number of addresses per cluster", 3),
-    parallel: flag.count("number of clusters to write concurrently", 8),
+    parallel: flag.count("number of target clusters to update concurrently", 8),
   }),
   ...inGroup("Safety", {
     yes: { ...flag.boolean("write without confirmation"), alias: "y" },
@@ -151,8 +151,7 @@ export class MeshRun {
     const { diff, details, wait } = this.#args;
     const { writes } = this.#run;
     showFindings(left, style, details).forEach(log);
-    if ((code === EXIT.failed || signalFromExitCode(code)) && writes)
-      log(`to complete, run again: ${escapeLine(command)}`);
+    if ((code === EXIT.failed || signalFromExitCode(code)) && writes) log(`to complete, rerun: ${escapeLine(command)}`);
     if (diff && left.length > 0) return EXIT.refused;
     if (code !== EXIT.done) return code;
     if (left.length > 0) return EXIT.findings;

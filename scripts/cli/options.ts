@@ -85,7 +85,7 @@ export const outputOption = flag.string("print a full report in this format, wit
   choices: ["json", "yaml"],
 });
 
-const UNREACHABLE = "failed: cluster unreachable, permission denied, Cilium not found or timed out";
+const UNREACHABLE = "failed: cluster unreachable, permission denied, Cilium not found, or timeout";
 
 /** Exit codes of the commands that read, and of those that write. */
 export const EXIT_CODES = {

@@ -94,7 +94,7 @@ export async function promptForChoice(question: string): Promise<"yes" | "no" | 
 
 const INTERRUPTED = {
   reading: "interrupted; nothing was written",
-  writing: "interrupted during a write; run again to complete",
+  writing: "interrupted during a write; rerun to complete",
   written: "interrupted; all changes were written",
 };
 

@@ -2,7 +2,7 @@
 import { applyImport, Interrupted, type TargetReport } from "../../lib/import/apply.ts";
 import type { Plan } from "../../lib/import/plan/plan.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
-import { hasChanges, type ImportOptions, type PreparedImport, removesPeers } from "../../lib/import/prepare.ts";
+import { hasChanges, type ImportOptions, type PreparedImport, removalsOf } from "../../lib/import/prepare.ts";
 import { hasTrait } from "../../lib/peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings, showRefusal } from "../../lib/render/findings.ts";
@@ -19,7 +19,7 @@ import { confirm, handleInterruption, log, logError, promptForChoice, style, war
 export const writingOptions = {
   ...inGroup("Target", {
     tls: flag.string(
-      "client certificate: the file's (peer), the target's own (common), or its own if it works (auto)",
+      "client certificate to use: from the file (peer), the target's own (common), or the target's own if the peer accepts it (auto)",
       {
         choices: ["auto", "peer", "common"],
         default: "auto",
@@ -159,7 +159,8 @@ export class ImportRun {
   async #confirm(prepared: PreparedImport): Promise<PreparedImport | undefined> {
     const { details, yes } = this.#args;
     const { alwaysConfirm, showsPlan } = this.#prompts;
-    const removes = removesPeers(prepared);
+    const removals = removalsOf(prepared);
+    const removes = removals.peers || removals.users;
     const offered = yes || !this.#canPrompt ? undefined : prepared.withAgents;
     if (!offered && (yes || !(alwaysConfirm || removes))) {
       this.#log((showsPlan ? showPlan : showDisruptions)(prepared.targets, style, { details }));
@@ -173,9 +174,8 @@ export class ImportRun {
       logError(`${what}: stdin is not a terminal; pass --yes`);
       return undefined;
     }
-    const removing = "Remove these peers and revoke their access? Agents drop their state immediately";
-    if (!offered) return (await confirm(removes ? removing : "Apply these changes?")) ? prepared : undefined;
-    if (removes) log("agents drop the state of removed peers immediately");
+    if (removals.peers) log("agents drop the state of removed peers immediately");
+    if (!offered) return (await confirm(questionAbout(removals))) ? prepared : undefined;
     log("yes: write and restart the agents");
     log("no: write without restarting the agents; they connect after a later run with --restart-agents");
     log("abort: write nothing");
@@ -191,6 +191,12 @@ export class ImportRun {
   #log(lines: readonly string[]): void {
     lines.forEach(log);
   }
+}
+
+function questionAbout({ peers, users }: { peers: boolean; users: boolean }): string {
+  if (peers && users) return "Remove these peers and revoke these etcd users?";
+  if (peers) return "Remove these peers?";
+  return users ? "Revoke these etcd users?" : "Apply these changes?";
 }
 
 /** Prints the objects or the diff to stdout. */

@@ -165,7 +165,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.equal(code, 2, stderr);
     assert.match(
       stderr,
-      /the target changed since it was read: would now also remove far; .*\n {2}review the changes and run again/,
+      /the target changed since it was read, and the import would now also remove far.*\n {2}review the changes and rerun/,
     );
     assert.deepEqual(relay.written, ["PATCH 409"]);
     const all = ["c2", "far", "helm"];

@@ -169,7 +169,7 @@ test("waits for the address of a load balancer, until a timeout", async (t) => {
   await fails(cluster, [/no address yet/, /--wait/]);
   await fails(
     cluster,
-    [/timed out after 0\.1s waiting for an address of the load balancer of service\/clustermesh-apiserver/],
+    [/timed out after 0\.1s waiting for service\/clustermesh-apiserver to get a load balancer address/],
     { waitTimeout: 100 },
   );
   let requests = 0;
@@ -184,7 +184,7 @@ test("waits for the address of a load balancer, until a timeout", async (t) => {
   const { peer, waits } = await run(cluster, { waitTimeout: 30_000 });
   assert.deepEqual(peer.hostAliases, [{ hostname: "cluster2.mesh.cilium.io", ips: ["203.0.113.7"] }]);
   assert.deepEqual(peer.endpoints, ["https://cluster2.mesh.cilium.io:2379"]);
-  assert.deepEqual(waits, ["waiting for an address of the load balancer of service/clustermesh-apiserver"]);
+  assert.deepEqual(waits, ["waiting for service/clustermesh-apiserver to get a load balancer address"]);
 });
 
 test("output does not change if a pod moves, a node is added, or a status changes", async (t) => {

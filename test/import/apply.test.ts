@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { V1DaemonSet, V1Secret } from "@kubernetes/client-node";
 import { applyImport } from "../../lib/import/apply.ts";
 import type { PlanOptions } from "../../lib/import/plan/plan.ts";
-import { type PreparedImport, prepareImport, removesPeers } from "../../lib/import/prepare.ts";
+import { type PreparedImport, prepareImport, removalsOf } from "../../lib/import/prepare.ts";
 import { readTarget, readTargets } from "../../lib/import/read-target.ts";
 import { ApiError, daemonSets, secrets } from "../../lib/kube/api.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
@@ -192,7 +192,7 @@ test("agents are restarted only if requested or confirmed", async (t) => {
       proposeAgents: true,
       confirm: (one) => (restarts ? one.withAgents : one),
     });
-    assert.equal(removesPeers(prepared), false);
+    assert.deepEqual(removalsOf(prepared), { peers: false, users: false });
     assert.deepEqual(
       prepared.withAgents?.targets.map(({ source }) => source),
       ["target"],
@@ -234,7 +234,7 @@ test("pruning requires confirmation to revoke a user", async (t) => {
     delete (object as { data?: Record<string, string> }).data?.c8;
   });
   const confirm = (answer: boolean) => (prepared: PreparedImport) => {
-    assert.equal(removesPeers(prepared), true);
+    assert.deepEqual(removalsOf(prepared), { peers: false, users: true });
     return answer ? prepared : undefined;
   };
   const declined = await importInto(cluster, [peerOf("c9", 9)], { prune: true, confirm: confirm(false) });
@@ -261,7 +261,7 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
         const { data = {} } = object as unknown as V1Secret;
         Object.assign(data, { c7: data.c9 });
       }),
-    /^the target changed since it was read: would now also remove c7\n {2}review the changes and run again$/,
+    /^the target changed since it was read, and the import would now also remove c7\n {2}review the changes and rerun$/,
   ],
   [
     "a user that would be revoked",
@@ -273,7 +273,7 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
           data: { "users.yaml": "users:\n- {name: remote-c7, role: remote}\n- {name: remote-c9, role: remote}\n" },
         });
       }),
-    /^the target changed since it was read: would now also revoke remote-c7\n {2}review the changes and run again$/,
+    /^the target changed since it was read, and the import would now also revoke remote-c7\n {2}review the changes and rerun$/,
   ],
   [
     "a workload that would be restarted",
@@ -282,13 +282,13 @@ const MEANWHILE: [what: string, options: Partial<PlanOptions>, act: (cluster: Te
       cluster.change("DaemonSet", "cilium", (object) => {
         delete (object as unknown as V1DaemonSet).spec?.template.spec?.hostAliases;
       }),
-    /^the target changed since it was read: would now also restart daemonset\/cilium\n {2}review the changes and run again$/,
+    /^the target changed since it was read, and the import would now also restart daemonset\/cilium\n {2}review the changes and rerun$/,
   ],
   [
     "an owner that it would be taken from",
     { takeOwnership: true },
     own,
-    /^the target changed since it was read: would now also take over secret\/cilium-clustermesh from Helm release cilium\n {2}review the changes and run again$/,
+    /^the target changed since it was read, and the import would now also take over secret\/cilium-clustermesh from Helm release cilium\n {2}review the changes and rerun$/,
   ],
 ];
 for (const [what, options, act, message] of MEANWHILE) {

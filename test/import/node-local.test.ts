@@ -299,7 +299,7 @@ test("a loopback address in --endpoint is written unchanged if the certificate c
     [["127.0.0.2:15379"], /certificate of cluster "c2" does not cover 127\.0\.0\.2, only/],
     [["localhost:15379"], /does not cover localhost/],
     [["127.0.0.1:15379", "10.0.0.1:15379"], /mixes loopback addresses with others/],
-    [["127.0.0.1"], /must be host:port/],
+    [["127.0.0.1"], /must be HOST:PORT/],
   ];
   for (const [given, message] of refused) {
     await assert.rejects(

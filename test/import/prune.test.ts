@@ -141,7 +141,7 @@ test("a Secret of another owner is refused with a remedy, or taken over", () => 
   assert.equal(message, "secret/cilium-clustermesh belongs to Helm release cilium, which would revert the changes");
   assert.match(
     remedy ?? "",
-    /--take-ownership, then set clustermesh\.config\.enabled=false in its values; in the reverse/,
+    /--take-ownership first, then set clustermesh\.config\.enabled=false .*\(the other way round/,
   );
 
   const previewed = run(target, [c2], { previewOnly: true });
@@ -151,7 +151,7 @@ test("a Secret of another owner is refused with a remedy, or taken over", () => 
     warning?.message ?? "",
     /belongs to Helm release cilium, so an import without --take-ownership would be refused$/,
   );
-  assert.match(warning?.remedy ?? "", /^change it in Helm release cilium, or import with --take-ownership/);
+  assert.match(warning?.remedy ?? "", /^change it in Helm release cilium; or import with --take-ownership/);
   assert.deepEqual(previewed.changes.length, refused.changes.length);
 
   const taken = run(target, [c2], { takeOwnership: true });
@@ -236,7 +236,7 @@ test("a plan warns that a chart upgrade reverts users and workloads", () => {
     planned.findings.map(({ message }) => message),
     [
       "daemonset/cilium belongs to Helm release cilium, whose next upgrade removes the added host aliases if it renders its own",
-      "configmap/clustermesh-remote-users belongs to Helm release cilium, whose next upgrade reverts the changes",
+      "configmap/clustermesh-remote-users belongs to Helm release cilium, which reverts the changes when it next upgrades or syncs",
     ],
   );
   assert.ok(brief(planned).includes(`create Secret ${AGENTS_SECRET}`), "it is written all the same");

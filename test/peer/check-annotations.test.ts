@@ -44,7 +44,7 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       "a key renamed by hand",
       changed(["cluster9"]),
       "cluster9",
-      "the annotations describe cluster3, but the only entry is cluster9; ignored: id 3 (a duplicate is not detected), " +
+      "the annotations describe cluster3, but the only entry is cluster9; ignored: id 3 (so duplicates cannot be detected), " +
         "max-connected-clusters 255, server names and other facts",
       /re-extract cluster9/,
     ],
@@ -52,7 +52,7 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       "several entries, of which none is the one",
       changed(["c7", "c8", "c9"]),
       undefined,
-      "the annotations describe cluster3, but the entries are c7, c8 and c9; ignored: id 3 (a duplicate is not detected), " +
+      "the annotations describe cluster3, but the entries are c7, c8 and c9; ignored: id 3 (so duplicates cannot be detected), " +
         "max-connected-clusters 255, server names and other facts",
       /re-extract c7, c8 and c9/,
     ],
@@ -61,7 +61,7 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       changed(["a", "b", "c", "d", "e", "f", "g"], unnamed({ "cluster-name": "cluster3", "cluster-id": "3" })),
       undefined,
       "the annotations describe cluster3, but the entries are a, b, c, d and 3 more; " +
-        "ignored: id 3 (a duplicate is not detected)",
+        "ignored: id 3 (so duplicates cannot be detected)",
       /re-extract a, b, c, d and 3 more/,
     ],
     [
@@ -75,7 +75,7 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       "an annotation renamed in case",
       changed(["cluster3"], unnamed({ "cluster-name": "Cluster3", "cluster-id": "3" })),
       "cluster3",
-      "the annotations describe Cluster3, but the only entry is cluster3; ignored: id 3 (a duplicate is not detected)",
+      "the annotations describe Cluster3, but the only entry is cluster3; ignored: id 3 (so duplicates cannot be detected)",
       /re-extract cluster3/,
     ],
     ...[null, ""].map((name): [string, V1Secret, string, string, RegExp] => [
@@ -83,14 +83,14 @@ test("facts of a cluster that has no entry are not dropped in silence", () => {
       changed(["cluster3"], unnamed({ "cluster-name": name, "cluster-id": "3", "server-names": "*.mesh.cilium.io" })),
       "cluster3",
       "the annotations name no cluster, but the only entry is cluster3; " +
-        "ignored: id 3 (a duplicate is not detected) and server names",
+        "ignored: id 3 (so duplicates cannot be detected) and server names",
       /re-extract cluster3/,
     ]),
     [
       "a record of a target, and a key renamed by hand",
       changed(["c7", "c9"], unnamed({ peers: '{"c7":{"id":7},"c8":{"id":8}}' })),
       "c9",
-      "the Secret has records of c8 without an entry, but no record of c9; ignored: the cluster ids in these records",
+      "annotation clustermesh-secrets/peers lists c8 without an entry, but not c9; ignored: the cluster ids in it",
       /re-extract c9/,
     ],
   ];

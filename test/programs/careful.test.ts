@@ -107,7 +107,7 @@ describe("import-secrets under interference", () => {
     assert.equal(code, 2);
     assert.match(
       stderr,
-      /the target changed since it was read: would now also remove c9\n\s*review the changes and run again/,
+      /the target changed since it was read, and the import would now also remove c9\n\s*review the changes and rerun/,
     );
     assert.deepEqual(peersIn()[0], ["c2", "c3", "c9"]);
   });
@@ -166,7 +166,7 @@ describe("import-secrets under interference", () => {
     const { signal, stderr } = await ended;
     answering.abort();
     assert.equal(signal, "SIGTERM", stderr);
-    assert.match(stderr, /^interrupted during a write; run again to complete$/m);
+    assert.match(stderr, /^interrupted during a write; rerun to complete$/m);
   });
 
   test("an interrupt during --wait stops immediately and reports that all changes were written", async () => {

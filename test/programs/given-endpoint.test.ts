@@ -97,7 +97,7 @@ describe("an endpoint set with extract-secret --endpoint", () => {
       assert.ok(stdout.includes(remedy), stdout);
     }
     const file = await mesh("verify", "wrong.json");
-    assert.match(file.stdout, /set with --endpoint.*\n? *.*extract-secret --context PEER --endpoint HOST:PORT > FILE/s);
+    assert.match(file.stdout, /set with a flag.*\n? *.*extract-secret --context PEER --endpoint HOST:PORT > FILE/s);
     writeFileSync(join(dir, "own.json"), JSON.stringify(own));
     const reset = await go("import-secrets", "--context", "cluster2", "--endpoint", "cluster3=", "own.json");
     assert.equal(reset.code, 0, reset.stderr);

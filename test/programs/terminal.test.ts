@@ -15,7 +15,7 @@ import { KEYS, runOnTerminal, type TerminalOptions, withoutTerminals } from "../
 const { enter, ctrlC, ctrlD, ctrlZ } = KEYS;
 /** Control characters. */
 const CONTROL = /[^\P{Cc}\n]/u;
-const QUESTION = /Agents drop their state immediately \[y\/N\] /;
+const QUESTION = /Remove these peers and revoke these etcd users\? \[y\/N\] /;
 const start = () => startSandbox({ clusters: CAREFUL.map((name) => ({ description: carefulCluster(name) })) });
 
 describe("the programs on a terminal", { skip: withoutTerminals() }, () => {

@@ -50,7 +50,7 @@ export async function resolveOverride(
   const hasOnlyAddresses = given.every((one) => isAddress(parseHostPort(one)?.host ?? ""));
   if (hasOnlyAddresses && isPartlyNodeLocal(given)) {
     throw new UserError(
-      `invalid --endpoint for cluster "${name}": mixes loopback addresses with others: ${given.join(", ")}\n` +
+      `invalid value for --endpoint of ${name}: mixes loopback addresses with others: ${given.join(", ")}\n` +
         `  pass only loopback addresses for a tunnel on each node, or none`,
       EXIT.refused,
     );
@@ -62,7 +62,8 @@ export async function resolveOverride(
 function nodeLocalUrls(name: string, serverNames: readonly string[], given: readonly string[]): string[] {
   return given.map((text) => {
     const endpoint = parseHostPort(text);
-    if (!endpoint) throw new UserError(`invalid --endpoint ${JSON.stringify(text)}: must be host:port`, EXIT.refused);
+    if (!endpoint)
+      throw new UserError(`invalid value ${JSON.stringify(text)} for --endpoint: must be HOST:PORT`, EXIT.refused);
     if (!covers(serverNames, endpoint.host)) {
       throw new UserError(
         `the server certificate of cluster "${name}" does not cover ${endpoint.host}, only ${serverNames.join(", ")}`,

@@ -94,7 +94,7 @@ function onlyName([only, ...others]: readonly string[]): string | undefined {
 
 function describeFacts({ id, maxConnectedClusters: maximum, serverNames, ...others }: Omit<ClusterFacts, "name">) {
   const parts = [
-    ...(id === undefined ? [] : [`id ${id} (a duplicate is not detected)`]),
+    ...(id === undefined ? [] : [`id ${id} (so duplicates cannot be detected)`]),
     ...(maximum === undefined ? [] : [`max-connected-clusters ${maximum}`]),
     ...(serverNames === undefined ? [] : ["server names"]),
     ...(Object.keys(others).length === 0 ? [] : ["other facts"]),

@@ -1,5 +1,6 @@
 /** Codes for a file and the Secret in it. */
 import { enumerate } from "../../util/enumerate.ts";
+import { PEERS_ANNOTATION } from "../annotations.ts";
 import { error, warning } from "./code.ts";
 
 /** The maximum number of names in a message. */
@@ -81,7 +82,7 @@ function describeUnusedFacts({ described, entries, ignored }: UnusedFacts): stri
 
 function describeStrayRecords({ strays, entries }: StrayRecords): string {
   return (
-    `the Secret has records of ${enumerate(strays, MAX_NAMES)} without an entry, ` +
-    `but no record of ${enumerate(entries, MAX_NAMES)}; ignored: the cluster ids in these records`
+    `annotation ${PEERS_ANNOTATION} lists ${enumerate(strays, MAX_NAMES)} without an entry, ` +
+    `but not ${enumerate(entries, MAX_NAMES)}; ignored: the cluster ids in it`
   );
 }

@@ -16,9 +16,11 @@ interface Contexts {
 export const MESH_CODES = {
   "cluster-unreadable": error<{ problem: string; isReadable?: true }>({
     traits: ["skippable"],
+    by: ({ isReadable }) => ({ isReadable: isReadable && "true" }),
     message: ({ problem, isReadable }) => (isReadable ? `other clusters cannot reach it: ${problem}` : problem),
     each: true,
-    summary: (of) => `${of} cannot be read`,
+    summary: (of, { isReadable }) =>
+      isReadable === undefined ? `${of} cannot be read` : `${of} cannot be reached by other clusters`,
   }),
   "same-cluster": warning<{ other: string }>({
     message: ({ other }) => `skipped: same cluster as context ${other}`,
@@ -49,12 +51,12 @@ export const MESH_CODES = {
     summary: (of) => `some configured addresses of ${of} are outdated`,
   }),
   "endpoint-given": warning<{ name: string; importer?: string }>({
-    message: ({ name }) => `the endpoint of ${name} was set with --endpoint, so imports keep it`,
+    message: ({ name }) => `the endpoint of ${name} was set with a flag, so later imports keep it`,
     remedy: ({ importer }) =>
       importer === undefined
-        ? "extract-secret --context PEER --endpoint HOST:PORT > FILE"
-        : "extract-secret --context PEER | import-secrets --context {importer} --endpoint {name}= -",
-    summary: (of) => `endpoints of ${of} were set with --endpoint, so imports keep them`,
+        ? "to change it: extract-secret --context PEER --endpoint HOST:PORT > FILE"
+        : "to reset it: extract-secret --context PEER | import-secrets --context {importer} --endpoint {name}= -",
+    summary: (of) => `endpoints of ${of} were set with a flag, so later imports keep them`,
   }),
   "ca-stale": error<Contexts & { name: string }>({
     message: ({ name }) => `the CA of ${name} has changed, and the new CA is not trusted`,
@@ -66,17 +68,28 @@ export const MESH_CODES = {
     remedy: IMPORT,
     summary: (of) => `client certificates of ${of} are outdated`,
   }),
-  "peer-not-compared": warning<{ name: string }>({
+  "peer-not-compared": warning<{ name: string; isUnreadable?: true }>({
     formerCode: "peer-uncovered",
-    message: ({ name }) => `${name} was not compared: no context for it`,
-    remedy: "also pass its context: --context CONTEXT",
-    summary: (of) => `${of} were not compared: no contexts for them`,
+    message: ({ name, isUnreadable }) =>
+      `${name} was not compared: ${isUnreadable ? "its cluster cannot be read" : "its context was not passed"}`,
+    remedy: ({ isUnreadable }) => (isUnreadable ? undefined : "also pass its context, or --all-contexts"),
+    by: ({ isUnreadable }) => ({ isUnreadable: isUnreadable && "true" }),
+    summary: (of, { isUnreadable }) =>
+      `${of} were not compared: ${isUnreadable === undefined ? "their contexts were not passed" : "their clusters cannot be read"}`,
   }),
-  "pod-not-ready": error<{ waits: string; isAwaitingImport: boolean; importer: string; namespace: string }>({
+  "pod-not-ready": error<{
+    waits: string;
+    isAwaitingImport: boolean;
+    hasPeers: boolean;
+    importer: string;
+    namespace: string;
+  }>({
     message: ({ waits }) => `${APISERVER} is not running: waiting ${waits}`,
-    remedy: ({ isAwaitingImport }) =>
+    remedy: ({ isAwaitingImport, hasPeers }) =>
       isAwaitingImport
-        ? "import the file of a peer: import-secrets --context {importer} FILE"
+        ? hasPeers
+          ? MIGRATE
+          : "import the file of a peer: import-secrets --context {importer} FILE"
         : `kubectl --context {importer} --namespace {namespace} describe pods --selector k8s-app=${APISERVER}`,
     by: ({ waits }) => ({ waits }),
     summary: (of, { waits = "for its containers to become ready" }) =>

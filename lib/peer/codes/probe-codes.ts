@@ -55,7 +55,7 @@ export const PROBE_CODES = {
   "id-differs": error<Failure>({
     ...details,
     each: true,
-    summary: (of) => `cluster ids of ${of} differ from those in their files`,
+    summary: (of) => `cluster ids of ${of} differ from the configured ones`,
   }),
   "not-synchronized": warning<Failure>({ ...details, summary: (of) => `${of} are not fully synchronized yet` }),
   "address-unreachable": warning<Failure>({

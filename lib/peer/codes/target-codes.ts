@@ -2,7 +2,7 @@
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, MOUNT_PATH, USERS_CONFIG_MAP, USERS_KEY } from "../peer.ts";
 import { bothValues, error, inParentheses, warning } from "./code.ts";
 
-const ONE_CA = "authMode cluster requires one CA for all clusters";
+const ONE_CA = "use one CA for all clusters, as authMode cluster requires";
 const IMPORT_FILE = "import the file of {peer}";
 
 /** An object that another tool manages. */
@@ -44,8 +44,8 @@ type Unusable =
 
 export const TARGET_CODES = {
   "target-not-set-up": error<{ name: string | undefined; id: number | undefined }>({
-    message: ({ name, id }) =>
-      `not configured for Cluster Mesh: cluster-name is ${name} and cluster-id is ${id}, so agents ignore all peers`,
+    message: ({ name = "default", id = 0 }) =>
+      `not configured for Cluster Mesh: cluster-name is ${JSON.stringify(name)} and cluster-id is ${id}, so agents ignore all peers`,
     remedy: "set the Helm values cluster.name and cluster.id, both unique in the mesh",
     summary: (of) => `${of} are not configured for Cluster Mesh, so agents ignore all peers`,
   }),
@@ -74,7 +74,13 @@ export const TARGET_CODES = {
         ? `add the new CA ${values.where}`
         : `check in its pods: kubectl --namespace {namespace} exec ${values.command}`;
     },
-    summary: (of) => `certificates of ${of} cannot be read, so they were not verified`,
+    by: (values) => ({ case: values.case }),
+    summary: (of, { case: kind }) => {
+      if (kind === "trust") return `the new CA was not added for ${of}`;
+      return kind === "file"
+        ? `files of ${of} do not contain the CA, so the CAs cannot be compared`
+        : `certificates of ${of} cannot be read, so they were not verified`;
+    },
   }),
   "ca-differs": error<CaDifference>({
     traits: ["of-pair"],
@@ -93,9 +99,7 @@ export const TARGET_CODES = {
       }
     },
     remedy: (values) =>
-      values.case === "auth-mode"
-        ? `use one CA for all clusters: ${ONE_CA}`
-        : "use one CA for both clusters, or import a file with a key",
+      values.case === "auth-mode" ? ONE_CA : "use one CA for both clusters, or import a file with a key",
     summary: (of) => `${of} do not share the required CA`,
   }),
   "peer-without-key": error<{ lacking: "key" | "certificate" | "CA" }>({
@@ -119,7 +123,7 @@ export const TARGET_CODES = {
         : `the target authenticates as ${values.user ?? "no user"}, but ${values.peer} has authMode ${values.authMode ?? "unknown"}`,
     remedy: (values) =>
       "identity" in values
-        ? `use one CA for all clusters: ${ONE_CA}, but ${values.why}`
+        ? `${ONE_CA}: ${values.why}`
         : "set clustermesh.apiserver.tls.authMode=migration in {peer}: authMode legacy accepts only CN remote",
     summary: (of) => `${of} do not accept the user of their importer`,
   }),
@@ -148,7 +152,7 @@ export const TARGET_CODES = {
   }),
   "owned-by-other": error<OwnedObject & Release>({
     message: ({ object, owner }) => `${object} belongs to ${owner}, which would revert the changes`,
-    remedy: "import with --take-ownership, then {release}; in the reverse order, {owner} deletes the object",
+    remedy: "import with --take-ownership first, then {release} (the other way round, {owner} deletes the object)",
     by: ({ owner }) => ({ owner }),
     noun: "objects",
     summary: (of, { owner = "other tools" }) => `${of} belong to ${owner}, which would revert the changes`,
@@ -162,7 +166,7 @@ export const TARGET_CODES = {
         case "refused":
           return `${object} belongs to ${owner}, so an import without --take-ownership would be refused`;
         case "users":
-          return `${object} belongs to ${owner}, whose next upgrade reverts the changes`;
+          return `${object} belongs to ${owner}, which reverts the changes when it next upgrades or syncs`;
         case "host-aliases":
           return `${object} belongs to ${owner}, whose next upgrade removes the added host aliases if it renders its own`;
       }
@@ -174,9 +178,9 @@ export const TARGET_CODES = {
             ? "now {release}, then import the files of all peers again: that upgrade removes the chart's host aliases"
             : "now {release}";
         case "refused":
-          return "change it in {owner}, or import with --take-ownership, then {release}; in the reverse order, {owner} deletes the object";
+          return "change it in {owner}; or import with --take-ownership first, then {release} (the other way round, {owner} deletes the object)";
         case "users":
-          return "import again after each upgrade";
+          return "import again whenever {owner} has upgraded or synced";
         case "host-aliases":
           return "import again after each upgrade, until Cilium 1.20";
       }
@@ -202,7 +206,7 @@ export const TARGET_CODES = {
   "endpoint-unknown-peer": error<{ name: string }>({
     formerCode: "endpoint-for-nobody",
     message: ({ name }) => `invalid value for --endpoint: unknown peer ${name}`,
-    remedy: "import its file in the same command",
+    remedy: "import the file of {name} in the same command",
     summary: (of) => `${of} in --endpoint are unknown`,
   }),
   "endpoint-needs-file": error<{ peer: string; fields?: string }>({
