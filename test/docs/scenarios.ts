@@ -1,10 +1,10 @@
 /** The embedded clusters that pages start with, and what happens to them while a page is run. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ClusterPki, clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { encode } from "../../lib/sandbox/object.ts";
-import { makeCa } from "../../lib/sandbox/pki.ts";
+import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { defaultClusters, type Sandbox, type SandboxCluster, servingClusters } from "../../lib/sandbox/sandbox.ts";
 
 const NAMESPACE = "kube-system";
@@ -89,6 +89,33 @@ export const EVENTS: Readonly<Record<string, Event>> = {
   upgrade: (sandbox) => {
     const { description, pki, api } = find(sandbox, "cluster1");
     for (const object of clusterObjects({ ...description, version: "1.20.2" }, pki)) api.store.put(object);
+  },
+  /** The certificate of cluster2 that other clusters hold has expired. cluster2 has renewed it since. */
+  expiry: (sandbox) => {
+    const { ca } = find(sandbox, "cluster2").pki;
+    const [notBefore, notAfter] = [new Date(Date.now() - 100 * DAY), new Date(Date.now() - 10.5 * DAY)];
+    const { cert, key } = issue(ca, { cn: "remote", usage: "client", key: "ec", notBefore, notAfter });
+    for (const { api } of sandbox.clusters) {
+      for (const name of ["cilium-clustermesh", "cilium-kvstoremesh"]) {
+        const secret = api.store.read("Secret", NAMESPACE, name);
+        const data = secret?.data as Record<string, string> | undefined;
+        if (!secret || data?.["cluster2.etcd-client.crt"] === undefined) continue;
+        api.store.put({
+          ...secret,
+          data: { ...data, ...encode({ "cluster2.etcd-client.crt": cert, "cluster2.etcd-client.key": key }) },
+        });
+      }
+    }
+  },
+  /** Of cluster3-secret.json, a copy with a truncated certificate, and a copy with the private key of cluster2. */
+  damage: (sandbox, folder) => {
+    const secret = JSON.parse(readFileSync(join(folder, "cluster3-secret.json"), "utf8"));
+    const write = (name: string, data: Record<string, string>) =>
+      writeFileSync(join(folder, name), JSON.stringify({ ...secret, data: { ...secret.data, ...data } }), {
+        mode: 0o600,
+      });
+    write("truncated.json", { "cluster3.crt": secret.data["cluster3.crt"].slice(0, 201) });
+    write("mixed-up.json", encode({ "cluster3.key": find(sandbox, "cluster2").pki.remote.key }));
   },
   /** A file of cluster2 as the old scripts wrote it. */
   "old-file": (sandbox, folder) => {
