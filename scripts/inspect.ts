@@ -52,7 +52,7 @@ async function runInspect(args: Arguments<typeof options>, program: string): Pro
     const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);
     writeLines(lines);
   }
-  if (inspection.refused.length > 0) return EXIT.refused;
+  if (inspection.unreadable.length > 0) return EXIT.refused;
   const all = [...inspection.findings, ...inspection.peers.flatMap((peer) => peer.findings)];
   const usesDefaults = inspection.peers.some(({ verdict }) => verdict === "default-certificates");
   return usesDefaults || hasFailures(all, args["fail-on"]) ? EXIT.findings : EXIT.done;

@@ -115,10 +115,10 @@ export interface Ownership extends JudgeOptions {
  * has a new certificate already, only the import is needed, or a restart for the server certificate.
  */
 export function expiryRemedy(certificate: CertificateFact, ownership: Ownership): RemedyTemplate {
-  const { use, until } = certificate;
+  const { use, expires } = certificate;
   const { owner, importers, now, expiresWithin: within = EXPIRY_WARNING_MS } = ownership;
   const cluster = ownership.cluster ?? owner?.target.facts.name ?? owner?.source ?? "";
-  if (!owner) return renewalRemedy(use, { cluster, until, importers });
+  if (!owner) return renewalRemedy(use, { cluster, expires, importers });
   const current = readAll(owner, use);
   const renewed =
     current.some((one) => !expiresWithin(one, within, now)) &&
@@ -134,7 +134,7 @@ export function expiryRemedy(certificate: CertificateFact, ownership: Ownership)
     context: owner.source,
     version: owner.installation.facts.version,
     method: methodOf(owner, use),
-    until,
+    expires,
     importers,
     renewed,
   });

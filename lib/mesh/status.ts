@@ -66,7 +66,7 @@ export interface ClusterStatus {
   /** The cluster's own certificates, as far as they can be read. */
   certificates?: CertificateStatus[] | undefined;
   /** What clustermesh-apiserver is waiting for ("for …", "to …"). */
-  waits?: string | undefined;
+  waitingFor?: string | undefined;
   findings: Finding[];
 }
 
@@ -156,10 +156,10 @@ async function readStatus(cluster: Cluster, options: StatusOptions, cache: Parse
     }
     const pods = installation.pods();
     if (installation.waiting !== undefined) {
-      const { waiting: waits, isAwaitingFirstImport: isAwaitingImport } = installation;
+      const { waiting: waitingFor, isAwaitingFirstImport: isAwaitingImport } = installation;
       const hasPeers = existingOf(member).names.size > 0;
       const quoted = { importer: shellQuote(source), namespace: shellQuote(namespace) };
-      findings.push(finding("pod-not-ready", place, { waits, isAwaitingImport, hasPeers, ...quoted }));
+      findings.push(finding("pod-not-ready", place, { waitingFor, isAwaitingImport, hasPeers, ...quoted }));
     }
     const status: ClusterStatus = {
       source,
@@ -178,7 +178,7 @@ async function readStatus(cluster: Cluster, options: StatusOptions, cache: Parse
         containers: containersOf(pod),
       })),
       certificates: describeCertificates(member, options),
-      waits: installation.waiting ?? (pods.some(isPodReady) ? undefined : describePendingCause(pods, undefined)),
+      waitingFor: installation.waiting ?? (pods.some(isPodReady) ? undefined : describePendingCause(pods, undefined)),
       findings,
     };
     return { status, member: { ...member, peer } };

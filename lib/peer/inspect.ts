@@ -27,7 +27,7 @@ export interface CertificateReport extends Expiry {
   /** Type and size of the key: `RSA 2048`, `EC prime256v1`. */
   key: string;
   /** The first day of its validity, `YYYY-MM-DD`. */
-  from: string;
+  validFrom: string;
 }
 
 export interface EndpointReport {
@@ -57,7 +57,7 @@ export interface PeerReport {
   ca: CertificateReport[] | "importer" | "system";
   client: CertificateReport | "importer" | undefined;
   /** Whether the key matches the client certificate; undefined if one of them is missing or unreadable. */
-  keyFits?: boolean | undefined;
+  keyMatches?: boolean | undefined;
   /** The etcd user of its importers: the common name of the client certificate. */
   user?: string | undefined;
   findings: Finding[];
@@ -66,7 +66,7 @@ export interface PeerReport {
 export interface Inspection {
   peers: PeerReport[];
   /** Files that are unreadable, entirely or in part: {@link peers} lacks some or all of their peers. */
-  refused: string[];
+  unreadable: string[];
   /** Findings that are not about a single peer: unreadable files, and peers that conflict. */
   findings: Finding[];
 }
@@ -100,7 +100,7 @@ export function inspectPeers(
     return { ...createReport(sourced, own, now, cache), verdict: determineVerdict(sourced.peer, [...own, ...shared]) };
   });
   const refused = new Set(others.filter((one) => hasTrait(one, "illegible")).map(({ source }) => source));
-  return { peers: reports, refused: [...refused], findings: others };
+  return { peers: reports, unreadable: [...refused], findings: others };
 }
 
 function createReport(
@@ -125,7 +125,7 @@ function createReport(
         ? ca
         : (parseCertificates(ca.pem, cache) ?? []).map((one) => describeCertificate(one, now)),
     client: client === "importer" ? client : leaf && describeCertificate(leaf, now),
-    keyFits:
+    keyMatches:
       client === "importer" || !leaf
         ? undefined
         : tryReadPem(() => cache.compare(isMatchingKey, cache.parse(readPrivateKey, client.key), leaf)),
@@ -163,7 +163,7 @@ function describeCertificate(certificate: X509Certificate, now: Date): Certifica
     issuer: redact(formatName(certificate.issuer)),
     names: subjectAltNames(certificate).map(redact),
     key: formatKeyType(certificate),
-    from: formatDate(validity(certificate).from),
+    validFrom: formatDate(validity(certificate).from),
     ...expiryOf(certificate, now),
   };
 }

@@ -27,7 +27,7 @@ export interface Renewal {
   /** The installed version of Cilium, which an upgrade of its Helm release must keep. */
   version?: string | undefined;
   /** The expiry date of the certificate, `YYYY-MM-DD`. */
-  until: string;
+  expires: string;
   /** Contexts of the importers that have the certificate; undefined for all contexts. */
   importers?: readonly string[] | undefined;
   /** Set if the certificate has been renewed already, and only needs to be imported. */
@@ -69,7 +69,7 @@ export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemp
 /** Returns the command that renews a certificate and waits until that is done. */
 function renewalCommand(
   method: RenewalMethod,
-  { version, until }: Renewal,
+  { version, expires }: Renewal,
 ): { command: string; values: Record<string, string> } {
   const values = { namespace: shellQuote(method.namespace) };
   switch (method.kind) {
@@ -93,7 +93,7 @@ function renewalCommand(
           `${kubectl} create job {job} --from=cronjob/{cronJob} && ` +
           `${kubectl} wait --for=condition=complete --timeout=5m job/{job}`,
         // A completed Job is kept, so the next renewal needs another name.
-        values: { ...values, cronJob: shellQuote(method.name), job: `renew-certificates-${until}` },
+        values: { ...values, cronJob: shellQuote(method.name), job: `renew-certificates-${expires}` },
       };
     }
     case "cert-manager":

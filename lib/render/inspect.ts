@@ -14,7 +14,7 @@ const LAYOUTS: Record<Layout, string> = {
   "old-scripts": "old scripts layout",
   chart: "Helm chart layout",
   "chart-shared-ca": "Helm chart layout with a shared CA",
-  "chart-mixture": "Helm chart layout with its own certificate and a shared CA",
+  "chart-mixed": "Helm chart layout with its own certificate and a shared CA",
   other: "unknown layout",
 };
 
@@ -31,7 +31,7 @@ const VERDICTS: Record<Verdict, string> = {
  *
  * @param details - whether to describe every peer in full, with all of its findings.
  */
-export function showInspection({ peers, refused, findings }: Inspection, style: Style, details = false): string[] {
+export function showInspection({ peers, unreadable, findings }: Inspection, style: Style, details = false): string[] {
   const full = details || peers.length <= MAX_BLOCKS;
   const all = [...peers.flatMap((peer) => peer.findings), ...findings];
   const shared = details ? new Set(findings) : full ? new Set([...sharedFindings(all), ...findings]) : new Set(all);
@@ -43,7 +43,7 @@ export function showInspection({ peers, refused, findings }: Inspection, style: 
   lines.push(...showFindings([...shared], style, details));
   if (shared.size > 0) lines.push("");
   if (!full) lines.push(style.dim("use --details to show each peer in full"), "");
-  lines.push(summarize(peers, refused, style));
+  lines.push(summarize(peers, unreadable, style));
   return lines;
 }
 
@@ -70,7 +70,7 @@ function titleOf({ name, source, verdict }: PeerReport, style: Style): string {
 
 function summarizePeer(peer: PeerReport, style: Style): string {
   const { client } = peer;
-  const until = typeof client === "object" ? `, until ${client.until}` : "";
+  const until = typeof client === "object" ? `, until ${client.expires}` : "";
   return `${titleOf(peer, style)}${style.dim(until)}`;
 }
 
@@ -92,7 +92,7 @@ function describePeer(peer: PeerReport, findings: readonly Finding[], style: Sty
     rows.push(["", `issued by ${client.issuer}`]);
     if (client.names.length > 0) rows.push(["", `names ${enumerate(client.names, 6)}`]);
     const key =
-      peer.keyFits === undefined ? "" : peer.keyFits ? " (private key matches)" : " (private key does not match)";
+      peer.keyMatches === undefined ? "" : peer.keyMatches ? " (private key matches)" : " (private key does not match)";
     rows.push(["", `authenticates as user ${user ?? "(none)"}${key}`]);
   }
   return [

@@ -221,16 +221,16 @@ function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingG
     const errors = concerning.filter((group) => hasErrors(group.findings)).length;
     return { errors, warnings: concerning.length - errors };
   });
-  const cells = clusters.map(({ error, waits }, i) => {
+  const cells = clusters.map(({ error, waitingFor }, i) => {
     const { errors = 0, warnings = 0 } = severities[i] ?? {};
     if (error !== undefined) return "unreachable";
-    if (waits !== undefined) return "not running";
+    if (waitingFor !== undefined) return "not running";
     if (errors > 0) return count(errors, "error");
     return warnings > 0 ? count(warnings, "warning") : "healthy";
   });
   const paint = (cell: string, row: number) => {
     const { errors = 0, warnings = 0 } = severities[row] ?? {};
-    if (errors > 0 || clusters[row]?.waits !== undefined) return style.red(cell);
+    if (errors > 0 || clusters[row]?.waitingFor !== undefined) return style.red(cell);
     return warnings > 0 ? style.yellow(cell) : style.green(cell);
   };
   return { title: "STATUS", cells, paint };
@@ -238,7 +238,7 @@ function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingG
 
 /** Describes a cluster beyond its row in the table. */
 function describeCluster(cluster: ClusterStatus, style: Style): string[] {
-  const { source, pods, waits, error } = cluster;
+  const { source, pods, waitingFor, error } = cluster;
   if (error !== undefined) return [];
   const { namespace, authMode, maxConnectedClusters, endpoints = [], addresses = [], certificates = [] } = cluster;
   const details = [
@@ -247,7 +247,7 @@ function describeCluster(cluster: ClusterStatus, style: Style): string[] {
       ? [`endpoints: ${endpoints.join(", ")}${addresses.length > 0 ? ` (${addresses.join(", ")})` : ""}`]
       : []),
     ...(certificates.length > 0 ? [`certificates: ${certificates.map(describeCertificate).join(", ")}`] : []),
-    ...(waits === undefined ? [] : [`waiting ${waits}`]),
+    ...(waitingFor === undefined ? [] : [`waiting ${waitingFor}`]),
     ...pods.flatMap((pod) =>
       pod.containers.map(({ name, image, ready, waiting }) => {
         const state = ready ? "ready" : (waiting ?? "not ready");

@@ -63,10 +63,12 @@ const DESCRIPTIONS: Partial<Record<ErrorCode, string>> = {
  */
 export function describeYamlError(text: string, { code, message, pos }: YAMLParseError): string {
   const lines = text.slice(0, pos[0]).split("\n");
-  const reason = FIXED_MESSAGES.has(code)
-    ? message.replace(/^[A-Z]/, (letter) => letter.toLowerCase())
-    : (DESCRIPTIONS[code] ?? "cannot be parsed");
+  const reason = FIXED_MESSAGES.has(code) ? uncapitalize(message) : (DESCRIPTIONS[code] ?? "cannot be parsed");
   return `line ${lines.length}, column ${(lines.at(-1) ?? "").length + 1}: ${reason}`;
+}
+
+function uncapitalize(text: string): string {
+  return text.charAt(0).toLowerCase() + text.substring(1);
 }
 
 /**
@@ -128,7 +130,7 @@ function checkDocument(document: Document.Parsed): void {
         if (!isScalar(key)) throw new YamlError("a key is not a string");
         return String(key.value ?? "");
       });
-      if (new Set(keys).size < keys.length) throw new DuplicateKeyError("a key is repeated");
+      if (new Set(keys).size < keys.length) throw new DuplicateKeyError("duplicate key");
     },
   });
 }

@@ -15,9 +15,9 @@ export type CertificateUse = "client" | "server" | "ca";
 
 export interface Expiry {
   /** The expiry date in UTC: `YYYY-MM-DD`. */
-  until: string;
+  expires: string;
   /** Whole days until expiry. Negative if expired: the whole days since then, at least one. */
-  days: number;
+  daysLeft: number;
 }
 
 /** A certificate in a finding. */
@@ -32,7 +32,7 @@ export function expiryOf(certificate: X509Certificate, now: Date): Expiry {
   const { until } = validity(certificate);
   const left = until.getTime() - now.getTime();
   const days = Math.trunc(left / DAY_MS);
-  return { until: formatDate(until), days: left < 0 ? Math.min(days, -1) : days };
+  return { expires: formatDate(until), daysLeft: left < 0 ? Math.min(days, -1) : days };
 }
 
 /** Describes a certificate for a finding. */
@@ -62,8 +62,8 @@ export function formatDate(date: Date): string {
 }
 
 /** Formats an expiry: `until 2029-11-23 (1094 days)`. */
-export function formatExpiry({ until, days }: Expiry): string {
-  return `until ${until} (${days < 0 ? `${formatDays(-days)} ago` : formatDays(days)})`;
+export function formatExpiry({ expires, daysLeft }: Expiry): string {
+  return `until ${expires} (${daysLeft < 0 ? `${formatDays(-daysLeft)} ago` : formatDays(daysLeft)})`;
 }
 
 /** Formats a number of days: `1 day`, `20 days`. */

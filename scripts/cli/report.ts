@@ -11,10 +11,15 @@ export function hasFailures(findings: readonly Finding[], failOn: string): boole
 /** A field for grouping findings in text output. */
 const INTERNAL_FIELD: keyof Finding = "remedyTemplate";
 
-/** Prints a document to stdout, without undefined fields. */
+/** The version of the documents of inspect, verify and status. It changes if a field is renamed or removed. */
+const SCHEMA_VERSION = 2;
+
+/** Prints a document to stdout with its schema version, without undefined fields. `docs/reference/schemas` describes it. */
 export function printDocument(value: object, output: "json" | "yaml"): void {
   const plain: unknown = JSON.parse(
-    JSON.stringify(value, (key, field) => (key === INTERNAL_FIELD ? undefined : field)),
+    JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...value }, (key, field) =>
+      key === INTERNAL_FIELD ? undefined : field,
+    ),
   );
   writeStdout(
     output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0, version: "1.1" }),

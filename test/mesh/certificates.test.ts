@@ -15,8 +15,8 @@ const inDays = (days: number) => new Date(NOW.getTime() + days * 86_400_000 + 3_
 /** A certificate that the cluster has replaced. */
 const old = (use: CertificateUse): CertificateFact => ({
   use,
-  until: "2026-01-01",
-  days: 3,
+  expires: "2026-01-01",
+  daysLeft: 3,
   fingerprint: "0".repeat(64),
 });
 
@@ -60,7 +60,7 @@ test("a cluster without a context is in the command by name", () => {
 
 test("a CronJob that charts before 1.20 make only with a schedule is named with that condition", () => {
   const method = { kind: "cronJob", name: "generate", namespace: "kube-system" } as const;
-  const renewal = { cluster: "c1", context: "c1", until: "2026-12-16", method };
+  const renewal = { cluster: "c1", context: "c1", expires: "2026-12-16", method };
   const remedy = (version: string | undefined) => fillTemplate(renewalRemedy("client", { ...renewal, version }));
   const command =
     "kubectl --context c1 --namespace kube-system create job renew-certificates-2026-12-16 --from=cronjob/generate && ";

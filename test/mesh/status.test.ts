@@ -49,7 +49,7 @@ test("clusters that are not connected are reported once a pair, and a waiting po
     "c1: pod-not-ready",
     "c2 (c3): not-connected",
   ]);
-  assert.match(status.clusters[0]?.waits ?? "", /clustermesh-remote-users/);
+  assert.match(status.clusters[0]?.waitingFor ?? "", /clustermesh-remote-users/);
 });
 
 test("one direction only", async (t) => {
@@ -239,7 +239,7 @@ test("a cluster's own certificates with their dates, for people and for programs
   const [, second] = status.clusters;
   const date = (days: number) => inDays(days).toISOString().slice(0, 10);
   assert.deepEqual(
-    second?.certificates?.map(({ use, until, days }) => [use, until, days]),
+    second?.certificates?.map(({ use, expires, daysLeft }) => [use, expires, daysLeft]),
     [
       ["client", date(20), 20],
       ["server", date(20), 20],

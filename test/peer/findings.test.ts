@@ -92,9 +92,9 @@ test("a remedy is filled in from its template, and a missing value is a placehol
 
 test("a remedy in place of that of the code is taken with its values", () => {
   const given = { template: "renew {peer}", values: { peer: "c2" } };
-  const one = finding("ca-expired", { source: "f" }, { use: "ca", until: "2026-01-01" }, { remedy: given });
+  const one = finding("ca-expired", { source: "f" }, { use: "ca", expires: "2026-01-01" }, { remedy: given });
   assert.deepEqual([one.remedy, one.remedyTemplate], ["renew c2", given]);
-  const plain = finding("ca-expired", { source: "f" }, { use: "ca", until: "2026-01-01" });
+  const plain = finding("ca-expired", { source: "f" }, { use: "ca", expires: "2026-01-01" });
   assert.deepEqual([plain.remedy, plain.remedyTemplate], ["re-extract the peer with extract-secret", undefined]);
 });
 

@@ -51,8 +51,8 @@ test("a file of ours: where it leads to, as whom, until when", () => {
   assert.deepEqual(report?.endpoints, [
     { url: "https://c2.mesh.cilium.io:32379", addresses: ["172.18.2.2"], covered: true },
   ]);
-  assert.deepEqual([report?.user, report?.keyFits], ["remote", true]);
-  assert.ok(typeof report?.client === "object" && report.client.days === 100, JSON.stringify(report?.client));
+  assert.deepEqual([report?.user, report?.keyMatches], ["remote", true]);
+  assert.ok(typeof report?.client === "object" && report.client.daysLeft === 100, JSON.stringify(report?.client));
   assert.match(texts(inspection), /^c2 \(f\.json\): would connect$/m);
 });
 
@@ -95,7 +95,7 @@ test("every layout in the field is recognized by the files that its config refer
       }),
     ],
     [
-      "chart-mixture",
+      "chart-mixed",
       secretOf({
         c2: configText("https://c2.mesh.cilium.io:2379", [COMMON[0], "c2.etcd-client.crt", "c2.etcd-client.key"]),
         ...chart,
@@ -210,8 +210,8 @@ test("certificates from the year 1 on, and to 9999, are read as they are", () =>
     const one = full("c2", 2);
     const [report] = inspect([{ ...one, peer: { ...one.peer, ca: { pem: ca.cert }, client } }]).peers;
     assert.ok(typeof report?.client === "object");
-    assert.equal(report.client.from.slice(0, 10), `${String(from).padStart(4, "0")}-01-02`);
-    assert.equal(report.client.until.slice(0, 10), `${to}-12-30`);
+    assert.equal(report.client.validFrom.slice(0, 10), `${String(from).padStart(4, "0")}-01-02`);
+    assert.equal(report.client.expires.slice(0, 10), `${to}-12-30`);
   }
 });
 

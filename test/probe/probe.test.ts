@@ -58,7 +58,7 @@ test("warns once about an expiring server certificate that several addresses pre
   };
   const { addresses, findings } = await probe(peer, options);
   const until = notAfter.toISOString().slice(0, 10);
-  for (const { server } of addresses) assert.deepEqual([server?.until, server?.days], [until, 20]);
+  for (const { server } of addresses) assert.deepEqual([server?.expires, server?.daysLeft], [until, 20]);
   const served = findings.filter(({ code }) => code === "server-certificate-expires");
   assert.deepEqual(
     served.map(({ message, remedy }) => [message, remedy]),

@@ -56,9 +56,9 @@ describe("a CA that expires in 20 days", () => {
   test("JSON contains dates and remaining days", async () => {
     const { stdout } = await inspect("-o", "json");
     const [{ ca, client, findings }] = JSON.parse(stdout).peers;
-    assert.deepEqual([ca[0].until, ca[0].days, client.until, client.days], [date(20), 20, date(400), 400]);
-    assert.match(ca[0].from, /^\d{4}-\d\d-\d\d$/);
-    assert.deepEqual([findings[0].certificate.until, findings[0].certificate.days], [date(20), 20]);
+    assert.deepEqual([ca[0].expires, ca[0].daysLeft, client.expires, client.daysLeft], [date(20), 20, date(400), 400]);
+    assert.match(ca[0].validFrom, /^\d{4}-\d\d-\d\d$/);
+    assert.deepEqual([findings[0].certificate.expires, findings[0].certificate.daysLeft], [date(20), 20]);
   });
 
   test("the summary counts invalid files apart from peers that would connect", async () => {
@@ -94,7 +94,7 @@ describe("a server certificate that expires in 20 days", () => {
     assert.ok(stdout.includes(`server until ${date(20)} (20 days)`), stdout);
     const { clusters } = JSON.parse((await status("-o", "json")).stdout);
     const server = clusters[0].certificates.find(({ use }: { use: string }) => use === "server");
-    assert.deepEqual([server.until, server.days], [date(20), 20]);
+    assert.deepEqual([server.expires, server.daysLeft], [date(20), 20]);
     assert.doesNotMatch((await status("--expires-within=20d")).stdout, /expires/);
   });
 });

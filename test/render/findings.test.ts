@@ -107,7 +107,7 @@ test("a summary adds the data that the subjects lack, and findings with differen
 test("clusters whose clustermesh-apiserver waits for the same are one finding", () => {
   const waits = (source: string) => {
     const remedy = { template: "import-secrets --context {importer} FILE", values: { importer: source } };
-    return findingWith("pod-not-ready", { source }, `${source} waits for x`, remedy, { data: { waits: "for x" } });
+    return findingWith("pod-not-ready", { source }, `${source} waits for x`, remedy, { data: { waitingFor: "for x" } });
   };
   assert.deepEqual(show([waits("c1"), waits("c2")]), [
     "error: clustermesh-apiserver of 2 clusters is not running: waiting for x: c1, c2 [pod-not-ready]",

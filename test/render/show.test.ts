@@ -70,7 +70,7 @@ test("a name with line breaks cannot forge a line of output", () => {
   const pair = { importer: forged, peer: forged, configured: true, findings: [] };
   const shown: [what: string, lines: string[], most: number][] = [
     ["findings", showFindings(inspected.findings, plain), 2],
-    ["inspect", showInspection({ peers: [inspected], refused: [], findings: [] }, plain), 11],
+    ["inspect", showInspection({ peers: [inspected], unreadable: [], findings: [] }, plain), 11],
     ["a plan", showPlan([{ source: forged, plan: planned }], plain, { details: false }), 3],
     ["a plan of many", showPlan(Array(5).fill({ source: forged, plan: planned }), plain, { details: false }), 8],
     ["an import", showReports([report], plain, { dryRun: false, details: false }), 10],
@@ -108,8 +108,8 @@ test("verify and inspect fit in 50 columns without breaking words, and keep fail
     subject: "CN=clustermesh-apiserver.cilium.io",
     issuer: "CN=Cilium CA",
     names: [],
-    until: "2029-11-25",
-    days: 1094,
+    expires: "2029-11-25",
+    daysLeft: 1094,
   };
   const probe = { name: "c2", source: "c1", findings: [], addresses: [{ ...address, server }] };
   assert.deepEqual(showProbe(probe, narrow), [
@@ -125,7 +125,7 @@ test("verify and inspect fit in 50 columns without breaking words, and keep fail
     ...{
       name: "c2",
       source: "c2.json",
-      layout: "chart-mixture",
+      layout: "chart-mixed",
       version: "1.20.2",
       verdict: "connects",
       user: "remote",
@@ -133,7 +133,7 @@ test("verify and inspect fit in 50 columns without breaking words, and keep fail
     ...{ endpoints: [{ url: "https://c2.mesh.cilium.io:32379", addresses: [], covered: true }], ca: "system" },
     ...{ client: "importer", findings: [] },
   };
-  assert.deepEqual(showInspection({ peers: [peer], refused: [], findings: [] }, narrow).slice(1, 5), [
+  assert.deepEqual(showInspection({ peers: [peer], unreadable: [], findings: [] }, narrow).slice(1, 5), [
     "  cluster  Cilium 1.20.2, Helm chart layout with",
     "             its own certificate and a shared CA",
     "  endpoint https://c2.mesh.cilium.io:32379",

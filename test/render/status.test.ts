@@ -123,7 +123,7 @@ test("peers are counted by state if the mesh is large or the terminal narrow", (
 test("a peer without a running clustermesh-apiserver is an error", () => {
   const status = meshOf(2, (i) => (i === 0 ? { notRunning: true } : {}));
   const second = status.clusters[1] as ClusterStatus;
-  second.waits = "for its containers to become ready";
+  second.waitingFor = "for its containers to become ready";
   assert.deepEqual(showStatus(status, plain).slice(1, 3), [
     "cluster1   1    1.20.2    yes           1/1     healthy       –          ✗",
     "cluster2   2    1.20.2    yes           1/1     not running   ✓          –",

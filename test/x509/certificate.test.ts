@@ -337,7 +337,7 @@ test("days until and since expiry are whole days, and the first day after expiry
   ];
   for (const [left, days, text] of table) {
     const expiry = expiryOf(certificate, new Date(validity(certificate).until.getTime() - left));
-    assert.equal(expiry.days, days, text);
+    assert.equal(expiry.daysLeft, days, text);
     assert.ok(formatExpiry(expiry).endsWith(text), formatExpiry(expiry));
   }
 });

@@ -153,8 +153,8 @@ function issuerFinding(
   const values = {
     ...flaw,
     subject: formatName(issuer.subject),
-    from: formatDate(from),
-    until: formatDate(until),
+    validFrom: formatDate(from),
+    expires: formatDate(until),
     usage: `${flaw.purpose}Auth`,
   };
   return finding(code, place, values);

@@ -53,10 +53,10 @@ export function checkValidity(
   const { expiresWithin: within = EXPIRY_WARNING_MS, remedyFor } = options;
   const { from, until } = validity(certificate);
   const { expired, future } = VALIDITY[use];
-  if (from > now) return [finding(future, place, { use, from: formatDate(from) })];
+  if (from > now) return [finding(future, place, { use, validFrom: formatDate(from) })];
   if (until < now) {
     const fact = certificateFact(certificate, use, now);
-    return [finding(expired, place, { use, until: fact.until }, { certificate: fact, remedy: remedyFor?.(fact) })];
+    return [finding(expired, place, { use, expires: fact.expires }, { certificate: fact, remedy: remedyFor?.(fact) })];
   }
   return expiresWithin(certificate, within, now) ? [expiryWarning(certificate, use, place, now, options)] : [];
 }
@@ -69,8 +69,8 @@ function expiryWarning(
   { remedyFor }: ExpiryOptions,
 ): Finding {
   const fact = certificateFact(certificate, use, now);
-  const { days, until } = fact;
-  const values = { use, days, until, ...(use === "ca" && { subject: formatName(certificate.subject) }) };
+  const { daysLeft, expires } = fact;
+  const values = { use, daysLeft, expires, ...(use === "ca" && { subject: formatName(certificate.subject) }) };
   const remedy = remedyFor?.(fact) ?? remedyForFile(use, place);
   return finding(VALIDITY[use].expires, place, values, { certificate: fact, remedy });
 }
@@ -137,8 +137,8 @@ export function checkIssuerExpiry(
 /** Creates the warning about an intermediate CA, which is renewed and imported together with the client certificate. */
 function intermediateWarning(issuer: X509Certificate, place: Place, now: Date, { remedyFor }: ExpiryOptions): Finding {
   const fact = certificateFact(issuer, "client", now);
-  const { use, days, until } = fact;
-  const values = { use, days, until, subject: formatName(issuer.subject), isIntermediate: true } as const;
+  const { use, daysLeft, expires } = fact;
+  const values = { use, daysLeft, expires, subject: formatName(issuer.subject), isIntermediate: true } as const;
   const remedy = remedyFor?.(fact) ?? remedyForFile("client", place);
   return finding("certificate-expires", place, values, { certificate: fact, remedy });
 }

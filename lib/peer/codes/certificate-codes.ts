@@ -13,15 +13,15 @@ const CERTIFICATE_NAMES: Record<CertificateUse, string> = {
 };
 
 /** The validity of a certificate that has expired or is not valid yet. Dates are `YYYY-MM-DD`. */
-export type Invalidity = { use: CertificateUse } & ({ until: string } | { from: string });
+export type Invalidity = { use: CertificateUse } & ({ expires: string } | { validFrom: string });
 
 /** A certificate that expires soon. */
 export interface Expiring {
   use: CertificateUse;
   /** Days until expiry. */
-  days: number;
+  daysLeft: number;
   /** The expiry date, `YYYY-MM-DD`. */
-  until: string;
+  expires: string;
   /** The subject, for a CA. */
   subject?: string;
   /** Set if it is an intermediate CA of the client certificate. */
@@ -36,8 +36,8 @@ export interface IssuerFlaw {
   flaw: IssuerProblem;
   purpose: Purpose;
   /** The first and last day of its validity, `YYYY-MM-DD`. */
-  from: string;
-  until: string;
+  validFrom: string;
+  expires: string;
 }
 
 /** An issuer must be replaced in its cluster; for other certificates, a newer file may exist. */
@@ -147,21 +147,21 @@ export const CERTIFICATE_CODES = {
 export function describeInvalidity(values: Invalidity | IssuerFlaw): string {
   if ("flaw" in values) return describeIssuerFlaw(values);
   const name = CERTIFICATE_NAMES[values.use];
-  return "until" in values
-    ? `the ${name} expired on ${values.until}`
-    : `the ${name} is not valid before ${values.from}`;
+  return "expires" in values
+    ? `the ${name} expired on ${values.expires}`
+    : `the ${name} is not valid before ${values.validFrom}`;
 }
 
-function describeExpiring({ use, subject, days, until, isIntermediate }: Expiring): string {
-  const time = `in ${formatDays(days)}, on ${until}`;
+function describeExpiring({ use, subject, daysLeft, expires, isIntermediate }: Expiring): string {
+  const time = `in ${formatDays(daysLeft)}, on ${expires}`;
   if (isIntermediate) return `the client certificate is issued by ${subject}, which expires ${time}`;
   return `the ${CERTIFICATE_NAMES[use]}${subject === undefined ? "" : ` ${subject}`} expires ${time}`;
 }
 
-function describeIssuerFlaw({ position, subject, flaw, purpose, from, until }: IssuerFlaw): string {
+function describeIssuerFlaw({ position, subject, flaw, purpose, validFrom, expires }: IssuerFlaw): string {
   const flaws: Record<IssuerProblem, string> = {
-    expired: `expired on ${until}`,
-    "not-yet-valid": `is not valid before ${from}`,
+    expired: `expired on ${expires}`,
+    "not-yet-valid": `is not valid before ${validFrom}`,
     "no-ca": "is not a CA, or its key usage lacks keyCertSign",
     usage: `cannot issue certificates for ${purpose}s: its extended key usage lacks ${purpose}Auth`,
   };

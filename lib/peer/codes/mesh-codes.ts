@@ -78,22 +78,22 @@ export const MESH_CODES = {
       `${of} were not compared: ${isUnreadable === undefined ? "their contexts were not passed" : "their clusters cannot be read"}`,
   }),
   "pod-not-ready": error<{
-    waits: string;
+    waitingFor: string;
     isAwaitingImport: boolean;
     hasPeers: boolean;
     importer: string;
     namespace: string;
   }>({
-    message: ({ waits }) => `${APISERVER} is not running: waiting ${waits}`,
+    message: ({ waitingFor }) => `${APISERVER} is not running: waiting ${waitingFor}`,
     remedy: ({ isAwaitingImport, hasPeers }) =>
       isAwaitingImport
         ? hasPeers
           ? MIGRATE
           : "import the file of a peer: import-secrets --context {importer} FILE"
         : `kubectl --context {importer} --namespace {namespace} describe pods --selector k8s-app=${APISERVER}`,
-    by: ({ waits }) => ({ waits }),
-    summary: (of, { waits = "for its containers to become ready" }) =>
-      `${APISERVER} of ${of} is not running: waiting ${waits}`,
+    by: ({ waitingFor }) => ({ waitingFor }),
+    summary: (of, { waitingFor = "for its containers to become ready" }) =>
+      `${APISERVER} of ${of} is not running: waiting ${waitingFor}`,
   }),
   "user-missing": error<Contexts & { name: string; user: string; cluster: string }>({
     message: ({ name, user, cluster }) => `${name} has no etcd user ${user} for ${cluster}`,
