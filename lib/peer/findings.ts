@@ -91,11 +91,13 @@ function toTemplate(remedy: string | RemedyTemplate | undefined, values: object)
   return { template: remedy, values: toRedactedTexts(Object.fromEntries(used)) };
 }
 
-const PLACEHOLDER = /\{(\w+)\}/g;
+const PLACEHOLDER = /\{\{|\{(\w+)\}/g;
 
 /** Fills in the values of a remedy. A missing value becomes its name in capitals, as a placeholder in a command. */
 export function fillTemplate({ template, values }: RemedyTemplate): string {
-  return template.replace(PLACEHOLDER, (_, name: string) => values[name] ?? name.toUpperCase());
+  return template.replace(PLACEHOLDER, (_, name?: string) =>
+    name === undefined ? "{" : (values[name] ?? name.toUpperCase()),
+  );
 }
 
 /**

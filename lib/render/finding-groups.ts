@@ -8,8 +8,8 @@ import { listFirst } from "./style.ts";
 export interface FindingGroup {
   /** Findings with equal code, severity and data. */
   findings: [Finding, ...Finding[]];
-  /** The common remedy; values that differ are placeholders in capitals. */
-  remedy: string | undefined;
+  /** The lines of the common remedy; values that differ are placeholders in capitals. */
+  remedy: string[];
 }
 
 /**
@@ -34,20 +34,21 @@ export function groupFindings(findings: readonly Finding[], details = false): Fi
 }
 
 function toGroup(one: Finding): FindingGroup {
-  return { findings: [one], remedy: one.remedy };
+  return { findings: [one], remedy: commonRemedy([one]) };
 }
 
 function hasSingleSubject(findings: readonly Finding[]): boolean {
   return new Set(findings.map((one) => JSON.stringify([one.source, one.key, one.clusters]))).size === 1;
 }
 
-function commonRemedy([first, ...others]: FindingGroup["findings"]): string | undefined {
-  if (!first.remedyTemplate) return first.remedy;
+function commonRemedy([first, ...others]: FindingGroup["findings"]): string[] {
+  if (!first.remedyTemplate) return first.remedy === undefined ? [] : [first.remedy];
   const { template, values } = first.remedyTemplate;
   const shared = Object.entries(values).filter(([name, value]) =>
     others.every(({ remedyTemplate }) => remedyTemplate?.values[name] === value),
   );
-  return fillTemplate({ template, values: Object.fromEntries(shared) });
+  // Split before values are filled in, so that no value can forge a line.
+  return template.split("\n").map((line) => fillTemplate({ template: line, values: Object.fromEntries(shared) }));
 }
 
 /** Subjects of several findings: their number, their names, and their source if it is the same. */

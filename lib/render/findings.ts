@@ -40,7 +40,7 @@ export function showRefusal(findings: readonly Finding[], style: Style, details 
 
 function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
   const [first] = findings;
-  const remedies = remedy === undefined ? [] : [`  ${escapeLine(remedy)}`];
+  const remedies = remedy.map((line) => `  ${escapeLine(line)}`);
   if (findings.length === 1) {
     return [...style.wrap(withCode(first, `${placeOf(first)}: ${first.message}`, style)), ...remedies];
   }

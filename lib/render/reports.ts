@@ -140,14 +140,13 @@ function showNotes(
   const describeOverrides = (overridesOf: (plan: Plan) => ReadonlyMap<string, string>, origin: string) =>
     groupByValue(reports, overridesOf).flatMap(({ value: [name, endpoint], sources }) => [
       ...wrap(`endpoint of ${name}${inClusters(sources)}: ${endpoint}, set ${origin}; to reset it:`),
-      escapeLine(`  import-secrets --endpoint ${name}= FILE`),
+      escapeLine(`  import-secrets ${contextFlags("--context", sources, details)} --endpoint ${name}= FILE`),
     ]);
   const keeps = dryRun ? "would keep" : "kept";
   const kept = groupByValue(reports, (plan) => plan.kept).flatMap(({ value: name, sources }) => {
-    const contexts = sources.length > MAX_LISTED && !details ? ["CONTEXT"] : sources.map(shellQuote);
     return [
       ...wrap(`${keeps} ${name}${inClusters(sources)}: only reachable from a node; to remove it:`),
-      escapeLine(`  clustermesh-secrets disconnect ${[name, ...contexts.map((one) => `--from ${one}`)].join(" ")}`),
+      escapeLine(`  clustermesh-secrets disconnect ${name} ${contextFlags("--from", sources, details)}`),
     ];
   });
   const removes = dryRun ? "would remove" : "removed";
@@ -169,4 +168,10 @@ function showNotes(
     ...showMissingAliases(reports, style, { details, named }),
     ...(held.length > 0 ? wrap(pending) : []),
   ];
+}
+
+/** Formats a flag for each context; one placeholder for many contexts. */
+function contextFlags(flag: string, sources: readonly string[], details: boolean): string {
+  const contexts = sources.length > MAX_LISTED && !details ? ["CONTEXT"] : sources.map(shellQuote);
+  return contexts.map((context) => `${flag} ${context}`).join(" ");
 }

@@ -1,7 +1,7 @@
 /** Documents and exit codes of the commands that only read. */
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
-import { writeStdout } from "./streams.ts";
+import { completeCommands, writeStdout } from "./streams.ts";
 
 /** Whether there are findings of the severity given by `--fail-on`. */
 export function hasFailures(findings: readonly Finding[], failOn: string): boolean {
@@ -11,15 +11,26 @@ export function hasFailures(findings: readonly Finding[], failOn: string): boole
 /** A field for grouping findings in text output. */
 const INTERNAL_FIELD: keyof Finding = "remedyTemplate";
 
+const REMEDY_FIELD: keyof Finding = "remedy";
+
+/** Completes the commands in a remedy, as in text output, where each of its lines is indented. */
+function completeRemedy(remedy: string): string {
+  return remedy
+    .split("\n")
+    .map((line) => completeCommands(`  ${line}`).slice(2))
+    .join("\n");
+}
+
 /** The version of the documents of inspect, verify and status. It changes if a field is renamed or removed. */
 const SCHEMA_VERSION = 2;
 
 /** Prints a document to stdout with its schema version, without undefined fields. `docs/reference/schemas` describes it. */
 export function printDocument(value: object, output: "json" | "yaml"): void {
   const plain: unknown = JSON.parse(
-    JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...value }, (key, field) =>
-      key === INTERNAL_FIELD ? undefined : field,
-    ),
+    JSON.stringify({ schemaVersion: SCHEMA_VERSION, ...value }, (key, field) => {
+      if (key === INTERNAL_FIELD) return undefined;
+      return key === REMEDY_FIELD && typeof field === "string" ? completeRemedy(field) : field;
+    }),
   );
   writeStdout(
     output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0, version: "1.1" }),

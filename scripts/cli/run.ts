@@ -1,10 +1,11 @@
 /** The flags of every command, and the run of a command from arguments to exit code. */
 import { escapeControlChars } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
+import type { ConnectionFlags } from "./given-flags.ts";
 import type { Arguments, Command, Grammar, HelpText, Option } from "./option.ts";
 import { inGroup } from "./options.ts";
 import { parseArguments } from "./parse.ts";
-import { exitWith, ignoreStreamErrors, writeStdout } from "./streams.ts";
+import { exitWith, ignoreStreamErrors, setGivenFlags, writeStdout } from "./streams.ts";
 import { log, logError, logTrace, versionLine } from "./terminal.ts";
 
 const commonOptions = inGroup("Other", {
@@ -43,7 +44,7 @@ async function runCommand<O extends Record<string, Option>>(
   argv: string[],
   help: () => Promise<string>,
 ): Promise<number> {
-  let args: (Arguments<O & typeof commonOptions> & { diff?: unknown; debug?: unknown }) | undefined;
+  let args: (Arguments<O & typeof commonOptions> & ConnectionFlags & { diff?: unknown; debug?: unknown }) | undefined;
   try {
     args = parseArguments(name, { ...command, options: { ...command.options, ...commonOptions } }, argv);
     if (args.help === true) {
@@ -54,6 +55,7 @@ async function runCommand<O extends Record<string, Option>>(
       writeStdout(versionLine());
       return EXIT.done;
     }
+    setGivenFlags(args);
     if (args.debug === true) logTrace("loaded");
     return await command.run(args, name);
   } catch (error) {

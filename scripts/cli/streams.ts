@@ -2,9 +2,23 @@
 import { fstatSync, writeSync } from "node:fs";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { describeSystemError } from "../../lib/util/system-error.ts";
+import { addGivenFlags, type ConnectionFlags } from "./given-flags.ts";
 import { exitBySignal, signalFromExitCode } from "./signals.ts";
 
 let stdoutClosed = false;
+
+/** The connection flags of the running command, which printed commands repeat. */
+let givenFlags: ConnectionFlags = {};
+
+/** Sets the connection flags that {@link completeCommands} adds. */
+export function setGivenFlags(flags: ConnectionFlags): void {
+  givenFlags = flags;
+}
+
+/** Adds the connection flags of the running command to the commands in a line. */
+export function completeCommands(line: string): string {
+  return addGivenFlags(line, givenFlags);
+}
 
 /** Whether the reader of stdout has closed it, as `| head -1` does. */
 export function isStdoutClosed(): boolean {
@@ -40,7 +54,7 @@ export function writeStdout(data: string | Buffer): void {
 
 /** Writes lines to stdout. */
 export function writeLines(lines: readonly string[]): void {
-  writeStdout(lines.map((line) => `${line}\n`).join(""));
+  writeStdout(lines.map((line) => `${completeCommands(line)}\n`).join(""));
 }
 
 /** The kind of stdout if others can read it; undefined for a pipe, or a file that only the user can read. */

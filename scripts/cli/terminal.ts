@@ -1,7 +1,7 @@
 /** Messages and prompts, all on stderr. Only data is written to stdout. */
 import { escapeControlChars, escapeLine, type Style, styleFor } from "../../lib/render/style.ts";
 import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
-import { exposedStdout } from "./streams.ts";
+import { completeCommands, exposedStdout } from "./streams.ts";
 
 declare const __VERSION__: string | undefined;
 
@@ -13,7 +13,7 @@ export const canOverwriteLine: boolean = style.bold("") !== "";
 
 /** Logs a line. The caller escapes text from files and servers. */
 export function log(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${line.split("\n").map(completeCommands).join("\n")}\n`);
 }
 
 /** Logs an error. */

@@ -415,7 +415,7 @@ test("unverifiable properties of the target's own certificate are one warning pe
   );
   assert.match(
     one?.text ?? "",
-    /kubectl --namespace kube-system exec deploy\/clustermesh-apiserver -c kvstoremesh -- /,
+    /kubectl --context own --namespace kube-system exec deploy\/clustermesh-apiserver -c kvstoremesh -- /,
   );
   const [agents] = planned(targetOf("1.18", csi({ listed: false })));
   assert.match(agents?.text ?? "", /whether the volume contains common-etcd-client-ca\.crt, common-etcd-client\.crt/);

@@ -95,7 +95,10 @@ test("a remedy in place of that of the code is taken with its values", () => {
   const one = finding("ca-expired", { source: "f" }, { use: "ca", expires: "2026-01-01" }, { remedy: given });
   assert.deepEqual([one.remedy, one.remedyTemplate], ["renew c2", given]);
   const plain = finding("ca-expired", { source: "f" }, { use: "ca", expires: "2026-01-01" });
-  assert.deepEqual([plain.remedy, plain.remedyTemplate], ["re-extract the peer with extract-secret", undefined]);
+  assert.deepEqual(
+    [plain.remedy, plain.remedyTemplate],
+    ["re-extract with extract-secret, then import the new file", undefined],
+  );
 });
 
 test("a finding about two clusters is reported once, whichever of them reports it", () => {
@@ -127,4 +130,10 @@ test("a finding about two clusters is reported once, whichever of them reports i
   const one = finding("system-roots", { source: "a", key: "c1" }, {});
   const two = finding("system-roots", { source: "b", key: "c1" }, {});
   assert.deepEqual(dedupeFindings([one, two, { ...one }]), [one, two]);
+});
+
+test("a text of others in a remedy is not read as a template", () => {
+  const check = "kubectl --context '{namespace}' auth can-i get secrets";
+  const values = { verb: "get", object: "secrets", namespace: "n", check };
+  assert.equal(finding("not-allowed", { source: "c" }, values).remedy, `check with: ${check}`);
 });

@@ -96,6 +96,18 @@ describe("an endpoint set with extract-secret --endpoint", () => {
       const remedy = "extract-secret --context PEER | import-secrets --context cluster2 --endpoint cluster3= -";
       assert.ok(stdout.includes(remedy), stdout);
     }
+    const flags = [`--kubeconfig=${sandbox.kubeconfig}`, "--namespace=kube-system"];
+    const elsewhere = await run("clustermesh-secrets", ["verify", "--context", "cluster2", ...flags, "-o", "json"]);
+    const [, extracting, importing] =
+      /to reset it: extract-secret (.*) \| import-secrets (.*)"/.exec(elsewhere.stdout) ??
+      assert.fail(elsewhere.stdout);
+    assert.ok(extracting && importing);
+    const extracted = await run("extract-secret", extracting.replace("PEER", "cluster3").split(" "));
+    assert.equal(extracted.code, 0, extracted.stderr);
+    const pasted = await run("import-secrets", [...importing.split(" "), "--dry-run=client"], {
+      stdin: extracted.stdout,
+    });
+    assert.match(pasted.stderr, /would change cluster3/, "the printed commands work without KUBECONFIG");
     const file = await mesh("verify", "wrong.json");
     assert.match(file.stdout, /set with a flag.*\n? *.*extract-secret --context PEER --endpoint HOST:PORT > FILE/s);
     writeFileSync(join(dir, "own.json"), JSON.stringify(own));
@@ -109,7 +121,7 @@ describe("an endpoint set with extract-secret --endpoint", () => {
   test("is reset by the remedy of connect, which then shows endpoint changes again", async () => {
     const { stderr } = await mesh("connect", ...PAIR, "--yes");
     const [, remedy] = /set at extraction; to reset it:\n +(.+)$/m.exec(stderr) ?? [];
-    assert.equal(remedy, "import-secrets --endpoint cluster3= FILE");
+    assert.equal(remedy, "import-secrets --context cluster2 --endpoint cluster3= FILE");
     const args = (remedy ?? "").split(" ").slice(1, -1);
     const back = await go("import-secrets", ...args, "own.json", "--context", "cluster2");
     assert.equal(back.code, 0, back.stderr);

@@ -44,9 +44,9 @@ describe("an import into a cluster with twenty peers of a chart", () => {
     assert.equal(
       stderr,
       `warning: c1: cluster ids of 20 existing peers are unknown, so duplicates cannot be detected: ${charted.slice(0, 10).join(", ")} and 10 more [id-unknown]
-  re-extract the peer with extract-secret
+  re-extract with extract-secret, then import the new file
 error: bad.json (c2): the key file contains no PEM private key [key-invalid]
-  re-extract the peer with extract-secret
+  re-extract with extract-secret, then import the new file
 error: 1 error, nothing was written
 `,
     );

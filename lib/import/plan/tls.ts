@@ -2,6 +2,7 @@
 import { COMMON_NAMES, describeExternalSource } from "../../cilium/volumes.ts";
 import { type Finding, finding, type Place } from "../../peer/findings.ts";
 import type { Peer, SourcedPeer } from "../../peer/peer.ts";
+import { shellQuote } from "../../util/shell.ts";
 import { hasAllCertificates, isSignedBy } from "../../x509/chain.ts";
 import { certificateUser } from "../../x509/names.ts";
 import type { Target } from "./target.ts";
@@ -78,7 +79,8 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
     unchecked: listed
       ? "whether peers accept it"
       : `whether the volume contains ${COMMON_FILE_NAMES}, and peers accept them,`,
-    namespace,
+    importer: shellQuote(source),
+    namespace: shellQuote(namespace),
     command: facts.kvstoreMesh
       ? "deploy/clustermesh-apiserver -c kvstoremesh -- clustermesh-apiserver kvstoremesh-dbg troubleshoot"
       : "ds/cilium -c cilium-agent -- cilium-dbg troubleshoot clustermesh",

@@ -47,8 +47,7 @@ export const CERTIFICATE_CODES = {
   "ca-empty": error({
     traits: ["unprobeable"],
     message: "the CA file contains no certificate, so no server certificate can be verified",
-    remedy:
-      "re-extract the peer with extract-secret (charts up to 1.13 leave the CA empty unless clustermesh.apiserver.tls.ca.cert is set)",
+    remedy: `${RE_EXTRACT} (charts up to 1.13 leave the CA empty unless clustermesh.apiserver.tls.ca.cert is set)`,
     summary: (of) => `CA files of ${of} contain no certificate`,
   }),
   "ca-invalid": error<{ problem: string } | IssuerFlaw>({

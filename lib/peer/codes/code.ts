@@ -20,7 +20,7 @@ export type Noun = "peers" | "clusters" | "contexts" | "files" | "values" | "obj
 
 /** A remedy with separate values, so that findings with the same remedy can be reported together. */
 export interface RemedyTemplate {
-  /** A text with placeholders: `{name}`. */
+  /** A text with placeholders: `{name}`; a brace is written as `{{` ({@link literal}). Each line has one command. */
   template: string;
   values: Readonly<Record<string, string>>;
 }
@@ -85,4 +85,9 @@ export function inParentheses(text: string | undefined): string {
 }
 
 /** The remedy for findings that a new extraction resolves. */
-export const RE_EXTRACT = "re-extract the peer with extract-secret";
+export const RE_EXTRACT = "re-extract with extract-secret, then import the new file";
+
+/** Escapes a text of others in a template, so that no part of it is read as a value. */
+export function literal(text: string): string {
+  return text.replaceAll("{", "{{");
+}

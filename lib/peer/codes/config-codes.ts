@@ -75,8 +75,7 @@ export const CONFIG_CODES = {
   "no-addresses": error<{ host: string }>({
     traits: ["of-pair"],
     message: ({ host }) => `the addresses of ${host} are unknown, and it is not in DNS`,
-    remedy:
-      "re-extract the peer with extract-secret (charts before 1.20 store the addresses in hostAliases of the workload)",
+    remedy: `${RE_EXTRACT} (charts before 1.20 store the addresses in hostAliases of the workload)`,
     summary: (of) => `addresses of ${of} are unknown, and their names are not in DNS`,
   }),
   "file-missing": error<{ field: string; key: string; isConfig?: true }>({

@@ -31,7 +31,7 @@ export const MESH_CODES = {
   }),
   "one-sided": error<Contexts & { name: string; cluster: string; quotedCluster: string }>({
     message: ({ name, cluster }) => `${name} has peer ${cluster}, but ${cluster} does not have peer ${name}`,
-    remedy: `to connect them: ${IMPORT}; to disconnect them: clustermesh-secrets disconnect {quotedCluster} --from {peer}`,
+    remedy: `to connect them: ${IMPORT}\nto disconnect them: clustermesh-secrets disconnect {quotedCluster} --from {peer}`,
     summary: (of) => `${of} are configured in one direction only`,
   }),
   "not-connected": warning<Contexts & { name: string; cluster: string }>({

@@ -1,6 +1,6 @@
 /** Codes for probes of a peer's etcd. */
 import { describeInvalidity, type Invalidity } from "./certificate-codes.ts";
-import { error, warning } from "./code.ts";
+import { error, literal, warning } from "./code.ts";
 
 /** Why a step of a probe failed, with a remedy. */
 export interface Failure {
@@ -12,7 +12,10 @@ export interface Failure {
 export const RENEW_SERVER_CERTIFICATE =
   "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver";
 
-const details = { message: ({ problem }: Failure) => problem, remedy: ({ advice }: Failure) => advice } as const;
+const details = {
+  message: ({ problem }: Failure) => problem,
+  remedy: ({ advice }: Failure) => advice && literal(advice),
+} as const;
 
 export const PROBE_CODES = {
   "name-not-resolved": error<Failure>({ ...details, summary: (of) => `names of ${of} cannot be resolved` }),

@@ -1,6 +1,6 @@
 /** Codes for the compatibility of peers with a target, and for objects that cannot be written. */
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, MOUNT_PATH, USERS_CONFIG_MAP, USERS_KEY } from "../peer.ts";
-import { bothValues, error, inParentheses, warning } from "./code.ts";
+import { bothValues, error, inParentheses, literal, warning } from "./code.ts";
 
 const ONE_CA = "use one CA for all clusters, as authMode cluster requires";
 const IMPORT_FILE = "import the file of {peer}";
@@ -33,7 +33,7 @@ type CaDifference =
   | { case: "auth-mode"; peer: string; other: string };
 
 type UnverifiedCommon =
-  | { case: "volume"; external: string; unchecked: string; namespace: string; command: string }
+  | { case: "volume"; external: string; unchecked: string; importer: string; namespace: string; command: string }
   | { case: "file"; peer: string }
   | { case: "trust"; peer: string; from: string; where: string };
 
@@ -71,8 +71,8 @@ export const TARGET_CODES = {
     remedy: (values) => {
       if (values.case === "file") return "make sure that both clusters trust the same CA";
       return values.case === "trust"
-        ? `add the new CA ${values.where}`
-        : `check in its pods: kubectl --namespace {namespace} exec ${values.command}`;
+        ? `add the new CA ${literal(values.where)}`
+        : `check in its pods: kubectl --context {importer} --namespace {namespace} exec ${values.command}`;
     },
     by: (values) => ({ case: values.case }),
     summary: (of, { case: kind }) => {
@@ -123,7 +123,7 @@ export const TARGET_CODES = {
         : `the target authenticates as ${values.user ?? "no user"}, but ${values.peer} has authMode ${values.authMode ?? "unknown"}`,
     remedy: (values) =>
       "identity" in values
-        ? `${ONE_CA}: ${values.why}`
+        ? `${ONE_CA}: ${literal(values.why)}`
         : "set clustermesh.apiserver.tls.authMode=migration in {peer}: authMode legacy accepts only CN remote",
     summary: (of) => `${of} do not accept the user of their importer`,
   }),
@@ -284,7 +284,7 @@ export const TARGET_CODES = {
   }),
   "not-allowed": error<{ verb: string; object: string; namespace: string; check: string }>({
     message: ({ verb, object, namespace }) => `not allowed to ${verb} ${object} in namespace ${namespace}`,
-    remedy: ({ check }) => `check with: ${check}`,
+    remedy: ({ check }) => `check with: ${literal(check)}`,
     noun: "permissions",
     each: true,
     summary: (of) => `${of} are missing`,

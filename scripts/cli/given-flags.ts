@@ -1,0 +1,45 @@
+/** Adds the connection flags of the running command to the commands that it prints, so that they can be pasted. */
+import { shellQuote } from "../../lib/util/shell.ts";
+
+/** Flags that select a kubeconfig, a namespace and a user. */
+export interface ConnectionFlags {
+  kubeconfig?: string | undefined;
+  namespace?: string | undefined;
+  as?: string | undefined;
+  "as-group"?: readonly string[] | undefined;
+  "as-uid"?: string | undefined;
+}
+
+const NAMES = ["kubeconfig", "namespace", "as", "as-group", "as-uid"] as const;
+
+/** The flags that other programs in printed commands have too. */
+const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
+  kubectl: ["kubeconfig", "as", "as-group", "as-uid"],
+  helm: ["kubeconfig"],
+  cmctl: ["kubeconfig", "as", "as-group", "as-uid"],
+};
+
+/** A command at the start of an indented line or after a separator, up to the next separator. */
+const COMMAND =
+  /(?<=^ {2,}|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|verify)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
+
+/**
+ * Adds flags to each command in a printed line that does not have them.
+ *
+ * @param line - a line of output; only indented lines, which contain remedies, are changed.
+ */
+export function addGivenFlags(line: string, flags: ConnectionFlags): string {
+  if (!line.startsWith("  ")) return line;
+  return line.replace(COMMAND, (command: string, program: string, args: string) => {
+    if (/ --help\b/.test(args)) return command;
+    const supported = SUPPORTED[program] ?? NAMES;
+    const added = NAMES.filter((name) => supported.includes(name) && !hasFlag(args, name)).flatMap((name) =>
+      [flags[name] ?? []].flat().map((value) => ` --${name}=${shellQuote(value)}`),
+    );
+    return `${program}${added.join("")}${args}`;
+  });
+}
+
+function hasFlag(args: string, name: string): boolean {
+  return new RegExp(` --${name}[ =]`).test(`${args} `) || (name === "namespace" && / -n[ =]/.test(args));
+}

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { addGivenFlags } from "../../scripts/cli/given-flags.ts";
+
+const ALL = { kubeconfig: "my config", namespace: "cilium", as: "ci", "as-group": ["a", "b"], "as-uid": "7" };
+const OURS = "--kubeconfig='my config' --namespace=cilium --as=ci --as-group=a --as-group=b --as-uid=7";
+const KUBECTL = "--kubeconfig='my config' --as=ci --as-group=a --as-group=b --as-uid=7";
+
+test("the connection flags of a call are added to each command that lacks them", () => {
+  for (const [line, expected] of [
+    [
+      "  extract-secret --context a | import-secrets --context b -",
+      `  extract-secret ${OURS} --context a | import-secrets ${OURS} --context b -`,
+    ],
+    ["  to reset it: clustermesh-secrets rotate a", `  to reset it: clustermesh-secrets rotate ${OURS} a`],
+    ["    kubectl clustermesh-secrets status a", `    kubectl clustermesh-secrets status ${OURS} a`],
+    ["  check with: kubectl auth can-i get pods", `  check with: kubectl ${KUBECTL} auth can-i get pods`],
+    [
+      "  kubectl --as=ci get pods && kubectl wait x; then run: import-secrets FILE",
+      `  kubectl --kubeconfig='my config' --as-group=a --as-group=b --as-uid=7 --as=ci get pods && kubectl ${KUBECTL} wait x; then run: import-secrets ${OURS} FILE`,
+    ],
+    [
+      "  extract-secret --kubeconfig x --namespace=y --context c > FILE",
+      "  extract-secret --as=ci --as-group=a --as-group=b --as-uid=7 --kubeconfig x --namespace=y --context c > FILE",
+    ],
+    ["  helm upgrade r c -n x", "  helm --kubeconfig='my config' upgrade r c -n x"],
+  ] as const) {
+    assert.equal(addGivenFlags(line, ALL), expected);
+  }
+});
+
+test("other text is not changed, nor is anything without flags", () => {
+  for (const line of [
+    "error: run import-secrets FILE",
+    "  re-extract with extract-secret, then import the new file",
+    "  see 'import-secrets --help'",
+    "  the kubectl plugin",
+    "  age --decrypt FILE",
+  ]) {
+    assert.equal(addGivenFlags(line, ALL), line);
+  }
+  for (const line of ["  extract-secret --context a | import-secrets -", "  kubectl get pods"]) {
+    assert.equal(addGivenFlags(line, { "as-group": [] }), line);
+  }
+});
