@@ -34,7 +34,11 @@ export const inspectCommand = toProgram({
     ["$0 --fail-on=warning secrets/", "Fail on warnings, for CI"],
   ],
   options,
-  exitCodes: { 0: "every peer would connect", 2: "invalid arguments or files", 3: EXIT_CODES.findings },
+  exitCodes: {
+    0: "every peer would connect",
+    2: "invalid arguments or files",
+    3: `a peer that would not connect, or ${EXIT_CODES.findings}`,
+  },
   run: runInspect,
 });
 

@@ -71,7 +71,7 @@ export async function chooseEndpoint(source: EndpointSource, options: EndpointOp
   const endpoint = await findEndpoint(source, options);
   if (!isNodeLocal(endpoint.endpoints)) return endpoint;
   const message =
-    `endpoint ${endpoint.endpoints.join(", ")} is reachable only from the node itself\n` +
+    `endpoint ${endpoint.endpoints.join(", ")} is node-local: reachable only from the same node\n` +
     "  pass an external address with --endpoint HOST:PORT";
   throw new UserError(message, options.endpoints.length > 0 ? EXIT.refused : EXIT.failed);
 }

@@ -99,7 +99,7 @@ function importersOf(
       const one = existingPeer(member.target, existing, cluster);
       if ("peer" in one) configured.push({ member, peer: one.peer });
     } else if (isNodeLocalPeer(existing, cluster)) {
-      kept.push(`${member.source}: skipped ${cluster}: only reachable from a node`);
+      kept.push(`${member.source}: skipped ${cluster}: node-local`);
     } else {
       const found = peersOf(member).peers.find(({ peer }) => peer.name === cluster);
       if (found) configured.push({ member, peer: found.peer });

@@ -35,7 +35,9 @@ export function countFindings(findings: readonly Finding[], details = false): Re
 /** States that nothing was written, with the number of printed errors. */
 export function showRefusal(findings: readonly Finding[], style: Style, details = false): string {
   const { error: errors } = countFindings(findings, details);
-  return errors > 0 ? `${style.red("error")}: ${count(errors, "error")}, nothing was written` : "nothing was written";
+  return errors > 0
+    ? `${style.red("error")}: nothing was written because of ${count(errors, "error")}`
+    : "nothing was written";
 }
 
 function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {

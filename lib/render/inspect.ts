@@ -21,8 +21,8 @@ const LAYOUTS: Record<Layout, string> = {
 const VERDICTS: Record<Verdict, string> = {
   connects: "would connect",
   warnings: "would connect, with warnings",
-  "default-certificates": "would not connect to a cluster with the chart's default certificates",
-  "node-local": "only reachable from a node",
+  "default-certificates": "would not connect if its server certificate is the chart's default",
+  "node-local": "node-local: reachable only from a node",
   fails: "would not connect",
 };
 
@@ -50,7 +50,7 @@ export function showInspection({ peers, unreadable, findings }: Inspection, styl
 /** Counts peers that would connect, after files that could not be inspected. */
 function summarize(peers: readonly PeerReport[], refused: readonly string[], style: Style): string {
   const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
-  const text = `${good} of ${peers.length} would connect`;
+  const text = `${good} of ${count(peers.length, "peer")} would connect`;
   if (refused.length === 0) return good === peers.length && good > 0 ? style.green(text) : style.red(text);
   const others = good === peers.length ? count(good, "other peer") : `${good} of ${count(peers.length, "other peer")}`;
   const error = `${style.red("error")}: ${count(refused.length, "file")} could not be inspected`;

@@ -20,10 +20,10 @@ export interface ShowOptions {
 }
 
 const PLANNED_VERBS: readonly (readonly [Outcome, string])[] = [
-  ["moved", "moves"],
-  ["changed", "changes"],
-  ["added", "adds"],
-  ["dropped", "removes"],
+  ["moved", "will move to another Secret:"],
+  ["changed", "will change"],
+  ["added", "will add"],
+  ["dropped", "will remove"],
 ];
 
 /**
@@ -65,13 +65,13 @@ function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
     // No name is left out: the user confirms removals by this list.
     return names.length > 0 ? [`${verb} ${enumerate(names, names.length)}`] : [];
   });
-  if (plan.granted.length > 0) parts.push(`grants etcd users ${enumerate(plan.granted)}`);
-  if (plan.revoked.length > 0) parts.push(`revokes etcd users ${enumerate(plan.revoked)}`);
+  if (plan.granted.length > 0) parts.push(`will grant etcd users ${enumerate(plan.granted)}`);
+  if (plan.revoked.length > 0) parts.push(`will revoke etcd users ${enumerate(plan.revoked)}`);
   const restarted = plan.changes.flatMap((one) =>
     one.verb === "json-patch" ? [describeObject(one.kind, one.name)] : [],
   );
-  if (restarted.length > 0) parts.push(`restarts ${enumerate(restarted)}`);
-  if (parts.length === 0) parts.push("updates Secrets, peers unchanged");
+  if (restarted.length > 0) parts.push(`will restart ${enumerate(restarted)}`);
+  if (parts.length === 0) parts.push("will update Secrets, peers unchanged");
   return `${style.bold(escapeLine(source))}: ${escapeLine(parts.join("; "))}`;
 }
 
@@ -82,7 +82,7 @@ function showRemovals(targets: readonly PlannedTarget[], style: Style): string[]
     return names.length > 0 ? [names.join(", ")] : [];
   });
   return removals.flatMap(({ value: names, sources }) =>
-    style.wrap(escapeLine(`removes ${names} from ${listClusters(sources, targets.length, false)}`)),
+    style.wrap(escapeLine(`will remove ${names} from ${listClusters(sources, targets.length, false)}`)),
   );
 }
 
@@ -127,7 +127,7 @@ export function showRestarts(
     );
     const where = listClusters(sources, targets.length, details) + (areAgents && asked ? ", if confirmed," : "");
     const why = `to add host aliases for ${listNames(hostnames, details)}`;
-    return style.wrap(`${dryRun ? "would restart" : "restarts"} ${what} in ${escapeLine(`${where} ${why}`)}`);
+    return style.wrap(`${dryRun ? "would restart" : "will restart"} ${what} in ${escapeLine(`${where} ${why}`)}`);
   });
 }
 

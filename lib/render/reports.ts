@@ -50,7 +50,7 @@ export function showReports(reports: readonly TargetReport[], style: Style, opti
 
 const OUTCOME_VERBS: readonly (readonly [Outcome, done: string, planned: string])[] = [
   ["added", "added", "would add"],
-  ["moved", "moved", "would move"],
+  ["moved", "moved to another Secret:", "would move to another Secret:"],
   ["changed", "changed", "would change"],
   ["dropped", "removed", "would remove"],
   ["held", "pending", "pending"],
@@ -145,21 +145,21 @@ function showNotes(
   const keeps = dryRun ? "would keep" : "kept";
   const kept = groupByValue(reports, (plan) => plan.kept).flatMap(({ value: name, sources }) => {
     return [
-      ...wrap(`${keeps} ${name}${inClusters(sources)}: only reachable from a node; to remove it:`),
+      ...wrap(`${keeps} ${name}${inClusters(sources)}: node-local; to remove it:`),
       escapeLine(`  clustermesh-secrets disconnect ${name} ${contextFlags("--from", sources, details)}`),
     ];
   });
   const removes = dryRun ? "would remove" : "removed";
   const cleaned = groupByValue(reports, (plan) => plan.cleaned).flatMap(({ value: name, sources }) =>
     wrap(
-      `${removes} kubectl's last-applied annotation from secret/${name}${inClusters(sources)} (contains private keys)`,
+      `${removes} kubectl's last-applied annotation, which contains private keys, from secret/${name}${inClusters(sources)}`,
     ),
   );
   const held = groupByValue(reports, (plan) => peersWithOutcome(plan, "held"));
   const names = held.map(({ value }) => value);
   const pending =
-    `pending until that restart${inClusters([...new Set(held.flatMap(({ sources }) => sources))])}: ` +
-    `${enumerate(names, details ? names.length : MAX_LISTED)} (the current hostname still resolves)`;
+    `pending until pods restart with the new host aliases${inClusters([...new Set(held.flatMap(({ sources }) => sources))])}: ` +
+    `${enumerate(names, details ? names.length : MAX_LISTED)} (still connected by the current hostname)`;
   return [
     ...describeOverrides((plan) => plan.keptOverrides, "by an earlier --endpoint"),
     ...describeOverrides((plan) => plan.keptEndpoints, "at extraction"),

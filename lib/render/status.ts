@@ -18,9 +18,9 @@ const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗"
 const MEANINGS: Record<PairState, string> = {
   ok: "healthy",
   warning: "warnings",
-  error: "does not connect",
+  error: "errors",
   missing: "not configured",
-  "node-local": "only reachable from a node",
+  "node-local": "node-local",
 };
 const STATES = Object.keys(MARKS) as PairState[];
 const SELF = "–";
@@ -48,8 +48,8 @@ export function showStatus(status: MeshStatus, style: Style, options: ShowStatus
 
 function describeHealth(clusters: readonly ClusterStatus[], found: Record<Severity, number>, style: Style): string {
   const [errors, warnings] = [found.error, count(found.warning, "warning")];
-  const unread = clusters.filter(({ error }) => error !== undefined).length;
-  const size = `${count(clusters.length, "cluster")}${unread > 0 ? ` (${unread} unreachable)` : ""}`;
+  const unreadable = clusters.filter(({ error }) => error !== undefined).length;
+  const size = `${count(clusters.length, "cluster")}${unreadable > 0 ? ` (${unreadable} unreadable)` : ""}`;
   if (errors > 0) return `${style.bold(size)}, ${style.red(`unhealthy: ${count(errors, "error")}, ${warnings}`)}`;
   return found.warning > 0
     ? `${style.bold(size)}, ${style.yellow(`healthy, with ${warnings}`)}`
@@ -61,6 +61,7 @@ function showClusters(status: MeshStatus, style: Style, groups: readonly Finding
   const { clusters } = status;
   const peers = listPeers(status);
   const rows = stateLookups(status);
+  const ids = idsInPairs(status);
   const facts: Column[] = [
     {
       title: "CLUSTER",
@@ -71,7 +72,7 @@ function showClusters(status: MeshStatus, style: Style, groups: readonly Finding
     ...(clusters.some(({ name, source }) => name !== undefined && name !== source)
       ? [{ title: "NAME", cells: clusters.map(({ name }) => escapeLine(name ?? "-")), truncate: "middle" as const }]
       : []),
-    { title: "ID", cells: clusters.map(({ id }) => `${id ?? "-"}`) },
+    { title: "ID", cells: clusters.map(({ source, id = ids.get(source) }) => `${id ?? "-"}`) },
     { title: "VERSION", cells: clusters.map(({ version }) => escapeLine(version ?? "-")) },
     { title: "KVSTOREMESH", cells: clusters.map(kvstoreMeshOf), dispensable: 1 },
     { title: "READY", cells: clusters.map(readyOf) },
@@ -80,8 +81,10 @@ function showClusters(status: MeshStatus, style: Style, groups: readonly Finding
   if (peers.length === 0) return showTable(facts, style);
   const fewer = facts.filter(({ dispensable }) => dispensable === undefined);
   const forms = [
-    ...(peers.length <= MAX_NAMED ? [{ matrix: namedColumns(peers, rows, style), legend: "rows reach columns" }] : []),
-    { matrix: [idColumn(peers, rows, style)], legend: "rows reach columns (cluster ids)", byId: true },
+    ...(peers.length <= MAX_NAMED
+      ? [{ matrix: namedColumns(peers, rows, style), legend: "connections from rows to columns" }]
+      : []),
+    { matrix: [idColumn(peers, rows, style)], legend: "connections from rows to columns (by cluster id)", byId: true },
   ];
   for (const { matrix, legend, byId = false } of forms) {
     const columns = [facts, fewer].map((some) => [...some, ...matrix]).find((all) => widthOfTable(all) <= style.width);
@@ -99,11 +102,21 @@ interface PeerColumn {
   id?: number | undefined;
 }
 
-/** Lists the clusters that were read, then configured peers without a context. Empty for a single cluster. */
+/** Returns the cluster ids of peers by name, as far as their importers know them. */
+function idsInPairs({ pairs }: MeshStatus): Map<string, number> {
+  return new Map(pairs.flatMap(({ peer, id }): [string, number][] => (id === undefined ? [] : [[peer, id]])));
+}
+
+/**
+ * Lists the clusters in the order of the rows, then configured peers without a context. A cluster that cannot be read is
+ * listed if it is a peer by the name of its context. Empty for a single cluster.
+ */
 function listPeers({ clusters, pairs }: MeshStatus): PeerColumn[] {
   const peers = new Map<string, PeerColumn>();
-  for (const { source, name = source, id, error } of clusters) {
-    if (error === undefined && !peers.has(name)) peers.set(name, { name, id });
+  const ids = idsInPairs({ clusters, pairs });
+  const configured = new Set(pairs.map(({ peer }) => peer));
+  for (const { source, name = source, id = ids.get(name), error } of clusters) {
+    if ((error === undefined || configured.has(name)) && !peers.has(name)) peers.set(name, { name, id });
   }
   for (const { peer, id } of pairs) if (!peers.has(peer)) peers.set(peer, { name: peer, id });
   return peers.size > 1 ? [...peers.values()] : [];
@@ -193,7 +206,9 @@ function legendOf(title: string, peers: readonly PeerColumn[], rows: readonly St
 /** Names peers of unknown id, whose columns have no title. */
 function listUnknownIds(peers: readonly PeerColumn[], style: Style): string[] {
   const unknown = peers.filter(({ id }) => id === undefined).map(({ name }) => escapeLine(name));
-  return unknown.length > 0 ? style.wrap(`${UNKNOWN}: cluster id unknown: ${listFirst(unknown)}`).map(style.dim) : [];
+  return unknown.length > 0
+    ? style.wrap(`columns headed ${UNKNOWN}: cluster id unknown: ${listFirst(unknown)}`).map(style.dim)
+    : [];
 }
 
 function kvstoreMeshOf({ kvstoreMesh }: ClusterStatus): string {
@@ -213,24 +228,27 @@ function readyOf({ pods, error }: ClusterStatus): string {
 function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingGroup[], style: Style): Column {
   const byImporter = groupByImporter(pairs);
   const severities = clusters.map(({ source, name = source, findings }) => {
-    const own = new Set(findings);
-    for (const pair of byImporter.get(source)?.values() ?? []) for (const one of pair.findings) own.add(one);
+    const ownPairs = [...(byImporter.get(source)?.values() ?? [])];
+    const own = new Set([...findings, ...ownPairs.flatMap((pair) => pair.findings)]);
     const concerning = groups.filter((group) =>
       group.findings.some((one) => own.has(one) || one.clusters?.includes(name)),
     );
     const errors = concerning.filter((group) => hasErrors(group.findings)).length;
-    return { errors, warnings: concerning.length - errors };
+    const down = ownPairs.filter((pair) => stateOf(pair) === "error").length;
+    return { errors, warnings: concerning.length - errors, down };
   });
   const cells = clusters.map(({ error, waitingFor }, i) => {
-    const { errors = 0, warnings = 0 } = severities[i] ?? {};
-    if (error !== undefined) return "unreachable";
+    const { errors = 0, warnings = 0, down = 0 } = severities[i] ?? {};
+    if (error !== undefined) return "unreadable";
     if (waitingFor !== undefined) return "not running";
     if (errors > 0) return count(errors, "error");
+    // Peers that are not running have a finding of their own cluster only.
+    if (down > 0) return `${count(down, "peer")} down`;
     return warnings > 0 ? count(warnings, "warning") : "healthy";
   });
   const paint = (cell: string, row: number) => {
-    const { errors = 0, warnings = 0 } = severities[row] ?? {};
-    if (errors > 0 || clusters[row]?.waitingFor !== undefined) return style.red(cell);
+    const { errors = 0, warnings = 0, down = 0 } = severities[row] ?? {};
+    if (errors + down > 0 || clusters[row]?.waitingFor !== undefined) return style.red(cell);
     return warnings > 0 ? style.yellow(cell) : style.green(cell);
   };
   return { title: "STATUS", cells, paint };

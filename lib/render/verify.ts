@@ -44,10 +44,11 @@ export function showProbe(probe: PeerProbe, style: Style, shared: ReadonlySet<Fi
 }
 
 function verdictOf({ addresses, findings, skipped }: PeerProbe, style: Style): string {
-  if (skipped !== undefined) return style.dim("skipped: only reachable from a node");
+  if (skipped !== undefined) return style.dim("skipped: node-local");
   if (findings.some(({ severity }) => severity === "error")) {
-    const connectsPartly = addresses.some(({ failed }) => failed === undefined);
-    return style.red(connectsPartly ? "connects through some of its addresses only" : "does not connect");
+    const failures = addresses.filter(({ failed }) => failed !== undefined).length;
+    if (failures === addresses.length) return style.red("does not connect");
+    return style.red(failures > 0 ? "connects through some addresses only" : "connects, with errors");
   }
   if (findings.length > 0) return style.yellow("connects, with warnings");
   return style.green("connects");

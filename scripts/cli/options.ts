@@ -96,5 +96,5 @@ export const EXIT_CODES = {
     2: "nothing written: invalid arguments or files, errors found, or not confirmed",
     3: "written, but some peers were skipped or cannot connect yet",
   },
-  findings: "findings of the severity set by --fail-on",
+  findings: "findings of at least the severity set by --fail-on",
 } as const;

@@ -56,7 +56,7 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
       );
     const first = await imports("--context", "cluster2", file("cluster1"), file("cluster3"));
     assert.equal(first.code, 0, first.stderr);
-    assert.match(first.stderr, /restarts deployment\/clustermesh-apiserver in /);
+    assert.match(first.stderr, /will restart deployment\/clustermesh-apiserver in /);
     const before = await state();
     const second = await imports("--context", "cluster2", file("cluster1"), file("cluster3"));
     assert.equal(second.code, 0, second.stderr);

@@ -89,7 +89,7 @@ for (const [version, kvstoremesh] of [
 
       const migrated = await call("import", "--context", "cluster1", "--migrate");
       assert.equal(migrated.code, 0, migrated.stderr);
-      if (kvstoremesh) assert.match(migrated.stderr, /moved cluster2/);
+      if (kvstoremesh) assert.match(migrated.stderr, /moved to another Secret: cluster2/);
       await isUntouched("--migrate");
 
       const imported = await mesh.import(files, "--restart-agents");
@@ -128,7 +128,7 @@ for (const [version, kvstoremesh] of [
       for (const { etcd } of mesh.members) await etcd.put("cilium/.heartbeat", new Date().toISOString());
       const verified = await call("verify", "--context", "cluster1", "--fail-on=warning");
       assert.equal(verified.code, 0, verified.stdout);
-      assert.match(verified.stdout, /^submariner .*: skipped: only reachable from a node$/m);
+      assert.match(verified.stdout, /^submariner .*: skipped: node-local$/m);
       assert.match(verified.stdout, /^cluster2 .*: connects$/m);
       const status = await call("status", "cluster1", "cluster2", "--probe");
       assert.equal(status.code, 0, status.stdout);

@@ -92,7 +92,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         assert.equal(code, 0, stderr);
         assert.match(stderr, new RegExp(`moved ${names.join(" and ")}`));
         if (version === "1.18") {
-          assert.match(stderr, /restarts deployment\/clustermesh-apiserver in /);
+          assert.match(stderr, /will restart deployment\/clustermesh-apiserver in /);
           await sleep(KUBELET.kvstoremesh);
           await copying.stop();
           copying = await startCopying();

@@ -56,13 +56,13 @@ describe("a peer that only a node can reach, beside those of a mesh with KVStore
 
       await go("import-secrets", "--context", own, cluster2);
       await isUntouched("import");
-      assert.match(await go("import-secrets", "--context", own, "--migrate"), /moved cluster3/);
+      assert.match(await go("import-secrets", "--context", own, "--migrate"), /moved to another Secret: cluster3/);
       await isUntouched("--migrate");
       await go("clustermesh-secrets", "rotate", "cluster2", "--context", own, "--yes");
       await isUntouched("rotate");
       const pruned = await go("import-secrets", "--context", own, "--prune", "--yes", cluster2);
       assert.match(pruned, /removed cluster3/);
-      assert.match(pruned, /kept submariner: only reachable from a node/);
+      assert.match(pruned, /kept submariner: node-local/);
       await isUntouched("--prune");
       await go("import-secrets", "--context", own, cluster2, cluster3);
       await isUntouched("import of both");

@@ -148,7 +148,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.deepEqual(await usersOf(c1()), ["remote-guest", "remote-c2", "remote-far", "remote-helm"]);
     const { code, stderr } = await imports("--context", "c1", "--prune", "--yes", file("helm"));
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /^c1: removes c2 and far; revokes etcd users remote-far$/m);
+    assert.match(stderr, /^c1: will remove c2 and far; will revoke etcd users remote-far$/m);
     const [agents, copy] = [await c1().ask("GET", AGENTS), await c1().ask("GET", COPY)];
     assert.deepEqual([Object.keys(agents.data), Object.keys(copy.data)], [["helm"], ["helm"]], "and no file of others");
     assert.deepEqual(await usersOf(c1()), ["remote-guest", "remote-c2", "remote-helm"]);
@@ -284,7 +284,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
     assert.equal(result.code, 0, result.stderr);
     assert.match(
       result.stderr,
-      /restarts deployment\/clustermesh-apiserver in helm to add host aliases for c2\.mesh\.cilium\.io/,
+      /will restart deployment\/clustermesh-apiserver in helm to add host aliases for c2\.mesh\.cilium\.io/,
     );
     assert.deepEqual(await addresses(), ["10.1.1.1"]);
     const versionsBefore = await versions(api);

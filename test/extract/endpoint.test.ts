@@ -337,7 +337,11 @@ test("does not use a loopback address in the URL, even if the certificate covers
   assert.deepEqual((await choose({ service })).hostAliases, aliases("127.0.0.1"));
   const names = ["127.0.0.1", "localhost"];
   await assertRejected({ nodes, names }, 1, /--endpoint/);
-  await assertRejected({ names, options: { endpoints: ["localhost:2379"] } }, 2, /reachable only from the node itself/);
+  await assertRejected(
+    { names, options: { endpoints: ["localhost:2379"] } },
+    2,
+    /node-local: reachable only from the same node/,
+  );
   const local = serviceOf({ type: "LoadBalancer" }, [{ hostname: "localhost" }]);
-  await assertRejected({ names, service: local }, 1, /reachable only from the node itself/);
+  await assertRejected({ names, service: local }, 1, /node-local: reachable only from the same node/);
 });

@@ -349,8 +349,8 @@ test("a cluster that does not answer has a row with the error", async (t) => {
     "c3: cluster-unreadable",
   ]);
   const text = showStatus(status, styleFor({}, {})).join("\n");
-  assert.match(text, /^c3 .* unreachable /m);
-  assert.match(text, /^3 clusters \(1 unreachable\), unhealthy/m);
+  assert.match(text, /^c3 .* unreadable /m);
+  assert.match(text, /^3 clusters \(1 unreadable\), unhealthy/m);
 });
 
 test("two contexts for one cluster: both are rows, and it is judged once", async (t) => {

@@ -69,12 +69,12 @@ test("a file of the old scripts: not with the certificates that the chart makes,
   assert.equal(inspection.peers[0]?.layout, "old-scripts");
   assert.equal(inspection.peers[0]?.verdict, "default-certificates");
   const text = texts(inspection);
-  assert.match(text, /would not connect to a cluster with the chart's default certificates/);
+  assert.match(text, /would not connect if its server certificate is the chart's default/);
   assert.match(
     text,
     /the endpoint is the IP address 172\.18\.2\.2, which the chart's server certificates do not cover/,
   );
-  assert.match(text, /^0 of 1 would connect$/m);
+  assert.match(text, /^0 of 1 peer would connect$/m);
 });
 
 test("every layout in the field is recognized by the files that its config references", () => {
@@ -123,10 +123,10 @@ test("a peer that only a node can reach is shown as such, and as what an import 
     ["node-local", "connects"],
   );
   const text = texts(inspection);
-  assert.match(text, /^submariner \(f\.json\): only reachable from a node$/m);
+  assert.match(text, /^submariner \(f\.json\): node-local: reachable only from a node$/m);
   assert.match(text, /\[endpoint-node-local\]\n.*--endpoint submariner=127\.0\.0\.1:12379$/m);
   assert.doesNotMatch(text, /migrate/);
-  assert.match(text, /^1 of 2 would connect$/m);
+  assert.match(text, /^1 of 2 peers would connect$/m);
 });
 
 test("addresses of a name that are loopback addresses are warned of", () => {

@@ -56,7 +56,7 @@ describe("renamed and foreign files", () => {
     assert.equal(code, 2, stderr);
     assert.equal(stdout, "");
     const [, message = "", remedy = "", more] =
-      /^error: (.*)\n {2}(.*)\nerror: 1 error, nothing was written\n([\s\S]*)$/.exec(stderr) ?? [];
+      /^error: (.*)\n {2}(.*)\nerror: nothing was written because of 1 error\n([\s\S]*)$/.exec(stderr) ?? [];
     assert.notEqual(remedy, "", stderr);
     assert.equal(more, "");
     assert.ok(message.startsWith(`${file}: `), message);
@@ -165,7 +165,7 @@ describe("renamed and foreign files", () => {
     const refused = async () => {
       const { code, stderr } = await go("import-secrets", "--context", "cluster3", "folder");
       assert.equal(code, 2, stderr);
-      assert.match(stderr, /^error: 1 error, nothing was written$/m);
+      assert.match(stderr, /^error: nothing was written because of 1 error$/m);
       return stderr;
     };
     assert.match(await refused(), /folder\/a\.json: is encrypted by SOPS/);

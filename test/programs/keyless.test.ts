@@ -125,7 +125,7 @@ describe("clusters without certificate Secrets", () => {
     const [c1 = "", c2 = "", others = "", ...more] = warned;
     assert.match(c1, /^warning: c1: .*"common-etcd-client" \(CSI driver csi\.cert-manager\.io\) and cannot be read/);
     assert.match(c2, /^warning: c2: /);
-    assert.match(others, /^warning: certificates of 2 peers cannot be read.*: c1\.json \(c1\), c2\.json \(c2\)/);
+    assert.match(others, /^warning: files of 2 peers do not contain the CA, .*: c1\.json \(c1\), c2\.json \(c2\)/);
     assert.deepEqual(more, []);
     const again = await call("import-secrets", ...contexts, ...files);
     assert.equal(again.code, 0, again.stderr);

@@ -42,7 +42,7 @@ describe("the mesh commands", () => {
   test("connect, status, verify and disconnect a mesh", async () => {
     const asked = await go("connect", ...NAMES);
     assert.equal(asked.code, 2);
-    assert.match(asked.stderr, /adds cluster2 and cluster3/);
+    assert.match(asked.stderr, /will add cluster2 and cluster3/);
     assert.match(asked.stderr, /confirmation required: stdin is not a terminal; pass --yes/);
     assert.deepEqual(peersOf("cluster1"), []);
     const dry = await connect("--dry-run=server");
@@ -189,8 +189,8 @@ describe("the mesh commands", () => {
         .map(({ remedy }) => remedy);
     };
     assert.deepEqual(await remedies("one-sided"), [
-      "to connect them: extract-secret --context cluster3 | import-secrets --context cluster1 -; to disconnect them: clustermesh-secrets disconnect cluster1 --from cluster3",
-      "to connect them: extract-secret --context cluster3 | import-secrets --context cluster2 -; to disconnect them: clustermesh-secrets disconnect cluster2 --from cluster3",
+      "to connect them: extract-secret --context cluster3 | import-secrets --context cluster1 -\nto disconnect them: clustermesh-secrets disconnect cluster1 --from cluster3",
+      "to connect them: extract-secret --context cluster3 | import-secrets --context cluster2 -\nto disconnect them: clustermesh-secrets disconnect cluster2 --from cluster3",
     ]);
     for (const name of ["cluster1", "cluster2"]) {
       assert.equal((await go("disconnect", name, "--from", "cluster3", "--yes")).code, 0);
@@ -298,7 +298,7 @@ describe("the mesh commands", () => {
       /^error: stale: .*cannot read certificate-authority \/gone\/ca\.crt: no such file or directory \[cluster-unreadable\]$/m,
     );
     assert.match(status.stdout, /^cluster1 .* – +· +·$/m);
-    assert.match(status.stdout, /^4 clusters \(1 unreachable\), /m);
+    assert.match(status.stdout, /^4 clusters \(1 unreadable\), /m);
 
     const all = ["connect", "--all-contexts", "--dry-run=client", "--restart-agents"];
     const refused = await by(...all);

@@ -75,7 +75,7 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     for (const cluster of ["cluster1", "cluster3"]) {
       const { code, stdout, stderr } = await mesh("verify", "--context", cluster, "--fail-on=warning");
       assert.equal(code, 0, stdout + stderr);
-      assert.match(stdout, new RegExp(`^submariner \\(${cluster}\\): skipped: only reachable from a node$`, "m"));
+      assert.match(stdout, new RegExp(`^submariner \\(${cluster}\\): skipped: node-local$`, "m"));
       assert.match(stdout, /^2 of 2 peers connect, 1 skipped$/m);
     }
     const { stdout } = await mesh("verify", "--context", "cluster3", "-o", "json");
@@ -84,14 +84,14 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     assert.deepEqual([found.skipped, found.findings, findings], ["node-local", [], []]);
     const file = await mesh("verify", "theirs.json", "--fail-on=warning");
     assert.deepEqual([file.code, file.stderr], [0, ""]);
-    assert.match(file.stdout, /skipped: only reachable from a node/);
+    assert.match(file.stdout, /skipped: node-local/);
   });
 
   test("is a state in status, which does not wait for it", async () => {
     const { code, stdout } = await mesh("status", ...NAMES, "--probe", "--wait", "--timeout=20s");
     assert.equal(code, 0, stdout);
     assert.match(stdout, /^cluster1 .* – +✓ +✓ +⌂$/m);
-    assert.match(stdout, /⌂ only reachable from a node/);
+    assert.match(stdout, /⌂ node-local/);
     assert.doesNotMatch(stdout, /migrate|submariner.*\[/);
     const report = JSON.parse((await mesh("status", ...NAMES, "-o", "json")).stdout);
     const states = report.pairs
@@ -136,7 +136,7 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     const { code, stderr } = await go("import-secrets", "--context", "cluster3", "--prune", "--yes", "cluster1.json");
     assert.equal(code, 0, stderr);
     assert.match(stderr, /removed cluster2/);
-    const [, command] = /^ *kept submariner: only reachable from a node; to remove it:\n *(.*)$/m.exec(stderr) ?? [];
+    const [, command] = /^ *kept submariner: node-local; to remove it:\n *(.*)$/m.exec(stderr) ?? [];
     assert.equal(command, "clustermesh-secrets disconnect submariner --from cluster3");
     isUntouched("--prune");
     const [program = "", ...args] = (command ?? "").split(" ");
@@ -150,12 +150,15 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     const before = JSON.stringify(storeOf("cluster2").all("Secret"));
     const refused = await go("import-secrets", "--context", "cluster2", "theirs.json", "cluster1.json");
     assert.equal(refused.code, 2, refused.stderr);
-    assert.match(refused.stderr, /submariner is reachable only from the node itself, .*\[endpoint-node-local\]/);
+    assert.match(
+      refused.stderr,
+      /submariner is node-local: reachable only from the same node, .*\[endpoint-node-local\]/,
+    );
     assert.match(refused.stderr, /--endpoint submariner=127\.0\.0\.1:12379$/m);
     assert.equal(JSON.stringify(storeOf("cluster2").all("Secret")), before);
     const inspected = await mesh("inspect", "theirs.json");
     assert.equal(inspected.code, 3);
-    assert.match(inspected.stdout, /^submariner \(theirs\.json\): only reachable from a node$/m);
+    assert.match(inspected.stdout, /^submariner \(theirs\.json\): node-local: reachable only from a node$/m);
     assert.equal(
       JSON.parse((await mesh("inspect", "theirs.json", "-o", "json")).stdout).peers[0].verdict,
       "node-local",
@@ -187,12 +190,12 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     merge("cluster3", AGENTS, { cluster2: config });
     const connected = await mesh("connect", ...NAMES, "--yes", "--restart-agents");
     assert.equal(connected.code, 0, connected.stderr);
-    assert.match(connected.stderr, /kept cluster2.*: only reachable from a node; to remove it:/);
+    assert.match(connected.stderr, /kept cluster2.*: node-local; to remove it:/);
     const users = storeOf("cluster3").read("ConfigMap", "kube-system", "clustermesh-remote-users");
     assert.match(users?.data?.["users.yaml"], /remote-cluster2/);
     const rotated = await mesh("rotate", "cluster2", "--all-contexts", "--yes");
     assert.equal(rotated.code, 0, rotated.stderr);
-    assert.match(rotated.stderr, /^cluster3: skipped cluster2: only reachable from a node$/m);
+    assert.match(rotated.stderr, /^cluster3: skipped cluster2: node-local$/m);
     assert.equal(textsOf(secretIn("cluster3", AGENTS)).cluster2, config);
     assert.equal(textsOf(secretIn("cluster3", COPY)).cluster2, undefined);
     merge("cluster3", AGENTS, { cluster2: null });
@@ -211,7 +214,7 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
 
     const migrated = await go("import-secrets", "--context", "cluster3", "--migrate");
     assert.equal(migrated.code, 0, migrated.stderr);
-    assert.match(migrated.stderr, /moved submariner/);
+    assert.match(migrated.stderr, /moved to another Secret: submariner/);
     assert.deepEqual(submarinerIn("cluster3", COPY), {});
     const entry = entriesOf(secretIn("cluster3", AGENTS)).find(({ name }) => name === "submariner");
     assert.deepEqual(entry?.peer?.endpoints, ["https://127.0.0.1:12379"]);

@@ -144,7 +144,7 @@ describe("the built programs", () => {
     assert.equal(second.code, 0, second.stderr);
     assert.match(
       second.stderr,
-      /restarts daemonset\/cilium \(all Cilium agents\) in cluster1 to add host aliases for /,
+      /will restart daemonset\/cilium \(all Cilium agents\) in cluster1 to add host aliases for /,
     );
   });
 

@@ -47,7 +47,7 @@ describe("an import into a cluster with twenty peers of a chart", () => {
   re-extract with extract-secret, then import the new file
 error: bad.json (c2): the key file contains no PEM private key [key-invalid]
   re-extract with extract-secret, then import the new file
-error: 1 error, nothing was written
+error: nothing was written because of 1 error
 `,
     );
     const all = await imports("bad.json", "--details");

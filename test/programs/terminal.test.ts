@@ -136,7 +136,7 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     const args = await pruning();
     const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `y${enter}`]] });
     assert.equal(code, 0, output);
-    assert.match(output, /removes c2; revokes etcd users remote-c2\n/);
+    assert.match(output, /will remove c2; will revoke etcd users remote-c2\n/);
     assert.match(output, /removed.* c2; unchanged c3\n/);
     assert.deepEqual(peersIn(), ["c3"]);
   });
@@ -176,10 +176,10 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
       const { output } = ended;
       assert.equal(ended.code, code, output);
       const [before = ""] = output.split(CHOICES);
-      assert.match(before, /^c1: adds c2.*; restarts daemonset\/cilium$/m);
+      assert.match(before, /^c1: will add c2.*; will restart daemonset\/cilium$/m);
       assert.match(
         before,
-        /^restarts daemonset\/cilium \(all Cilium agents\) in c1, if confirmed, to add host aliases/m,
+        /^will restart daemonset\/cilium \(all Cilium agents\) in c1, if confirmed, to add host aliases/m,
       );
       assert.match(before, /^yes: write and restart the agents\nno: write without .*\nabort: write nothing$/m);
       assert.deepEqual([peersIn(), agentsIn()], [written, restarted]);

@@ -140,12 +140,12 @@ test("warnings precede errors, and the refusal counts printed errors", () => {
   assert.deepEqual(others, []);
   assert.equal(
     showRefusal([error, unknown("c1"), { ...error, key: "c2" }], plain),
-    "error: 1 error, nothing was written",
+    "error: nothing was written because of 1 error",
     "merged",
   );
   assert.equal(
     showRefusal([error, { ...error, key: "c2" }], plain, true),
-    "error: 2 errors, nothing was written",
+    "error: nothing was written because of 2 errors",
     "with --details",
   );
   assert.equal(showRefusal([], plain), "nothing was written");

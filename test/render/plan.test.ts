@@ -35,10 +35,11 @@ const done = (source: string, of: Plan, writes = 1): TargetReport => ({
 test("showPlan describes up to three clusters in a sentence each, then restarts and their reason", () => {
   const agents = restart("DaemonSet", "cilium", ["a.example", "b.example"]);
   const targets = planned(2, (i) => planOf({ added: ["x", "y"] }, i === 0 ? { changes: [agents, secret] } : {}));
-  const last = "restarts daemonset/cilium (all Cilium agents) in c1 to add host aliases for a.example and b.example";
+  const last =
+    "will restart daemonset/cilium (all Cilium agents) in c1 to add host aliases for a.example and b.example";
   assert.deepEqual(showPlan(targets, plain, FEW), [
-    "c1: adds x and y; restarts daemonset/cilium",
-    "c2: adds x and y",
+    "c1: will add x and y; will restart daemonset/cilium",
+    "c2: will add x and y",
     last,
   ]);
   assert.equal(showPlan(targets, plain, { ...FEW, asked: true }).at(-1), last.replace("in c1", "in c1, if confirmed,"));
@@ -49,7 +50,7 @@ test("endpoint changes are shown before writing, merged over clusters, and limit
   const change = { before: "https://x:1 at 10.0.0.1", after: "https://x:2 at 10.0.0.2" };
   const moving = planned(2, () => planOf({ changed: ["x"] }, { endpointChanges: new Map([["x", change]]) }));
   const line = "endpoint of x in c1 and c2: https://x:1 at 10.0.0.1 → https://x:2 at 10.0.0.2";
-  assert.deepEqual(showPlan(moving, plain, FEW), ["c1: changes x", "c2: changes x", line]);
+  assert.deepEqual(showPlan(moving, plain, FEW), ["c1: will change x", "c2: will change x", line]);
   assert.deepEqual(showDisruptions(moving, plain, FEW), [line]);
   const reports = moving.map(({ source, plan: of }) => done(source, of));
   assert.ok(showReports(reports, plain, { ...FEW, dryRun: true }).includes(line));
@@ -65,7 +66,7 @@ test("a changed CA is shown before writing, with the certificates before and aft
   const change = { before: "CN=Cilium CA (SHA-256 11…)", after: "CN=Cilium CA (SHA-256 22…)" };
   const changing = planned(2, () => planOf({ changed: ["x"] }, { caChanges: new Map([["x", change]]) }));
   const line = `CA of x in c1 and c2: ${change.before} → ${change.after}`;
-  assert.deepEqual(showPlan(changing, plain, FEW), ["c1: changes x", "c2: changes x", line]);
+  assert.deepEqual(showPlan(changing, plain, FEW), ["c1: will change x", "c2: will change x", line]);
   assert.deepEqual(showDisruptions(changing, plain, FEW), [line]);
 });
 
@@ -92,10 +93,10 @@ test("showPlan prints a table row for each of thirty clusters", () => {
   assert.equal(lines.length, 32);
   assert.equal(
     lines[31],
-    "restarts deployment/clustermesh-apiserver in all 30 clusters to add host aliases for 30 names",
+    "will restart deployment/clustermesh-apiserver in all 30 clusters to add host aliases for 30 names",
   );
   const details = showPlan(targets, plain, { details: true });
-  assert.ok(details[0]?.startsWith("c1: adds c2, c3, ") && details[0].includes(" c29 and c30;"), details[0]);
+  assert.ok(details[0]?.startsWith("c1: will add c2, c3, ") && details[0].includes(" c29 and c30;"), details[0]);
   assert.ok(details.at(-1)?.endsWith("c28, c29 and c30"), details.at(-1));
 });
 
@@ -111,7 +112,10 @@ test("a table column with few distinct names shows names, and every removed peer
     plain,
     FEW,
   );
-  assert.deepEqual(many.slice(6), ["removes y from c1", `removes ${names(12, "x").join(", ")} from c2, c3, c4 and c5`]);
+  assert.deepEqual(many.slice(6), [
+    "will remove y from c1",
+    `will remove ${names(12, "x").join(", ")} from c2, c3, c4 and c5`,
+  ]);
 });
 
 test("showReports prints a table with a status for each cluster, then failures, then merged notes", () => {
@@ -135,7 +139,7 @@ test("showReports prints a table with a status for each cluster, then failures, 
     "error: c5: no route (partly written; rerun to complete)",
     "not connecting yet: daemonset/cilium has no host alias for h in c3 and c4",
     "  rerun with --restart-agents to add it (restarts its pods)",
-    "pending until that restart in c4: y (the current hostname still resolves)",
+    "pending until pods restart with the new host aliases in c4: y (still connected by the current hostname)",
     "Secrets written; pods pick them up within about two minutes",
   ]);
   const dry = showReports(reports.slice(0, 4), plain, { dryRun: true, details: false });
@@ -158,7 +162,7 @@ test("a narrow terminal keeps the columns of changes", () => {
 
 test("a dry run reports planned removals in the conditional", () => {
   const report = done("c1", planOf({ changed: ["x"] }, { cleaned: ["cilium-clustermesh"] }), 0);
-  const what = "kubectl's last-applied annotation from secret/cilium-clustermesh (contains private keys)";
+  const what = "kubectl's last-applied annotation, which contains private keys, from secret/cilium-clustermesh";
   for (const reports of [[report], Array<TargetReport>(4).fill(report)]) {
     const text = (dryRun: boolean) => showReports(reports, plain, { dryRun, details: false }).join("\n");
     assert.match(text(false), /^ *removed kubectl's last-applied annotation/m);
@@ -177,10 +181,7 @@ test("a kept peer is reported with the command that removes it", () => {
     return lines.slice(at, at + 2).map((line) => line.trim());
   };
   const command = "clustermesh-secrets disconnect submariner";
-  assert.deepEqual(kept(1), [
-    "kept submariner: only reachable from a node; to remove it:",
-    `${command} --from 'a context 1'`,
-  ]);
+  assert.deepEqual(kept(1), ["kept submariner: node-local; to remove it:", `${command} --from 'a context 1'`]);
   assert.match(kept(1, true)[0] ?? "", /^would keep submariner: /);
   assert.equal(
     kept(5)[1],
@@ -189,7 +190,7 @@ test("a kept peer is reported with the command that removes it", () => {
       .join(" ")}`,
   );
   assert.deepEqual(kept(9), [
-    "kept submariner in all 9 clusters: only reachable from a node; to remove it:",
+    "kept submariner in all 9 clusters: node-local; to remove it:",
     `${command} --from CONTEXT`,
   ]);
 });

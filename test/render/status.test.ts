@@ -52,7 +52,7 @@ test("showStatus prints a column for each peer of a small mesh", () => {
     "cluster1   1    1.20.2    yes           1/1     1 error   –          ✓          ✗",
     "cluster2   2    1.20.2    yes           1/1     healthy   ✓          –          ✓",
     "cluster3   3    1.20.2    yes           1/1     healthy   ✓          ✓          –",
-    "rows reach columns: ✓ healthy, ✗ does not connect",
+    "connections from rows to columns: ✓ healthy, ✗ errors",
   ]);
   assert.equal(lines.at(-1), "3 clusters, unhealthy: 1 error, 0 warnings");
 });
@@ -125,7 +125,7 @@ test("a peer without a running clustermesh-apiserver is an error", () => {
   const second = status.clusters[1] as ClusterStatus;
   second.waitingFor = "for its containers to become ready";
   assert.deepEqual(showStatus(status, plain).slice(1, 3), [
-    "cluster1   1    1.20.2    yes           1/1     healthy       –          ✗",
+    "cluster1   1    1.20.2    yes           1/1     1 peer down   –          ✗",
     "cluster2   2    1.20.2    yes           1/1     not running   ✓          –",
   ]);
 });
@@ -139,7 +139,7 @@ test("peers without a context have columns, and those of unknown id are listed",
     lines.slice(0, 4).map((line) => line.slice(-12).padEnd(12)),
     ["          17", "12345678907?", `–${"✓".repeat(11)}`, `✓–${"✓".repeat(8)}··`],
   );
-  assert.equal(lines[13], "?: cluster id unknown: old");
+  assert.equal(lines[13], "columns headed ?: cluster id unknown: old");
 });
 
 test("showStatus and showMermaid escape control characters", () => {
@@ -177,7 +177,7 @@ test("a node-local peer has its own mark and is healthy", () => {
     "CLUSTER    ID   VERSION   KVSTOREMESH   READY   STATUS    cluster1   cluster2   submariner",
     "cluster1   1    1.20.2    yes           1/1     healthy   –          ✓          ⌂",
     "cluster2   2    1.20.2    yes           1/1     healthy   ✓          –          ·",
-    "rows reach columns: ✓ healthy, · not configured, ⌂ only reachable from a node",
+    "connections from rows to columns: ✓ healthy, · not configured, ⌂ node-local",
   ]);
   assert.equal(lines.at(-1), "2 clusters, healthy");
 });

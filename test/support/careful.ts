@@ -136,7 +136,7 @@ export function carefulTests(
       assert.equal(unconfirmed.code, 2);
       assert.match(
         unconfirmed.stderr,
-        /^c1: removes c2; revokes etcd users remote-c2\nerror: refusing to remove peers without confirmation: .*; pass --yes\n/,
+        /^c1: will remove c2; will revoke etcd users remote-c2\nerror: refusing to remove peers without confirmation: .*; pass --yes\n/,
       );
       assert.match(unconfirmed.stderr, /nothing was written\n$/);
       assert.deepEqual(await peersIn(), [
@@ -164,7 +164,10 @@ export function carefulTests(
       await clusters.create("c1", { ...remote, metadata: { name: "cilium-clustermesh", namespace, annotations } });
       const first = await imports("--context", "c1", "--migrate");
       assert.equal(first.code, 0, first.stderr);
-      assert.match(first.stderr, /^c1: moves c2 and c3\nc1 \(Cilium 1\.20\.2, KVStoreMesh\): moved c2 and c3$/m);
+      assert.match(
+        first.stderr,
+        /^c1: will move to another Secret: c2 and c3\nc1 \(Cilium 1\.20\.2, KVStoreMesh\): moved to another Secret: c2 and c3$/m,
+      );
       assert.deepEqual(await peersIn(), [
         ["c2", "c3"],
         ["c2", "c3"],
@@ -183,7 +186,7 @@ export function carefulTests(
       const again = await imports("--context", "c1", file("c2"));
       assert.match(
         again.stderr,
-        /unchanged c2\n {2}endpoint of c2: 10\.1\.1\.1:2379, set by an earlier --endpoint; to reset it:\n {4}import-secrets --endpoint c2= FILE\n/,
+        /unchanged c2\n {2}endpoint of c2: 10\.1\.1\.1:2379, set by an earlier --endpoint; to reset it:\n {4}import-secrets --context c1 --endpoint c2= FILE\n/,
       );
       assert.equal((await imports("--context", "c1", "--endpoint", "c2=", file("c2"))).code, 0);
       assert.match(await config(), /- 172\.18\.4\.2$/m);

@@ -54,10 +54,9 @@ export const CONFIG_CODES = {
     summary: (of) => `endpoints of ${of} are IP addresses, which the chart's server certificates do not cover`,
   }),
   "endpoint-node-local": error<{ peer: string; endpoints: string; port: string }>({
-    message: ({ peer, endpoints }) =>
-      `${peer} is reachable only from the node itself, at loopback addresses: ${endpoints}`,
+    message: ({ peer, endpoints }) => `${peer} is node-local: reachable only from the same node, at ${endpoints}`,
     remedy: "omit {peer}, or if each node runs a tunnel, import with --endpoint {peer}=127.0.0.1:{port}",
-    summary: (of) => `${of} are only reachable from a node, at loopback addresses`,
+    summary: (of) => `${of} are node-local: reachable only from the same node`,
   }),
   "loopback-address": warning<{ peer: string; hosts: string }>({
     message: ({ peer, hosts }) =>
