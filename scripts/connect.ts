@@ -17,7 +17,7 @@ const MAX_LISTED = 600;
 
 const options = {
   ...inGroup("Target", {
-    hub: flag.context("context of the hub of a star: the other clusters connect to it only"),
+    hub: flag.context("context of the hub of a star: the other clusters connect only to it"),
     with: flag.context("context of a mesh member: the other clusters connect to it and to all its peers"),
   }),
   ...meshOptions,

@@ -15,8 +15,8 @@ export const extractCommand = toProgram({
   usage: "$0 [CONTEXT] [flags]",
   description:
     "Prints a Secret for import-secrets with everything that other clusters need to connect to this one: endpoint, host " +
-    "alias, CA, client certificate and private key. There is no private key in authMode cluster, or if certificates " +
-    "are issued by CSI, Vault or SPIFFE. Protect the file like any private key.",
+    "alias, CA, client certificate and private key. The Secret has no private key with authMode cluster, or if " +
+    "certificates come from CSI, Vault or SPIFFE. Protect the file like any private key.",
   positionals: "CONTEXT",
   examples: [
     ["$0 --output-file cluster1-secret.json", "Extract the current context into a file that only you can read"],

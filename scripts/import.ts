@@ -15,8 +15,8 @@ import { ImportRun } from "./cli/writing.ts";
 export const importCommand = toProgram({
   usage: "$0 [--context CONTEXT]... FILE... [flags]",
   description:
-    "Merges the secrets of other clusters into the target clusters, so that these connect to them. Checks all targets " +
-    "before it writes, and keeps existing peers that are not in the files. FILE can be a folder, or - for stdin. --diff " +
+    "Merges the secrets of other clusters into the target clusters, so that the targets connect to those clusters. Checks all targets " +
+    "before it writes, and keeps existing peers that are not in the files. FILE can be a directory, or - for stdin. --diff " +
     "shows fingerprints in place of private keys; --output prints the keys themselves.",
   positionals: "FILE",
   examples: [

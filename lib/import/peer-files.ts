@@ -116,7 +116,7 @@ function listFiles(path: string, findings: Finding[]): string[] {
       .filter((name) => /\.(json|ya?ml)$/i.test(name))
       .sort();
     if (names.length === 0) {
-      const problem = "the folder has no .json, .yaml or .yml files";
+      const problem = "the directory has no .json, .yaml or .yml files";
       findings.push(finding("unreadable", { source: path }, { problem }));
     }
     return names.map((name) => join(path, name));

@@ -128,10 +128,10 @@ function unknownCaFinding({ source, target }: ExtractedMember, { name, ca }: Pee
   const { external } = target.common ?? {};
   const [from, where] =
     ca === "system"
-      ? ["the system's trusted roots", "to the images of its pods"]
+      ? ["the system's trusted roots", "to the trust store of Cilium's images"]
       : external
-        ? [describeExternalSource(external), "to the source of that volume"]
-        : ["an object that cannot be read", "there"];
+        ? [describeExternalSource(external), "to the source of the volume"]
+        : ["an object that cannot be read", "to that object"];
   return finding("common-unverified", { source, key: name }, { case: "trust", peer: name, from, where });
 }
 

@@ -188,8 +188,8 @@ function parseYaml(text: string): unknown[] {
     if (error instanceof YamlTooLargeError) {
       const { characters, tokens } = YAML_LIMITS;
       throw new UnreadableError(
-        `is not JSON, and too long for YAML: more than ${characters / 1e6} MB, or ${tokens.toLocaleString("en")} tokens`,
-        "re-extract it: it may be truncated; JSON may be longer",
+        `is not valid JSON, and too large for YAML (limits: ${characters / 1e6} MB, ${tokens.toLocaleString("en")} tokens)`,
+        "if it is JSON, it may be truncated: re-extract it; convert large YAML to JSON",
       );
     }
     if (!(error instanceof YamlError)) throw error;

@@ -35,7 +35,7 @@ export function isEtcdConfig(content: string): boolean {
  * @throws EtcdConfigError
  */
 export function parseEtcdConfig(text: string): EtcdConfig {
-  if (text.length > MAX_BYTES) throw new EtcdConfigError("has more than 64 KiB");
+  if (text.length > MAX_BYTES) throw new EtcdConfigError("is larger than 64 KiB");
   const config = parsePlain(text) ?? parseYaml(text);
   if (config.endpoints.length > MAX_ENDPOINTS) throw new EtcdConfigError(`has more than ${MAX_ENDPOINTS} endpoints`);
   return config;
@@ -195,19 +195,19 @@ export function isOwnCache(endpoints: readonly string[]): boolean {
 
 function parseList(value: unknown, field: string): unknown[] {
   if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw new EtcdConfigError(`has ${field} that is not a list`);
+  if (!Array.isArray(value)) throw new EtcdConfigError(`has a field ${field} that is not a list`);
   return value;
 }
 
 function parseStrings(value: unknown, field: string): string[] {
   return parseList(value, field).map((entry) => {
-    if (typeof entry !== "string") throw new EtcdConfigError(`has an entry of ${field} that is not a text`);
+    if (typeof entry !== "string") throw new EtcdConfigError(`has an entry in ${field} that is not a string`);
     return entry;
   });
 }
 
 function parseString(value: unknown, field: string): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value !== "string") throw new EtcdConfigError(`has ${field} that is not a text`);
+  if (typeof value !== "string") throw new EtcdConfigError(`has a field ${field} that is not a string`);
   return value;
 }

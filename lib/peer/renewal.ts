@@ -52,13 +52,13 @@ export function renewalRemedy(use: CertificateUse, renewal: Renewal): RemedyTemp
   if (renewed) return { template: rotate, values };
   if (use === "ca") {
     return {
-      template: `${rotate} --trust NEW-CA.crt; then put the new CA and certificates of it into {cluster}, and run: ${rotate}`,
+      template: `${rotate} --trust NEW-CA.crt; then install the new CA in {cluster}, reissue its certificates, and run: ${rotate}`,
       values,
     };
   }
   if (!method || context === undefined) {
     return {
-      template: `renew it in {cluster} (by clustermesh.apiserver.tls.auto.method: helm, cronJob or certmanager), then run: ${rotate}`,
+      template: `renew it in {cluster}, as clustermesh.apiserver.tls.auto.method specifies (helm, cronJob or certmanager), then run: ${rotate}`,
       values,
     };
   }

@@ -187,7 +187,7 @@ function awaitServerSettings(secure: TLSSocket, signal: AbortSignal): Promise<vo
       reject(
         toAlertFailure(error) ??
           (isProtocolError
-            ? new StepFailure("not-etcd", "responds, but not as etcd", OTHER_SERVER)
+            ? new StepFailure("not-etcd", "responds, but is not an etcd server", OTHER_SERVER)
             : new StepFailure(
                 "client-refused",
                 "closes the connection after receiving the client certificate",

@@ -100,5 +100,5 @@ function toStepFailure({ code, details }: ServiceError, timeout: number): StepFa
   if (code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED) {
     return new StepFailure("etcd-unavailable", `is not available (${describeNetworkMessage(details)})`, CHECK_PODS);
   }
-  return new StepFailure("not-etcd", `does not respond as etcd (${details})`, CHECK_PORT);
+  return new StepFailure("not-etcd", `is not an etcd server (${details})`, CHECK_PORT);
 }

@@ -242,7 +242,7 @@ function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingG
     if (error !== undefined) return "unreadable";
     if (waitingFor !== undefined) return "not running";
     if (errors > 0) return count(errors, "error");
-    // Peers that are not running have a finding of their own cluster only.
+    // The finding about a peer that is not running is in the row of its cluster.
     if (down > 0) return `${count(down, "peer")} down`;
     return warnings > 0 ? count(warnings, "warning") : "healthy";
   });

@@ -54,7 +54,7 @@ export function readCertificates(pem: string): readonly X509Certificate[] {
     }
   }
   if (certificates.length === 0) throw new PemError("contains no PEM certificate");
-  if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("is truncated in a PEM block");
+  if (pem.split("-----BEGIN ").length - 1 !== certificates.length) throw new PemError("contains a truncated PEM block");
   return certificates;
 }
 

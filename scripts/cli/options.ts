@@ -56,7 +56,7 @@ export const clusterOptions = {
   ...inGroup("Other", { debug: flag.boolean("log every request, and print a stack trace on errors") }),
 };
 
-export const filenameOption = flag.list("file or folder to read, or - for stdin (repeatable); same as FILE", {
+export const filenameOption = flag.list("file or directory to read, or - for stdin (repeatable); same as FILE", {
   alias: "f",
   completes: "files",
 });

@@ -21,7 +21,7 @@ export const verifyOptions = {
     ),
     filename: filenameOption,
     cert: flag.file("PEM file of the client certificate for peers without one"),
-    key: flag.file("PEM file of its private key"),
+    key: flag.file("PEM file of the private key for --cert"),
     ca: flag.file("PEM file of the CA for peers without one"),
   }),
   ...inGroup("Checks", { "step-timeout": flag.string("timeout of each step", { default: "5s" }) }),

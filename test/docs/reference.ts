@@ -64,13 +64,13 @@ const FORMER_INTRODUCTION = "Findings in JSON and YAML contain the code of earli
 const NAMES = new Proxy({}, { get: (_, name) => `{${String(name)}}` }) as never;
 
 /** What several findings of the code report together, without values in parentheses. */
-function meaningOf({ summary, noun = "clusters" }: CodeDefinition<never>): string {
+function meaningOf({ summary, noun = "peers" }: CodeDefinition<never>): string {
   return toPlaceholders(summary(noun, NAMES).replace(/ \(\{\w+\}\)/g, ""));
 }
 
 /** The remedy, if it is the same for all findings of the code, or a template. */
 function remedyOf({ remedy }: CodeDefinition<never>): string {
-  if (remedy === undefined) return "–";
+  if (remedy === undefined) return "–, or stated by the finding";
   const found = typeof remedy === "string" ? remedy : remedy(NAMES);
   if (typeof found === "object") return toPlaceholders(found.template);
   return typeof remedy === "string" ? toPlaceholders(remedy) : "stated by the finding";

@@ -101,7 +101,7 @@ test("each unreadable file is reported, and the others are read", async () => {
   const table: [path: string, message: RegExp][] = [
     [join(dir, "missing.json"), /no such file/],
     [join(good, "x"), /not a directory/],
-    [empty, /folder has no/],
+    [empty, /directory has no/],
     [join(dir, "loop"), /too many symbolic links/],
     [huge, /file exceeds 64 MiB/],
     [join(dir, "x".repeat(256)), /^name too long$/],

@@ -141,7 +141,7 @@ test("a Secret of another owner is refused with a remedy, or taken over", () => 
   assert.equal(message, "secret/cilium-clustermesh belongs to Helm release cilium, which would revert the changes");
   assert.match(
     remedy ?? "",
-    /--take-ownership first, then set clustermesh\.config\.enabled=false .*\(the other way round/,
+    /--take-ownership first, then set the Helm value clustermesh\.config\.enabled=false .*\(the other way round/,
   );
 
   const previewed = run(target, [c2], { previewOnly: true });
@@ -203,7 +203,7 @@ test("objects released together are taken over together, once, even if unchanged
   assert.deepEqual(brief(run(older, [c2], take)).slice(2), []);
   assert.match(
     run({ ...older, users: undefined }, [c2], take).findings[0]?.remedy ?? "",
-    /enabled=false in its values, then import the files of all peers again: that upgrade removes/,
+    /enabled=false, then import the files of all peers again: that upgrade removes/,
   );
 });
 

@@ -243,7 +243,7 @@ test("missing servers and servers without TLS are described", async (t) => {
   const { url } = await serve(t, "http", ok);
   await assertConnectionError(
     get(open(t, url.replace("http:", "https:"))),
-    /first record does not look like a TLS handshake; check whether the server is an http:\/\/ server/,
+    /first record does not look like a TLS handshake; check that the server speaks HTTPS/,
   );
   const hangsUp = await listen(
     t,

@@ -44,7 +44,7 @@ test("for a cluster with a new certificate the remedy is rotate for a client, an
 test("a cluster whose new certificate expires soon too has to renew it", async (t) => {
   const owner = await memberOf(t, { key: "ec", notAfter: inDays(20) });
   for (const use of ["client", "server"] as const) {
-    assert.match(fillTemplate(expiryRemedy(old(use), { owner, now: NOW })), /^renew it in c1 /, use);
+    assert.match(fillTemplate(expiryRemedy(old(use), { owner, now: NOW })), /^renew it in c1, /, use);
     const within = { owner, now: NOW, expiresWithin: 20 * 86_400_000 };
     assert.doesNotMatch(fillTemplate(expiryRemedy(old(use), within)), /renew it/, use);
   }
@@ -54,7 +54,7 @@ test("a cluster without a context is in the command by name", () => {
   const ownership = { owner: undefined, cluster: "c9", importers: ["c1"], now: NOW };
   assert.match(
     fillTemplate(expiryRemedy(old("client"), ownership)),
-    /^renew it in c9 .*: clustermesh-secrets rotate c9 --context c1$/,
+    /^renew it in c9, .*: clustermesh-secrets rotate c9 --context c1$/,
   );
 });
 

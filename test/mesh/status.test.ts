@@ -170,7 +170,8 @@ test("the remedy renews certificates at their source, and rotates them", async (
   const renew =
     "helm upgrade cilium cilium/cilium --version 1.20.2 --reuse-values --namespace kube-system --kube-context c2";
   const certgen = { manager: "cilium-certgen", operation: "Update", fieldsV1: { "f:data": {} } };
-  const unknown = "renew it in c2 (by clustermesh.apiserver.tls.auto.method: helm, cronJob or certmanager), then run: ";
+  const unknown =
+    "renew it in c2, as clustermesh.apiserver.tls.auto.method specifies (helm, cronJob or certmanager), then run: ";
   const cases: [metadata: object, command: string][] = [
     [
       { annotations: { "meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": "kube-system" } },

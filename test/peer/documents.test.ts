@@ -108,9 +108,13 @@ test("what is too much is refused at once, by what it is too much of", () => {
     [`[${"[],".repeat(5_000_000)}1]`, "unreadable", /more than 1,000,000 values/],
     [`{${"}\n{".repeat(2_000_000)}`, "unreadable", /more than 1,000,000 values/],
     ["{}\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
-    ["---\na: 1\n".repeat(300_000), "unreadable", /not JSON, and too long for YAML: more than 6 MB, or 250,000 tokens/],
+    [
+      "---\na: 1\n".repeat(300_000),
+      "unreadable",
+      /not valid JSON, and too large for YAML \(limits: 6 MB, 250,000 tokens\)/,
+    ],
     ["---\na: 1\n".repeat(2_000), "unreadable", /more than 1,000 objects/],
-    [secret({ data: { c2: "A".repeat(7_000_000) } }).slice(0, -9), "unreadable", /too long for YAML/],
+    [secret({ data: { c2: "A".repeat(7_000_000) } }).slice(0, -9), "unreadable", /too large for YAML/],
     [secret({ data: keys }), "unreadable", /more than 10,000 keys of data/],
     [stringify({ kind: "Secret", stringData: keys }), "unreadable", /more than 10,000 keys of data/],
     [secret({ metadata: { annotations: { a: "x".repeat(60_000_000) } } }), "not-a-secret", /more than 2 MiB/],
@@ -176,8 +180,8 @@ test("a Secret beside foreign documents is read, and these are one finding for e
     findings.map(({ code, message }) => `${code}: ${message}`),
     [
       "not-a-secret: contains a Pod, not a Secret",
-      "foreign-file: contains ExternalSecret kube-system/a, which contains no values: the operator in its cluster makes the " +
-        "Secret (and 2 more)",
+      "foreign-file: contains ExternalSecret kube-system/a, which contains no values: the operator creates the Secret in " +
+        "the cluster (and 2 more)",
       "foreign-file: contains Application cilium of Argo CD, not a Secret",
     ],
   );

@@ -84,12 +84,12 @@ test("fields unknown to Cilium are ignored, and fields that it rejects are rejec
     ["", /not a mapping/],
     ["- endpoints: x", /not a mapping/],
     ["endpoints: https://c2:2379", /endpoints that is not a list/],
-    ["endpoints: [1]", /entry of endpoints that is not a text/],
-    ["endpoints: [[a]]", /not a text/],
-    ["endpoints: [a]\ncert-file: 5", /cert-file that is not a text/],
+    ["endpoints: [1]", /entry in endpoints that is not a string/],
+    ["endpoints: [[a]]", /not a string/],
+    ["endpoints: [a]\ncert-file: 5", /cert-file that is not a string/],
     ["endpoints: [a]\ncilium-host-aliases: x", /cilium-host-aliases that is not a list/],
     ["endpoints: [a]\ncilium-host-aliases: [x]", /not a mapping/],
-    ["endpoints: [a]\ncilium-host-aliases: [{hostname: [a], ips: [10.0.0.1]}]", /hostname that is not a text/],
+    ["endpoints: [a]\ncilium-host-aliases: [{hostname: [a], ips: [10.0.0.1]}]", /hostname that is not a string/],
     ["endpoints: [a]\ncilium-host-aliases: [{hostname: a, ips: 10.0.0.1}]", /ips that is not a list/],
     ["endpoints: [a]\nendpoints: [b]", /not YAML/],
     ["endpoints: [a", /not YAML/],
@@ -112,7 +112,7 @@ test("a config of an absurd length is refused, and none takes long", () => {
   const aliases = (ip: string) =>
     `endpoints:\n- https://a.b:1\ncilium-host-aliases:\n- hostname: a.b\n  ips:\n  - ${ip}\n`;
   const table: [text: string, message: RegExp | undefined][] = [
-    [`endpoints: []\n${lines((i) => `f${i}: 1\n`, 20_000)}`, /^has more than 64 KiB$/],
+    [`endpoints: []\n${lines((i) => `f${i}: 1\n`, 20_000)}`, /^is larger than 64 KiB$/],
     [ours(101), /^has more than 100 endpoints$/],
     [`{"endpoints": ${JSON.stringify(urls(101))}}`, /^has more than 100 endpoints$/],
     [`endpoints: ${"[".repeat(60_000)}`, /not YAML: nested too deeply/],

@@ -28,7 +28,7 @@ test("severity, message and remedy of a finding follow from its code", () => {
     severity: "error",
     ...place,
     message: "cluster id 2 is also used by c3",
-    remedy: "give each cluster its own cluster.id",
+    remedy: "set a unique Helm value cluster.id in each cluster",
     data: { id: "2" },
   });
   const roots = finding("system-roots", place, {});

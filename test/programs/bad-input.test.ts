@@ -246,9 +246,9 @@ describe("import-secrets with invalid files", () => {
     const note = { ...good, metadata: { annotations: { note: "x".repeat(60_000_000) } } };
     const table: [content: string, expected: RegExp][] = [
       [JSON.stringify({ kind: "List", apiVersion: "v1", items: Array(125_000).fill(1) }), /more than 1,000 objects/],
-      ["---\na: 1\n".repeat(300_000), /too long for YAML: more than 6 MB, or 250,000 tokens/],
+      ["---\na: 1\n".repeat(300_000), /too large for YAML \(limits: 6 MB, 250,000 tokens\)/],
       [`{${"}\n{".repeat(2_000_000)}`, /more than 1,000,000 values/],
-      [`kind: Secret\ndata:\n${many(40_000, (i) => `  k${i}: eA==\n`)}`, /too long for YAML/],
+      [`kind: Secret\ndata:\n${many(40_000, (i) => `  k${i}: eA==\n`)}`, /too large for YAML/],
       [JSON.stringify(note), /more than 2 MiB, which Kubernetes rejects/],
       [JSON.stringify(withData({ c2: fields })), /the config has more than 64 KiB/],
       [JSON.stringify(withData({ "c2-ca.crt": "-----BEGIN CERTIFICATE-----\n".padEnd(9e6, "A") })), /more than 2 MiB/],
@@ -268,7 +268,7 @@ describe("import-secrets with invalid files", () => {
   test("an empty folder, a dangling link and missing files", async () => {
     const folder = join(dir, "folder");
     await mkdir(folder);
-    await refused([folder], /the folder has no/);
+    await refused([folder], /the directory has no/);
     await symlink(join(dir, "nowhere"), join(dir, "link.json"));
     await refused([join(dir, "link.json")], /no such file/);
     await refused([join(dir, "missing.json")], /no such file/);

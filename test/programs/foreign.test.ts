@@ -89,7 +89,7 @@ describe("renamed and foreign files", () => {
     await mkdir(join(dir, "the mesh"));
     await writeFile(join(dir, file), json(sopsSecret));
     const { message, remedy } = await remedyOf(file, "--context", "cluster3", "--dry-run=client");
-    assert.equal(message, `${file}: is encrypted by SOPS [encrypted-file]`);
+    assert.equal(message, `${file}: is encrypted with SOPS [encrypted-file]`);
     assert.equal(remedy, `sops decrypt '${file}' | import-secrets --context cluster3 --dry-run client -`);
     const sops = `test "$1" = decrypt && test "$2" = '${file}' && cat cluster2.json`;
     const pasted = await paste(remedy, { sops });
@@ -168,7 +168,7 @@ describe("renamed and foreign files", () => {
       assert.match(stderr, /^error: nothing was written because of 1 error$/m);
       return stderr;
     };
-    assert.match(await refused(), /folder\/a\.json: is encrypted by SOPS/);
+    assert.match(await refused(), /folder\/a\.json: is encrypted with SOPS/);
     for (const name of ["b", "c"]) await writeFile(join(dir, "folder", `${name}.json`), json(sopsSecret));
     const several = await refused();
     assert.match(several, /error: 3 files are encrypted \[encrypted-file\]/);

@@ -30,7 +30,7 @@ interface OwnerKind extends Omit<Owner, "label"> {
 const OWNER_KINDS: OwnerKind[] = [
   {
     kind: "Argo CD application",
-    release: "remove it from the sources of the application",
+    release: "remove the object from the sources of the application",
     marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
     // The default of Argo CD up to 2.x; charts set this label too.
     shared: /^app\.kubernetes\.io\/instance=(?<name>.*)/,
@@ -39,7 +39,7 @@ const OWNER_KINDS: OwnerKind[] = [
   },
   {
     kind: "Flux object",
-    release: "remove it from the sources that Flux applies",
+    release: "remove the object from the sources that Flux applies",
     marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
     managers: /^(?:kustomize|helm)-controller$/,
     keep: { "kustomize.toolkit.fluxcd.io/prune": "disabled" },
@@ -60,7 +60,7 @@ const OWNER_KINDS: OwnerKind[] = [
   {
     kind: "Helm release",
     rendersWorkloads: true,
-    release: "set clustermesh.config.enabled=false in its values",
+    release: "set the Helm value clustermesh.config.enabled=false",
     marks: /^(?:app\.kubernetes\.io\/managed-by=Helm$|meta\.helm\.sh\/release-(?:namespace=|name=(?<name>.*)))/,
     managers: /^[Hh]elm$/,
     // Otherwise an upgrade deletes the object when the chart no longer renders it.

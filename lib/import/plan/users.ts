@@ -63,7 +63,7 @@ export function mergeUsers(
   }
   if (value !== null && !isMap(document.contents)) throw new UsersError("is not a mapping");
   const list = (value as { users?: unknown } | null)?.users ?? [];
-  if (!Array.isArray(list)) throw new UsersError("has no list in users");
+  if (!Array.isArray(list)) throw new UsersError("has a users field that is not a list");
   const known = new Set(list.map((user: unknown) => (user as { name?: unknown } | null)?.name));
   const granted = clusters.filter((cluster) => !known.has(userOf(cluster)));
   const ours = new Set(recordedUsers(existing));
@@ -87,7 +87,7 @@ export function mergeUsers(
   try {
     content = document.toString({ lineWidth: 0 });
   } catch {
-    throw new UsersError("has an alias of a user to revoke");
+    throw new UsersError("contains a YAML alias to a user to revoke");
   }
   for (const cluster of revoked) ours.delete(cluster);
   for (const cluster of granted) ours.add(cluster);

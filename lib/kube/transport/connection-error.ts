@@ -14,9 +14,9 @@ export class ConnectionError extends UserError {
 /** By the codes of Node's errors. */
 const HINTS: Record<string, string> = {
   ECONNREFUSED: "check that the cluster is running",
-  CERT_NOT_YET_VALID: "check the clock",
-  ERR_SSL_WRONG_VERSION_NUMBER: "check whether the server is an http:// server",
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: "check whether the server is an http:// server",
+  CERT_NOT_YET_VALID: "check the clock of this machine",
+  ERR_SSL_WRONG_VERSION_NUMBER: "check that the server speaks HTTPS",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "check that the server speaks HTTPS",
 };
 
 /** Wraps an error of Node as the cause of a ConnectionError; a UserError is returned unchanged. */

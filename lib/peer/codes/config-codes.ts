@@ -16,7 +16,7 @@ export const CONFIG_CODES = {
       peer === undefined
         ? `ignored unsupported fields of the config: ${fields}`
         : `config left unchanged: it has unsupported fields: ${fields}`,
-    remedy: ({ peer }) => (peer === undefined ? undefined : "import the file of {peer}"),
+    remedy: ({ peer }) => (peer === undefined ? undefined : "import the current file of {peer}"),
     by: ({ fields }) => ({ fields }),
     summary: (of, { fields }) =>
       `configs of ${of} have unsupported fields${fields === undefined ? "" : ` (${fields})`}`,

@@ -1,8 +1,8 @@
 /** Codes for names and ids of clusters. */
 import { bothValues, error, inParentheses, RE_EXTRACT, warning } from "./code.ts";
 
-const OWN_NAME = "give each cluster its own cluster.name";
-const OWN_ID = "give each cluster its own cluster.id";
+const OWN_NAME = "set a unique Helm value cluster.name in each cluster";
+const OWN_ID = "set a unique Helm value cluster.id in each cluster";
 
 /** Different values of `max-connected-clusters`. */
 interface DifferentMaximum {

@@ -34,7 +34,7 @@ export const PROBE_CODES = {
     summary: (of) => `server certificates of ${of} have expired or are not valid yet`,
   }),
   "client-refused": error<Failure>({ ...details, summary: (of) => `${of} reject the client certificate` }),
-  "not-etcd": error<Failure>({ ...details, summary: (of) => `${of} do not respond as etcd` }),
+  "not-etcd": error<Failure>({ ...details, summary: (of) => `endpoints of ${of} are not etcd servers` }),
   "etcd-unavailable": error<Failure>({
     ...details,
     summary: (of) => `etcds of ${of} do not respond, or have no leader`,

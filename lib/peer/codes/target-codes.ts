@@ -3,7 +3,7 @@ import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, MOUNT_PATH, USERS_CONFIG_
 import { bothValues, error, inParentheses, literal, warning } from "./code.ts";
 
 const ONE_CA = "use one CA for all clusters, as authMode cluster requires";
-const IMPORT_FILE = "import the file of {peer}";
+const IMPORT_FILE = "import the current file of {peer}";
 
 /** An object that another tool manages. */
 interface OwnedObject {
@@ -214,7 +214,7 @@ export const TARGET_CODES = {
       fields === undefined
         ? `cannot reset the endpoint of ${peer}: its own endpoint is only in its file`
         : `the existing config of ${peer} has unsupported fields, so its endpoint cannot be changed: ${fields}`,
-    remedy: "import the file of {peer} in the same command",
+    remedy: "import the current file of {peer} in the same command",
     summary: (of) => `--endpoint requires the files of ${of}`,
   }),
   "addresses-pinned": warning<{ problem: string }>({
@@ -249,7 +249,7 @@ export const TARGET_CODES = {
     traits: ["of-pair"],
     message: ({ peer, cidr, other, otherCidr }) =>
       `pod CIDR ${cidr} of ${peer} overlaps with ${otherCidr} of ${other}, so their pods cannot reach each other`,
-    remedy: "give each cluster its own pod CIDRs",
+    remedy: "use non-overlapping pod CIDRs in all clusters",
     summary: (of) => `pod CIDRs of ${of} overlap, so their pods cannot reach each other`,
   }),
   "tunnel-differs": warning<{ peer: string; routing: string; other: string; otherRouting: string }>({

@@ -16,7 +16,7 @@ const matchText = (pattern: RegExp) => (_: Buffer, head: string) => pattern.test
 
 const encryptedFile = (by: string, remedy: string): ForeignFile => ({
   code: "encrypted-file",
-  message: `is encrypted by ${by}`,
+  message: `is encrypted with ${by}`,
   remedy: createRemedy(remedy),
 });
 
@@ -45,7 +45,7 @@ const SIGNATURES: readonly Signature[] = [
     matches: (_, head) => detectAgeRecipient(head) === "key",
   },
   {
-    ...encryptedFile("age with a passphrase", "age --decrypt {file} | {rerun}"),
+    ...encryptedFile("age (passphrase)", "age --decrypt {file} | {rerun}"),
     matches: (_, head) => detectAgeRecipient(head) === "passphrase",
   },
   {
@@ -65,21 +65,21 @@ const SIGNATURES: readonly Signature[] = [
     ...encryptedFile("openssl enc", "openssl enc -d -base64 -{cipher} -in {file} | {rerun}"),
     matches: matchText(/^U2FsdGVkX1[89+/]/),
   },
-  { ...foreignFile("compressed by gzip", "gzip -dc {file} | {rerun}"), matches: matchPrefix("\x1f\x8b\x08") },
-  { ...foreignFile("compressed by xz", "xz -dc {file} | {rerun}"), matches: matchPrefix("\xfd7zXZ\0") },
-  { ...foreignFile("compressed by zstd", "zstd -dc {file} | {rerun}"), matches: matchPrefix("\x28\xb5\x2f\xfd") },
-  { ...foreignFile("compressed by bzip2", "bzip2 -dc {file} | {rerun}"), matches: matchText(/^BZh[1-9]1AY&SY/) },
+  { ...foreignFile("compressed with gzip", "gzip -dc {file} | {rerun}"), matches: matchPrefix("\x1f\x8b\x08") },
+  { ...foreignFile("compressed with xz", "xz -dc {file} | {rerun}"), matches: matchPrefix("\xfd7zXZ\0") },
+  { ...foreignFile("compressed with zstd", "zstd -dc {file} | {rerun}"), matches: matchPrefix("\x28\xb5\x2f\xfd") },
+  { ...foreignFile("compressed with bzip2", "bzip2 -dc {file} | {rerun}"), matches: matchText(/^BZh[1-9]1AY&SY/) },
   { ...foreignFile("a ZIP archive", "unzip -p {file} | {rerun}"), matches: matchPrefix("PK\x03\x04") },
   {
     ...foreignFile("a tar archive", "tar -xOf {file} | {rerun}"),
     matches: (bytes) => bytes.toString("latin1", 257, 262) === "ustar",
   },
   {
-    ...foreignFile("a pointer of Git LFS, not the file itself", "git lfs pull"),
+    ...foreignFile("a Git LFS pointer, not the file itself", "git lfs pull"),
     matches: matchText(/^version https:\/\/git-lfs\.github\.com\/spec\//),
   },
   {
-    ...foreignFile("an HTML page, as a login page that was saved in place of a file", "download the file again"),
+    ...foreignFile("an HTML page, probably a login page", "download the file again"),
     matches: matchText(/^<(?:!doctype html|html)\b/i),
   },
 ];
@@ -99,7 +99,7 @@ export function recognizeTemplate(text: string): ForeignFile | undefined {
   if (!/\{\{-?\s*(?:[.$]|(?:include|template|define|range|if|with|tpl|lookup|required)\b)/.test(text)) return undefined;
   return {
     code: "foreign-file",
-    message: "is a template ({{ … }}) that has not been rendered",
+    message: "is an unrendered template ({{ … }})",
     remedy: createRemedy("helm template {release} {chart} --show-only {template} | {rerun}"),
   };
 }

@@ -11,7 +11,7 @@ import { type Finding, fillTemplate, finding } from "../findings.ts";
 export interface ForeignFile {
   /** `encrypted-file` if it may be a Secret with peers after decryption, otherwise `foreign-file`. */
   code: "encrypted-file" | "foreign-file";
-  /** Continues the name of the file: `is encrypted by SOPS`. */
+  /** Continues the name of the file: `is encrypted with SOPS`. */
   message: string;
   /**
    * A command with the placeholders `{file}`, `{rerun}` and `{extract}`. A missing value is printed as its name in

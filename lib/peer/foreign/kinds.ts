@@ -21,7 +21,7 @@ const SECRET_GENERATORS: Readonly<Record<string, { name: string[][]; namespaced:
       ["metadata", "name"],
     ],
     namespaced: true,
-    reason: "contains no values: the operator in its cluster makes the Secret",
+    reason: "contains no values: the operator creates the Secret in the cluster",
   },
   "external-secrets.io/ClusterExternalSecret": {
     name: [
@@ -30,22 +30,22 @@ const SECRET_GENERATORS: Readonly<Record<string, { name: string[][]; namespaced:
       ["metadata", "name"],
     ],
     namespaced: false,
-    reason: "contains no values: the operator in its cluster makes the Secrets",
+    reason: "contains no values: the operator creates the Secrets in the cluster",
   },
   "external-secrets.io/PushSecret": {
     name: [["spec", "selector", "secret", "name"]],
     namespaced: true,
-    reason: "contains no values: it copies a Secret of its cluster to a store",
+    reason: "contains no values: it copies a Secret from the cluster to an external store",
   },
   "external-secrets.io/ClusterPushSecret": {
     name: [["spec", "pushSecretSpec", "selector", "secret", "name"]],
     namespaced: false,
-    reason: "contains no values: it copies Secrets of its cluster to a store",
+    reason: "contains no values: it copies Secrets from the cluster to an external store",
   },
   "secrets.hashicorp.com/VaultStaticSecret": {
     name: [["spec", "destination", "name"]],
     namespaced: true,
-    reason: "contains no values: the operator in its cluster makes the Secret",
+    reason: "contains no values: the operator creates the Secret in the cluster",
   },
 };
 

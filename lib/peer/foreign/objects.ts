@@ -33,31 +33,31 @@ const PLACEHOLDERS: readonly { code: ForeignFile["code"]; pattern: RegExp; messa
   {
     code: "encrypted-file",
     pattern: /^ENC\[AES256_GCM,/,
-    message: "contains values encrypted by SOPS, but not its part sops, without which they cannot be decrypted",
-    remedy: "take the whole file, as sops wrote it",
+    message: "contains values encrypted with SOPS, but no sops metadata, so they cannot be decrypted",
+    remedy: "pass the complete file that sops wrote",
   },
   {
     code: "foreign-file",
     pattern: /^\{\{[\s\S]*\}\}$/,
-    message: "contains a Secret with values of a template ({{ … }}) that has not been rendered",
+    message: "contains a Secret with unrendered template values ({{ … }})",
     remedy: "helm template {release} {chart} --show-only {template} | {rerun}",
   },
   {
     code: "foreign-file",
     pattern: /^<path:[^>]*>$/,
-    message: "contains a Secret with placeholders of the Argo CD Vault plugin",
+    message: "contains a Secret with unresolved placeholders of the Argo CD Vault Plugin",
     remedy: "argocd-vault-plugin generate {file} | {rerun}",
   },
   {
     code: "foreign-file",
     pattern: /^\$\{[^}]+\}$/,
-    message: "contains a Secret with variables that have not been substituted",
+    message: "contains a Secret with unsubstituted variables",
     remedy: "envsubst < {file} | {rerun}",
   },
   {
     code: "foreign-file",
     pattern: /^ref\+[a-z0-9]+:\/\//,
-    message: "contains a Secret with references that vals resolves",
+    message: "contains a Secret with unresolved vals references",
     remedy: "vals eval -f {file} | {rerun}",
   },
 ];
@@ -128,9 +128,9 @@ function recognizeToolFile(object: Fields): ForeignFile | undefined {
   const { apiVersion, kind, data, name, version } = object;
   if (kind !== undefined || isFields(data)) return undefined;
   const foreign = (message: string): ForeignFile => ({ code: "foreign-file", message, remedy: OMIT });
-  if (Array.isArray(object.creation_rules)) return foreign("is a configuration of SOPS, not a Secret");
+  if (Array.isArray(object.creation_rules)) return foreign("is a SOPS configuration file, not a Secret");
   if (typeof apiVersion === "string" && typeof name === "string" && typeof version === "string") {
-    return foreign("is a Chart.yaml of Helm, not a Secret");
+    return foreign("is a Helm Chart.yaml, not a Secret");
   }
   const lists = ["resources", "bases", "components", "patches", "generators", "secretGenerator", "configMapGenerator"];
   return lists.some((list) => Array.isArray(object[list])) ? foreign("is a kustomization, not a Secret") : undefined;

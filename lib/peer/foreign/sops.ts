@@ -25,7 +25,7 @@ export function recognizeSops(
   const types = isCompatible ? "" : ` --input-type ${format} --output-type ${format}`;
   return {
     code: "encrypted-file",
-    message: "is encrypted by SOPS",
+    message: "is encrypted with SOPS",
     remedy: createRemedy(`sops decrypt${types} {file} | {rerun}`),
   };
 }
