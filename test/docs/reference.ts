@@ -70,14 +70,24 @@ function meaningOf({ summary, noun = "peers" }: CodeDefinition<never>): string {
 
 /** The remedy, if it is the same for all findings of the code, or a template. */
 function remedyOf({ remedy }: CodeDefinition<never>): string {
-  if (remedy === undefined) return "–, or stated by the finding";
+  if (remedy === undefined) return "stated by the finding, if there is one";
   const found = typeof remedy === "string" ? remedy : remedy(NAMES);
   if (typeof found === "object") return toPlaceholders(found.template);
   return typeof remedy === "string" ? toPlaceholders(remedy) : "stated by the finding";
 }
 
+/** Values whose names mean nothing to a reader. */
+const SPELLED: Readonly<Record<string, string>> = {
+  quotedCluster: "CLUSTER",
+  release: "stop OWNER from managing the object",
+  waitingFor: "for its containers to become ready",
+};
+
 function toPlaceholders(template: string): string {
-  return template.replace(/\{(\w+)\}/g, (_, name: string) => name.replace(/[A-Z]/g, "_$&").toUpperCase());
+  return template.replace(
+    /\{(\w+)\}/g,
+    (_, name: string) => SPELLED[name] ?? name.replace(/[A-Z]/g, "_$&").toUpperCase(),
+  );
 }
 
 /** Flags by group, in the order of the table; those without a group are last. */

@@ -132,7 +132,7 @@ test("a finding about two clusters is reported once, whichever of them reports i
   assert.deepEqual(dedupeFindings([one, two, { ...one }]), [one, two]);
 });
 
-test("a text of others in a remedy is not read as a template", () => {
+test("a text in a remedy is not interpreted as a template", () => {
   const check = "kubectl --context '{namespace}' auth can-i get secrets";
   const values = { verb: "get", object: "secrets", namespace: "n", check };
   assert.equal(finding("not-allowed", { source: "c" }, values).remedy, `check with: ${check}`);

@@ -87,7 +87,7 @@ export function inParentheses(text: string | undefined): string {
 /** The remedy for findings that a new extraction resolves. */
 export const RE_EXTRACT = "re-extract with extract-secret, then import the new file";
 
-/** Escapes a text of others in a template, so that no part of it is read as a value. */
+/** Escapes a text for use in a template, so that no part of it is replaced by a value. */
 export function literal(text: string): string {
   return text.replaceAll("{", "{{");
 }

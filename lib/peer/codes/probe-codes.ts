@@ -30,7 +30,7 @@ export const PROBE_CODES = {
   }),
   "server-certificate-expired": error<Failure | Invalidity>({
     message: (values) => ("problem" in values ? values.problem : describeInvalidity(values)),
-    remedy: (values) => ("problem" in values ? values.advice : RENEW_SERVER_CERTIFICATE),
+    remedy: (values) => ("problem" in values ? values.advice && literal(values.advice) : RENEW_SERVER_CERTIFICATE),
     summary: (of) => `server certificates of ${of} have expired or are not valid yet`,
   }),
   "client-refused": error<Failure>({ ...details, summary: (of) => `${of} reject the client certificate` }),
