@@ -250,7 +250,7 @@ describe("import-secrets with invalid files", () => {
       [`{${"}\n{".repeat(2_000_000)}`, /more than 1,000,000 values/],
       [`kind: Secret\ndata:\n${many(40_000, (i) => `  k${i}: eA==\n`)}`, /too large for YAML/],
       [JSON.stringify(note), /more than 2 MiB, which Kubernetes rejects/],
-      [JSON.stringify(withData({ c2: fields })), /the config has more than 64 KiB/],
+      [JSON.stringify(withData({ c2: fields })), /the config is larger than 64 KiB/],
       [JSON.stringify(withData({ "c2-ca.crt": "-----BEGIN CERTIFICATE-----\n".padEnd(9e6, "A") })), /more than 2 MiB/],
       [`a:\n${many(3_000, (i) => `${" ".repeat(i)}- \n`)}`, /neither JSON nor YAML/],
     ];
