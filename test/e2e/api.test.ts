@@ -81,7 +81,10 @@ describe("the programs on real API servers", { skip: withoutRealServers() }, () 
     });
     const { code, stderr } = await imports("--context", "cluster3", file("cluster1"));
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /removed kubectl's last-applied annotation from secret\/cilium-kvstoremesh/);
+    assert.match(
+      stderr,
+      /removed kubectl's last-applied annotation, which contains private keys, from secret\/cilium-kvstoremesh/,
+    );
     const secret = await read(api, "cilium-kvstoremesh");
     assert.equal(secret.data?.foreign, data.foreign);
     assert.equal(secret.data?.other, data.other);

@@ -245,7 +245,7 @@ describe("an import that people trust, on real API servers", { skip: withoutReal
       refused.stderr,
       /2 objects belong to Helm release cilium, which would revert the changes: cilium-kvstoremesh, cilium-clustermesh /,
     );
-    assert.match(refused.stderr, /--take-ownership, then set the Helm value clustermesh\.config\.enabled=false/);
+    assert.match(refused.stderr, /--take-ownership first, then set the Helm value clustermesh\.config\.enabled=false/);
     assert.deepEqual(await versions(c1()), versionsBefore);
 
     const taken = await imports("--context", "c1", "--take-ownership", file("c2"));
