@@ -90,7 +90,7 @@ describe("a migration under way", { skip: withoutRealServers() }, () => {
         const listed: List = await target.api.ask("GET", PATH);
         const { code, stderr } = await migrate();
         assert.equal(code, 0, stderr);
-        assert.match(stderr, new RegExp(`moved ${names.join(" and ")}`));
+        assert.match(stderr, new RegExp(`moved to another Secret: ${names.join(" and ")}`));
         if (version === "1.18") {
           assert.match(stderr, /will restart deployment\/clustermesh-apiserver in /);
           await sleep(KUBELET.kvstoremesh);
