@@ -1,6 +1,7 @@
 /** Findings merged by code and remedy, and their subjects. Pure. */
+import type { Severity } from "../peer/codes/code.ts";
 import { definitionOf } from "../peer/finding-codes.ts";
-import { type Finding, fillTemplate } from "../peer/findings.ts";
+import { type Finding, fillTemplate, hasErrors } from "../peer/findings.ts";
 import { describePairs } from "./cluster-pairs.ts";
 import { listFirst } from "./style.ts";
 
@@ -31,6 +32,12 @@ export function groupFindings(findings: readonly Finding[], details = false): Fi
   return [...groups.values()].flatMap((group) =>
     hasSingleSubject(group) ? group.map(toGroup) : [{ findings: group, remedy: commonRemedy(group) }],
   );
+}
+
+/** Counts groups with errors and groups with warnings only. */
+export function countGroups(groups: readonly FindingGroup[]): Record<Severity, number> {
+  const errors = groups.filter((group) => hasErrors(group.findings)).length;
+  return { error: errors, warning: groups.length - errors };
 }
 
 function toGroup(one: Finding): FindingGroup {

@@ -1,8 +1,8 @@
 /** Text of findings. Pure. */
 import type { Severity } from "../peer/codes/code.ts";
 import { definitionOf } from "../peer/finding-codes.ts";
-import { type Finding, hasErrors } from "../peer/findings.ts";
-import { type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
+import type { Finding } from "../peer/findings.ts";
+import { countGroups, type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
 import { count, escapeLine, type Style } from "./style.ts";
 
 /** How many messages of a group are printed below its summary. */
@@ -25,16 +25,9 @@ export function sharedFindings(findings: readonly Finding[]): Set<Finding> {
   return new Set(groupFindings(findings).flatMap((group) => (group.findings.length > 1 ? group.findings : [])));
 }
 
-/** Counts errors and warnings as {@link showFindings} prints them: merged findings count once. */
-export function countFindings(findings: readonly Finding[], details = false): Record<Severity, number> {
-  const groups = groupFindings(findings, details);
-  const errors = groups.filter((group) => hasErrors(group.findings)).length;
-  return { error: errors, warning: groups.length - errors };
-}
-
 /** States that nothing was written, with the number of printed errors. */
 export function showRefusal(findings: readonly Finding[], style: Style, details = false): string {
-  const { error: errors } = countFindings(findings, details);
+  const { error: errors } = countGroups(groupFindings(findings, details));
   return errors > 0
     ? `${style.red("error")}: nothing was written because of ${count(errors, "error")}`
     : "nothing was written";

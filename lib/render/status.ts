@@ -4,10 +4,9 @@ import { type Pair, type PairState, stateOf } from "../mesh/pairs.ts";
 import type { ClusterStatus, MeshStatus } from "../mesh/status.ts";
 import { findingsOf } from "../mesh/status-report.ts";
 import type { Severity } from "../peer/codes/code.ts";
-import { hasErrors } from "../peer/findings.ts";
 import { formatExpiry } from "../x509/expiry.ts";
-import { type FindingGroup, groupFindings } from "./finding-groups.ts";
-import { countFindings, showFindings } from "./findings.ts";
+import { countGroups, type FindingGroup, groupFindings } from "./finding-groups.ts";
+import { showFindings } from "./findings.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable, widthOfTable } from "./table.ts";
 
@@ -37,12 +36,13 @@ export interface ShowStatusOptions {
 export function showStatus(status: MeshStatus, style: Style, options: ShowStatusOptions = {}): string[] {
   const { wide = false, details = false } = options;
   const findings = findingsOf(status);
+  const groups = groupFindings(findings, details);
   return [
-    ...showClusters(status, style, groupFindings(findings, details)),
+    ...showClusters(status, style, groups),
     "",
     ...(wide ? [...status.clusters.flatMap((cluster) => describeCluster(cluster, style)), ""] : []),
     ...(findings.length > 0 ? [...showFindings(findings, style, details), ""] : []),
-    describeHealth(status.clusters, countFindings(findings, details), style),
+    describeHealth(status.clusters, countGroups(groups), style),
   ];
 }
 
@@ -59,9 +59,9 @@ function describeHealth(clusters: readonly ClusterStatus[], found: Record<Severi
 /** Prints a row for each cluster, with peers in columns by name or by id, or counted by state if there are too many. */
 function showClusters(status: MeshStatus, style: Style, groups: readonly FindingGroup[]): string[] {
   const { clusters } = status;
-  const peers = listPeers(status);
-  const rows = stateLookups(status);
   const ids = idsInPairs(status);
+  const peers = listPeers(status, ids);
+  const rows = stateLookups(status);
   const facts: Column[] = [
     {
       title: "CLUSTER",
@@ -111,9 +111,8 @@ function idsInPairs({ pairs }: MeshStatus): Map<string, number> {
  * Lists the clusters in the order of the rows, then configured peers without a context. A cluster that cannot be read is
  * listed if it is a peer by the name of its context. Empty for a single cluster.
  */
-function listPeers({ clusters, pairs }: MeshStatus): PeerColumn[] {
+function listPeers({ clusters, pairs }: MeshStatus, ids: ReadonlyMap<string, number>): PeerColumn[] {
   const peers = new Map<string, PeerColumn>();
-  const ids = idsInPairs({ clusters, pairs });
   const configured = new Set(pairs.map(({ peer }) => peer));
   for (const { source, name = source, id = ids.get(name), error } of clusters) {
     if ((error === undefined || configured.has(name)) && !peers.has(name)) peers.set(name, { name, id });
@@ -227,15 +226,18 @@ function readyOf({ pods, error }: ClusterStatus): string {
  */
 function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingGroup[], style: Style): Column {
   const byImporter = groupByImporter(pairs);
+  const groupOf = new Map(groups.flatMap((group) => group.findings.map((one) => [one, group] as const)));
+  const symmetric = groupSymmetric(groups);
   const severities = clusters.map(({ source, name = source, findings }) => {
     const ownPairs = [...(byImporter.get(source)?.values() ?? [])];
-    const own = new Set([...findings, ...ownPairs.flatMap((pair) => pair.findings)]);
-    const concerning = groups.filter((group) =>
-      group.findings.some((one) => own.has(one) || one.clusters?.includes(name)),
-    );
-    const errors = concerning.filter((group) => hasErrors(group.findings)).length;
+    const concerning = new Set(symmetric.get(name));
+    for (const one of [...findings, ...ownPairs.flatMap((pair) => pair.findings)]) {
+      const group = groupOf.get(one);
+      if (group) concerning.add(group);
+    }
+    const { error: errors, warning: warnings } = countGroups([...concerning]);
     const down = ownPairs.filter((pair) => stateOf(pair) === "error").length;
-    return { errors, warnings: concerning.length - errors, down };
+    return { errors, warnings, down };
   });
   const cells = clusters.map(({ error, waitingFor }, i) => {
     const { errors = 0, warnings = 0, down = 0 } = severities[i] ?? {};
@@ -252,6 +254,17 @@ function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingG
     return warnings > 0 ? style.yellow(cell) : style.green(cell);
   };
   return { title: "STATUS", cells, paint };
+}
+
+/** Returns the groups of symmetric findings by the names of their clusters. */
+function groupSymmetric(groups: readonly FindingGroup[]): Map<string, Set<FindingGroup>> {
+  const byCluster = new Map<string, Set<FindingGroup>>();
+  for (const group of groups) {
+    for (const name of group.findings.flatMap(({ clusters = [] }) => clusters)) {
+      byCluster.set(name, (byCluster.get(name) ?? new Set()).add(group));
+    }
+  }
+  return byCluster;
 }
 
 /** Describes a cluster beyond its row in the table. */
