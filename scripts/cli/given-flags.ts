@@ -19,17 +19,12 @@ const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
   cmctl: ["kubeconfig", "as", "as-group", "as-uid"],
 };
 
-/** A command at the start of an indented line or after a separator, up to the next separator. */
+/** A command at the start of a line or after a separator, up to the next separator. */
 const COMMAND =
-  /(?<=^ {2,}|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|verify)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
+  /(?<=^ *|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|verify)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
 
-/**
- * Adds flags to each command in a printed line that does not have them.
- *
- * @param line - a line of output; only indented lines, which contain remedies, are changed.
- */
+/** Adds flags to each command in a line of a remedy that does not have them. */
 export function addGivenFlags(line: string, flags: ConnectionFlags): string {
-  if (!line.startsWith("  ")) return line;
   return line.replace(COMMAND, (command: string, program: string, args: string) => {
     if (/ --help\b/.test(args)) return command;
     const supported = SUPPORTED[program] ?? NAMES;

@@ -1,7 +1,7 @@
 /** Documents and exit codes of the commands that only read. */
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
-import { completeCommands, writeStdout } from "./streams.ts";
+import { completeRemedy, writeStdout } from "./streams.ts";
 
 /** Whether there are findings of the severity given by `--fail-on`. */
 export function hasFailures(findings: readonly Finding[], failOn: string): boolean {
@@ -12,14 +12,6 @@ export function hasFailures(findings: readonly Finding[], failOn: string): boole
 const INTERNAL_FIELD: keyof Finding = "remedyTemplate";
 
 const REMEDY_FIELD: keyof Finding = "remedy";
-
-/** Completes the commands in a remedy, as in text output, where each of its lines is indented. */
-function completeRemedy(remedy: string): string {
-  return remedy
-    .split("\n")
-    .map((line) => completeCommands(`  ${line}`).slice(2))
-    .join("\n");
-}
 
 /** The version of the documents of inspect, verify and status. It changes if a field is renamed or removed. */
 const SCHEMA_VERSION = 2;

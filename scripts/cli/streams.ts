@@ -10,14 +10,22 @@ let stdoutClosed = false;
 /** The connection flags of the running command, which printed commands repeat. */
 let givenFlags: ConnectionFlags = {};
 
-/** Sets the connection flags that {@link completeCommands} adds. */
+/** Sets the connection flags that {@link completeRemedy} adds. */
 export function setGivenFlags(flags: ConnectionFlags): void {
   givenFlags = flags;
 }
 
-/** Adds the connection flags of the running command to the commands in a line. */
-export function completeCommands(line: string): string {
-  return addGivenFlags(line, givenFlags);
+/** Adds the connection flags of the running command to the commands in a remedy. */
+export function completeRemedy(remedy: string): string {
+  return remedy
+    .split("\n")
+    .map((line) => addGivenFlags(line, givenFlags))
+    .join("\n");
+}
+
+/** Completes the remedies in a text: its indented lines. */
+export function completeCommands(text: string): string {
+  return text.replace(/^ {2}.*$/gm, completeRemedy);
 }
 
 /** Whether the reader of stdout has closed it, as `| head -1` does. */
@@ -54,7 +62,7 @@ export function writeStdout(data: string | Buffer): void {
 
 /** Writes lines to stdout. */
 export function writeLines(lines: readonly string[]): void {
-  writeStdout(lines.map((line) => `${completeCommands(line)}\n`).join(""));
+  writeStdout(completeCommands(lines.map((line) => `${line}\n`).join("")));
 }
 
 /** The kind of stdout if others can read it; undefined for a pipe, or a file that only the user can read. */

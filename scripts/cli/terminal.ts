@@ -13,7 +13,7 @@ export const canOverwriteLine: boolean = style.bold("") !== "";
 
 /** Logs a line. The caller escapes text from files and servers. */
 export function log(line: string): void {
-  process.stderr.write(`${line.split("\n").map(completeCommands).join("\n")}\n`);
+  process.stderr.write(`${completeCommands(line)}\n`);
 }
 
 /** Logs an error. */
