@@ -256,12 +256,11 @@ function findEndpointChange(existing: ExistingConfig, peer: Peer): [string, Befo
 
 function findCaChange({ common, cache }: Target, existing: ExistingConfig, peer: Peer): [string, BeforeAfter][] {
   const existingPeer = secretHolding(existing, peer.name)?.entries.get(peer.name)?.peer;
-  const describe = ({ ca }: Peer) => {
-    const pem = ca === "importer" ? common?.ca : ca === "system" ? undefined : ca.pem;
-    return pem === undefined ? undefined : tryReadPem(() => describeCa(pem, cache));
-  };
-  const before = existingPeer && describe(existingPeer);
-  const after = describe(peer);
+  const pemOf = ({ ca }: Peer) => (ca === "importer" ? common?.ca : ca === "system" ? undefined : ca.pem);
+  const [pemBefore, pemAfter] = [existingPeer && pemOf(existingPeer), pemOf(peer)];
+  // Nearly all CAs of an existing mesh are equal texts, which need no description.
+  if (pemBefore === undefined || pemAfter === undefined || pemBefore === pemAfter) return [];
+  const [before, after] = [pemBefore, pemAfter].map((pem) => tryReadPem(() => describeCa(pem, cache)));
   return before === undefined || after === undefined || before === after ? [] : [[peer.name, { before, after }]];
 }
 
