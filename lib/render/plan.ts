@@ -164,13 +164,10 @@ function groupByWorkload(
 ): (WorkloadHostnames & { sources: string[] })[] {
   const groups = new Map<string, WorkloadHostnames & { sources: string[] }>();
   for (const { source, workload, hostnames } of entries) {
-    const { sources = [], hostnames: others = [] } = groups.get(describeObject(workload.kind, workload.name)) ?? {};
+    const key = describeObject(workload.kind, workload.name);
+    const { sources = [], hostnames: others = [] } = groups.get(key) ?? {};
     const all = [...new Set([...others, ...hostnames])];
-    groups.set(describeObject(workload.kind, workload.name), {
-      workload,
-      hostnames: all,
-      sources: [...sources, source],
-    });
+    groups.set(key, { workload, hostnames: all, sources: [...sources, source] });
   }
   return [...groups.values()];
 }

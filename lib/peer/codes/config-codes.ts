@@ -1,7 +1,7 @@
 /** Codes for the config of a peer: its endpoints, host aliases and files. */
 import { MOUNT_PATH } from "../peer.ts";
-import { error, literal, RE_EXTRACT, warning } from "./code.ts";
-import type { Failure } from "./probe-codes.ts";
+import { error, RE_EXTRACT, warning } from "./code.ts";
+import { adviceOf, type Failure } from "./probe-codes.ts";
 
 export const CONFIG_CODES = {
   "config-invalid": error<{ problem: string }>({
@@ -44,8 +44,7 @@ export const CONFIG_CODES = {
       "problem" in values
         ? values.problem
         : `the server certificate does not cover ${values.host}, only ${values.names}`,
-    remedy: (values) =>
-      "problem" in values ? values.advice && literal(values.advice) : "re-extract the peer, with --endpoint if needed",
+    remedy: (values) => ("problem" in values ? adviceOf(values) : "re-extract the peer, with --endpoint if needed"),
     summary: (of) => `endpoints of ${of} are not covered by their server certificates`,
   }),
   "endpoint-address": warning<{ host: string; peer: string; endpoint: string }>({

@@ -85,12 +85,12 @@ export const MESH_CODES = {
     namespace: string;
   }>({
     message: ({ waitingFor }) => `${APISERVER} is not running: waiting ${waitingFor}`,
-    remedy: ({ isAwaitingImport, hasPeers }) =>
-      isAwaitingImport
-        ? hasPeers
-          ? MIGRATE
-          : "import the file of a peer: import-secrets --context {importer} FILE"
-        : `kubectl --context {importer} --namespace {namespace} describe pods --selector k8s-app=${APISERVER}`,
+    remedy: ({ isAwaitingImport, hasPeers }) => {
+      if (!isAwaitingImport) {
+        return `kubectl --context {importer} --namespace {namespace} describe pods --selector k8s-app=${APISERVER}`;
+      }
+      return hasPeers ? MIGRATE : "import the file of a peer: import-secrets --context {importer} FILE";
+    },
     by: ({ waitingFor }) => ({ waitingFor }),
     summary: (of, { waitingFor = "for its containers to become ready" }) =>
       `${APISERVER} of ${of} is not running: waiting ${waitingFor}`,

@@ -12,10 +12,10 @@ export interface Failure {
 export const RENEW_SERVER_CERTIFICATE =
   "renew secret/clustermesh-apiserver-server-cert in the peer's cluster, then restart the pods of clustermesh-apiserver";
 
-const details = {
-  message: ({ problem }: Failure) => problem,
-  remedy: ({ advice }: Failure) => advice && literal(advice),
-} as const;
+/** The remedy of a failed step. */
+export const adviceOf = ({ advice }: Failure) => advice && literal(advice);
+
+const details = { message: ({ problem }: Failure) => problem, remedy: adviceOf } as const;
 
 export const PROBE_CODES = {
   "name-not-resolved": error<Failure>({ ...details, summary: (of) => `names of ${of} cannot be resolved` }),
@@ -30,7 +30,7 @@ export const PROBE_CODES = {
   }),
   "server-certificate-expired": error<Failure | Invalidity>({
     message: (values) => ("problem" in values ? values.problem : describeInvalidity(values)),
-    remedy: (values) => ("problem" in values ? values.advice && literal(values.advice) : RENEW_SERVER_CERTIFICATE),
+    remedy: (values) => ("problem" in values ? adviceOf(values) : RENEW_SERVER_CERTIFICATE),
     summary: (of) => `server certificates of ${of} have expired or are not valid yet`,
   }),
   "client-refused": error<Failure>({ ...details, summary: (of) => `${of} reject the client certificate` }),
