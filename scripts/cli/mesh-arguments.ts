@@ -144,17 +144,17 @@ export class MeshRun {
 
   async #conclude(
     code: number,
-    left: MeshChange["omitted"],
+    omitted: MeshChange["omitted"],
     waitFor: readonly Cluster[],
     command: string,
   ): Promise<number> {
     const { diff, details, wait } = this.#args;
     const { writes } = this.#run;
-    showFindings(left, style, details).forEach(log);
+    showFindings(omitted, style, details).forEach(log);
     if ((code === EXIT.failed || signalFromExitCode(code)) && writes) log(`to complete, rerun: ${escapeLine(command)}`);
-    if (diff && left.length > 0) return EXIT.refused;
+    if (diff && omitted.length > 0) return EXIT.refused;
     if (code !== EXIT.done) return code;
-    if (left.length > 0) return EXIT.findings;
+    if (omitted.length > 0) return EXIT.findings;
     if (!wait || !writes) return code;
     return this.#run.signalCode ?? waitUntilHealthy(waitFor, this.#args, this.#timeout);
   }
