@@ -112,10 +112,10 @@ function findMissing(
   reverse: boolean,
 ): Finding[] {
   const place = { source: importer.source, key: peer };
-  const values = { ...quoteContexts(other.source, importer.source), name: peer, cluster: own };
-  if (reverse) return [finding("one-sided", place, { ...values, quotedCluster: shellQuote(own) })];
+  const values = { ...quoteContexts(other.source, importer.source), name: peer };
+  if (reverse) return [finding("one-sided", place, { ...values, own, cluster: shellQuote(own) })];
   // Reported once for both directions.
-  return own < peer ? [finding("not-connected", place, values, { clusters: [own, peer] })] : [];
+  return own < peer ? [finding("not-connected", place, { ...values, cluster: own }, { clusters: [own, peer] })] : [];
 }
 
 export interface PairOptions extends JudgeOptions {

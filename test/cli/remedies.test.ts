@@ -70,7 +70,8 @@ test("a command with an unknown flag, or a flag without its value, is found in a
   );
 });
 
-test("commands in remedies of findings are accepted", () => {
+/** The remedies of all findings, in each case, with placeholders for values. */
+function* remediesOfFindings(): Generator<string> {
   /** Values that are all the same, so that each case of a remedy is seen. */
   const values = (value: unknown) =>
     new Proxy(
@@ -78,15 +79,27 @@ test("commands in remedies of findings are accepted", () => {
       { get: (_, name) => (value === undefined ? `{${String(name)}}` : value), has: () => value === "" },
     ) as never;
   const cases = [undefined, "", "file", "trust", "users", "refused", "taken", "host-aliases", "key", "auth-mode"];
-  const remedies = (Object.keys(FINDING_CODES) as FindingCode[]).flatMap((code) => {
+  for (const code of Object.keys(FINDING_CODES) as FindingCode[]) {
     const { remedy } = definitionOf(code);
-    const found = typeof remedy === "function" ? cases.map((value) => remedy(values(value))) : [remedy];
-    return found.flatMap((one) => {
-      if (!one) return [];
-      return [fillTemplate(typeof one === "string" ? { template: one, values: {} } : one)];
-    });
-  });
-  assertAccepted(remedies.join("\n"), 15, "remedies");
+    for (const one of typeof remedy === "function" ? cases.map((value) => remedy(values(value))) : [remedy]) {
+      if (one) yield fillTemplate(typeof one === "string" ? { template: one, values: {} } : one);
+    }
+  }
+}
+
+test("commands in remedies of findings are accepted", () => {
+  assertAccepted([...remediesOfFindings()].join("\n"), 15, "remedies");
+});
+
+test("placeholders in commands of findings are words that a reader knows", () => {
+  const known = new Set(["CLUSTER", "CONTEXT", "FILE", "HOST", "IMPORTER", "NAME", "NAMESPACE", "PEER", "PORT"]);
+  const words = commandsIn([...remediesOfFindings()].join("\n")).flatMap(
+    ([, args]) => args.join(" ").match(/[A-Z_]{3,}/g) ?? [],
+  );
+  assert.deepEqual(
+    [...new Set(words)].filter((word) => !known.has(word)),
+    [],
+  );
 });
 
 test("commands in remedies for certificates are accepted", () => {

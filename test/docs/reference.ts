@@ -78,7 +78,6 @@ function remedyOf({ remedy }: CodeDefinition<never>): string {
 
 /** Values whose names mean nothing to a reader. */
 const SPELLED: Readonly<Record<string, string>> = {
-  quotedCluster: "CLUSTER",
   release: "stop OWNER from managing the object",
   waitingFor: "for its containers to become ready",
 };

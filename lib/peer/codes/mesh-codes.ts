@@ -29,9 +29,9 @@ export const MESH_CODES = {
     each: true,
     summary: (of) => `${of} point to the same cluster as another context`,
   }),
-  "one-sided": error<Contexts & { name: string; cluster: string; quotedCluster: string }>({
-    message: ({ name, cluster }) => `${name} has peer ${cluster}, but ${cluster} does not have peer ${name}`,
-    remedy: `to connect them: ${IMPORT}\nto disconnect them: clustermesh-secrets disconnect {quotedCluster} --from {peer}`,
+  "one-sided": error<Contexts & { name: string; own: string; cluster: string }>({
+    message: ({ name, own }) => `${name} has peer ${own}, but ${own} does not have peer ${name}`,
+    remedy: `to connect them: ${IMPORT}\nto disconnect them: clustermesh-secrets disconnect {cluster} --from {peer}`,
     summary: (of) => `${of} are configured in one direction only`,
   }),
   "not-connected": warning<Contexts & { name: string; cluster: string }>({
