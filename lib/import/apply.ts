@@ -27,18 +27,18 @@ import { rereadTarget } from "./read-target.ts";
 const DEFAULT_PARALLEL_TARGETS = 8;
 /** How long conflicts over one object are retried, in milliseconds. */
 const CONFLICT_TIMEOUT = 30_000;
-/** The age from which a plan is renewed before the first write, in milliseconds: a prompt may wait for long. */
+/** The age in milliseconds at which a plan is renewed before the first write: a prompt can stay open for minutes. */
 const STALE_AFTER = 10_000;
 
 /** How a prepared import is applied. */
 export interface ApplyOptions {
-  /** `server`: the API server validates and stores nothing; `client`: no requests, results are computed locally. */
+  /** `server`: the API server validates without storing. `client`: results are computed locally, without requests. */
   dryRun?: "none" | "client" | "server";
-  /** Return each object before and after. */
+  /** Whether reports contain each object before and after the import. */
   previews?: boolean;
   /** The number of targets that are written in parallel, by default 8. */
   parallel?: number;
-  /** Stops before the next write. */
+  /** Interrupts the import before the next write. */
   signal?: AbortSignal;
 }
 
@@ -64,7 +64,7 @@ export class Interrupted extends UserError {
  *
  * @param prepared - an import without findings of severity error.
  * @returns yields each change before it is made, and a report for each target when it is done. A UserError fails only its
- *   own target: with exit code 2 if the target changed so that the import is refused, with 1 if conflicts prevented all
+ *   own target: with exit code 2 if the target changed and its new plan is refused, with 1 if conflicts prevented all
  *   writes for 30 s or the import was interrupted.
  * @throws any error that is not a UserError.
  */
@@ -102,18 +102,17 @@ type Versions = ReadonlyMap<string, string | undefined>;
 interface ApplyRound {
   writes: number;
   conflict?: { change: Change; error: ApiError };
-  /** Whether another client changed the Secret that was not written last. */
+  /** Whether another client changed the config Secret that was not written last. */
   raced?: Promise<boolean>;
 }
 
 class TargetWriter {
   /** The target as last read. */
   target: Target;
-  /** The changes of all rounds. */
+  /** The current plan, with the results of earlier rounds. */
   plan: Plan;
-  /** The number of writes. */
   writes = 0;
-  /** The objects in the responses of the API server, if previews are requested. */
+  /** Objects returned by the API server, by {@link objectKey}; only if previews are requested. */
   readonly stored = new Map<string, Stored>();
   readonly #prepared: PreparedTarget;
   readonly #options: ApplyOptions;
@@ -194,7 +193,7 @@ class TargetWriter {
         versions.set(change.name, stored.metadata?.resourceVersion);
         if (this.#options.previews) this.stored.set(objectKey(change), stored);
       } catch (error) {
-        // The API server answers a failed test of a JSON Patch with 422, as it does an invalid object.
+        // A failed test of a JSON Patch is a 422, like an invalid object.
         const isConflict = error instanceof ApiError && (error.status === 409 || isFailedTest(error, change));
         if (!isConflict) throw error;
         return { writes, conflict: { change, error } };
@@ -235,7 +234,7 @@ class TargetWriter {
   }
 }
 
-/** Sets the version that the preceding change of the same object returned, for a change that follows it. */
+/** Updates the `resourceVersion` of a change that `follows` another change of the same object. */
 function withLatestVersion(change: Change, versions: Versions): Change {
   const resourceVersion = versions.get(change.name);
   if (change.verb !== "merge-patch" || !change.follows || resourceVersion === undefined) return change;
@@ -272,7 +271,7 @@ function sendChange(
   }
 }
 
-/** Adds to a plan the results of earlier rounds, which may be written already. */
+/** Adds the results of earlier rounds, which may already be written, to a plan. */
 function mergePlans(earlier: Plan, next: Plan): Plan {
   const rank: Record<Outcome, number> = { unchanged: 0, held: 1, changed: 2, moved: 3, added: 4, dropped: 5 };
   const outcomes = new Map(next.outcomes);

@@ -15,7 +15,7 @@ import { readBoundedFile, readBoundedStream, toFileError } from "../util/read-fi
 
 /** Options of {@link readPeers}. */
 export interface ReadPeersOptions {
-  /** The input of `-`. */
+  /** Standard input, read for the path `-`. */
   stdin?: AsyncIterable<Uint8Array | string>;
   /** The running command, for remedies that pipe into it. */
   call?: Call;
@@ -42,10 +42,13 @@ export async function readPeers(
       continue;
     }
     const text = bytes.toString().replace(/^\uFEFF/, "");
-    const { secrets, findings: unparsed } = parseSecrets(text, source, { call, ...(path !== undefined && { path }) });
+    const { secrets, findings: parseFindings } = parseSecrets(text, source, {
+      call,
+      ...(path !== undefined && { path }),
+    });
     const read = secrets.map((secret) => readPeerFile(secret, source, cache));
-    // One by one: the arguments of a spread call are limited by the stack.
-    for (const one of [unparsed, ...read.map((file) => file.findings)].flat()) findings.push(one);
+    // Pushed one by one: a spread call with many findings would overflow the stack.
+    for (const one of [parseFindings, ...read.map((file) => file.findings)].flat()) findings.push(one);
     for (const { peers, layouts } of read) {
       for (const peer of peers) found.push({ peer, source, layout: layouts.get(peer.name) });
     }
@@ -58,7 +61,7 @@ export async function readPeers(
       const values = { name: peer.name, other: other.source, isFile: true } as const;
       findings.push(finding("name-duplicate", { source, key: peer.name }, values));
     } else if (!other || other.peer.facts.id === undefined) {
-      // Of equal peers, one with a cluster id is preferred.
+      // Prefer an equal peer with a cluster id.
       byName.set(peer.name, candidate);
     }
   }
@@ -66,7 +69,7 @@ export async function readPeers(
 }
 
 /**
- * Reads the file of a flag.
+ * Reads the file that a flag names.
  *
  * @throws UserError (exit code 2) if it is unreadable.
  */
@@ -78,7 +81,7 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** The content of a file; without a path, of standard input. */
+/** The content of a file, or of standard input (without a path). */
 interface ReadFile {
   source: string;
   path: string | undefined;

@@ -6,7 +6,7 @@ import type { Plan } from "./plan/plan.ts";
 import type { Target } from "./plan/target.ts";
 
 /**
- * Returns a finding for each write of a plan that the authorizer of the cluster does not allow the user.
+ * Returns a finding for each write of a plan that the user is not authorized to make.
  *
  * @throws UserError if the access review fails.
  */

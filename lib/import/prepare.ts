@@ -24,7 +24,7 @@ export interface ImportTarget {
   peers: readonly SourcedPeer[];
 }
 
-/** What an import plans and checks. */
+/** Options of {@link prepareImport}. */
 export interface ImportOptions {
   plan: Omit<PlanOptions, "endpoints">;
   /** The values of `--endpoint` by peer: one `host:port`, or several `ip:port`; empty resets an earlier override. */
@@ -37,7 +37,7 @@ export interface ImportOptions {
   peers?: readonly SourcedPeer[];
   /** Check in each cluster whether the user has permission for the planned writes. */
   checkPermissions?: boolean;
-  /** Plan with a restart of agents too, if they need one and `plan.restarts` does not allow it. */
+  /** Also plan a restart of the agents, if they need one and `plan.restarts` does not allow it. */
   proposeAgents?: boolean;
 }
 
@@ -49,7 +49,7 @@ export interface PlannedTarget {
   plan: Plan;
 }
 
-/** A planned target with everything needed to apply the plan, and to plan again after a change of the target. */
+/** A planned target with the inputs for applying its plan, and for planning again after the target changed. */
 export interface PreparedTarget extends PlannedTarget, ImportTarget {
   options: PlanOptions;
 }
@@ -57,11 +57,11 @@ export interface PreparedTarget extends PlannedTarget, ImportTarget {
 /** A planned import, for review before it is applied. */
 export interface PreparedImport {
   targets: PreparedTarget[];
-  /** All findings without duplicates. With an error among them the import must not be applied. */
+  /** All findings, deduplicated. An import with an error must not be applied. */
   findings: Finding[];
   /**
-   * The same import with a restart of agents, if `proposeAgents` is set and some agents need it. It has only additional
-   * findings, such as those about peers that are held back until agents restart.
+   * The same import with a restart of agents, if `proposeAgents` is set and some agents need it. Its findings are only
+   * the additional ones, such as those about peers that are held back without the restart.
    */
   withAgents?: PreparedImport;
   /** The time of planning, in milliseconds since 1970. */

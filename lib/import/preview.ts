@@ -19,7 +19,7 @@ export interface Preview {
 /**
  * Previews a plan: the workloads that it changes, the config Secrets and the users ConfigMap, in the order of the writes.
  *
- * @param stored - objects from responses of the API server by {@link objectKey}; all others are computed locally.
+ * @param stored - objects returned by the API server, by {@link objectKey}; all others are computed locally.
  */
 export function previewPlan(target: Target, { changes }: Plan, stored?: ReadonlyMap<string, Stored>): Preview[] {
   const previews = new Map<string, Preview>();
@@ -28,8 +28,8 @@ export function previewPlan(target: Target, { changes }: Plan, stored?: Readonly
     { kind: "Secret", name: AGENTS_SECRET, object: target.agentsSecret },
     { kind: "ConfigMap", name: USERS_CONFIG_MAP, object: target.users },
   ] as const;
-  for (const { object, ...what } of existing) {
-    if (object) previews.set(objectKey(what), { ...what, before: object, after: object });
+  for (const { object, ...reference } of existing) {
+    if (object) previews.set(objectKey(reference), { ...reference, before: object, after: object });
   }
   for (const change of coalesce(changes)) {
     const { kind, name } = change;
@@ -55,8 +55,8 @@ function applyChange(before: Stored | undefined, change: Change): Stored {
       return applyMergePatch(before as V1Secret | V1ConfigMap, change.patch);
     case "json-patch": {
       const after = structuredClone(before) as { spec: { template: { spec: Record<string, unknown> } } };
-      const list = change.patch.find(({ op }) => op !== "test");
-      after.spec.template.spec.hostAliases = list?.value;
+      const replacement = change.patch.find(({ op }) => op !== "test");
+      after.spec.template.spec.hostAliases = replacement?.value;
       return after as unknown as Stored;
     }
   }

@@ -15,7 +15,7 @@ import type { Target, Workload } from "./plan/target.ts";
 export interface ReadTargets {
   targets: { api: KubernetesApi; target: Target }[];
   failed: ReadFailure[];
-  /** Findings about contexts of the same cluster. */
+  /** A finding for each context whose cluster was read through another context. */
   findings: Finding[];
   /** Assumptions about a target, one line each. */
   warnings: string[];
@@ -66,7 +66,7 @@ export async function readTarget(
   return { target: targetOf(installation, source, cache), warnings: installation.warnings };
 }
 
-/** Converts an installation that was read with both config Secrets to a target. */
+/** Builds a target from an installation, which must include both config Secrets. */
 export function targetOf(installation: Installation, source: string, cache = new ParseCache()): Target {
   const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
   const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
@@ -83,20 +83,20 @@ export function targetOf(installation: Installation, source: string, cache = new
     agentsCommon: findCommonFiles(folders.agents, installation),
     localMounted: findFileSource(folders.agents, "local-etcd-client.crt") !== undefined,
     clientCertificate: remoteCertificate?.cert,
-    resolvers: resolvers(installation),
+    resolvers: findResolvers(installation),
     aliases: findAliases(installation),
     cache,
   };
 }
 
-/** Replaces the values of a Secret by equal strings of other targets, to save memory: many targets have the same peers. */
+/** Interns the values of a Secret: targets with the same peers share equal strings, which saves memory. */
 function internValues(secret: V1Secret | undefined, cache: ParseCache): V1Secret | undefined {
   const data = secret?.data ?? {};
   for (const [key, value] of Object.entries(data)) if (typeof value === "string") data[key] = cache.intern(value);
   return secret;
 }
 
-/** Reads the objects that an import writes again; facts about the installation are kept. */
+/** Rereads the objects that an import writes; facts about the installation are kept. */
 export async function rereadTarget(api: KubernetesApi, target: Target): Promise<Target> {
   const { namespace, cache } = target;
   const [agentsSecret, kvstoremeshSecret, users, ...resolvers] = await Promise.all([
@@ -117,7 +117,7 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
   };
 }
 
-/** Finds the common files in a folder. The Secret of the volume is optional, so it must exist as well. */
+/** Finds the `common-etcd-client*` files in a folder. Their Secret is optional, so a mount does not imply that it exists. */
 function findCommonFiles(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
   const { contentOf, remoteCertificate, remoteCertificateError } = installation;
   const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) =>
@@ -132,7 +132,7 @@ function findCommonFiles(folder: MountedFolder | undefined, installation: Instal
 }
 
 /** Returns the workloads that read the peers' configs, Deployments first: their restart needs no confirmation. */
-function resolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
+function findResolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
   if (facts.kvstoreMesh) return [toWorkload("Deployment", deployment)];
   const readsPeers = operator && folders.operator?.secrets.has(AGENTS_SECRET);
   return [
@@ -149,7 +149,7 @@ function hostAliasesOf({ spec }: V1Deployment | V1DaemonSet) {
   return spec?.template.spec?.hostAliases;
 }
 
-/** Returns the host aliases of all workloads, by host name. */
+/** Merges the host aliases of all workloads by host name. */
 function findAliases({ deployment, agents, operator }: Installation): HostAlias[] {
   const addresses = new Map<string, Set<string>>();
   for (const workload of [deployment, agents, operator]) {

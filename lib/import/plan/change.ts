@@ -8,7 +8,7 @@ export type JsonPatch = { op: "test" | "add" | "replace"; path: string; value: u
 
 /**
  * A write of one object. A JSON patch adds host aliases for `hostnames` to a workload, which restarts its pods.
- * After any number of a plan's changes, each connection that worked before still works.
+ * A plan can stop after any of its changes: each connection that worked before still works.
  */
 export type Change =
   | { verb: "create"; kind: "Secret"; name: string; object: V1Secret }
@@ -25,12 +25,12 @@ export interface MergePatch {
   data?: Record<string, string | null>;
 }
 
-/** The name of an object in messages: `secret/cilium-clustermesh`. */
+/** Returns the name of an object in messages: `secret/cilium-clustermesh`. */
 export function describeObject(kind: string, name: string): string {
   return `${kind.toLowerCase()}/${name}`;
 }
 
-/** The metadata of a merge patch, with the `resourceVersion` of the object. */
+/** Returns the metadata of a merge patch, with the `resourceVersion` of the object. */
 export function patchMetadata({ metadata }: V1Secret | V1ConfigMap, patch: MetadataPatch): MergePatch["metadata"] {
   const { labels = {}, annotations = {}, ownerReferences } = patch;
   return {

@@ -15,7 +15,7 @@ export interface ConfigChangeOptions {
   migrate?: boolean;
   /** Write the config Secrets even if another tool owns them. */
   takeOwnership?: boolean;
-  /** Report an owner as a warning and not as an error, because nothing is written. */
+  /** Report an owner as a warning, not an error, because nothing is written. */
   previewOnly?: boolean;
 }
 
@@ -23,7 +23,7 @@ export interface ConfigChangeOptions {
 export interface ConfigChanges {
   changes: Change[];
   outcomes: Map<string, Outcome>;
-  /** Secrets that lose the last-applied annotation, which holds their whole content. */
+  /** Secrets whose last-applied annotation, which holds their whole content, is removed. */
   cleaned: string[];
   findings: Finding[];
 }
@@ -111,21 +111,21 @@ export function planConfigSecrets(
 }
 
 /**
- * The config with which agents read the copy in their own cluster if KVStoreMesh runs: it names the `local-` files from
- * Cilium 1.17 on, and the `common-` files before.
+ * Returns the config with which agents read KVStoreMesh's copy of a peer in their own cluster. It references the `local-`
+ * files from Cilium 1.17 on, and the `common-` files before.
  */
 function cacheConfig({ facts, source, namespace, localMounted }: Target): {
   config: SecretEntry["config"];
   findings: Finding[];
 } {
-  const local = versionAtLeast(facts.version, "1.17");
+  const usesLocalFiles = versionAtLeast(facts.version, "1.17");
   const assumed = localMounted ? "1.17 or later" : "1.16 or earlier";
   return {
     config: {
       endpoints: [`https://${APISERVER}.${namespace}.svc:2379`],
       hostAliases: [],
-      ...((local ?? localMounted) ? LOCAL_FILES : COMMON_FILES),
+      ...((usesLocalFiles ?? localMounted) ? LOCAL_FILES : COMMON_FILES),
     },
-    findings: local === undefined ? [finding("version-unknown", { source }, { assumed })] : [],
+    findings: usesLocalFiles === undefined ? [finding("version-unknown", { source }, { assumed })] : [],
   };
 }

@@ -15,7 +15,7 @@ export interface Disruptions {
   taken: string[];
 }
 
-/** The disruptions of a plan: what it removes, revokes, restarts and takes over. */
+/** Lists the removals, revocations, restarts and takeovers of a plan. */
 export function disruptionsOf({ outcomes, revoked, changes }: Plan): Disruptions {
   return {
     removed: [...outcomes].filter(([, outcome]) => outcome === "dropped").map(([name]) => name),
@@ -29,15 +29,15 @@ export function disruptionsOf({ outcomes, revoked, changes }: Plan): Disruptions
   };
 }
 
-/** The disruptions of a plan that an earlier, confirmed plan does not have. */
+/** Returns the disruptions of a plan that an earlier, confirmed plan does not have. */
 export function newDisruptions(confirmed: Plan, next: Plan): Disruptions {
   const before = disruptionsOf(confirmed);
   const now = disruptionsOf(next);
-  const beyond = (kind: keyof Disruptions) => now[kind].filter((name) => !before[kind].includes(name));
+  const listNew = (kind: keyof Disruptions) => now[kind].filter((name) => !before[kind].includes(name));
   return {
-    removed: beyond("removed"),
-    revoked: beyond("revoked"),
-    restarted: beyond("restarted"),
-    taken: beyond("taken"),
+    removed: listNew("removed"),
+    revoked: listNew("revoked"),
+    restarted: listNew("restarted"),
+    taken: listNew("taken"),
   };
 }

@@ -16,14 +16,14 @@ import type { Target } from "./target.ts";
 
 /** A resolved value of `--endpoint NAME=…`. */
 export interface EndpointOverride {
-  /** The value as it was typed, several endpoints separated by commas. */
+  /** The value as typed; several endpoints are separated by commas. */
   text: string;
   endpoints: string[];
   hostAliases: HostAlias[];
 }
 
 /**
- * Resolves the value of `--endpoint` for a peer, by the rules of an extraction. If the names of the peer's server
+ * Resolves the value of `--endpoint` for a peer, by the same rules as an extraction. If the names of the peer's server
  * certificate are unknown, the host names of the peer's endpoints and the chart's default names are used. A loopback
  * address, such as that of a tunnel on each node, is written unchanged and makes the peer node-local.
  *
@@ -58,7 +58,7 @@ export async function resolveOverride(
   return { text, ...(await resolveGivenEndpoint(source, { resolve, endpoints: given })) };
 }
 
-/** Returns the URLs of loopback addresses, which lead to a listener on each node. */
+/** Returns the URLs for loopback addresses, on which each node has a listener. */
 function nodeLocalUrls(name: string, serverNames: readonly string[], given: readonly string[]): string[] {
   return given.map((text) => {
     const endpoint = parseHostPort(text);
@@ -115,9 +115,9 @@ export function applyOverride(
 }
 
 /**
- * Returns host aliases for names whose addresses a file lacks: from the existing config, and from Cilium 1.20 on, which
- * reads aliases from the config, from the workloads too. A file of extract-secret is complete: its names without addresses
- * are resolved by DNS.
+ * Returns host aliases for names whose addresses a file lacks: from the existing config and, from Cilium 1.20 on, also from
+ * the workloads, since that version reads aliases from the config. A file of extract-secret is complete: its names without
+ * addresses are resolved by DNS.
  */
 function existingAliases(
   { facts }: Peer,

@@ -54,22 +54,22 @@ function nodeLocalNames({ entries }: ConfigSecret, own: string | undefined): Set
 
 /**
  * Whether a node-local peer was imported with `--endpoint NAME=127.0.0.1:PORT`, so that its file may change its
- * certificates. Another tool wrote all other node-local peers, which are left unchanged.
+ * certificates. All other node-local peers were written by another tool and are left unchanged.
  */
 export function isImportedNodeLocal(existing: ExistingConfig, name: string): boolean {
   const endpoint = existing.records.get(name)?.endpoint;
   return isNodeLocalPeer(existing, name) && endpoint !== undefined && isNodeLocal(endpoint.split(","));
 }
 
-/** Whether the endpoint of a peer was set by `--endpoint` or at its extraction, and so overrides that of its cluster. */
+/** Whether the endpoint of a peer was set by `--endpoint` or at its extraction, rather than derived from its cluster. */
 export function isEndpointGiven({ records }: ExistingConfig, name: string): boolean {
   const { endpoint, given } = records.get(name) ?? {};
   return endpoint !== undefined || given === true;
 }
 
 /**
- * Returns the Secret with the endpoint of a peer: usually {@link ExistingConfig.remote}, and the other one after KVStoreMesh
- * was switched on or off. For a node-local peer it is {@link ExistingConfig.agents}, else {@link ExistingConfig.kvstoremesh}.
+ * Returns the Secret with the endpoint of a peer: usually {@link ExistingConfig.remote}, or the other one if KVStoreMesh was
+ * enabled or disabled since it was written. For a node-local peer, {@link ExistingConfig.agents} is preferred.
  */
 export function secretHolding(existing: ExistingConfig, name: string): ConfigSecret | undefined {
   const { remote, agents, kvstoremesh, nodeLocal, misplaced } = existing;
@@ -121,9 +121,9 @@ export function unsupportedFields(existing: ExistingConfig, name: string): strin
 }
 
 /**
- * Chooses the config of an existing peer to rewrite. If the two Secrets differ, the config without errors is chosen.
+ * Chooses the config from which an existing peer is rewritten: if the two Secrets differ, the config without errors.
  *
- * @param now - the time for which certificates are checked.
+ * @param now - the time at which certificates must be valid.
  * @returns a finding if no config is usable, or both are usable and differ.
  */
 export function reconcileExisting(

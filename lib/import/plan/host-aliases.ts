@@ -67,7 +67,7 @@ export type Restarts = "none" | "deployments" | "all";
 
 export interface AliasesPlan {
   changes: Change[];
-  /** Aliases that workloads lack and `restarts` does not allow to add. */
+  /** Aliases that are missing in workloads and that `restarts` does not allow to add. */
   missing: { workload: Workload; hostnames: string[] }[];
   /** Host names among {@link missing} that a workload cannot resolve at all. */
   unresolved: Set<string>;
@@ -75,7 +75,7 @@ export interface AliasesPlan {
 }
 
 /**
- * Plans the host aliases of the workloads that read the peers' configs; none from Cilium 1.20 on. For a name without known
+ * Plans the host aliases of the workloads that read the peers' configs, before Cilium 1.20. For a name without known
  * addresses, a workload keeps its aliases, or gets those of another workload.
  *
  * @param addressed - host names with addresses in this import, which replace the existing aliases.
@@ -130,7 +130,7 @@ function hostnamesResolvedBy({ hostAliases }: Workload): Set<string> {
   return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
 }
 
-/** The host names of the host aliases of a peer. */
+/** Returns the host names of the host aliases of a peer. */
 export function hostnamesOf({ hostAliases }: Pick<Peer, "hostAliases">): string[] {
   return hostAliases.map(({ hostname }) => hostname);
 }

@@ -35,7 +35,7 @@ export interface MergeOptions {
   removedLater?: readonly string[];
   /** Rewrite entries that are up to date but have another layout. */
   rewrite?: boolean;
-  /** Holds what was parsed already. */
+  /** Parsed values, shared with targets and files. */
   cache?: ParseCache;
 }
 
@@ -73,10 +73,10 @@ export function mergeEntries(
     const { name } = entry;
     const old = before.get(name);
     const isFree = (key: string) => mayWrite(name, key) && !claimed.has(key);
-    const stays = old && (!rewrite || hasDefaultKeys(old, entry)) && isUpToDate(old, entry, existing, cache);
-    const inPlace = stays ? inPlaceWrites(old, entry) : undefined;
-    const canStay = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content));
-    const writes = inPlace && canStay ? inPlace : rewriteEntry(entry, isFree, hasContent);
+    const isCurrent = old && (!rewrite || hasDefaultKeys(old, entry)) && isUpToDate(old, entry, existing, cache);
+    const inPlace = isCurrent ? inPlaceWrites(old, entry) : undefined;
+    const canWriteInPlace = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content));
+    const writes = inPlace && canWriteInPlace ? inPlace : rewriteEntry(entry, isFree, hasContent);
     const changing = writes.filter(([key, content]) => !hasContent(key, content));
     for (const [key] of writes) claimed.add(key);
     for (const [key, content] of changing) files.set(key, cache.parse(encodeText, content));
@@ -87,20 +87,20 @@ export function mergeEntries(
   return { changes: changesOf(existing, files), outcomes, files };
 }
 
-/** Whether an entry may write a key: all configs that reference the key are its own or about to be removed or rewritten. */
+/** Returns a predicate for keys that an entry may write: new ones, and those referenced only by it and by replaced entries. */
 function writableKeys(
   before: ReadonlyMap<string, Entry>,
   files: ReadonlyMap<string, Buffer>,
   remove: ReadonlySet<string>,
   toReplace: ReadonlySet<string>,
 ): (name: string, key: string) => boolean {
-  /** The configs that reference a key, including keys without a file. */
-  const users = new Map<string, string[]>();
+  /** The names of the configs that reference a key, including keys without a file. */
+  const referrersOf = new Map<string, string[]>();
   for (const entry of before.values()) {
-    for (const key of referencedKeys(entry)) users.set(key, [...(users.get(key) ?? []), entry.name]);
+    for (const key of referencedKeys(entry)) referrersOf.set(key, [...(referrersOf.get(key) ?? []), entry.name]);
   }
   return (name, key) => {
-    const referrers = users.get(key);
+    const referrers = referrersOf.get(key);
     if (!referrers && files.has(key)) return false;
     return (
       (referrers ?? []).every((one) => one === name || toReplace.has(one)) && (!before.has(key) || remove.has(key))
@@ -134,9 +134,9 @@ function changesOf(before: SecretFiles, after: ReadonlyMap<string, Buffer>): Map
 function referencedKeys({ config }: Entry): string[] {
   const paths = [config?.trustedCaFile, config?.certFile, config?.keyFile].filter((path) => path !== undefined);
   // Other tools may write a path that is not normalized, or that passes through the ..data link of the kubelet.
-  const written = paths.map((path) => posix.normalize(path));
-  const below = written.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length));
-  return [...new Set(below.map((key) => key.replace(/^\.\.data\//, "")))];
+  const normalized = paths.map((path) => posix.normalize(path));
+  const keys = normalized.filter((path) => path.startsWith(MOUNT_PATH)).map((path) => path.slice(MOUNT_PATH.length));
+  return [...new Set(keys.map((key) => key.replace(/^\.\.data\//, "")))];
 }
 
 function existingKeys({ keys: { ca, cert, key } }: Entry): string[] {
@@ -164,7 +164,7 @@ function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles, cache: P
   );
 }
 
-/** Whether both configs have the file in the Secret, or both reference the same file of the cluster. */
+/** Whether both configs reference a file in the Secret, or both the same file of the cluster. */
 function isSameReference(
   path: string | undefined,
   key: string | undefined,

@@ -93,7 +93,7 @@ export function ownerOf(metadata: V1ObjectMeta = {}): Owner | undefined {
   );
 }
 
-/** A merge patch of metadata; null removes. */
+/** A merge patch of metadata; null removes a field. */
 export interface MetadataPatch {
   labels?: Record<string, null>;
   annotations?: Record<string, string | null>;

@@ -55,9 +55,9 @@ export interface Plan {
   caChanges: Map<string, BeforeAfter>;
   /** Node-local peers of other tools that are kept, although they are imported or would be pruned. */
   kept: string[];
-  /** Secrets that lose the last-applied annotation, which holds their whole content. */
+  /** Secrets whose last-applied annotation, which holds their whole content, is removed. */
   cleaned: string[];
-  /** Host aliases that workloads lack and `restarts` does not allow to add. */
+  /** Host aliases that are missing in workloads and that `restarts` does not allow to add. */
   missing: { workload: Workload; hostnames: string[] }[];
   findings: Finding[];
 }
@@ -90,7 +90,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ),
   ];
 
-  // Host aliases precede configs: a config with a host name that does not resolve yet would disconnect its peer.
+  // Host aliases are written first: a config with a host name that does not resolve yet would disconnect its peer.
   const chosen = located.flatMap((one) => one.chosen ?? []);
   const overrides = [...(options.endpoints?.values() ?? [])].filter((one) => one !== null);
   const addressed = new Set([...candidates.map(({ peer }) => peer), ...overrides].flatMap(hostnamesOf));
@@ -174,14 +174,14 @@ function locatePeers(
     const isRewritten = rewritten.includes(candidate);
     const override = applyOverride(candidate.peer, target, existing, options.endpoints?.get(name));
     const located = { ...candidate, peer: override.peer };
-    const mounting = isNodeLocal(override.peer.endpoints) ? withAgentFiles(target) : target;
+    const reader = isNodeLocal(override.peer.endpoints) ? withAgentFiles(target) : target;
     // Another tool's peer that is only moved back to the agents' Secret keeps its certificate and is not checked.
     const isMovedBack = isRewritten && isKept(existing, name, options);
     const before = secretHolding(existing, name)?.entries.get(name)?.peer;
     const choice =
       isRewritten && (options.tls === "auto" || isMovedBack)
-        ? keepExistingTls(located, mounting)
-        : chooseTls(located, mounting, options.tls, before?.client === "importer");
+        ? keepExistingTls(located, reader)
+        : chooseTls(located, reader, options.tls, before?.client === "importer");
     const checked = isRewritten
       ? checker.check(located, target.cache)
       : checkOverridden(candidate, override, target, checker);
@@ -258,13 +258,13 @@ function findCaChange({ common, cache }: Target, existing: ExistingConfig, peer:
   const existingPeer = secretHolding(existing, peer.name)?.entries.get(peer.name)?.peer;
   const pemOf = ({ ca }: Peer) => (ca === "importer" ? common?.ca : ca === "system" ? undefined : ca.pem);
   const [pemBefore, pemAfter] = [existingPeer && pemOf(existingPeer), pemOf(peer)];
-  // Nearly all CAs of an existing mesh are equal texts, which need no description.
+  // Compared as text first, because nearly all CAs are unchanged.
   if (pemBefore === undefined || pemAfter === undefined || pemBefore === pemAfter) return [];
   const [before, after] = [pemBefore, pemAfter].map((pem) => tryReadPem(() => describeCa(pem, cache)));
   return before === undefined || after === undefined || before === after ? [] : [[peer.name, { before, after }]];
 }
 
-/** Whether two endpoints are equal in any order of their URLs and host aliases. */
+/** Whether two endpoints are equal, regardless of the order of their URLs and host aliases. */
 function isSameEndpoint(a: Pick<Peer, "endpoints" | "hostAliases">, b: typeof a): boolean {
   const canonical = ({ endpoints, hostAliases }: typeof a) =>
     JSON.stringify([canonicalEndpoints(endpoints), canonicalAliases(hostAliases)]);

@@ -1,4 +1,4 @@
-/** The role of each peer in an import, of imported and of existing peers. Pure. */
+/** The roles of imported and existing peers in an import. Pure. */
 import { recordedFacts } from "../../peer/annotations.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import type { SourcedPeer } from "../../peer/peer.ts";
@@ -22,7 +22,7 @@ export interface RoleOptions {
   migrate?: boolean;
   /** Endpoint overrides by peer name; null resets an earlier override. */
   endpoints?: ReadonlyMap<string, EndpointOverride | null>;
-  /** The time for which certificates of existing peers are checked. */
+  /** The time at which certificates of existing peers must be valid. */
   now: Date;
 }
 
@@ -54,7 +54,7 @@ export function assignRoles(
 ): PeerRoles {
   const own = candidates.filter(({ peer }) => peer.name === target.facts.name);
   const peers = candidates.filter((one) => !own.includes(one));
-  const clashes = checkName(target, own);
+  const nameFindings = checkName(target, own);
   const inFiles = new Set(peers.map(({ peer }) => peer.name));
   const isKeptPeer = (name: string) => isKept(existing, name, options);
   const removed = new Set(
@@ -65,7 +65,7 @@ export function assignRoles(
   const staying = [...existing.names].filter((name) => !inFiles.has(name) && !removed.has(name)).sort();
   const rewriting = peersToRewrite(target, existing, staying, options);
   return {
-    skippedSelf: own.length > clashes.length,
+    skippedSelf: own.length > nameFindings.length,
     imported: peers.filter(({ peer }) => !isKeptPeer(peer.name)).map((one) => withRecordedFacts(one, existing)),
     skipped: [...own, ...peers.filter(({ peer }) => isKeptPeer(peer.name))],
     kept: [...inFiles].filter(isKeptPeer),
@@ -73,7 +73,7 @@ export function assignRoles(
     staying,
     rewritten: rewriting.peers,
     findings: [
-      ...clashes,
+      ...nameFindings,
       ...(options.prune && inFiles.size === 0 ? [finding("prune-everything", { source: target.source }, {})] : []),
       ...checkOverrides(target, inFiles, staying, options),
       ...rewriting.findings,
@@ -81,18 +81,18 @@ export function assignRoles(
   };
 }
 
-/** Whether a peer is node-local, was written by another tool, and has no endpoint override: it is left unchanged. */
+/** Whether a peer is left unchanged: it is node-local, was written by another tool, and has no endpoint override. */
 export function isKept(existing: ExistingConfig, name: string, { endpoints }: RoleOptions): boolean {
   return isNodeLocalPeer(existing, name) && !isImportedNodeLocal(existing, name) && !endpoints?.has(name);
 }
 
-/** Whether a peer that is not imported is removed, including a peer of which only the copy is left. */
+/** Whether a peer that is not imported is removed: by `remove`, or by `prune` unless its effective config is node-local. */
 export function isRemoved(existing: ExistingConfig, name: string, { prune, remove }: RoleOptions): boolean {
   const isPruned = prune === true && !(existing.names.has(name) && isNodeLocalPeer(existing, name));
   return isPruned || remove?.has(name) === true;
 }
 
-/** Returns a finding for each peer with the target's name and another cluster id. Equal ids mean the target's own file. */
+/** Returns a finding for each peer with the target's name but another cluster id: its file is not the target's own. */
 function checkName({ facts, source }: Target, own: readonly SourcedPeer[]): Finding[] {
   const others = own.filter(
     ({ peer: { facts: theirs } }) => theirs.id !== undefined && facts.id !== undefined && theirs.id !== facts.id,
@@ -112,7 +112,7 @@ function withRecordedFacts(one: SourcedPeer, { records }: ExistingConfig): Sourc
   return isKnown ? one : { ...one, peer: { ...peer, facts: { ...recorded, ...peer.facts } } };
 }
 
-/** Checks that `--endpoint` names known peers, and that a reset has the peer's file. */
+/** Checks that `--endpoint` names known peers, and that a peer whose override is reset is imported. */
 function checkOverrides(
   { source, facts }: Target,
   inFiles: ReadonlySet<string>,

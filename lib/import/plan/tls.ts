@@ -7,7 +7,7 @@ import { hasAllCertificates, isSignedBy } from "../../x509/chain.ts";
 import { certificateUser } from "../../x509/names.ts";
 import type { Target } from "./target.ts";
 
-/** `peer`: the certificates of the file; `common`: the target's own; `auto`: the target's own if the peer accepts them. */
+/** `peer`: the certificates in the file; `common`: the target's own; `auto`: the target's own if the peer accepts them. */
 export type TlsMode = "auto" | "peer" | "common";
 
 const COMMON_FILE_NAMES = Object.values(COMMON_NAMES).join(", ");
@@ -26,15 +26,15 @@ export function chooseTls(
 ): { peer: Peer } | { findings: Finding[] } {
   const place = { source, key: peer.name };
   const identity = peer.client === "importer" ? undefined : certificateUser(peer.client.cert, target.cache);
-  const keyless = identity === undefined && peer.client === "importer";
+  const isKeyless = identity === undefined && peer.client === "importer";
   // With authMode cluster, a file may contain the peer's own identity, which the peer's etcd does not accept.
   const isPeerIdentity = identity === `remote-${peer.name}`;
   const obstacle = findCommonObstacle(peer, place, target, mode === "common" || isPeerIdentity || usesOwnCertificate);
 
-  if (mode === "peer" && keyless) return { findings: [finding("peer-without-key", place, { lacking: "key" })] };
-  // A certificate in the file with the common CA: the CA must be mounted in every mode.
+  if (mode === "peer" && isKeyless) return { findings: [finding("peer-without-key", place, { lacking: "key" })] };
+  // A file with a certificate can reference the common CA, which must then be mounted in every mode.
   if (peer.ca === "importer" && !target.common && obstacle) return { findings: [obstacle] };
-  if (mode === "peer" || (mode === "auto" && obstacle !== undefined && !keyless && !isPeerIdentity)) return { peer };
+  if (mode === "peer" || (mode === "auto" && obstacle !== undefined && !isKeyless && !isPeerIdentity)) return { peer };
   if (obstacle === undefined) return { peer: { ...peer, ca: commonCa(peer), client: "importer" } };
   if (mode === "common" || identity === undefined) return { findings: [obstacle] };
   const values = { peer: peer.name, identity, why: obstacle.message };
@@ -52,7 +52,7 @@ export function keepExistingTls(
   return { findings: [finding("common-not-mounted", { source, key: peer.name }, values)] };
 }
 
-/** Keeps the CA of a file without a certificate; otherwise both are the target's own. */
+/** Returns the CA to use with the target's certificate: that of a keyless file if it has one, else the target's own. */
 function commonCa({ ca, client }: Peer): Peer["ca"] {
   return client === "importer" && ca !== "importer" ? ca : "importer";
 }
@@ -61,7 +61,7 @@ function commonCa({ ca, client }: Peer): Peer["ca"] {
  * Reports what cannot be verified for peers that use the target's own certificate: everything, if the certificate is in a
  * volume that is not a Secret; otherwise the equality of CAs, if a file of extract-secret lacks the peer's CA.
  *
- * @param peers - peers with the content of their files.
+ * @param peers - the peers as read from their files.
  */
 export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Finding[] {
   const { external, listed } = target.common ?? {};
@@ -91,32 +91,34 @@ export function checkCommon(target: Target, peers: readonly SourcedPeer[]): Find
 /**
  * Returns why the target's own files cannot be used for a peer; undefined if they can.
  *
- * @param isPreferred - whether the files are used unless they are known to fail. It decides for a volume that cannot be read.
+ * @param isPreferred - whether to use files in an external volume, whose content is unknown.
  */
 function findCommonObstacle(peer: Peer, place: Place, target: Target, isPreferred: boolean): Finding | undefined {
   const { common, clientCertificate, facts, cache } = target;
   if (!common) return finding("common-not-mounted", place, { peer: peer.name, files: COMMON_FILE_NAMES });
   const peerCa = typeof peer.ca === "object" ? peer.ca.pem : peer.facts.ca;
-  const keyless = peer.client === "importer";
+  const isKeyless = peer.client === "importer";
   if (peerCa === undefined) {
-    // A keyless file of the charts lacks the CA; its form implies a CA shared by the clusters.
-    return keyless ? undefined : finding("ca-differs", place, { case: "unknown-peer-ca" });
+    // A keyless file of the charts lacks the CA, but implies that the clusters share one.
+    return isKeyless ? undefined : finding("ca-differs", place, { case: "unknown-peer-ca" });
   }
-  const keepsCa = keyless && peer.ca !== "importer";
-  const unknown =
-    keyless || (isPreferred && common.external) ? undefined : finding("ca-differs", place, { case: "unknown-own-ca" });
-  if (common.ca === undefined && !keepsCa) return unknown;
+  const keepsCa = isKeyless && peer.ca !== "importer";
+  const unknownOwnCa =
+    isKeyless || (isPreferred && common.external)
+      ? undefined
+      : finding("ca-differs", place, { case: "unknown-own-ca" });
+  if (common.ca === undefined && !keepsCa) return unknownOwnCa;
   if (!keepsCa && !hasAllCertificates(common.ca ?? "", peerCa, cache)) {
     return finding("ca-differs", place, { case: "different", peer: peer.name });
   }
-  if (clientCertificate === undefined) return unknown;
+  if (clientCertificate === undefined) return unknownOwnCa;
   if (!isSignedBy(clientCertificate, peerCa, cache)) {
     return finding("ca-differs", place, { case: "not-signed", peer: peer.name });
   }
   const user = certificateUser(clientCertificate, cache);
   if (user === "remote") return undefined;
-  const accepted = user === `remote-${facts.name}` && peer.facts.authMode !== "legacy";
+  const isAccepted = user === `remote-${facts.name}` && peer.facts.authMode !== "legacy";
   // If the file has a key, its certificate is safer unless the peer is known to accept ours.
-  if (accepted && (keyless || peer.facts.authMode !== undefined)) return undefined;
+  if (isAccepted && (isKeyless || peer.facts.authMode !== undefined)) return undefined;
   return finding("user-not-accepted", place, { peer: peer.name, user, authMode: peer.facts.authMode });
 }

@@ -47,12 +47,12 @@ export function mergeUsers(
 ): UsersMerge {
   const text = existing?.data?.[USERS_KEY];
   if (text === undefined) {
-    // No content to keep: written without the YAML library, whose loading takes longer than its use.
+    // Nothing to preserve, so the YAML library is not needed.
     const users = clusters.map((cluster) => `  - name: ${userOf(cluster)}\n    role: remote\n`);
     const content = users.length > 0 ? `users:\n${users.join("")}` : "users: []\n";
     return { content, annotation: [...clusters].sort().join(","), granted: [...clusters], revoked: [] };
   }
-  // Level "silent" would also hide the error about a second document, which would be lost.
+  // With level "silent", a second document would be lost without an error.
   const document = parseDocument(text, { logLevel: "error" });
   if (document.errors.length > 0) throw new UsersError("is not valid YAML");
   let value: unknown;
@@ -119,7 +119,7 @@ export function planUsers(
 ): UsersPlan {
   const { facts, users, source } = target;
   const place = { source, key: USERS_CONFIG_MAP };
-  const nothing: UsersPlan = { change: undefined, granted: [], revoked: [], findings: [] };
+  const unchanged: UsersPlan = { change: undefined, granted: [], revoked: [], findings: [] };
   const ownUser =
     !users?.data?.[USERS_KEY] && facts.kvstoreMesh && versionAtLeast(facts.version, "1.17") === false
       ? facts.name
@@ -129,17 +129,17 @@ export function planUsers(
   // Before 1.19 the chart renders the ConfigMap independently of the config Secrets.
   const isReleased = takeOwnership && versionAtLeast(facts.version, "1.19") !== false;
   const taken = owner && isReleased ? removeOwners(users?.metadata ?? {}) : undefined;
-  if (peers.length + revoke.length === 0 && !taken) return nothing;
+  if (peers.length + revoke.length === 0 && !taken) return unchanged;
   const clusters = [...peers, ...(ownUser !== undefined ? [ownUser] : [])].sort();
   let merged: ReturnType<typeof mergeUsers>;
   try {
     merged = mergeUsers(users, clusters, revoke);
   } catch (error) {
     if (!(error instanceof UsersError)) throw error;
-    return { ...nothing, findings: [finding("users-invalid", place, { problem: error.message })] };
+    return { ...unchanged, findings: [finding("users-invalid", place, { problem: error.message })] };
   }
   const { content, annotation } = merged;
-  if (content === undefined && !taken) return nothing;
+  if (content === undefined && !taken) return unchanged;
   const findings: Finding[] = [];
   const object = describeObject("ConfigMap", USERS_CONFIG_MAP);
   if (owner) {
