@@ -55,8 +55,8 @@ export function renderFindings(): string {
 const FINDINGS_INTRODUCTION = `This page is generated from the table of finding codes. Codes are stable; messages and remedies are not.
 
 An error stops an import before anything is written. \`inspect\`, \`verify\` and \`status\` exit with 3 on errors, and
-with \`--fail-on=warning\` on warnings too; \`inspect\` also if a peer would not connect. \`status\` exits with 1 if a cluster
-cannot be read. A word in capitals stands for a value that the finding contains.`;
+with \`--fail-on=warning\` on warnings too. \`inspect\` also exits with 3 if a peer would not connect. \`status\` exits with 1
+if a cluster cannot be read. A word in capitals stands for a value that the finding contains.`;
 
 const FORMER_INTRODUCTION = "Findings in JSON and YAML contain the code of earlier versions in the field `formerCode`.";
 
