@@ -91,7 +91,7 @@ function findDuplicateNames(members: readonly ExtractedMember[]): Finding[] {
  * cluster name is the same.
  *
  * @param contexts - the clusters of the kubeconfig by context.
- * @returns also the names of peers without a context, except peers that only a node can reach.
+ * @returns also the names of peers without a context, except node-local peers.
  */
 export async function meshMembersOf(
   cluster: Cluster,

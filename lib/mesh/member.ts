@@ -71,8 +71,8 @@ export function existingOf({ target }: Pick<Member, "target">): ExistingConfig {
 /**
  * Returns the configured peers of a cluster, with the host aliases that its Cilium uses: before 1.20 those of the workloads.
  *
- * @returns in `nodeLocal` the names of peers that are reachable only from a node and not among `peers`, and a finding for
- *   each peer that cannot be read.
+ * @returns in `nodeLocal` the names of peers reachable only from the same node, which are not among `peers`, and a finding
+ *   for each peer that cannot be read.
  */
 export function peersOf(member: Pick<Member, "target">): {
   peers: SourcedPeer[];

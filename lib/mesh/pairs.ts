@@ -27,7 +27,7 @@ import {
   withOwn,
 } from "./staleness.ts";
 
-/** `missing`: the importer does not have this peer; `node-local`: the peer is reachable only from a node, as intended. */
+/** `missing`: the importer does not have this peer; `node-local`: the peer is reachable only from the same node, as intended. */
 export type PairState = "ok" | "warning" | "error" | "missing" | "node-local";
 
 export interface Pair {
@@ -41,7 +41,7 @@ export interface Pair {
   id?: number | undefined;
   /** Whether the importer has a config for the peer. */
   configured: boolean;
-  /** Set if the peer is reachable only from the importer's nodes, so that it is not checked further. */
+  /** Set if the peer is reachable only from the same node, so that it is not checked further. */
   nodeLocal?: true;
   /** Set if the endpoint was set with `--endpoint`, at extraction or import, and is therefore not compared with the cluster's. */
   endpointGiven?: true;

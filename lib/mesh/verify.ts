@@ -8,7 +8,7 @@ import { peerExpiryRemedy } from "./own-certificates.ts";
 /** Peers that are probed with the same CA and client certificate. */
 export interface ProbeGroup {
   peers: readonly SourcedPeer[];
-  /** Results for peers that are not probed, because they are reachable only from a node. */
+  /** Results for peers that are not probed, because they are reachable only from the same node. */
   skipped: PeerProbe[];
   /** Why peers of the cluster cannot be probed. */
   findings: readonly Finding[];

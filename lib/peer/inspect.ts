@@ -40,7 +40,7 @@ export interface EndpointReport {
 
 /**
  * `default-certificates`: connects only if the server certificate covers an address, unlike those of the chart;
- * `node-local`: only an agent on a node can reach it, so imports reject the file.
+ * `node-local`: reachable only from the same node, so imports reject the file.
  */
 export type Verdict = "connects" | "warnings" | "default-certificates" | "node-local" | "fails";
 

@@ -11,9 +11,9 @@ export function isLoopbackAddress(address: string): boolean {
 }
 
 /**
- * Whether a peer is served on the node itself, so that only agents can reach it: the host of every endpoint is
- * `localhost`, or an address in 127.0.0.0/8 or `::1`, in any notation (`127.1`, `0x7f.1`, `[::ffff:127.0.0.1]`). In a
- * pod of the clustermesh-apiserver, the same URL refers to the pod itself, so KVStoreMesh cannot connect.
+ * Whether a peer is reachable only from the same node: the host of every endpoint is `localhost`, or an address in
+ * 127.0.0.0/8 or `::1`, in any notation (`127.1`, `0x7f.1`, `[::ffff:127.0.0.1]`). In a pod of the
+ * clustermesh-apiserver, the same URL refers to the pod itself, so KVStoreMesh cannot connect.
  *
  * Host aliases are ignored: other clients may resolve the same name differently.
  *

@@ -71,7 +71,7 @@ export interface PeerProbe {
   name: string;
   source: string;
   addresses: AddressProbe[];
-  /** Set if the peer was not probed, because it is reachable only from a node. */
+  /** Set if the peer was not probed, because it is reachable only from the same node. */
   skipped?: "node-local";
   /** Problems that prevent a connection, now or later, including those of the file. */
   findings: Finding[];
@@ -91,7 +91,7 @@ export async function probePeers(
   return withMaximumFindings(await Promise.all(peers.map((sourced) => probePeer(sourced, options, limit))));
 }
 
-/** Returns the result for a peer that is reachable only from a node, and therefore not probed. */
+/** Returns the result for a peer that is reachable only from the same node, and therefore not probed. */
 export function toSkippedProbe(name: string, source: string): PeerProbe {
   return { name: redact(name), source, addresses: [], skipped: "node-local", findings: [] };
 }

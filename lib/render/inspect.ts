@@ -22,7 +22,7 @@ const VERDICTS: Record<Verdict, string> = {
   connects: "would connect",
   warnings: "would connect, with warnings",
   "default-certificates": "would not connect if its server certificate is the chart's default",
-  "node-local": "node-local: reachable only from a node",
+  "node-local": "node-local: reachable only from the same node",
   fails: "would not connect",
 };
 

@@ -1,4 +1,4 @@
-/** A peer that only a node can reach, as Submariner writes it, on real API servers: Cilium's programs judge what is left. */
+/** A node-local peer, as Submariner writes it, on real API servers: Cilium's programs judge what is left. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { V1Secret } from "@kubernetes/client-node";
@@ -20,7 +20,7 @@ function submariner({ etcd, pki }: Member): Record<string, string> {
   return Object.fromEntries(KEYS.map((name, i) => [name, Buffer.from(texts[i] ?? "").toString("base64")]));
 }
 
-describe("a peer that only a node can reach, beside those of a mesh with KVStoreMesh", {
+describe("a node-local peer, beside those of a mesh with KVStoreMesh", {
   skip: withoutRealServers(),
 }, () => {
   test("import, --migrate, rotate and --prune leave its bytes, and every peer connects", async () => {

@@ -38,7 +38,7 @@ test("a second import changes nothing, for any existing content", () => {
       const again = plan(after, peers, options);
       assert.deepEqual(again.changes.map(brief), []);
       assert.deepEqual([again.granted, again.cleaned], [[], []]);
-      // A peer that was moved to an address only a node can reach is not reported again.
+      // A peer that was moved to a node-local endpoint is not reported again.
       const imported = new Set(peers.map(({ peer }) => peer.name));
       const settled = new Set(nodeLocalIn(after.agentsSecret).filter((name) => !imported.has(name)));
       const stay = [...first.outcomes].filter(([name, outcome]) => outcome !== "dropped" && !settled.has(name));
@@ -218,7 +218,7 @@ function held({ facts, agentsSecret, kvstoremeshSecret }: Target): Set<string> {
   return new Set(entries.map(({ name }) => name));
 }
 
-/** The peers of a Secret that only a node can reach. */
+/** The node-local peers of a Secret. */
 function nodeLocalIn(secret: Target["agentsSecret"]): string[] {
   return entriesOf(secret).flatMap(({ name, config }) => (isNodeLocal(config?.endpoints ?? []) ? [name] : []));
 }
@@ -231,7 +231,7 @@ function keysOf(secret: Target["agentsSecret"], name: string): string[] {
   return [name, ...files.filter((key) => !entries.some((one) => one.name === key))];
 }
 
-/** A target with one more peer that only a node can reach, with its own files or those of others. */
+/** A target with one more peer, node-local, with its own files or those of others. */
 const withNodeLocal = fc
   .tuple(fc.oneof(anyTarget, upgraded), standingKey(NAMES), nodeLocalUrl, fc.boolean())
   .map(([target, key, url, plain]): Target => {

@@ -499,7 +499,7 @@ const SUBMARINER = {
   "submariner-ca.pem": "expired, or whatever",
 };
 
-test("a peer that only a node can reach has a state and no findings, with KVStoreMesh and without", async (t) => {
+test("a node-local peer has a state and no findings, with KVStoreMesh and without", async (t) => {
   const mesh = await startJoinedMesh(t, THREE);
   for (const cluster of ["c1", "c3"]) merge(mesh, cluster, "cilium-clustermesh", SUBMARINER);
   const status = await mesh.status({ probe: { stepTimeout: 100 } });

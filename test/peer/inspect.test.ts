@@ -113,7 +113,7 @@ test("a peer without a key is inspected as such", () => {
   assert.match(texts(inspection), /certificate of the importing cluster \(no key in this file\)/);
 });
 
-test("a peer that only a node can reach is shown as such, and as what an import does not take", () => {
+test("a node-local peer gets the verdict node-local, and the remedy to set its endpoint", () => {
   const url = "https://127.0.0.1:12379";
   const [peer] = read(secretOf({ submariner: configText(url, COMMON) }));
   assert.ok(peer);
@@ -123,7 +123,7 @@ test("a peer that only a node can reach is shown as such, and as what an import 
     ["node-local", "connects"],
   );
   const text = texts(inspection);
-  assert.match(text, /^submariner \(f\.json\): node-local: reachable only from a node$/m);
+  assert.match(text, /^submariner \(f\.json\): node-local: reachable only from the same node$/m);
   assert.match(text, /\[endpoint-node-local\]\n.*--endpoint submariner=127\.0\.0\.1:12379$/m);
   assert.doesNotMatch(text, /migrate/);
   assert.match(text, /^1 of 2 peers would connect$/m);

@@ -167,7 +167,7 @@ test("one unreachable address of several is a warning, all of them are an error"
   for (const ip of [dead, ...alias.ips]) assert.ok(only?.message.includes(`${ip}:`), only?.message);
 });
 
-test("skips a peer that is reachable only from a node, even if it is invalid otherwise", async () => {
+test("skips a peer that is reachable only from the same node, even if it is invalid otherwise", async () => {
   const broken: Peer = {
     name: "submariner",
     endpoints: ["https://127.0.0.1:12379"],

@@ -158,7 +158,7 @@ describe("a node-local peer, in clusters with and without KVStoreMesh", () => {
     assert.equal(JSON.stringify(storeOf("cluster2").all("Secret")), before);
     const inspected = await mesh("inspect", "theirs.json");
     assert.equal(inspected.code, 3);
-    assert.match(inspected.stdout, /^submariner \(theirs\.json\): node-local: reachable only from a node$/m);
+    assert.match(inspected.stdout, /^submariner \(theirs\.json\): node-local: reachable only from the same node$/m);
     assert.equal(
       JSON.parse((await mesh("inspect", "theirs.json", "-o", "json")).stdout).peers[0].verdict,
       "node-local",

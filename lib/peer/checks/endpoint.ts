@@ -35,8 +35,8 @@ export function checkEndpoints(peer: Peer, place: Place): Finding[] {
 }
 
 /**
- * Checks that the peer of a file is not served on the node itself ({@link isNodeLocal}): each importer would connect to
- * its own nodes, so the endpoint must be set with `--endpoint`.
+ * Checks that the peer of a file is not node-local ({@link isNodeLocal}): each importer would connect to its own nodes, so
+ * the endpoint must be set with `--endpoint`.
  */
 export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
   if (!isNodeLocal(endpoints)) return [];

@@ -8,7 +8,7 @@ import { type ClusterFacts, versionAtLeast } from "../peer.ts";
 /** A peer of the target that is not among the files. */
 export interface ExistingPeer {
   name: string;
-  /** Set if only a node can reach it. An unknown id is then not reported. */
+  /** Set if it is reachable only from the same node. An unknown id is then not reported. */
   nodeLocal?: true;
   id?: number | undefined;
   maxConnectedClusters?: number | undefined;
