@@ -37,13 +37,13 @@ async function runExtract(args: ExtractArguments): Promise<number> {
   const [cluster] = await contexts.select(readContextName(args));
   if (!cluster) throw new UserError("no context", EXIT.refused);
 
-  const { peer, warnings, notes } = args.wait
+  const { peer, targetFacts, warnings, notes } = args.wait
     ? await waitFor(extractWhenReachable(cluster.api, timeout, options))
     : await extract(cluster.api, options);
   warnings.forEach(warn);
   notes.forEach(note);
 
-  const secret = writePeerFile(peer);
+  const secret = writePeerFile(peer, targetFacts);
   const text =
     args.output === "yaml"
       ? (await import("yaml")).stringify(secret, { lineWidth: 0, version: "1.1" })

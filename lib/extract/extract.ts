@@ -5,10 +5,12 @@ import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { describeExternalSource } from "../cilium/volumes.ts";
 import type { KubernetesApi } from "../kube/api.ts";
 import { APISERVER, type ClusterFacts, isClusterName, type Peer } from "../peer/peer.ts";
+import type { TargetFacts } from "../peer/target-facts.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { hasPem, normalizeCa, PemError } from "../x509/pem.ts";
 import { chooseEndpoint, type EndpointOptions, LoadBalancerPendingError } from "./endpoint.ts";
 import { canHaveExternalWorkloads, readWorkloadCertificate } from "./external-workload.ts";
+import { deriveTargetFacts } from "./target-facts.ts";
 
 export interface PeerOptions extends EndpointOptions {
   /** Omit CA, certificate and key even if Secrets have them: importers use their own. */
@@ -27,6 +29,8 @@ export interface ExtractOptions extends PeerOptions {
 
 export interface Extraction {
   peer: Peer;
+  /** What the cluster is like as a target; empty for an external workload. */
+  targetFacts: TargetFacts;
   /** Assumptions, and problems that do not stop the extraction, one line each. */
   warnings: string[];
   /** Normal, temporary conditions, one line each. */
@@ -62,6 +66,7 @@ export async function extract(api: KubernetesApi, options: ExtractOptions): Prom
   const pending = waiting === undefined ? [] : [`${facts.name}: ${APISERVER} is not running yet: waiting ${waiting}`];
   return {
     peer,
+    targetFacts: options.externalWorkload ? {} : deriveTargetFacts(installation, peer),
     warnings: [...installation.warnings, ...warnings, ...(installation.isAwaitingFirstImport ? [] : pending)],
     notes: installation.isAwaitingFirstImport ? pending : [],
   };

@@ -1,8 +1,8 @@
 /** Reads the targets of an import. */
 import type { V1DaemonSet, V1Deployment, V1Secret } from "@kubernetes/client-node";
+import { findCommonFiles, findConfigReaders, mountsLocalFiles, readerFolder } from "../cilium/config-readers.ts";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { type ReadFailure, readClusters } from "../cilium/read-clusters.ts";
-import { COMMON_NAMES, findFileSource, type MountedFolder } from "../cilium/volumes.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../kube/api.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { canonicalAliases } from "../peer/etcd-config.ts";
@@ -69,7 +69,6 @@ export async function readTarget(
 /** Builds a target from an installation, which must include both config Secrets. */
 export function targetOf(installation: Installation, source: string, cache = new ParseCache()): Target {
   const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
-  const reader = facts.kvstoreMesh ? folders.kvstoremesh : folders.agents;
   return {
     source,
     namespace,
@@ -79,11 +78,11 @@ export function targetOf(installation: Installation, source: string, cache = new
     kvstoremeshSecret: internValues(installation.secrets.get(KVSTOREMESH_SECRET), cache),
     users,
     takesUsers,
-    common: findCommonFiles(reader, installation),
+    common: findCommonFiles(readerFolder(installation), installation),
     agentsCommon: findCommonFiles(folders.agents, installation),
-    localMounted: findFileSource(folders.agents, "local-etcd-client.crt") !== undefined,
+    localMounted: mountsLocalFiles(folders.agents),
     clientCertificate: remoteCertificate?.cert,
-    resolvers: findResolvers(installation),
+    resolvers: findConfigReaders(installation).map(({ kind, object }) => toWorkload(kind, object)),
     aliases: findAliases(installation),
     cache,
   };
@@ -115,30 +114,6 @@ export async function rereadTarget(api: KubernetesApi, target: Target): Promise<
     users,
     resolvers,
   };
-}
-
-/** Finds the `common-etcd-client*` files in a folder. Their Secret is optional, so a mount does not imply that it exists. */
-function findCommonFiles(folder: MountedFolder | undefined, installation: Installation): Target["common"] {
-  const { contentOf, remoteCertificate, remoteCertificateError } = installation;
-  const [cert, key, ca] = [COMMON_NAMES.cert, COMMON_NAMES.key, COMMON_NAMES.ca].map((name) =>
-    findFileSource(folder, name),
-  );
-  if (cert?.kind === "external") {
-    if (!key || !ca) return undefined;
-    return { ca: contentOf(ca), external: cert, listed: folder?.files.has(COMMON_NAMES.cert) === true };
-  }
-  if (!cert || !(remoteCertificate ?? remoteCertificateError)) return undefined;
-  return { ca: ca && contentOf(ca) };
-}
-
-/** Returns the workloads that read the peers' configs, Deployments first: their restart needs no confirmation. */
-function findResolvers({ facts, folders, deployment, operator, agents }: Installation): Workload[] {
-  if (facts.kvstoreMesh) return [toWorkload("Deployment", deployment)];
-  const readsPeers = operator && folders.operator?.secrets.has(AGENTS_SECRET);
-  return [
-    ...(readsPeers ? [toWorkload("Deployment", operator)] : []),
-    ...(agents ? [toWorkload("DaemonSet", agents)] : []),
-  ];
 }
 
 function toWorkload(kind: Workload["kind"], object: V1Deployment | V1DaemonSet): Workload {

@@ -2,67 +2,53 @@
  * The annotations of Secrets. Pure.
  *
  * Schema 1, on a file written by `extract-secret`: `clustermesh-secrets/schema: "1"`, and an annotation
- * `clustermesh-secrets/<fact>` for each known fact of the cluster, as listed in {@link FACTS}. Lists are
- * comma-separated.
+ * `clustermesh-secrets/<fact>` for each known fact of the cluster, as listed in {@link FACTS} and in target-facts.ts.
+ * Lists are comma-separated.
  *
  * On a target's Secret: `clustermesh-secrets/peers`, a JSON object with the id and maximum of each peer, which the next
  * import compares, and with the endpoint set by `--endpoint` at import or extraction. At most 200 bytes per peer, since
  * all annotations of an object are limited to 256 KiB.
  */
+import {
+  ANNOTATION_PREFIX,
+  boolean,
+  decodeFacts,
+  encodeFacts,
+  type FactTable,
+  integer,
+  oneOf,
+  text,
+  textList,
+} from "./codecs.ts";
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
 /** The field manager of writes, and the user agent of requests. */
 export const FIELD_MANAGER = "clustermesh-secrets";
-const PREFIX = "clustermesh-secrets/";
-export const SCHEMA_ANNOTATION = `${PREFIX}schema`;
+export const SCHEMA_ANNOTATION = `${ANNOTATION_PREFIX}schema`;
 export const SCHEMA_VERSION = 1;
-export const PEERS_ANNOTATION = `${PREFIX}peers`;
+export const PEERS_ANNOTATION = `${ANNOTATION_PREFIX}peers`;
 /** On printed objects, which are not written: their context. */
-export const CONTEXT_ANNOTATION = `${PREFIX}context`;
+export const CONTEXT_ANNOTATION = `${ANNOTATION_PREFIX}context`;
 /** On the users ConfigMap: the names of the peers whose users we added, comma-separated. */
-export const USERS_ANNOTATION = `${PREFIX}users`;
+export const USERS_ANNOTATION = `${ANNOTATION_PREFIX}users`;
 /** On objects changed with `--take-ownership`: their previous owner. */
-export const TAKEN_FROM_ANNOTATION = `${PREFIX}taken-from`;
+export const TAKEN_FROM_ANNOTATION = `${ANNOTATION_PREFIX}taken-from`;
 /** Written by `kubectl apply`: the whole object, including private keys. */
 export const LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration";
 
-interface Codec<T> {
-  write(value: T): string;
-  /** Parses a text; undefined if it is invalid. */
-  read(text: string): T | undefined;
-}
-
-const text: Codec<string> = { write: (value) => value, read: (value) => value || undefined };
-const integer: Codec<number> = {
-  write: String,
-  read: (value) => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
-};
-const flag: Codec<boolean> = {
-  write: String,
-  read: (value) => (value === "true" ? true : value === "false" ? false : undefined),
-};
-const textList: Codec<string[]> = {
-  write: (value) => value.join(","),
-  read: (value) => value.split(",").filter((part) => part !== ""),
-};
-const oneOf = <T extends string>(...values: T[]): Codec<T> => ({
-  write: (value) => value,
-  read: (value) => values.find((one) => one === value),
-});
-
-const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<NonNullable<ClusterFacts[K]>>] } = {
+const FACTS: FactTable<ClusterFacts> = {
   name: ["cluster-name", text],
   id: ["cluster-id", integer],
   maxConnectedClusters: ["max-connected-clusters", integer],
   version: ["cilium-version", text],
   namespace: ["namespace", text],
-  kvstoreMesh: ["kvstoremesh", flag],
+  kvstoreMesh: ["kvstoremesh", boolean],
   authMode: ["auth-mode", oneOf<AuthMode>("legacy", "migration", "cluster")],
   podCidrs: ["pod-cidrs", textList],
   routingMode: ["routing-mode", text],
   tunnelProtocol: ["tunnel-protocol", text],
   encryption: ["encryption", oneOf<"none" | "wireguard" | "ipsec">("none", "wireguard", "ipsec")],
-  kubeProxyReplacement: ["kube-proxy-replacement", flag],
+  kubeProxyReplacement: ["kube-proxy-replacement", boolean],
   ipFamilies: [
     "ip-families",
     {
@@ -78,25 +64,12 @@ const FACTS: { [K in keyof ClusterFacts]-?: [annotation: string, codec: Codec<No
 
 /** Formats facts as annotations of a file. */
 export function writeFacts(facts: ClusterFacts): Record<string, string> {
-  const annotations: Record<string, string> = { [SCHEMA_ANNOTATION]: String(SCHEMA_VERSION) };
-  for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
-    const [name, codec] = FACTS[key] as [string, Codec<unknown>];
-    const value = facts[key];
-    if (value !== undefined) annotations[PREFIX + name] = codec.write(value);
-  }
-  return annotations;
+  return { [SCHEMA_ANNOTATION]: String(SCHEMA_VERSION), ...encodeFacts(FACTS, facts) };
 }
 
 /** Reads the facts in a file's annotations. Missing and invalid facts are absent. */
 export function readFacts(annotations: Readonly<Record<string, string>>): ClusterFacts {
-  const facts: Record<string, unknown> = {};
-  for (const key of Object.keys(FACTS) as (keyof ClusterFacts)[]) {
-    const [name, codec] = FACTS[key] as [string, Codec<unknown>];
-    const value = annotations[PREFIX + name];
-    const fact = typeof value === "string" ? codec.read(value) : undefined;
-    if (fact !== undefined) facts[key] = fact;
-  }
-  return facts;
+  return decodeFacts(FACTS, annotations);
 }
 
 /** Returns the text of an invalid fact; undefined if the fact is valid or missing. */
@@ -105,7 +78,7 @@ export function findInvalidFact(
   fact: keyof ClusterFacts,
 ): string | undefined {
   const [name, codec] = FACTS[fact];
-  const value = annotations[PREFIX + name];
+  const value = annotations[ANNOTATION_PREFIX + name];
   return value === undefined || codec.read(value) !== undefined ? undefined : value;
 }
 

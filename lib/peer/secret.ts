@@ -16,6 +16,7 @@ import { type EtcdConfig, EtcdConfigError, formatEtcdConfig, isEtcdConfig, parse
 import { type Finding, finding, type Place } from "./findings.ts";
 import { type Layout, layoutOf } from "./layout.ts";
 import { AGENTS_SECRET, type ClusterFacts, MOUNT_PATH, type Peer } from "./peer.ts";
+import { type TargetFacts, writeTargetFacts } from "./target-facts.ts";
 
 /** The decoded files of a Secret, by key. */
 export type SecretFiles = ReadonlyMap<string, Buffer>;
@@ -265,15 +266,17 @@ export function toSecretEntry(peer: Peer, layout: "file" | "target"): SecretEntr
 /**
  * Converts a peer to the Secret that `extract-secret` prints and that the old import script can still read: the config
  * under `<name>`, and its TLS files. The output is deterministic.
+ *
+ * @param targetFacts - what the cluster is like as a target, for `render`.
  */
-export function writePeerFile(peer: Peer): V1Secret {
+export function writePeerFile(peer: Peer, targetFacts: TargetFacts = {}): V1Secret {
   const { name, config, ca, cert, key } = toSecretEntry(peer, "file");
   const data: Record<string, string> = { [name]: toBase64(formatEtcdConfig(config)) };
   for (const file of [ca, cert, key]) if (file) data[file.key] = toBase64(file.content);
   return {
     apiVersion: "v1",
     kind: "Secret",
-    metadata: { name: AGENTS_SECRET, annotations: writeFacts(peer.facts) },
+    metadata: { name: AGENTS_SECRET, annotations: { ...writeFacts(peer.facts), ...writeTargetFacts(targetFacts) } },
     type: "Opaque",
     data,
   };

@@ -1,6 +1,6 @@
 /** A target: the state of a cluster that peers are imported into. Plain data, so that planning needs no API server. */
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1HostAlias, V1Secret } from "@kubernetes/client-node";
-import type { ExternalSource } from "../../cilium/volumes.ts";
+import type { CommonFiles } from "../../cilium/config-readers.ts";
 import type { ClusterFacts, HostAlias } from "../../peer/peer.ts";
 import type { ParseCache } from "../../util/parse-cache.ts";
 
@@ -12,16 +12,6 @@ export interface Workload {
   hostAliases: V1HostAlias[] | undefined;
   /** The current object. */
   object: V1Deployment | V1DaemonSet;
-}
-
-/** The cluster's own `common-etcd-client*` files, as a workload mounts them. */
-export interface CommonFiles {
-  /** The CA (PEM), if it is readable. */
-  ca?: string | undefined;
-  /** The volume with the certificate if it is not a Secret: subject and issuer of the certificate are unknown. */
-  external?: ExternalSource | undefined;
-  /** Whether that volume lists its files; otherwise it is unknown whether it contains the certificate. */
-  listed?: boolean;
 }
 
 /** A cluster that peers are imported into. */
