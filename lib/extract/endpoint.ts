@@ -19,7 +19,7 @@ export interface EndpointSource {
   cluster: string;
   /** Names covered by the server certificate. */
   serverNames: readonly string[];
-  /** The names among them specified by the user, which may be used in the URL. */
+  /** The names among {@link serverNames} specified by the user, which may be used in the URL. */
   givenNames?: readonly string[];
   /** The Service of the clustermesh-apiserver. Called only if the endpoint depends on it; throws if it cannot be read. */
   service(): V1Service | undefined;
@@ -156,7 +156,7 @@ async function findNodePortEndpoint(
   const oldest = [...source.nodes()].sort((a, b) => compareText(a.created, b.created) || compareText(a.name, b.name));
   const isLocal = service.spec?.externalTrafficPolicy === "Local";
   const nodes = isLocal ? selectPodNodes(source, oldest) : oldest.filter((node) => node.eligible);
-  const warnings = isLocal ? [LOCAL_POLICY] : [];
+  const warnings = isLocal ? [LOCAL_POLICY_WARNING] : [];
   const ips: string[] = [];
   for (const node of nodes) {
     if (ips.length >= options.addresses) break;
@@ -175,7 +175,7 @@ async function findNodePortEndpoint(
   return buildEndpoint(source, ips.slice(0, options.addresses), nodePort, warnings);
 }
 
-const LOCAL_POLICY =
+const LOCAL_POLICY_WARNING =
   "externalTrafficPolicy is Local: only nodes with a clustermesh-apiserver pod respond, and pods can be rescheduled";
 
 /**
@@ -189,7 +189,7 @@ function selectPodNodes(source: EndpointSource, nodes: NodeInfo[]): NodeInfo[] {
   return nodes.filter(({ name, ready }) => ready && nodeNames.has(name));
 }
 
-/** Resolves all addresses of the first type that the node has addresses of. */
+/** Resolves a node's addresses of the first type in `addressTypes` that has any. */
 async function resolveNodeAddresses(
   node: NodeInfo,
   options: EndpointOptions,
@@ -247,9 +247,9 @@ async function pinAddresses(name: string, { resolve }: Pick<EndpointOptions, "re
 }
 
 /**
- * Builds the endpoint for addresses: the URL has the only address, if the certificate covers it, else a covered name with
- * host aliases, else a covered address. A loopback address is never used in the URL: importers would connect to
- * themselves.
+ * Builds the endpoint for addresses. The URL contains the address, if there is only one and the certificate covers it, else
+ * a covered name with host aliases, else a covered address. A loopback address is never used in the URL: importers would
+ * connect to themselves.
  */
 function buildEndpoint(
   { cluster, serverNames, givenNames = [] }: Pick<EndpointSource, "cluster" | "serverNames" | "givenNames">,
@@ -259,15 +259,15 @@ function buildEndpoint(
 ): Endpoint {
   const ips = [...new Set(addresses)].sort(compareAddresses);
   const url = (host: string) => [`https://${formatHostPort({ host, port })}`];
-  const direct = ips.filter((ip) => !isLoopbackAddress(ip) && covers(serverNames, ip));
-  const [first] = direct;
-  if (ips.length === 1 && first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
-  // The cluster's name replaces a wildcard. The name of the local Service is left out: it exists in every cluster.
+  const coveredIps = ips.filter((ip) => !isLoopbackAddress(ip) && covers(serverNames, ip));
+  const [coveredIp] = coveredIps;
+  if (ips.length === 1 && coveredIp !== undefined) return { endpoints: url(coveredIp), hostAliases: [], warnings };
+  // A wildcard is replaced by the cluster's name. The name of the local Service is omitted: it exists in every cluster.
   const given = givenNames.map((one) => one.replace(/^\*(?=\.)/, cluster));
   const names = [meshName(cluster), ...given.filter((one) => !isAddress(one) && !isOwnCache(url(one)))];
   const name = names.find((one) => covers(serverNames, one));
   if (name !== undefined) return { endpoints: url(name), hostAliases: toHostAliases(name, ips), warnings };
-  if (first !== undefined) return { endpoints: url(first), hostAliases: [], warnings };
+  if (coveredIp !== undefined) return { endpoints: url(coveredIp), hostAliases: [], warnings };
   throw new UserError(
     `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
       "  pass --endpoint with a covered name, or add one with the Helm value clustermesh.apiserver.tls.server.extraDnsNames",

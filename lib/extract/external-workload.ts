@@ -8,7 +8,7 @@ export function canHaveExternalWorkloads({ version }: ClusterFacts): boolean {
   return versionAtLeast(version, "1.18") !== true;
 }
 
-/** The Secret of the chart, and that of older installs through the CLI. */
+/** The Secrets of the chart and of older installs through the CLI. */
 const SECRET_NAMES = ["clustermesh-apiserver-client-cert", "clustermesh-apiserver-client-certs"];
 
 /** Reads the client certificate of external workloads; undefined if it does not exist or is forbidden. */

@@ -15,7 +15,7 @@ import { deriveTargetFacts } from "./target-facts.ts";
 export interface PeerOptions extends EndpointOptions {
   /** Omit CA, certificate and key even if Secrets have them: importers use their own. */
   keyless?: boolean;
-  /** Names covered by the server certificate, instead of those read from it or assumed by the chart. */
+  /** Names covered by the server certificate; they override those read from it, or those of the chart. */
   serverNames?: readonly string[];
   /** The name of the Service, if it is externally created. */
   service?: string | undefined;
@@ -172,8 +172,8 @@ export async function buildPeer(installation: Installation, options: PeerOptions
 }
 
 /**
- * Whether the options choose the endpoint, instead of the one that `connect`, `rotate` and `status` derive from the
- * cluster. The number of addresses does not count: they still follow the nodes.
+ * Whether the options determine the endpoint, which can then differ from the one that `connect`, `rotate` and `status`
+ * derive from the cluster. `addresses` does not: it only limits the number of derived addresses.
  */
 function isEndpointChosen({ endpoints, service, clusterIp, addressTypes, serverNames = [] }: PeerOptions): boolean {
   const isDefault = addressTypes.join() === EXTRACT_DEFAULTS.addressTypes.join();
@@ -186,12 +186,12 @@ function resolvePeerTls(
   { keyless = false }: PeerOptions,
 ): Pick<Peer, "ca" | "client"> & { knownCa?: string | undefined; warnings: string[] } {
   const { external, facts, remoteCertificate, remoteCertificateError } = installation;
-  const own = { ca: "importer", client: "importer" } as const;
-  if (keyless || external) return { ...own, ...readKnownCa(installation) };
+  const importerTls = { ca: "importer", client: "importer" } as const;
+  if (keyless || external) return { ...importerTls, ...readKnownCa(installation) };
   if (!remoteCertificate) throw remoteCertificateError ?? createMissingCertificateError(installation);
   const ca = requireCa(installation);
   return facts.authMode === "cluster"
-    ? { ...own, knownCa: ca, warnings: [] }
+    ? { ...importerTls, knownCa: ca, warnings: [] }
     : { ca: { pem: ca }, client: remoteCertificate, warnings: [] };
 }
 
@@ -238,7 +238,7 @@ function requireCa({ ca, namespace }: Installation): string {
   }
 }
 
-/** Reads the CA, if possible: importers compare it with theirs. */
+/** Reads the CA, if it is readable: importers compare it with theirs. */
 function readKnownCa({ ca }: Installation): { knownCa?: string; warnings: string[] } {
   if (ca === undefined || !hasPem(ca)) return { warnings: [] };
   try {
