@@ -59,7 +59,7 @@ export function findCertificateSources(deployment: V1Deployment, folders: Mounte
  * Finds the external volume that provides the certificates: that of the client certificate, or, if the source of the
  * client certificate is unknown, that of the server certificate.
  *
- * @param hasSecret - whether a Secret holds the client certificate, or might but cannot be read.
+ * @param hasSecret - whether a Secret contains the client certificate, or cannot be read and may contain it.
  * @returns undefined if the certificates are in Secrets.
  */
 export function findExternalSource(
@@ -74,9 +74,8 @@ export function findExternalSource(
  * Reads the Secret with the client certificate that the cluster presents to peers: the Secret mounted by a workload, else
  * the chart's, else the one named by older installs through the CLI.
  *
- * @param chartSecret - the chart's Secret, which was requested already.
- * @returns undefined as value if the workload that connects to peers mounts an external volume instead: the contents of a
- *   Secret are then unused.
+ * @param chartSecret - the result of reading the chart's Secret.
+ * @returns undefined as value if the workload that connects to peers mounts an external volume: a Secret is then unused.
  */
 export async function readRemoteSecret(
   api: KubernetesApi,
@@ -107,9 +106,9 @@ export type ObjectContents = Map<string, V1Secret | V1ConfigMap | undefined>;
 const toObjectKey = ({ kind, object }: Pick<ObjectSource, "kind" | "object">) => `${kind}/${object}`;
 
 /**
- * Reads the objects that provide the CA files of the directories, at once.
+ * Reads the objects that provide the CA files of the directories, concurrently.
  *
- * @param remote - the Secret with the client certificate, which was requested already.
+ * @param remote - the result of reading the Secret with the client certificate.
  */
 export async function readReferencedObjects(
   api: KubernetesApi,
@@ -169,7 +168,7 @@ export function decodeCertificate(secret: V1Secret | undefined, key: string): St
 /**
  * Reads the server certificate from the Secret that the etcd container mounts.
  *
- * @param chartCertificate - that of the chart's Secret, which was requested already.
+ * @param chartCertificate - the result of reading it from the chart's Secret.
  */
 export async function readServerCertificate(
   api: KubernetesApi,
@@ -187,7 +186,7 @@ export async function readServerCertificate(
  * missing or cannot be read, those of the chart.
  *
  * @param given - the names specified by the user; may be empty.
- * @returns the names; the certificate, if it can be read; and its volume, if that is why the names are the chart's.
+ * @returns the names; the certificate, if it is readable; and its volume, if it is external and the names are assumed.
  */
 export function resolveServerNames(
   result: Attempt<StoredCertificate | undefined>,
@@ -225,7 +224,7 @@ export function resolveServerNames(
  * @param server - the server certificate (PEM), if it could be read.
  * @param remote - the Secret with the client certificate.
  * @param readSecret - reads a further Secret by its name.
- * @returns PEM; if none signed the server certificate, the first candidate.
+ * @returns PEM; if none signed the server certificate, the first candidate, or undefined for external certificates.
  */
 export async function findServerCa(
   server: string | undefined,

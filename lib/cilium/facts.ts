@@ -87,7 +87,7 @@ export function mountsUsersConfigMap(deployment: V1Deployment): boolean {
   return listVolumeObjects(deployment.spec?.template.spec).some(isUsersConfigMap);
 }
 
-/** Detects the routing mode; `tunnel` is the option before 1.14. */
+/** Detects the routing mode. Before 1.14, the option is `tunnel`. */
 function detectRouting(config: Readonly<Record<string, string>>): Pick<ClusterFacts, "routingMode" | "tunnelProtocol"> {
   const { tunnel } = config;
   const mode =

@@ -64,7 +64,7 @@ export interface InstallationOptions {
    * the workloads and the Secrets in {@link secrets}.
    */
   forExtract: boolean;
-  /** With `forExtract`: requires also what an import requires. */
+  /** With `forExtract`: also require what an import requires. */
   forImport?: boolean;
   /** With `forExtract`: the names covered by the server certificate, if specified by the user. */
   serverNames?: readonly string[];
@@ -102,7 +102,7 @@ export interface Installation {
   serverCertificate: StoredCertificate | undefined;
   /** Names covered by the server certificate, or those of the chart if it is unreadable; empty for an import. */
   serverNames: string[];
-  /** The volume of the server certificate, if that is why {@link serverNames} are those of the chart. */
+  /** The volume of the server certificate, if it is external and {@link serverNames} are therefore those of the chart. */
   unreadableServerSource: ExternalSource | undefined;
   /** The CA (PEM) that peers verify the server with; undefined for an import. */
   ca: string | undefined;
@@ -142,15 +142,15 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   const named = await (namespace === probable ? early : readNamed(api, namespace, options));
 
   const deployment = unwrap(named.deployment);
-  const explain = (error: UserError) =>
+  const addAssumption = (error: UserError) =>
     located.isAssumed ? new UserError(`${error.message}\n  ${assumption}`, error.exitCode) : error;
-  if (!deployment) throw explain(createNotInstalledError(namespace, unwrapUnlessForbidden(named.config)?.data));
+  if (!deployment) throw addAssumption(createNotInstalledError(namespace, unwrapUnlessForbidden(named.config)?.data));
   const containers = deployment.spec?.template.spec?.containers ?? [];
-  if (!containers.some(({ name }) => name === "apiserver")) throw explain(createExternalKvstoreError(namespace));
+  if (!containers.some(({ name }) => name === "apiserver")) throw addAssumption(createExternalKvstoreError(namespace));
   const configMap = unwrap(named.config);
   const config = configMap?.data;
   if (!config) {
-    throw explain(new UserError(`configmap/${CILIUM_CONFIG} not found in namespace ${namespace}`, EXIT.failed));
+    throw addAssumption(new UserError(`configmap/${CILIUM_CONFIG} not found in namespace ${namespace}`, EXIT.failed));
   }
   // An import must not treat a forbidden object as missing: it would write the wrong configuration.
   const unwrapWorkload: <T>(result: Attempt<T>) => T | undefined =
@@ -218,18 +218,18 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   if (!forExtract) return installation;
   const pods = named.pods && unwrapUnlessForbidden(named.pods);
   const hasUsers = isForbidden(named.users) ? undefined : users !== undefined;
-  const { warnings, ...serving } = await readServing(api, installation, sources, server, remoteValue, options);
+  const { warnings, ...trust } = await readServerTrust(api, installation, sources, server, remoteValue, options);
   return {
     ...installation,
-    ...serving,
+    ...trust,
     waiting: pods && describePendingCause(pods, hasUsers),
     isAwaitingFirstImport: pods !== undefined && isAwaitingFirstImport(pods, hasUsers),
     warnings: [...installation.warnings, ...warnings],
   };
 }
 
-/** Reads how peers address and verify the server: its names and its CA. */
-async function readServing(
+/** Reads the names of the server, and the CA that peers verify it with. */
+async function readServerTrust(
   api: KubernetesApi,
   installation: Installation,
   sources: CertificateSources,

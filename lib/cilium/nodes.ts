@@ -20,24 +20,24 @@ export async function readNodes(api: KubernetesApi): Promise<NodeInfo[]> {
   return found;
 }
 
-/** Reduces a node to its info. `eligible` follows the node predicates of Kubernetes' service controller. */
+/** Converts a node to its info. `eligible` follows the node predicates of Kubernetes' service controller. */
 export function toNodeInfo({ metadata, spec, status }: V1Node): NodeInfo {
   const isReady = status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") === true;
   const isExcluded = metadata?.labels?.["node.kubernetes.io/exclude-from-external-load-balancers"] !== undefined;
-  const isLeaving =
+  const isCordonedOrDeleted =
     metadata?.deletionTimestamp !== undefined ||
     spec?.unschedulable === true ||
-    spec?.taints?.some(({ key }) => LEAVING_TAINTS.has(key)) === true;
+    spec?.taints?.some(({ key }) => CORDON_OR_DELETION_TAINTS.has(key)) === true;
   return {
     name: metadata?.name ?? "",
     // A string at runtime: nothing converts it to the declared Date.
     created: String(metadata?.creationTimestamp ?? ""),
     ready: isReady,
-    eligible: isReady && !isExcluded && !isLeaving,
+    eligible: isReady && !isExcluded && !isCordonedOrDeleted,
     addresses: (status?.addresses ?? []).map(({ type, address }) => ({ type, address })),
     podCidrs: spec?.podCIDRs ?? (spec?.podCIDR ? [spec.podCIDR] : []),
   };
 }
 
-/** Taints of cordoned nodes, and of nodes that the cluster autoscaler is about to delete. */
-const LEAVING_TAINTS = new Set(["node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler"]);
+/** The taints of nodes that are cordoned, or that the cluster autoscaler is about to delete. */
+const CORDON_OR_DELETION_TAINTS = new Set(["node.kubernetes.io/unschedulable", "ToBeDeletedByClusterAutoscaler"]);

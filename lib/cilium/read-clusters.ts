@@ -16,12 +16,12 @@ export interface ReadFailure {
 export interface ClusterReadings<T> {
   read: T[];
   failed: ReadFailure[];
-  /** Contexts of a cluster that an earlier context is for, each mapped to that context. */
+  /** Contexts whose cluster is already read through an earlier context, mapped to that context. */
   repeated: Map<string, string>;
 }
 
 /**
- * Reads clusters concurrently. A cluster with several contexts is among the results once, by its first context.
+ * Reads clusters concurrently. The results contain a cluster with several contexts once, under its first context.
  *
  * @param read - reads one cluster. A UserError is recorded as the failure of that cluster, which is then closed.
  * @param identityOf - the identity of a cluster, independent of the context ({@link Installation.identity}).

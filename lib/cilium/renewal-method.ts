@@ -1,4 +1,4 @@
-/** Detects how a certificate is renewed, by the metadata of its Secret. Pure. */
+/** Detects from the metadata of a Secret how its certificate is renewed. Pure. */
 import type { V1ObjectMeta } from "@kubernetes/client-node";
 import type { RenewalMethod } from "../peer/renewal.ts";
 

@@ -5,7 +5,7 @@ import { isAddress, isHostname } from "../util/address.ts";
 import { shortAddress, subjectAltNames } from "../x509/names.ts";
 import { readCertificates } from "../x509/pem.ts";
 
-/** Returns the names in the server certificate of the chart with default values, by version (1.10 to 1.20). */
+/** Returns the names in the server certificate that the chart creates by default, for versions 1.10 to 1.20. */
 export function chartServerNames({ version, namespace }: ClusterFacts): string[] {
   return [
     `*.${MESH_DOMAIN}`,
@@ -27,7 +27,7 @@ export function readServerNames(pem: string): string[] {
 }
 
 /**
- * Parses a name as a server certificate can contain it: a host name, a wildcard with one leading `*.`, or an IP address.
+ * Parses a name that a server certificate can contain: a host name, a wildcard with one leading `*.`, or an IP address.
  *
  * @returns the name in lower case, or the address in its shortest form; undefined if the text is invalid.
  */

@@ -1,4 +1,4 @@
-/** The files that a workload mounts, and the objects that they come from, by its volumes. Pure. */
+/** The files that a workload's volumes mount, and the objects that provide them. Pure. */
 import type {
   V1DaemonSet,
   V1Deployment,
@@ -9,7 +9,7 @@ import type {
 } from "@kubernetes/client-node";
 import { MOUNT_PATH, USERS_CONFIG_MAP } from "../peer/peer.ts";
 
-/** The object and key that a file comes from. */
+/** The object and key that provide a file. */
 export interface ObjectSource {
   kind: "Secret" | "ConfigMap";
   object: string;
@@ -63,7 +63,7 @@ export function podTemplateOf(workload: V1Deployment | V1DaemonSet | undefined):
 
 /**
  * Finds what a container mounts at Cilium's clustermesh directory. Files mounted one by one (`subPath`) hide those of the
- * volume below.
+ * volume at that path.
  *
  * @returns undefined if the container does not exist, or mounts no volume at that path.
  */
