@@ -2,18 +2,19 @@
 import { listFirst } from "./style.ts";
 
 /**
- * Counts and lists pairs of clusters in either order. If every cluster is paired with every other, lists clusters; if the
- * pairs connect two groups completely, lists the groups, the smaller one first; else lists pairs.
+ * Counts and lists pairs of clusters, ignoring the order within a pair. If every cluster is paired with every other, lists
+ * clusters; if the pairs are exactly those between two groups, lists the groups, the smaller one first; else lists pairs.
  *
  * @returns a count such as `3 clusters` or `4 pairs of clusters`, and a list.
  */
 export function describePairs(pairs: readonly (readonly [string, string])[]): { of: string; list: string } {
   const distinct = [...new Map(pairs.map((pair) => [JSON.stringify([...pair].sort()), pair])).values()];
   const partners = new Map<string, Set<string>>();
-  const join = (one: string, other: string) => partners.set(one, (partners.get(one) ?? new Set<string>()).add(other));
+  const addPartner = (one: string, other: string) =>
+    partners.set(one, (partners.get(one) ?? new Set<string>()).add(other));
   for (const [a, b] of distinct) {
-    join(a, b);
-    join(b, a);
+    addPartner(a, b);
+    addPartner(b, a);
   }
   const of = `${distinct.length.toLocaleString("en")} pairs of clusters`;
   if (distinct.length > 2) {
@@ -27,7 +28,7 @@ export function describePairs(pairs: readonly (readonly [string, string])[]): { 
   return { of, list: listFirst(distinct.map(([a, b]) => `${a} and ${b}`)) };
 }
 
-/** Splits clusters into two groups such that the pairs are exactly those between them. The smaller group is first. */
+/** Splits clusters into two groups, smaller first, such that the pairs are exactly those between them; else undefined. */
 function findSides(partners: ReadonlyMap<string, ReadonlySet<string>>): string[][] | undefined {
   const [first = new Set<string>()] = partners.values();
   const right = [...first];

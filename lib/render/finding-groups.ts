@@ -5,7 +5,7 @@ import { type Finding, fillTemplate, hasErrors } from "../peer/findings.ts";
 import { describePairs } from "./cluster-pairs.ts";
 import { listFirst } from "./style.ts";
 
-/** Findings that are printed as one. */
+/** Findings printed as one. */
 export interface FindingGroup {
   /** Findings with equal code, severity and data. */
   findings: [Finding, ...Finding[]];
@@ -58,12 +58,13 @@ function commonRemedy([first, ...others]: FindingGroup["findings"]): string[] {
   return template.split("\n").map((line) => fillTemplate({ template: line, values: Object.fromEntries(shared) }));
 }
 
-/** Subjects of several findings: their number, their names, and their source if it is the same. */
+/** The subjects of several findings. */
 export interface Subjects {
-  /** Such as `20 existing peers`, or `3 pairs of clusters`. */
+  /** Number and noun, such as `20 existing peers` or `3 pairs of clusters`. */
   of: string;
   /** Up to ten names; the rest is counted. */
   list: string;
+  /** Set if all subjects have the same source. */
   source?: string;
 }
 
@@ -88,7 +89,7 @@ export function subjectsOf(group: FindingGroup["findings"]): Subjects {
 
 const placeOfKey = ({ key, source }: Finding) => key ?? source;
 
-/** Names the source and key of a finding; equal ones once. */
+/** Names the source and key of a finding; only the source if they are equal. */
 export function placeOf({ source, key }: Finding): string {
   return key === undefined || key === source ? source : `${source} (${key})`;
 }

@@ -5,8 +5,8 @@ import type { Finding } from "../peer/findings.ts";
 import { countGroups, type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
 import { count, escapeLine, type Style } from "./style.ts";
 
-/** How many messages of a group are printed below its summary. */
-const MOST_EACH = 10;
+/** Maximum number of messages printed below the summary of a group. */
+const MAX_MESSAGES = 10;
 
 /**
  * Prints findings, merged by code and remedy; errors are last, next to the prompt. Remedies are not wrapped, so that their
@@ -16,8 +16,8 @@ const MOST_EACH = 10;
  */
 export function showFindings(findings: readonly Finding[], style: Style, details = false): string[] {
   const groups = groupFindings(findings, details);
-  const of = (severity: Severity) => groups.filter((group) => group.findings[0].severity === severity);
-  return [...of("warning"), ...of("error")].flatMap((group) => showGroup(group, style));
+  const groupsOf = (severity: Severity) => groups.filter((group) => group.findings[0].severity === severity);
+  return [...groupsOf("warning"), ...groupsOf("error")].flatMap((group) => showGroup(group, style));
 }
 
 /** Selects findings that {@link showFindings} merges with others. */
@@ -44,10 +44,12 @@ function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
   const sentence = summary(of, first.data ?? {});
   const head = source === undefined ? sentence : `${source}: ${sentence}`;
   if (!each) return [...style.wrap(withCode(first, `${head}: ${list}`, style)), ...remedies];
-  const more = findings.length - MOST_EACH;
+  const more = findings.length - MAX_MESSAGES;
   return [
     ...style.wrap(withCode(first, head, style)),
-    ...findings.slice(0, MOST_EACH).flatMap((one) => style.wrap(`  ${escapeLine(`${placeOf(one)}: ${one.message}`)}`)),
+    ...findings
+      .slice(0, MAX_MESSAGES)
+      .flatMap((one) => style.wrap(`  ${escapeLine(`${placeOf(one)}: ${one.message}`)}`)),
     ...(more > 0 ? [`  … and ${more} more`] : []),
     ...remedies,
   ];

@@ -6,7 +6,7 @@ import { formatExpiry } from "../x509/expiry.ts";
 import { sharedFindings, showFindings } from "./findings.ts";
 import { count, enumerate, escapeLine, indented, type Style } from "./style.ts";
 
-/** Up to this many peers are described in full, more in a line each. */
+/** Maximum number of peers described in full; more peers get one line each. */
 const MAX_BLOCKS = 20;
 
 const LAYOUTS: Record<Layout, string> = {
@@ -47,13 +47,13 @@ export function showInspection({ peers, unreadable, findings }: Inspection, styl
   return lines;
 }
 
-/** Counts peers that would connect, after files that could not be inspected. */
-function summarize(peers: readonly PeerReport[], refused: readonly string[], style: Style): string {
+/** Counts the files that could not be inspected, then the peers that would connect. */
+function summarize(peers: readonly PeerReport[], unreadable: readonly string[], style: Style): string {
   const good = peers.filter(({ verdict }) => verdict === "connects" || verdict === "warnings").length;
   const text = `${good} of ${count(peers.length, "peer")} would connect`;
-  if (refused.length === 0) return good === peers.length && good > 0 ? style.green(text) : style.red(text);
+  if (unreadable.length === 0) return good === peers.length && good > 0 ? style.green(text) : style.red(text);
   const others = good === peers.length ? count(good, "other peer") : `${good} of ${count(peers.length, "other peer")}`;
-  const error = `${style.red("error")}: ${count(refused.length, "file")} could not be inspected`;
+  const error = `${style.red("error")}: ${count(unreadable.length, "file")} could not be inspected`;
   return peers.length === 0 ? error : `${error}; ${others} would connect`;
 }
 

@@ -45,8 +45,8 @@ function describeTls({
   trustedCaFile?: string | undefined;
   certFile?: string | undefined;
 }) {
-  const base = (path: string | undefined) => path?.slice(path.lastIndexOf("/") + 1) ?? "none";
-  return `CA ${base(trustedCaFile)}, client certificate ${base(certFile)}`;
+  const fileName = (path: string | undefined) => path?.slice(path.lastIndexOf("/") + 1) ?? "none";
+  return `CA ${fileName(trustedCaFile)}, client certificate ${fileName(certFile)}`;
 }
 
 /** Describes a file as a certificate with its expiry, a private key, or a number of bytes. */

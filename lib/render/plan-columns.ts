@@ -12,7 +12,7 @@ export interface Row {
   version?: string | undefined;
 }
 
-/** A column with at most this many distinct names shows names, any other shows counts. */
+/** Maximum number of distinct names in a column; with more, it shows counts. */
 const MAX_NAMES = 3;
 
 const OUTCOMES: readonly { title: string; outcome: Outcome; dispensable?: number }[] = [
@@ -25,13 +25,14 @@ const OUTCOMES: readonly { title: string; outcome: Outcome; dispensable?: number
 ];
 
 const WORKLOAD_LABELS = { Deployment: "apiserver", DaemonSet: "agents" } as const;
-/** Space reserved before each column, and for a STATUS column at the end. */
+/** Width reserved between columns. */
 const GAP = 2;
+/** Width reserved for a STATUS column at the end. */
 const STATUS_WIDTH = "partly written".length + GAP;
 
 /**
  * Builds the columns `CLUSTER VERSION ADDED MOVED CHANGED REMOVED PENDING UNCHANGED USERS RESTARTS`. Columns without a value
- * in any row are left out. Columns with few names show them if the table still fits.
+ * in any row are omitted. Columns with few names show them if the table still fits.
  */
 export function planColumns(rows: readonly Row[], style: Style): Column[] {
   const versions = rows.map(({ version }) => version ?? "");

@@ -8,10 +8,10 @@ import { planColumns } from "./plan-columns.ts";
 import { count, enumerate, escapeLine, type Style } from "./style.ts";
 import { showTable } from "./table.ts";
 
-/** Up to this many clusters are described in a sentence each, more in a table. */
+/** Maximum number of clusters described in a sentence each; more are printed as a table. */
 export const MAX_SENTENCES = 3;
 
-/** How many clusters or names are listed in a line; more are counted. */
+/** Maximum number of clusters or names listed in a line; more are only counted. */
 export const MAX_LISTED = 6;
 
 export interface ShowOptions {
@@ -62,7 +62,7 @@ export function showDisruptions(targets: readonly PlannedTarget[], style: Style,
 function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
   const parts = PLANNED_VERBS.flatMap(([outcome, verb]) => {
     const names = peersWithOutcome(plan, outcome);
-    // No name is left out: the user confirms removals by this list.
+    // All names: the user confirms removals by this list.
     return names.length > 0 ? [`${verb} ${enumerate(names, names.length)}`] : [];
   });
   if (plan.granted.length > 0) parts.push(`will grant etcd users ${enumerate(plan.granted)}`);
@@ -75,7 +75,7 @@ function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
   return `${style.bold(escapeLine(source))}: ${escapeLine(parts.join("; "))}`;
 }
 
-/** Lists removed peers, all by name, by the clusters that lose them. */
+/** Lists the names of all removed peers, merged for clusters that lose the same ones. */
 function showRemovals(targets: readonly PlannedTarget[], style: Style): string[] {
   const removals = groupByValue(targets, (plan) => {
     const names = peersWithOutcome(plan, "dropped");
@@ -132,7 +132,7 @@ export function showRestarts(
 }
 
 /**
- * Lists workloads that do not resolve all hostnames yet, with the flag that adds the host aliases.
+ * Lists workloads that lack host aliases, with the flag that adds them.
  *
  * @param named - whether to name the clusters.
  */
@@ -158,7 +158,7 @@ interface WorkloadHostnames {
   hostnames: readonly string[];
 }
 
-/** Merges entries of one workload in several clusters. */
+/** Merges the entries of each workload across clusters. */
 function groupByWorkload(
   entries: readonly (WorkloadHostnames & { source: string })[],
 ): (WorkloadHostnames & { sources: string[] })[] {
@@ -172,7 +172,7 @@ function groupByWorkload(
   return [...groups.values()];
 }
 
-/** Lists clusters by name, or counts them if they are many. */
+/** Lists clusters by name, or counts them if there are more than {@link MAX_LISTED}. */
 export function listClusters(sources: readonly string[], total: number, details: boolean): string {
   if (details || sources.length <= MAX_LISTED) return enumerate(sources, sources.length);
   return sources.length === total ? `all ${total} clusters` : `${sources.length} of ${total} clusters`;
@@ -183,7 +183,7 @@ function listNames(names: readonly string[], details: boolean): string {
 }
 
 /**
- * Collects the values of all plans; equal ones are merged.
+ * Groups the clusters of all plans by value; a plan can have several values.
  *
  * @param valuesOf - values of one plan, as JSON data.
  * @returns values in order of appearance, each with the contexts of its clusters.
@@ -204,7 +204,7 @@ export function groupByValue<T>(
   return [...groups.values()];
 }
 
-/** The names of the peers of a plan that have an outcome. */
+/** Returns the names of a plan's peers with an outcome. */
 export function peersWithOutcome(plan: Plan, outcome: Outcome): string[] {
   return [...plan.outcomes].filter(([, one]) => one === outcome).map(([name]) => name);
 }

@@ -89,7 +89,7 @@ function redactValue(text: string): string {
   return /PRIVATE KEY-----|LS0tLS1CRUdJ|0tLS0tQkVHSU|tLS0tLUJFR0lO/.test(text) ? `${text.length} characters` : text;
 }
 
-/** First 128 bits of a SHA-256: of a private key's public half, else of the bytes. */
+/** Returns the first 128 bits of a SHA-256, in hexadecimal: of a private key's public half, else of the bytes. */
 function fingerprint(content: Buffer): string {
   return createHash("sha256").update(publicHalf(content)).digest("hex").slice(0, 32);
 }
@@ -103,7 +103,7 @@ function publicHalf(content: Buffer): Buffer {
   }
 }
 
-/** Metadata set by the API server; applying it causes a conflict, or names another object. */
+/** Metadata set by the API server. Applied, it would cause a conflict or refer to another object. */
 const SERVER_FIELDS = [
   "uid",
   "resourceVersion",

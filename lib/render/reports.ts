@@ -18,7 +18,7 @@ import { planColumns } from "./plan-columns.ts";
 import { count, enumerate, escapeControlChars, escapeLine, indented, type Style } from "./style.ts";
 import { showTable } from "./table.ts";
 
-/** How many failures are printed below a table. */
+/** Maximum number of failures printed below a table. */
 const MAX_FAILURES = 10;
 
 type Done = Extract<TargetReport, { state: "done" }>;
@@ -124,8 +124,8 @@ function statusOf(report: TargetReport, dryRun: boolean): string {
 }
 
 /**
- * Describes overridden endpoints, kept peers, removed annotations, missing host aliases and pending changes; one that
- * several targets have in common is described once. Commands are not wrapped, so that they can be pasted.
+ * Describes overridden endpoints, kept peers, removed annotations, missing host aliases and pending changes. Equal notes of
+ * several targets are merged. Commands are not wrapped, so that they can be pasted.
  *
  * @param named - whether to name the clusters.
  */
@@ -170,7 +170,7 @@ function showNotes(
   ];
 }
 
-/** Formats a flag for each context; one placeholder for many contexts. */
+/** Formats a flag with each context, or with a placeholder if there are more than {@link MAX_LISTED}. */
 function contextFlags(flag: string, sources: readonly string[], details: boolean): string {
   const contexts = sources.length > MAX_LISTED && !details ? ["CONTEXT"] : sources.map(shellQuote);
   return contexts.map((context) => `${flag} ${context}`).join(" ");

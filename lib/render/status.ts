@@ -10,7 +10,7 @@ import { showFindings } from "./findings.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable, widthOfTable } from "./table.ts";
 
-/** Up to this many peers have a column with their name. */
+/** Maximum number of peers with a column each. */
 const MAX_NAMED = 8;
 
 const MARKS: Record<PairState, string> = { ok: "✓", warning: "!", error: "✗", missing: "·", "node-local": "⌂" };
@@ -56,7 +56,7 @@ function describeHealth(clusters: readonly ClusterStatus[], found: Record<Severi
     : `${style.bold(size)}, ${style.green("healthy")}`;
 }
 
-/** Prints a row for each cluster, with peers in columns by name or by id, or counted by state if there are too many. */
+/** Prints a row for each cluster, with peers in columns by name or by id, or counted by state if the table is too wide. */
 function showClusters(status: MeshStatus, style: Style, groups: readonly FindingGroup[]): string[] {
   const { clusters } = status;
   const ids = idsInPairs(status);
@@ -79,7 +79,7 @@ function showClusters(status: MeshStatus, style: Style, groups: readonly Finding
     statusColumn(status, groups, style),
   ];
   if (peers.length === 0) return showTable(facts, style);
-  const fewer = facts.filter(({ dispensable }) => dispensable === undefined);
+  const requiredFacts = facts.filter(({ dispensable }) => dispensable === undefined);
   const forms = [
     ...(peers.length <= MAX_NAMED
       ? [{ matrix: namedColumns(peers, rows, style), legend: "connections from rows to columns" }]
@@ -87,14 +87,16 @@ function showClusters(status: MeshStatus, style: Style, groups: readonly Finding
     { matrix: [idColumn(peers, rows, style)], legend: "connections from rows to columns (by cluster id)", byId: true },
   ];
   for (const { matrix, legend, byId = false } of forms) {
-    const columns = [facts, fewer].map((some) => [...some, ...matrix]).find((all) => widthOfTable(all) <= style.width);
+    const columns = [facts, requiredFacts]
+      .map((some) => [...some, ...matrix])
+      .find((all) => widthOfTable(all) <= style.width);
     if (!columns) continue;
     const legends = style.wrap(legendOf(legend, peers, rows)).map(style.dim);
     return [...showTable(columns, style), ...legends, ...(byId ? listUnknownIds(peers, style) : [])];
   }
   const counts = countColumns(peers, rows);
   const fits = widthOfTable([...facts, ...counts]) <= style.width;
-  return showTable([...(fits ? facts : fewer), ...counts], style);
+  return showTable([...(fits ? facts : requiredFacts), ...counts], style);
 }
 
 interface PeerColumn {
@@ -102,7 +104,7 @@ interface PeerColumn {
   id?: number | undefined;
 }
 
-/** Returns the cluster ids of peers by name, as far as their importers know them. */
+/** Returns the cluster ids of peers by name, if an importer knows them. */
 function idsInPairs({ pairs }: MeshStatus): Map<string, number> {
   return new Map(pairs.flatMap(({ peer, id }): [string, number][] => (id === undefined ? [] : [[peer, id]])));
 }
@@ -221,8 +223,8 @@ function readyOf({ pods, error }: ClusterStatus): string {
 }
 
 /**
- * Builds a column with the number of errors or warnings of each cluster and its peers. They are counted as printed below the
- * table, so that the rows agree with the total: one that is about several clusters counts in the row of each of them.
+ * Builds a column with the number of errors or warnings of each cluster and its peers. Merged findings count once, as in the
+ * total; a finding about several clusters counts in the row of each.
  */
 function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingGroup[], style: Style): Column {
   const byImporter = groupByImporter(pairs);
@@ -230,12 +232,12 @@ function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingG
   const symmetric = groupSymmetric(groups);
   const severities = clusters.map(({ source, name = source, findings }) => {
     const ownPairs = [...(byImporter.get(source)?.values() ?? [])];
-    const concerning = new Set(symmetric.get(name));
+    const ownGroups = new Set(symmetric.get(name));
     for (const one of [...findings, ...ownPairs.flatMap((pair) => pair.findings)]) {
       const group = groupOf.get(one);
-      if (group) concerning.add(group);
+      if (group) ownGroups.add(group);
     }
-    const { error: errors, warning: warnings } = countGroups([...concerning]);
+    const { error: errors, warning: warnings } = countGroups([...ownGroups]);
     const down = ownPairs.filter((pair) => stateOf(pair) === "error").length;
     return { errors, warnings, down };
   });
@@ -244,7 +246,7 @@ function statusColumn({ clusters, pairs }: MeshStatus, groups: readonly FindingG
     if (error !== undefined) return "unreadable";
     if (waitingFor !== undefined) return "not running";
     if (errors > 0) return count(errors, "error");
-    // The finding about a peer that is not running is in the row of its cluster.
+    // The finding about a peer that is not running belongs to the peer's row.
     if (down > 0) return `${count(down, "peer")} down`;
     return warnings > 0 ? count(warnings, "warning") : "healthy";
   });
@@ -267,7 +269,7 @@ function groupSymmetric(groups: readonly FindingGroup[]): Map<string, Set<Findin
   return byCluster;
 }
 
-/** Describes a cluster beyond its row in the table. */
+/** Describes what `wide` adds about a cluster. */
 function describeCluster(cluster: ClusterStatus, style: Style): string[] {
   const { source, pods, waitingFor, error } = cluster;
   if (error !== undefined) return [];
@@ -296,7 +298,7 @@ function describeCertificate(certificate: CertificateStatus): string {
   return `${certificate.use === "ca" ? "CA" : certificate.use} ${formatExpiry(certificate)}`;
 }
 
-/** Prints a mermaid graph: solid edges if both clusters have the other configured, crossed out on errors, else dotted. */
+/** Prints a mermaid graph. Edges are solid if each cluster configures the other (crossed on errors), dotted if only one does. */
 export function showMermaid({ clusters, pairs }: MeshStatus): string {
   const names = [...new Set([...clusters.map(({ name, source }) => name ?? source), ...pairs.map(({ peer }) => peer)])];
   const nodes = names.map((name, i) => `  c${i}["${escapeLine(name).replaceAll('"', "'")}"]`);

@@ -7,7 +7,7 @@ export { enumerate } from "../util/enumerate.ts";
 const DEFAULT_WIDTH = 100;
 
 export interface Style {
-  // These return the text unchanged if the stream has no colors.
+  // Without colours, these return the text unchanged.
   /** Returns the text in bold. */
   bold(text: string): string;
   /** Returns the text dimmed. */
@@ -20,7 +20,7 @@ export interface Style {
   yellow(text: string): string;
   /** Maximum width of a table, in columns. */
   width: number;
-  /** Wraps prose at the width of the terminal or COLUMNS. Not for commands, which must stay in one line to be pasted. */
+  /** Wraps prose at the width of the terminal or `COLUMNS`. Not for commands, which can be pasted only on one line. */
   wrap(line: string): string[];
 }
 
@@ -63,7 +63,7 @@ export function escapeLine(text: string): string {
   return escapeControlChars(text).replaceAll("\n", "\\n");
 }
 
-/** Joins items by commas; after ten, the rest is counted. */
+/** Joins the first ten items by commas, and counts the rest. */
 export function listFirst(items: readonly string[]): string {
   const more = items.length - 10;
   return more > 0 ? `${items.slice(0, 10).join(", ")} and ${more.toLocaleString("en")} more` : items.join(", ");

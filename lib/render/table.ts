@@ -6,13 +6,13 @@ export interface Column {
   title: string;
   /** Lines above the title. */
   above?: readonly string[];
-  /** One for each row: a single line without colours. */
+  /** A cell for each row: a single line without colours. */
   cells: readonly string[];
   /** Colours a cell after truncation. */
   paint?: (cell: string, row: number) => string;
   /** Where to truncate cells of a table that is too wide; cells are never truncated by default. */
   truncate?: "middle" | "end";
-  /** Priority for leaving out the column of a table that is too wide: highest first. Never left out by default. */
+  /** Priority for omitting the column from a table that is too wide, highest first; columns are never omitted by default. */
   dispensable?: number;
 }
 
@@ -21,20 +21,20 @@ const GAPS = [3, 2, 1] as const;
 /** Minimum width of a truncated cell. */
 const MIN_WIDTH = 8;
 
-/** Prints a table. One that is too wide gets smaller gaps, then truncated cells, then fewer columns. */
+/** Prints a table. If it is too wide, gaps are reduced, then cells truncated, then columns omitted. */
 export function showTable(columns: readonly Column[], style: Style): string[] {
   let shown = [...columns];
   for (;;) {
     const widths = shown.map(widthOfColumn);
-    const room = (gap: number) => style.width - gap * (shown.length - 1);
-    const gap = GAPS.find((one) => sum(widths) <= room(one)) ?? GAPS[2];
-    const fitted = shrink(shown, widths, room(gap));
-    const last = shown.reduce<Column | undefined>(
+    const available = (gap: number) => style.width - gap * (shown.length - 1);
+    const gap = GAPS.find((one) => sum(widths) <= available(one)) ?? GAPS[2];
+    const fitted = shrink(shown, widths, available(gap));
+    const mostDispensable = shown.reduce<Column | undefined>(
       (most, one) => ((one.dispensable ?? 0) > (most?.dispensable ?? 0) ? one : most),
       undefined,
     );
-    if (sum(fitted) <= room(gap) || last === undefined) return showRows(shown, fitted, gap, style);
-    shown = shown.filter((one) => one !== last);
+    if (sum(fitted) <= available(gap) || mostDispensable === undefined) return showRows(shown, fitted, gap, style);
+    shown = shown.filter((one) => one !== mostDispensable);
   }
 }
 
@@ -47,10 +47,10 @@ function widthOfColumn({ title, above = [], cells }: Column): number {
   return Math.max(...[title, ...above, ...cells].map(widthOf));
 }
 
-/** Reduces the widths of truncatable columns until they fit, the widest first. */
-function shrink(columns: readonly Column[], widths: readonly number[], room: number): number[] {
+/** Reduces the widths of truncatable columns until they fit or are minimal, the widest first. */
+function shrink(columns: readonly Column[], widths: readonly number[], available: number): number[] {
   const fitted = [...widths];
-  while (sum(fitted) > room) {
+  while (sum(fitted) > available) {
     const candidates = columns.flatMap(({ truncate, title }, i) =>
       truncate !== undefined && (fitted[i] ?? 0) > Math.max(MIN_WIDTH, title.length) ? [i] : [],
     );

@@ -54,7 +54,7 @@ function verdictOf({ addresses, findings, skipped }: PeerProbe, style: Style): s
   return style.green("connects");
 }
 
-/** Prints the milliseconds of each step. A table that is too wide loses the steps that failed nowhere, the last ones first. */
+/** Prints the milliseconds of each step. If the table is too wide, steps without failures are omitted, the last one first. */
 function showAddresses(addresses: readonly AddressProbe[], style: Style): string[] {
   const columns = TITLES.map(([step, title], index) => {
     const results = addresses.map(({ steps }) => steps.find((one) => one.step === step));

@@ -31,7 +31,7 @@ export function truncateEnd(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** Truncates a text without colours in its middle, because context names of clouds differ at both ends. */
+/** Truncates a text without colours in its middle: generated context names often differ at both ends. */
 export function truncateMiddle(text: string, width: number): string {
   if (text.length <= width) return text;
   const end = Math.floor((width - 1) / 2);
