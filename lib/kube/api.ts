@@ -36,7 +36,7 @@ export const daemonSets: Resource<V1DaemonSet> = { group: "apps", plural: "daemo
 
 type Verb = "get" | "list" | "create" | "patch";
 
-/** What a request reads or writes. */
+/** The verb of a request, and the object or list that it reads or writes. */
 export interface Subject {
   verb: Verb;
   resource: Pick<Resource<KubernetesObject>, "group" | "plural" | "kind" | "clusterScoped">;
@@ -298,7 +298,7 @@ function mayContainSecrets({ verb, resource }: Subject, status: number): boolean
 /** Reasons of causes whose messages never contain the invalid value. */
 const REASONS_WITHOUT_VALUE = ["FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"];
 
-/** Describes such a response without its message: the webhook or the invalid fields. */
+/** Describes an error by its webhook or invalid fields, without the message, which may contain secrets. */
 function redactedCause(status: number, message: string, details: Status["details"]): string {
   const webhook = /admission webhook "([^"]{1,200})"/.exec(message)?.[1];
   if (webhook !== undefined) return `denied by admission webhook ${JSON.stringify(webhook)}`;
@@ -312,7 +312,7 @@ function redactedCause(status: number, message: string, details: Status["details
   return `object is invalid${fields}`;
 }
 
-/** The path of an object or a list; of a create, the path of the list. */
+/** Returns the path of an object or a list; for a create, that of the list. */
 function pathOf({ verb, resource: { group, plural }, namespace, name }: Subject): string {
   const root = group === "" ? "/api/v1" : `/apis/${group}/v1`;
   const scope = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;

@@ -1,8 +1,8 @@
-/** A cluster as the rest of the code sees it: a context and its API. */
+/** A cluster, selected by a context of the kubeconfig, and its API. */
 import type { KubernetesApi } from "./api.ts";
 
 export interface Cluster {
-  /** The name of its context, which messages use. */
+  /** The name of its context, for messages. */
   readonly source: string;
   /** Its other names in the kubeconfig: contexts for the same server, and their cluster entries. */
   readonly names?: readonly string[];

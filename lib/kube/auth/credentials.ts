@@ -24,7 +24,7 @@ export interface Credentials {
  * call, since a 401 may mean that a token was rotated. As in client-go, a token or password of the kubeconfig precedes
  * plugins, and a plain http server receives the impersonation headers only.
  *
- * @param rejected - the credentials that the server answered with 401, if these have to be different.
+ * @param rejected - credentials that the server rejected (401): a plugin that returned them runs again.
  * @throws CredentialsError if a plugin, an issuer or a token file fails.
  * @throws KubeconfigError if a certificate or key is invalid.
  */
@@ -105,7 +105,7 @@ function checkKeyPair(cert: string, key: string, fail: (message: string) => Erro
   if (!isPair) throw fail("client-key does not match client-certificate");
 }
 
-/** The content of the token file, which as in client-go precedes the token, or the token. */
+/** Reads the token file, if any. The token is used if the file is empty or unreadable, as in client-go. */
 async function readToken({ token, tokenFile }: UserEntry, context: string): Promise<string | undefined> {
   if (tokenFile === undefined) return token;
   const read = await readFile(tokenFile, "utf8").then(
@@ -131,7 +131,7 @@ function impersonationHeaders(impersonate: Impersonation | undefined): Credentia
   return headers;
 }
 
-/** Encodes values so that Node, which writes a character as a byte, sends UTF-8 as Go does. */
+/** Encodes values as UTF-8, as Go does: Node writes each character of a header as one byte. */
 function encodeHeaders(headers: Credentials["headers"], context: string): Credentials["headers"] {
   const encode = (name: string) => (value: string) => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are not allowed in headers

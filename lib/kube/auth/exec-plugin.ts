@@ -35,7 +35,7 @@ let terminal: Promise<unknown> = Promise.resolve();
  * Returns the credentials of a context's exec plugin. As in client-go, they are kept until they expire or are rejected.
  * The plugin writes to our stderr. If stdin is a terminal, it may prompt there; interactive plugins run in sequence.
  *
- * @param isRejected - whether the server answered these credentials with 401.
+ * @param isRejected - whether the server rejected these credentials (401).
  * @throws CredentialsError
  */
 export function runPlugin(
@@ -77,7 +77,7 @@ export function runPlugin(
 /** Finds a program as Go's `exec.LookPath` does: a bare name on our PATH, never in the current directory. */
 function findProgram(command: string, { PATH = "" }: NodeJS.ProcessEnv): string | undefined {
   const isBare = command === basename(command);
-  // On Windows Node finds the program, trying the extensions of executables.
+  // On Windows, Node resolves the name with the extensions of executables.
   if (process.platform === "win32" && isBare) return command;
   const folders = isBare ? PATH.split(delimiter).filter(isAbsolute) : [""];
   return folders
@@ -101,7 +101,7 @@ function run(
 ): Promise<string> {
   const program = findProgram(command, env);
   if (program === undefined) {
-    // Control characters could change the terminal.
+    // A terminal would interpret control characters.
     const hint = installHint?.replace(/[^\P{C}\n\t]/gu, "").trim();
     return Promise.reject(fail(`executable not found${hint ? `\n${hint}` : ""}`));
   }

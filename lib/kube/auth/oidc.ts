@@ -102,9 +102,9 @@ async function renew(
   return token;
 }
 
+/** Sends a GET or, with a form, a POST, and returns the JSON response. Errors contain neither request nor response. */
 type IssuerRequest = (url: string, form?: Record<string, string>, basic?: string) => Promise<Record<string, unknown>>;
 
-/** Requests JSON from the issuer by GET or, with a form, POST. Errors contain neither the request nor the response. */
 async function issuerClient(
   { config }: AuthProvider,
   context: Context,
@@ -216,7 +216,7 @@ async function replaceContent(file: string, text: string): Promise<void> {
       await chmod(temporary, mode & 0o7777);
     });
   } catch {
-    // A bind-mounted file cannot be replaced, nor a file in a directory that we cannot write.
+    // A bind-mounted file, or a file in a read-only directory, cannot be replaced.
     await writeFile(file, text);
   }
 }

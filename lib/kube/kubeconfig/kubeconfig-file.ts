@@ -5,7 +5,7 @@ import { EXIT, UserError } from "../../util/errors.ts";
 import { FileError, readBoundedFile } from "../../util/read-file.ts";
 import { describeYamlError } from "../../util/yaml.ts";
 
-/** An invalid kubeconfig, or a missing entry of it. One line, never with the value of a field that may be secret. */
+/** A kubeconfig is invalid or lacks an entry. The message is one line, without values of fields that may be secret. */
 export class KubeconfigError extends UserError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
@@ -83,7 +83,7 @@ const MAX_BYTES = 16 * 1_048_576;
 const EXEC_EXTENSION = "client.authentication.k8s.io/exec";
 
 /**
- * Reads a kubeconfig in YAML or JSON as client-go does: the first document counts, unknown fields are ignored, and
+ * Reads a kubeconfig in YAML or JSON as client-go does: further documents and unknown fields are ignored, and
  * relative paths are resolved against the directory of the file. Unlike in client-go, a duplicate field is an error.
  *
  * @returns undefined if the file does not exist.
@@ -103,7 +103,7 @@ async function readText(file: string): Promise<string | undefined> {
     if (error.code === "ENOENT") return undefined;
     throw new KubeconfigError(`cannot read kubeconfig ${file}: ${error.message}`);
   }
-  // PowerShell redirects to UTF-16 with a byte order mark.
+  // PowerShell's redirection writes UTF-16 with a byte order mark.
   const encoding = { fffe: "utf-16le", feff: "utf-16be" }[bytes.toString("hex", 0, 2)] ?? "utf-8";
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes);

@@ -101,15 +101,15 @@ function addMissing<T>(merged: Map<string, T>, entries: Map<string, T>): void {
   for (const [name, entry] of entries) if (!merged.has(name)) merged.set(name, entry);
 }
 
-/** Adds the API server of the pod in which we run, if any. */
+/** Adds the API server and service account of the pod in which we run, if any. */
 async function addServiceAccount(kubeconfig: Kubeconfig, env: NodeJS.ProcessEnv, folder: string): Promise<void> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
-  const existing = (file: string) =>
+  const pathIfExists = (file: string) =>
     access(join(folder, file)).then(
       () => join(folder, file),
       () => undefined,
     );
-  const [tokenFile, ca] = await Promise.all([existing("token"), existing("ca.crt")]);
+  const [tokenFile, ca] = await Promise.all([pathIfExists("token"), pathIfExists("ca.crt")]);
   if (!host || !port || tokenFile === undefined) return;
   const name = "in-cluster";
   const namespace = await readFile(join(folder, "namespace"), "utf8").catch(() => "");
@@ -144,7 +144,7 @@ export async function selectContext(
   if (!cluster?.server) throw fail(`cluster ${JSON.stringify(entry.cluster)} has no server in the kubeconfig`);
   const user = entry.user === "" ? {} : kubeconfig.users.get(entry.user);
   if (!user) throw fail(`user ${JSON.stringify(entry.user)} does not exist in the kubeconfig`);
-  const problem = userProblem(user);
+  const problem = findUserProblem(user);
   if (problem !== undefined) throw fail(`user ${JSON.stringify(entry.user)}: ${problem}`);
   const server = normalizeServer(cluster.server);
   if (server === undefined) throw fail("invalid server: must be an http or https URL without user information");
@@ -152,7 +152,7 @@ export async function selectContext(
   if (pem !== undefined && cluster.insecure) {
     throw fail("certificate-authority and insecure-skip-tls-verify are mutually exclusive");
   }
-  const ca = pem && formatCertificates(readableCertificates(pem));
+  const ca = pem && formatCertificates(readValidCertificates(pem));
   if (ca === "") throw fail("certificate-authority contains no certificate");
   return {
     name: selected ?? "",
@@ -163,14 +163,14 @@ export async function selectContext(
     user: { ...user, impersonate: mergeImpersonation(user.impersonate ?? {}, impersonate, fail) },
     presentsCertificate: user.cert !== undefined || (user.exec !== undefined && !hasTokenOrPassword(user)),
     namespace: entry.namespace,
-    execCluster: execCluster(cluster, pem),
+    execCluster: toExecCluster(cluster, pem),
   };
 }
 
 /**
  * Requires at least one context.
  *
- * @throws KubeconfigError with the files that contain none or, if no file exists, the missing files.
+ * @throws KubeconfigError that names the files without contexts or, if no file exists, the missing files.
  */
 export function assertHasContexts({ contexts, files, missing }: Kubeconfig): void {
   if (contexts.size > 0) return;
@@ -189,7 +189,7 @@ function findContext(kubeconfig: Kubeconfig, name: string | undefined): ContextE
   }
   const found = contexts.get(name);
   if (found) return found;
-  // A name can contain commas, so they never separate names.
+  // Context names can contain commas, so a list is not split.
   const isList = name.includes(",") && name.split(",").every((part) => contexts.has(part.trim()));
   const nearest = findNearestName(name, contexts.keys());
   const suggestion = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
@@ -202,8 +202,8 @@ function hasTokenOrPassword({ token, tokenFile, username }: UserEntry): boolean 
   return [token, tokenFile, username].some((value) => value !== undefined);
 }
 
-/** Why a user is invalid, by the rules of client-go (`clientcmd/validation.go`). */
-function userProblem({
+/** Returns why a user is invalid by the rules of client-go (`clientcmd/validation.go`); undefined if it is valid. */
+function findUserProblem({
   token,
   tokenFile,
   username,
@@ -273,12 +273,12 @@ export async function readPemSource(
   }
 }
 
-/** The valid certificates of a PEM text; invalid ones are skipped, as in Go's `AppendCertsFromPEM`. */
-function readableCertificates(pem: string): X509Certificate[] {
+/** Reads the valid certificates of a PEM text; invalid ones are skipped, as in Go's `AppendCertsFromPEM`. */
+function readValidCertificates(pem: string): X509Certificate[] {
   return certificateBlocks(pem).flatMap((block) => tryReadPem(() => readCertificates(block)) ?? []);
 }
 
-function execCluster(cluster: ClusterEntry, ca: string | undefined): Record<string, unknown> {
+function toExecCluster(cluster: ClusterEntry, ca: string | undefined): Record<string, unknown> {
   const { server, serverName, insecure, proxyUrl, disableCompression, execExtension } = cluster;
   const url = parseUrl(server);
   return {
@@ -298,7 +298,7 @@ function execCluster(cluster: ClusterEntry, ca: string | undefined): Record<stri
  * different keys may still use the same server.
  */
 export function apiServerKey({ server, tls: { ca = "", serverName }, proxyUrl = "" }: Context): string {
-  const trusted = readableCertificates(ca).map(({ fingerprint256 }) => fingerprint256);
+  const trusted = readValidCertificates(ca).map(({ fingerprint256 }) => fingerprint256);
   const proxy = parseUrl(proxyUrl)?.href ?? proxyUrl;
   return JSON.stringify([server, serverName ?? new URL(server).hostname, trusted.sort(), proxy]);
 }

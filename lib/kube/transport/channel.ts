@@ -22,7 +22,7 @@ const MAX_BODY_BYTES = 64 * 1_048_576;
 const MAX_SOCKETS = 6;
 /** Flow control window of a stream and of the session, in bytes; the default of 64 KiB is slow at high latency. */
 const WINDOW_BYTES = 8 * 1_048_576;
-/** Before the next of several addresses is tried. */
+/** How long to try one of several addresses before the next. */
 const ADDRESS_TIMEOUT_MS = 1_500;
 
 export interface Request {
@@ -45,7 +45,7 @@ export interface Channel {
   protocol: "h2" | "http/1.1";
   /** False once it accepts no more requests. */
   isUsable(): boolean;
-  /** Rejects with the error of Node, which {@link isUnprocessed} classifies. */
+  /** Rejects with Node's error, which `isUnprocessed` classifies. */
   send(request: Request, headers: Credentials["headers"], signal: AbortSignal): Promise<Response>;
 }
 
@@ -79,8 +79,8 @@ export async function openChannel(
   const isForwarded = proxy !== undefined && !isTls && proxy.protocol === "http:";
 
   const first = await dial();
-  if (isTls && (first as TLSSocket).alpnProtocol === "h2") return http2Channel(server, first, closing);
-  return http1Channel(server, first, dial, closing, isForwarded ? proxy : undefined);
+  if (isTls && (first as TLSSocket).alpnProtocol === "h2") return createHttp2Channel(server, first, closing);
+  return createHttp1Channel(server, first, dial, closing, isForwarded ? proxy : undefined);
 
   /** Opens a socket to the server, with TLS for an https server. */
   async function dial(): Promise<Socket> {
@@ -111,7 +111,7 @@ export async function openChannel(
     const { ca, insecure, serverName = host } = context.tls;
     return tlsConnect({
       ...(tunnel ? { socket: tunnel } : { host, port, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS }),
-      // SNI does not permit addresses; the certificate is checked for them below.
+      // SNI does not permit addresses; checkServerIdentity verifies them.
       ...(!isIP(serverName) && { servername: serverName }),
       checkServerIdentity: (_, certificate) => checkIdentity(serverName, certificate),
       ca: ca ?? (insecure ? undefined : systemRoots(env)),
@@ -124,7 +124,7 @@ export async function openChannel(
   }
 }
 
-/** Checks the name as Node does, but ignores the common name, as Go does since 1.17. */
+/** Checks the name as Node does, except that the common name is ignored, as in Go since 1.17. */
 function checkIdentity(name: string, certificate: PeerCertificate): Error | undefined {
   const error = checkServerIdentity(name, certificate);
   if (error || certificate.subjectaltname) return error;
@@ -143,11 +143,11 @@ function waitForConnection<T extends Socket>(
     signal.addEventListener("abort", () => socket.destroy(), { once: true });
     socket.once(event, () => resolve(socket));
     socket.once("error", reject);
-    socket.once("close", () => reject(connectionReset()));
+    socket.once("close", () => reject(createResetError()));
   });
 }
 
-const connectionReset = () => Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
+const createResetError = () => Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
 
 /** Collects the body of a response. */
 class Body {
@@ -170,7 +170,7 @@ class Body {
   }
 }
 
-function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channel {
+function createHttp2Channel(server: URL, socket: Socket, closing: AbortSignal): Channel {
   const session = http2Connect(server, {
     createConnection: () => socket,
     settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
@@ -218,7 +218,7 @@ function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channe
         stream.on("close", () => {
           const isRefused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
           const refusal = Object.assign(new Error("the server refused the stream"), { code: REFUSED_STREAM });
-          reject(isRefused ? refusal : (failure ?? connectionReset()));
+          reject(isRefused ? refusal : (failure ?? createResetError()));
         });
         if (requestBody !== undefined) stream.end(requestBody);
       }),
@@ -226,7 +226,7 @@ function http2Channel(server: URL, socket: Socket, closing: AbortSignal): Channe
 }
 
 /** @param proxy - an http proxy that forwards requests, which then have absolute URLs. */
-function http1Channel(
+function createHttp1Channel(
   server: URL,
   first: Socket,
   dial: () => Promise<Socket>,

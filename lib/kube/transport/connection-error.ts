@@ -11,7 +11,7 @@ export class ConnectionError extends UserError {
   }
 }
 
-/** By the codes of Node's errors. */
+/** Remedies by the code of Node's error. */
 const HINTS: Record<string, string> = {
   ECONNREFUSED: "check that the cluster is running",
   CERT_NOT_YET_VALID: "check the clock of this machine",
@@ -37,7 +37,7 @@ function describeCause(error: unknown, { server, tls }: Context): string {
     const host = tls.serverName ?? new URL(server).hostname;
     return `certificate is valid for ${names}, not for ${host}; set tls-server-name in the kubeconfig to a valid name`;
   }
-  // In TLS 1.3 these alerts arrive after the handshake, with the first read.
+  // In TLS 1.3, these alerts arrive after the handshake, with the first read.
   if (code.endsWith("_ALERT_CERTIFICATE_REQUIRED")) return "the server requires a client certificate";
   if (/_ALERT_(.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/.test(code)) return "the server rejected the client certificate";
   const isUntrusted = /SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_SIGNATURE|ISSUER_CERT/.test(code);

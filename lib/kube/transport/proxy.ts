@@ -115,7 +115,7 @@ export async function openTunnel(proxy: URL, host: string, port: number, options
     path: target,
     agent: false,
     headers: { host: target, ...proxyAuthorization(proxy) },
-    // The default would be the name in the host header.
+    // By default, Node uses the name in the host header.
     servername: isIP(address.host) ? "" : address.host,
     rejectUnauthorized: !insecure,
     ca: ca ?? (insecure ? undefined : systemRoots(env)),

@@ -21,11 +21,11 @@ const cache = new Map<string, string[] | undefined>();
 
 /**
  * Returns the default roots of Go, and so of kubectl: the file `SSL_CERT_FILE` or the system bundle, and the files in the
- * directories of `SSL_CERT_DIR` or of the system. The roots that ship with Node lack the CA of a company.
- * `NODE_EXTRA_CA_CERTS` is added, as in other Node programs.
+ * directories of `SSL_CERT_DIR` or of the system. Node's bundled roots lack private CAs. `NODE_EXTRA_CA_CERTS` is added, as
+ * in other Node programs.
  *
- * @returns a PEM text for each certificate, so that an invalid one does not affect the others; undefined, for the roots
- *   that ship with Node, if neither variable is set and the system has no roots.
+ * @returns a PEM text for each certificate, so that an invalid one does not affect the others; undefined, for Node's
+ *   bundled roots, if neither variable is set and the system has no roots.
  */
 export function systemRoots(env: NodeJS.ProcessEnv): string[] | undefined {
   const { SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS } = env;

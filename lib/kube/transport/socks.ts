@@ -12,7 +12,7 @@ const TIMEOUT_MS = 600_000;
 /**
  * Opens a tunnel to a target, whose name the proxy resolves, as in Go for both `socks5://` and `socks5h://`.
  *
- * @param proxy - gives the user and password.
+ * @param proxy - the proxy URL, with the user and password if any.
  * @param address - the address of the proxy.
  * @throws ConnectionError if the proxy cannot be reached or refuses the connection.
  */

@@ -8,7 +8,7 @@ import { closedError, isUnprocessed, toConnectionError, unreachableError } from 
 export type { Request, Response } from "./channel.ts";
 export { ConnectionError } from "./connection-error.ts";
 
-/** For reads that are answered with 429 or 503. */
+/** For reads with a response of 429 or 503. */
 const MAX_ATTEMPTS = 4;
 const MAX_RETRY_AFTER_SECONDS = 30;
 
@@ -67,7 +67,7 @@ export function openTransport(
     if (channel === ended) channel = undefined;
   }
 
-  async function usableChannel(): Promise<Channel> {
+  async function findUsableChannel(): Promise<Channel> {
     channel ??= open();
     const pending = channel;
     const current = await pending;
@@ -79,7 +79,7 @@ export function openTransport(
 
   async function sendOnce(request: Request): Promise<Response> {
     const { headers } = await credentials;
-    const current = await usableChannel();
+    const current = await findUsableChannel();
     const started = Date.now();
     const traceResult = (result: string | number) =>
       trace?.(`${request.method} ${request.path} ${result} ${Date.now() - started} ms`);
