@@ -67,9 +67,7 @@ function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
   });
   if (plan.granted.length > 0) parts.push(`will grant etcd users ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) parts.push(`will revoke etcd users ${enumerate(plan.revoked)}`);
-  const restarted = plan.changes.flatMap((one) =>
-    one.verb === "json-patch" ? [describeObject(one.kind, one.name)] : [],
-  );
+  const restarted = restartedWorkloads(plan);
   if (restarted.length > 0) parts.push(`will restart ${enumerate(restarted)}`);
   if (parts.length === 0) parts.push("will update Secrets, peers unchanged");
   return `${style.bold(escapeLine(source))}: ${escapeLine(parts.join("; "))}`;
@@ -142,13 +140,17 @@ export function showMissingAliases(
   { details, named }: ShowOptions & { named: boolean },
 ): string[] {
   const missing = targets.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
-  return groupByWorkload(missing).flatMap(({ workload, sources, hostnames }) => {
+  return groupByWorkload(missing).flatMap(({ workload, sources, hostnames, isOutdated }) => {
     const flag = workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
     const where = named ? ` in ${listClusters(sources, targets.length, details)}` : "";
-    const what = `${describeObject(workload.kind, workload.name)} has no host alias for ${listNames(hostnames, details)}${where}`;
+    const isOne = hostnames.length === 1;
+    const lack = isOutdated ? "has outdated host aliases" : isOne ? "has no host alias" : "has no host aliases";
+    const what = `${describeObject(workload.kind, workload.name)} ${lack} for ${listNames(hostnames, details)}${where}`;
+    const fix = isOutdated ? "update them" : `add ${isOne ? "it" : "them"}`;
+    const label = isOutdated ? "restart needed" : "not connecting yet";
     return [
-      ...style.wrap(`${style.yellow("not connecting yet")}: ${escapeLine(what)}`),
-      ...style.wrap(`  rerun ${flag} to add ${hostnames.length === 1 ? "it" : "them"} (restarts its pods)`),
+      ...style.wrap(`${style.yellow(label)}: ${escapeLine(what)}`),
+      ...style.wrap(`  rerun ${flag} to ${fix} (restarts its pods)`),
     ];
   });
 }
@@ -156,18 +158,19 @@ export function showMissingAliases(
 interface WorkloadHostnames {
   workload: Pick<Workload, "kind" | "name">;
   hostnames: readonly string[];
+  isOutdated?: boolean;
 }
 
-/** Merges the entries of each workload across clusters. */
+/** Merges the entries of each workload across clusters, those with outdated host aliases separately. */
 function groupByWorkload(
   entries: readonly (WorkloadHostnames & { source: string })[],
 ): (WorkloadHostnames & { sources: string[] })[] {
   const groups = new Map<string, WorkloadHostnames & { sources: string[] }>();
-  for (const { source, workload, hostnames } of entries) {
-    const key = describeObject(workload.kind, workload.name);
+  for (const { source, workload, hostnames, isOutdated = false } of entries) {
+    const key = `${describeObject(workload.kind, workload.name)} ${isOutdated}`;
     const { sources = [], hostnames: others = [] } = groups.get(key) ?? {};
     const all = [...new Set([...others, ...hostnames])];
-    groups.set(key, { workload, hostnames: all, sources: [...sources, source] });
+    groups.set(key, { workload, hostnames: all, isOutdated, sources: [...sources, source] });
   }
   return [...groups.values()];
 }
@@ -202,6 +205,11 @@ export function groupByValue<T>(
     }
   }
   return [...groups.values()];
+}
+
+/** The workloads that a plan patches, which restarts their pods, as `daemonset/cilium`. */
+export function restartedWorkloads({ changes }: Plan): string[] {
+  return changes.flatMap((one) => (one.verb === "json-patch" ? [describeObject(one.kind, one.name)] : []));
 }
 
 /** Returns the names of a plan's peers with an outcome. */

@@ -9,6 +9,7 @@ import {
   MAX_LISTED,
   MAX_SENTENCES,
   peersWithOutcome,
+  restartedWorkloads,
   type ShowOptions,
   showMissingAliases,
   showPeerChanges,
@@ -74,6 +75,8 @@ function describeResult(report: Done, dryRun: boolean, style: Style): string[] {
   const [grants, revokes] = dryRun ? ["would grant", "would revoke"] : ["granted", "revoked"];
   if (plan.granted.length > 0) notes.push(escapeLine(`${grants} etcd users: ${enumerate(plan.granted)}`));
   if (plan.revoked.length > 0) notes.push(escapeLine(`${revokes} etcd users: ${enumerate(plan.revoked)}`));
+  const restarted = restartedWorkloads(plan);
+  if (restarted.length > 0 && !dryRun) notes.push(escapeLine(`restarting ${enumerate(restarted)}`));
   const own = showNotes([report], indented(style), { dryRun, details: true, named: false });
   if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0) {
     own.push(style.dim("nothing written"));
@@ -119,8 +122,10 @@ function showReportTable(reports: readonly TargetReport[], dryRun: boolean, styl
 function statusOf(report: TargetReport, dryRun: boolean): string {
   if (report.state === "failed") return report.writes > 0 ? "partly written" : "failed";
   if (report.plan.missing.length > 0) return "needs restart";
-  if (dryRun) return report.plan.changes.length > 0 ? "would change" : "unchanged";
-  return report.writes > 0 ? "written" : "unchanged";
+  const { changes } = report.plan;
+  if (dryRun) return changes.length > 0 ? "would change" : "unchanged";
+  if (report.writes === 0) return "unchanged";
+  return changes.length > 0 && changes.every(({ verb }) => verb === "json-patch") ? "restarting" : "written";
 }
 
 /**

@@ -120,7 +120,11 @@ test("a table column with few distinct names shows names, and every removed peer
 
 test("showReports prints a table with a status for each cluster, then failures, then merged notes", () => {
   const missing = [
-    { workload: { kind: "DaemonSet", name: "cilium" } as Plan["missing"][number]["workload"], hostnames: ["h"] },
+    {
+      workload: { kind: "DaemonSet", name: "cilium" } as Plan["missing"][number]["workload"],
+      hostnames: ["h"],
+      isOutdated: false,
+    },
   ];
   const reports: TargetReport[] = [
     done("c1", planOf({ added: ["x"] })),
@@ -142,9 +146,27 @@ test("showReports prints a table with a status for each cluster, then failures, 
     "pending until pods restart with the new host aliases in c4: y (still connected by the current hostname)",
     "Secrets written; pods pick them up within about two minutes",
   ]);
+  const outdated = missing.map((one) => ({ ...one, isOutdated: true }));
+  const [report] = showReports([done("c1", planOf({ unchanged: ["x"] }, { missing: outdated }))], plain, {
+    dryRun: false,
+    details: false,
+  }).slice(1);
+  assert.equal(report, "  restart needed: daemonset/cilium has outdated host aliases for h");
   const dry = showReports(reports.slice(0, 4), plain, { dryRun: true, details: false });
   assert.match(dry[1] ?? "", / would change$/);
   assert.doesNotMatch(dry.join("\n"), /written/);
+});
+
+test("a restart without other changes is reported", () => {
+  const plan = planOf({ unchanged: ["x"] }, { changes: [restart("DaemonSet", "cilium", ["h"])] });
+  const shown = (count: number) =>
+    showReports(
+      names(count, "c").map((source) => done(source, plan)),
+      plain,
+      { dryRun: false, details: false },
+    );
+  assert.deepEqual(shown(1), ["c1 (Cilium 1.18.3): unchanged x", "  restarting daemonset/cilium"]);
+  assert.match(shown(5)[1] ?? "", / restarting$/);
 });
 
 test("a narrow terminal keeps the columns of changes", () => {

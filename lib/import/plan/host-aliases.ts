@@ -65,10 +65,17 @@ export function hostAliasPatch(existing: readonly V1HostAlias[] | undefined, hos
 /** The workloads whose pods may be restarted by a patch. */
 export type Restarts = "none" | "deployments" | "all";
 
+/** Host aliases that a workload lacks and {@link Restarts} does not allow to add. */
+export interface MissingAliases {
+  workload: Workload;
+  hostnames: string[];
+  /** Whether the workload has aliases for all of these names, with other addresses. */
+  isOutdated: boolean;
+}
+
 export interface AliasesPlan {
   changes: Change[];
-  /** Aliases that are missing in workloads and that `restarts` does not allow to add. */
-  missing: { workload: Workload; hostnames: string[] }[];
+  missing: MissingAliases[];
   /** Host names among {@link missing} that a workload cannot resolve at all. */
   unresolved: Set<string>;
   findings: Finding[];
@@ -102,8 +109,9 @@ export function planAliases(
     if (!merged) continue;
     const allowed = restarts === "all" || (restarts === "deployments" && workload.kind === "Deployment");
     if (!allowed) {
-      result.missing.push({ workload, hostnames: merged.hostnames });
-      for (const name of merged.hostnames) if (!names.has(name)) result.unresolved.add(name);
+      const { hostnames } = merged;
+      result.missing.push({ workload, hostnames, isOutdated: hostnames.every((name) => names.has(name)) });
+      for (const name of hostnames) if (!names.has(name)) result.unresolved.add(name);
       continue;
     }
     const owner = ownerOf(workload.object.metadata);

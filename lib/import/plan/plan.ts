@@ -13,10 +13,10 @@ import type { Change } from "./change.ts";
 import { type ConfigChangeOptions, planConfigSecrets } from "./config-changes.ts";
 import { applyOverride, type OverriddenPeer } from "./endpoint-override.ts";
 import { type ExistingConfig, isNodeLocalPeer, readExistingConfig, remoteEntry, secretHolding } from "./existing.ts";
-import { hostnamesOf, planAliases, type Restarts, resolvedNames } from "./host-aliases.ts";
+import { hostnamesOf, type MissingAliases, planAliases, type Restarts, resolvedNames } from "./host-aliases.ts";
 import type { Outcome } from "./merge-secret.ts";
 import { assignRoles, isKept, isRemoved, type PeerRoles, type RoleOptions } from "./roles.ts";
-import type { Target, Workload } from "./target.ts";
+import type { Target } from "./target.ts";
 import { checkCommon, chooseTls, keepExistingTls, type TlsMode } from "./tls.ts";
 import { planUsers } from "./users.ts";
 
@@ -57,8 +57,7 @@ export interface Plan {
   kept: string[];
   /** Secrets whose last-applied annotation, which holds their whole content, is removed. */
   cleaned: string[];
-  /** Host aliases that are missing in workloads and that `restarts` does not allow to add. */
-  missing: { workload: Workload; hostnames: string[] }[];
+  missing: MissingAliases[];
   findings: Finding[];
 }
 
