@@ -249,7 +249,9 @@ async function probeAll(
         });
       const { peers, nodeLocal } = peersOf(member);
       const { source: importer, target } = member;
-      const probes = await probePeers(peers, { ...options, cache: target.cache, own, importer, remedyFor }, enter);
+      const contextOf = (name: string) => byName.get(name)?.source;
+      const shared = { ...options, cache: target.cache };
+      const probes = await probePeers(peers, { ...shared, own, importer, contextOf, remedyFor }, enter);
       return [member, [...probes, ...nodeLocal.map((name) => toSkippedProbe(name, member.source))]];
     }),
   );

@@ -44,6 +44,8 @@ export interface ProbeOptions {
   own?: { ca?: string | undefined; client?: ClientCertificate | undefined };
   /** The context of the cluster whose peers are probed; undefined for peers of files. */
   importer?: string | undefined;
+  /** Returns the context of a peer's cluster; undefined if it is unknown. */
+  contextOf?: ((peer: string) => string | undefined) | undefined;
   /** Warn about certificates that expire within this many milliseconds; 30 days by default. */
   expiresWithin?: number | undefined;
   /** The remedy for an expiring or expired certificate of a peer; by default a remedy for its file. */
@@ -142,7 +144,12 @@ async function probePeer(
   );
   if (!hasWorkingAddress && given.facts.endpointGiven) {
     const { importer } = options;
-    const values = { name: given.name, ...(importer !== undefined && { importer: shellQuote(importer) }) };
+    const context = options.contextOf?.(given.name);
+    const values = {
+      name: given.name,
+      ...(context !== undefined && { peer: shellQuote(context) }),
+      ...(importer !== undefined && { importer: shellQuote(importer) }),
+    };
     result.findings.push(finding("endpoint-given", place, values));
   }
   return result;
@@ -172,18 +179,19 @@ function withImporterTls(peer: Peer, own: ProbeOptions["own"] = {}): Peer {
 async function resolveAddresses(
   endpoint: string,
   { hostAliases }: Peer,
-  { resolve, stepTimeout }: ProbeOptions,
+  options: ProbeOptions,
 ): Promise<ProbedAddress[] | StepFailure> {
   const parsed = parseEndpoint(endpoint);
   if (!parsed) return [];
   const { host, port } = parsed;
+  const { stepTimeout } = options;
   const aliased = hostAliases.find(({ hostname }) => hostname === host)?.ips;
   try {
     const ips =
       aliased ??
       (isAddress(host)
         ? [host]
-        : await new Steps(stepTimeout).run("resolve", "name-not-resolved", () => resolveHost(host, resolve)));
+        : await new Steps(stepTimeout).run("resolve", "name-not-resolved", () => resolveHost(host, options)));
     return ips.map((ip) => ({ endpoint, host, port, ip }));
   } catch (error) {
     if (error instanceof StepFailure) return new StepFailure(error.code, `${host} ${error.message}`, error.remedy);
@@ -191,7 +199,7 @@ async function resolveAddresses(
   }
 }
 
-async function resolveHost(host: string, resolve: ProbeOptions["resolve"]): Promise<string[]> {
+async function resolveHost(host: string, { resolve, importer }: ProbeOptions): Promise<string[]> {
   try {
     return await resolve(host);
   } catch (error) {
@@ -199,7 +207,9 @@ async function resolveHost(host: string, resolve: ProbeOptions["resolve"]): Prom
     throw new StepFailure(
       "name-not-resolved",
       `has no host alias, and cannot be resolved on this machine (${cause})`,
-      "re-extract the peer to add its addresses",
+      importer === undefined
+        ? "re-extract the peer to add its addresses"
+        : "import the peer's file again; before Cilium 1.20, with --restart-agents",
     );
   }
 }

@@ -39,6 +39,7 @@ export function showStatus(status: MeshStatus, style: Style, options: ShowStatus
   const groups = groupFindings(findings, details);
   return [
     ...showClusters(status, style, groups),
+    ...listGivenEndpoints(status, style),
     "",
     ...(wide ? [...status.clusters.flatMap((cluster) => describeCluster(cluster, style)), ""] : []),
     ...(findings.length > 0 ? [...showFindings(findings, style, details), ""] : []),
@@ -210,6 +211,14 @@ function listUnknownIds(peers: readonly PeerColumn[], style: Style): string[] {
   return unknown.length > 0
     ? style.wrap(`columns headed ${UNKNOWN}: cluster id unknown: ${listFirst(unknown)}`).map(style.dim)
     : [];
+}
+
+/** Names the peers whose endpoint was set with a flag: without a probe nothing tells whether it is right. */
+function listGivenEndpoints({ pairs, probes }: MeshStatus, style: Style): string[] {
+  const given = pairs.filter(({ endpointGiven }) => endpointGiven);
+  if (probes !== undefined || given.length === 0) return [];
+  const names = given.map(({ importer, peer }) => escapeLine(`${importer} → ${peer}`));
+  return style.wrap(`not checked without --probe: endpoints set with a flag: ${listFirst(names)}`).map(style.dim);
 }
 
 function kvstoreMeshOf({ kvstoreMesh }: ClusterStatus): string {

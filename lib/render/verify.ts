@@ -54,7 +54,10 @@ function verdictOf({ addresses, findings, skipped }: PeerProbe, style: Style): s
   return style.green("connects");
 }
 
-/** Prints the milliseconds of each step. If the table is too wide, steps without failures are omitted, the last one first. */
+/**
+ * Prints the milliseconds of each step. A table that is too wide loses the steps that failed nowhere, the last ones first; they
+ * are named below it.
+ */
 function showAddresses(addresses: readonly AddressProbe[], style: Style): string[] {
   const columns = TITLES.map(([step, title], index) => {
     const results = addresses.map(({ steps }) => steps.find((one) => one.step === step));
@@ -67,7 +70,10 @@ function showAddresses(addresses: readonly AddressProbe[], style: Style): string
     };
   });
   const cells = addresses.map(({ ip, port }) => escapeLine(formatHostPort({ host: ip, port })));
-  return showTable([{ title: "ADDRESS", cells }, ...columns], { ...style, width: style.width - 2 });
+  const lines = showTable([{ title: "ADDRESS", cells }, ...columns], { ...style, width: style.width - 2 });
+  const omitted = columns.filter(({ title }) => !lines[0]?.includes(title)).map(({ title }) => title);
+  if (omitted.length === 0) return lines;
+  return [...lines, style.dim(`columns left out: ${omitted.join(", ")}`)];
 }
 
 /** Describes the servers behind the addresses; equal lines are merged. */

@@ -86,14 +86,14 @@ describe("an endpoint set with extract-secret --endpoint", () => {
     const own = await extract("own.json");
     const imported = await go("import-secrets", "--context", "cluster2", "wrong.json");
     assert.equal(imported.code, 0, imported.stderr);
-    for (const call of [
-      ["status", ...NAMES, "--probe"],
-      ["verify", "--context", "cluster2"],
+    for (const [context, ...call] of [
+      ["cluster3", "status", ...NAMES, "--probe"],
+      ["PEER", "verify", "--context", "cluster2"],
     ]) {
       const { code, stdout } = await mesh(...call);
       assert.equal(code, 3, stdout);
       assert.match(stdout, /refuses the connection/);
-      const remedy = "extract-secret --context PEER | import-secrets --context cluster2 --endpoint cluster3= -";
+      const remedy = `extract-secret --context ${context} | import-secrets --context cluster2 --endpoint cluster3= -`;
       assert.ok(stdout.includes(remedy), stdout);
     }
     const flags = [`--kubeconfig=${sandbox.kubeconfig}`, "--namespace=kube-system"];

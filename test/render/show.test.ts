@@ -116,6 +116,7 @@ test("verify and inspect fit in 50 columns without breaking words, and keep fail
     "c2 (c1): connects",
     "  ADDRESS          TCP   TLS   CERT  USER  CONFIG",
     "  127.18.2.2:32379 12 ms 12 ms 12 ms 12 ms failed",
+    "  columns left out: HEARTBEAT, SYNCED",
     "  c2.mesh.cilium.io at 127.18.2.2: server",
     "    certificate",
     "    CN=clustermesh-apiserver.cilium.io, until",

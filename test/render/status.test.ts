@@ -120,6 +120,13 @@ test("peers are counted by state if the mesh is large or the terminal narrow", (
   assert.match(narrower[30] ?? "", /^cluster30 +30 +1\.20\.2 +1\/1 +healthy +29$/);
 });
 
+test("endpoints set with a flag are named unless they were probed", () => {
+  const status = meshOf(3, (i, j) => (i === 0 && j === 2 ? { endpointGiven: true } : {}));
+  const line = "not checked without --probe: endpoints set with a flag: cluster1 → cluster3";
+  assert.equal(showStatus(status, plain)[5], line);
+  assert.ok(!showStatus({ ...status, probes: [] }, plain).includes(line));
+});
+
 test("a peer without a running clustermesh-apiserver is an error", () => {
   const status = meshOf(2, (i) => (i === 0 ? { notRunning: true } : {}));
   const second = status.clusters[1] as ClusterStatus;

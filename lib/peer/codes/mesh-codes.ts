@@ -50,12 +50,14 @@ export const MESH_CODES = {
       isGiven ? "extract-secret --context {peer} --endpoint HOST:PORT | import-secrets --context {importer} -" : IMPORT,
     summary: (of) => `some configured addresses of ${of} are outdated`,
   }),
-  "endpoint-given": warning<{ name: string; importer?: string }>({
+  "endpoint-given": warning<{ name: string; peer?: string; importer?: string }>({
     message: ({ name }) => `the endpoint of ${name} was set with a flag, so later imports keep it`,
-    remedy: ({ importer }) =>
-      importer === undefined
-        ? "to change it: extract-secret --context PEER --endpoint HOST:PORT > FILE"
-        : "to reset it: extract-secret --context PEER | import-secrets --context {importer} --endpoint {name}= -",
+    remedy: ({ peer, importer }) => {
+      const extract = `extract-secret --context ${peer === undefined ? "PEER" : "{peer}"}`;
+      return importer === undefined
+        ? `to change it: ${extract} --endpoint HOST:PORT > FILE`
+        : `to reset it: ${extract} | import-secrets --context {importer} --endpoint {name}= -`;
+    },
     summary: (of) => `endpoints of ${of} were set with a flag, so later imports keep them`,
   }),
   "ca-stale": error<Contexts & { name: string }>({

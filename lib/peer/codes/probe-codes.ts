@@ -17,11 +17,14 @@ export const adviceOf = ({ advice }: Failure) => advice && literal(advice);
 
 const details = { message: ({ problem }: Failure) => problem, remedy: adviceOf } as const;
 
+/** Before Cilium 1.20, the addresses of a peer are those of host aliases. */
+const unreachable = { ...details, impliedBy: "host-alias-missing" } as const;
+
 export const PROBE_CODES = {
-  "name-not-resolved": error<Failure>({ ...details, summary: (of) => `names of ${of} cannot be resolved` }),
-  "connection-refused": error<Failure>({ ...details, summary: (of) => `${of} refuse the connection` }),
-  "connection-timeout": error<Failure>({ ...details, summary: (of) => `${of} do not respond` }),
-  "connection-failed": error<Failure>({ ...details, each: true, summary: (of) => `${of} cannot be reached` }),
+  "name-not-resolved": error<Failure>({ ...unreachable, summary: (of) => `names of ${of} cannot be resolved` }),
+  "connection-refused": error<Failure>({ ...unreachable, summary: (of) => `${of} refuse the connection` }),
+  "connection-timeout": error<Failure>({ ...unreachable, summary: (of) => `${of} do not respond` }),
+  "connection-failed": error<Failure>({ ...unreachable, each: true, summary: (of) => `${of} cannot be reached` }),
   "not-tls": error<Failure>({ ...details, summary: (of) => `${of} do not speak TLS` }),
   "server-ca-unknown": error<Failure>({
     ...details,
