@@ -1,5 +1,6 @@
 /** Removes peers from clusters. */
 import type { Cluster } from "../kube/cluster.ts";
+import { enumerate } from "../util/enumerate.ts";
 import { importTarget, type MeshChange, type MeshReading } from "./member.ts";
 import { assertKnownPeers, peerNames } from "./peer-names.ts";
 
@@ -37,12 +38,20 @@ export function planDisconnect(
   }
   const concerned = members.filter((member) => peerNames(member).some((name) => names.has(name)));
   const own = members.filter(({ target }) => names.has(target.facts.name ?? ""));
+  const kept = [...names].filter(
+    (name) =>
+      !skipped.some(({ source }) => namesOf.get(source)?.includes(name)) &&
+      !concerned.some(({ target }) => target.facts.name === name),
+  );
   return {
     targets: concerned.map((member) => importTarget(member, [])),
     peers: [],
     findings: options.skipUnreachable ? [] : unread,
     omitted: unread,
-    notes: skipped.map(({ source, message }) => `skipped ${source}, which leaves the mesh: ${message}`),
+    notes: [
+      ...skipped.map(({ source, message }) => `skipped ${source}, which leaves the mesh: ${message}`),
+      ...(concerned.length > 0 && kept.length > 0 ? [`not changed: the peers of ${enumerate(kept)}`] : []),
+    ],
     leaving: [...skipped, ...own].map(({ source }) => source),
   };
 }
