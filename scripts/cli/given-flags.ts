@@ -36,5 +36,5 @@ export function addGivenFlags(line: string, flags: ConnectionFlags): string {
 }
 
 function hasFlag(args: string, name: string): boolean {
-  return new RegExp(` --${name}[ =]`).test(`${args} `) || (name === "namespace" && / -n[ =]/.test(args));
+  return new RegExp(` --${name}[ =]`).test(`${args} `) || (name === "namespace" && / -n(?:[ =]|[a-z0-9])/.test(args));
 }

@@ -82,7 +82,11 @@ export function normalizeArgs(
   function takeValue(name: string, stated: string | undefined): string {
     const value = stated ?? argv[next++] ?? "";
     const isFlag = stated === undefined && value.startsWith("-") && value !== "-";
-    if (isFlag || value.trim() === "") throw new UserError(`flag needs an argument: --${name}`, EXIT.refused);
+    if (isFlag || value.trim() === "") {
+      const { choices } = options[name] ?? {};
+      const hint = choices ? ` (one of ${choices.join(", ")})` : "";
+      throw new UserError(`flag needs an argument: --${name}${hint}`, EXIT.refused);
+    }
     return value;
   }
 

@@ -19,7 +19,9 @@ export function parseArguments<G extends Grammar>(
   const normalized = normalizeArgs(argv, options, program);
   const values = parseValues(normalized, options);
   if (values.help !== true) {
-    for (const [name, option] of Object.entries(options)) checkValue(name, option, values[name]);
+    for (const [name, option] of Object.entries(options)) {
+      checkValue(name, option, values[name], name === "output" && options["output-file"] !== undefined);
+    }
     checkPositionals(program, positionals, normalized.positionals);
     for (const pair of exclusive) {
       const given = pair
@@ -50,13 +52,20 @@ function parseValues({ flags }: Normalized, options: Readonly<Record<string, Opt
   return { ...values, ...Object.fromEntries(namesOfType("array").map((name) => [name, [values[name] ?? []].flat()])) };
 }
 
-function checkValue(name: string, { type, choices, list, min, max }: Option, value: unknown): void {
+/** @param hasFileFlag - whether the flag is one for a format, beside another one for a file. */
+function checkValue(
+  name: string,
+  { type, choices, list, min, max }: Option,
+  value: unknown,
+  hasFileFlag: boolean,
+): void {
   const values = value === undefined ? [] : [value].flat();
   const invalid = (message: string) => new UserError(message, EXIT.refused);
   if (type !== "array" && values.length > 1) throw invalid(`--${name} can be specified only once`);
   const wrong = choices && values.find((one) => !choices.includes(String(one)));
   if (wrong !== undefined) {
-    throw invalid(`invalid value ${JSON.stringify(wrong)} for --${name}: must be one of ${choices?.join(", ")}`);
+    const message = `invalid value ${JSON.stringify(wrong)} for --${name}: must be one of ${choices?.join(", ")}`;
+    throw invalid(hasFileFlag ? `${message}\n  to write to a file, pass --output-file` : message);
   }
   const gap = list && values.find((one) => hasEmptyElement(String(one)));
   if (gap !== undefined)

@@ -1,10 +1,12 @@
 /** The flags of `verify`, and the peers to probe by them. */
+import { existsSync } from "node:fs";
 import { readClusters } from "../../lib/cilium/read-clusters.ts";
 import { readPeers, readText } from "../../lib/import/peer-files.ts";
 import { type Member, ownOf, readMember } from "../../lib/mesh/member.ts";
 import { type ProbeGroup, probeGroupOf } from "../../lib/mesh/verify.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
+import { isClusterName } from "../../lib/peer/peer.ts";
 import type { ProbeOptions } from "../../lib/probe/probe.ts";
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
@@ -42,7 +44,7 @@ export interface VerifyInput {
 }
 
 /**
- * Validates combinations of flags.
+ * Validates combinations of flags, and that no file is missing whose name is that of a cluster.
  *
  * @throws UserError (exit code 2) for an invalid combination.
  */
@@ -52,6 +54,14 @@ export function validateVerifyFlags(args: VerifyArguments, paths: readonly strin
   }
   if ((args.cert === undefined) !== (args.key === undefined)) {
     throw new UserError("--cert and --key must be used together", EXIT.refused);
+  }
+  const missing = paths.find((path) => isClusterName(path) && !existsSync(path));
+  if (missing !== undefined) {
+    throw new UserError(
+      `${missing}: no such file or directory\n` +
+        `  for the peers of a cluster, pass its context: clustermesh-secrets verify --context ${missing}`,
+      EXIT.refused,
+    );
   }
   if (paths.length > 0 && args.context.length > 1) {
     throw new UserError("only one --context is allowed with FILE: the cluster to connect as", EXIT.refused);

@@ -23,6 +23,10 @@ test("the connection flags of a call are added to each command that lacks them",
       "  extract-secret --kubeconfig x --namespace=y --context c > FILE",
       "  extract-secret --as=ci --as-group=a --as-group=b --as-uid=7 --kubeconfig x --namespace=y --context c > FILE",
     ],
+    [
+      "  extract-secret -nkube-system --context c > FILE",
+      "  extract-secret --kubeconfig='my config' --as=ci --as-group=a --as-group=b --as-uid=7 -nkube-system --context c > FILE",
+    ],
     ["  helm upgrade r c -n x", "  helm --kubeconfig='my config' upgrade r c -n x"],
   ] as const) {
     assert.equal(addGivenFlags(line, ALL), expected);

@@ -118,7 +118,8 @@ describe("a flag without a value", () => {
       function check(where: string, argv: string[]): void {
         const error = refusal(grammar, argv);
         const line = `${where}: ${argv.map((word) => JSON.stringify(word)).join(" ")}`;
-        assert.equal(error?.message, `flag needs an argument: --${flag}`, line);
+        const choices = option.choices ? ` (one of ${option.choices.join(", ")})` : "";
+        assert.equal(error?.message, `flag needs an argument: --${flag}${choices}`, line);
         assert.equal(error.exitCode, 2, line);
       }
     }

@@ -129,6 +129,25 @@ describe("help and completion", () => {
     );
   });
 
+  test("a value in the wrong place is rejected with the flag that takes it", async () => {
+    for (const [args, ...lines] of [
+      [
+        ["verify", "cluster1"],
+        "error: cluster1: no such file or directory",
+        "  for the peers of a cluster, pass its context: clustermesh-secrets verify --context cluster1",
+      ],
+      [
+        ["extract", "--output", "cluster1-secret.json"],
+        'error: invalid value "cluster1-secret.json" for --output: must be one of json, yaml',
+        "  to write to a file, pass --output-file",
+      ],
+      [["import", "--dry-run"], "error: flag needs an argument: --dry-run (one of none, client, server)"],
+    ] as const) {
+      const { code, stdout, stderr } = await run("clustermesh-secrets", args, { cwd: dir });
+      assert.deepEqual([code, stdout, stderr], [2, "", `${lines.join("\n")}\n`]);
+    }
+  });
+
   test("help is the same with other flags and from source", () => {
     const help = rendered("help")["import-secrets"];
     assert.equal(outputOf("import-secrets", "--yes", "--help"), help);
