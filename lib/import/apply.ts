@@ -14,6 +14,7 @@ import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { mergeGenerators } from "../util/concurrency.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
+import { shellQuote } from "../util/shell.ts";
 import { type Change, coalesce, describeObject } from "./plan/change.ts";
 import { newDisruptions } from "./plan/disruptions.ts";
 import type { Outcome } from "./plan/merge-secret.ts";
@@ -138,10 +139,12 @@ class TargetWriter {
         deadline = Date.now() + CONFLICT_TIMEOUT;
         attempt = 1;
       } else if (conflict && Date.now() > deadline) {
-        const { kind, name } = conflict.change;
+        const object = describeObject(conflict.change.kind, conflict.change.name);
+        const { source, namespace } = this.target;
         throw new UserError(
-          `timed out after 30s writing ${describeObject(kind, name)}: other clients keep changing it\n` +
-            `  stop these clients and rerun; to find them: kubectl get ${describeObject(kind, name)} --namespace ${this.target.namespace} --output yaml --show-managed-fields`,
+          `timed out after 30s writing ${object}: other clients keep changing it\n` +
+            "  stop these clients and rerun; to find them:\n" +
+            `  kubectl --context ${shellQuote(source)} --namespace ${namespace} get ${object} --output yaml --show-managed-fields`,
           EXIT.failed,
           { cause: conflict.error },
         );

@@ -91,6 +91,12 @@ test("commands in remedies of findings are accepted", () => {
   assertAccepted([...remediesOfFindings()].join("\n"), 15, "remedies");
 });
 
+test("commands of other programs in remedies of findings select the cluster", () => {
+  const found = [...remediesOfFindings()].join("\n").match(/\b(kubectl|cmctl) (?!clustermesh-secrets).*/g) ?? [];
+  assert.ok(found.length >= 3, String(found.length));
+  for (const command of found) assert.match(command, / --context \S+ /);
+});
+
 test("placeholders in commands of findings are words that a reader knows", () => {
   const known = new Set(["CLUSTER", "CONTEXT", "FILE", "HOST", "IMPORTER", "NAME", "NAMESPACE", "PEER", "PORT"]);
   const words = commandsIn([...remediesOfFindings()].join("\n")).flatMap(

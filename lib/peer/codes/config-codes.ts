@@ -81,7 +81,7 @@ export const CONFIG_CODES = {
     traits: ["illegible"],
     message: ({ field, key, isConfig }) =>
       `${field} refers to ${key}, which is ${isConfig ? "an etcd config, not a certificate or key" : "missing from the Secret"}`,
-    remedy: "export the whole Secret: kubectl get secret NAME -o yaml",
+    remedy: "export the whole Secret: kubectl --context CONTEXT --namespace NAMESPACE get secret NAME --output yaml",
     each: true,
     summary: (of) => `configs of ${of} refer to files that are missing from the Secret`,
   }),
