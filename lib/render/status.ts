@@ -213,7 +213,7 @@ function listUnknownIds(peers: readonly PeerColumn[], style: Style): string[] {
     : [];
 }
 
-/** Names the peers whose endpoint was set with a flag: without a probe nothing tells whether it is right. */
+/** Names the peers whose endpoint was set with a flag, which only a probe can check. */
 function listGivenEndpoints({ pairs, probes }: MeshStatus, style: Style): string[] {
   const given = pairs.filter(({ endpointGiven }) => endpointGiven);
   if (probes !== undefined || given.length === 0) return [];
