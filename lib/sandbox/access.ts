@@ -4,11 +4,11 @@ import type { TLSSocket } from "node:tls";
 import { type ApiTarget, apiVersion, REVIEW_RESOURCE, USERS_RESOURCE } from "./resources.ts";
 import { badRequest, forbidden, invalid, type StatusError, unauthorized } from "./status.ts";
 
-/** A permission, or a prohibition; an omitted field, or `*`, matches everything. */
+/** Selects requests to allow or forbid. An omitted field, or `*`, matches everything. */
 export interface Rule {
   /** `get`, `list`, `create`, `update`, `patch`, `delete` or `impersonate`. */
   verb?: string;
-  /** Plural, as `secrets`. */
+  /** Plural, such as `secrets`. */
   resource?: string;
   namespace?: string;
   name?: string;
@@ -26,7 +26,7 @@ export interface User {
 
 const FIELDS = ["verb", "resource", "namespace", "name"] as const;
 
-/** Whether a user has every permission requested. An omitted field, or `*`, requests all values, none of them forbidden. */
+/** Whether a user has the requested permission. An omitted field, or `*`, requests all values, so none may be forbidden. */
 function isAllowed(user: User, requested: Partial<Record<keyof Rule, string | undefined>>): boolean {
   const isAny = (value: string | undefined) => value === undefined || value === "*";
   const covers = (rule: Rule) => FIELDS.every((field) => isAny(rule[field]) || rule[field] === requested[field]);
@@ -75,7 +75,7 @@ function authenticateDirectly(
 }
 
 /**
- * Answers a SelfSubjectAccessReview. Non-resource paths (`/healthz`) are allowed to users with all permissions only.
+ * Answers a SelfSubjectAccessReview. Non-resource paths (`/healthz`) are allowed only to users with all permissions.
  *
  * @returns the review with its status
  * @throws StatusError 400 for a body of another kind, 422 unless exactly one kind of attributes is set

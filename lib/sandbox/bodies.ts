@@ -1,4 +1,4 @@
-/** Request bodies, and content negotiation. */
+/** Request bodies and content negotiation. */
 import type { Http2ServerRequest } from "node:http2";
 import { decodeProtobuf, PROTOBUF } from "./protobuf.ts";
 import { badRequest, notImplemented, StatusError } from "./status.ts";

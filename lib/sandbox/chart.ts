@@ -1,6 +1,6 @@
 /**
- * The Kubernetes objects of a cluster with Cilium, as the Helm charts 1.10 to 1.20 render them. Objects and fields that do
- * not concern Cluster Mesh are omitted.
+ * The Kubernetes objects of a cluster with Cilium, as rendered by the Helm charts 1.10 to 1.20. Objects and fields unrelated
+ * to Cluster Mesh are omitted.
  */
 import {
   type ClusterDescription,
@@ -45,12 +45,12 @@ export function clusterPki(description: ClusterDescription, options: PkiOptions 
   const ca = shared ?? makeCa({ cn: "Cilium CA", key, keyFormat: "traditional" });
   const client = (cn: string) => issue(ca, { cn, usage: "client", ...common });
   const service = `clustermesh-apiserver.${namespace}.svc`;
-  const fixed = "clustermesh-apiserver.cilium.io";
-  const dns = ["*.mesh.cilium.io", ...(since("1.20") ? [] : [fixed]), ...(since("1.14") ? [service] : [])];
+  const legacyName = "clustermesh-apiserver.cilium.io";
+  const dns = ["*.mesh.cilium.io", ...(since("1.20") ? [] : [legacyName]), ...(since("1.14") ? [service] : [])];
   return {
     ca,
     server: issue(ca, {
-      cn: since("1.20") ? service : fixed,
+      cn: since("1.20") ? service : legacyName,
       dns,
       ips: ["127.0.0.1", ...(since("1.11") ? ["::1"] : [])],
       usage: "server",
@@ -128,7 +128,7 @@ function config(v: Values): KubernetesObject {
     ...(v.since("1.14")
       ? {
           "routing-mode": tunnel === "disabled" ? "native" : "tunnel",
-          // Charts write a protocol with native routing too.
+          // The charts set a protocol even with native routing.
           "tunnel-protocol": tunnel === "disabled" ? "vxlan" : tunnel,
           "kube-proxy-replacement": String(replacement),
         }
@@ -175,9 +175,9 @@ function certificates(v: Values, pki: ClusterPki): KubernetesObject[] {
 
 /** Returns the Secrets `cilium-clustermesh` and, with KVStoreMesh, `cilium-kvstoremesh` for `clustermesh.config`. */
 function peerSecrets(v: Values): KubernetesObject[] {
-  const remote = (peer: PeerDescription): Record<string, string> => {
+  const filesOf = (peer: PeerDescription): Record<string, string> => {
     const own = peer.tls ? `${peer.name}.` : "common-";
-    // Up to 1.13, a config always refers to files of its peer, which are empty without values.
+    // Up to 1.13, a config always refers to the peer's own files, which are empty if the values do not set them.
     const prefix = v.since("1.14") ? own : `${peer.name}.`;
     const url = `https://${peer.ips ? `${peer.name}.${DOMAIN}` : peer.address}:${peer.port}`;
     const ownCa = !v.since("1.14") || peer.tls?.ca !== undefined;
@@ -200,10 +200,10 @@ function peerSecrets(v: Values): KubernetesObject[] {
     v.kvstoreMode === "external"
       ? ownEtcdConfig(v.etcdEndpoints ?? [])
       : etcdConfig(`https://clustermesh-apiserver.${v.namespace}.svc:2379`, prefix, prefix);
-  const remotes: Record<string, string> = Object.assign({}, ...v.peers.map(remote));
-  if (!v.kvstoremesh) return [secret("cilium-clustermesh", remotes)];
-  const copies = Object.fromEntries(v.peers.map((peer) => [peer.name, cache]));
-  return [secret("cilium-clustermesh", copies), secret("cilium-kvstoremesh", remotes)];
+  const files: Record<string, string> = Object.assign({}, ...v.peers.map(filesOf));
+  if (!v.kvstoremesh) return [secret("cilium-clustermesh", files)];
+  const cacheConfigs = Object.fromEntries(v.peers.map((peer) => [peer.name, cache]));
+  return [secret("cilium-clustermesh", cacheConfigs), secret("cilium-kvstoremesh", files)];
 }
 
 function etcdConfig(url: string, prefix: string, caPrefix: string): string {
@@ -222,7 +222,7 @@ function ownEtcdConfig(endpoints: string[]): string {
   return `endpoints:\n${urls}trusted-ca-file: '${path}-ca.crt'\nkey-file: '${path}.key'\ncert-file: '${path}.crt'\n`;
 }
 
-/** Whether the chart renders the ConfigMap `clustermesh-remote-users`; the Deployment may mount it even if not. */
+/** Whether the chart renders the ConfigMap `clustermesh-remote-users`. The Deployment may mount it without rendering it. */
 function rendersUsers(v: Values): boolean {
   if (v.authMode === "legacy") return false;
   if (v.since("1.18") && (v.kvstoreMode === "external" || (v.identityAllocationMode ?? "crd") !== "crd")) return false;

@@ -1,12 +1,12 @@
-/** CSI volumes with certificates, which people add to the chart's workloads instead of Secrets. */
+/** CSI volumes with certificates, added to the chart's workloads in place of Secrets. */
 import type { Values } from "./description.ts";
 
 type Fields = Record<string, unknown>;
 
-/** Certificates of the cluster itself in Cilium's folder, by the part of their file names before `-etcd-client`. */
+/** The cluster's own certificates in Cilium's folder, by the prefix of their file names before `-etcd-client`. */
 type OwnFiles = "common" | "local";
 
-/** Returns the certificates of the agents: `local` is for the cluster's own cache. */
+/** Returns the certificates of the agents; `local` is for KVStoreMesh's cache. */
 export function agentFiles(v: Values): OwnFiles[] {
   return v.since("1.16") && v.kvstoremesh ? ["common", "local"] : ["common"];
 }
@@ -25,7 +25,7 @@ export function csiVolume(driver: string, commonName: string): Fields {
   return { csi: { driver, readOnly: true, volumeAttributes } };
 }
 
-/** Returns the chart's `extraVolumeMounts`, over Cilium's folder; the CA is mounted unless there is a bundle. */
+/** Returns the chart's `extraVolumeMounts` in Cilium's folder; the CA is mounted unless there is a bundle. */
 export function csiMounts(v: Values, files: readonly OwnFiles[], bundle: Values["caBundle"]): Fields[] {
   if (v.csiDriver === undefined) return [];
   const parts = { "tls.crt": ".crt", "tls.key": ".key", ...(bundle ? {} : { "ca.crt": "-ca.crt" }) };

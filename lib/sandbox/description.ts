@@ -1,4 +1,4 @@
-/** Input of the chart: a cluster, in the terms of its Helm values. */
+/** Input of the chart: a cluster, described by Helm values. */
 import { versionAtLeast } from "../peer/peer.ts";
 
 /** `clustermesh.config.domain`: the parent domain of peer names. */
@@ -6,15 +6,15 @@ export const DOMAIN = "mesh.cilium.io";
 
 export interface ClusterDescription {
   name: string;
-  /** 0: not configured for a mesh. */
+  /** 0: not configured for Cluster Mesh. */
   id: number;
-  /** Version of chart and images, as `1.18` or `1.18.5`. */
+  /** Version of chart and images, such as `1.18` or `1.18.5`. */
   version: string;
   /** Default: `kube-system`. */
   namespace?: string;
-  /** Default: on from 1.16. */
+  /** Default: enabled since 1.16. */
   kvstoremesh?: boolean;
-  /** `external` (1.18+): clustermesh-apiserver runs kvstoremesh alone, with an etcd outside of the pod. */
+  /** `external` (1.18+): clustermesh-apiserver runs only kvstoremesh, with an etcd outside the pod. */
   kvstoreMode?: "internal" | "external";
   /** `etcd.endpoints`: the local etcd, with kvstoreMode external. */
   etcdEndpoints?: string[];
@@ -24,7 +24,7 @@ export interface ClusterDescription {
   identityAllocationMode?: "crd" | "kvstore" | "doublewrite-readkvstore" | "doublewrite-readcrd";
   /** Default: 255. */
   maxConnectedClusters?: 255 | 511;
-  /** Default: NodePort 32379. `false`: no Service of the chart (1.19+). */
+  /** Default: NodePort 32379. `false`: the chart renders no Service (1.19+). */
   service?: ServiceDescription | false;
   nodes: NodeDescription[];
   /** `clustermesh.config.enabled`: the chart renders Secrets, host aliases and users for `peers`. */
@@ -100,16 +100,16 @@ export interface PeerDescription {
   tls?: { cert: string; key: string; ca?: string };
 }
 
-/** A description with the defaults of the chart of its version. */
+/** A description with the chart's defaults for its version. */
 export type Values = ClusterDescription &
   Required<Pick<ClusterDescription, "namespace" | "kvstoremesh" | "kvstoreMode" | "authMode" | "peers">> & {
     /** Whether the chart has at least this version. */
     since: (minimum: string) => boolean;
-    /** Version with three numbers. */
+    /** Version in three parts, such as `1.18.5`. */
     release: string;
   };
 
-/** Fills in the defaults of the chart of this version. */
+/** Fills in the chart's defaults for the version of the description. */
 export function values(description: ClusterDescription): Values {
   const since = (minimum: string) => versionAtLeast(description.version, minimum) === true;
   return {

@@ -1,6 +1,6 @@
 /**
- * Discovery documents, and OpenAPI v3 reduced to the patch operations: before `apply`, `create -f` and `diff`, kubectl reads
- * there whether the server supports dry runs and field validation. Schemas (`kubectl explain`) are not served.
+ * Discovery documents, and OpenAPI v3 reduced to the patch operations, where kubectl looks up before `apply`, `create -f` and
+ * `diff` whether the server supports dry runs and field validation. Schemas (`kubectl explain`) are not served.
  */
 import { apiVersion, RESOURCES, REVIEW_RESOURCE, type ServedResource } from "./resources.ts";
 

@@ -1,6 +1,6 @@
 /**
  * An in-process etcd of a clustermesh-apiserver: gRPC over mutual TLS, with the users, roles and keys of Cilium. It serves
- * the reads of a peer and no writes.
+ * the reads of peers; writes are not implemented.
  */
 import {
   type handleUnaryCall,
@@ -24,7 +24,7 @@ export interface EtcdState {
   clusterConfig: string | undefined;
   /** Kinds whose synchronization is complete. */
   synced: string[];
-  /** Without a leader, reads fail. */
+  /** Whether there is a leader; without one, reads fail. */
   leader: boolean;
   /** Returns the content of `users.yaml`; undefined if the container does not mount it. */
   users(): string | undefined;
@@ -79,14 +79,14 @@ export async function startEtcd(
 
   const server = new Server();
   const handle =
-    <Q, A>(answer: (request: Q, user: string, role: string) => A): handleUnaryCall<Q, A> =>
+    <Q, A>(respond: (request: Q, user: string, role: string) => A): handleUnaryCall<Q, A> =>
     (call, callback) => {
       const user = userOf(call);
       const role = roleOf(user);
-      // etcd answers so to every request.
+      // etcd rejects every request of an unknown user, also status.
       if (role === undefined) return callback(unknownUser());
       try {
-        callback(null, answer(call.request, user, role));
+        callback(null, respond(call.request, user, role));
       } catch (error) {
         callback(error as ServiceError);
       }
@@ -174,17 +174,17 @@ type Range = [string, string];
 const prefix = (start: string): Range => [start, prefixRangeEnd(start).toString()];
 const single = (key: string): Range => [key, `${key}\0`];
 
-/** Returns the readable ranges of each role: everything for peers up to 1.15, the cluster's own keys alone since 1.18. */
+/** Returns the ranges that each role can read; `remote`: all keys up to 1.15, only the cluster's own keys since 1.18. */
 function rolesOf(name: string, since: (version: string) => boolean): Record<string, Range[]> {
-  const cached = [prefix("cilium/cache/"), prefix("cilium/cluster-config/"), prefix("cilium/synced/")];
+  const cacheRanges = [prefix("cilium/cache/"), prefix("cilium/cluster-config/"), prefix("cilium/synced/")];
   const remote: Range[] = !since("1.16")
     ? [["", "\uffff"]]
     : [
         prefix("cilium/.heartbeat"),
         prefix("cilium/state/"),
-        ...(since("1.18") ? [single(`cilium/cluster-config/${name}`), prefix(`cilium/synced/${name}/`)] : cached),
+        ...(since("1.18") ? [single(`cilium/cluster-config/${name}`), prefix(`cilium/synced/${name}/`)] : cacheRanges),
       ];
-  return { remote, local: [prefix("cilium/.heartbeat"), ...cached] };
+  return { remote, local: [prefix("cilium/.heartbeat"), ...cacheRanges] };
 }
 
 /** Parses `users.yaml`. */
@@ -196,7 +196,7 @@ function rolesByUser(text: string | undefined): Map<string, string> {
 /** Returns the keys and values that clustermesh-apiserver exports for a small cluster. */
 function exportedKeys({ name, id, nodes }: ClusterDescription): [string, string][] {
   const identity = id * 65_536 + 1;
-  const node = nodes.map(({ name: node, internalIPs = [] }): [string, string] => [
+  const nodeKeys = nodes.map(({ name: node, internalIPs = [] }): [string, string] => [
     `cilium/state/nodes/v1/${name}/${node}`,
     JSON.stringify({
       Name: node,
@@ -206,7 +206,7 @@ function exportedKeys({ name, id, nodes }: ClusterDescription): [string, string]
     }),
   ]);
   return [
-    ...node,
+    ...nodeKeys,
     [`cilium/state/identities/v1/id/${identity}`, "k8s:io.kubernetes.pod.namespace=default;"],
     [`cilium/state/ip/v1/default/10.${id % 256}.0.17`, JSON.stringify({ IP: `10.${id % 256}.0.17`, ID: identity })],
     [

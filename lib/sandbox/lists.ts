@@ -5,8 +5,8 @@ import { badRequest } from "./status.ts";
 import type { Store } from "./store.ts";
 
 /**
- * Answers a list request, in the order of namespace and name. With `limit` it returns one page; later pages show the
- * objects as they are by then.
+ * Lists objects by namespace and name. With `limit`, returns one page; later pages show the state at the time of their
+ * request.
  *
  * @throws StatusError 400 for an invalid selector, limit or continue token
  */
@@ -23,7 +23,7 @@ export function list(store: Store, { resource, namespace }: ApiTarget, query: UR
   const page = found.slice(0, Number(limit) || undefined);
   const last = page.at(-1);
   const remaining = found.length - page.length;
-  // As in a real server, the remaining objects are not counted if a selector is set.
+  // As in kube-apiserver, the remaining objects are not counted if a selector is set.
   const isCounted = !query.get("labelSelector") && !query.get("fieldSelector");
   return {
     kind: `${resource.kind}List`,

@@ -3,21 +3,21 @@ import { once } from "node:events";
 import { createServer, connect as netConnect, type Socket } from "node:net";
 
 export interface NodePorts {
-  /** Open at every address. */
+  /** The same at every address. */
   port: number;
   /** Closes all listeners and their connections. */
   stop(): Promise<void>;
 }
 
-/** Kubernetes' default range: 30000 to 32767. */
-const FIRST = 30_000;
-const PORTS = 2_768;
+/** Kubernetes' default range of node ports: 30000 to 32767. */
+const FIRST_PORT = 30_000;
+const PORT_COUNT = 2_768;
 
 /**
  * Listens on one port at all addresses.
  *
  * @param preferred - 30000 to 32767; if it is in use at an address, the next port that is free at all of them is used
- * @param route - returns the port on 127.0.0.1 to forward to; without one, connections are closed
+ * @param route - returns the port on 127.0.0.1 to forward to; undefined closes the connection
  * @throws the error of `listen` if an address is not local, or no port is free
  */
 export async function startNodePorts(
@@ -32,16 +32,16 @@ export async function startNodePorts(
   };
   const accept = (client: Socket) => {
     track(client);
-    const target = route();
-    if (target === undefined) return void client.destroy();
-    const server = netConnect({ host: "127.0.0.1", port: target, noDelay: true });
+    const targetPort = route();
+    if (targetPort === undefined) return void client.destroy();
+    const server = netConnect({ host: "127.0.0.1", port: targetPort, noDelay: true });
     track(server);
     client.on("close", () => server.destroy());
     server.on("close", () => client.destroy());
     client.pipe(server).pipe(client);
   };
   for (let attempt = 1; ; attempt++) {
-    const port = FIRST + ((preferred - FIRST + attempt - 1) % PORTS);
+    const port = FIRST_PORT + ((preferred - FIRST_PORT + attempt - 1) % PORT_COUNT);
     const servers = addresses.map(() => createServer({ noDelay: true }, accept));
     const stop = async () => {
       for (const socket of sockets) socket.destroy();
@@ -57,7 +57,7 @@ export async function startNodePorts(
       return { port, stop };
     } catch (error) {
       await stop();
-      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || attempt === PORTS) throw error;
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || attempt === PORT_COUNT) throw error;
     }
   }
 }

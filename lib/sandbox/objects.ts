@@ -31,16 +31,21 @@ export function handleObject(
   { target, query, type, body, accept }: ObjectRequest,
 ): { status: number; body: unknown; headers?: Record<string, string> } {
   const { resource } = target;
-  const one = target as ObjectTarget;
-  const present = (object: KubernetesObject) =>
+  const objectTarget = target as ObjectTarget;
+  const represent = (object: KubernetesObject) =>
     asksForMetadata(accept)
       ? { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata }
       : object;
-  if (verb === "get") return { status: 200, body: present(store.existing(one)) };
+  if (verb === "get") return { status: 200, body: represent(store.existing(objectTarget)) };
   if (verb === "delete") {
     const { preconditions = {} } = (body ?? {}) as { preconditions?: { uid?: string; resourceVersion?: string } };
-    const { uid } = store.delete(one, preconditions, isDryRun("DeleteOptions", query, body)).metadata;
-    const details = { name: one.name, ...(resource.group && { group: resource.group }), kind: resource.plural, uid };
+    const { uid } = store.delete(objectTarget, preconditions, isDryRun("DeleteOptions", query, body)).metadata;
+    const details = {
+      name: objectTarget.name,
+      ...(resource.group && { group: resource.group }),
+      kind: resource.plural,
+      uid,
+    };
     return { status: 200, body: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details } };
   }
   if (verb !== "create" && verb !== "update" && verb !== "patch") throw notImplemented(verb);
@@ -57,14 +62,16 @@ export function handleObject(
         const result = applyPatch(current, type, body);
         return read(result, (why) => invalidPatch(result, why));
       };
-      return store.update(one, change, { verb, dryRun });
+      return store.update(objectTarget, change, { verb, dryRun });
     }
     if (verb === "create" && !resource.creatable) throw notImplemented(`creating ${resource.plural}`);
     const { kind } = resource;
     const given = read(body, (why) => badRequest(`${kind} in version "v1" cannot be handled as a ${kind}: ${why}`));
-    return verb === "create" ? store.create(target, given, dryRun) : store.update(one, () => given, { verb, dryRun });
+    return verb === "create"
+      ? store.create(target, given, dryRun)
+      : store.update(objectTarget, () => given, { verb, dryRun });
   };
-  const object = present(write());
+  const object = represent(write());
   const warning = warnings.map((text) => `299 - ${JSON.stringify(text)}`).join(", ");
   return { status: verb === "create" ? 201 : 200, body: object, headers: warning ? { warning } : {} };
 }

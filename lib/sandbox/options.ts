@@ -3,7 +3,7 @@ import type { ServedResource } from "./resources.ts";
 import { invalid, notImplemented, type Refusal, type StatusError } from "./status.ts";
 import { unknownFields } from "./validate.ts";
 
-/** The kind named in errors, as `CreateOptions`. */
+/** The kind named in errors, such as `CreateOptions`. */
 type OptionsKind = `${"Create" | "Update" | "Patch" | "Delete"}Options`;
 
 /**
@@ -21,7 +21,7 @@ export function isDryRun(kind: OptionsKind, query: URLSearchParams, body?: unkno
  * Returns the check of `fieldValidation`: a function that refuses an object with unknown fields (Strict), returns warnings
  * (Warn, the default) or nothing (Ignore).
  *
- * @throws StatusError 422 for another value; the check throws 501 for Strict if the fields of the kind are not known
+ * @throws StatusError 422 for another value; the check throws 501 for Strict if the sandbox does not know the fields of the kind
  */
 export function fieldValidation(kind: OptionsKind, resource: ServedResource, query: URLSearchParams) {
   const supported = ["", "Ignore", "Strict", "Warn"];
@@ -32,7 +32,7 @@ export function fieldValidation(kind: OptionsKind, resource: ServedResource, que
     if (unknown === undefined && mode === "Strict") {
       throw notImplemented(`field validation of ${resource.plural} (with kubectl, use --validate=false)`);
     }
-    // A real server lists the fields of a body in their order, those of a patched object sorted.
+    // kube-apiserver lists the fields of a body in their order, and sorts those of a patched object.
     if (kind === "PatchOptions") unknown?.sort();
     const warnings = (unknown ?? []).map((field) => `unknown field ${JSON.stringify(field)}`);
     if (mode === "Strict" && warnings.length > 0) throw refuse(`strict decoding error: ${warnings.join(", ")}`);

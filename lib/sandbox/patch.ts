@@ -35,7 +35,7 @@ function checkSupported(patch: Json): void {
   }
 }
 
-/** The patch does not apply to the object: a failed `test`, or a missing path. */
+/** Thrown if a patch does not apply to the object: a failed `test`, or a missing path. */
 export class PatchError extends Error {}
 
 /**
@@ -49,7 +49,8 @@ export function jsonPatch(target: Json, patch: Json): Json {
   if (!Array.isArray(patch) || !patch.every(isFields)) throw new TypeError("a JSON patch must be a list of operations");
   try {
     return (structuredClone(patch) as unknown as Operation[]).reduce<Json>(
-      (document, operation) => jsonpatch.applyOperation(document, adapt(document, operation), true).newDocument,
+      (document, operation) =>
+        jsonpatch.applyOperation(document, adaptOperation(document, operation), true).newDocument,
       structuredClone(target),
     );
   } catch (error) {
@@ -57,8 +58,11 @@ export function jsonPatch(target: Json, patch: Json): Json {
   }
 }
 
-/** Adapts an operation to the library, which lacks those exceptions, and accepts leading zeros and removal of the document. */
-function adapt(document: Json, operation: Operation): Operation {
+/**
+ * Adapts an operation to fast-json-patch, which lacks these exceptions, and which accepts leading zeros and the removal of the
+ * document.
+ */
+function adaptOperation(document: Json, operation: Operation): Operation {
   const { op, path } = operation;
   if (path === "") {
     if (op === "remove") throw new Error("the whole document cannot be removed");

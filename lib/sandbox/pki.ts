@@ -27,7 +27,7 @@ const { certificateExtensionsToAsn1 } = forge.pki as unknown as {
 export interface Issuer {
   /** PEM of the CA certificate. */
   cert: string;
-  /** PEM of the intermediate certificates up to the root, excluded; empty for a root. */
+  /** PEM of the intermediate certificates below the root; empty for a root. */
   chain: string;
   /** PEM of the private key. */
   key: string;
@@ -40,7 +40,7 @@ export type KeyType = "rsa" | "ec";
 export type Usage = "server" | "client" | "any" | "none";
 
 interface CommonOptions {
-  /** Common name; an empty one gives an empty subject. */
+  /** Common name; empty for an empty subject. */
   cn: string;
   /** Type of the new key. Default: `ec`. */
   key?: KeyType;

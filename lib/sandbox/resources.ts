@@ -8,11 +8,11 @@ export interface ServedResource {
   shortNames: string[];
   /** False for kinds whose creation requires controllers, a scheduler or defaulting. */
   creatable: boolean;
-  /** Whether the kind has a `status`, which writes to the object itself ignore. */
+  /** Whether the kind has the subresource `status`, which writes to the object ignore. */
   status: boolean;
 }
 
-/** What a request addresses: an object, or a collection. */
+/** The target of a request: an object, or a collection. */
 export interface ApiTarget {
   resource: ServedResource;
   /** Undefined at the cluster scope. */
@@ -47,7 +47,7 @@ function resource(group: string, plural: string, kind: string, traits: Partial<S
   return { group, plural, kind, namespaced: true, shortNames: [], creatable: false, status: false, ...traits };
 }
 
-/** Returns `v1`, or the group with its version, as `apps/v1`. */
+/** Returns `v1`, or the group with its version, such as `apps/v1`. */
 export function apiVersion({ group }: Pick<ServedResource, "group">): string {
   return group ? `${group}/v1` : "v1";
 }

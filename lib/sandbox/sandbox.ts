@@ -12,12 +12,12 @@ import { type Api, startApi, type User } from "./server.ts";
 
 export interface SandboxCluster {
   description: ClusterDescription;
-  /** The certificates, or options to generate them. Default: ECDSA, which is generated fast. */
+  /** The certificates, or options to generate them. Default: ECDSA, which is fast to generate. */
   pki?: PkiOptions | ClusterPki;
   /** The kubeconfig authenticates as the first one. Default: `admin`, with all permissions. */
   users?: User[];
   /**
-   * Whether clustermesh-apiserver serves etcd at the node addresses, which have to be local. The node port is the described
+   * Whether clustermesh-apiserver serves etcd at the node addresses, which must be local. The node port is the described
    * one, or the next free port.
    */
   serving?: boolean;

@@ -1,6 +1,6 @@
 /**
- * An embedded Kubernetes API for one cluster: on loopback, with TLS, over HTTP/2 and HTTP/1.1. What it serves behaves as
- * kube-apiserver does (test/sandbox/contract.ts); everything else is refused with 501.
+ * An embedded Kubernetes API for one cluster: on loopback, with TLS, over HTTP/2 and HTTP/1.1. It behaves as kube-apiserver
+ * (test/sandbox/contract.ts), and responds with 501 to requests that it does not implement.
  */
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { createSecureServer } from "node:http2";
@@ -50,11 +50,11 @@ export interface Api {
   /** Token of the first user. */
   token: string;
   store: Store;
-  /** All answered requests, oldest first. */
+  /** All handled requests, oldest first. */
   requests: (ApiRequest & { status: number })[];
   /**
    * Hook that runs after authorization and before a request is handled: it may delay the request, change stored objects
-   * (between a client's read and write), or return an answer that replaces the server's.
+   * (between a client's read and write), or return a response that replaces the server's.
    */
   onRequest: ((request: ApiRequest) => ApiAnswer | undefined | Promise<ApiAnswer | undefined>) | undefined;
   /** Issues a client certificate for a user. */
@@ -141,7 +141,7 @@ async function serve(
   response.end(text);
 }
 
-/** @param entry - the log entry: user and body are filled in */
+/** @param entry - the log entry, to which the user and the body are added */
 async function handle(api: Api, users: User[], request: Http2ServerRequest, entry: ApiRequest): Promise<ApiAnswer> {
   const { pathname, searchParams: query } = new URL(request.url, api.url);
   const target = parsePath(pathname);
@@ -174,7 +174,7 @@ const REVIEWS_PATH = `/apis/${apiVersion(REVIEW_RESOURCE)}/${REVIEW_RESOURCE.plu
 /** Used by `kubectl auth whoami` and `auth can-i --list`. */
 const OTHER_REVIEWS = /^\/apis\/auth(orization|entication)\.k8s\.io\/v1\/\w+reviews$/;
 
-/** Answers requests that address no stored object. */
+/** Handles requests that do not address a stored object. */
 function handlePath(user: User, method: string, path: string, body: unknown): ApiAnswer {
   if (method === "POST" && path === REVIEWS_PATH) return { status: 201, body: reviewAccess(user, body) };
   if (method === "POST" && OTHER_REVIEWS.test(path)) throw notImplemented(`POST ${path}`);

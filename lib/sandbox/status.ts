@@ -7,10 +7,10 @@ export interface Cause {
   field: string;
 }
 
-/** An error that is answered with its `status`. */
+/** An error to which the server responds with `status`. */
 export class StatusError extends Error {
   readonly code: number;
-  /** The Status object of the answer. */
+  /** The Status object of the response. */
   readonly status: Record<string, unknown>;
   constructor(code: number, reason: string | undefined, message: string, details?: Record<string, unknown>) {
     super(message);
@@ -20,7 +20,7 @@ export class StatusError extends Error {
   }
 }
 
-/** Makes the error for an object that cannot be read, from the cause. */
+/** Creates the error for an object that cannot be decoded, from the cause. */
 export type Refusal = (why: string) => StatusError;
 
 /** Returns `secrets` or `deployments.apps`. */

@@ -15,7 +15,7 @@ import {
 } from "./status.ts";
 import { validate } from "./validate.ts";
 
-/** The objects of one cluster, and the checks of an API server on writes. */
+/** The objects of one cluster. Writes are checked as in an API server, except by `put` and `remove`. */
 export class Store {
   readonly #objects = new Map<string, KubernetesObject>();
   #version = 1;
@@ -159,7 +159,7 @@ export class Store {
     return this.resourceVersion;
   }
 
-  /** Starts the pods for which this ConfigMap or Secret was the last missing mount. */
+  /** Starts the pods whose only missing mount was this ConfigMap or Secret. */
   #startPods(added: KubernetesObject): void {
     const { namespace, name } = added.metadata;
     if (added.kind !== "ConfigMap" && added.kind !== "Secret") return;
@@ -168,15 +168,15 @@ export class Store {
       exists(kind, mounted) && !(kind === added.kind && mounted === name);
     for (const pod of this.#ofKind("Pod")) {
       if (pod.metadata.namespace !== namespace || pod.status?.phase !== "Pending") continue;
-      const waited = missingMounts(pod, existedBefore).length > 0;
-      if (!waited || missingMounts(pod, exists).length > 0) continue;
+      const wasWaiting = missingMounts(pod, existedBefore).length > 0;
+      if (!wasWaiting || missingMounts(pod, exists).length > 0) continue;
       pod.status = podStatus(pod, true, timestamp(new Date()));
       pod.metadata.resourceVersion = this.#nextVersion();
     }
   }
 }
 
-/** Returns the metadata that the server sets, kept from `old` if there is one. */
+/** Returns the metadata that the server sets; that of `old`, if given. */
 function serverMetadata(old: KubernetesObject | undefined): { uid: string; creationTimestamp: string } {
   return {
     uid: old?.metadata.uid ?? randomUUID(),

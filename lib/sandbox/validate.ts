@@ -1,4 +1,4 @@
-/** Decoding and validation of metadata, ConfigMaps and Secrets, as kube-apiserver does it before it stores an object. */
+/** Decoding and validation of metadata, ConfigMaps and Secrets, as in kube-apiserver. */
 import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
 import { encode, type KubernetesObject } from "./object.ts";
@@ -48,8 +48,8 @@ const SHAPES: Record<string, Shape> = {
 };
 
 /**
- * Returns the fields of a body that its kind lacks, as paths (`metadata.foo`), in their order; undefined for a kind whose
- * fields the sandbox does not know.
+ * Returns the unknown fields of a body in their order, as paths (`metadata.foo`); undefined for a kind whose fields the
+ * sandbox does not know.
  */
 export function unknownFields(resource: ServedResource, body: unknown): string[] | undefined {
   const shape = SHAPES[resource.kind];
@@ -73,7 +73,7 @@ class DecodeError extends Error {}
  * Decodes a body as an object of a kind: fills in the kind, merges `stringData` into `data`, and removes empty maps and,
  * as far as the fields of the kind are known, unknown fields.
  *
- * @param refuse - makes the error for an object of another kind, a field of the wrong type, or invalid base64
+ * @param refuse - creates the error for an object of another kind, a field of the wrong type, or invalid base64
  */
 export function decode(resource: ServedResource, body: unknown, refuse: Refusal): KubernetesObject {
   try {
@@ -102,12 +102,12 @@ function decodeObject(resource: ServedResource, body: unknown): KubernetesObject
   const maps = DATA[resource.kind];
   if (!maps) return object;
   for (const field of Object.keys(rest)) if (!Object.hasOwn(SHAPES[resource.kind] ?? {}, field)) delete object[field];
-  for (const [field, form] of Object.entries(maps)) {
+  for (const [field, encoding] of Object.entries(maps)) {
     normalizeStringMap(object, field, `${resource.kind}.${field}`);
-    if (form === "base64") Object.values<string>(object[field] ?? {}).forEach(checkBase64);
+    if (encoding === "base64") Object.values<string>(object[field] ?? {}).forEach(checkBase64);
   }
-  const { stringData, ...folded } = object;
-  return stringData ? { ...folded, data: { ...folded.data, ...encode(stringData) } } : object;
+  const { stringData, ...others } = object;
+  return stringData ? { ...others, data: { ...others.data, ...encode(stringData) } } : object;
 }
 
 function normalizeStringMap(holder: Record<string, unknown>, key: string, field: string): void {
@@ -184,9 +184,9 @@ type Add = (reason: string, field: string, message: string) => void;
 
 function checkData(object: KubernetesObject, maps: Record<string, "text" | "base64">, add: Add): void {
   let bytes = 0;
-  for (const [field, form] of Object.entries(maps)) {
+  for (const [field, encoding] of Object.entries(maps)) {
     for (const [key, text] of Object.entries((object[field] ?? {}) as Record<string, string>)) {
-      bytes += Buffer.from(text, form === "text" ? "utf8" : form).length;
+      bytes += Buffer.from(text, encoding === "text" ? "utf8" : encoding).length;
       if (KEY.test(key) && key.length <= 253 && key !== "." && !key.startsWith("..")) continue;
       add("FieldValueInvalid", `${field}[${key}]`, `Invalid value: ${JSON.stringify(key)}: ${KEY_RULE}`);
     }

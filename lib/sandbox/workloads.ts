@@ -44,7 +44,7 @@ export function apiserver(v: Values): KubernetesObject {
   return { ...deployment, spec: { replicas: v.replicas ?? 1, ...deployment.spec } };
 }
 
-/** Returns the pod of a replica of `clustermesh-apiserver`, without status; replicas are spread over the nodes in turn. */
+/** Returns the pod of a replica of `clustermesh-apiserver`, without status; replicas are assigned to the nodes in turn. */
 export function apiserverPod(v: Values, index: number): KubernetesObject {
   const suffix = Buffer.from(`${v.name}/${index}`).toString("hex").slice(-5);
   return {
@@ -70,7 +70,7 @@ function apiserverSpec(v: Values): Fields {
   const isSeparate = !v.since("1.15");
   const remote = remoteConfigs(v, "kvstoremesh");
   const adminClient = { name: "etcd-admin-client", mountPath: "/var/lib/cilium/etcd-secrets", readOnly: true };
-  const own = { name: "etcd-config", mountPath: "/var/lib/cilium", readOnly: true };
+  const etcdConfigMount = { name: "etcd-config", mountPath: "/var/lib/cilium", readOnly: true };
   const etcd = {
     name: "etcd",
     image: etcdImage,
@@ -106,11 +106,14 @@ function apiserverSpec(v: Values): Fields {
     command: [isSeparate ? "/usr/bin/kvstoremesh" : "/usr/bin/clustermesh-apiserver"],
     args: [...(isSeparate ? [] : ["kvstoremesh"]), "--clustermesh-config=/var/lib/cilium/clustermesh"],
     env: ENVIRONMENT,
-    volumeMounts: [internal ? adminClient : own, ...remote.volumeMounts],
+    volumeMounts: [internal ? adminClient : etcdConfigMount, ...remote.volumeMounts],
   };
   const usersVolume = { name: "etcd-users-config", configMap: { name: "clustermesh-remote-users", ...MODE } };
   const items = [{ key: "etcd-config", path: "etcd-config.yaml" }];
-  const ownVolume = { name: "etcd-config", configMap: { name: "cilium-config", items, ...MODE, optional: true } };
+  const etcdConfigVolume = {
+    name: "etcd-config",
+    configMap: { name: "cilium-config", items, ...MODE, optional: true },
+  };
   return {
     containers: [...(internal ? [etcd, api] : []), ...(v.kvstoremesh ? [kvstoremesh] : [])],
     volumes: [
@@ -121,7 +124,7 @@ function apiserverSpec(v: Values): Fields {
             ...(users ? [usersVolume] : []),
             { name: "etcd-data-dir", emptyDir: {} },
           ]
-        : [ownVolume]),
+        : [etcdConfigVolume]),
       ...(v.kvstoremesh ? remote.volumes : []),
     ],
     ...hostAliases(v, v.kvstoremesh),
@@ -141,7 +144,7 @@ function remoteConfigs(v: Values, reader: Reader): { volumeMounts: Fields[]; vol
   };
 }
 
-/** Returns the bundle that holds the CA of a reader, instead of the certificate's Secret; kvstoremesh uses it since 1.18. */
+/** Returns the bundle with the CA of a reader (kvstoremesh: since 1.18); undefined if the certificate's Secret holds it. */
 function bundleOf(v: Values, reader: Reader): Values["caBundle"] {
   return reader !== "kvstoremesh" || v.since("1.18") ? v.caBundle : undefined;
 }
@@ -158,7 +161,7 @@ function configVolume(v: Values, reader: Reader): Fields {
       sources: [
         { secret: { name, optional: true } },
         ...files("remote", "common-etcd-client"),
-        // The charts mount it always; the Secret exists with KVStoreMesh only.
+        // The charts always mount it; the Secret exists only with KVStoreMesh.
         ...(reader !== "kvstoremesh" && v.since("1.16") ? files("local", "local-etcd-client") : []),
       ],
       ...MODE,
@@ -179,8 +182,8 @@ function etcdCertificate(v: Values, certificate: "server" | "admin"): Fields {
     const plain = { ".key": "tls.key", ".crt": "tls.crt", "-ca.crt": "ca.crt" };
     return { projected: { sources: certificateSources(name, v.caBundle, false, (file) => plain[file]), ...MODE } };
   }
-  const authority = { name: "clustermesh-apiserver-ca-cert", items: [{ key: "ca.crt", path: "ca.crt" }] };
-  return { projected: { sources: [{ secret: authority }, { secret: { name } }], ...MODE } };
+  const caSource = { name: "clustermesh-apiserver-ca-cert", items: [{ key: "ca.crt", path: "ca.crt" }] };
+  return { projected: { sources: [{ secret: caSource }, { secret: { name } }], ...MODE } };
 }
 
 /** Returns volume sources for key and certificate from a Secret, and the CA from the bundle or the same Secret. */
