@@ -50,7 +50,7 @@ export function planDisconnect(
     omitted: unread,
     notes: [
       ...skipped.map(({ source, message }) => `skipped ${source}, which leaves the mesh: ${message}`),
-      ...(concerned.length > 0 && kept.length > 0 ? [`not changed: the peers of ${enumerate(kept)}`] : []),
+      ...(concerned.length > 0 && kept.length > 0 ? [`not changed: the peers configured in ${enumerate(kept)}`] : []),
     ],
     leaving: [...skipped, ...own].map(({ source }) => source),
   };

@@ -99,7 +99,7 @@ test("disconnecting: a cluster that is named twice is written once", async (t) =
   const ways = await waysOf(mesh, [["c1"], ["c1", "again"], ["c2"]]);
   const reading = await readMembers(ways, { ...READ, forExtract: false });
   const change = planDisconnect(new Set(["c3"]), ways, reading, { skipUnreachable: false });
-  assert.deepEqual(change.notes, ["not changed: the peers of c3"]);
+  assert.deepEqual(change.notes, ["not changed: the peers configured in c3"]);
   const { reports } = await runChange(change, { plan: { ...OPTIONS, remove: new Set(["c3"]) } });
   assert.deepEqual(
     reports?.map(({ source, state }) => [source, state]),
