@@ -126,12 +126,15 @@ describe("documents that the programs print", () => {
     const [first] = config.clusters;
     first.cluster.server = "https://127.0.0.1:1";
     writeFileSync(join(dir, "kubeconfig"), JSON.stringify(config));
-    const { code, stdout, stderr } = await run(
-      "clustermesh-secrets",
-      ["status", ...contexts, "--probe", "--expires-within", "9000d", "-o", "json"],
-      { kubeconfig: join(dir, "kubeconfig") },
-    );
-    assert.equal(code, 1, stderr);
-    assertValid("status", JSON.parse(stdout), "a cluster that is down");
+    for (const [command, ...args] of [
+      ["status", ...contexts, "--probe", "--expires-within", "9000d"],
+      ["verify", "--context", "cluster1", "--context", "cluster2"],
+    ] as const) {
+      const { code, stdout, stderr } = await run("clustermesh-secrets", [command, ...args, "-o", "json"], {
+        kubeconfig: join(dir, "kubeconfig"),
+      });
+      assert.equal(code, 1, stderr);
+      assertValid(command, JSON.parse(stdout), "a cluster that is down");
+    }
   });
 });
