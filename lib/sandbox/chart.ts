@@ -222,7 +222,7 @@ function ownEtcdConfig(endpoints: string[]): string {
   return `endpoints:\n${urls}trusted-ca-file: '${path}-ca.crt'\nkey-file: '${path}.key'\ncert-file: '${path}.crt'\n`;
 }
 
-/** Whether the chart renders the ConfigMap `clustermesh-remote-users`. The Deployment may mount it without rendering it. */
+/** Whether the chart renders the ConfigMap `clustermesh-remote-users`. The Deployment may mount it even if not. */
 function rendersUsers(v: Values): boolean {
   if (v.authMode === "legacy") return false;
   if (v.since("1.18") && (v.kvstoreMode === "external" || (v.identityAllocationMode ?? "crd") !== "crd")) return false;

@@ -83,7 +83,7 @@ export async function startEtcd(
     (call, callback) => {
       const user = userOf(call);
       const role = roleOf(user);
-      // etcd rejects every request of an unknown user, also status.
+      // etcd rejects every request of an unknown user, including status.
       if (role === undefined) return callback(unknownUser());
       try {
         callback(null, respond(call.request, user, role));
