@@ -1,10 +1,10 @@
-/** All commands, each loaded when it is needed. */
+/** All commands, each loaded on use. */
 import type { Program } from "./cli/run.ts";
 
 export interface CommandEntry {
   /** One line for the list of commands, and the first line of the help text. */
   summary: string;
-  /** Name of the program that is this command alone. */
+  /** Name of the program with only this command. */
   standalone?: string;
   /** Imports the module of the command. */
   load(): Promise<Program>;
@@ -43,11 +43,11 @@ function entry(summary: string, load: () => Promise<Program>): CommandEntry {
   return { summary, load };
 }
 
-/** The programs that have all commands: by itself, and as a kubectl plugin. */
+/** The program with all commands: standalone, and as a kubectl plugin. */
 export const PROGRAM = "clustermesh-secrets";
 export const PLUGIN = "kubectl clustermesh-secrets";
 
-/** The names of a command, one for each program that has it. */
+/** Returns the names of a command, one for each program with it. */
 export function programNames(command: string): string[] {
   const { standalone } = commands[command] ?? {};
   return [`${PROGRAM} ${command}`, `${PLUGIN} ${command}`, ...(standalone === undefined ? [] : [standalone])];

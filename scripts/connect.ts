@@ -12,7 +12,7 @@ import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
 import { log, style, warn } from "./cli/terminal.ts";
 
-/** Long enough to list every cluster of the largest mesh. */
+/** Maximum number of names in a line: more than the clusters of the largest mesh. */
 const MAX_LISTED = 600;
 
 const options = {

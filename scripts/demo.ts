@@ -71,7 +71,7 @@ async function runDemo(): Promise<number> {
   }
 }
 
-/** Replaces the certificate by which cluster1 connects to cluster2 with that of cluster3. */
+/** Replaces the client certificate of cluster1 for cluster2 with the one for cluster3. */
 function breakCertificate({ clusters: [first, , third] }: Sandbox): void {
   const secret = first?.api.store.read("Secret", "kube-system", AGENTS_SECRET);
   if (!first || !third || !secret) throw new Error("the demo clusters are missing");

@@ -70,8 +70,8 @@ async function runDisconnect(args: Arguments<typeof options>, program: string): 
   if (change.targets.length === 0 && !hasErrors(change.findings)) {
     change.notes.push(`nothing to do: no cluster has this peer: ${[...names].join(", ")}`);
   }
-  // The remaining config of the removed clusters is not part of the mesh that --wait waits for.
-  const staying = clusters.filter(({ source }) => !leaving.includes(source));
+  // --wait ignores the removed clusters, whose own config is unchanged.
+  const remaining = clusters.filter(({ source }) => !leaving.includes(source));
   // Awaited, because the connections are closed at the end of this block.
-  return await run.execute(change, staying, formatCommand(program, options, args, args.files), names);
+  return await run.execute(change, remaining, formatCommand(program, options, args, args.files), names);
 }

@@ -38,7 +38,7 @@ async function runExtract(args: ExtractArguments): Promise<number> {
   if (!cluster) throw new UserError("no context", EXIT.refused);
 
   const { peer, targetFacts, warnings, notes } = args.wait
-    ? await waitFor(extractWhenReachable(cluster.api, timeout, options))
+    ? await logProgress(extractWhenReachable(cluster.api, timeout, options))
     : await extract(cluster.api, options);
   warnings.forEach(warn);
   notes.forEach(note);
@@ -57,8 +57,8 @@ async function runExtract(args: ExtractArguments): Promise<number> {
   return EXIT.done;
 }
 
-/** Prints the progress lines of an extraction, and returns its result. */
-async function waitFor(steps: AsyncGenerator<string, Extraction>): Promise<Extraction> {
+/** Logs the progress of an extraction, and returns its result. */
+async function logProgress(steps: AsyncGenerator<string, Extraction>): Promise<Extraction> {
   for (;;) {
     const { done, value } = await steps.next();
     if (done) return value;

@@ -49,7 +49,7 @@ async function runImport(args: ImportArguments, program: string): Promise<number
   const run = new ImportRun(args, { readsStdin: paths.includes("-"), showsPlan: args.prune || args.migrate });
   using contexts = await Contexts.load(args);
   const clusters = await contexts.select(args.context);
-  // Rerun with a single file, --prune would remove the peers of all others.
+  // --prune is omitted: rerun with a single file, it would remove all other peers.
   const call = describeCall(program, importOptions, { ...args, prune: false });
   const cache = new ParseCache();
   const [read, files] = await Promise.all([

@@ -1,4 +1,4 @@
-/** Starts a command. Help and completion are rendered by the build, and answered without loading the command. */
+/** Starts a command. Help and completions are rendered by the build, and printed without loading the command. */
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { enableCompileCache } from "./cli/compile-cache.ts";
 import { complete } from "./cli/complete.ts";
@@ -8,7 +8,7 @@ import { exitWith, ignoreStreamErrors, writeStdout } from "./cli/streams.ts";
 import { logError, versionLine } from "./cli/terminal.ts";
 import { commands } from "./commands.ts";
 
-/** The command by which a shell requests completions of the words after it. */
+/** The command with which shells request completions of the words after it. */
 export const COMPLETE = "__complete";
 
 /** Runs a command under the name `program`, and exits. */

@@ -1,4 +1,4 @@
-/** Renders help texts and completions. Run by the build, so that the programs answer without loading a command. */
+/** Renders help texts and completions. Run by the build, so that the programs print them without loading a command. */
 import type { Grammar } from "./cli/option.ts";
 import type { Prerendered } from "./cli/prerendered.ts";
 import { commands, programNames } from "./commands.ts";

@@ -131,14 +131,14 @@ export class Contexts {
   }
 }
 
-/** The name of a context, and the name of its cluster in the kubeconfig. */
+/** Returns the name of a context, and the name of its cluster in the kubeconfig. */
 function namesOfContext(result: ContextResult): string[] {
   return [result.name, ...("error" in result || result.context.cluster === undefined ? [] : [result.context.cluster])];
 }
 
 /** Sorts cluster2 before cluster10. */
 function sortNaturally(names: Iterable<string>): string[] {
-  // Created on use: a collator takes as long as planning an import.
+  // Created on use: creating a collator takes as long as planning an import.
   return [...names].sort(new Intl.Collator("en", { numeric: true }).compare);
 }
 

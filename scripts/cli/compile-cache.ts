@@ -9,7 +9,7 @@ import { join } from "node:path";
  */
 export function enableCompileCache(env: NodeJS.ProcessEnv): void {
   const { enableCompileCache: enable } = module as { enableCompileCache?: (folder: string) => unknown };
-  // Without an existing home, as in containers, there is no cache: a missing home is not created.
+  // Containers can lack the home folder, which must not be created.
   const { HOME: home = "" } = env;
   if (!enable || (!env.XDG_CACHE_HOME && !existsSync(home))) return;
   enable(join(env.XDG_CACHE_HOME || join(home, ".cache"), "clustermesh-secrets", "compile-cache"));

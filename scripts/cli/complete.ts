@@ -4,13 +4,13 @@ import type { Grammar, Option } from "./option.ts";
 /** A completion and its description. */
 export type Completion = [value: string, description?: string];
 
-/** Directives of cobra: the shell completes files if there are no completions, or does not. */
+/** Directives of cobra: whether the shell completes files if there are no completions. */
 const DIRECTIVE_FILES = ":0";
 const DIRECTIVE_NO_FILES = ":4";
 
 /** Lists names from the kubeconfig that can follow the given words. */
 export interface NameSource {
-  /** Names of contexts of the kubeconfig that the words before select. */
+  /** Names of contexts in the kubeconfig that the preceding words select. */
   contexts(before: readonly string[]): Promise<string[]>;
   /** Names that are valid for a Cilium cluster. */
   clusters(before: readonly string[]): Promise<string[]>;

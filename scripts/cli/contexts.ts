@@ -1,9 +1,9 @@
-/** Completions from the kubeconfig. A separate file, because it loads the kubeconfig and YAML code. */
+/** Completions from the kubeconfig. A separate file, because most completions need no kubeconfig, and no YAML parser. */
 import { type Kubeconfig, loadKubeconfig } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { isClusterName } from "../../lib/peer/peer.ts";
 import { escapeControlChars } from "../../lib/render/style.ts";
 
-/** Lists the printable names of contexts that are not among the words yet. */
+/** Lists the printable names of contexts that the words do not contain yet. */
 export async function listContextNames(before: readonly string[]): Promise<string[]> {
   return listNames(before, ({ contexts }) => contexts.keys());
 }
@@ -16,7 +16,7 @@ export async function listClusterNames(before: readonly string[]): Promise<strin
 
 /**
  * Lists names of the kubeconfig given by `--kubeconfig` in the words, else by the environment. An unreadable kubeconfig
- * has no names and causes no message, which would disturb the command line.
+ * yields no names and no message, which would garble the command line.
  */
 async function listNames(
   before: readonly string[],

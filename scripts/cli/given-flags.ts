@@ -12,7 +12,7 @@ export interface ConnectionFlags {
 
 const NAMES = ["kubeconfig", "namespace", "as", "as-group", "as-uid"] as const;
 
-/** The flags that other programs in printed commands have too. */
+/** The connection flags that other programs in printed commands support. */
 const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
   kubectl: ["kubeconfig", "as", "as-group", "as-uid"],
   helm: ["kubeconfig"],
@@ -23,7 +23,7 @@ const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
 const COMMAND =
   /(?<=^ *|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|verify)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
 
-/** Adds flags to each command in a line of a remedy that does not have them. */
+/** Adds to each command in a line of a remedy the flags that it supports and lacks. */
 export function addGivenFlags(line: string, flags: ConnectionFlags): string {
   return line.replace(COMMAND, (command: string, program: string, args: string) => {
     if (/ --help\b/.test(args)) return command;

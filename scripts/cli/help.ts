@@ -6,9 +6,9 @@ import { HELP_WIDTH, type HelpText, type Option } from "./option.ts";
 /**
  * Renders the help text of a command.
  *
- * @param program - name of the command, as the usage line and the examples show it.
+ * @param program - name of the command, for the usage line and the examples.
  * @param summary - one line.
- * @param columns - width of the terminal; example commands are never broken.
+ * @param columns - width of the terminal; example commands are never wrapped.
  */
 export async function renderHelp(
   program: string,
@@ -38,7 +38,7 @@ export async function renderHelp(
   return `${[head, ...lines].join("\n")}\n`;
 }
 
-/** The option as yargs shows it. Choices become text: given as choices, yargs would check them too. */
+/** Converts an option for yargs. Choices become text, because yargs would also validate them. */
 function describeOption({ choices, default: defaultValue, ...option }: Option) {
   const describe = choices ? `${option.describe} [${choices.join(", ")}]` : option.describe;
   const shown = defaultValue === undefined || defaultValue === false ? {} : { default: defaultValue };

@@ -1,4 +1,4 @@
-/** Shared by the mesh commands: the flags, the selection of clusters, and the run from plan to exit code. */
+/** Flags of the mesh commands, their selection of clusters, and their run from plan to exit code. */
 import { readText } from "../../lib/import/peer-files.ts";
 import { prepareImport } from "../../lib/import/prepare.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
@@ -44,7 +44,7 @@ export const CONTEXT_FLAGS = "--context, --contexts-file or --all-contexts";
 /**
  * Selects the clusters of the contexts in flags and in `names`.
  *
- * @param placeholder - the argument or flag that `names` are from, for the message.
+ * @param placeholder - the argument or flag that contains `names`, for the message.
  * @throws UserError (exit code 2) if there is no context: mesh commands never default to the current one.
  */
 export async function selectClusters(
@@ -100,7 +100,7 @@ export class MeshRun {
     this.#run = new ImportRun(args, { alwaysConfirm: true });
   }
 
-  /** The time at which certificates are judged. */
+  /** The reference time of certificate checks. */
   get now(): Date {
     return this.#run.options.plan.now;
   }
@@ -129,17 +129,20 @@ export class MeshRun {
       checkPermissions: true,
     });
     const confirmed = await this.#run.review(prepared);
-    if (!confirmed) return this.#refusal(prepared.findings);
+    if (!confirmed) return this.#refuse(prepared.findings);
     const reports = await this.#run.apply(confirmed, this.#run.writes && canOverwriteLine ? showProgress() : undefined);
     const code = await this.#run.finish(reports);
     return this.#conclude(code, omitted, waitFor, command);
   }
 
-  #refusal(findings: MeshChange["findings"]): number {
+  /** Logs how to continue without unreadable clusters, and returns the exit code. */
+  #refuse(findings: MeshChange["findings"]): number {
     const errors = findings.filter(({ severity }) => severity === "error");
-    const unread = errors.filter((one) => hasTrait(one, "skippable"));
-    if (unread.length > 0) log("to continue without unreadable clusters, pass --skip-unreachable");
-    return unread.length > 0 && unread.length === errors.length && !this.#args.diff ? EXIT.failed : EXIT.refused;
+    const unreadable = errors.filter((one) => hasTrait(one, "skippable"));
+    if (unreadable.length > 0) log("to continue without unreadable clusters, pass --skip-unreachable");
+    return unreadable.length > 0 && unreadable.length === errors.length && !this.#args.diff
+      ? EXIT.failed
+      : EXIT.refused;
   }
 
   async #conclude(

@@ -1,4 +1,4 @@
-/** Flags in all the forms of kubectl, converted to one. Pure. */
+/** Normalization of flags, in all forms that kubectl accepts. Pure. */
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { findNearestName } from "../../lib/util/nearest.ts";
@@ -52,14 +52,14 @@ export function normalizeArgs(
     else if (name.startsWith("no-") && findOption(name.slice(3))?.type === "boolean") {
       if (value !== undefined) throw new UserError(`--${name} does not accept a value`, EXIT.refused);
       flags.push(`--${name}`);
-    } else throw unknownFlag(`--${name}`);
+    } else throw unknownFlagError(`--${name}`);
   }
 
-  /** Parses single-letter flags, until one has the rest of the word as its value. */
+  /** Parses single-letter flags; if one takes a value, it is the rest of the word. */
   function parseShort(word: string): void {
     for (let rest = word.slice(1); rest !== ""; ) {
       const [name, option] = Object.entries(options).find(([, { alias }]) => alias === rest[0]) ?? [];
-      if (name === undefined || option === undefined) throw unknownFlag(word.replace(/(?<=-.+)=.*/s, ""));
+      if (name === undefined || option === undefined) throw unknownFlagError(word.replace(/(?<=-.+)=.*/s, ""));
       rest = rest.slice(1);
       if (option.type === "boolean" && !rest.startsWith("=")) flags.push(`--${name}`);
       else {
@@ -69,7 +69,7 @@ export function normalizeArgs(
     }
   }
 
-  /** Parses a flag. Its value is `value`, or else the next word. */
+  /** Parses a flag with the value `value`; without one, the next word is the value. */
   function parseFlag(name: string, { type }: Option, value: string | undefined): void {
     if (type !== "boolean") flags.push(`--${name}`, takeValue(name, value));
     else if (value === undefined) flags.push(`--${name}`);
@@ -79,9 +79,9 @@ export function normalizeArgs(
     }
   }
 
-  function takeValue(name: string, stated: string | undefined): string {
-    const value = stated ?? argv[next++] ?? "";
-    const isFlag = stated === undefined && value.startsWith("-") && value !== "-";
+  function takeValue(name: string, inlineValue: string | undefined): string {
+    const value = inlineValue ?? argv[next++] ?? "";
+    const isFlag = inlineValue === undefined && value.startsWith("-") && value !== "-";
     if (isFlag || value.trim() === "") {
       const { choices } = options[name] ?? {};
       const hint = choices ? ` (one of ${choices.join(", ")})` : "";
@@ -94,7 +94,7 @@ export function normalizeArgs(
     return Object.hasOwn(options, name) ? options[name] : undefined;
   }
 
-  function unknownFlag(flag: string): UserError {
+  function unknownFlagError(flag: string): UserError {
     const [, negation = "", name = ""] = /^-+(no-)?(.*)$/s.exec(flag) ?? [];
     const nearest = findNearestName(name, Object.keys(options));
     if (nearest === undefined)

@@ -4,7 +4,7 @@ import type { Options } from "yargs";
 /** A flag as yargs describes it, and the constraints on its value. */
 export interface Option extends Options {
   type: "string" | "number" | "boolean" | "array";
-  /** What a shell completes its value with, besides its choices. */
+  /** What the shell completes for the value, besides the choices. */
   completes?: "contexts" | "files";
   /** Set if a value can be a comma-separated list, after an optional `NAME=`. */
   list?: true;
@@ -34,7 +34,6 @@ export interface HelpText {
   exitCodes: Readonly<Record<number, string>>;
 }
 
-/** A command. */
 export interface Command<O extends Record<string, Option>> extends HelpText, Grammar {
   options: O;
   /**

@@ -26,20 +26,20 @@ export function parseArguments<G extends Grammar>(
     for (const pair of exclusive) {
       const given = pair
         .filter((name) => isGiven(options[name], values[name]))
-        .map((name) => spell(name, values[name]));
+        .map((name) => formatFlagName(name, values[name]));
       if (given.length > 1) throw new UserError(`${given.join(" and ")} are mutually exclusive`, EXIT.refused);
     }
   }
   return { ...values, files: normalized.positionals } as Arguments<G["options"]>;
 }
 
-/** Parses normalized flags with yargs. Each flag is followed by its value, so that yargs has nothing to guess. */
+/** Parses normalized flags with yargs. Each flag is followed by its value, so that yargs does not guess. */
 function parseValues({ flags }: Normalized, options: Readonly<Record<string, Option>>): Record<string, unknown> {
   const all = Object.entries(options);
   const namesOfType = (...types: Option["type"][]) =>
     all.filter(([, { type }]) => types.includes(type)).map(([name]) => name);
   const { _, ...values } = parseFlags(flags, {
-    // A repeated flag becomes an array by itself. Declared as an array, it would treat a value with a dash as a flag.
+    // A repeated string becomes an array. An option declared as an array does not accept values that start with a dash.
     string: namesOfType("string", "array"),
     boolean: namesOfType("boolean"),
     number: namesOfType("number"),
@@ -52,7 +52,7 @@ function parseValues({ flags }: Normalized, options: Readonly<Record<string, Opt
   return { ...values, ...Object.fromEntries(namesOfType("array").map((name) => [name, [values[name] ?? []].flat()])) };
 }
 
-/** @param hasFileFlag - whether the flag is one for a format, beside another one for a file. */
+/** @param hasFileFlag - whether the flag sets a format, and `--output-file` the file. */
 function checkValue(
   name: string,
   { type, choices, list, min, max }: Option,
@@ -92,7 +92,7 @@ function isGiven(option: Option | undefined, value: unknown): boolean {
   return value !== undefined && value !== option?.default && !(Array.isArray(value) && value.length === 0);
 }
 
-function spell(name: string, value: unknown): string {
+function formatFlagName(name: string, value: unknown): string {
   return value === false ? `--no-${name}` : `--${name}`;
 }
 

@@ -1,4 +1,4 @@
-/** Documents and exit codes of the commands that only read. */
+/** Documents and exit codes of the read-only commands. */
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { completeRemedy, writeStdout } from "./streams.ts";
@@ -8,7 +8,7 @@ export function hasFailures(findings: readonly Finding[], failOn: string): boole
   return failOn === "warning" ? findings.length > 0 : hasErrors(findings);
 }
 
-/** A field for grouping findings in text output. */
+/** Omitted from documents: a field for grouping findings in text output. */
 const INTERNAL_FIELD: keyof Finding = "remedyTemplate";
 
 const REMEDY_FIELD: keyof Finding = "remedy";

@@ -1,4 +1,4 @@
-/** The flags of every command, and the run of a command from arguments to exit code. */
+/** The flags common to all commands, and the run of a command from arguments to exit code. */
 import { escapeControlChars } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
 import type { ConnectionFlags } from "./given-flags.ts";
@@ -13,7 +13,7 @@ const commonOptions = inGroup("Other", {
   version: { type: "boolean", describe: "show the version" },
 });
 
-/** A command with the flags of every command, ready to run. */
+/** A command with the common flags, ready to run. */
 export interface Program extends HelpText, Grammar {
   options: Record<string, Option>;
   /**

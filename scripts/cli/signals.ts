@@ -1,4 +1,4 @@
-/** Exiting by a signal. A process that catches a signal must still exit by it, or the loop of a shell continues. */
+/** Exiting by a signal. A process that catches a signal must still exit by it, or a shell loop continues. */
 import { constants } from "node:os";
 
 /** The signals of Ctrl-C, `kill` and a closed terminal. */
@@ -20,6 +20,6 @@ export function signalFromExitCode(exitCode: number): TerminationSignal | undefi
 export function exitBySignal(signal: TerminationSignal): never {
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
-  // The first process of a container ignores signals that it sends to itself.
+  // A process with PID 1, as in a container, ignores signals that it sends to itself.
   process.exit(signalExitCode(signal));
 }

@@ -1,4 +1,4 @@
-/** Output streams. Data is written to stdout completely or fails; a lost stderr never stops the work. */
+/** Output streams. Data is written to stdout completely, or the write fails; a closed stderr never stops the work. */
 import { fstatSync, writeSync } from "node:fs";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { describeSystemError } from "../../lib/util/system-error.ts";
@@ -42,8 +42,8 @@ export function ignoreStreamErrors(): void {
 }
 
 /**
- * Writes data to stdout. Files and devices are written synchronously, because Node reports success for a disk that is full
- * after a part.
+ * Writes data to stdout. Files and devices are written synchronously, because Node reports success if the disk is full after
+ * part of the data.
  *
  * @throws UserError (exit code 1) if the data cannot be written.
  */
@@ -76,7 +76,7 @@ export function exposedStdout(): "terminal" | "file" | undefined {
 export function exitWith(code: number): void {
   process.exitCode = code;
   const signal = signalFromExitCode(code);
-  // Waiting for open connections and timers would take milliseconds.
+  // Does not wait for open connections and timers, which would take milliseconds.
   process.stdout.write("", () =>
     process.stderr.write("", () => (signal === undefined ? process.exit() : exitBySignal(signal))),
   );

@@ -8,7 +8,7 @@ declare const __VERSION__: string | undefined;
 /** The style of stderr. */
 export const style: Style = styleFor(process.stderr, process.env);
 
-/** Whether a line can be overwritten, as progress does: on the same terminals that show colours. */
+/** Whether a line can be overwritten, as for progress: on terminals that show colours. */
 export const canOverwriteLine: boolean = style.bold("") !== "";
 
 /** Logs a line. The caller escapes text from files and servers. */

@@ -1,4 +1,4 @@
-/** The flags of `verify`, and the peers to probe by them. */
+/** The flags of `verify`, and the peers that they select. */
 import { existsSync } from "node:fs";
 import { readClusters } from "../../lib/cilium/read-clusters.ts";
 import { readPeers, readText } from "../../lib/import/peer-files.ts";

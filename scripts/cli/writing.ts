@@ -1,4 +1,4 @@
-/** Shared by the commands that write: the flags, and the run from plan over confirmation to exit code. */
+/** Flags of the commands that write, and their run from plan through confirmation to exit code. */
 import { applyImport, Interrupted, type TargetReport } from "../../lib/import/apply.ts";
 import type { Plan } from "../../lib/import/plan/plan.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
@@ -53,13 +53,13 @@ type WritingArguments = Omit<Arguments<typeof writingOptions>, "files"> & {
   yes: boolean;
 };
 
-/** How a command asks for confirmation. */
+/** How a command prompts for confirmation. */
 export interface PromptPolicy {
   /** Whether every write needs confirmation; else only removing peers and restarting agents. */
   alwaysConfirm?: boolean;
   /** Whether the command reads stdin, which is then not available for prompts. */
   readsStdin?: boolean;
-  /** Whether to show the whole plan without a prompt too; else only restarts and removals are shown. */
+  /** Whether to show the whole plan even without a prompt; else only disruptions are shown. */
   showsPlan?: boolean;
 }
 
@@ -117,9 +117,9 @@ export class ImportRun {
   /**
    * Writes the reviewed changes, and nothing else.
    *
-   * @param finished - called for each finished target.
+   * @param onFinished - called for each finished target.
    */
-  async apply(prepared: PreparedImport, finished: () => void = () => {}): Promise<TargetReport[]> {
+  async apply(prepared: PreparedImport, onFinished: () => void = () => {}): Promise<TargetReport[]> {
     const reports = new Map<string, TargetReport>();
     const events = applyImport(prepared, {
       dryRun: this.#dryRun,
@@ -130,7 +130,7 @@ export class ImportRun {
     for await (const event of events) {
       if (event.kind === "report") {
         reports.set(event.report.source, event.report);
-        finished();
+        onFinished();
       } else if (this.writes) this.#interruption.startWriting();
     }
     this.#interruption.finishWriting();
@@ -232,7 +232,7 @@ function exitCode(reports: readonly TargetReport[]): number {
   return reports.some((report) => report.state === "done" && !isConnected(report.plan)) ? EXIT.findings : EXIT.done;
 }
 
-/** Whether a requested change needs another flag, or yields to an earlier override. */
+/** Whether a requested change is held back: it needs another flag, or an earlier override has precedence. */
 function hasHeldBackPeers({ missing, outcomes, keptOverrides, keptEndpoints, kept }: Plan): boolean {
   return (
     missing.length + keptOverrides.size + keptEndpoints.size + kept.length > 0 ||
