@@ -1,4 +1,4 @@
-/** Expiry of a cluster's own certificates, and the remedies for it. Pure. */
+/** Expiry of a cluster's own certificates and of those in its configs of peers, and the remedies for it. Pure. */
 
 import type { X509Certificate } from "node:crypto";
 import type { StoredCertificate } from "../cilium/certificate-sources.ts";
@@ -7,6 +7,7 @@ import type { RemedyTemplate } from "../peer/codes/code.ts";
 import { type Finding, redact } from "../peer/findings.ts";
 import { APISERVER, type Peer, type SourcedPeer } from "../peer/peer.ts";
 import { type RenewalMethod, renewalRemedy } from "../peer/renewal.ts";
+import type { ParseCache } from "../util/parse-cache.ts";
 import { shellQuote } from "../util/shell.ts";
 import {
   type CertificateFact,
@@ -51,6 +52,11 @@ export interface CertificateStatus extends Expiry {
   renewedBy?: RenewalMethod["kind"] | undefined;
 }
 
+/** A certificate that an importer's config has for a peer. */
+export interface PeerCertificate extends Expiry {
+  use: CertificateUse;
+}
+
 /** By which time certificates are checked. */
 export interface JudgeOptions {
   now: Date;
@@ -73,6 +79,24 @@ export function describeCertificates(member: Member, { now }: Pick<JudgeOptions,
     ...(server ? [statusOf(server, "server")] : []),
     ...readAll(member, "ca").map((one) => statusOf(one, "ca")),
   ];
+}
+
+/**
+ * Describes the client certificate and the CAs in the config of a peer, as far as they can be read. Files of the importer that
+ * the config refers to are among the importer's own certificates ({@link describeCertificates}).
+ */
+export function describePeerCertificates({ ca, client }: Peer, now: Date, cache: ParseCache): PeerCertificate[] {
+  const expiriesOf = (pem: string) => cache.compare(readExpiries, pem, now);
+  const [leaf] = typeof client === "object" ? expiriesOf(client.cert) : [];
+  const authorities = typeof ca === "object" ? expiriesOf(ca.pem) : [];
+  return [
+    ...(leaf ? [{ use: "client" as const, ...leaf }] : []),
+    ...authorities.map((one) => ({ use: "ca" as const, ...one })),
+  ];
+}
+
+function readExpiries(pem: string, now: Date): readonly Expiry[] {
+  return (tryReadPem(() => readCertificates(pem)) ?? []).map((certificate) => expiryOf(certificate, now));
 }
 
 /** Reports which of a cluster's own certificates have expired, expire soon, or are not valid yet. */

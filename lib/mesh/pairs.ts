@@ -17,7 +17,12 @@ import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import { certificateUser } from "../x509/names.ts";
 import { type ExtractedMember, existingOf, peersOf } from "./member.ts";
-import { type JudgeOptions, peerExpiryRemedy } from "./own-certificates.ts";
+import {
+  describePeerCertificates,
+  type JudgeOptions,
+  type PeerCertificate,
+  peerExpiryRemedy,
+} from "./own-certificates.ts";
 import {
   aliasFindings,
   certificatesStale,
@@ -47,6 +52,8 @@ export interface Pair {
   endpointGiven?: true;
   /** Set if the peer's clustermesh-apiserver is not running; the finding about it is the cluster's. */
   notRunning?: true;
+  /** The certificates in the importer's config for the peer; undefined if the config is missing, unreadable or node-local. */
+  certificates?: PeerCertificate[];
   findings: Finding[];
 }
 
@@ -90,7 +97,7 @@ export function judgePairs(members: readonly ExtractedMember[], options: PairOpt
         findings: [],
       };
       if (isMisplaced(existing, peer)) pair.findings.push(findMisplaced(importer, peer));
-      else if (configured) pair.findings.push(...(pair.nodeLocal ? [] : check(peer)));
+      else if (configured) Object.assign(pair, pair.nodeLocal ? {} : check(peer));
       else if (other && !back?.nodeLocal.has(own)) {
         pair.findings.push(...findMissing(importer, own, peer, other, back?.names.has(own) === true));
       }
@@ -138,7 +145,7 @@ function createPairCheck(
   importer: ExtractedMember,
   existing: ExistingConfig,
   { byName, importersOf, missingUsers, checker, unreadable, now, expiresWithin }: Mesh,
-): (peer: string) => Finding[] {
+): (peer: string) => Pick<Pair, "certificates" | "findings"> {
   const { source, target } = importer;
   const current: SourcedPeer[] = [];
   for (const name of existing.names) {
@@ -188,7 +195,8 @@ function createPairCheck(
     if (!moves) findings.push(...aliasFindings(planned, migrated, configured?.peer, other, place));
     if (moves || (isNew(migratedOutcome) && !isNew(planned.outcomes.get(name))))
       findings.push(findOutdatedLayout(importer, name));
-    return dedupeFindings(findings);
+    const certificates = configured && describePeerCertificates(configured.peer, now, target.cache);
+    return { ...(certificates && { certificates }), findings: dedupeFindings(findings) };
   };
 }
 

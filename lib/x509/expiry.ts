@@ -16,6 +16,8 @@ export type CertificateUse = "client" | "server" | "ca";
 export interface Expiry {
   /** The expiry date in UTC: `YYYY-MM-DD`. */
   expires: string;
+  /** The time of expiry in UTC: `YYYY-MM-DDThh:mm:ssZ`. */
+  expiresAt: string;
   /** Whole days until expiry. Negative if expired: the whole days since then, at least one. */
   daysLeft: number;
 }
@@ -27,12 +29,12 @@ export interface CertificateFact extends Expiry {
   fingerprint: string;
 }
 
-/** Returns the expiry date of a certificate and the days until then. */
+/** Returns the expiry date and time of a certificate and the days until then. */
 export function expiryOf(certificate: X509Certificate, now: Date): Expiry {
   const { until } = validity(certificate);
   const left = until.getTime() - now.getTime();
   const days = Math.trunc(left / DAY_MS);
-  return { expires: formatDate(until), daysLeft: left < 0 ? Math.min(days, -1) : days };
+  return { expires: formatDate(until), expiresAt: formatTime(until), daysLeft: left < 0 ? Math.min(days, -1) : days };
 }
 
 /** Describes a certificate for a finding. */
@@ -61,8 +63,13 @@ export function formatDate(date: Date): string {
   return text.slice(0, text.indexOf("T"));
 }
 
+/** Formats a time in UTC, in seconds: `YYYY-MM-DDThh:mm:ssZ`. Times of certificates have no fractions. */
+function formatTime(date: Date): string {
+  return date.toISOString().replace(/\.\d+Z$/, "Z");
+}
+
 /** Formats an expiry: `until 2029-11-23 (1094 days)`. */
-export function formatExpiry({ expires, daysLeft }: Expiry): string {
+export function formatExpiry({ expires, daysLeft }: Pick<Expiry, "expires" | "daysLeft">): string {
   return `until ${expires} (${daysLeft < 0 ? `${formatDays(-daysLeft)} ago` : formatDays(daysLeft)})`;
 }
 

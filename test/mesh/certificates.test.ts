@@ -16,6 +16,7 @@ const inDays = (days: number) => new Date(NOW.getTime() + days * 86_400_000 + 3_
 const old = (use: CertificateUse): CertificateFact => ({
   use,
   expires: "2026-01-01",
+  expiresAt: "2026-01-01T00:00:00Z",
   daysLeft: 3,
   fingerprint: "0".repeat(64),
 });

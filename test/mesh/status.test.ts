@@ -126,6 +126,22 @@ test("certificates that expire soon, each reported once: a client's by its impor
   );
 });
 
+test("pairs list the certificates that an importer has for a peer, without files of the importer", async (t) => {
+  const ca = makeCa({ cn: "Cilium CA", key: "ec" });
+  const pki = { key: "ec", notAfter: new Date("2040-01-02T03:04:05Z") } as const;
+  const mesh = await startJoinedMesh(t, [{ pki: { ca } }, { pki }, { pki: { ca } }], { apart: true });
+  await mesh.exchange("c2", "c1");
+  await mesh.exchange("c3", "c1", { keyless: true });
+  const { pairs } = await mesh.status();
+  const usesOf = (importer: string, peer: string) =>
+    pairs.find((one) => one.importer === importer && one.peer === peer)?.certificates?.map(({ use }) => use);
+  assert.deepEqual(usesOf("c1", "c2"), ["client", "ca"]);
+  assert.deepEqual(usesOf("c1", "c3"), []);
+  const [client] = pairs.find(({ peer }) => peer === "c2")?.certificates ?? [];
+  assert.deepEqual([client?.expires, client?.expiresAt], ["2040-01-02", "2040-01-02T03:04:05Z"]);
+  assert.equal(usesOf("c2", "c3"), undefined);
+});
+
 test("a CA that expires soon", async (t) => {
   const ca = makeCa({ cn: "Cilium CA", key: "ec", notAfter: inDays(20) });
   const mesh = await startJoinedMesh(t, [{}, { pki: { ca } }]);

@@ -109,6 +109,7 @@ test("verify and inspect fit in 50 columns without breaking words, and keep fail
     issuer: "CN=Cilium CA",
     names: [],
     expires: "2029-11-25",
+    expiresAt: "2029-11-25T12:00:00Z",
     daysLeft: 1094,
   };
   const probe = { name: "c2", source: "c1", findings: [], addresses: [{ ...address, server }] };

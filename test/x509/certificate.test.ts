@@ -338,6 +338,8 @@ test("days until and since expiry are whole days, and the first day after expiry
   for (const [left, days, text] of table) {
     const expiry = expiryOf(certificate, new Date(validity(certificate).until.getTime() - left));
     assert.equal(expiry.daysLeft, days, text);
+    assert.equal(Date.parse(expiry.expiresAt), validity(certificate).until.getTime());
+    assert.match(expiry.expiresAt, new RegExp(`^${expiry.expires}T\\d\\d:\\d\\d:\\d\\dZ$`));
     assert.ok(formatExpiry(expiry).endsWith(text), formatExpiry(expiry));
   }
 });
