@@ -15,6 +15,7 @@ const sharedPackages = new Map([
   ["@grpc/grpc-js", "grpc-js"],
   ["protobufjs/light.js", "protobufjs"],
   ["socks", "socks"],
+  ["prom-client", "prom-client"],
 ]);
 /** Entry points by the names of the output files. */
 const entries = new Map([...programs, "prerender"].map((name) => [name, join("scripts", `${name}.ts`)]));
@@ -75,6 +76,8 @@ for (let entryPoints = [...entries]; entryPoints.length > 0; ) {
       "string-width": "./scripts/cli/string-width.mjs",
       // The build for browsers consists of ES modules, which allows tree shaking.
       yaml: "./node_modules/yaml/browser/index.js",
+      // Without the metrics that we do not use, whose packages have no license texts.
+      "prom-client": "./build/prom-client.mjs",
     },
     plugins: [separateFiles],
     // All licenses are in THIRD-PARTY-LICENSES.txt.

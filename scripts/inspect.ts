@@ -1,6 +1,6 @@
 /** `clustermesh-secrets inspect`: checks secret files without contacting a cluster. */
 import { readPeers } from "../lib/import/peer-files.ts";
-import { inspectPeers } from "../lib/peer/inspect.ts";
+import { type Inspection, inspectPeers } from "../lib/peer/inspect.ts";
 import { showInspection } from "../lib/render/inspect.ts";
 import { styleFor } from "../lib/render/style.ts";
 import { EXIT, UsageError } from "../lib/util/errors.ts";
@@ -8,8 +8,16 @@ import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
 import { parseDurationInDays } from "./cli/duration.ts";
 import type { Arguments } from "./cli/option.ts";
-import { checkOptions, EXIT_CODES, filenameOption, flag, inGroup, outputOption } from "./cli/options.ts";
-import { hasFailures, printDocument } from "./cli/report.ts";
+import {
+  checkOptions,
+  EXIT_CODES,
+  filenameOption,
+  flag,
+  inGroup,
+  metricsFileOption,
+  outputOption,
+} from "./cli/options.ts";
+import { hasFailures, printDocument, printMetrics, validateMetricsFile } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
 import { writeLines } from "./cli/streams.ts";
 
@@ -17,7 +25,8 @@ const options = {
   ...inGroup("Input", { filename: filenameOption }),
   ...checkOptions,
   ...inGroup("Output", {
-    output: outputOption,
+    output: { ...outputOption, choices: ["json", "yaml", "prometheus"] },
+    "output-file": metricsFileOption,
     details: flag.boolean("show every peer in full, regardless of their number"),
   }),
 };
@@ -45,19 +54,26 @@ export const inspectCommand = toProgram({
 async function runInspect(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   if (paths.length === 0) throw new UsageError("at least one FILE is required (- for stdin)");
+  validateMetricsFile(args);
   const now = new Date();
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
   const cache = new ParseCache();
   const { peers, findings } = await readPeers(paths, { call, cache });
   const inspection = inspectPeers(peers, findings, now, { expiresWithin, cache });
-  if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
-  else {
-    const lines = showInspection(inspection, styleFor(process.stdout, process.env), args.details);
-    writeLines(lines);
-  }
+  await printInspection(inspection, args);
   if (inspection.unreadable.length > 0) return EXIT.refused;
   const all = [...inspection.findings, ...inspection.peers.flatMap((peer) => peer.findings)];
   const usesDefaults = inspection.peers.some(({ verdict }) => verdict === "default-certificates");
   return usesDefaults || hasFailures(all, args["fail-on"]) ? EXIT.findings : EXIT.done;
+}
+
+/** Prints an inspection to stdout or a file, in the format of `--output`. */
+async function printInspection(inspection: Inspection, args: Arguments<typeof options>): Promise<void> {
+  if (args.output === "prometheus") {
+    // prom-client is loaded only here.
+    const { renderFileMetrics } = await import("../lib/render/metrics.ts");
+    await printMetrics(await renderFileMetrics(inspection), args);
+  } else if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
+  else writeLines(showInspection(inspection, styleFor(process.stdout, process.env), args.details));
 }

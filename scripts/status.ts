@@ -13,9 +13,10 @@ import {
   EXIT_CODES,
   flag,
   inGroup,
+  metricsFileOption,
   waitOptions,
 } from "./cli/options.ts";
-import { hasFailures } from "./cli/report.ts";
+import { hasFailures, validateMetricsFile } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
 import { createWaitingLog, printStatus } from "./cli/show-status.ts";
 import { isStdoutClosed } from "./cli/streams.ts";
@@ -33,10 +34,11 @@ const options = {
   ...checkOptions,
   ...waitOptions,
   ...inGroup("Output", {
-    output: flag.string("output format; wide adds columns, mermaid draws a graph", {
+    output: flag.string("output format; wide adds columns, mermaid draws a graph, prometheus is for node_exporter", {
       alias: "o",
-      choices: ["json", "yaml", "wide", "mermaid"],
+      choices: ["json", "yaml", "wide", "mermaid", "prometheus"],
     }),
+    "output-file": metricsFileOption,
     details: detailsOption,
     watch: { ...flag.boolean("refresh every two seconds until interrupted"), alias: "w" },
   }),
@@ -69,6 +71,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   const deadline = Date.now() + parseDuration(args.timeout, "timeout");
   const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
+  validateMetricsFile(args);
   const names = [...args.context, ...args.files];
   if (args["all-contexts"] && names.length > 0) {
     throw new UserError("--all-contexts cannot be combined with other contexts", EXIT.refused);
@@ -85,7 +88,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
     const waits = args.wait && !isHealthy && Date.now() < deadline;
     if (args.watch && process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
     if (waits) logWaiting(status);
-    else printStatus(status, args);
+    else await printStatus(status, args);
     if (waits || (args.watch && !isStdoutClosed())) continue;
     if (isHealthy) return EXIT.done;
     if (isUnreadable || !args.wait) return isUnreadable ? EXIT.failed : EXIT.findings;

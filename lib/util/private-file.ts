@@ -1,6 +1,6 @@
-/** Writes files that contain private keys or tokens. */
+/** Writes files as a whole: private ones, with keys or tokens, and public ones. */
 import { randomBytes } from "node:crypto";
-import { realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { EXIT, UserError } from "./errors.ts";
 import { describeSystemError } from "./system-error.ts";
@@ -33,9 +33,26 @@ export async function replaceFile(
  * @throws UserError (exit code 1) if it cannot be written.
  */
 export async function writePrivateFile(path: string, text: string): Promise<void> {
+  await writeOutputFile(path, text);
+}
+
+/**
+ * Writes a file of mode 0644 as {@link writePrivateFile} does one of mode 0600, regardless of the umask.
+ *
+ * @throws UserError (exit code 1) if it cannot be written.
+ */
+export async function writePublicFile(path: string, text: string): Promise<void> {
+  await writeOutputFile(path, text, (temporary) => chmod(temporary, 0o644));
+}
+
+async function writeOutputFile(
+  path: string,
+  text: string,
+  prepare?: (temporary: string) => Promise<void>,
+): Promise<void> {
   try {
     const status = await stat(path).catch(ignoreMissing);
-    if (status === undefined || status.isFile()) await replaceFile(status ? await realpath(path) : path, text);
+    if (status === undefined || status.isFile()) await replaceFile(status ? await realpath(path) : path, text, prepare);
     else await writeFile(path, text);
   } catch (error) {
     throw new UserError(`cannot write ${path}: ${describeSystemError(error)}`, EXIT.failed);

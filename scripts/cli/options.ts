@@ -85,6 +85,10 @@ export const outputOption = flag.string("print a full report in this format, wit
   choices: ["json", "yaml"],
 });
 
+export const metricsFileOption = flag.file(
+  "with -o prometheus, write to this file, with mode 0644, instead of stdout; replaced as a whole",
+);
+
 const UNREACHABLE = "failed: cluster unreachable, permission denied, Cilium not found, or timeout";
 
 /** Exit codes of the commands that read, and of those that write. */

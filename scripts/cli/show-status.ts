@@ -3,17 +3,23 @@ import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { escapeLine, styleFor } from "../../lib/render/style.ts";
-import { printDocument } from "./report.ts";
+import { type MetricsArguments, printDocument, printMetrics } from "./report.ts";
 import { writeLines, writeStdout } from "./streams.ts";
 import { log, style } from "./terminal.ts";
 
-/** Prints a state to stdout, in the format of `--output`. */
-export function printStatus(
-  status: MeshStatus,
-  { output, details }: { output?: string | undefined; details: boolean },
-): void {
+/**
+ * Prints a state to stdout or a file, in the format of `--output`.
+ *
+ * @throws UserError (exit code 1) if it cannot be written.
+ */
+export async function printStatus(status: MeshStatus, args: MetricsArguments & { details: boolean }): Promise<void> {
+  const { output, details } = args;
   if (output === "json" || output === "yaml") {
     printDocument(reportOf(status), output);
+  } else if (output === "prometheus") {
+    // prom-client is loaded only here.
+    const { renderStatusMetrics } = await import("../../lib/render/metrics.ts");
+    await printMetrics(await renderStatusMetrics(reportOf(status)), args);
   } else if (output === "mermaid") writeStdout(showMermaid(status));
   else {
     const lines = showStatus(status, styleFor(process.stdout, process.env), { wide: output === "wide", details });

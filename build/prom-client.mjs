@@ -1,0 +1,3 @@
+// The parts of prom-client that are bundled. Its histograms and summaries need packages without license texts.
+export { default as Gauge } from "../node_modules/prom-client/lib/gauge.js";
+export { default as Registry } from "../node_modules/prom-client/lib/registry.js";

@@ -1,0 +1,80 @@
+/** How metrics are defined, and values that several of them count. Pure. */
+import { definitionOf, FINDING_CODES, type FindingCode } from "../peer/finding-codes.ts";
+import type { Finding } from "../peer/findings.ts";
+import type { CertificateUse, Expiry } from "../x509/expiry.ts";
+
+/** A value of a metric; true is 1, false is 0. */
+export interface Sample {
+  labels: Readonly<Record<string, string>>;
+  value: number | boolean;
+}
+
+/** A gauge with its values for each subject, such as a cluster. */
+export interface Metric<Subject> {
+  name: `clustermesh_${string}`;
+  /** One sentence. */
+  help: string;
+  labelNames: readonly string[];
+  /** Returns the values for a subject. */
+  samplesOf(subject: Subject): Sample[];
+}
+
+/** A certificate and its role. */
+export interface UsedCertificate extends Pick<Expiry, "expiresAt"> {
+  use: CertificateUse;
+}
+
+const USES = ["client", "server", "ca"] as const satisfies readonly CertificateUse[];
+
+const CODES = Object.keys(FINDING_CODES) as FindingCode[];
+
+/**
+ * Returns the time of expiry for each use, in seconds since 1970: that of the certificate that expires first, but of the CA
+ * that expires last, because a bundle contains the old CA too while it is being replaced.
+ */
+export function expirySamples(labels: Sample["labels"], certificates: readonly UsedCertificate[]): Sample[] {
+  return USES.flatMap((use) => {
+    const times = certificates.filter((one) => one.use === use).map(({ expiresAt }) => Date.parse(expiresAt) / 1000);
+    if (times.length === 0) return [];
+    return [{ labels: { ...labels, use }, value: use === "ca" ? Math.max(...times) : Math.min(...times) }];
+  });
+}
+
+/** Counts values, and those of `known` that do not occur as 0, so that no series vanishes ({@link findingSamples}). */
+export function countSamples(
+  labels: Sample["labels"],
+  label: string,
+  known: readonly string[],
+  values: readonly string[],
+): Sample[] {
+  return known.map((value) => ({
+    labels: { ...labels, [label]: value },
+    value: values.filter((one) => one === value).length,
+  }));
+}
+
+/**
+ * Counts findings by code. A code without findings is counted as 0, because an expression over a series that vanishes has no
+ * result; Prometheus advises to export every series that is known in advance.
+ *
+ * @param isChecked - false if the subject could not be read: then the counts of other codes are unknown, and left out.
+ */
+export function findingSamples(labels: Sample["labels"], findings: readonly Finding[], isChecked: boolean): Sample[] {
+  const counts = new Map<FindingCode, number>(isChecked ? CODES.map((code) => [code, 0]) : []);
+  for (const { code } of findings) counts.set(code, (counts.get(code) ?? 0) + 1);
+  return [...counts].map(([code, value]) => ({
+    labels: { ...labels, severity: definitionOf(code).severity, code },
+    value,
+  }));
+}
+
+/** Groups items by a key, in order. */
+export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(keyOf(item));
+    if (group) group.push(item);
+    else groups.set(keyOf(item), [item]);
+  }
+  return groups;
+}

@@ -1,0 +1,92 @@
+/** The metrics of `status`. Pure. */
+import type { PairState } from "../mesh/pairs.ts";
+import type { ClusterStatus } from "../mesh/status.ts";
+import type { MeshReport } from "../mesh/status-report.ts";
+import { countSamples, expirySamples, findingSamples, groupBy, type Metric, type UsedCertificate } from "./metric.ts";
+
+type ReportedPair = MeshReport["pairs"][number];
+
+/** A cluster with its peers. */
+interface ClusterSubject extends ClusterStatus {
+  /** Labels of the cluster as an importer. */
+  labels: { context: string; cluster: string };
+  /** With the certificates that the servers of the peer presented. */
+  pairs: (ReportedPair & { presented: UsedCertificate[] })[];
+}
+
+const STATES = Object.keys({
+  ok: true,
+  warning: true,
+  error: true,
+  missing: true,
+  "node-local": true,
+} satisfies Record<PairState, true>);
+
+/** The metrics, in the order in which they are printed. */
+export const STATUS_METRICS: readonly Metric<ClusterSubject>[] = [
+  {
+    name: "clustermesh_cluster_up",
+    help: "Whether the cluster could be read.",
+    labelNames: ["context"],
+    samplesOf: ({ source: context, error }) => [{ labels: { context }, value: error === undefined }],
+  },
+  {
+    name: "clustermesh_cluster_info",
+    help: "Facts of a cluster that could be read; always 1.",
+    labelNames: ["context", "cluster", "cluster_id", "version"],
+    samplesOf: ({ labels, error, id, version = "" }) =>
+      error === undefined ? [{ labels: { ...labels, cluster_id: `${id ?? ""}`, version }, value: 1 }] : [],
+  },
+  {
+    name: "clustermesh_peers",
+    help: "Other clusters by the state of their configuration in the cluster.",
+    labelNames: ["context", "cluster", "state"],
+    samplesOf: ({ labels, error, pairs }) => {
+      const states = pairs.map(({ state }) => state);
+      return error === undefined ? countSamples(labels, "state", STATES, states) : [];
+    },
+  },
+  {
+    name: "clustermesh_peer_healthy",
+    help: "Whether a peer of the cluster has no errors.",
+    labelNames: ["context", "cluster", "peer"],
+    samplesOf: ({ labels, pairs }) =>
+      pairs
+        .filter(({ state }) => state !== "missing")
+        .map(({ peer, state }) => ({ labels: { ...labels, peer }, value: state !== "error" })),
+  },
+  {
+    name: "clustermesh_certificate_expiry_timestamp_seconds",
+    help: "Time at which a certificate of the cluster, or with a peer label one that it has for the peer, expires.",
+    labelNames: ["context", "cluster", "peer", "use"],
+    samplesOf: ({ labels, certificates = [], pairs }) => [
+      ...expirySamples(labels, certificates),
+      ...pairs.flatMap(({ peer, certificates: configured = [], presented }) =>
+        expirySamples({ ...labels, peer }, [...configured, ...presented]),
+      ),
+    ],
+  },
+  {
+    name: "clustermesh_findings",
+    help: "Findings about the cluster and its peers.",
+    labelNames: ["context", "severity", "code"],
+    samplesOf: ({ source: context, error, findings, pairs }) =>
+      findingSamples({ context }, [...findings, ...pairs.flatMap((pair) => pair.findings)], error === undefined),
+  },
+];
+
+/** Returns each cluster with its pairs and what the probes of these received. */
+export function groupByCluster({ clusters, pairs, probes = [] }: MeshReport): ClusterSubject[] {
+  const keyOf = (importer: string, peer: string) => JSON.stringify([importer, peer]);
+  const probesOf = groupBy(probes, ({ source, name }) => keyOf(source, name));
+  const pairsOf = groupBy(pairs, ({ importer }) => importer);
+  const presentedIn = (pair: ReportedPair) =>
+    (probesOf.get(keyOf(pair.importer, pair.peer)) ?? [])
+      .flatMap(({ addresses }) => addresses.flatMap(({ server }) => server ?? []))
+      .map(({ expiresAt }) => ({ use: "server" as const, expiresAt }));
+  return clusters.map((cluster) => ({
+    ...cluster,
+    labels: { context: cluster.source, cluster: cluster.name ?? "" },
+    pairs: (pairsOf.get(cluster.source) ?? []).map((pair) => ({ ...pair, presented: presentedIn(pair) })),
+  }));
+}
