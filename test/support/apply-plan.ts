@@ -6,7 +6,7 @@ import type { Target, Workload } from "../../lib/import/plan/target.ts";
 import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
 
 /**
- * Returns the target after the first `count` changes of a plan.
+ * Returns the target after the first `count` changes of a plan, whether or not its findings would prevent the import.
  *
  * @throws Error if an API server would refuse a change
  */

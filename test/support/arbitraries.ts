@@ -115,13 +115,12 @@ export const peers = (names: readonly string[]): fc.Arbitrary<Peer[]> =>
       fc.subarray([...names], { minLength: 1 }),
       fc.array(peer, { minLength: names.length, maxLength: names.length }),
     )
-    .map(([chosen, made]) => chosen.map((name, i) => rename(made[i] as Peer, name)));
+    .map(([chosen, generated]) => chosen.map((name, i) => rename(generated[i] as Peer, name)));
 
 function rename(one: Peer, name: string): Peer {
   return { ...one, name, facts: { ...one.facts, name } };
 }
 
-/** Bytes without a meaning. */
 const arbitraryBytes = fc.oneof(
   fc.uint8Array({ maxLength: 24 }).map((bytes) => Buffer.from(bytes)),
   fc.string().map((text) => Buffer.from(text)),
@@ -144,10 +143,10 @@ export function keys(names: readonly string[]): fc.Arbitrary<string> {
  */
 export function existingFiles(names: readonly string[]): fc.Arbitrary<Record<string, Buffer>> {
   const key = keys(names);
-  const good = fc.constantFrom(
+  const validPem = fc.constantFrom(
     ...["a", "b"].flatMap((name) => [caOf(name).cert, clientOf(caOf(name)).cert, clientOf(caOf(name)).key]),
   );
-  const content = fc.oneof({ weight: 3, arbitrary: good.map((text) => Buffer.from(text)) }, arbitraryBytes);
+  const content = fc.oneof({ weight: 3, arbitrary: validPem.map((text) => Buffer.from(text)) }, arbitraryBytes);
   const config = fc
     .record({
       endpoint: fc.oneof(
@@ -155,7 +154,7 @@ export function existingFiles(names: readonly string[]): fc.Arbitrary<Record<str
         { weight: 1, arbitrary: nodeLocalUrl },
       ),
       files: fc.oneof(fc.tuple(fc.option(key, { nil: undefined }), key, key), fc.constantFrom(COMMON, LOCAL)),
-      more: fc.constantFrom(
+      otherFields: fc.constantFrom(
         "",
         "",
         "# a comment\n",
@@ -164,7 +163,7 @@ export function existingFiles(names: readonly string[]): fc.Arbitrary<Record<str
         "cilium-host-aliases:\n- hostname: a.b\n  ips: [10.9.9.9]\n",
       ),
     })
-    .map(({ endpoint, files, more }) => Buffer.from(configText(endpoint, files, more)));
+    .map(({ endpoint, files, otherFields }) => Buffer.from(configText(endpoint, files, otherFields)));
   const configName = fc.constantFrom(...names, "other", "submariner", "Not.A.Name", `${names[0]}.etcd-client.crt`);
   return fc
     .tuple(fc.dictionary(key, content, { maxKeys: 8 }), fc.dictionary(configName, config, { maxKeys: 4 }))
@@ -181,7 +180,7 @@ export function existingSecret(
     fc.constantFrom("", "x", '{"other":{"id":9,"max":255}}', '{"c2":{"id":"2"},"c3":7}', "[1", "null"),
   );
   return fc.option(
-    fc.tuple(existingFiles(names), annotations).map(([files, noted]) => secretOf(files, noted, name)),
+    fc.tuple(existingFiles(names), annotations).map(([files, annotated]) => secretOf(files, annotated, name)),
     { nil: undefined },
   );
 }

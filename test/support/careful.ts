@@ -46,9 +46,9 @@ export function carefulTests(
     let clusters: Clusters;
     let dir: string;
     const file = (name: string) => join(dir, `${name}.json`);
-    const imports = (...args: string[]) => run("import-secrets", args, { kubeconfig: clusters.kubeconfig, cwd: dir });
+    const runImport = (...args: string[]) => run("import-secrets", args, { kubeconfig: clusters.kubeconfig, cwd: dir });
     const secret = async (name: string) => (await clusters.read("c1", "Secret", name)) as V1Secret | undefined;
-    const peersIn = async () => {
+    const readPeerNames = async () => {
       const found = await Promise.all(["cilium-clustermesh", "cilium-kvstoremesh"].map(secret));
       return found.map((one) =>
         Object.keys(one?.data ?? {})
@@ -56,8 +56,8 @@ export function carefulTests(
           .sort(),
       );
     };
-    /** Resource versions of the objects: equal if nothing was written. */
-    const versions = async (context = "c1") => {
+    /** Returns the resource versions of the objects, which are equal if nothing was written. */
+    const readVersions = async (context = "c1") => {
       const found = await Promise.all(OBJECTS.map(([kind, name]) => clusters.read(context, kind, name)));
       return found.map((one) => (one as V1Secret | undefined)?.metadata?.resourceVersion);
     };
@@ -83,25 +83,25 @@ export function carefulTests(
 
     test("--diff has the exit codes of kubectl diff and writes nothing", async () => {
       const args = ["--context", "c1", "--context", "c3", "--diff", file("c2")];
-      const changes = await imports(...args);
+      const changes = await runImport(...args);
       assert.equal(changes.code, 1, changes.stderr);
       assert.match(changes.stdout, /^\+\+\+ planned\/c1\/kube-system\/Secret\/cilium-kvstoremesh$/m);
       assert.match(changes.stdout, /^\+\+\+ planned\/c3\/kube-system\/Secret\/cilium-kvstoremesh$/m);
       assert.doesNotMatch(changes.stdout, /PRIVATE KEY|LS0tLS1CRUdJ/);
-      assert.deepEqual(await versions(), [undefined, undefined, undefined]);
-      assert.deepEqual(await versions("c3"), [undefined, undefined, undefined]);
-      assert.equal((await imports(...args.filter((arg) => arg !== "--diff"))).code, 0);
-      const none = await imports(...args);
+      assert.deepEqual(await readVersions(), [undefined, undefined, undefined]);
+      assert.deepEqual(await readVersions("c3"), [undefined, undefined, undefined]);
+      assert.equal((await runImport(...args.filter((arg) => arg !== "--diff"))).code, 0);
+      const none = await runImport(...args);
       assert.deepEqual([none.code, none.stdout, none.stderr], [0, "", ""]);
-      const trouble = await imports("--context", "c1", "--diff", "nowhere.json");
+      const trouble = await runImport("--context", "c1", "--diff", "nowhere.json");
       assert.deepEqual([trouble.code, trouble.stdout], [2, ""]);
-      assert.equal((await imports("--context", "nowhere", "--diff", file("c2"))).code, 2);
+      assert.equal((await runImport("--context", "nowhere", "--diff", file("c2"))).code, 2);
     });
 
     test("--dry-run prints the same objects with client and server, and writes nothing", async () => {
       const printed = new Map<string, unknown[]>();
       for (const mode of ["client", "server"]) {
-        const { code, stdout, stderr } = await imports(
+        const { code, stdout, stderr } = await runImport(
           "--context",
           "c1",
           `--dry-run=${mode}`,
@@ -124,71 +124,71 @@ export function carefulTests(
       }
       assert.deepEqual(printed.get("client"), printed.get("server"));
       assert.equal(printed.get("client")?.length, 3);
-      assert.deepEqual(await peersIn(), [[], []]);
-      const real = await imports("--context", "c1", "-o", "json", file("c2"));
+      assert.deepEqual(await readPeerNames(), [[], []]);
+      const real = await runImport("--context", "c1", "-o", "json", file("c2"));
       assert.equal(JSON.parse(`${real.stdout.split(/^}$/m)[0]}}`).metadata.name, "cilium-kvstoremesh");
-      assert.deepEqual(await peersIn(), [["c2"], ["c2"]]);
+      assert.deepEqual(await readPeerNames(), [["c2"], ["c2"]]);
     });
 
     test("--prune requires --yes without a terminal and removes all peers that are not in the files", async () => {
-      assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
-      const unconfirmed = await imports("--context", "c1", "--prune", file("c3"));
+      assert.equal((await runImport("--context", "c1", file("c2"), file("c3"))).code, 0);
+      const unconfirmed = await runImport("--context", "c1", "--prune", file("c3"));
       assert.equal(unconfirmed.code, 2);
       assert.match(
         unconfirmed.stderr,
         /^c1: will remove c2; will revoke etcd users remote-c2\nerror: refusing to remove peers without confirmation: .*; pass --yes\n/,
       );
       assert.match(unconfirmed.stderr, /nothing was written\n$/);
-      assert.deepEqual(await peersIn(), [
+      assert.deepEqual(await readPeerNames(), [
         ["c2", "c3"],
         ["c2", "c3"],
       ]);
-      const confirmed = await imports("--context", "c1", "--prune", "--yes", file("c3"));
+      const confirmed = await runImport("--context", "c1", "--prune", "--yes", file("c3"));
       assert.equal(confirmed.code, 0, confirmed.stderr);
-      assert.deepEqual(await peersIn(), [["c3"], ["c3"]]);
+      assert.deepEqual(await readPeerNames(), [["c3"], ["c3"]]);
       assert.equal(
         ((await clusters.read("c1", "ConfigMap", "clustermesh-remote-users")) as V1ConfigMap).data?.["users.yaml"],
         "users:\n  - name: remote-c3\n    role: remote\n",
       );
-      const everything = await imports("--context", "c1", "--prune", "--yes", file("c1"));
+      const everything = await runImport("--context", "c1", "--prune", "--yes", file("c1"));
       assert.equal(everything.code, 2);
       assert.match(everything.stderr, /would remove every peer \[prune-everything\]/);
     });
 
     test("--migrate without files announces its changes and is idempotent", async () => {
-      assert.equal((await imports("--context", "c1", file("c2"), file("c3"))).code, 0);
+      assert.equal((await runImport("--context", "c1", file("c2"), file("c3"))).code, 0);
       // The state after an upgrade: the agents' Secret configures the peers, and kvstoremesh has no configuration.
       const remote = (await secret("cilium-kvstoremesh")) as V1Secret;
       for (const name of ["cilium-kvstoremesh", "cilium-clustermesh"]) await clusters.remove("c1", "Secret", name);
       const { annotations = {}, namespace = "" } = remote.metadata ?? {};
       await clusters.create("c1", { ...remote, metadata: { name: "cilium-clustermesh", namespace, annotations } });
-      const first = await imports("--context", "c1", "--migrate");
+      const first = await runImport("--context", "c1", "--migrate");
       assert.equal(first.code, 0, first.stderr);
       assert.match(
         first.stderr,
         /^c1: will move to another Secret: c2 and c3\nc1 \(Cilium 1\.20\.2, KVStoreMesh\): moved to another Secret: c2 and c3$/m,
       );
-      assert.deepEqual(await peersIn(), [
+      assert.deepEqual(await readPeerNames(), [
         ["c2", "c3"],
         ["c2", "c3"],
       ]);
-      const before = await versions();
-      const second = await imports("--context", "c1", "--migrate");
+      const before = await readVersions();
+      const second = await runImport("--context", "c1", "--migrate");
       assert.equal(second.code, 0, second.stderr);
       assert.match(second.stderr, /unchanged c2 and c3\n {2}nothing written/);
-      assert.deepEqual(await versions(), before);
+      assert.deepEqual(await readVersions(), before);
     });
 
     test("--endpoint persists across imports, which report it, until it is reset", async () => {
-      assert.equal((await imports("--context", "c1", "--endpoint", "c2=10.1.1.1:2379", file("c2"))).code, 0);
+      assert.equal((await runImport("--context", "c1", "--endpoint", "c2=10.1.1.1:2379", file("c2"))).code, 0);
       const config = async () => Buffer.from((await secret("cilium-kvstoremesh"))?.data?.c2 ?? "", "base64").toString();
       assert.match(await config(), /- 10\.1\.1\.1$/m);
-      const again = await imports("--context", "c1", file("c2"));
+      const again = await runImport("--context", "c1", file("c2"));
       assert.match(
         again.stderr,
         /unchanged c2\n {2}endpoint of c2: 10\.1\.1\.1:2379, set by an earlier --endpoint; to reset it:\n {4}import-secrets --context c1 --endpoint c2= FILE\n/,
       );
-      assert.equal((await imports("--context", "c1", "--endpoint", "c2=", file("c2"))).code, 0);
+      assert.equal((await runImport("--context", "c1", "--endpoint", "c2=", file("c2"))).code, 0);
       assert.match(await config(), /- 172\.18\.4\.2$/m);
       for (const [value, expected] of [
         ["c2", /invalid value "c2" for --endpoint: must be NAME=HOST:PORT/],
@@ -197,7 +197,7 @@ export function carefulTests(
         ["c9=10.1.1.1:1", /unknown peer c9/],
         ["c2=nowhere.invalid:1", /cannot resolve nowhere\.invalid on this machine/],
       ] as const) {
-        const { code, stderr } = await imports("--context", "c1", "--endpoint", value, file("c2"));
+        const { code, stderr } = await runImport("--context", "c1", "--endpoint", value, file("c2"));
         assert.ok(code === 2 || (code === 1 && value.includes("nowhere")), `${value}: ${code}`);
         assert.match(stderr, expected, value);
       }
@@ -223,13 +223,13 @@ export function carefulTests(
       test(`a Secret owned by ${owner} is refused, and taken over with --take-ownership`, async () => {
         const metadata = { name: "cilium-clustermesh", namespace: "kube-system", ...marks };
         await clusters.create("c1", { apiVersion: "v1", kind: "Secret", metadata, type: "Opaque" });
-        const before = await versions();
-        const refused = await imports("--context", "c1", file("c3"));
+        const before = await readVersions();
+        const refused = await runImport("--context", "c1", file("c3"));
         assert.equal(refused.code, 2);
         const finding = `secret/cilium-clustermesh belongs to ${owner}, which would revert the changes [owned-by-other]\n`;
         assert.ok(refused.stderr.includes(finding), refused.stderr);
-        assert.deepEqual(await versions(), before);
-        const taken = await imports("--context", "c1", "--take-ownership", file("c3"));
+        assert.deepEqual(await readVersions(), before);
+        const taken = await runImport("--context", "c1", "--take-ownership", file("c3"));
         assert.equal(taken.code, 0, taken.stderr);
         const {
           labels = {},
@@ -238,7 +238,7 @@ export function carefulTests(
         } = (await secret("cilium-clustermesh"))?.metadata ?? {};
         assert.deepEqual([labels, ownerReferences], [{}, []]);
         assert.deepEqual(annotations, { ...keep, "clustermesh-secrets/taken-from": owner });
-        assert.equal((await imports("--context", "c1", file("c2"))).code, 0, "no owner is left");
+        assert.equal((await runImport("--context", "c1", file("c2"))).code, 0, "no owner is left");
       });
     }
   });

@@ -1,4 +1,4 @@
-/** Findings with texts of a test's own, in place of those of their codes. */
+/** Findings whose texts are set by a test, not by their codes. */
 
 import type { RemedyTemplate } from "../../lib/peer/codes/code.ts";
 import type { FindingCode } from "../../lib/peer/finding-codes.ts";
@@ -6,7 +6,7 @@ import { definitionOf } from "../../lib/peer/finding-codes.ts";
 import { type Finding, fillTemplate, type Place } from "../../lib/peer/findings.ts";
 
 /**
- * A finding as a reader gets it.
+ * Returns a finding with its remedy filled in.
  *
  * @param remedy a text, or a template with its values.
  */

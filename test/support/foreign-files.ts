@@ -1,4 +1,4 @@
-/** Files that are not Secrets with peers, as other tools write them, with fake secrets. */
+/** Files of other tools that are not Secrets with peers, with fake secrets. */
 import { gzipSync } from "node:zlib";
 import { stringify } from "yaml";
 import type { Call } from "../../lib/peer/foreign/foreign.ts";
@@ -11,8 +11,8 @@ export const CALL: Call = { rerun: "import-secrets --context 'my cluster' -", ex
 const PIPE = `| ${CALL.rerun}`;
 export const json = (object: unknown) => `${JSON.stringify(object, null, 2)}\n`;
 
-/** Values as `sops encrypt` writes them. */
-const enc = (bytes: number, type = "str") => {
+/** Returns an encrypted value as `sops encrypt` writes it. */
+const sopsValue = (bytes: number, type = "str") => {
   const text = (length: number) => Buffer.alloc(length, 7).toString("base64");
   return `ENC[AES256_GCM,data:${text(bytes)},iv:${text(32)},tag:${text(16)},type:${type}]`;
 };
@@ -20,16 +20,16 @@ const armor = "-----BEGIN AGE ENCRYPTED FILE-----\nYWdlLWVuY3J5cHRpb24\n-----END
 const metadata = {
   age: [{ recipient: "age1qqqq", enc: armor }],
   lastmodified: "2026-03-02T10:11:12Z",
-  mac: enc(64),
+  mac: sopsValue(64),
   encrypted_regex: "^(data|stringData)$",
   version: "3.13.2",
 };
-const sealed = (values: Record<string, string> | undefined) =>
-  Object.fromEntries(Object.keys(values ?? {}).map((key) => [key, enc(40)]));
-export const sopsSecret = { ...good, data: sealed(good.data), sops: metadata };
-const sopsWhole = { apiVersion: enc(2), kind: enc(6), data: sealed(good.data), sops: metadata };
+const encryptValues = (values: Record<string, string> | undefined) =>
+  Object.fromEntries(Object.keys(values ?? {}).map((key) => [key, sopsValue(40)]));
+export const sopsSecret = { ...good, data: encryptValues(good.data), sops: metadata };
+const sopsWhole = { apiVersion: sopsValue(2), kind: sopsValue(6), data: encryptValues(good.data), sops: metadata };
 
-/** Headers as age 1.1.1, gpg 2.2.40, git-crypt 0.7.0 and others write them. */
+/** Headers as written by age 1.1.1, gpg 2.2.40, git-crypt 0.7.0 and others. */
 const ageHeader = (stanza: string) => `age-encryption.org/v1\n-> ${stanza}\nAAAA\n--- AAAA\n\x9d\xe3`;
 const ageArmor = (stanza: string) => {
   const lines =
@@ -58,11 +58,11 @@ export const values = (clusters: unknown) => ({
   clustermesh: { useAPIServer: true, config: { enabled: true, clusters } },
 });
 const tls = { cert: "Y2VydA==", key: "c2VjcmV0LWtleQ==", caCert: "Y2E=" };
-const list = [
+const clusterList = [
   { name: "c2", port: 32379, ips: ["172.18.2.2"], tls },
   { name: "c3", address: "c3.example", port: 2379, tls },
 ];
-const mapping = { c2: { enabled: true, ips: ["172.18.2.2"], tls }, c3: { address: "c3.example" } };
+const clusterMap = { c2: { enabled: true, ips: ["172.18.2.2"], tls }, c3: { address: "c3.example" } };
 const external = (kind: string, spec: object, name = "peers", namespace: string | undefined = "kube-system") => ({
   apiVersion: "external-secrets.io/v1",
   kind,
@@ -78,10 +78,10 @@ data:
   {{ .name }}: {{ .config | b64enc }}
 {{- end }}
 `;
-const get = (namespace: string, name: string) =>
+const getCommand = (namespace: string, name: string) =>
   `kubectl --context CONTEXT --namespace ${namespace} get secret ${name} --output yaml ${PIPE}`;
-const extractIt = `extract-secret --context CONTEXT ${PIPE}`;
-const leave = "omit it: pass the files written by extract-secret";
+const extractCommand = `extract-secret --context CONTEXT ${PIPE}`;
+const omitRemedy = "omit it: pass the files written by extract-secret";
 
 /** A file, and the expected finding. */
 export interface Form {
@@ -134,14 +134,14 @@ export const FORMS: Form[] = [
   encrypted(
     "SOPS, binary",
     "d.enc",
-    json({ data: enc(900), sops: metadata }),
+    json({ data: sopsValue(900), sops: metadata }),
     "is encrypted with SOPS",
     `sops decrypt FILE ${PIPE}`,
   ),
   encrypted(
     "SOPS, binary, named .json",
     "d.json",
-    json({ data: enc(900), sops: metadata }),
+    json({ data: sopsValue(900), sops: metadata }),
     "is encrypted with SOPS",
     `sops decrypt --input-type binary --output-type binary FILE ${PIPE}`,
   ),
@@ -169,7 +169,7 @@ export const FORMS: Form[] = [
   encrypted(
     "SOPS without its metadata",
     "g.json",
-    json({ ...good, data: sealed(good.data) }),
+    json({ ...good, data: encryptValues(good.data) }),
     "contains values encrypted with SOPS, but no sops metadata, so they cannot be decrypted",
     "pass the complete file that sops wrote",
   ),
@@ -262,7 +262,7 @@ export const FORMS: Form[] = [
       spec: { encryptedData: { c2: "AgBy3i4OJSWK" }, template: { metadata: { name: "cilium-clustermesh" } } },
     }),
     "contains SealedSecret kube-system/peers, which can be decrypted only by the controller in its cluster",
-    get("kube-system", "cilium-clustermesh"),
+    getCommand("kube-system", "cilium-clustermesh"),
   ),
   foreign(
     "SealedSecrets, several, without a namespace",
@@ -271,7 +271,7 @@ export const FORMS: Form[] = [
       .map((name) => stringify({ apiVersion: "bitnami.com/v1alpha1", kind: "SealedSecret", metadata: { name } }))
       .join("---\n"),
     "contains SealedSecret a, which can be decrypted only by the controller in its cluster (and 2 more)",
-    get("NAMESPACE", "a"),
+    getCommand("NAMESPACE", "a"),
   ),
   foreign(
     "SealedSecret with invalid names",
@@ -282,21 +282,21 @@ export const FORMS: Form[] = [
       metadata: { name: "$(rm -rf ~)", namespace: "a; b" },
     }),
     "contains SealedSecret, which can be decrypted only by the controller in its cluster",
-    get("NAMESPACE", "NAME"),
+    getCommand("NAMESPACE", "NAME"),
   ),
   foreign(
     "ExternalSecret",
     "q.yaml",
     stringify(external("ExternalSecret", { target: { name: "cilium-kvstoremesh" }, dataFrom: [] })),
     "contains ExternalSecret kube-system/peers, which contains no values: the operator creates the Secret in the cluster",
-    get("kube-system", "cilium-kvstoremesh"),
+    getCommand("kube-system", "cilium-kvstoremesh"),
   ),
   foreign(
     "ExternalSecret without a target's name",
     "q.json",
     json(external("ExternalSecret", { target: {} }, "cilium-clustermesh")),
     "contains ExternalSecret kube-system/cilium-clustermesh, which contains no values: the operator creates the Secret in the cluster",
-    get("kube-system", "cilium-clustermesh"),
+    getCommand("kube-system", "cilium-clustermesh"),
   ),
   foreign(
     "ClusterExternalSecret",
@@ -305,28 +305,28 @@ export const FORMS: Form[] = [
       external("ClusterExternalSecret", { externalSecretName: "e", externalSecretSpec: { target: {} } }, "p", ""),
     ),
     "contains ClusterExternalSecret p, which contains no values: the operator creates the Secrets in the cluster",
-    get("NAMESPACE", "e"),
+    getCommand("NAMESPACE", "e"),
   ),
   foreign(
     "PushSecret",
     "s.yaml",
     stringify(external("PushSecret", { selector: { secret: { name: "cilium-clustermesh" } } })),
     "contains PushSecret kube-system/peers, which contains no values: it copies a Secret from the cluster to an external store",
-    get("kube-system", "cilium-clustermesh"),
+    getCommand("kube-system", "cilium-clustermesh"),
   ),
   foreign(
     "PushSecret with a generator",
     "s.json",
     json(external("PushSecret", { selector: { generatorRef: { kind: "Password" } } })),
     "contains PushSecret kube-system/peers, which contains no values: it copies a Secret from the cluster to an external store",
-    get("kube-system", "NAME"),
+    getCommand("kube-system", "NAME"),
   ),
   foreign(
     "ClusterPushSecret",
     "t.yaml",
     stringify(external("ClusterPushSecret", { pushSecretSpec: { selector: { secret: { name: "x" } } } }, "p", "")),
     "contains ClusterPushSecret p, which contains no values: it copies Secrets from the cluster to an external store",
-    get("NAMESPACE", "x"),
+    getCommand("NAMESPACE", "x"),
   ),
   foreign(
     "kubeconfig with one context",
@@ -357,10 +357,10 @@ export const FORMS: Form[] = [
     `extract-secret --kubeconfig FILE --context CONTEXT ${PIPE}`,
   ),
   ...[
-    ["list", values(list)],
-    ["map", values(mapping)],
-    ["list, for a parent chart", { cilium: values(list) }],
-    ["map, for a parent chart", { global: {}, "rke2-cilium": values(mapping) }],
+    ["list", values(clusterList)],
+    ["map", values(clusterMap)],
+    ["list, for a parent chart", { cilium: values(clusterList) }],
+    ["map, for a parent chart", { global: {}, "rke2-cilium": values(clusterMap) }],
   ].map(([of, content]) =>
     foreign(
       `values, ${of as string}`,
@@ -370,7 +370,7 @@ export const FORMS: Form[] = [
         "c2, c3",
         "c2 and c3",
       ),
-      extractIt,
+      extractCommand,
     ),
   ),
   foreign(
@@ -378,7 +378,7 @@ export const FORMS: Form[] = [
     "values.json",
     json(values([])),
     "is a values file of Cilium's Helm chart, not a Secret; extract each cluster instead",
-    extractIt,
+    extractCommand,
   ),
   foreign(
     "ConfigMap cilium-config",
@@ -390,42 +390,42 @@ export const FORMS: Form[] = [
       data: { "cluster-name": "c2", "cluster-id": "2" },
     }),
     "contains ConfigMap kube-system/cilium-config of cluster c2, not a Secret",
-    extractIt,
+    extractCommand,
   ),
   foreign(
     "Argo CD Application",
     "z.yaml",
     stringify({ apiVersion: "argoproj.io/v1alpha1", kind: "Application", metadata: { name: "cilium" } }),
     "contains Application cilium of Argo CD, not a Secret",
-    leave,
+    omitRemedy,
   ),
   foreign(
     "Flux HelmRelease",
     "z.json",
     json({ apiVersion: "helm.toolkit.fluxcd.io/v2", kind: "HelmRelease", metadata: { name: "cilium" } }),
     "contains HelmRelease cilium of Flux, not a Secret",
-    leave,
+    omitRemedy,
   ),
   foreign(
     "kustomization",
     "kustomization.yaml",
     "resources:\n- cluster2-secret.yaml\n",
     "is a kustomization, not a Secret",
-    leave,
+    omitRemedy,
   ),
   foreign(
     "chart",
     "Chart.yaml",
     "apiVersion: v2\nname: mesh\nversion: 0.1.0\n",
     "is a Helm Chart.yaml, not a Secret",
-    leave,
+    omitRemedy,
   ),
   foreign(
     "SOPS configuration",
     ".sops.yaml",
     "creation_rules:\n- age: age1qqqq\n",
     "is a SOPS configuration file, not a Secret",
-    leave,
+    omitRemedy,
   ),
   foreign(
     "chart template",
@@ -483,5 +483,5 @@ export const FORMS: Form[] = [
     "is an HTML page, probably a login page",
     "download the file again",
   ),
-  foreign("certificate", "ca.crt", caOf("a").cert, "is a PEM file (CERTIFICATE), not a Secret", extractIt),
+  foreign("certificate", "ca.crt", caOf("a").cert, "is a PEM file (CERTIFICATE), not a Secret", extractCommand),
 ];

@@ -32,7 +32,7 @@ export interface JoinedMesh {
 
 export type MemberOptions = Partial<ClusterDescription> & { pki?: PkiOptions };
 
-/** Starts clusters `c1`, `c2`, … and, unless `apart`, connects all of them with each other. */
+/** Starts clusters `c1`, `c2`, … and, unless `apart` is set, connects every cluster with every other. */
 export async function startJoinedMesh(
   t: TestContext,
   parts: readonly MemberOptions[],
@@ -108,9 +108,9 @@ export async function startJoinedMesh(
     rotate: (cluster, options = {}) => {
       const { description, api } = find(cluster);
       const renewed = clusterObjects(description, clusterPki(description, { key: "ec", ...options }));
-      const ours = /^(cilium-clustermesh|cilium-kvstoremesh)$/;
+      const peerSecrets = /^(cilium-clustermesh|cilium-kvstoremesh)$/;
       for (const object of renewed) {
-        if (object.kind === "Secret" && !ours.test(object.metadata.name)) api.store.put(object);
+        if (object.kind === "Secret" && !peerSecrets.test(object.metadata.name)) api.store.put(object);
       }
     },
   };

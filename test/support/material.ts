@@ -9,29 +9,29 @@ export const DAY = 86_400_000;
 
 const cache = new Map<string, unknown>();
 
-function once<T>(key: string, make: () => T): T {
+function getOrMake<T>(key: string, make: () => T): T {
   if (!cache.has(key)) cache.set(key, make());
   return cache.get(key) as T;
 }
 
 /** Returns the ECDSA root CA of a name. */
 export function caOf(name: string): Issuer {
-  return once(`ca ${name}`, () => makeCa({ cn: `${name} CA` }));
+  return getOrMake(`ca ${name}`, () => makeCa({ cn: `${name} CA` }));
 }
 
 /** Returns the RSA root CA of a name. */
 export function rsaCaOf(name: string): Issuer {
-  return once(`rsa ca ${name}`, () => makeCa({ cn: `${name} CA`, key: "rsa" }));
+  return getOrMake(`rsa ca ${name}`, () => makeCa({ cn: `${name} CA`, key: "rsa" }));
 }
 
 /** Returns the intermediate CA below {@link caOf} of the same name. */
 export function intermediateOf(name: string): Issuer {
-  return once(`intermediate ${name}`, () => makeCa({ cn: `${name} intermediate`, issuer: caOf(name) }));
+  return getOrMake(`intermediate ${name}`, () => makeCa({ cn: `${name} intermediate`, issuer: caOf(name) }));
 }
 
-/** Returns a client certificate; different `serial`s give different certificates of one common name. */
+/** Returns a client certificate; `serial` distinguishes certificates with the same common name. */
 export function clientOf(ca: Issuer, cn = "remote", serial = 0): { cert: string; key: string } {
-  return once(`client ${cn} ${serial} ${ca.cert}`, () => issue(ca, { cn, usage: "client" }));
+  return getOrMake(`client ${cn} ${serial} ${ca.cert}`, () => issue(ca, { cn, usage: "client" }));
 }
 
 /** Issues a new client certificate, uncached. */

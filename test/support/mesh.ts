@@ -41,7 +41,7 @@ export interface MeshSpec {
   ca: "own" | "shared";
   authMode: "legacy" | "migration" | "cluster";
   service: "NodePort" | "LoadBalancer";
-  /** Whether each cluster has an additional address that does not answer. */
+  /** Whether each cluster has an additional, unreachable address. */
   deadAddress: boolean;
   key: KeyType;
 }
@@ -165,7 +165,7 @@ async function startMember(
   const options = { key: spec.key, ...(ca && { ca }) };
   const { pki, objects } = spec.realChart
     ? await realChartCluster({ ...description, version: spec.version, nodePort: port }, api, options)
-    : describedCluster(description, options);
+    : sandboxChartCluster(description, options);
   await api.create(objects);
   const etcd = await startClusterEtcd({
     cluster: name,
@@ -176,14 +176,19 @@ async function startMember(
     ],
   });
   stops.push(etcd.stop);
-  const managed = spec.authMode !== "legacy";
-  const sync = await runClusterSync({ cluster: { name, id }, api, etcd, ...(managed && { users: "users: []\n" }) });
+  const managesUsers = spec.authMode !== "legacy";
+  const sync = await runClusterSync({
+    cluster: { name, id },
+    api,
+    etcd,
+    ...(managesUsers && { users: "users: []\n" }),
+  });
   stops.push(sync.stop);
   await createIdentity(api, 0x10000 * id + 1, { from: name });
   return { name, id, description, pki, api, etcd, sync, serviceAddress, address, port };
 }
 
-function describedCluster(description: ClusterDescription, options: PkiOptions): ChartCluster {
+function sandboxChartCluster(description: ClusterDescription, options: PkiOptions): ChartCluster {
   const pki = clusterPki(description, options);
   return { pki, objects: clusterObjects(description, pki) };
 }
@@ -207,7 +212,7 @@ async function extract(context: string, folder: string, kubeconfig: string, more
 
 async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdict> {
   const verdict: Verdict = { ready: new Map(), agents: new Map() };
-  // Replaces kubelet, which updates the mounted list of users.
+  // In place of kubelet, which updates the mounted list of users.
   for (const { api, sync } of members) {
     const users = await api.request("GET", `/api/v1/namespaces/${NAMESPACE}/configmaps/clustermesh-remote-users`);
     if (users.status === 200) sync.users(users.body.data["users.yaml"]);

@@ -17,7 +17,6 @@ export const usersConfigMap = (content: string | undefined) => ({
   ...(content !== undefined && { data: { "users.yaml": content } }),
 });
 
-// Every plan is applied, even if findings would prevent it.
 export const NAMES = ["c2", "c3", "c4"];
 const anyWorkload = fc.record(
   {
@@ -67,9 +66,9 @@ export const anyTarget: fc.Arbitrary<Target> = fc
 /** Peers with distinct names; half of them have their mesh hostname as endpoint, with or without host aliases. */
 export const anyPeers: fc.Arbitrary<SourcedPeer[]> = fc
   .tuple(fc.subarray(NAMES, { minLength: 1 }), fc.array(fc.tuple(anyPeer, fc.nat(3)), { minLength: 3, maxLength: 3 }))
-  .map(([names, made]) =>
+  .map(([names, generated]) =>
     names.map((name, i) => {
-      const [one, form] = made[i] as [Peer, number];
+      const [one, form] = generated[i] as [Peer, number];
       const hostname = `${name}.mesh.cilium.io`;
       const config =
         form > 1

@@ -27,7 +27,7 @@ export function programPath(program: string): string {
 }
 
 /**
- * Runs a goal of the Makefile without rebuilding the programs.
+ * Runs a target of the Makefile without rebuilding the programs.
  *
  * @param variables environment variables, which make imports
  */

@@ -1,4 +1,4 @@
-/** Finds the programs and charts of `make assets`. */
+/** Finds the programs and charts that `make assets` builds. */
 import { assetNames, findAsset } from "../servers/assets.mjs";
 
 /** Paths of the programs and the charts. */

@@ -128,9 +128,9 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
       async () => {
         const all = await status();
         const found = peers.flatMap((peer) => all.get(peer) ?? []);
-        const late = peers.filter((peer) => !all.get(peer)?.ready);
-        if (late.length === 0) return found;
-        throw new Error(late.map((peer) => `${peer} ${all.get(peer)?.status ?? "unknown"}`).join("; "));
+        const notReady = peers.filter((peer) => !all.get(peer)?.ready);
+        if (notReady.length === 0) return found;
+        throw new Error(notReady.map((peer) => `${peer} ${all.get(peer)?.status ?? "unknown"}`).join("; "));
       },
       { timeoutMs, running: [running] },
     );

@@ -92,7 +92,7 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
   );
   const url = `https://127.0.0.1:${await freePort()}`;
   const peerUrl = `http://127.0.0.1:${await freePort()}`;
-  const urls = [url, ...listeners.map(({ address, port }) => `https://${host(address)}:${port}`)].join(",");
+  const urls = [url, ...listeners.map(({ address, port }) => `https://${formatHost(address)}:${port}`)].join(",");
   const etcdFlags = {
     name: "clustermesh-apiserver",
     "data-dir": join(folder, "data"),
@@ -182,7 +182,7 @@ export async function startClusterEtcd({ cluster, pki, listen = [] }: ClusterEtc
   };
 }
 
-function host(address: string): string {
+function formatHost(address: string): string {
   return address.includes(":") ? `[${address}]` : address;
 }
 

@@ -1,4 +1,4 @@
-/** A relay between a program and an API server that terminates TLS and injects faults of networks and servers. */
+/** A relay that terminates TLS between a program and an API server, and injects network and server faults. */
 import { once } from "node:events";
 import {
   type ClientHttp2Session,
@@ -47,7 +47,7 @@ const { HTTP2_HEADER_METHOD: METHOD, HTTP2_HEADER_PATH: PATH, HTTP2_HEADER_STATU
 export async function startRelay(to: { url: string; ca: string }): Promise<Relay> {
   const [ca, other] = [makeCa({ cn: "relay", key: "ec" }), makeCa({ cn: "another", key: "ec" })];
   const certificate = (by: Issuer) => issue(by, { cn: "relay", ips: ["127.0.0.1"], usage: "server", key: "ec" });
-  const [own, others] = [certificate(ca), certificate(other)];
+  const [ownCertificate, otherCertificate] = [certificate(ca), certificate(other)];
   const sessions = new Set<ServerHttp2Session>();
   const disconnect = () => {
     for (const session of sessions) session.destroy();
@@ -69,14 +69,14 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
       if (body.length > 0) stream.end(body);
     });
 
-  const server = createSecureServer(own);
+  const server = createSecureServer(ownCertificate);
   server.on("session", (session) => {
     sessions.add(session);
     session.on("error", () => {}).on("close", () => sessions.delete(session));
   });
   server.on("stream", (stream, headers) => {
     stream.on("error", () => {});
-    pass(stream, headers).catch(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
+    handleStream(stream, headers).catch(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
   });
   const listen = async (port: number) => {
     server.listen(port, "127.0.0.1");
@@ -90,7 +90,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
     ca,
     onRequest: undefined,
     mend: async () => {
-      server.setSecureContext(own);
+      server.setSecureContext(ownCertificate);
       if (!server.listening) await listen(port);
     },
     stop: async () => {
@@ -101,10 +101,10 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
   };
   return relay;
 
-  async function pass(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+  async function handleStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
     const fault = relay.onRequest?.(String(headers[METHOD]), String(headers[PATH]));
     if (fault === "refused") server.close();
-    if (fault === "another certificate") server.setSecureContext(others);
+    if (fault === "another certificate") server.setSecureContext(otherCertificate);
     if (fault === "refused" || fault === "another certificate" || fault === "reset") return disconnect();
     const chunks: Buffer[] = [];
     for await (const chunk of stream) chunks.push(chunk);

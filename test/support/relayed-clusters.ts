@@ -49,18 +49,18 @@ const descriptions = ["1.20.2", "1.18.5"].map(
 export async function startRelayedClusters(on: "sandbox" | "real"): Promise<RelayedClusters> {
   const dir = mkdtempSync(join(tmpdir(), "behind-relays-"));
   const agent = new Agent({ keepAlive: true });
-  const { servers, stop: stopServers } = on === "real" ? await real() : await embedded();
+  const { servers, stop: stopServers } = on === "real" ? await startReal() : await startEmbedded();
   const relays = await Promise.all(servers.map(({ url, ca }) => startRelay({ url, ca: ca.cert })));
   const kubeconfig = join(dir, "kubeconfig");
   const named = relays.map(({ url, ca }, i) => ({ name: `c${i + 1}`, url, ca }));
   writeFileSync(kubeconfig, kubeconfigOf(named, "admin"), { mode: 0o600 });
 
-  async function real() {
+  async function startReal() {
     const started = await startApiServers(descriptions.map(({ name }) => name));
     for (const [i, server] of started.all.entries()) await server.create(objectsOf(i));
     return { servers: started.all, stop: started.stop };
   }
-  async function embedded() {
+  async function startEmbedded() {
     const users = [{ name: "admin", token: "admin-token" }];
     const sandbox = await startSandbox({ clusters: descriptions.map((description) => ({ description, users })), dir });
     const all = sandbox.clusters.map(({ description, api }) => apiServer(description.name, api.url, api.ca, "", agent));
@@ -102,10 +102,11 @@ export function secretsOf(state: readonly KubernetesObject[]): (V1Secret | undef
 
 /** Serializes the data of peers and users, for comparison. */
 export function peerDataOf(state: State): string {
-  const users = (one: KubernetesObject) => one.kind === "ConfigMap" && one.metadata.name === "clustermesh-remote-users";
-  const sorted = (data: object = {}) => Object.fromEntries(Object.entries(data).sort());
+  const isUsers = (one: KubernetesObject) =>
+    one.kind === "ConfigMap" && one.metadata.name === "clustermesh-remote-users";
+  const sortFields = (data: object = {}) => Object.fromEntries(Object.entries(data).sort());
   return JSON.stringify(
-    state.map((objects) => [...secretsOf(objects), objects.find(users)].map((one) => sorted(one?.data))),
+    state.map((objects) => [...secretsOf(objects), objects.find(isUsers)].map((one) => sortFields(one?.data))),
   );
 }
 
@@ -125,16 +126,17 @@ async function stateOf({ ask }: ApiServer): Promise<KubernetesObject[]> {
 }
 
 async function restore(server: ApiServer, desired: KubernetesObject[]): Promise<void> {
-  const content = ({ data, spec, metadata }: KubernetesObject) =>
+  const serializeContent = ({ data, spec, metadata }: KubernetesObject) =>
     JSON.stringify([data, spec, metadata.annotations, metadata.labels]);
-  const same = (a: KubernetesObject, b: KubernetesObject) => a.kind === b.kind && a.metadata.name === b.metadata.name;
+  const isSameObject = (a: KubernetesObject, b: KubernetesObject) =>
+    a.kind === b.kind && a.metadata.name === b.metadata.name;
   const current = await stateOf(server);
-  for (const object of current.filter((one) => !desired.some((other) => same(one, other)))) {
+  for (const object of current.filter((one) => !desired.some((other) => isSameObject(one, other)))) {
     await server.ask("DELETE", pathOf(object));
   }
   for (const object of desired) {
-    const existing = current.find((one) => same(one, object));
-    if (existing && content(existing) === content(object)) continue;
+    const existing = current.find((one) => isSameObject(one, object));
+    if (existing && serializeContent(existing) === serializeContent(object)) continue;
     const { resourceVersion: _, uid: __, creationTimestamp: ___, ...metadata } = object.metadata;
     const path = pathOf(object);
     await server.ask(existing ? "PUT" : "POST", existing ? path : path.replace(/\/[^/]+$/, ""), {

@@ -37,9 +37,9 @@ function suiteOf(path) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { quick, programs, e2e } = suites();
-  // The slowest first, for an even load of the processes.
-  const long = /no-key|smoke|bad-input/;
-  const quickFirst = [...quick.filter((path) => long.test(path)), ...quick.filter((path) => !long.test(path))];
+  // Slowest first, to balance the processes.
+  const slowest = /no-key|smoke|bad-input/;
+  const quickFirst = [...quick.filter((path) => slowest.test(path)), ...quick.filter((path) => !slowest.test(path))];
   const files = {
     quick: ["test/support/units-import.ts", "test/support/units-peer.ts", ...quickFirst],
     programs,

@@ -35,7 +35,7 @@ export const WORDS = [
 ].map(([words, instead]) => ({ pattern: new RegExp(`(?<![\\w-])(?:${words})(?![\\w-])`, "gi"), instead }));
 
 /**
- * Phrases that keep such a word, with the reason: foreign text, and names that others define. `path` is a file or a folder.
+ * Phrases in which such a word is allowed, with the reason: foreign text, and names that others define. `path` is a file or a folder.
  *
  * @type {import("./words.mjs").WordException[]}
  */
