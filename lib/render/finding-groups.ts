@@ -5,6 +5,9 @@ import { type Finding, fillTemplate, hasErrors } from "../peer/findings.ts";
 import { describePairs } from "./cluster-pairs.ts";
 import { listFirst } from "./style.ts";
 
+/** Maximum number of messages below the summary of a group. */
+const MAX_MESSAGES = 10;
+
 /** Findings printed as one. */
 export interface FindingGroup {
   /** Findings with equal code, severity and data. */
@@ -58,8 +61,33 @@ function commonRemedy([first, ...others]: FindingGroup["findings"]): string[] {
   return template.split("\n").map((line) => fillTemplate({ template: line, values: Object.fromEntries(shared) }));
 }
 
+/** The text of a group, unescaped. */
+export interface GroupText {
+  /** The message of the only finding, or a summary. */
+  text: string;
+  /** Individual messages below the summary. */
+  messages: string[];
+  /** The number of messages that are left out. */
+  more: number;
+}
+
+/** Describes a group: by the message of its only finding, or by a summary with its subjects or messages. */
+export function describeGroup({ findings }: FindingGroup): GroupText {
+  const [first] = findings;
+  if (findings.length === 1) return { text: messageOf(first), messages: [], more: 0 };
+  const { summary, each } = definitionOf(first.code);
+  const { of, list, source } = subjectsOf(findings);
+  const sentence = summary(of, first.data ?? {});
+  const head = source === undefined ? sentence : `${source}: ${sentence}`;
+  if (!each) return { text: `${head}: ${list}`, messages: [], more: 0 };
+  const more = Math.max(0, findings.length - MAX_MESSAGES);
+  return { text: head, messages: findings.slice(0, MAX_MESSAGES).map(messageOf), more };
+}
+
+const messageOf = (one: Finding) => `${placeOf(one)}: ${one.message}`;
+
 /** The subjects of several findings. */
-export interface Subjects {
+interface Subjects {
   /** Number and noun, such as `20 existing peers` or `3 pairs of clusters`. */
   of: string;
   /** Up to ten names; the rest is counted. */
@@ -69,7 +97,7 @@ export interface Subjects {
 }
 
 /** Counts and lists the subjects of a group. */
-export function subjectsOf(group: FindingGroup["findings"]): Subjects {
+function subjectsOf(group: FindingGroup["findings"]): Subjects {
   const pairs = group.flatMap(({ clusters }) => (clusters ? [clusters] : []));
   if (pairs.length === group.length) return describePairs(pairs);
   const places = [...new Map(group.map((one) => [JSON.stringify([one.source, one.key]), one])).values()];
@@ -90,6 +118,6 @@ export function subjectsOf(group: FindingGroup["findings"]): Subjects {
 const placeOfKey = ({ key, source }: Finding) => key ?? source;
 
 /** Names the source and key of a finding; only the source if they are equal. */
-export function placeOf({ source, key }: Finding): string {
+function placeOf({ source, key }: Finding): string {
   return key === undefined || key === source ? source : `${source} (${key})`;
 }

@@ -1,12 +1,8 @@
 /** Text of findings. Pure. */
 import type { Severity } from "../peer/codes/code.ts";
-import { definitionOf } from "../peer/finding-codes.ts";
 import type { Finding } from "../peer/findings.ts";
-import { countGroups, type FindingGroup, groupFindings, placeOf, subjectsOf } from "./finding-groups.ts";
+import { countGroups, describeGroup, type FindingGroup, groupFindings } from "./finding-groups.ts";
 import { count, escapeLine, type Style } from "./style.ts";
-
-/** Maximum number of messages printed below the summary of a group. */
-const MAX_MESSAGES = 10;
 
 /**
  * Prints findings, merged by code and remedy; errors are last, next to the prompt. Remedies are not wrapped, so that their
@@ -33,25 +29,13 @@ export function showRefusal(findings: readonly Finding[], style: Style, details 
     : "nothing was written";
 }
 
-function showGroup({ findings, remedy }: FindingGroup, style: Style): string[] {
-  const [first] = findings;
-  const remedies = remedy.map((line) => `  ${escapeLine(line)}`);
-  if (findings.length === 1) {
-    return [...style.wrap(withCode(first, `${placeOf(first)}: ${first.message}`, style)), ...remedies];
-  }
-  const { summary, each } = definitionOf(first.code);
-  const { of, list, source } = subjectsOf(findings);
-  const sentence = summary(of, first.data ?? {});
-  const head = source === undefined ? sentence : `${source}: ${sentence}`;
-  if (!each) return [...style.wrap(withCode(first, `${head}: ${list}`, style)), ...remedies];
-  const more = findings.length - MAX_MESSAGES;
+function showGroup(group: FindingGroup, style: Style): string[] {
+  const { text, messages, more } = describeGroup(group);
   return [
-    ...style.wrap(withCode(first, head, style)),
-    ...findings
-      .slice(0, MAX_MESSAGES)
-      .flatMap((one) => style.wrap(`  ${escapeLine(`${placeOf(one)}: ${one.message}`)}`)),
+    ...style.wrap(withCode(group.findings[0], text, style)),
+    ...messages.flatMap((message) => style.wrap(`  ${escapeLine(message)}`)),
     ...(more > 0 ? [`  … and ${more} more`] : []),
-    ...remedies,
+    ...group.remedy.map((line) => `  ${escapeLine(line)}`),
   ];
 }
 
