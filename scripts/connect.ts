@@ -36,7 +36,10 @@ export const connectCommand = toProgram({
     ["$0 --all-contexts --diff", "Show what would change"],
   ],
   options,
-  exclusive: [["hub", "with"]],
+  exclusive: [
+    ["hub", "with"],
+    ["diff", "output"],
+  ],
   exitCodes: EXIT_CODES.write,
   run: runConnect,
 });

@@ -42,6 +42,7 @@ export const disconnectCommand = toProgram({
     ["$0 cluster3 --from cluster1", "Remove cluster3 from cluster1 only"],
   ],
   options,
+  exclusive: [["diff", "output"]],
   exitCodes: EXIT_CODES.write,
   run: runDisconnect,
 });

@@ -29,6 +29,7 @@ export const rotateCommand = toProgram({
     ["$0 cluster2 --trust new-ca.crt --all-contexts", "Trust a new CA of cluster2 before it is used"],
   ],
   options,
+  exclusive: [["diff", "output"]],
   exitCodes: EXIT_CODES.write,
   run: runRotate,
 });

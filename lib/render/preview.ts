@@ -11,20 +11,37 @@ import { decodeFiles } from "../peer/secret.ts";
 import { describeFile } from "./objects.ts";
 import { escapeControlChars, escapeLine, type Style } from "./style.ts";
 
+/** An object whose description differs between the cluster and a plan. */
+export interface Difference {
+  kind: Preview["kind"];
+  namespace: string;
+  name: string;
+  /** The descriptions as YAML; that of an object to create is empty before. */
+  live: string;
+  planned: string;
+}
+
 /**
- * Compares live and planned objects in the format of `diff -u`. Configs are printed in full, certificates and keys as a
- * description with a fingerprint (of the public half, for a private key). Other text that may contain a private key is
- * replaced by its length.
+ * Describes the objects that differ. Configs are printed in full, certificates and keys as a description with a fingerprint
+ * (of the public half, for a private key). Other text that may contain a private key is replaced by its length.
+ */
+export function findDifferences(previews: readonly Preview[]): Difference[] {
+  return previews.flatMap(({ kind, name, before, after }) => {
+    const live = before === undefined ? "" : toText(kind, before);
+    const planned = toText(kind, after);
+    return live === planned ? [] : [{ kind, namespace: after.metadata?.namespace ?? "", name, live, planned }];
+  });
+}
+
+/**
+ * Compares live and planned objects in the format of `diff -u`.
  *
  * @param context - context of the objects, for the file names of the diff.
  * @returns lines of the diff; empty if nothing differs.
  */
-export function showDiff(previews: readonly Preview[], context: string, style: Style): string[] {
-  return previews.flatMap(({ kind, name, before, after }) => {
-    const live = before === undefined ? "" : toText(kind, before);
-    const planned = toText(kind, after);
-    if (live === planned) return [];
-    const path = `${escapeLine(context)}/${after.metadata?.namespace}/${kind}/${name}`;
+export function showDiff(differences: readonly Difference[], context: string, style: Style): string[] {
+  return differences.flatMap(({ kind, namespace, name, live, planned }) => {
+    const path = `${escapeLine(context)}/${namespace}/${kind}/${name}`;
     const patch = createTwoFilesPatch(`live/${path}`, `planned/${path}`, live, planned);
     // createTwoFilesPatch begins with a separator line.
     return patch
@@ -142,6 +159,15 @@ export function showDocuments(previews: readonly Preview[], context: string, for
 
 function omit<T extends object>(fields: T, names: readonly string[]): Partial<T> {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name))) as Partial<T>;
+}
+
+/** Prints the names of planned objects as kubectl does: `secret/cilium-clustermesh`, `daemonset.apps/cilium`. */
+export function showNames(previews: readonly Preview[]): string {
+  return previews
+    .map(
+      ({ kind, name }) => `${kind.toLowerCase()}${kind === "Secret" || kind === "ConfigMap" ? "" : ".apps"}/${name}\n`,
+    )
+    .join("");
 }
 
 /** Whether an object contains a private key after the changes. */

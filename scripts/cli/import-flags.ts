@@ -26,10 +26,13 @@ export const importOptions = {
     },
   }),
   ...inGroup("Output", {
-    output: flag.string("print the resulting manifests, which can contain private keys", {
-      alias: "o",
-      choices: ["json", "yaml"],
-    }),
+    output: flag.string(
+      "print the resulting manifests, which can contain private keys, or the names of changed objects",
+      {
+        alias: "o",
+        choices: ["json", "yaml", "name"],
+      },
+    ),
   }),
   ...writingOptions,
   ...clusterOptions,

@@ -31,6 +31,9 @@ export const meshOptions = {
     yes: { ...flag.boolean("write without confirmation"), alias: "y" },
     "skip-unreachable": flag.boolean("continue without clusters that cannot be read"),
   }),
+  ...inGroup("Output", {
+    output: flag.string("print the names of changed objects", { alias: "o", choices: ["name"] }),
+  }),
   ...waitOptions,
   ...writingOptions,
   ...clusterOptions,

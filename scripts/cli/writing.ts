@@ -9,7 +9,7 @@ import { showFindings, showRefusal } from "../../lib/render/findings.ts";
 import { showDisruptions, showPlan } from "../../lib/render/plan.ts";
 import { showReports } from "../../lib/render/reports.ts";
 import { styleFor } from "../../lib/render/style.ts";
-import { EXIT } from "../../lib/util/errors.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { resolveAddresses } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import { detailsOption, flag, inGroup } from "./options.ts";
@@ -199,23 +199,41 @@ function questionAbout({ peers, users }: { peers: boolean; users: boolean }): st
   return users ? "Revoke these etcd users?" : "Apply these changes?";
 }
 
-/** Prints the objects or the diff to stdout. */
+/** Prints the objects, their names, or the differences to stdout. */
 async function printPreviews(
   reports: readonly TargetReport[],
   { diff, output }: { diff: boolean; output?: string | undefined },
 ): Promise<void> {
-  const { hasPrivateKey, showDiff, showDocuments } = await import("../../lib/render/preview.ts");
-  const onStdout = styleFor(process.stdout, process.env);
-  for (const report of reports) {
-    if (report.state === "failed") continue;
-    const text = diff
-      ? showDiff(report.previews, report.source, onStdout).map((line) => `${line}\n`)
-      : [showDocuments(report.previews, report.source, output as "json" | "yaml")];
-    writeStdout(text.join(""));
+  const { findDifferences, hasPrivateKey, showDiff, showDocuments, showNames } = await import(
+    "../../lib/render/preview.ts"
+  );
+  const done = reports.filter((report) => report.state === "done");
+  if (diff) {
+    const found = done.map(({ source, previews }) => ({ source, differences: findDifferences(previews) }));
+    const external = process.env.KUBECTL_EXTERNAL_DIFF?.trim();
+    if (external) {
+      const { runExternalDiff } = await import("./external-diff.ts");
+      const failure = await runExternalDiff(external, found);
+      if (failure !== undefined) throw new UserError(failure, EXIT.refused);
+      return;
+    }
+    const onStdout = styleFor(process.stdout, process.env);
+    for (const { source, differences } of found) {
+      writeStdout(
+        showDiff(differences, source, onStdout)
+          .map((line) => `${line}\n`)
+          .join(""),
+      );
+    }
+  } else if (output === "name") {
+    for (const { previews } of done) writeStdout(showNames(previews.filter(({ before, after }) => before !== after)));
+  } else {
+    for (const { previews, source } of done) {
+      writeStdout(showDocuments(previews, source, output as "json" | "yaml"));
+    }
+    if (done.some(({ previews }) => previews.some(hasPrivateKey)))
+      warnOfExposedKey("run umask 077 first, or pipe the output into a tool that encrypts it");
   }
-  const printed = diff ? [] : reports.flatMap((report) => (report.state === "failed" ? [] : report.previews));
-  if (printed.some(hasPrivateKey))
-    warnOfExposedKey("run umask 077 first, or pipe the output into a tool that encrypts it");
 }
 
 /** As kubectl diff: 0 without changes, 1 with changes, 2 on errors. */

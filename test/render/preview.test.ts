@@ -5,7 +5,7 @@ import { parseAllDocuments } from "yaml";
 import { type PlanOptions, plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { previewPlan } from "../../lib/import/preview.ts";
-import { hasPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
+import { findDifferences, hasPrivateKey, showDiff, showDocuments } from "../../lib/render/preview.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
@@ -16,7 +16,7 @@ const c2 = peerOf("c2", 2);
 const c3 = peerOf("c3", 3);
 const previews = (target: Target, peers: (typeof c2)[], options: Partial<PlanOptions> = {}) =>
   previewPlan(target, plan(target, peers, { ...OPTIONS, restarts: "all", ...options }));
-const diff = (...args: Parameters<typeof previews>) => showDiff(previews(...args), "c1", plain);
+const diff = (...args: Parameters<typeof previews>) => showDiff(findDifferences(previews(...args)), "c1", plain);
 const existing = applyPlan(targetOf("1.20"), plan(targetOf("1.20"), [c2], OPTIONS));
 const keysOf = (peer: typeof c2) => (peer.peer.client as { key: string }).key.split("\n").slice(1, -2);
 
@@ -89,7 +89,7 @@ test("the body of a private key in a config or host alias is redacted, other tex
   });
   const before = { kind: "Secret" as const, name: "s", before: undefined, after: secret };
   const workload = { kind: "DaemonSet" as const, name: "cilium", before: aliased("a"), after: aliased(body) };
-  const text = showDiff([before, workload], "c1\n+ forged", plain).join("\n");
+  const text = showDiff(findDifferences([before, workload]), "c1\n+ forged", plain).join("\n");
   for (const line of config.trimEnd().split("\n")) assert.ok(text.includes(`+    ${line}\n`), line);
   for (const line of [body, ...others]) assert.ok(!text.includes(line.slice(0, 16)), "no line of a key");
   assert.match(text, /^\+ +- \(\d+ characters\)$/m);
