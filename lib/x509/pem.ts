@@ -1,5 +1,5 @@
 /** Parses certificates and private keys in PEM, of each key type that node:crypto supports. Pure. */
-import { createHash, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createHash, createPrivateKey, type KeyObject, sign, verify, X509Certificate } from "node:crypto";
 import { ParseCache } from "../util/parse-cache.ts";
 
 // As in Go, blocks begin at the start of a line. Excluding `-----` from the body keeps the search linear.
@@ -74,9 +74,23 @@ export function readPrivateKey(pem: string): KeyObject {
   }
 }
 
-/** Whether a private key belongs to a certificate. */
+/**
+ * Whether a private key belongs to a certificate, and can be used with it: the file of an EC or RSA key also contains the
+ * public half, which can be intact if the private half is damaged.
+ */
 export function isMatchingKey(key: KeyObject, certificate: X509Certificate): boolean {
-  return certificate.checkPrivateKey(key);
+  return certificate.checkPrivateKey(key) && canSign(key, certificate);
+}
+
+function canSign(key: KeyObject, { publicKey }: X509Certificate): boolean {
+  // Other types have no public half in their file, or need parameters to sign.
+  if (key.asymmetricKeyType !== "ec" && key.asymmetricKeyType !== "rsa") return true;
+  const text = Buffer.from("test");
+  try {
+    return verify("sha256", text, publicKey, sign("sha256", text, key));
+  } catch {
+    return false;
+  }
 }
 
 /** Formats certificates as PEM, each with a final newline. */

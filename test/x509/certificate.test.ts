@@ -152,6 +152,27 @@ test("a private key matches its own certificate only", () => {
   assert.equal(fits(ec.key, rsa.cert), false);
 });
 
+test("a damaged private key does not match, even if its file has the right public key", () => {
+  const ec = clientOf(caOf("a"));
+  const der = createPrivateKey(ec.key).export({ format: "der", type: "sec1" });
+  // The private half begins at byte 7 (RFC 5915).
+  der[20] = (der[20] ?? 0) ^ 1;
+  const damagedEc = createPrivateKey({ key: der, format: "der", type: "sec1" });
+  const rsa = rsaCaOf("r");
+  const jwk = createPrivateKey(rsa.key).export({ format: "jwk" });
+  const { dp = "", dq = "" } = jwk;
+  const damagedRsa = createPrivateKey({ format: "jwk", key: { ...jwk, d: dp, dp: dq, dq: dp } });
+  for (const [damaged, { cert, key }] of [
+    [damagedEc, ec],
+    [damagedRsa, rsa],
+  ] as const) {
+    const certificate = new X509Certificate(cert);
+    assert.equal(certificate.checkPrivateKey(damaged), true, "OpenSSL compares the public halves");
+    assert.equal(isMatchingKey(damaged, certificate), false);
+    assert.equal(isMatchingKey(readPrivateKey(key), certificate), true);
+  }
+});
+
 test("bundles of the same certificates have one canonical form", () => {
   const [a, b, r] = [caOf("a").cert, caOf("b").cert, rsaCaOf("r").cert];
   const one = normalizeCa(a + b + r);
