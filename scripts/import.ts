@@ -1,4 +1,5 @@
 /** `import-secrets`: merges secret files into clusters. */
+import { existsSync } from "node:fs";
 import { readPeers } from "../lib/import/peer-files.ts";
 import { prepareImport } from "../lib/import/prepare.ts";
 import { readTargets } from "../lib/import/read-target.ts";
@@ -44,7 +45,9 @@ async function runImport(args: ImportArguments, program: string): Promise<number
   const paths = [...args.files, ...args.filename];
   const endpoints = parseEndpointFlags(args.endpoint);
   if (paths.length === 0 && !args.migrate && endpoints.size === 0) {
-    throw new UsageError("at least one FILE is required (- for stdin)");
+    const file = args.context.find((one) => existsSync(one));
+    const hint = file === undefined ? "" : `; ${file} is the value of --context`;
+    throw new UsageError(`at least one FILE is required (- for stdin)${hint}`);
   }
   const run = new ImportRun(args, { readsStdin: paths.includes("-"), showsPlan: args.prune || args.migrate });
   using contexts = await Contexts.load(args);

@@ -57,7 +57,7 @@ export function createNotInstalledError(
     config
       ? `deployment/${APISERVER} not found in namespace ${namespace}\n  enable it with the Helm value clustermesh.useAPIServer=true`
       : `no Cilium installation found in namespace ${namespace}: no configmap/cilium-config and no deployment/${APISERVER}\n` +
-          "  override the namespace with --namespace",
+          "  pass the namespace of Cilium with --namespace",
     EXIT.failed,
   );
 }

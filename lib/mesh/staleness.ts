@@ -106,7 +106,7 @@ export function withOwn(peer: Peer, importer: ExtractedMember): Peer {
 }
 
 /**
- * Checks the host aliases of workloads: they lack those of the existing config, or the config is up to date and they are
+ * Checks the host aliases of workloads: they lack those of the existing config, or its endpoint is up to date and they are
  * outdated, as after an import that must not restart workloads.
  */
 export function aliasFindings(
@@ -120,7 +120,8 @@ export function aliasFindings(
   const missing = workloadsLacking(migrated, peer).map((lacking) =>
     finding("host-alias-missing", place, { ...contexts, ...lacking }),
   );
-  const isCurrent = peer !== undefined && planned.outcomes.get(peer.name) === "unchanged";
+  const outcome = peer && planned.outcomes.get(peer.name);
+  const isCurrent = peer !== undefined && outcome !== "held" && !planned.endpointChanges.has(peer.name);
   if (missing.length > 0 || !other?.peer || !isCurrent) return missing;
   return workloadsLacking(planned, peer).map((lacking) =>
     finding("host-alias-missing", place, { ...contexts, ...lacking, isOutdated: true }),

@@ -107,10 +107,12 @@ export async function meshStatus(sources: readonly Cluster[], options: StatusOpt
       const pair = pairs.find(({ importer, peer }) => importer === member.source && peer === probe.name);
       const known = new Set<string>(pair?.findings.map(({ code }) => code));
       const isKnown = ({ code }: Finding) => known.has(code) || known.has(definitionOf(code).impliedBy ?? "");
-      pair?.findings.push(...probe.findings.filter((one) => !isKnown(one)));
       // A response proves that it is running, even if none of its pods is ready.
       if (probe.addresses.some(({ steps, failed }) => steps.length > 0 && failed === undefined))
         delete pair?.notRunning;
+      // The finding about a peer that is not running is its cluster's.
+      if (pair?.notRunning) known.add("pod-not-ready");
+      pair?.findings.push(...probe.findings.filter((one) => !isKnown(one)));
     }
   }
   return { clusters: withoutRepeated(clusters, pairs), pairs, probes: probes.flatMap(([, found]) => found) };

@@ -27,7 +27,14 @@ export function groupFindings(findings: readonly Finding[], details = false): Fi
   const groups = new Map<string, FindingGroup["findings"]>();
   for (const one of findings) {
     const remedy = one.remedyTemplate?.template ?? one.remedy;
-    const key = JSON.stringify([one.code, remedy, one.data, one.existing === true, one.clusters !== undefined]);
+    const key = JSON.stringify([
+      one.code,
+      remedy,
+      one.data,
+      one.existing === true,
+      one.clusters !== undefined,
+      one.key !== undefined,
+    ]);
     const group = groups.get(key);
     if (group) group.push(one);
     else groups.set(key, [one]);

@@ -43,6 +43,12 @@ export function showReports(reports: readonly TargetReport[], style: Style, opti
   const done = reports.filter((report) => report.state === "done");
   if (dryRun) {
     lines.push(...showPeerChanges(done, style, details), ...showRestarts(done, style, options));
+  } else if (
+    reports.length > 0 &&
+    reports.every(({ writes }) => writes === 0) &&
+    done.some(({ plan }) => plan.outcomes.size > 0)
+  ) {
+    lines.push(style.dim("nothing written"));
   } else if (done.some(({ writes, plan }) => writes > 0 && plan.changes.some(({ kind }) => kind === "Secret"))) {
     lines.push(style.dim("Secrets written; pods pick them up within about two minutes"));
   }
@@ -59,7 +65,7 @@ const OUTCOME_VERBS: readonly (readonly [Outcome, done: string, planned: string]
 ];
 
 function describeResult(report: Done, dryRun: boolean, style: Style): string[] {
-  const { source, plan, target, writes } = report;
+  const { source, plan, target } = report;
   const { facts } = target;
   const parts = OUTCOME_VERBS.flatMap(([outcome, done, planned]) => {
     const names = peersWithOutcome(plan, outcome);
@@ -78,9 +84,6 @@ function describeResult(report: Done, dryRun: boolean, style: Style): string[] {
   const restarted = restartedWorkloads(plan);
   if (restarted.length > 0 && !dryRun) notes.push(escapeLine(`restarting ${enumerate(restarted)}`));
   const own = showNotes([report], indented(style), { dryRun, details: true, named: false });
-  if (writes === 0 && !dryRun && plan.outcomes.size > 0 && plan.missing.length === 0) {
-    own.push(style.dim("nothing written"));
-  }
   return [
     ...style.wrap(`${title}: ${head}${dryRun ? " (dry run)" : ""}`),
     ...notes.flatMap((line) => style.wrap(`  ${line}`)),

@@ -75,7 +75,7 @@ test("an endpoint set at extraction is reported with the command that resets it"
   assert.deepEqual(showReports([done("c1", of, 0)], plain, { ...FEW, dryRun: false }).slice(1), [
     "  endpoint of x: https://x:1 at 10.0.0.1, set at extraction; to reset it:",
     "    import-secrets --context c1 --endpoint x= FILE",
-    "  nothing written",
+    "nothing written",
   ]);
 });
 

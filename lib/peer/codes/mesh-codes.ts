@@ -32,7 +32,7 @@ export const MESH_CODES = {
   "one-sided": error<Contexts & { name: string; own: string; cluster: string }>({
     message: ({ name, own }) => `${name} has peer ${own}, but ${own} does not have peer ${name}`,
     remedy: `to connect them: ${IMPORT}\nto disconnect them: clustermesh-secrets disconnect {cluster} --from {peer}`,
-    summary: (of) => `${of} are configured in one direction only`,
+    summary: (of) => `${of} are missing, but configured in the other direction`,
   }),
   "not-connected": warning<Contexts & { name: string; cluster: string }>({
     message: ({ name, cluster }) => `${cluster} and ${name} are not peers of each other`,

@@ -17,15 +17,19 @@ export const adviceOf = ({ advice }: Failure) => advice && literal(advice);
 
 const details = { message: ({ problem }: Failure) => problem, remedy: adviceOf } as const;
 
-/** Before Cilium 1.20, the addresses of a peer are those of host aliases. */
-const unreachable = { ...details, impliedBy: "host-alias-missing" } as const;
+/** A peer that is not running explains them. */
+const unreachable = { ...details, impliedBy: "pod-not-ready" } as const;
 
 export const PROBE_CODES = {
-  "name-not-resolved": error<Failure>({ ...unreachable, summary: (of) => `names of ${of} cannot be resolved` }),
+  "name-not-resolved": error<Failure>({
+    ...details,
+    impliedBy: "host-alias-missing",
+    summary: (of) => `names of ${of} cannot be resolved`,
+  }),
   "connection-refused": error<Failure>({ ...unreachable, summary: (of) => `${of} refuse the connection` }),
   "connection-timeout": error<Failure>({ ...unreachable, summary: (of) => `${of} do not respond` }),
   "connection-failed": error<Failure>({ ...unreachable, each: true, summary: (of) => `${of} cannot be reached` }),
-  "not-tls": error<Failure>({ ...details, summary: (of) => `${of} do not speak TLS` }),
+  "not-tls": error<Failure>({ ...unreachable, summary: (of) => `${of} do not speak TLS` }),
   "server-ca-unknown": error<Failure>({
     ...details,
     impliedBy: "ca-stale",
