@@ -101,7 +101,7 @@ mesh: build ## extract and import all of CONTEXTS, with files in a temporary fol
 	$(EXTRACT_EACH); extract_each "$$dir"; \
 	node dist/import-secrets.js $(addprefix --context ,$(CONTEXTS)) $(ARGS) "$$dir"
 
-assets: install ## build the servers, helm and charts of the tests into the cache
+assets: install ## build the servers, helm, promtool and charts of the tests into the cache
 	@node test/servers/assets.mjs
 
 test: build ## run the quick tests, with one small real mesh

@@ -1,6 +1,7 @@
-// Builds the real servers of the tests and helm from pinned Go modules, and copies Cilium's charts, into the user's cache:
+// Builds the real servers of the tests, helm and promtool from pinned Go modules, and copies Cilium's charts, into the user's
+// cache:
 //
-//     node test/servers/assets.mjs           build missing assets (once, about ten minutes on two cores)
+//     node test/servers/assets.mjs           build missing assets (once, about twelve minutes on two cores)
 //     node test/servers/assets.mjs --where   print the folders in the form of KUBEBUILDER_ASSETS
 //
 // Each asset has a separate folder, named after its inputs: a new version rebuilds one program. This is plain JavaScript
@@ -16,9 +17,9 @@ const here = import.meta.dirname ?? fileURLToPath(new URL(".", import.meta.url))
 const CILIUM = "github.com/cilium/cilium";
 
 /**
- * Programs: file name, folder of the Go module, package, and the module that determines the version.
+ * Programs: file name, folder of the Go module, package, the module that determines the version, and build tags.
  *
- * @type {{ name: string, folder: string, pkg: string, module: string }[]}
+ * @type {{ name: string, folder: string, pkg: string, module: string, tags?: string }[]}
  */
 const programs = [
   { name: "etcd", folder: "etcd", pkg: "go.etcd.io/etcd/server/v3", module: "go.etcd.io/etcd/server/v3" },
@@ -36,6 +37,14 @@ const programs = [
     module: CILIUM,
   })),
   { name: "helm", folder: "helm", pkg: "helm.sh/helm/v3/cmd/helm", module: "helm.sh/helm/v3" },
+  {
+    name: "promtool",
+    folder: "promtool",
+    pkg: "github.com/prometheus/prometheus/cmd/promtool",
+    module: "github.com/prometheus/prometheus",
+    // Without the clients of all clouds, which take most of the time.
+    tags: "remove_all_sd",
+  },
 ];
 
 /** Cilium's charts: folders of Cilium's module, in the version pinned by the Go module in `folder`. */
@@ -87,6 +96,7 @@ function ldflags(recipe) {
 function cacheFolder(recipe) {
   const hash = createHash("sha256").update(`${process.platform} ${process.arch}`);
   hash.update(`\0${recipe.name}\0${recipe.path ?? ldflags(recipe)}\0${goMod(recipe)}`);
+  if (recipe.tags) hash.update(`\0${recipe.tags}`);
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
   const folder = `${recipe.name}-${pin(recipe)}-${hash.digest("hex").slice(0, 12)}`;
   return join(cache, "clustermesh-secrets", folder);
@@ -137,7 +147,8 @@ function go(args, folder, more = {}) {
 /** Builds a program into the file `target`. */
 async function buildProgram(recipe, target) {
   const args = ["build", "-trimpath", "-buildvcs=false", "-p", "2", "-ldflags", ldflags(recipe), "-o", target];
-  await go([...args, recipe.pkg], recipe.folder);
+  const tags = recipe.tags ? ["-tags", recipe.tags] : [];
+  await go([...args, ...tags, recipe.pkg], recipe.folder);
 }
 
 /**

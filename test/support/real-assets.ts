@@ -9,6 +9,7 @@ export interface Assets {
   /** By minor version of Cilium. */
   clustermeshApiserver: { "1.20": string; "1.19": string };
   helm: string;
+  promtool: string;
   /** Folders of Cilium's charts, by minor version. */
   charts: { "1.20": string; "1.18": string; "1.14": string };
 }
@@ -39,6 +40,7 @@ export function findAssets(): Assets | undefined {
     kubeApiserver: path("kube-apiserver"),
     clustermeshApiserver: { "1.20": path("clustermesh-apiserver-1.20"), "1.19": path("clustermesh-apiserver-1.19") },
     helm: path("helm"),
+    promtool: path("promtool"),
     charts: { "1.20": path("cilium-chart-1.20"), "1.18": path("cilium-chart-1.18"), "1.14": path("cilium-chart-1.14") },
   };
 }

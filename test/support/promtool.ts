@@ -1,0 +1,72 @@
+/** Prometheus' own judge of metrics and alert rules. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { realAssets } from "./real-assets.ts";
+
+/** Path of the alert rules. */
+export const RULES = fileURLToPath(new URL("../../deploy/prometheus/alerts.yaml", import.meta.url));
+
+/** A promtool test: the values of series from `start` on, and what is expected of the rules. */
+export interface RuleTest {
+  /** RFC 3339. */
+  start: string;
+  /** Series with labels, and the value that each has at every minute. */
+  series: Readonly<Record<string, number>>;
+  /** Minutes after the start at which the alerts are compared. */
+  after: number;
+  /** The labels of all firing alerts, except those that are equal for all. */
+  firing: readonly Readonly<Record<string, string>>[];
+}
+
+/** Runs promtool, and returns its exit code and output. */
+export function runPromtool(args: readonly string[], input = ""): { code: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(realAssets().promtool, args, { input, encoding: "utf8" });
+  return { code: status, output: stdout + stderr };
+}
+
+/** Runs a test of the rules with promtool, which prints the expected and the actual alerts if they differ. */
+export function testRules(one: RuleTest, alerts: readonly object[] = []): ReturnType<typeof runPromtool> {
+  const labels = "alertname, severity, context, peer, use, file";
+  const document = {
+    rule_files: [RULES],
+    evaluation_interval: "1m",
+    tests: [
+      {
+        interval: "1m",
+        start_timestamp: one.start,
+        input_series: Object.entries(one.series).map(([series, value]) => ({ series, values: `${value}x60` })),
+        alert_rule_test: alerts,
+        promql_expr_test: [
+          {
+            expr: `count by (${labels}) (ALERTS{alertstate="firing"})`,
+            eval_time: `${one.after}m`,
+            exp_samples: one.firing.map((alert) => ({ labels: formatLabels(alert), value: 1 })),
+          },
+        ],
+      },
+    ],
+  };
+  const folder = mkdtempSync(join(tmpdir(), "promtool-"));
+  try {
+    const path = join(folder, "test.json");
+    writeFileSync(path, JSON.stringify(document));
+    return runPromtool(["test", "rules", path]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function formatLabels(labels: Readonly<Record<string, string>>): string {
+  return `{${Object.entries(labels)
+    .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    .join(",")}}`;
+}
+
+/** Parses the samples of a text in Prometheus' format, whose label values have no spaces. */
+export function samplesOf(text: string): Record<string, number> {
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return Object.fromEntries(lines.map((line) => line.split(" ")).map(([series, value]) => [series, Number(value)]));
+}
