@@ -79,6 +79,7 @@ test("values that differ between runs are replaced by samples", () => {
     ["https://127.0.0.1:41234 /tmp/x/a.json", "https://127.0.0.1:6443 /home/me/mesh/a.json"],
     ["cluster2.mesh.cilium.io:32385", "cluster2.mesh.cilium.io:32380"],
     ["cluster2.mesh.cilium.io:2379", "cluster2.mesh.cilium.io:2379"],
+    ['x_timestamp_seconds{a="}"} 1895270399', 'x_timestamp_seconds{a="}"} 1797422400'],
     ["heartbeat 31 s ago", "heartbeat 5 s ago"],
     [
       "  ADDRESS            TCP     TLS\n  127.18.2.2:32381   12 ms   106 ms\nend",

@@ -35,6 +35,11 @@ const RULES: Readonly<Record<string, Rule>> = {
       const days = Math.round((Date.parse(date) - now + (now % DAY)) / DAY);
       return new Date(TODAY + days * DAY).toISOString().slice(0, 10);
     }),
+  "time of a metric": (text, { now }) =>
+    text.replace(/(_timestamp_seconds\{.*\} )(\d+)$/gm, (_, series, seconds) => {
+      const days = Math.floor((Number(seconds) * 1000 - now + (now % DAY)) / DAY);
+      return `${series}${(TODAY + (days + 0.5) * DAY) / 1000}`;
+    }),
   fingerprint: (text, { fingerprints }) =>
     text.replace(/\b(?:[0-9a-f]{32}|[0-9a-f]{16})\b/g, (hex) => {
       const start = hex.slice(0, 16);

@@ -4,13 +4,14 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { renderCommands, renderFindings } from "./reference.ts";
+import { renderCommands, renderFindings, renderMetricNames } from "./reference.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const PAGES: Readonly<Record<string, () => string | Promise<string>>> = {
   "docs/reference/commands.md": renderCommands,
   "docs/findings.md": renderFindings,
+  "docs/reference/metrics.md": renderMetricNames,
 };
 
 for (const [page, render] of Object.entries(PAGES)) {

@@ -2,6 +2,9 @@
 
 import type { CodeDefinition } from "../../lib/peer/codes/code.ts";
 import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
+import { FILE_METRICS } from "../../lib/render/file-metrics.ts";
+import type { Metric } from "../../lib/render/metric.ts";
+import { STATUS_METRICS } from "../../lib/render/status-metrics.ts";
 import type { Option } from "../../scripts/cli/option.ts";
 import { commands, PROGRAM } from "../../scripts/commands.ts";
 
@@ -59,6 +62,46 @@ with \`--fail-on=warning\` on warnings too. \`inspect\` also exits with 3 if a p
 if a cluster cannot be read. A word in capitals stands for a value that the finding contains.`;
 
 const FORMER_INTRODUCTION = "Findings in JSON and YAML contain the code of earlier versions in the field `formerCode`.";
+
+/** Renders docs/reference/metrics.md from the tables of metrics. */
+export function renderMetricNames(): string {
+  const rows = (metrics: readonly Metric<never>[]) =>
+    metrics.map(({ name, labelNames, help }) => [
+      `\`${name}\``,
+      labelNames.map((label) => `\`${label}\``).join(", "),
+      help.replace(/\.$/, ""),
+    ]);
+  const heading = ["metric", "labels", "meaning"];
+  return `${[
+    "# Metrics",
+    METRICS_INTRODUCTION,
+    "## status -o prometheus",
+    table(heading, rows(STATUS_METRICS)),
+    "## inspect -o prometheus",
+    table(heading, rows(FILE_METRICS)),
+    LABELS_EXPLANATION,
+  ].join("\n\n")}\n`;
+}
+
+const METRICS_INTRODUCTION = `This page is generated from the tables of metrics. All metrics are gauges without timestamps, in Prometheus' text format
+0.0.4. Whether something holds is 1 for yes and 0 for no. [Monitor a mesh](../monitoring.md) describes how to scrape them and
+which alerts to set.`;
+
+const LABELS_EXPLANATION = `## Labels
+
+| label | value |
+| --- | --- |
+| \`context\` | context in the kubeconfig with which a cluster is read |
+| \`cluster\` | its cluster name, once it could be read |
+| \`peer\` | cluster name of a peer; missing for a cluster's own certificates |
+| \`use\` | role of a certificate: \`client\`, \`server\` (of a peer: with \`--probe\`) or \`ca\` |
+| \`state\` | \`ok\`, \`warning\`, \`error\`, \`missing\` (not a peer) or \`node-local\` |
+| \`verdict\` | \`connects\`, \`warnings\`, \`default-certificates\`, \`node-local\` or \`fails\` |
+| \`severity\`, \`code\` | as in [findings](../findings.md) |
+| \`file\` | path of a file as it was passed |
+
+Of several certificates for one use, the time is that of the first to expire. Of several CAs it is that of the last, because a
+bundle contains the old CA too while it is being replaced.`;
 
 /** Values in whose place their names are printed, in capitals. */
 const NAMES = new Proxy({}, { get: (_, name) => `{${String(name)}}` }) as never;

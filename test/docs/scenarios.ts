@@ -30,6 +30,11 @@ function modern(count: number, other: Partial<ClusterDescription> = {}, sharedCa
   }));
 }
 
+/** The end of the day a number of days from today, so that its date and the days until then do not depend on the time of day. */
+function endOfDay(days: number): Date {
+  return new Date((Math.floor(Date.now() / DAY) + days + 1) * DAY - 1000);
+}
+
 /** Named in `<!-- docs: sandbox NAME -->`. */
 export const SCENARIOS: Readonly<Record<string, () => SandboxCluster[] | Promise<SandboxCluster[]>>> = {
   /** Four clusters of Cilium 1.20. */
@@ -41,10 +46,7 @@ export const SCENARIOS: Readonly<Record<string, () => SandboxCluster[] | Promise
   /** The same with etcds that listen on loopback addresses. */
   serving: () => servingClusters({ key: "ec" }),
   /** Certificates of cluster2 expire in 20 days. */
-  expiring: () =>
-    modern(3).map((one, i) =>
-      i === 1 ? { ...one, pki: { key: "ec", notAfter: new Date(Date.now() + 20.5 * DAY) } } : one,
-    ),
+  expiring: () => modern(3).map((one, i) => (i === 1 ? { ...one, pki: { key: "ec", notAfter: endOfDay(20) } } : one)),
   /** cluster2 is installed by Helm, which owns its configuration of cluster1. */
   helm: () => {
     const peers = [{ name: "cluster1", ips: ["172.18.1.2", "172.18.1.3"], port: 32_379 }];
@@ -93,7 +95,7 @@ export const EVENTS: Readonly<Record<string, Event>> = {
   /** The certificate of cluster2 that other clusters hold has expired. cluster2 has renewed it since. */
   expiry: (sandbox) => {
     const { ca } = find(sandbox, "cluster2").pki;
-    const [notBefore, notAfter] = [new Date(Date.now() - 100 * DAY), new Date(Date.now() - 10.5 * DAY)];
+    const [notBefore, notAfter] = [new Date(Date.now() - 100 * DAY), endOfDay(-11)];
     const { cert, key } = issue(ca, { cn: "remote", usage: "client", key: "ec", notBefore, notAfter });
     for (const { api } of sandbox.clusters) {
       for (const name of ["cilium-clustermesh", "cilium-kvstoremesh"]) {
