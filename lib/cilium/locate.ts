@@ -8,6 +8,9 @@ import { EXIT, UserError } from "../util/errors.ts";
 /** The usual namespace of Cilium. */
 export const DEFAULT_NAMESPACE = "kube-system";
 
+/** The names of namespaces (RFC 1123 labels). */
+const NAMESPACE = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
 /** Lists the pods of the clustermesh-apiserver, in one namespace or in all. */
 export async function readPods(api: KubernetesApi, namespace?: string): Promise<V1Pod[]> {
   const found: V1Pod[] = [];
@@ -26,7 +29,7 @@ async function readDeployments(api: KubernetesApi): Promise<V1Deployment[]> {
  * found, by its pods. Falls back to {@link DEFAULT_NAMESPACE}.
  *
  * @returns the namespace; `isAssumed` if neither Deployments nor pods can be listed.
- * @throws UserError (exit code 2) if several namespaces have one.
+ * @throws UserError (exit code 2 if several namespaces have one, 1 if a namespace has an invalid name).
  */
 export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: string; isAssumed: boolean }> {
   const results = await Promise.all([attempt(readDeployments(api)), attempt(readPods(api))]);
@@ -34,6 +37,11 @@ export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: 
   if (!byName && !byLabel) return { namespace: DEFAULT_NAMESPACE, isAssumed: true };
   const found: KubernetesObject[] = byName?.length ? byName : (byLabel ?? []);
   const namespaces = [...new Set(found.map(({ metadata }) => metadata?.namespace ?? ""))].sort();
+  // Messages, printed commands and requests contain it.
+  const invalid = namespaces.find((namespace) => !NAMESPACE.test(namespace));
+  if (invalid !== undefined) {
+    throw new UserError(`the API server returned the invalid namespace ${JSON.stringify(invalid)}`, EXIT.failed);
+  }
   if (namespaces.length > 1) {
     throw new UserError(
       `multiple Cilium installations found, in namespaces ${namespaces.join(" and ")}\n  select one with --namespace`,

@@ -8,6 +8,7 @@ import { isLoopbackAddress, isNodeLocal } from "../peer/node-local.ts";
 import { type HostAlias, MESH_DOMAIN, meshName } from "../peer/peer.ts";
 import { compareAddresses, formatHostPort, isAddress, parseHostPort } from "../util/address.ts";
 import { EXIT, UserError } from "../util/errors.ts";
+import { truncateLine } from "../util/line.ts";
 import { covers } from "../x509/names.ts";
 
 /** Address types of Kubernetes nodes. */
@@ -93,7 +94,7 @@ async function findEndpoint(source: EndpointSource, options: EndpointOptions): P
       return findLoadBalancerEndpoint(source, options, service);
     default:
       throw new UserError(
-        `service/${service.metadata?.name} has type ${service.spec?.type ?? "ClusterIP"}, which is not reachable from ` +
+        `${describeService(service)} has type ${truncateLine(service.spec?.type ?? "ClusterIP")}, which is not reachable from ` +
           "other clusters\n  pass --endpoint HOST:PORT, or --cluster-ip in a flat network",
         EXIT.failed,
       );
@@ -151,7 +152,7 @@ async function findNodePortEndpoint(
 ): Promise<Endpoint> {
   const { nodePort } = requirePort(service);
   if (nodePort === undefined) {
-    throw new UserError(`service/${service.metadata?.name} has no nodePort`, EXIT.failed);
+    throw new UserError(`${describeService(service)} has no nodePort`, EXIT.failed);
   }
   const oldest = [...source.nodes()].sort((a, b) => compareText(a.created, b.created) || compareText(a.name, b.name));
   const isLocal = service.spec?.externalTrafficPolicy === "Local";
@@ -216,7 +217,7 @@ async function findLoadBalancerEndpoint(
   const names = ingress.flatMap(({ hostname }) => (hostname ? [hostname] : [])).sort();
   const ips = ingress.flatMap(({ ip }) => (ip ? [ip] : []));
   if (names.length + ips.length === 0) {
-    throw new LoadBalancerPendingError(service.metadata?.name ?? "");
+    throw new LoadBalancerPendingError(truncateLine(service.metadata?.name ?? ""));
   }
   const covered = names.find((name) => covers(source.serverNames, name));
   if (covered !== undefined) {
@@ -239,7 +240,7 @@ async function pinAddresses(name: string, { resolve }: Pick<EndpointOptions, "re
   const ips = [...new Set(found.filter(isAddress))].sort(compareAddresses);
   if (ips.length === 0) {
     throw new UserError(
-      `cannot resolve ${name} on this machine\n  pass --endpoint IP:PORT for each of its addresses`,
+      `cannot resolve ${truncateLine(name)} on this machine\n  pass --endpoint IP:PORT for each of its addresses`,
       EXIT.failed,
     );
   }
@@ -269,7 +270,8 @@ function buildEndpoint(
   if (name !== undefined) return { endpoints: url(name), hostAliases: toHostAliases(name, ips), warnings };
   if (coveredIp !== undefined) return { endpoints: url(coveredIp), hostAliases: [], warnings };
   throw new UserError(
-    `the server certificate covers neither ${meshName(cluster)} nor ${ips.join(", ")}, only ${serverNames.join(", ")}\n` +
+    `the server certificate covers neither ${meshName(cluster)} nor ${truncateLine(ips.join(", "))}, only ` +
+      `${truncateLine(serverNames.join(", "))}\n` +
       "  pass --endpoint with a covered name, or add one with the Helm value clustermesh.apiserver.tls.server.extraDnsNames",
     EXIT.failed,
   );
@@ -279,15 +281,21 @@ function toHostAliases(hostname: string, ips: readonly string[]): HostAlias[] {
   return ips.length === 0 ? [] : [{ hostname, ips: [...new Set(ips)].sort(compareAddresses) }];
 }
 
-function requireClusterIps({ metadata, spec }: V1Service): string[] {
-  const ips = (spec?.clusterIPs ?? [spec?.clusterIP ?? ""]).filter(isAddress);
-  if (ips.length === 0) throw new UserError(`service/${metadata?.name} has no cluster IP`, EXIT.failed);
+function requireClusterIps(service: V1Service): string[] {
+  const { clusterIPs, clusterIP = "" } = service.spec ?? {};
+  const ips = (clusterIPs ?? [clusterIP]).filter(isAddress);
+  if (ips.length === 0) throw new UserError(`${describeService(service)} has no cluster IP`, EXIT.failed);
   return ips;
+}
+
+/** Names a Service in messages. The API server is not trusted to return the name that it was asked for. */
+function describeService({ metadata }: V1Service): string {
+  return `service/${truncateLine(metadata?.name ?? "")}`;
 }
 
 function requirePort(service: V1Service): V1ServicePort {
   const port = findEtcdPort(service);
-  if (!port) throw new UserError(`service/${service.metadata?.name} has no ports`, EXIT.failed);
+  if (!port) throw new UserError(`${describeService(service)} has no ports`, EXIT.failed);
   return port;
 }
 

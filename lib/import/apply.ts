@@ -14,6 +14,7 @@ import { AGENTS_SECRET, KVSTOREMESH_SECRET } from "../peer/peer.ts";
 import { mergeGenerators } from "../util/concurrency.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
+import { truncateLine } from "../util/line.ts";
 import { shellQuote } from "../util/shell.ts";
 import { type Change, coalesce, describeObject } from "./plan/change.ts";
 import { newDisruptions } from "./plan/disruptions.ts";
@@ -144,7 +145,7 @@ class TargetWriter {
         throw new UserError(
           `timed out after 30s writing ${object}: other clients keep changing it\n` +
             "  stop these clients and rerun; to find them:\n" +
-            `  kubectl --context ${shellQuote(source)} --namespace ${namespace} get ${object} --output yaml --show-managed-fields`,
+            `  kubectl --context ${shellQuote(source)} --namespace ${shellQuote(namespace)} get ${object} --output yaml --show-managed-fields`,
           EXIT.failed,
           { cause: conflict.error },
         );
@@ -167,12 +168,9 @@ class TargetWriter {
     const error = next.findings.find(({ severity }) => severity === "error");
     if (error) throw new UserError(`the target changed since it was read: ${error.message}`, EXIT.refused);
     const { removed, revoked, restarted, taken } = newDisruptions(this.#prepared.plan, next);
-    const additional = [
-      ...(removed.length > 0 ? [`remove ${removed.join(", ")}`] : []),
-      ...(revoked.length > 0 ? [`revoke ${revoked.join(", ")}`] : []),
-      ...(restarted.length > 0 ? [`restart ${restarted.join(", ")}`] : []),
-      ...(taken.length > 0 ? [`take over ${taken.join(", ")}`] : []),
-    ];
+    const additional = Object.entries({ remove: removed, revoke: revoked, restart: restarted, "take over": taken })
+      .filter(([, names]) => names.length > 0)
+      .map(([verb, names]) => `${verb} ${names.map(truncateLine).join(", ")}`);
     if (additional.length === 0) return next;
     throw new UserError(
       `the target changed since it was read, and the import would now also ${enumerate(additional)}\n` +

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { isSamePeer } from "../peer/checks/identity.ts";
 import { MAX_FILE_BYTES, parseSecrets } from "../peer/documents.ts";
-import { type Finding, finding, truncateLine } from "../peer/findings.ts";
+import { type Finding, finding } from "../peer/findings.ts";
 import { recognizeContent } from "../peer/foreign/content.ts";
 import { type Call, DEFAULT_CALL, foreignFinding } from "../peer/foreign/foreign.ts";
 import type { SourcedPeer } from "../peer/peer.ts";
 import { readPeerFile } from "../peer/secret.ts";
 import { EXIT, UserError } from "../util/errors.ts";
+import { truncateLine } from "../util/line.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { readBoundedFile, readBoundedStream, toFileError } from "../util/read-file.ts";
 

@@ -10,9 +10,13 @@ import type {
   V1Service,
 } from "@kubernetes/client-node";
 import { EXIT, UserError } from "../util/errors.ts";
+import { truncateLine } from "../util/line.ts";
+import { shellQuote } from "../util/shell.ts";
 import type { Request, Transport } from "./transport/transport.ts";
 
 const PAGE_SIZE = 500;
+/** Half a million objects: more than any cluster has. A server that never ends a list is refused. */
+const MAX_PAGES = 1_000;
 /** Requests an object without its content. Servers and proxies that do not support this return the whole object. */
 const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
 
@@ -118,6 +122,8 @@ export class KubernetesApi {
   /**
    * Lists objects in pages of at most 500. If the list expires (410), it is continued with the token from the error, at
    * the current resource version.
+   *
+   * @throws UserError (exit code 1) if the list has more than {@link MAX_PAGES} pages.
    */
   async *list<T extends KubernetesObject>(
     resource: Resource<T>,
@@ -126,7 +132,12 @@ export class KubernetesApi {
     const subject: Subject = { verb: "list", resource, namespace };
     let token: string | undefined;
     let expired = false;
+    let pages = 0;
     do {
+      if (++pages > MAX_PAGES) {
+        const context = JSON.stringify(this.#options.context);
+        throw new UserError(`context ${context}: list of ${resource.plural} has no end`, EXIT.failed);
+      }
       const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
       if (labelSelector) query.set("labelSelector", labelSelector);
       if (fieldSelector) query.set("fieldSelector", fieldSelector);
@@ -252,13 +263,16 @@ export class KubernetesApi {
     const { verb, resource, namespace, name } = subject;
     const object = name === undefined ? resource.plural : `${resource.kind.toLowerCase()}/${name}`;
     const allNamespaces = resource.clusterScoped ? "" : " in all namespaces";
-    const action = `${verb} ${object}${namespace === undefined ? allNamespaces : ` in namespace ${namespace}`}`;
+    // Names that other objects refer to are those of the server, which is not trusted.
+    const action = truncateLine(
+      `${verb} ${object}${namespace === undefined ? allNamespaces : ` in namespace ${namespace}`}`,
+    );
     const text = typeof message === "string" ? message : "";
     if (status === 401) return "the API server rejected the credentials (401)";
     // RBAC names the user in each denial. Other denials of writes (admission, quota) are unknown to `can-i`.
     const user = /User "([^"]*)" cannot /.exec(text)?.[1];
     if (status === 403 && (user !== undefined || verb === "get" || verb === "list")) {
-      return `not allowed to ${action}${user === undefined ? "" : ` as ${user}`}\n  check with: ${this.#canI(subject)}`;
+      return `not allowed to ${action}${user === undefined ? "" : ` as ${truncateLine(user)}`}\n  check with: ${this.#canI(subject)}`;
     }
     const cause = mayContainSecrets(subject, status) ? redactedCause(status, text, details) : firstLine(text);
     return `cannot ${action}: ${cause} (${status})`;
@@ -267,8 +281,8 @@ export class KubernetesApi {
   #canI({ verb, resource, namespace, name }: Subject): string {
     const type = `${resource.plural}${resource.group && `.${resource.group}`}`;
     const object = name === undefined || verb === "create" ? "" : `/${name}`;
-    const scope = namespace === undefined ? (resource.clusterScoped ? "" : " -A") : ` -n ${namespace}`;
-    return `kubectl auth can-i ${verb} ${type}${object}${scope} ${this.#options.flags}`;
+    const scope = namespace === undefined ? (resource.clusterScoped ? "" : " -A") : ` -n ${shellQuote(namespace)}`;
+    return `kubectl auth can-i ${verb} ${shellQuote(type + object)}${scope} ${this.#options.flags}`;
   }
 }
 

@@ -2,6 +2,7 @@
 import { recordedUsers } from "../import/plan/users.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
+import { truncateLine } from "../util/line.ts";
 import { findNearestName } from "../util/nearest.ts";
 import { existingOf, type Member } from "./member.ts";
 
@@ -34,7 +35,7 @@ export function assertKnownPeers(
     members.map(({ source }) => source),
     MOST_LISTED,
   );
-  const hint = nearest === undefined ? "" : `; did you mean ${nearest}?`;
-  const list = peers.size === 0 ? "none" : enumerate([...peers].sort(), MOST_LISTED);
+  const hint = nearest === undefined ? "" : `; did you mean ${truncateLine(nearest)}?`;
+  const list = peers.size === 0 ? "none" : enumerate([...peers].sort().map(truncateLine), MOST_LISTED);
   throw new UserError(`cluster "${unknown}": not a peer of ${clusters}${hint}\n  peers: ${list}`, EXIT.refused);
 }

@@ -1,4 +1,5 @@
 /** Findings: problems that would keep a peer from connecting, each with a stable code. All commands report the same. */
+import { truncateLine } from "../util/line.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
 import type { RemedyTemplate, Severity } from "./codes/code.ts";
 import { definitionOf, type FindingCode, type ValuesOf } from "./finding-codes.ts";
@@ -119,13 +120,6 @@ export function dedupeFindings(findings: readonly Finding[]): Finding[] {
 /** Makes an untrusted text safe to print: {@link redactKeys}, then {@link truncateLine}. */
 export function redact(text: string): string {
   return truncateLine(redactKeys(text));
-}
-
-/** Escapes line breaks, and truncates a text of more than 300 characters in the middle. */
-export function truncateLine(text: string): string {
-  const line = text.replace(/\r\n|[\n\v\f\r\u0085\u2028\u2029]/g, "\\n");
-  if (line.length <= 300) return line;
-  return `${line.slice(0, 180)}… (${(line.length - 260).toLocaleString("en")} more characters) …${line.slice(-80)}`;
 }
 
 /** Replaces PEM blocks and long runs of base64, including continuation lines, with their lengths. */

@@ -4,6 +4,7 @@
  */
 import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../util/address.ts";
+import { truncateLine } from "../util/line.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { type Expiry, expiryOf, formatDate } from "../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../x509/names.ts";
@@ -13,7 +14,7 @@ import { checkLoopbackAddresses, checkNodeLocal } from "./checks/endpoint.ts";
 import { checkTogether } from "./checks/mesh.ts";
 import type { ExpiryOptions } from "./checks/validity.ts";
 import { hasTrait } from "./finding-codes.ts";
-import { dedupeFindings, type Finding, redact, truncateLine } from "./findings.ts";
+import { dedupeFindings, type Finding, redact } from "./findings.ts";
 import type { Layout } from "./layout.ts";
 import { isNodeLocal } from "./node-local.ts";
 import type { Peer, SourcedPeer } from "./peer.ts";

@@ -146,7 +146,7 @@ async function probePeer(
     const { importer } = options;
     const context = options.contextOf?.(given.name);
     const values = {
-      name: given.name,
+      name: shellQuote(given.name),
       ...(context !== undefined && { peer: shellQuote(context) }),
       ...(importer !== undefined && { importer: shellQuote(importer) }),
     };

@@ -41,7 +41,7 @@ export function findDifferences(previews: readonly Preview[]): Difference[] {
  */
 export function showDiff(differences: readonly Difference[], context: string, style: Style): string[] {
   return differences.flatMap(({ kind, namespace, name, live, planned }) => {
-    const path = `${escapeLine(context)}/${namespace}/${kind}/${name}`;
+    const path = escapeLine(`${context}/${namespace}/${kind}/${name}`);
     const patch = createTwoFilesPatch(`live/${path}`, `planned/${path}`, live, planned);
     // createTwoFilesPatch begins with a separator line.
     return patch

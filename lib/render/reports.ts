@@ -148,13 +148,15 @@ function showNotes(
   const describeOverrides = (overridesOf: (plan: Plan) => ReadonlyMap<string, string>, origin: string) =>
     groupByValue(reports, overridesOf).flatMap(({ value: [name, endpoint], sources }) => [
       ...wrap(`endpoint of ${name}${inClusters(sources)}: ${endpoint}, set ${origin}; to reset it:`),
-      escapeLine(`  import-secrets ${contextFlags("--context", sources, details)} --endpoint ${name}= FILE`),
+      escapeLine(
+        `  import-secrets ${contextFlags("--context", sources, details)} --endpoint ${shellQuote(`${name}=`)} FILE`,
+      ),
     ]);
   const keeps = dryRun ? "would keep" : "kept";
   const kept = groupByValue(reports, (plan) => plan.kept).flatMap(({ value: name, sources }) => {
     return [
       ...wrap(`${keeps} ${name}${inClusters(sources)}: node-local; to remove it:`),
-      escapeLine(`  clustermesh-secrets disconnect ${name} ${contextFlags("--from", sources, details)}`),
+      escapeLine(`  clustermesh-secrets disconnect ${shellQuote(name)} ${contextFlags("--from", sources, details)}`),
     ];
   });
   const removes = dryRun ? "would remove" : "removed";

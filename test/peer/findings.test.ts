@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { formatEtcdConfig } from "../../lib/peer/etcd-config.ts";
-import { dedupeFindings, fillTemplate, finding, redact, redactKeys, truncateLine } from "../../lib/peer/findings.ts";
+import { dedupeFindings, fillTemplate, finding, redact, redactKeys } from "../../lib/peer/findings.ts";
 import { toSecretEntry } from "../../lib/peer/secret.ts";
+import { truncateLine } from "../../lib/util/line.ts";
 import { peer } from "../support/arbitraries.ts";
 import { caOf, clientOf } from "../support/material.ts";
 

@@ -117,6 +117,8 @@ test("showDiff escapes control characters", () => {
   const text = diff(target, [c2], { prune: true }).join("\n");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: matches control characters
   assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+  const forged = { kind: "Secret", namespace: "n\n+forged", name: "x", live: "", planned: "a: 1\n" } as const;
+  assert.doesNotMatch(showDiff([forged], "c", plain).join("\n"), /^\+forged/m);
 });
 
 test("showDocuments prints all objects, changed or not, with their context in an annotation", () => {

@@ -10,6 +10,7 @@ import { isNodeLocal, isPartlyNodeLocal } from "../../peer/node-local.ts";
 import { type HostAlias, type Peer, versionAtLeast } from "../../peer/peer.ts";
 import { formatHostPort, isAddress, parseHostPort } from "../../util/address.ts";
 import { EXIT, UserError } from "../../util/errors.ts";
+import { truncateLine } from "../../util/line.ts";
 import { covers } from "../../x509/names.ts";
 import { type ExistingConfig, secretHolding } from "./existing.ts";
 import type { Target } from "./target.ts";
@@ -66,7 +67,7 @@ function nodeLocalUrls(name: string, serverNames: readonly string[], given: read
       throw new UserError(`invalid value ${JSON.stringify(text)} for --endpoint: must be HOST:PORT`, EXIT.refused);
     if (!covers(serverNames, endpoint.host)) {
       throw new UserError(
-        `the server certificate of cluster "${name}" does not cover ${endpoint.host}, only ${serverNames.join(", ")}`,
+        `the server certificate of cluster "${name}" does not cover ${endpoint.host}, only ${truncateLine(serverNames.join(", "))}`,
         EXIT.refused,
       );
     }

@@ -1,6 +1,7 @@
 /** Checks of the endpoints and host aliases of a peer. Pure. */
 
 import { formatHostPort, isAddress, parseEndpoint } from "../../util/address.ts";
+import { shellQuote } from "../../util/shell.ts";
 import { covers } from "../../x509/names.ts";
 import { aliasProblem, endpointHostnames, isOwnCache } from "../etcd-config.ts";
 import { type Finding, finding, type Place } from "../findings.ts";
@@ -28,7 +29,9 @@ export function checkEndpoints(peer: Peer, place: Place): Finding[] {
     if (serverNames && !covers(serverNames, host)) {
       findings.push(finding("endpoint-not-covered", place, { host, names: serverNames.join(", ") }));
     } else if (!serverNames && isAddress(host) && host !== "127.0.0.1" && host !== "::1") {
-      findings.push(finding("endpoint-address", place, { host, peer: peer.name, endpoint: formatHostPort(endpoint) }));
+      findings.push(
+        finding("endpoint-address", place, { host, peer: shellQuote(peer.name), endpoint: formatHostPort(endpoint) }),
+      );
     }
   }
   return findings;
@@ -41,7 +44,8 @@ export function checkEndpoints(peer: Peer, place: Place): Finding[] {
 export function checkNodeLocal({ peer: { name, endpoints }, source }: SourcedPeer): Finding[] {
   if (!isNodeLocal(endpoints)) return [];
   const port = String(parseEndpoint(endpoints[0] ?? "")?.port ?? "PORT");
-  return [finding("endpoint-node-local", { source, key: name }, { peer: name, endpoints: endpoints.join(", "), port })];
+  const values = { peer: shellQuote(name), endpoints: endpoints.join(", "), port };
+  return [finding("endpoint-node-local", { source, key: name }, values)];
 }
 
 /**

@@ -1,0 +1,8 @@
+/** Reduces untrusted text to one line. Pure. */
+
+/** Escapes line breaks, and truncates a text of more than 300 characters in the middle. */
+export function truncateLine(text: string): string {
+  const line = text.replace(/\r\n|[\n\v\f\r\u0085\u2028\u2029]/g, "\\n");
+  if (line.length <= 300) return line;
+  return `${line.slice(0, 180)}… (${(line.length - 260).toLocaleString("en")} more characters) …${line.slice(-80)}`;
+}
