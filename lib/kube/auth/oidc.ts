@@ -112,7 +112,8 @@ async function issuerClient(
 ): Promise<IssuerRequest> {
   const { "idp-certificate-authority-data": data, "idp-certificate-authority": file } = config;
   const ca = data ? Buffer.from(data, "base64").toString() : file ? await readCaFile(file) : systemRoots(env);
-  const trust = { ...(ca !== undefined && { ca }), allowPartialTrustChain: true };
+  // Set explicitly: NODE_TLS_REJECT_UNAUTHORIZED, which kubectl does not know, changes Node's default.
+  const trust = { ...(ca !== undefined && { ca }), allowPartialTrustChain: true, rejectUnauthorized: true };
   return async (address, form, basic) => {
     const url = parseUrl(address);
     if (!url || !/^https?:$/.test(url.protocol))
