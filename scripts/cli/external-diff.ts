@@ -54,8 +54,13 @@ export async function runExternalDiff(
 
 /** The path of an object is unique even if contexts are equal after `/` is replaced. */
 function toFile({ kind, namespace, name, live, planned }: Difference, source: string, index: number) {
-  const context = `${index + 1}-${source.replaceAll(/[^\w.@:-]/g, "_")}`;
-  return { path: join(context, `${kind}.${namespace}.${name}.yaml`), live, planned };
+  const path = [`${index + 1}-${source}`, `${kind}.${namespace}.${name}.yaml`].map(toFileName);
+  return { path: join(...path), live, planned };
+}
+
+/** Replaces characters other than those of names, so that a name of an API server remains one part of a path. */
+function toFileName(text: string): string {
+  return text.replaceAll(/[^\w.@:-]/g, "_");
 }
 
 async function write(path: string, text: string): Promise<void> {

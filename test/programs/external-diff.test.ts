@@ -2,11 +2,21 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { runExternalDiff } from "../../scripts/cli/external-diff.ts";
 import { node, programPath, run } from "../support/programs.ts";
 
 /** A program that prints its arguments, and each file with its mode and content. */
@@ -63,6 +73,22 @@ describe("previews for other programs", () => {
     assert.doesNotMatch(stdout, /PRIVATE KEY|LS0tLS1CRUdJ/);
     assert.equal(lines.at(-2), "700");
     assert.deepEqual(readdirSync(temporary), []);
+  });
+
+  test("a name of an API server cannot place a file outside the private folders", async () => {
+    const list = program("list", `#!/bin/sh\nfind "$1" "$2" -type f > '${join(dir, "listed")}'\n`);
+    const name = `escaped-${process.pid}`;
+    for (const namespace of [`/../../../../${name}`, `../${name}`, `\n/${name}`]) {
+      const difference = { kind: "Secret", namespace, name: "x", live: "", planned: "a: 1\n" } as const;
+      assert.equal(await runExternalDiff(list, [{ source: "..", differences: [difference] }]), undefined);
+      const [file = "", ...others] = readFileSync(join(dir, "listed"), "utf8").trimEnd().split("\n");
+      assert.match(file, /\/PLANNED\/1-\.\.\/Secret\.[^/]+\.x\.yaml$/);
+      assert.deepEqual(others, []);
+    }
+    assert.deepEqual(
+      readdirSync(tmpdir()).filter((one) => one.startsWith(name)),
+      [],
+    );
   });
 
   test("the exit code is that of --diff; only codes above 1 are errors of the program", async () => {
