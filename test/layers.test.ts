@@ -172,6 +172,17 @@ describe("the layers", () => {
     assert.deepEqual(talking, []);
   });
 
+  test("only exec plugins, KUBECTL_EXTERNAL_DIFF and the demo start other programs", () => {
+    const starting = all.filter(
+      ({ to, typesOnly }) => !typesOnly && /^(?:node:)?(?:child_process|cluster)$|^zx\b/.test(to),
+    );
+    assert.deepEqual([...new Set(starting.map(({ from }) => from))].sort(), [
+      "lib/kube/auth/exec-plugin.ts",
+      "scripts/cli/external-diff.ts",
+      "scripts/demo-steps.ts",
+    ]);
+  });
+
   test("no import leads in a circle", () => {
     const next = new Map<string, string[]>();
     for (const { from, to } of all) next.set(from, [...(next.get(from) ?? []), to]);

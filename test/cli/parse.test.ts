@@ -79,6 +79,16 @@ test("mutually exclusive flags are rejected", () => {
   }
 });
 
+test("no flag takes a private key, a token or a password, only the path of its file", () => {
+  const isSecret = (flag: string) => /(?:^|-)(?:key|token|password|secret)s?(?:-data)?$/.test(flag);
+  const secret = all.flatMap(({ name, grammar }) =>
+    Object.entries(grammar.options).flatMap(([flag, { completes }]) =>
+      isSecret(flag) ? [`${name} --${flag}: ${completes}`] : [],
+    ),
+  );
+  assert.deepEqual(secret, ["verify --key: files"]);
+});
+
 describe("a flag without a value", () => {
   for (const { name, grammar } of all) {
     for (const [flag, option] of withValue(grammar)) {

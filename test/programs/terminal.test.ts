@@ -132,6 +132,15 @@ echo '{"apiVersion": "${apiVersion}", "kind": "ExecCredential", "status": {"toke
     assert.deepEqual(peersIn(), ["c3"]);
   });
 
+  test("a private key printed to the terminal causes a warning", async () => {
+    const { code, output } = await on("extract-secret", ["--context", "c2"], { env: { NO_COLOR: "1" } });
+    assert.equal(code, 0, output);
+    assert.match(
+      output,
+      /^warning: private key printed to the terminal; use --output-file FILE to create it with mode 0600$/m,
+    );
+  });
+
   test("--prune asks for confirmation and removes the peer", async () => {
     const args = await pruning();
     const { code, output } = await on("import-secrets", args, { answers: [[QUESTION, `y${enter}`]] });
