@@ -24,7 +24,7 @@ for (const [page, render] of Object.entries(PAGES)) {
 }
 
 test("every link in a page has a target", () => {
-  const pages = ["README.md", "CONTRIBUTING.md", ...docs()];
+  const pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", ...docs()];
   const headings = (path: string) =>
     [...readFileSync(path, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
       title

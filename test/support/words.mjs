@@ -42,7 +42,10 @@ export const WORDS = [
 export const EXCEPTIONS = JSON.parse(readFileSync(new URL("word-exceptions.json", import.meta.url), "utf8"));
 
 /** Files and folders of our text. Golden files are printed by the sources, which are searched themselves. */
-const PATHS = ["lib", "scripts", "test", "docs", "deploy", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile"];
+const PATHS = [
+  ...["lib", "scripts", "test", "docs", "deploy", "Makefile"],
+  ...["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
+];
 const SKIPPED =
   /^test\/golden\/|^test\/support\/words\.mjs$|^test\/support\/word-exceptions\.json$|^test\/words\.test\.ts$/;
 
