@@ -7,6 +7,7 @@ import type { RenewalMethod } from "../peer/renewal.ts";
 import { isSignedBy } from "../x509/chain.ts";
 import { covers } from "../x509/names.ts";
 import { hasPem, PemError } from "../x509/pem.ts";
+import { CA_CERT, OLD_REMOTE_CERT, REMOTE_CERT, SERVER_CERT } from "./object-names.ts";
 import { detectRenewalMethod } from "./renewal-method.ts";
 import { chartServerNames, readServerNames } from "./server-names.ts";
 import {
@@ -19,11 +20,6 @@ import {
   type ObjectSource,
   podTemplateOf,
 } from "./volumes.ts";
-
-export const REMOTE_CERT = "clustermesh-apiserver-remote-cert";
-export const SERVER_CERT = "clustermesh-apiserver-server-cert";
-/** Holds the CA with its private key in charts up to 1.14, so it is read only if no other object has the CA. */
-const CA_CERT = "clustermesh-apiserver-ca-cert";
 
 /** Cilium's clustermesh directory as mounted by agents, operator and the kvstoremesh container. */
 export type MountedFolders = Record<"agents" | "operator" | "kvstoremesh", MountedFolder | undefined>;
@@ -90,7 +86,7 @@ export async function readRemoteSecret(
   const read = (name: string) => attempt(api.get(secrets, namespace, name));
   const results = await Promise.all([...others].map(read));
   const isMissing = "value" in chartSecret && chartSecret.value === undefined;
-  results.push(isMissing ? await read(`${REMOTE_CERT}s`) : chartSecret);
+  results.push(isMissing ? await read(OLD_REMOTE_CERT) : chartSecret);
   const found = results.find((result) => "value" in result && result.value !== undefined);
   return found ?? results.find((result) => "error" in result) ?? chartSecret;
 }

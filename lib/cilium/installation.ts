@@ -31,12 +31,10 @@ import {
   findExternalSource,
   findServerCa,
   type MountedFolders,
-  REMOTE_CERT,
   readReferencedObjects,
   readRemoteSecret,
   readServerCertificate,
   resolveServerNames,
-  SERVER_CERT,
   type StoredCertificate,
 } from "./certificate-sources.ts";
 import { deriveFacts, hasNodePodCidrs, mountsUsersConfigMap } from "./facts.ts";
@@ -48,11 +46,10 @@ import {
   readPods,
 } from "./locate.ts";
 import { type NodeInfo, readNodes } from "./nodes.ts";
+import { AGENTS, CILIUM_CONFIG, OPERATOR, REMOTE_CERT, SERVER_CERT } from "./object-names.ts";
 import { detectRenewalMethod } from "./renewal-method.ts";
 import { type ExternalSource, type FileSource, findMountedFolder, podTemplateOf } from "./volumes.ts";
 import { describePendingCause, isAwaitingFirstImport } from "./waiting.ts";
-
-const CILIUM_CONFIG = "cilium-config";
 
 export interface InstallationOptions {
   /** Cilium's namespace, if specified by the user. */
@@ -263,8 +260,8 @@ async function readNamed(api: KubernetesApi, namespace: string, options: Install
   const [config, deployment, agents, operator, service, users, remote, server, pods, others] = await Promise.all([
     get(configMaps, CILIUM_CONFIG),
     get(deployments, APISERVER),
-    get(daemonSets, "cilium"),
-    get(deployments, "cilium-operator"),
+    get(daemonSets, AGENTS),
+    get(deployments, OPERATOR),
     get(services, options.service ?? APISERVER),
     get(configMaps, USERS_CONFIG_MAP),
     get(secrets, REMOTE_CERT),

@@ -1,9 +1,10 @@
 /** Extracts a cluster as a peer for other clusters. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { REMOTE_CERT } from "../cilium/certificate-sources.ts";
 import { type Installation, readInstallation } from "../cilium/installation.ts";
+import { REMOTE_CERT } from "../cilium/object-names.ts";
 import { describeExternalSource } from "../cilium/volumes.ts";
 import type { KubernetesApi } from "../kube/api.ts";
+import { unwrap } from "../kube/attempt.ts";
 import { APISERVER, type ClusterFacts, isClusterName, type Peer } from "../peer/peer.ts";
 import type { TargetFacts } from "../peer/target-facts.ts";
 import { EXIT, UserError } from "../util/errors.ts";
@@ -113,7 +114,7 @@ async function extractForExternalWorkload(
       EXIT.failed,
     );
   }
-  const found = await readWorkloadCertificate(api, namespace);
+  const found = unwrap(await readWorkloadCertificate(api, namespace));
   if (!found) {
     throw new UserError(
       `no certificate for external workloads found in namespace ${namespace}\n` +
@@ -221,9 +222,10 @@ function createMissingCertificateError({ namespace }: Installation): UserError {
   );
 }
 
-/** @throws UserError if the CA is missing or invalid. */
-function requireCa({ ca, namespace }: Installation): string {
+/** @throws UserError if the CA is missing or invalid; ApiError if the Secret that may contain it cannot be read. */
+function requireCa({ ca, namespace, remoteCertificateError }: Installation): string {
   if (ca === undefined || !hasPem(ca)) {
+    if (remoteCertificateError) throw remoteCertificateError;
     throw new UserError(
       `CA certificate not found in namespace ${namespace}: neither in the object mounted by the agents, nor in ca.crt of ` +
         `secret/${REMOTE_CERT}`,

@@ -1,6 +1,7 @@
 /** Checks of external workloads (Cilium before 1.18). */
 
 import { canHaveExternalWorkloads, readWorkloadCertificate } from "../extract/external-workload.ts";
+import { unwrapUnlessForbidden } from "../kube/attempt.ts";
 import { checkValidity } from "../peer/checks/validity.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { shellQuote } from "../util/shell.ts";
@@ -16,7 +17,7 @@ import type { JudgeOptions } from "./own-certificates.ts";
 export async function externalWorkloads(member: Member, { now, expiresWithin }: JudgeOptions): Promise<Finding[]> {
   const { facts, namespace } = member.installation;
   if (!canHaveExternalWorkloads(facts)) return [];
-  const found = await readWorkloadCertificate(member.api, namespace);
+  const found = unwrapUnlessForbidden(await readWorkloadCertificate(member.api, namespace));
   if (!found) return [];
   const place = { source: member.source, key: found.secret };
   try {

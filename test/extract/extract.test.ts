@@ -236,6 +236,19 @@ test("property: output does not depend on the order of lists", async (t: TestCon
   );
 });
 
+test("names the permission that an extraction for external workloads lacks", async (t) => {
+  for (const name of ["clustermesh-apiserver-client-cert", REMOTE]) {
+    const cluster = await startCluster(t, describeCluster({ version: "1.16" }), { forbid: [{ name }] });
+    cluster.server.store.put({
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "clustermesh-apiserver-client-cert", namespace: "kube-system" },
+      data: encode({ "tls.crt": "cert", "tls.key": "key" }),
+    });
+    await fails(cluster, [new RegExp(`not allowed to get secret/${name} `)], { externalWorkload: true });
+  }
+});
+
 test("extracts the certificate of external workloads, up to Cilium 1.17", async (t) => {
   const cluster = await startCluster(t, describeCluster({ version: "1.16" }));
   await fails(cluster, [/no certificate for external workloads/], { externalWorkload: true });
