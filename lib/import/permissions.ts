@@ -1,4 +1,5 @@
 /** Checks the permissions for a plan before its first write. */
+import { findPermission } from "../cilium/permissions-table.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Subject, secrets } from "../kube/api.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { type Change, describeObject } from "./plan/change.ts";
@@ -8,25 +9,29 @@ import type { Target } from "./plan/target.ts";
 /**
  * Returns a finding for each write of a plan that the user is not authorized to make.
  *
- * @throws UserError if the access review fails.
+ * @throws UserError if the access review fails; Error if the table of permissions, from which `rbac` grants them, lacks a
+ *   write.
  */
 export async function checkPermissions(api: KubernetesApi, target: Target, { changes }: Plan): Promise<Finding[]> {
-  const subjects = new Map(changes.map((change) => [JSON.stringify([change.verb, change.kind, change.name]), change]));
+  const { namespace, source } = target;
+  const writes = new Map(changes.map((change) => [JSON.stringify([change.verb, change.kind, change.name]), change]));
   const missing = await Promise.all(
-    [...subjects.values()].map(async (change) => {
-      const subject = subjectOf(change, target.namespace);
+    [...writes.values()].map(async (change) => {
+      const subject = toReview(change, namespace);
       const check = await api.findMissingPermission(subject);
       if (check === undefined) return [];
-      const { verb } = subject;
-      const { namespace } = target;
       const object = describeObject(change.kind, change.name);
-      return [finding("not-allowed", { source: target.source }, { verb, object, namespace, check })];
+      return [finding("not-allowed", { source }, { verb: subject.verb, object, namespace, check })];
     }),
   );
   return missing.flat();
 }
 
-function subjectOf({ verb, kind, name }: Change, namespace: string): Subject {
+/** Returns the request to review for a change: verb and resource are those of the table of permissions. */
+export function toReview({ verb, kind, name }: Change, namespace: string): Subject {
   const resource = { Secret: secrets, ConfigMap: configMaps, Deployment: deployments, DaemonSet: daemonSets }[kind];
-  return { verb: verb === "create" ? "create" : "patch", resource, namespace, name };
+  const request: Subject = { verb: verb === "create" ? "create" : "patch", resource, namespace, name };
+  const permission = findPermission(request);
+  if (!permission) throw new Error(`no permission to ${request.verb} ${describeObject(kind, name)} in the table`);
+  return { ...permission, namespace, name };
 }

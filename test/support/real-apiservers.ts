@@ -59,6 +59,12 @@ export interface ApiServer {
    */
   create(objects: readonly KubernetesObject[]): Promise<void>;
   /**
+   * Applies objects by server-side apply, as `admin`.
+   *
+   * @throws Error if an object is refused
+   */
+  apply(objects: readonly KubernetesObject[]): Promise<void>;
+  /**
    * Grants permissions in a namespace, or cluster-wide without one, which take effect after a moment. The ClusterRoles admin,
    * edit and view are empty without a controller manager, so rules are required.
    */
@@ -246,6 +252,13 @@ export function apiServer(name: string, url: string, ca: Issuer, caFile: string,
     for (const object of missing.filter(({ kind }) => kind === "Namespace")) await createOne(object);
     await Promise.all(missing.filter(({ kind }) => kind !== "Namespace").map(createOne));
   };
+  const apply: ApiServer["apply"] = async (objects) => {
+    for (const object of objects) {
+      const path = `${collectionPath(object)}/${object.metadata.name}?fieldManager=test&fieldValidation=Strict`;
+      const { status, body } = await request("PATCH", path, object, { contentType: "application/apply-patch+yaml" });
+      if (status >= 400) throw new Error(`${name}: apply ${path}: ${status} ${body?.message ?? body}`);
+    }
+  };
   const allow: ApiServer["allow"] = async (user, rules, namespace) => {
     const [apiGroup, scope] = ["rbac.authorization.k8s.io", namespace ? "" : "Cluster"];
     const metadata = { name: `${user}-${randomInt(2 ** 40)}`, ...(namespace && { namespace }) };
@@ -254,7 +267,18 @@ export function apiServer(name: string, url: string, ca: Issuer, caFile: string,
     await createOne({ apiVersion: `${apiGroup}/v1`, kind: roleRef.kind, metadata, rules });
     await createOne({ apiVersion: `${apiGroup}/v1`, kind: `${scope}RoleBinding`, metadata, roleRef, subjects });
   };
-  return { name, url, ca, caFile, kubeconfig: join(caFile, "..", "kubeconfig.json"), request, ask, create, allow };
+  return {
+    name,
+    url,
+    ca,
+    caFile,
+    kubeconfig: join(caFile, "..", "kubeconfig.json"),
+    request,
+    ask,
+    create,
+    apply,
+    allow,
+  };
 }
 
 /** Returns the path of a kind; plurals have the endings -s, -ies and -sses. */

@@ -1,0 +1,113 @@
+/** The flags of `rbac`. */
+import { DEFAULT_NAMESPACE } from "../../lib/cilium/locate.ts";
+import {
+  CLUSTER_COMMANDS,
+  type ClusterCommand,
+  type Feature,
+  type PermissionSelection,
+} from "../../lib/cilium/permissions-table.ts";
+import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
+import type { RbacOptions } from "../../lib/render/rbac.ts";
+import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
+import type { Arguments } from "./option.ts";
+import { flag, inGroup } from "./options.ts";
+
+export const rbacOptions = {
+  ...inGroup("Input", {
+    for: flag.list("command to grant permissions for (repeatable)", { choices: CLUSTER_COMMANDS }),
+    namespace: flag.string("namespace of Cilium; default: kube-system, with a rule to detect another one", {
+      alias: "n",
+    }),
+    service: flag.string("name of a custom Service for the clustermesh-apiserver (Cilium 1.19+)"),
+    secret: flag.list("name of a further Secret that the workloads mount certificates from (repeatable)"),
+    configmap: flag.list("name of a ConfigMap that the workloads mount a CA from (repeatable)"),
+  }),
+  ...inGroup("Permissions", {
+    optional: flag.enabled("grant permissions that the commands can do without; disable with --no-optional"),
+    keyless: flag.boolean("do not grant the Secret with the client certificate and key, for extract --keyless"),
+    "external-workload": flag.boolean("grant the Secret of external workloads, for extract --external-workload"),
+    users: flag.enabled("grant writing the etcd users of peers; disable with --no-users, as in import"),
+    create: flag.enabled("grant creating the Secrets and the ConfigMap; disable with --no-create if they exist"),
+    restarts: flag.enabled("grant patching Deployments; disable with --no-restarts, as in import"),
+    "restart-agents": flag.boolean("grant patching daemonset/cilium, for import --restart-agents"),
+  }),
+  ...inGroup("Output", {
+    "service-account": flag.string("name of the ServiceAccount, its roles and bindings", { default: FIELD_MANAGER }),
+    "service-account-namespace": flag.string("namespace of the ServiceAccount; default: that of Cilium"),
+    output: flag.string("format: documents with comments (yaml), or a List (json)", {
+      alias: "o",
+      choices: ["json", "yaml"],
+      default: "yaml",
+    }),
+  }),
+};
+
+/** The commands that flags for additional or fewer permissions apply to. */
+const FLAG_COMMANDS = {
+  keyless: ["extract"],
+  "external-workload": ["extract", "status"],
+  "restart-agents": ["import", "connect", "rotate"],
+} as const satisfies Partial<Record<keyof typeof rbacOptions, readonly ClusterCommand[]>>;
+
+const isIn = (commands: readonly string[]) => (command: string) => commands.includes(command);
+
+export type RbacArguments = Arguments<typeof rbacOptions>;
+
+/**
+ * Converts the flags to a selection of permissions.
+ *
+ * @throws UserError (exit code 2) if there is no command or a name is invalid.
+ */
+export function readSelection(args: RbacArguments): PermissionSelection {
+  if (args.for.length === 0) throw new UsageError(`--for is required: ${CLUSTER_COMMANDS.join(", ")}`);
+  for (const [name, commands] of Object.entries(FLAG_COMMANDS)) {
+    const isApplicable = name === "keyless" ? args.for.every(isIn(commands)) : args.for.some(isIn(commands));
+    if (args[name as keyof typeof FLAG_COMMANDS] && !isApplicable) {
+      throw new UserError(`--${name} is only allowed with --for ${commands.join(" or ")}`, EXIT.refused);
+    }
+  }
+  for (const name of args.secret) checkName("secret", name);
+  for (const name of args.configmap) checkName("configmap", name);
+  if (args.service !== undefined) checkName("service", args.service);
+  const features: Readonly<Record<Feature, boolean>> = {
+    detection: args.namespace === undefined,
+    keys: !args.keyless,
+    externalWorkload: args["external-workload"],
+    users: args.users,
+    creation: args.create,
+    restarts: args.restarts,
+    agentRestarts: args["restart-agents"],
+  };
+  const names = Object.keys(features) as Feature[];
+  return {
+    commands: args.for as ClusterCommand[],
+    features: new Set(names.filter((name) => features[name])),
+    includesOptional: args.optional,
+    service: args.service,
+    secrets: args.secret,
+    configMaps: args.configmap,
+  };
+}
+
+/**
+ * Reads where the manifests are applied.
+ *
+ * @throws UserError (exit code 2) if a name is invalid.
+ */
+export function readRbacOptions(args: RbacArguments): RbacOptions {
+  const { namespace = DEFAULT_NAMESPACE, "service-account": name } = args;
+  const accountNamespace = args["service-account-namespace"] ?? namespace;
+  checkName("namespace", namespace);
+  checkName("service-account", name);
+  checkName("service-account-namespace", accountNamespace);
+  return { name, accountNamespace, namespace };
+}
+
+/** Requires a name of an object, as the API server does (RFC 1123). */
+function checkName(option: string, name: string): void {
+  if (name.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)) return;
+  throw new UserError(
+    `invalid value ${JSON.stringify(name)} for --${option}: must be a name of a-z, 0-9, - and .`,
+    EXIT.refused,
+  );
+}

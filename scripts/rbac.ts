@@ -1,0 +1,31 @@
+/** `clustermesh-secrets rbac`: prints the permissions that commands need. */
+import { selectPermissions } from "../lib/cilium/permissions-table.ts";
+import { showRbacDocuments, showRbacList } from "../lib/render/rbac.ts";
+import { EXIT } from "../lib/util/errors.ts";
+import { type RbacArguments, rbacOptions, readRbacOptions, readSelection } from "./cli/rbac-flags.ts";
+import { toProgram } from "./cli/run.ts";
+import { writeStdout } from "./cli/streams.ts";
+
+export const rbacCommand = toProgram({
+  usage: "$0 --for COMMAND... [flags]",
+  description:
+    "Prints a ServiceAccount, its roles and bindings with exactly the permissions that the commands need in one cluster. " +
+    "Contacts no cluster. Each rule has a comment: why it is needed, and what the commands do without it. Permissions " +
+    "are the same for all clusters of a mesh, so apply the manifests in each.",
+  examples: [
+    ["$0 --for extract | kubectl apply -f -", "Create a ServiceAccount that can extract the cluster"],
+    ["$0 --for import --namespace cilium --no-restarts", "Import without permission to restart pods"],
+    ["$0 --for connect --for status --service-account mesh-admin", "Grant what several commands need"],
+  ],
+  exitCodes: { 0: "success", 2: "invalid arguments" },
+  options: rbacOptions,
+  run: runRbac,
+});
+
+async function runRbac(args: RbacArguments): Promise<number> {
+  const permissions = selectPermissions(readSelection(args));
+  const options = readRbacOptions(args);
+  const show = args.output === "json" ? showRbacList : showRbacDocuments;
+  writeStdout(show(permissions, options));
+  return EXIT.done;
+}

@@ -1,0 +1,200 @@
+/** `clustermesh-secrets rbac`: its manifests, and its table against the requests that the commands send. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import type { V1PolicyRule } from "@kubernetes/client-node";
+import { parseAllDocuments } from "yaml";
+import { CLUSTER_COMMANDS, type ClusterCommand, findPermission } from "../../lib/cilium/permissions-table.ts";
+import type { Subject } from "../../lib/kube/api.ts";
+import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import { callsOf } from "../support/permission-calls.ts";
+import { permissionClusters } from "../support/permission-mesh.ts";
+import { run } from "../support/programs.ts";
+
+const rbac = (...args: string[]) => run("clustermesh-secrets", ["rbac", ...args]);
+
+async function rulesOf(...args: string[]): Promise<V1PolicyRule[]> {
+  const { code, stdout, stderr } = await rbac(...args, "-o", "json");
+  assert.deepEqual([code, stderr], [0, ""]);
+  const items: { rules?: V1PolicyRule[] }[] = JSON.parse(stdout).items;
+  return items.flatMap(({ rules = [] }) => rules);
+}
+
+/** Whether rules grant a verb for an object of a resource. */
+function grants(rules: readonly V1PolicyRule[], verb: string, resource: string, name?: string): boolean {
+  return rules.some(
+    ({ verbs, resources = [], resourceNames }) =>
+      verbs.includes(verb) && resources.includes(resource) && (!resourceNames || resourceNames.includes(name ?? "")),
+  );
+}
+
+test("YAML and JSON contain the same objects, in the same order", async () => {
+  const args = CLUSTER_COMMANDS.flatMap((command) => ["--for", command]);
+  const [yaml, json] = await Promise.all([rbac(...args), rbac(...args, "-o", "json")]);
+  const documents = parseAllDocuments(yaml.stdout).map((document) => document.toJS());
+  assert.deepEqual(documents, JSON.parse(json.stdout).items);
+  assert.deepEqual(
+    documents.map(({ kind }) => kind),
+    ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"],
+  );
+  assert.equal(
+    (
+      await rbac(
+        ...args
+          .reverse()
+          .filter((arg) => arg !== "--for")
+          .flatMap((one) => ["--for", one]),
+      )
+    ).stdout,
+    yaml.stdout,
+  );
+});
+
+test("each rule has a comment, and a rule with create states why it has no names", async () => {
+  const { stdout } = await rbac("--for", "connect", "--restart-agents");
+  const rules = [...stdout.matchAll(/((?: {2}#.*\n)*) {2}- apiGroups:[^#]*?verbs:\n {6}- (\w+)/g)];
+  assert.ok(rules.length > 15);
+  for (const [, comment = "", verb] of rules) {
+    assert.match(comment, /^ {2}# (required|optional)/);
+    assert.equal(/create cannot be limited by resourceNames/.test(comment), verb === "create");
+  }
+});
+
+test("every rule has one verb, one resource and, unless that is impossible, names", async () => {
+  const rules = await rulesOf(...CLUSTER_COMMANDS.flatMap((command) => ["--for", command]), "--restart-agents");
+  for (const { verbs, resources, resourceNames } of rules) {
+    assert.deepEqual([verbs.length, resources?.length], [1, 1]);
+    const isUnlimited = ["create secrets", "create configmaps", "list pods", "list nodes"].includes(
+      `${verbs} ${resources}`,
+    );
+    assert.equal(resourceNames === undefined, isUnlimited, `${verbs} ${resources}`);
+  }
+});
+
+test("commands that read have no permission to write", async () => {
+  const rules = await rulesOf("--for", "extract", "--for", "status", "--for", "verify", "--external-workload");
+  assert.deepEqual([...new Set(rules.flatMap(({ verbs }) => verbs))].sort(), ["get", "list"]);
+});
+
+test("flags select permissions as they select what the commands do", async () => {
+  const [standard, least, keyless, restarting] = await Promise.all([
+    rulesOf("--for", "import"),
+    rulesOf("--for", "import", "--no-users", "--no-create", "--no-restarts", "--no-optional", "-n", "cilium"),
+    rulesOf("--for", "extract", "--keyless"),
+    rulesOf("--for", "import", "--restart-agents"),
+  ]);
+  assert.ok(grants(standard, "patch", "deployments", "clustermesh-apiserver"));
+  assert.ok(grants(standard, "create", "configmaps"));
+  assert.ok(grants(standard, "list", "deployments", "clustermesh-apiserver"));
+  assert.ok(!grants(standard, "patch", "daemonsets", "cilium"));
+  assert.ok(grants(restarting, "patch", "daemonsets", "cilium"));
+  assert.deepEqual(
+    least.filter(({ verbs }) => !verbs.includes("get")).map(({ verbs, resources }) => `${verbs} ${resources}`),
+    ["patch secrets"],
+  );
+  assert.ok(!grants(keyless, "get", "secrets", "clustermesh-apiserver-remote-cert"));
+});
+
+test("names and namespaces are those of the flags", async () => {
+  const names = ["--service-account", "exporter", "--service-account-namespace", "ci", "-n", "cilium"];
+  const further = ["--service", "mesh", "--secret", "mesh-tls", "--configmap", "mesh-ca"];
+  const { stdout } = await rbac("--for", "extract", ...names, ...further, "-o", "json");
+  const [account, role, binding, clusterRole] = JSON.parse(stdout).items;
+  assert.deepEqual(account.metadata, { name: "exporter", namespace: "ci" });
+  assert.deepEqual(
+    [role.metadata, clusterRole.metadata],
+    [{ name: "exporter", namespace: "cilium" }, { name: "exporter" }],
+  );
+  assert.deepEqual(binding.subjects, [{ kind: "ServiceAccount", name: "exporter", namespace: "ci" }]);
+  for (const [resource, name] of [
+    ["services", "mesh"],
+    ["secrets", "mesh-tls"],
+    ["configmaps", "mesh-ca"],
+  ] as const) {
+    assert.ok(grants(role.rules, "get", resource, name), name);
+  }
+  assert.ok(!grants(role.rules, "get", "services", "clustermesh-apiserver"));
+});
+
+for (const [args, expected] of [
+  [[], /^error: --for is required: extract, import, /],
+  [["--for", "inspect"], /^error: invalid value "inspect" for --for: must be one of extract, import, /],
+  [["--for", "import", "--keyless"], /^error: --keyless is only allowed with --for extract\n$/],
+  [
+    ["--for", "verify", "--restart-agents"],
+    /^error: --restart-agents is only allowed with --for import or connect or rotate\n$/,
+  ],
+  [
+    ["--for", "extract", "--secret", "a: b"],
+    /^error: invalid value "a: b" for --secret: must be a name of a-z, 0-9, - and \.\n$/,
+  ],
+  [["--for", "extract", "--service-account", "A"], /^error: invalid value "A" for --service-account: /],
+  [["extract"], /^error: unexpected argument "extract"/],
+] as const) {
+  test(`rbac ${args.join(" ")} is refused`, async () => {
+    const { code, stdout, stderr } = await rbac(...args);
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.match(stderr, expected);
+  });
+}
+
+describe("requests of the commands", () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  const names = ["cluster1", "cluster2", "cluster3"];
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "rbac-"));
+    sandbox = await startSandbox({ clusters: await permissionClusters() });
+    const args = ["extract", "cluster4", "--output-file", join(dir, "cluster4.json")];
+    assert.equal((await run("clustermesh-secrets", args, { kubeconfig: sandbox.kubeconfig })).code, 0);
+    const connect = ["connect", "cluster1", "cluster2", "--yes", "--restart-agents"];
+    assert.equal((await run("clustermesh-secrets", connect, { kubeconfig: sandbox.kubeconfig })).code, 0);
+  });
+  beforeEach(() => {
+    for (const { api } of sandbox.clusters) api.requests.length = 0;
+  });
+  after(async () => {
+    await sandbox?.stop();
+    if (dir) await rm(dir, { recursive: true, force: true });
+  });
+
+  for (const command of CLUSTER_COMMANDS) {
+    test(`every request of ${command} is in the table of permissions`, async () => {
+      for (const [program, ...args] of callsOf(command, { names, file: join(dir, "cluster4.json") }).calls) {
+        await run(
+          program,
+          args.filter((arg) => arg !== "--dry-run=server"),
+          { kubeconfig: sandbox.kubeconfig },
+        );
+      }
+      const subjects = sandbox.clusters.flatMap(({ api }) => api.requests.flatMap(subjectOf));
+      assert.ok(subjects.length > 20, `${subjects.length} requests`);
+      const unknown = subjects.filter((subject) => !isInTable(subject, command));
+      assert.deepEqual(
+        unknown.map(({ verb, resource, name }) => `${verb} ${resource.plural} ${name}`),
+        [],
+      );
+    });
+  }
+});
+
+function isInTable(subject: Subject, command: ClusterCommand): boolean {
+  return findPermission(subject)?.needs[command] !== undefined;
+}
+
+/** The subject of a request; none for access reviews, which every user may make. */
+function subjectOf({ method, path }: { method: string; path: string }): Subject[] {
+  const { pathname, searchParams } = new URL(path, "https://localhost");
+  const [, group = "", namespace, plural = "", object] =
+    /^\/(?:api|apis\/(\w+))\/v1(?:\/namespaces\/([^/]+))?\/([^/]+)(?:\/([^/]+))?$/.exec(pathname) ?? [];
+  if (plural === "" || plural === "selfsubjectaccessreviews") return [];
+  const verb = { GET: object === undefined ? "list" : "get", POST: "create", PATCH: "patch" }[
+    method
+  ] as Subject["verb"];
+  const name = object ?? searchParams.get("fieldSelector")?.replace(/^metadata\.name=/, "");
+  const resource = { group: group as "" | "apps", plural, kind: plural };
+  return [{ verb, resource, namespace, name }];
+}
