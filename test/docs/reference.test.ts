@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { declaredLevel, renderPermissionTable, replacePermissionTable } from "../support/permission-table.ts";
 import { renderCommands, renderFindings, renderMetricNames } from "./reference.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -22,6 +23,12 @@ for (const [page, render] of Object.entries(PAGES)) {
     assert.equal(readFileSync(path, "utf8"), text, "make docs writes it");
   });
 }
+
+test("docs/least-privilege.md has the table of permissions", () => {
+  const page = readFileSync(join(root, "docs/least-privilege.md"), "utf8");
+  const expected = replacePermissionTable(page, renderPermissionTable(declaredLevel));
+  assert.equal(page, expected, "UPDATE_DOCS=1 node --import tsx --test test/e2e/rbac.test.ts writes it");
+});
 
 test("every link in a page has a target", () => {
   const pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", ...docs()];
