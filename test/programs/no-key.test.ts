@@ -235,6 +235,7 @@ describe("private keys", () => {
         go("import-secrets", ["--context", "c1", "--diff", "--debug", "-"], content),
         go("clustermesh-secrets", ["inspect", path]),
         go("clustermesh-secrets", ["inspect", "-o", "json", path]),
+        go("clustermesh-secrets", ["inspect", "-o", "prometheus", path]),
       ]);
       assert.ok(ended.code === 2 || /version|mode|field|alias$/.test(title), `${title}: ${ended.stderr}`);
       await scan(ended, false);
@@ -255,6 +256,7 @@ describe("private keys", () => {
       const ended = await Promise.all([
         go("import-secrets", ["--context", "c1", "--diff", "--prune", file("c3")]),
         go("clustermesh-secrets", ["status", "c1", "-o", "json"]),
+        go("clustermesh-secrets", ["status", "c1", "-o", "prometheus"]),
       ]);
       for (const { stdout, stderr } of ended) assert.deepEqual([leaks(stdout), leaks(stderr)], [[], []], title);
     }

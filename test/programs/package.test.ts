@@ -93,7 +93,7 @@ describe("the package, installed globally", () => {
     const paths = packed.files.map(({ path }) => path);
     const foreign = paths.filter(
       (path) =>
-        !/^(dist\/[\w.-]+\.(js|js\.cache|txt|json|bash|zsh|fish)|docs\/.+|README\.md|LICENSE|package\.json)$/.test(
+        !/^(dist\/[\w.-]+\.(js|js\.cache|txt|json|bash|zsh|fish)|docs\/.+|deploy\/.+|README\.md|LICENSE|package\.json)$/.test(
           path,
         ) && !/^(bin\/[\w-]+\.cjs|prepare\.mjs)$/.test(path),
     );
