@@ -30,7 +30,7 @@ const COMMAND = new RegExp(`(?<=^[\\s$#]*|: |\\| |&& |; |\`)(${NAMES})((?: (?!\\
 function commandsIn(text: string): [program: string, args: string[]][] {
   return [...text.matchAll(COMMAND)].map(([, program = "", args = ""]) => [
     program,
-    wordsOf(args.replace(" [flags]", "")),
+    wordsOf(args.replace(" [flags]", "").replace("--for COMMAND...", "--for extract")),
   ]);
 }
 
