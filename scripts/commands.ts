@@ -32,6 +32,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     async () => (await import("./rotate.ts")).rotateCommand,
   ),
   rbac: entry("Print the permissions that commands need", async () => (await import("./rbac.ts")).rbacCommand),
+  render: entry("Render manifests or Helm values for Git", async () => (await import("./render.ts")).renderCommand),
   demo: entry("Run a demo on three embedded clusters", async () => (await import("./demo.ts")).demoCommand),
   sandbox: entry("Run embedded clusters to experiment with", async () => (await import("./sandbox.ts")).sandboxCommand),
   completion: entry(

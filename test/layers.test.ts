@@ -14,6 +14,7 @@ const LAYERS = [
   "scripts/cli",
   "lib/render",
   "lib/mesh",
+  "lib/manifests",
   "lib/import",
   "lib/import/plan",
   "lib/extract",
@@ -116,7 +117,7 @@ describe("the layers", () => {
   });
 
   test("peers, certificates and plans know neither network nor files", () => {
-    const pure = ["lib/peer", "lib/x509", "lib/import/plan"];
+    const pure = ["lib/peer", "lib/x509", "lib/import/plan", "lib/manifests"];
     const packages = all
       .filter(({ from, typesOnly }) => pure.includes(layerOf(from) ?? "") && !typesOnly)
       .map(({ to }) => to)

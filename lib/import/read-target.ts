@@ -5,10 +5,10 @@ import { type Installation, readInstallation } from "../cilium/installation.ts";
 import { type ReadFailure, readClusters } from "../cilium/read-clusters.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Resource, secrets } from "../kube/api.ts";
 import type { Cluster } from "../kube/cluster.ts";
-import { canonicalAliases } from "../peer/etcd-config.ts";
 import { type Finding, finding } from "../peer/findings.ts";
-import { AGENTS_SECRET, type HostAlias, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
+import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import { ParseCache } from "../util/parse-cache.ts";
+import { collectAliases } from "./plan/host-aliases.ts";
 import type { Target, Workload } from "./plan/target.ts";
 
 /** The targets of an import, with failures and warnings from reading them. */
@@ -68,7 +68,8 @@ export async function readTarget(
 
 /** Builds a target from an installation, which must include both config Secrets. */
 export function targetOf(installation: Installation, source: string, cache = new ParseCache()): Target {
-  const { namespace, facts, folders, users, takesUsers, remoteCertificate } = installation;
+  const { namespace, facts, folders, users, takesUsers, remoteCertificate, deployment, agents, operator } =
+    installation;
   return {
     source,
     namespace,
@@ -83,7 +84,7 @@ export function targetOf(installation: Installation, source: string, cache = new
     localMounted: mountsLocalFiles(folders.agents),
     clientCertificate: remoteCertificate?.cert,
     resolvers: findConfigReaders(installation).map(({ kind, object }) => toWorkload(kind, object)),
-    aliases: findAliases(installation),
+    aliases: collectAliases([deployment, agents, operator].map((workload) => workload && hostAliasesOf(workload))),
     cache,
   };
 }
@@ -122,15 +123,4 @@ function toWorkload(kind: Workload["kind"], object: V1Deployment | V1DaemonSet):
 
 function hostAliasesOf({ spec }: V1Deployment | V1DaemonSet) {
   return spec?.template.spec?.hostAliases;
-}
-
-/** Merges the host aliases of all workloads by host name. */
-function findAliases({ deployment, agents, operator }: Installation): HostAlias[] {
-  const addresses = new Map<string, Set<string>>();
-  for (const workload of [deployment, agents, operator]) {
-    for (const { ip, hostnames } of (workload && hostAliasesOf(workload)) ?? []) {
-      for (const name of hostnames ?? []) addresses.set(name, (addresses.get(name) ?? new Set()).add(ip));
-    }
-  }
-  return canonicalAliases([...addresses].map(([hostname, ips]) => ({ hostname, ips: [...ips] })));
 }

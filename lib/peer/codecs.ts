@@ -4,6 +4,7 @@
 export const ANNOTATION_PREFIX = "clustermesh-secrets/";
 
 export interface Codec<T> {
+  /** Formats a value. */
   write(value: T): string;
   /** Parses a text; undefined if it is invalid. */
   read(text: string): T | undefined;

@@ -62,29 +62,49 @@ export function parseSecrets(
   const findings: Finding[] = [];
   const foreign: ForeignFile[] = [];
   const toFinding = (one: ForeignFile) => foreignFinding(one, source, path, call);
-  try {
-    for (const object of parseObjects(text, path)) {
-      const other = recognizeObject(object);
-      if (other) {
-        foreign.push(other);
-        continue;
-      }
-      const problem = secretProblem(object);
-      if (problem === undefined) secrets.push(object as V1Secret);
-      else findings.push(finding("not-a-secret", place, { problem }));
+  const parsed = parseObjects(text, source, { call, ...(path !== undefined && { path }) });
+  if (parsed.findings.length > 0) return { secrets: [], findings: parsed.findings };
+  for (const object of parsed.objects) {
+    const other = recognizeObject(object);
+    if (other) {
+      foreign.push(other);
+      continue;
     }
-    if (secrets.reduce((sum, secret) => sum + countDataKeys(secret), 0) > MAX_KEYS)
-      throw tooManyError(MAX_KEYS, "keys of data");
-  } catch (error) {
-    if (error instanceof ForeignFileError) return { secrets: [], findings: [toFinding(error.foreign)] };
-    if (!(error instanceof UnreadableError)) throw error;
-    return { secrets: [], findings: [finding("unreadable", place, { problem: error.message, remedy: error.remedy })] };
+    const problem = secretProblem(object);
+    if (problem === undefined) secrets.push(object as V1Secret);
+    else findings.push(finding("not-a-secret", place, { problem }));
+  }
+  if (secrets.reduce((sum, secret) => sum + countDataKeys(secret), 0) > MAX_KEYS) {
+    const { message: problem, remedy } = tooManyError(MAX_KEYS, "keys of data");
+    return { secrets: [], findings: [finding("unreadable", place, { problem, remedy })] };
   }
   findings.push(...mergeForeign(foreign).map(toFinding));
   if (secrets.length === 0 && findings.length === 0) {
     findings.push(finding("not-a-secret", place, { problem: "the list is empty" }));
   }
   return { secrets, findings };
+}
+
+/**
+ * Parses the objects of a text, of any kind. Lists are flattened.
+ *
+ * @param source - the name of the file in findings.
+ * @returns the objects, unchecked; none if there is a finding.
+ */
+export function parseObjects(
+  text: string,
+  source: string,
+  { path, call = DEFAULT_CALL }: Origin = {},
+): { objects: unknown[]; findings: Finding[] } {
+  try {
+    return { objects: readObjects(text, path), findings: [] };
+  } catch (error) {
+    if (error instanceof ForeignFileError)
+      return { objects: [], findings: [foreignFinding(error.foreign, source, path, call)] };
+    if (!(error instanceof UnreadableError)) throw error;
+    const values = { problem: error.message, remedy: error.remedy };
+    return { objects: [], findings: [finding("unreadable", { source }, values)] };
+  }
 }
 
 /** Merges foreign files that have the same remedy. */
@@ -103,7 +123,7 @@ function mergeForeign(all: readonly ForeignFile[]): ForeignFile[] {
 }
 
 /** @throws UnreadableError, ForeignFileError */
-function parseObjects(text: string, path: string | undefined): unknown[] {
+function readObjects(text: string, path: string | undefined): unknown[] {
   if (text.includes("\0")) {
     throw new UnreadableError("is not UTF-8 text: it contains NUL bytes, as UTF-16 does", "save it as UTF-8");
   }
@@ -204,8 +224,8 @@ function itemsOf(object: unknown): unknown[] {
   return (kind === "List" || kind === "SecretList") && Array.isArray(items) ? items : [object];
 }
 
-/** Describes why an object is not a valid Secret; undefined if it is one. */
-function secretProblem(object: unknown): string | undefined {
+/** Describes why an object is not a valid Secret (`contains …`); undefined if it is one. */
+export function secretProblem(object: unknown): string | undefined {
   if (!isFields(object)) return "contains no Kubernetes object";
   const { apiVersion, kind, data, stringData, metadata } = object;
   // Items of a SecretList have no kind.

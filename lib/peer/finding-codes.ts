@@ -6,6 +6,7 @@ import { FILE_CODES } from "./codes/file-codes.ts";
 import { IDENTITY_CODES } from "./codes/identity-codes.ts";
 import { MESH_CODES } from "./codes/mesh-codes.ts";
 import { PROBE_CODES } from "./codes/probe-codes.ts";
+import { RENDER_CODES } from "./codes/render-codes.ts";
 import { TARGET_CODES } from "./codes/target-codes.ts";
 
 /** The definition of each code. */
@@ -17,6 +18,7 @@ export const FINDING_CODES = {
   ...TARGET_CODES,
   ...PROBE_CODES,
   ...MESH_CODES,
+  ...RENDER_CODES,
 } as const;
 
 export type FindingCode = keyof typeof FINDING_CODES;

@@ -4,10 +4,12 @@ import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1Secret } from "@kubernet
 import { createTwoFilesPatch } from "diff";
 import { stringify } from "yaml";
 import type { Preview } from "../import/preview.ts";
+import { containsPrivateKey } from "../manifests/manifest.ts";
 import { CONTEXT_ANNOTATION } from "../peer/annotations.ts";
 import { isEtcdConfig } from "../peer/etcd-config.ts";
 import { redactKeys } from "../peer/findings.ts";
 import { decodeFiles } from "../peer/secret.ts";
+import { formatYaml } from "../util/yaml.ts";
 import { describeFile } from "./objects.ts";
 import { escapeControlChars, escapeLine, type Style } from "./style.ts";
 
@@ -150,9 +152,7 @@ export function showDocuments(previews: readonly Preview[], context: string, for
       };
       const metadata = { ...omit(after.metadata ?? {}, SERVER_FIELDS), annotations };
       const object = { ...desired, apiVersion, kind, metadata };
-      return format === "json"
-        ? `${JSON.stringify(object, null, 2)}\n`
-        : `---\n${stringify(object, { lineWidth: 0, version: "1.1" })}`;
+      return format === "json" ? `${JSON.stringify(object, null, 2)}\n` : `---\n${formatYaml(object)}`;
     })
     .join("");
 }
@@ -172,7 +172,5 @@ export function showNames(previews: readonly Preview[]): string {
 
 /** Whether an object contains a private key after the changes. */
 export function hasPrivateKey({ kind, after }: Preview): boolean {
-  if (kind !== "Secret") return false;
-  const { files } = decodeFiles(after as V1Secret, { source: "" });
-  return [...files.values()].some((content) => content.includes("PRIVATE KEY-----"));
+  return kind === "Secret" && containsPrivateKey(after as V1Secret);
 }

@@ -1,5 +1,5 @@
 /**
- * Parses untrusted YAML within limits. The parser of `yaml` takes quadratic time for many keys, and deep nesting
+ * Formats YAML, and parses untrusted YAML within limits. The parser of `yaml` takes quadratic time for many keys, and deep nesting
  * overflows its stack. Pure.
  */
 import {
@@ -10,6 +10,7 @@ import {
   isScalar,
   Lexer,
   Parser,
+  stringify,
   visit,
   YAMLParseError,
 } from "yaml";
@@ -69,6 +70,11 @@ export function describeYamlError(text: string, { code, message, pos }: YAMLPars
 
 function uncapitalize(text: string): string {
   return text.charAt(0).toLowerCase() + text.substring(1);
+}
+
+/** Formats a value as YAML 1.1, which Kubernetes and Helm read, without breaking lines. The output is deterministic. */
+export function formatYaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0, version: "1.1" });
 }
 
 /**

@@ -21,7 +21,7 @@ const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
 
 /** A command at the start of a line or after a separator, up to the next separator. */
 const COMMAND =
-  /(?<=^ *|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|verify)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
+  /(?<=^ *|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|verify|render)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
 
 /** Adds to each command in a line of a remedy the flags that it supports and lacks. */
 export function addGivenFlags(line: string, flags: ConnectionFlags): string {

@@ -1,3 +1,3 @@
 import { runUnits } from "./units.ts";
 
-await runUnits(["import", "extract", "cli"]);
+await runUnits(["import", "extract", "manifests", "cli"]);

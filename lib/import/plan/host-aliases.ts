@@ -1,6 +1,6 @@
 /** Host aliases of workloads, with which pods resolve remote control planes before Cilium 1.20. Pure. */
 import type { V1HostAlias } from "@kubernetes/client-node";
-import { endpointHostnames } from "../../peer/etcd-config.ts";
+import { canonicalAliases, endpointHostnames } from "../../peer/etcd-config.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { type HostAlias, type Peer, versionAtLeast } from "../../peer/peer.ts";
 import { compareAddresses } from "../../util/address.ts";
@@ -136,6 +136,15 @@ export function resolvedNames({ resolvers, aliases }: Target): Set<string> {
 
 function hostnamesResolvedBy({ hostAliases }: Workload): Set<string> {
   return new Set((hostAliases ?? []).flatMap(({ hostnames }) => hostnames ?? []));
+}
+
+/** Merges the host aliases of several workloads by host name. */
+export function collectAliases(lists: readonly (readonly V1HostAlias[] | undefined)[]): HostAlias[] {
+  const addresses = new Map<string, Set<string>>();
+  for (const { ip, hostnames } of lists.flatMap((list) => list ?? [])) {
+    for (const name of hostnames ?? []) addresses.set(name, (addresses.get(name) ?? new Set()).add(ip));
+  }
+  return canonicalAliases([...addresses].map(([hostname, ips]) => ({ hostname, ips: [...ips] })));
 }
 
 /** Returns the host names of the host aliases of a peer. */

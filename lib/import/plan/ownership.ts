@@ -1,5 +1,5 @@
 /** The owner of an object: another tool that writes it and would revert our changes. Pure. */
-import type { V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
+import type { V1ManagedFieldsEntry, V1ObjectMeta, V1OwnerReference } from "@kubernetes/client-node";
 import { FIELD_MANAGER, TAKEN_FROM_ANNOTATION } from "../../peer/annotations.ts";
 
 export interface Owner {
@@ -14,6 +14,8 @@ export interface Owner {
 interface OwnerKind extends Omit<Owner, "label"> {
   /** First part of {@link Owner.label}. */
   kind: string;
+  /** Whether the owner applies manifests from Git. */
+  appliesGit?: true;
   /** Matches its labels and annotations as `name=value`; the group `name` is the name of the owner. */
   marks?: RegExp;
   /** Matches labels that other tools use too: they count if a field manager of the owner wrote the object. */
@@ -30,6 +32,7 @@ interface OwnerKind extends Omit<Owner, "label"> {
 const OWNER_KINDS: OwnerKind[] = [
   {
     kind: "Argo CD application",
+    appliesGit: true,
     release: "remove the object from the sources of the application",
     marks: /^argocd\.argoproj\.io\/(?:instance|tracking-id)=(?<name>[^:]*)/,
     // The default of Argo CD up to 2.x; charts set this label too.
@@ -39,6 +42,7 @@ const OWNER_KINDS: OwnerKind[] = [
   },
   {
     kind: "Flux object",
+    appliesGit: true,
     release: "remove the object from the sources that Flux applies",
     marks: /^(?:kustomize|helm)\.toolkit\.fluxcd\.io\/(?:namespace=|name=(?<name>.*))/,
     managers: /^(?:kustomize|helm)-controller$/,
@@ -124,6 +128,27 @@ export function removeOwners(metadata: V1ObjectMeta): MetadataPatch {
       owner && { [TAKEN_FROM_ANNOTATION]: owner.label },
     ),
     ...(kept.length < references.length && { ownerReferences: kept.length > 0 ? kept : null }),
+  };
+}
+
+/**
+ * Returns metadata without the labels, annotations and managed fields of the tools that will apply a rendered object: those
+ * that apply manifests from Git and, for Helm values, Helm itself. They own the object, but as intended.
+ */
+export function omitAppliers(metadata: V1ObjectMeta, isForHelm: boolean): V1ObjectMeta {
+  const appliers = OWNER_KINDS.filter((kind) => kind.appliesGit || (isForHelm && kind.rendersWorkloads));
+  const marks = appliers.flatMap((kind) => marksOf({ ...metadata, managedFields: [] }, kind));
+  const without = (place: Mark["place"]) => {
+    const names = new Set(marks.filter((mark) => mark.place === place).map(({ name }) => name));
+    const kept = Object.entries(metadata[place] ?? {}).filter(([name]) => !names.has(name));
+    return metadata[place] && { [place]: Object.fromEntries(kept) };
+  };
+  const isOther = ({ manager = "" }: V1ManagedFieldsEntry) => !appliers.some(({ managers }) => managers?.test(manager));
+  return {
+    ...metadata,
+    ...without("labels"),
+    ...without("annotations"),
+    ...(metadata.managedFields && { managedFields: metadata.managedFields.filter(isOther) }),
   };
 }
 
