@@ -30,7 +30,8 @@ const COMMAND = new RegExp(`(?<=^[\\s$#]*|: |\\| |&& |; |\`)(${NAMES})((?: (?!\\
 function commandsIn(text: string): [program: string, args: string[]][] {
   return [...text.matchAll(COMMAND)].map(([, program = "", args = ""]) => [
     program,
-    wordsOf(args.replace(" [flags]", "").replace("--for COMMAND...", "--for extract")),
+    // COMMAND is the placeholder of a flag with choices.
+    wordsOf(args.replace(" [flags]", "").replace("--for COMMAND...", "--for import")),
   ]);
 }
 
