@@ -27,7 +27,7 @@ export async function applyAccount(server: ApiServer, manifests: RbacManifests, 
 }
 
 /** Requests a token of a ServiceAccount in kube-system. */
-async function requestToken(server: ApiServer, account: string): Promise<string> {
+export async function requestToken(server: ApiServer, account: string): Promise<string> {
   const request = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
   const path = `/api/v1/namespaces/kube-system/serviceaccounts/${account}/token`;
   return (await server.ask("POST", path, request)).status.token;
