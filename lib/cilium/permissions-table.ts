@@ -151,7 +151,7 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     ...{ verb: "get", resource: secrets, names: [CA_CERT] },
     purpose: "CA of charts up to 1.14, if no other object has it",
-    withheld: `the Secret holds the private key of the CA; grant it with --secret ${CA_CERT}`,
+    withheld: `the Secret holds the private key of the CA; grant it with --secret-name ${CA_CERT}`,
     needs: by(EXTRACTING, optional("the CA is read from the other objects only")),
   },
   {

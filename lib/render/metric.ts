@@ -1,5 +1,5 @@
 /** How metrics are defined, and values that several of them count. Pure. */
-import { definitionOf, FINDING_CODES, type FindingCode } from "../peer/finding-codes.ts";
+import { FINDING_CODES } from "../peer/finding-codes.ts";
 import type { Finding } from "../peer/findings.ts";
 import type { CertificateUse, Expiry } from "../x509/expiry.ts";
 
@@ -25,8 +25,6 @@ export interface UsedCertificate extends Pick<Expiry, "expiresAt"> {
 }
 
 const USES = ["client", "server", "ca"] as const satisfies readonly CertificateUse[];
-
-const CODES = Object.keys(FINDING_CODES) as FindingCode[];
 
 /**
  * Returns the time of expiry for each use, in seconds since 1970: that of the certificate that expires first, but of the CA
@@ -60,12 +58,12 @@ export function countSamples(
  * @param isChecked - false if the subject could not be read: then the counts of other codes are unknown, and left out.
  */
 export function findingSamples(labels: Sample["labels"], findings: readonly Finding[], isChecked: boolean): Sample[] {
-  const counts = new Map<FindingCode, number>(isChecked ? CODES.map((code) => [code, 0]) : []);
+  const counts = new Map<string, number>();
   for (const { code } of findings) counts.set(code, (counts.get(code) ?? 0) + 1);
-  return [...counts].map(([code, value]) => ({
-    labels: { ...labels, severity: definitionOf(code).severity, code },
-    value,
-  }));
+  return Object.entries(FINDING_CODES).flatMap(([code, { severity }]) => {
+    const value = counts.get(code) ?? 0;
+    return isChecked || value > 0 ? [{ labels: { ...labels, severity, code }, value }] : [];
+  });
 }
 
 /** Groups items by a key, in order. */

@@ -19,8 +19,8 @@ export const rbacOptions = {
       alias: "n",
     }),
     service: flag.string("name of a custom Service for the clustermesh-apiserver (Cilium 1.19+)"),
-    secret: flag.list("name of a further Secret that the workloads mount certificates from (repeatable)"),
-    configmap: flag.list("name of a ConfigMap that the workloads mount a CA from (repeatable)"),
+    "secret-name": flag.list("name of a further Secret that the workloads mount certificates from (repeatable)"),
+    "configmap-name": flag.list("name of a ConfigMap that the workloads mount a CA from (repeatable)"),
   }),
   ...inGroup("Permissions", {
     optional: flag.enabled("grant permissions that the commands can do without; disable with --no-optional"),
@@ -66,8 +66,8 @@ export function readSelection(args: RbacArguments): PermissionSelection {
       throw new UserError(`--${name} is only allowed with --for ${commands.join(" or ")}`, EXIT.refused);
     }
   }
-  for (const name of args.secret) checkName("secret", name);
-  for (const name of args.configmap) checkName("configmap", name);
+  for (const name of args["secret-name"]) checkName("secret-name", name);
+  for (const name of args["configmap-name"]) checkName("configmap-name", name);
   if (args.service !== undefined) checkName("service", args.service);
   const features: Readonly<Record<Feature, boolean>> = {
     detection: args.namespace === undefined,
@@ -84,8 +84,8 @@ export function readSelection(args: RbacArguments): PermissionSelection {
     features: new Set(names.filter((name) => features[name])),
     includesOptional: args.optional,
     service: args.service,
-    secrets: args.secret,
-    configMaps: args.configmap,
+    secrets: args["secret-name"],
+    configMaps: args["configmap-name"],
   };
 }
 

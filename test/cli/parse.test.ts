@@ -90,8 +90,7 @@ test("no flag takes a private key, a token or a password, only the path of its f
   const secret = all.flatMap(({ name, grammar }) =>
     withValue(grammar).flatMap(([flag, { completes }]) => (isSecret(flag) ? [`${name} --${flag}: ${completes}`] : [])),
   );
-  // rbac takes the name of a Secret.
-  assert.deepEqual(secret, ["verify --key: files", "rbac --secret: undefined"]);
+  assert.deepEqual(secret, ["verify --key: files"]);
 });
 
 /** Whether two flags are the same, or mutually exclusive. */

@@ -30,8 +30,7 @@ const COMMAND = new RegExp(`(?<=^[\\s$#]*|: |\\| |&& |; |\`)(${NAMES})((?: (?!\\
 function commandsIn(text: string): [program: string, args: string[]][] {
   return [...text.matchAll(COMMAND)].map(([, program = "", args = ""]) => [
     program,
-    // COMMAND is the placeholder of a flag with choices.
-    wordsOf(args.replace(" [flags]", "").replace("--for COMMAND...", "--for import")),
+    wordsOf(args.replace(" [flags]", "").replace("--for COMMAND...", "--for extract")),
   ]);
 }
 

@@ -208,7 +208,8 @@ test("how soon is asked for", () => {
   assert.deepEqual(within(Number.POSITIVE_INFINITY), ["ca-expires", "certificate-expires"]);
   const [one] = checkPeer(peer, NOW);
   const { fingerprint, ...fact } = one?.certificate ?? { fingerprint: "" };
-  assert.deepEqual(fact, { use: "client", expires: notAfter.toISOString().slice(0, 10), daysLeft: 20 });
+  const expiresAt = `${notAfter.toISOString().slice(0, 19)}Z`;
+  assert.deepEqual(fact, { use: "client", expires: expiresAt.slice(0, 10), expiresAt, daysLeft: 20 });
   assert.match(fingerprint, /^[0-9a-f]{64}$/);
 });
 

@@ -99,7 +99,7 @@ test("flags select permissions as they select what the commands do", async () =>
 
 test("names and namespaces are those of the flags", async () => {
   const names = ["--service-account", "exporter", "--service-account-namespace", "ci", "-n", "cilium"];
-  const further = ["--service", "mesh", "--secret", "mesh-tls", "--configmap", "mesh-ca"];
+  const further = ["--service", "mesh", "--secret-name", "mesh-tls", "--configmap-name", "mesh-ca"];
   const { stdout } = await rbac("--for", "extract", ...names, ...further, "-o", "json");
   const [account, role, binding, clusterRole] = JSON.parse(stdout).items;
   assert.deepEqual(account.metadata, { name: "exporter", namespace: "ci" });
@@ -127,8 +127,8 @@ for (const [args, expected] of [
     /^error: --restart-agents is only allowed with --for import or connect or rotate\n$/,
   ],
   [
-    ["--for", "extract", "--secret", "a: b"],
-    /^error: invalid value "a: b" for --secret: must be a name of a-z, 0-9, - and \.\n$/,
+    ["--for", "extract", "--secret-name", "a: b"],
+    /^error: invalid value "a: b" for --secret-name: must be a name of a-z, 0-9, - and \.\n$/,
   ],
   [["--for", "extract", "--service-account", "A"], /^error: invalid value "A" for --service-account: /],
   [["extract"], /^error: unexpected argument "extract"/],
