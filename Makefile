@@ -134,6 +134,7 @@ words: ## list words that the style rules replace
 
 check: install ## check types, format, lint, unused exports and words
 	@npx tsc --noEmit
+	@npx tsc --noEmit -p lib/render/page
 	@npx biome check
 	@npx knip
 	@node test/support/words.mjs

@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { build } from "esbuild";
 import { compileAhead } from "./build/compile-ahead.mjs";
 import { licenseOf } from "./build/licenses.mjs";
+import { buildPageAssets } from "./build/page-assets.mjs";
 
 const programs = ["clustermesh-secrets", "extract-secret", "import-secrets"];
 const { version } = JSON.parse(await readFile("package.json", "utf8"));
@@ -54,6 +55,8 @@ function noteBundled({ outputs }) {
 }
 
 await rm("dist", { recursive: true, force: true });
+/** The texts in status pages, as the source of an object. */
+const pageAssets = JSON.stringify(await buildPageAssets());
 /** Names of the output files. */
 const built = new Set();
 for (let entryPoints = [...entries]; entryPoints.length > 0; ) {
@@ -70,7 +73,7 @@ for (let entryPoints = [...entries]; entryPoints.length > 0; ) {
     // Converts dynamic imports to require: import() would scan the whole file for exports first.
     supported: { "dynamic-import": false },
     banner: { js: '#!/usr/bin/env node\nconst __url=require("node:url").pathToFileURL(__filename).href;' },
-    define: { __VERSION__: JSON.stringify(version), "import.meta.url": "__url" },
+    define: { __VERSION__: JSON.stringify(version), __PAGE_ASSETS__: pageAssets, "import.meta.url": "__url" },
     alias: {
       // yargs measures help texts with it, which are ASCII; the original loads Unicode tables for 20 ms.
       "string-width": "./scripts/cli/string-width.mjs",

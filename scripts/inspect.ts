@@ -14,10 +14,10 @@ import {
   filenameOption,
   flag,
   inGroup,
-  metricsFileOption,
+  outputFileOption,
   outputOption,
 } from "./cli/options.ts";
-import { hasFailures, printDocument, printMetrics, validateMetricsFile } from "./cli/report.ts";
+import { hasFailures, printDocument, printOutput, validateOutputFile } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
 import { writeLines } from "./cli/streams.ts";
 
@@ -26,7 +26,7 @@ const options = {
   ...checkOptions,
   ...inGroup("Output", {
     output: { ...outputOption, choices: ["json", "yaml", "prometheus"] },
-    "output-file": metricsFileOption,
+    "output-file": outputFileOption("prometheus"),
     details: flag.boolean("show every peer in full, regardless of their number"),
   }),
 };
@@ -54,7 +54,7 @@ export const inspectCommand = toProgram({
 async function runInspect(args: Arguments<typeof options>, program: string): Promise<number> {
   const paths = [...args.files, ...args.filename];
   if (paths.length === 0) throw new UsageError("at least one FILE is required (- for stdin)");
-  validateMetricsFile(args);
+  validateOutputFile(args, ["prometheus"]);
   const now = new Date();
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
   const call = describeCall(program, options, args);
@@ -73,7 +73,7 @@ async function printInspection(inspection: Inspection, args: Arguments<typeof op
   if (args.output === "prometheus") {
     // prom-client is loaded only here.
     const { renderFileMetrics } = await import("../lib/render/metrics.ts");
-    await printMetrics(await renderFileMetrics(inspection), args);
+    await printOutput(await renderFileMetrics(inspection), args);
   } else if (args.output !== undefined) printDocument(inspection, args.output as "json" | "yaml");
   else writeLines(showInspection(inspection, styleFor(process.stdout, process.env), args.details));
 }

@@ -13,12 +13,12 @@ import {
   EXIT_CODES,
   flag,
   inGroup,
-  metricsFileOption,
+  outputFileOption,
   waitOptions,
 } from "./cli/options.ts";
-import { hasFailures, validateMetricsFile } from "./cli/report.ts";
+import { hasFailures, validateOutputFile } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
-import { createWaitingLog, printStatus } from "./cli/show-status.ts";
+import { createWaitingLog, FILE_OUTPUTS, printStatus } from "./cli/show-status.ts";
 import { isStdoutClosed } from "./cli/streams.ts";
 import { logError } from "./cli/terminal.ts";
 
@@ -34,11 +34,11 @@ const options = {
   ...checkOptions,
   ...waitOptions,
   ...inGroup("Output", {
-    output: flag.string("output format; wide adds columns, mermaid draws a graph, prometheus is for node_exporter", {
-      alias: "o",
-      choices: ["json", "yaml", "wide", "mermaid", "prometheus"],
-    }),
-    "output-file": metricsFileOption,
+    output: flag.string(
+      "output format; wide adds columns, mermaid draws a graph, html is a page, prometheus is for node_exporter",
+      { alias: "o", choices: ["json", "yaml", "wide", "mermaid", "html", "prometheus"] },
+    ),
+    "output-file": outputFileOption(...FILE_OUTPUTS),
     details: detailsOption,
     watch: { ...flag.boolean("refresh every two seconds until interrupted"), alias: "w" },
   }),
@@ -55,6 +55,7 @@ export const statusCommand = toProgram({
     ["$0 cluster1 cluster2 cluster3", "Show the state of three clusters"],
     ["$0 cluster1 cluster2 cluster3 --wait --timeout=5m", "Wait until the mesh is healthy"],
     ["$0 --all-contexts -o mermaid", "Draw a graph of the mesh"],
+    ["$0 --all-contexts -o html --output-file mesh.html", "Write a page for a browser"],
   ],
   options,
   exclusive: [["wait", "watch"]],
@@ -71,7 +72,7 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   const deadline = Date.now() + parseDuration(args.timeout, "timeout");
   const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
-  validateMetricsFile(args);
+  validateOutputFile(args, FILE_OUTPUTS);
   const names = [...args.context, ...args.files];
   if (args["all-contexts"] && names.length > 0) {
     throw new UserError("--all-contexts cannot be combined with other contexts", EXIT.refused);

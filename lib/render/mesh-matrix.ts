@@ -17,7 +17,7 @@ export const MARKS: Record<CellState, string> = {
 };
 
 /** The meanings of marks, as legends state them. */
-const MEANINGS: Record<CellState, string> = {
+export const MEANINGS: Record<CellState, string> = {
   ok: "healthy",
   warning: "warnings",
   error: "errors",

@@ -35,6 +35,12 @@ export function addGivenFlags(line: string, flags: ConnectionFlags): string {
   });
 }
 
+/** Splits a line of a remedy before its first command: `to connect them: ` and the rest. Either part may be empty. */
+export function splitCommand(line: string): [prose: string, command: string] {
+  const start = line.search(COMMAND);
+  return start === -1 ? [line, ""] : [line.slice(0, start), line.slice(start)];
+}
+
 function hasFlag(args: string, name: string): boolean {
   return new RegExp(` --${name}[ =]`).test(`${args} `) || (name === "namespace" && / -n(?:[ =]|[a-z0-9])/.test(args));
 }

@@ -5,8 +5,8 @@ import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { writePublicFile } from "../../lib/util/private-file.ts";
 import { completeRemedy, writeStdout } from "./streams.ts";
 
-/** The flags of commands that print metrics. */
-export interface MetricsArguments {
+/** The flags for the output of commands that can write it to a file that others may read. */
+export interface OutputArguments {
   output?: string | undefined;
   "output-file"?: string | undefined;
 }
@@ -17,22 +17,22 @@ export function hasFailures(findings: readonly Finding[], failOn: string): boole
 }
 
 /**
- * Checks that `--output-file` is combined with the output that it is for.
+ * Checks that `--output-file` is combined with one of the outputs that it is for.
  *
  * @throws UserError (exit code 2) if it is not.
  */
-export function validateMetricsFile({ output, "output-file": path }: MetricsArguments): void {
-  if (path !== undefined && output !== "prometheus") {
-    throw new UserError("--output-file requires -o prometheus", EXIT.refused);
+export function validateOutputFile({ output, "output-file": path }: OutputArguments, outputs: readonly string[]): void {
+  if (path !== undefined && !outputs.includes(output ?? "")) {
+    throw new UserError(`--output-file requires -o ${outputs.join(" or -o ")}`, EXIT.refused);
   }
 }
 
 /**
- * Prints metrics to stdout, or writes them to `--output-file`.
+ * Prints a text to stdout, or writes it to `--output-file`.
  *
- * @throws UserError (exit code 1) if they cannot be written.
+ * @throws UserError (exit code 1) if it cannot be written.
  */
-export async function printMetrics(text: string, { "output-file": path }: MetricsArguments): Promise<void> {
+export async function printOutput(text: string, { "output-file": path }: OutputArguments): Promise<void> {
   if (path === undefined) writeStdout(text);
   else await writePublicFile(path, text);
 }

@@ -3,23 +3,31 @@ import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { escapeLine, styleFor } from "../../lib/render/style.ts";
-import { type MetricsArguments, printDocument, printMetrics } from "./report.ts";
-import { writeLines, writeStdout } from "./streams.ts";
+import { splitCommand } from "./given-flags.ts";
+import { type OutputArguments, printDocument, printOutput } from "./report.ts";
+import { completeRemedy, writeLines, writeStdout } from "./streams.ts";
 import { log, style } from "./terminal.ts";
+
+/** The outputs that `--output-file` is for. */
+export const FILE_OUTPUTS = ["html", "prometheus"];
 
 /**
  * Prints a state to stdout or a file, in the format of `--output`.
  *
  * @throws UserError (exit code 1) if it cannot be written.
  */
-export async function printStatus(status: MeshStatus, args: MetricsArguments & { details: boolean }): Promise<void> {
+export async function printStatus(status: MeshStatus, args: OutputArguments & { details: boolean }): Promise<void> {
   const { output, details } = args;
   if (output === "json" || output === "yaml") {
     printDocument(reportOf(status), output);
   } else if (output === "prometheus") {
     // prom-client is loaded only here.
     const { renderStatusMetrics } = await import("../../lib/render/metrics.ts");
-    await printMetrics(await renderStatusMetrics(reportOf(status)), args);
+    await printOutput(await renderStatusMetrics(reportOf(status)), args);
+  } else if (output === "html") {
+    const { buildStatusPage } = await import("./status-page.ts");
+    const splitRemedy = (line: string) => splitCommand(completeRemedy(line));
+    await printOutput(buildStatusPage(status, { splitRemedy, details }), args);
   } else if (output === "mermaid") writeStdout(showMermaid(status));
   else {
     const lines = showStatus(status, styleFor(process.stdout, process.env), { wide: output === "wide", details });

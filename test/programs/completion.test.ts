@@ -79,7 +79,7 @@ describe("completion", () => {
       ],
       [
         ["status", "-o", ""],
-        ["json", "yaml", "wide", "mermaid", "prometheus", ":4"],
+        ["json", "yaml", "wide", "mermaid", "html", "prometheus", ":4"],
       ],
       [
         ["status", "--output=w"],
@@ -135,7 +135,7 @@ describe("completion", () => {
     const words = (line: string) => line.match(/[=:@]|[^\s=:@]+|(?<=\s)$/g) ?? [];
     const reply = (line: string) => shell("bash", supporting("complete.bash"), line, ...words(line));
     assert.equal(reply("clustermesh-secrets connect arn:aws:eks:eu:1:cl"), "cluster/x|cluster/y|");
-    assert.equal(reply("clustermesh-secrets status --output="), "json|yaml|wide|mermaid|prometheus|");
+    assert.equal(reply("clustermesh-secrets status --output="), "json|yaml|wide|mermaid|html|prometheus|");
     assert.equal(reply("extract-secret --context admin@"), "c1|");
     assert.equal(reply("import-secrets --prune c2"), "|");
   });

@@ -113,12 +113,12 @@ describe("-o prometheus", () => {
     const missing = await go("status", "cluster2", "-o", "prometheus", "--output-file", "/nonexistent/mesh.prom");
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /^error: cannot write \/nonexistent\/mesh\.prom: /);
-    for (const args of [
-      ["status", "cluster2"],
-      ["inspect", "cluster2.json", "-o", "json"],
+    for (const [outputs, ...args] of [
+      ["-o html or -o prometheus", "status", "cluster2"],
+      ["-o prometheus", "inspect", "cluster2.json", "-o", "json"],
     ]) {
       const { code, stdout, stderr } = await go(...args, "--output-file", "other.prom");
-      assert.deepEqual([code, stdout, stderr], [2, "", "error: --output-file requires -o prometheus\n"], args[0]);
+      assert.deepEqual([code, stdout, stderr], [2, "", `error: --output-file requires ${outputs}\n`], args[0]);
     }
   });
 

@@ -257,6 +257,7 @@ describe("private keys", () => {
         go("import-secrets", ["--context", "c1", "--diff", "--prune", file("c3")]),
         go("clustermesh-secrets", ["status", "c1", "-o", "json"]),
         go("clustermesh-secrets", ["status", "c1", "-o", "prometheus"]),
+        go("clustermesh-secrets", ["status", "c1", "-o", "html"]),
       ]);
       for (const { stdout, stderr } of ended) assert.deepEqual([leaks(stdout), leaks(stderr)], [[], []], title);
     }

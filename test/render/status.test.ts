@@ -1,44 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Pair } from "../../lib/mesh/pairs.ts";
-import type { ClusterStatus, MeshStatus } from "../../lib/mesh/status.ts";
+import type { ClusterStatus } from "../../lib/mesh/status.ts";
 import { showMermaid, showStatus } from "../../lib/render/status.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { findingWith } from "../support/findings.ts";
+import { meshOf } from "../support/mesh-status.ts";
 
 const plain = styleFor({}, {});
-
-function meshOf(size: number, broken: (importer: number, peer: number) => Partial<Pair> = () => ({})): MeshStatus {
-  const nameOf = (i: number) => `cluster${i + 1}`;
-  const all = Array.from({ length: size }, (_, i) => i);
-  const clusters = all.map(
-    (i): ClusterStatus => ({
-      source: nameOf(i),
-      name: nameOf(i),
-      id: i + 1,
-      version: "1.20.2",
-      kvstoreMesh: true,
-      pods: [{ name: "p", ready: true, containers: [{ name: "etcd", image: "etcd", ready: true }] }],
-      findings: [],
-    }),
-  );
-  const pairs = all.flatMap((i) =>
-    all
-      .filter((j) => i !== j)
-      .map(
-        (j): Pair => ({
-          importer: nameOf(i),
-          peer: nameOf(j),
-          context: nameOf(j),
-          id: j + 1,
-          configured: true,
-          findings: [],
-          ...broken(i, j),
-        }),
-      ),
-  );
-  return { clusters, pairs };
-}
 
 const bad = (i: number, j: number) => [
   findingWith("endpoint-stale", { source: `cluster${i + 1}`, key: `cluster${j + 1}` }, "it is elsewhere"),
