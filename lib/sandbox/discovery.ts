@@ -2,12 +2,12 @@
  * Discovery documents, and OpenAPI v3 reduced to the patch operations, where kubectl looks up before `apply`, `create -f` and
  * `diff` whether the server supports dry runs and field validation. Schemas (`kubectl explain`) are not served.
  */
-import { apiVersion, RESOURCES, REVIEW_RESOURCE, type ServedResource } from "./resources.ts";
+import { apiVersion, RESOURCES, REVIEW_RESOURCE, type ServedResource, STORED_GROUPS } from "./resources.ts";
 
 const VERSION = "v1.36.0+sandbox";
-const STORED_GROUPS = ["", "apps"];
+const GROUPS = [...STORED_GROUPS, REVIEW_RESOURCE.group];
 
-const namedGroups = ["apps", REVIEW_RESOURCE.group].map((name) => {
+const namedGroups = GROUPS.filter((name) => name !== "").map((name) => {
   const version = { groupVersion: `${name}/v1`, version: "v1" };
   return { name, versions: [version], preferredVersion: version };
 });
@@ -24,7 +24,7 @@ const DOCUMENTS: Readonly<Record<string, unknown>> = {
     ({ name }) => `apis/${name}`,
     (group) => ({ kind: "APIGroup", apiVersion: "v1", ...group }),
   ),
-  ...byPath([...STORED_GROUPS, REVIEW_RESOURCE.group], groupPath, resourceList),
+  ...byPath(GROUPS, groupPath, resourceList),
   "/openapi/v3": {
     paths: Object.fromEntries(
       STORED_GROUPS.map((group) => [groupPath(group), { serverRelativeURL: `/openapi/v3/${groupPath(group)}` }]),

@@ -1,15 +1,17 @@
 /** Requests for a single object. */
 import { isFields } from "../util/fields.ts";
+import { checkAccess, type User } from "./access.ts";
 import { asksForMetadata, PATCH_TYPES } from "./bodies.ts";
 import type { KubernetesObject } from "./object.ts";
 import { fieldValidation, isDryRun } from "./options.ts";
 import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from "./patch.ts";
 import type { ApiTarget, ObjectTarget } from "./resources.ts";
 import { badRequest, invalidPatch, notImplemented, type Refusal, unprocessable } from "./status.ts";
-import type { Store } from "./store.ts";
+import { checkName, type Store } from "./store.ts";
 import { decode } from "./validate.ts";
 
 export interface ObjectRequest {
+  user: User;
   target: ApiTarget;
   query: URLSearchParams;
   /** Media type of the body. */
@@ -28,7 +30,7 @@ const WRITES = { create: "CreateOptions", update: "UpdateOptions", patch: "Patch
 export function handleObject(
   store: Store,
   verb: string,
-  { target, query, type, body, accept }: ObjectRequest,
+  { user, target, query, type, body, accept }: ObjectRequest,
 ): { status: number; body: unknown; headers?: Record<string, string> } {
   const { resource } = target;
   const objectTarget = target as ObjectTarget;
@@ -56,6 +58,7 @@ export function handleObject(
     warnings.push(...unknownFieldsOf(value, refuse));
     return decode(resource, value, refuse);
   };
+  const creates = verb === "create" || (verb === "update" && resource.createdByUpdate && !store.has(objectTarget));
   const write = (): KubernetesObject => {
     if (verb === "patch") {
       const change = (current: KubernetesObject) => {
@@ -67,13 +70,19 @@ export function handleObject(
     if (verb === "create" && !resource.creatable) throw notImplemented(`creating ${resource.plural}`);
     const { kind } = resource;
     const given = read(body, (why) => badRequest(`${kind} in version "v1" cannot be handled as a ${kind}: ${why}`));
-    return verb === "create"
-      ? store.create(target, given, dryRun)
-      : store.update(objectTarget, () => given, { verb, dryRun });
+    if (verb === "create") return store.create(target, given, dryRun);
+    if (!creates) return store.update(objectTarget, () => given, { verb, dryRun });
+    checkAccess(user, "create", target);
+    checkName(given.metadata.name, objectTarget.name);
+    return store.create(target, { ...given, metadata: omitVersion(given.metadata) }, dryRun);
   };
   const object = represent(write());
   const warning = warnings.map((text) => `299 - ${JSON.stringify(text)}`).join(", ");
-  return { status: verb === "create" ? 201 : 200, body: object, headers: warning ? { warning } : {} };
+  return { status: creates ? 201 : 200, body: object, headers: warning ? { warning } : {} };
+}
+
+function omitVersion({ resourceVersion: _, ...metadata }: KubernetesObject["metadata"]): KubernetesObject["metadata"] {
+  return metadata;
 }
 
 function applyPatch(current: KubernetesObject, type: string, patch: unknown): unknown {

@@ -7,7 +7,7 @@ export function parsePath(path: string): (ApiTarget & { subresource: string | un
   const [root, first, second] = parts;
   const group = root === "api" && first === "v1" ? "" : root === "apis" && second === "v1" ? first : undefined;
   const rest = parts.slice(group === "" ? 2 : 3);
-  const namespace = group === "" || group === "apps" ? namespaceOf(rest) : undefined;
+  const namespace = group === undefined ? undefined : namespaceOf(rest);
   const [plural, name, subresource, ...more] = namespace === undefined ? rest : rest.slice(2);
   const resource = RESOURCES.find((candidate) => candidate.group === group && candidate.plural === plural);
   if (!resource || more.length > 0 || name === "" || (namespace !== undefined && !resource.namespaced))

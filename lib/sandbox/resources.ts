@@ -8,6 +8,10 @@ export interface ServedResource {
   shortNames: string[];
   /** False for kinds whose creation requires controllers, a scheduler or defaulting. */
   creatable: boolean;
+  /** Whether an update of a missing object creates it. */
+  createdByUpdate: boolean;
+  /** Whether an update must have the current resourceVersion. */
+  versionedUpdates: boolean;
   /** Whether the kind has the subresource `status`, which writes to the object ignore. */
   status: boolean;
 }
@@ -25,6 +29,7 @@ export type ObjectTarget = ApiTarget & { name: string };
 
 export const RESOURCES: readonly ServedResource[] = [
   resource("", "configmaps", "ConfigMap", { shortNames: ["cm"], creatable: true }),
+  resource("", "events", "Event", { shortNames: ["ev"], creatable: true, createdByUpdate: true }),
   resource("", "namespaces", "Namespace", { shortNames: ["ns"], namespaced: false, creatable: true, status: true }),
   resource("", "nodes", "Node", { shortNames: ["no"], namespaced: false, status: true }),
   resource("", "pods", "Pod", { shortNames: ["po"], status: true }),
@@ -32,7 +37,15 @@ export const RESOURCES: readonly ServedResource[] = [
   resource("", "services", "Service", { shortNames: ["svc"], status: true }),
   resource("apps", "daemonsets", "DaemonSet", { shortNames: ["ds"], status: true }),
   resource("apps", "deployments", "Deployment", { shortNames: ["deploy"], status: true }),
+  resource("coordination.k8s.io", "leases", "Lease", {
+    creatable: true,
+    createdByUpdate: true,
+    versionedUpdates: true,
+  }),
 ];
+
+/** The groups of stored resources. */
+export const STORED_GROUPS: readonly string[] = [...new Set(RESOURCES.map(({ group }) => group))];
 
 /** Users are not stored; the verb `impersonate` is checked on them. */
 export const USERS_RESOURCE = resource("", "users", "User", { namespaced: false });
@@ -44,7 +57,9 @@ export const REVIEW_RESOURCE = resource("authorization.k8s.io", "selfsubjectacce
 });
 
 function resource(group: string, plural: string, kind: string, traits: Partial<ServedResource>): ServedResource {
-  return { group, plural, kind, namespaced: true, shortNames: [], creatable: false, status: false, ...traits };
+  const scope = { namespaced: true, shortNames: [], status: false };
+  const writes = { creatable: false, createdByUpdate: false, versionedUpdates: false };
+  return { group, plural, kind, ...scope, ...writes, ...traits };
 }
 
 /** Returns `v1`, or the group with its version, such as `apps/v1`. */

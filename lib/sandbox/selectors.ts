@@ -44,6 +44,17 @@ export interface FieldSelector {
 /** Supported fields besides `metadata.name` and `metadata.namespace`. */
 const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string | undefined>> = {
   pods: { "spec.nodeName": (pod) => pod.spec?.nodeName, "status.phase": (pod) => pod.status?.phase },
+  events: {
+    ...Object.fromEntries(
+      ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map((field) => [
+        `involvedObject.${field}`,
+        (event) => event.involvedObject?.[field],
+      ]),
+    ),
+    ...{ reason: (event) => event.reason, type: (event) => event.type },
+    source: (event) => event.source?.component || event.reportingComponent,
+    reportingComponent: (event) => event.reportingComponent,
+  },
   secrets: { type: (secret) => secret.type },
 };
 

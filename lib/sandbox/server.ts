@@ -13,7 +13,7 @@ import type { KubernetesObject } from "./object.ts";
 import { handleObject } from "./objects.ts";
 import { parsePath, verbOf } from "./paths.ts";
 import { type Issuer, issue, makeCa } from "./pki.ts";
-import { apiVersion, REVIEW_RESOURCE } from "./resources.ts";
+import { apiVersion, REVIEW_RESOURCE, STORED_GROUPS } from "./resources.ts";
 import { fieldSelector } from "./selectors.ts";
 import { forbiddenPath, methodNotAllowed, noSuchPath, notImplemented, StatusError } from "./status.ts";
 import { Store } from "./store.ts";
@@ -167,10 +167,15 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
   if (subresource) throw notImplemented(`subresource ${subresource}`);
   if (resource.namespaced && namespace === undefined && verb !== "list" && verb !== "watch") throw noSuchPath();
   if (verb === "list") return { status: 200, body: list(api.store, target, query, field) };
-  return handleObject(api.store, verb, { target, query, type, body: entry.body, accept });
+  return handleObject(api.store, verb, { user, target, query, type, body: entry.body, accept });
 }
 
 const REVIEWS_PATH = `/apis/${apiVersion(REVIEW_RESOURCE)}/${REVIEW_RESOURCE.plural}`;
+/** Paths below which anything else is not found. */
+const SERVED_GROUPS = [
+  "/api/",
+  ...[...STORED_GROUPS, REVIEW_RESOURCE.group].filter(Boolean).map((group) => `/apis/${group}/`),
+];
 /** Used by `kubectl auth whoami` and `auth can-i --list`. */
 const OTHER_REVIEWS = /^\/apis\/auth(orization|entication)\.k8s\.io\/v1\/\w+reviews$/;
 
@@ -181,6 +186,6 @@ function handlePath(user: User, method: string, path: string, body: unknown): Ap
   if (method !== "GET" || path === REVIEWS_PATH) throw methodNotAllowed();
   const document = discovery(path);
   if (document !== undefined) return { status: 200, body: document };
-  if (/^\/(api|apis\/apps|apis\/authorization\.k8s\.io)\//.test(path)) throw noSuchPath();
+  if (SERVED_GROUPS.some((root) => path.startsWith(root))) throw noSuchPath();
   return { status: 404, body: "404 page not found\n" };
 }

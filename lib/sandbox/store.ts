@@ -69,6 +69,11 @@ export class Store {
     return this.#ofKind(kind).map((object) => structuredClone(object));
   }
 
+  /** Whether an object exists. */
+  has({ resource, namespace, name }: ObjectTarget): boolean {
+    return this.#objects.has(keyOf(resource.kind, namespace, name));
+  }
+
   /** @throws StatusError 404 */
   existing({ resource, namespace, name }: ObjectTarget): KubernetesObject {
     const object = this.read(resource.kind, namespace, name);
@@ -111,10 +116,9 @@ export class Store {
     const current = this.existing(target);
     const next = change(structuredClone(current));
     const meta = next.metadata;
-    if (meta.name !== name) {
-      throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
-    }
+    checkName(meta.name, name);
     checkNamespace(meta.namespace, namespace);
+    if (resource.versionedUpdates && !meta.resourceVersion) throw versionRequired(resource, name);
     checkVersion(target, meta.resourceVersion, current.metadata.resourceVersion);
     checkUid(target, meta.uid, current.metadata.uid, options.verb);
     if (resource.kind === "Secret") next.type ??= "Opaque";
@@ -184,6 +188,12 @@ function serverMetadata(old: KubernetesObject | undefined): { uid: string; creat
   };
 }
 
+/** @throws StatusError 400 unless an object has the name of its path */
+export function checkName(given: string, requested: string): void {
+  if (given === requested) return;
+  throw badRequest(`the name of the object (${given}) does not match the name on the URL (${requested})`);
+}
+
 function checkNamespace(given: string | undefined, requested: string | undefined): void {
   if ((given || requested) === requested) return;
   throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
@@ -196,6 +206,11 @@ function checkVersion({ resource, name }: ObjectTarget, version: string | undefi
   }
   const why = "the object has been modified; please apply your changes to the latest version and try again";
   throw conflict(resource, name, why);
+}
+
+function versionRequired({ plural: kind, group }: ServedResource, name: string): StatusError {
+  const message = "Invalid value: 0: must be specified for an update";
+  return invalid({ kind, group, name }, [{ reason: "FieldValueInvalid", message, field: "metadata.resourceVersion" }]);
 }
 
 function checkUid(

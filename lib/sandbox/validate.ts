@@ -1,6 +1,14 @@
-/** Decoding and validation of metadata, ConfigMaps and Secrets, as in kube-apiserver. */
+/** Decoding and validation of objects, as in kube-apiserver: of metadata, and of the kinds whose fields are known. */
 import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
+import {
+  type AddCause,
+  DecodeError,
+  decodeTypedFields,
+  TYPED_FIELDS,
+  validateEvent,
+  validateLease,
+} from "./event-lease.ts";
 import { encode, type KubernetesObject } from "./object.ts";
 import { apiVersion, type ServedResource } from "./resources.ts";
 import { type Cause, invalid, type Refusal } from "./status.ts";
@@ -28,9 +36,9 @@ const DATA: Record<string, Record<string, "text" | "base64">> = {
   ConfigMap: { data: "text", binaryData: "base64" },
 };
 
-/** The known fields of an object; `true` for a field whose content is not checked. */
+/** The known fields of an object; not an object for a field without known fields. */
 interface Shape {
-  [field: string]: Shape | true;
+  readonly [field: string]: Shape | true | string;
 }
 
 const shapeOf = (fields: readonly string[]): Shape => Object.fromEntries(fields.map((field) => [field, true]));
@@ -42,6 +50,7 @@ const METADATA = shapeOf([
 ]);
 
 const SHAPES: Record<string, Shape> = {
+  ...TYPED_FIELDS,
   Secret: shapeOf(["data", "stringData", "type", "immutable"]),
   ConfigMap: shapeOf(["data", "binaryData", "immutable"]),
   Namespace: { spec: shapeOf(["finalizers"]), status: shapeOf(["phase", "conditions"]) },
@@ -60,14 +69,12 @@ export function unknownFields(resource: ServedResource, body: unknown): string[]
     for (const [key, inner] of Object.entries(value)) {
       const next = Object.hasOwn(known, key) ? known[key] : undefined;
       if (next === undefined) unknown.push(prefix + key);
-      else if (next !== true) visit(inner, next, `${prefix}${key}.`);
+      else if (typeof next === "object") visit(inner, next, `${prefix}${key}.`);
     }
   };
   visit(body, { apiVersion: true, kind: true, metadata: METADATA, ...shape }, "");
   return unknown;
 }
-
-class DecodeError extends Error {}
 
 /**
  * Decodes a body as an object of a kind: fills in the kind, merges `stringData` into `data`, and removes empty maps and,
@@ -99,6 +106,7 @@ function decodeObject(resource: ServedResource, body: unknown): KubernetesObject
   for (const key of Object.keys(object.metadata)) if (!Object.hasOwn(METADATA, key)) delete object.metadata[key];
   for (const key of ["labels", "annotations"] as const)
     normalizeStringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
+  if (TYPED_FIELDS[resource.kind]) return decodeTypedFields(object);
   const maps = DATA[resource.kind];
   if (!maps) return object;
   for (const field of Object.keys(rest)) if (!Object.hasOwn(SHAPES[resource.kind] ?? {}, field)) delete object[field];
@@ -142,7 +150,7 @@ function checkBase64(text: string): void {
 export function validate(resource: ServedResource, object: KubernetesObject, old: KubernetesObject | undefined): void {
   const { name } = object.metadata;
   const causes: Cause[] = [];
-  const add = (reason: string, field: string, message: string) => causes.push({ reason, message, field });
+  const add: AddCause = (reason, field, message) => causes.push({ reason, message, field });
   if (!name) add("FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
   else if (!NAME.test(name) || name.length > 253) {
     add("FieldValueInvalid", "metadata.name", `Invalid value: ${JSON.stringify(name)}: ${NAME_RULE}`);
@@ -163,6 +171,8 @@ export function validate(resource: ServedResource, object: KubernetesObject, old
   const maps = DATA[resource.kind];
   if (maps) checkData(object, maps, add);
   if (resource.kind === "Secret") checkType(object, old, add);
+  if (resource.kind === "Event") validateEvent(object, old === undefined, add);
+  if (resource.kind === "Lease") validateLease(object, add);
   if (maps && old?.immutable === true) checkImmutable(object, old, Object.keys(maps), add);
   if (causes.length > 0) throw invalid({ ...resource, name: name ?? "" }, causes);
 }
@@ -180,9 +190,7 @@ function invalidName(key: string): string {
   return `Invalid value: ${JSON.stringify(key)}: name part must ${PART_RULE}`;
 }
 
-type Add = (reason: string, field: string, message: string) => void;
-
-function checkData(object: KubernetesObject, maps: Record<string, "text" | "base64">, add: Add): void {
+function checkData(object: KubernetesObject, maps: Record<string, "text" | "base64">, add: AddCause): void {
   let bytes = 0;
   for (const [field, encoding] of Object.entries(maps)) {
     for (const [key, text] of Object.entries((object[field] ?? {}) as Record<string, string>)) {
@@ -194,7 +202,7 @@ function checkData(object: KubernetesObject, maps: Record<string, "text" | "base
   if (bytes > DATA_LIMIT) add("FieldValueTooLong", object.kind === "Secret" ? "data" : "", tooLong(DATA_LIMIT));
 }
 
-function checkType(secret: KubernetesObject, old: KubernetesObject | undefined, add: Add): void {
+function checkType(secret: KubernetesObject, old: KubernetesObject | undefined, add: AddCause): void {
   const required = secret.type === "kubernetes.io/tls" ? ["tls.crt", "tls.key"] : [];
   for (const key of required.filter((one) => secret.data?.[one] === undefined)) {
     add("FieldValueRequired", `data[${key}]`, "Required value");
@@ -204,7 +212,7 @@ function checkType(secret: KubernetesObject, old: KubernetesObject | undefined, 
   }
 }
 
-function checkImmutable(object: KubernetesObject, old: KubernetesObject, fields: string[], add: Add): void {
+function checkImmutable(object: KubernetesObject, old: KubernetesObject, fields: string[], add: AddCause): void {
   const changed =
     object.immutable === true ? fields.filter((field) => !isDeepStrictEqual(object[field], old[field])) : ["immutable"];
   for (const field of changed) {

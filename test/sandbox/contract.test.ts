@@ -4,7 +4,10 @@ import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type Api, startApi } from "../../lib/sandbox/server.ts";
 import { type ApiServers, startApiServers, withoutRealServers } from "../support/real.ts";
-import { type Answer, CASES, DESCRIPTION, prepare, type Server } from "./contract.ts";
+import { type Answer, DESCRIPTION, CASES as GENERAL_CASES, prepare, type Server } from "./contract.ts";
+import { EVENT_AND_LEASE_CASES } from "./contract-event-lease.ts";
+
+const CASES = [...GENERAL_CASES, ...EVENT_AND_LEASE_CASES];
 
 /** Returns a client of an API. Strings are sent verbatim, other bodies as JSON. */
 function server(url: string, ca: string, token: string): Server {

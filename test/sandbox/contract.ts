@@ -28,11 +28,11 @@ export interface Case {
   run(server: Server): Promise<void>;
 }
 
-const NAMESPACE = "contract";
+export const NAMESPACE = "contract";
 const SECRETS = `/api/v1/namespaces/${NAMESPACE}/secrets`;
 const CONFIG_MAPS = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
 const DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/clustermesh-apiserver";
-const MERGE = "application/merge-patch+json";
+export const MERGE = "application/merge-patch+json";
 const JSON_PATCH = "application/json-patch+json";
 const STRATEGIC = "application/strategic-merge-patch+json";
 const PROTOBUF = "application/vnd.kubernetes.protobuf";
@@ -71,13 +71,13 @@ export async function prepare(server: Server): Promise<void> {
   assert.equal(status, 201);
 }
 
-async function createObject(server: Server, path: string, object: KubernetesObject): Promise<KubernetesObject> {
+export async function createObject(server: Server, path: string, object: KubernetesObject): Promise<KubernetesObject> {
   const { status, body } = await server.request("POST", path, object, "application/json");
   assert.equal(status, 201, JSON.stringify(body));
   return body;
 }
 
-function assertRefused(
+export function assertRefused(
   answer: Answer,
   code: number,
   reason: string | undefined,
@@ -1171,7 +1171,7 @@ export const CASES: Case[] = [
   },
 ];
 
-function withoutManagedFields(object: KubernetesObject): KubernetesObject {
+export function withoutManagedFields(object: KubernetesObject): KubernetesObject {
   const { managedFields: _, ...metadata } = object.metadata;
   return { ...object, metadata } as KubernetesObject;
 }
