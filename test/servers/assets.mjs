@@ -48,11 +48,13 @@ const programs = [
 ];
 
 /** Cilium's charts: folders of Cilium's module, in the version pinned by the Go module in `folder`. */
-const charts = [
-  { name: "cilium-chart-1.20", folder: "clustermesh-apiserver-1.20", module: CILIUM },
-  { name: "cilium-chart-1.18", folder: "cilium-chart-1.18", module: CILIUM },
-  { name: "cilium-chart-1.14", folder: "cilium-chart-1.14", module: CILIUM },
-].map((chart) => ({ ...chart, path: "install/kubernetes/cilium", marker: "Chart.yaml" }));
+const charts = ["1.20", "1.19", "1.18", "1.17", "1.16", "1.15", "1.14"].map((minor) => ({
+  name: `cilium-chart-${minor}`,
+  folder: programs.find(({ name }) => name === `clustermesh-apiserver-${minor}`)?.folder ?? `cilium-chart-${minor}`,
+  module: CILIUM,
+  path: "install/kubernetes/cilium",
+  marker: "Chart.yaml",
+}));
 
 const recipes = [...programs, ...charts];
 

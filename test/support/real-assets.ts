@@ -1,6 +1,9 @@
 /** Finds the programs and charts that `make assets` builds. */
 import { assetNames, findAsset } from "../servers/assets.mjs";
 
+/** The minor versions of Cilium with a chart among the assets. */
+export const CHART_VERSIONS = ["1.14", "1.15", "1.16", "1.17", "1.18", "1.19", "1.20"] as const;
+
 /** Paths of the programs and the charts. */
 export interface Assets {
   etcd: string;
@@ -11,7 +14,7 @@ export interface Assets {
   helm: string;
   promtool: string;
   /** Folders of Cilium's charts, by minor version. */
-  charts: { "1.20": string; "1.18": string; "1.14": string };
+  charts: Record<(typeof CHART_VERSIONS)[number], string>;
 }
 
 /** Versions with a clustermesh-apiserver. */
@@ -41,7 +44,9 @@ export function findAssets(): Assets | undefined {
     clustermeshApiserver: { "1.20": path("clustermesh-apiserver-1.20"), "1.19": path("clustermesh-apiserver-1.19") },
     helm: path("helm"),
     promtool: path("promtool"),
-    charts: { "1.20": path("cilium-chart-1.20"), "1.18": path("cilium-chart-1.18"), "1.14": path("cilium-chart-1.14") },
+    charts: Object.fromEntries(
+      CHART_VERSIONS.map((version) => [version, path(`cilium-chart-${version}`)]),
+    ) as Assets["charts"],
   };
 }
 
