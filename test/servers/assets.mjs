@@ -38,6 +38,12 @@ const programs = [
   })),
   { name: "helm", folder: "helm", pkg: "helm.sh/helm/v3/cmd/helm", module: "helm.sh/helm/v3" },
   {
+    name: "kustomize",
+    folder: "kustomize",
+    pkg: "sigs.k8s.io/kustomize/kustomize/v5",
+    module: "sigs.k8s.io/kustomize/kustomize/v5",
+  },
+  {
     name: "promtool",
     folder: "promtool",
     pkg: "github.com/prometheus/prometheus/cmd/promtool",

@@ -49,8 +49,23 @@ export async function chartCluster(
 }
 
 /**
+ * Renders Cilium's chart for a cluster with additional values; its certificates are new ones.
+ *
+ * @param valuesFile file with the additional values
+ * @throws Error if helm refuses the values
+ */
+export async function renderWithValues(
+  description: ChartDescription,
+  kubeVersion: string,
+  valuesFile: string,
+): Promise<KubernetesObject[]> {
+  return renderChart(description.version, chartValues(description, undefined), kubeVersion, [valuesFile]);
+}
+
+/**
  * Runs `helm template` on one of Cilium's charts.
  *
+ * @param valuesFiles files with values that override `chartValues`
  * @returns the objects, in helm's order
  * @throws Error with helm's stderr
  */
@@ -58,13 +73,15 @@ async function renderChart(
   version: ChartVersion,
   chartValues: object,
   kubeVersion: string,
+  valuesFiles: readonly string[] = [],
 ): Promise<KubernetesObject[]> {
   const { helm, charts } = realAssets();
   const folder = temporaryFolder("helm");
   try {
     const file = join(folder, "values.yaml");
     writeFileSync(file, JSON.stringify(chartValues), { mode: 0o600 });
-    const options = ["--namespace", NAMESPACE, "--kube-version", kubeVersion, "--values", file];
+    const options = ["--namespace", NAMESPACE, "--kube-version", kubeVersion];
+    for (const one of [file, ...valuesFiles]) options.push("--values", one);
     const { code, stdout, stderr } = await run(helm, ["template", "cilium", charts[version], ...options], { folder });
     if (code !== 0) throw new Error(`helm template of ${version}: ${stderr.trim()}`);
     return parseAllDocuments(stdout).flatMap((document) => document.toJS() ?? []);
@@ -122,8 +139,8 @@ function replaceOwnCertificates(
   }
 }
 
-/** Reads the chart's certificates; without KVStoreMesh the chart has none for `local-<name>`, which is issued here. */
-function pkiIn(rendered: readonly KubernetesObject[], { name, kvstoremesh }: ChartDescription): ClusterPki {
+/** Reads the chart's certificates; that of `local-<name>`, which charts have since 1.16 with KVStoreMesh, is issued if absent. */
+function pkiIn(rendered: readonly KubernetesObject[], { name }: ChartDescription): ClusterPki {
   const text = (secret: string, key: string) => {
     const value: string | undefined = find(rendered, "Secret", secret).data?.[key];
     if (value === undefined) throw new Error(`key ${key} not found in secret/${secret} of the chart`);
@@ -131,7 +148,9 @@ function pkiIn(rendered: readonly KubernetesObject[], { name, kvstoremesh }: Cha
   };
   const pair = (secret: string) => ({ cert: text(secret, "tls.crt"), key: text(secret, "tls.key") });
   const ca = { cert: text(`${APISERVER}-server-cert`, "ca.crt"), chain: "", key: text("cilium-ca", "ca.key") };
-  const hasLocal = kvstoremesh !== false;
+  const hasLocal = rendered.some(
+    ({ kind, metadata }) => kind === "Secret" && metadata.name === `${APISERVER}-local-cert`,
+  );
   return {
     ca,
     server: pair(`${APISERVER}-server-cert`),

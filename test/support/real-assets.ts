@@ -12,6 +12,7 @@ export interface Assets {
   /** By minor version of Cilium. */
   clustermeshApiserver: { "1.20": string; "1.19": string };
   helm: string;
+  kustomize: string;
   promtool: string;
   /** Folders of Cilium's charts, by minor version. */
   charts: Record<(typeof CHART_VERSIONS)[number], string>;
@@ -43,6 +44,7 @@ export function findAssets(): Assets | undefined {
     kubeApiserver: path("kube-apiserver"),
     clustermeshApiserver: { "1.20": path("clustermesh-apiserver-1.20"), "1.19": path("clustermesh-apiserver-1.19") },
     helm: path("helm"),
+    kustomize: path("kustomize"),
     promtool: path("promtool"),
     charts: Object.fromEntries(
       CHART_VERSIONS.map((version) => [version, path(`cilium-chart-${version}`)]),
