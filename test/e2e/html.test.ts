@@ -152,6 +152,19 @@ describe("status pages in a browser", { skip: withoutBrowser() }, () => {
     assert.equal(await grid.locator("th:not([scope])").count(), 0);
   });
 
+  test("long contexts that start alike differ in the middle, and a heading alone is marked", async (t) => {
+    const status = troubledMesh(12);
+    const contextOf = (name: string) => `arn:aws:eks:eu-central-1:123456789012:cluster/${name}`;
+    for (const cluster of status.clusters) cluster.source = contextOf(cluster.source);
+    for (const pair of status.pairs) pair.importer = contextOf(pair.importer);
+    const page = await open(t, pageOf(status));
+    const headings = page.locator("[role=grid] tbody th");
+    assert.equal(await headings.nth(2).innerText(), "arn:aws:eks:…789012:cluster/cluster3");
+    assert.equal(await headings.nth(2).getAttribute("title"), `${contextOf("cluster3")}: healthy`);
+    await headings.nth(2).hover();
+    assert.deepEqual(await page.locator(".shown").allInnerTexts(), [await headings.nth(2).innerText()]);
+  });
+
   test("without JavaScript the findings and the table of clusters are readable", async (t) => {
     const page = await open(t, pageOf(troubledMesh(12)), { javaScriptEnabled: false });
     const text = await page.locator("body").innerText();

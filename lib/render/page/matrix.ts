@@ -11,7 +11,7 @@ const FIRST_ROWS = 32;
 /** The number of columns above which names are turned, and above which columns are narrow. */
 const [TURNED, DENSE] = [8, 80];
 
-/** The maximum width of the headings of rows, in characters. Longer names have a tooltip. */
+/** The maximum length of names in the headings of rows, in characters. Longer ones are truncated, and have a tooltip. */
 const MAX_NAME = 36;
 
 /** A cell, as indexes of rows and columns in the data; the row or column of a heading is -1. */
@@ -34,7 +34,7 @@ export class Matrix {
   constructor(data: PageData, container: HTMLElement) {
     this.#data = data;
     this.#container = container;
-    this.#nameWidth = Math.min(MAX_NAME, Math.max(...data.clusters.map(({ name }) => name.length + 5)));
+    this.#nameWidth = Math.min(MAX_NAME, Math.max(...data.clusters.map(({ name }) => name.length))) + 5;
     this.#templates = data.kinds.map(([state, ...findings]) => {
       const { name = "", mark = "", meaning = "" } = data.states[state] ?? {};
       const cell = create("td", name, mark);
@@ -116,7 +116,8 @@ export class Matrix {
   #tableRow(row: number, { columns, isMatch }: Selection): HTMLElement {
     const { name = "", health = "ok", verdict = "" } = this.#data.clusters[row] ?? {};
     const mark = health === "ok" ? "" : `${this.#data.states.find((state) => state.name === health)?.mark ?? ""} `;
-    const heading = create("th", `health ${health}`, `${mark}${name}`);
+    const heading = create("th", `health ${health}`, `${mark}${truncateMiddle(name)}`);
+    if (name.length > MAX_NAME) heading.setAttribute("aria-label", `${mark}${name}`);
     heading.title = `${name}: ${verdict}`;
     heading.scope = "row";
     heading.tabIndex = -1;
@@ -142,4 +143,9 @@ export class Matrix {
     const [state = 0] = this.#data.kinds[this.#data.cells[row]?.[column] ?? -1] ?? [];
     return `${importer} → ${peer}: ${this.#data.states[state]?.meaning ?? ""}`;
   }
+}
+
+/** Truncates a name in the middle, because contexts of a provider, such as ARNs, start alike. */
+function truncateMiddle(name: string): string {
+  return name.length > MAX_NAME ? `${name.slice(0, 12)}…${name.slice(13 - MAX_NAME)}` : name;
 }

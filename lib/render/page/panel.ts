@@ -41,10 +41,11 @@ export class Panel {
     this.#element.replaceChildren(...this.#describe(place));
     this.#element.classList.toggle("kept", this.#kept !== undefined);
     for (const element of this.#marked) element.classList.remove("shown");
-    const cells = [place, { row, column: -1 }, { row: -1, column }].map((one) => this.#matrix.cellAt(one));
-    this.#marked = cells.filter((cell) => cell !== undefined);
+    const isCell = row >= 0 && column >= 0;
+    const places = isCell ? [place, { row, column: -1 }, { row: -1, column }] : [place];
+    this.#marked = places.flatMap((one) => this.#matrix.cellAt(one) ?? []);
     for (const element of this.#marked) element.classList.add("shown");
-    if (row >= 0 && column >= 0) cells[0]?.setAttribute("title", this.#matrix.titleOf(place));
+    if (isCell) this.#matrix.cellAt(place)?.setAttribute("title", this.#matrix.titleOf(place));
   }
 
   #describe({ row, column }: CellPlace): Node[] {
