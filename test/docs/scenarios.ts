@@ -39,6 +39,8 @@ function endOfDay(days: number): Date {
 export const SCENARIOS: Readonly<Record<string, () => SandboxCluster[] | Promise<SandboxCluster[]>>> = {
   /** Four clusters of Cilium 1.20. */
   modern: () => modern(4),
+  /** Three clusters of Cilium 1.20 with one CA. */
+  "shared-ca": () => modern(3, {}, true),
   /** Thirty clusters of Cilium 1.20. */
   large: () => modern(30),
   /** Cilium 1.14 without KVStoreMesh, 1.18 and 1.20 with it. */
