@@ -5,8 +5,8 @@ import { showFindings } from "../lib/render/findings.ts";
 import { enumerate, escapeLine } from "../lib/render/style.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { formatCommand } from "./cli/call.ts";
-import { Contexts } from "./cli/clusters.ts";
-import { MeshRun, meshOptions, readMesh, selectClusters, toReadOptions } from "./cli/mesh-arguments.ts";
+import { openClusterSource } from "./cli/cluster-source.ts";
+import { MESH_EXCLUSIVE, MeshRun, meshOptions, readMesh, selectClusters, toReadOptions } from "./cli/mesh-arguments.ts";
 import type { Arguments } from "./cli/option.ts";
 import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
@@ -36,17 +36,14 @@ export const connectCommand = toProgram({
     ["$0 --all-contexts --diff", "Show what would change"],
   ],
   options,
-  exclusive: [
-    ["hub", "with"],
-    ["diff", "output"],
-  ],
+  exclusive: [["hub", "with"], ...MESH_EXCLUSIVE],
   exitCodes: EXIT_CODES.write,
   run: runConnect,
 });
 
 async function runConnect(args: Arguments<typeof options>, program: string): Promise<number> {
   const { hub, with: member } = args;
-  using contexts = await Contexts.load(args);
+  using contexts = await openClusterSource(args);
   const named = await selectClusters(contexts, args, args.files, "CONTEXT...");
   const run = new MeshRun(args);
   const extra = member ?? hub;

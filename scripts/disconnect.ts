@@ -4,8 +4,8 @@ import { hasErrors } from "../lib/peer/findings.ts";
 import { isClusterName } from "../lib/peer/peer.ts";
 import { EXIT, UsageError, UserError } from "../lib/util/errors.ts";
 import { formatCommand } from "./cli/call.ts";
-import { Contexts } from "./cli/clusters.ts";
-import { CONTEXT_FLAGS, MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
+import { openClusterSource } from "./cli/cluster-source.ts";
+import { CONTEXT_FLAGS, MESH_EXCLUSIVE, MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
 import type { Arguments } from "./cli/option.ts";
 import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
@@ -42,7 +42,7 @@ export const disconnectCommand = toProgram({
     ["$0 cluster3 --from cluster1", "Remove cluster3 from cluster1 only"],
   ],
   options,
-  exclusive: [["diff", "output"]],
+  exclusive: MESH_EXCLUSIVE,
   exitCodes: EXIT_CODES.write,
   run: runDisconnect,
 });
@@ -60,7 +60,7 @@ async function runDisconnect(args: Arguments<typeof options>, program: string): 
     );
   }
   const all = { ...args, addresses, tls, "restart-agents": restartAgents, restarts };
-  using contexts = await Contexts.load(args);
+  using contexts = await openClusterSource(args);
   const clusters = await selectClusters(contexts, all, args.from, "--from");
   const run = new MeshRun(all);
   const mesh = await readMesh(clusters, all, { forExtract: false });

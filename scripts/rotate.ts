@@ -4,8 +4,8 @@ import { planRotation, planTrust } from "../lib/mesh/rotate.ts";
 import { hasErrors } from "../lib/peer/findings.ts";
 import { UsageError } from "../lib/util/errors.ts";
 import { formatCommand } from "./cli/call.ts";
-import { Contexts } from "./cli/clusters.ts";
-import { MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
+import { openClusterSource } from "./cli/cluster-source.ts";
+import { MESH_EXCLUSIVE, MeshRun, meshOptions, readMesh, selectClusters } from "./cli/mesh-arguments.ts";
 import type { Arguments } from "./cli/option.ts";
 import { EXIT_CODES, flag, inGroup } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
@@ -29,7 +29,7 @@ export const rotateCommand = toProgram({
     ["$0 cluster2 --trust new-ca.crt --all-contexts", "Trust a new CA of cluster2 before it is used"],
   ],
   options,
-  exclusive: [["diff", "output"]],
+  exclusive: MESH_EXCLUSIVE,
   exitCodes: EXIT_CODES.write,
   run: runRotate,
 });
@@ -38,7 +38,7 @@ async function runRotate(args: Arguments<typeof options>, program: string): Prom
   const [name, ...others] = args.files;
   if (name === undefined || others.length > 0) throw new UsageError("exactly one CONTEXT is required");
   const trust = args.trust === undefined ? undefined : await readText(args.trust);
-  using contexts = await Contexts.load(args);
+  using contexts = await openClusterSource(args);
   const named = await selectClusters(contexts, args);
   const importers = named.filter(({ source }) => source !== name);
   const run = new MeshRun(args);

@@ -2,48 +2,17 @@
 import { observeMesh } from "../lib/mesh/observe.ts";
 import { findingsOf } from "../lib/mesh/status-report.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
-import { Contexts, resolveAddresses } from "./cli/clusters.ts";
+import { openClusterSource } from "./cli/cluster-source.ts";
+import { resolveAddresses } from "./cli/clusters.ts";
 import { parseDuration, parseDurationInDays } from "./cli/duration.ts";
 import type { Arguments } from "./cli/option.ts";
-import {
-  allContextsOption,
-  checkOptions,
-  clusterOptions,
-  detailsOption,
-  EXIT_CODES,
-  flag,
-  inGroup,
-  outputFileOption,
-  waitOptions,
-} from "./cli/options.ts";
+import { EXIT_CODES } from "./cli/options.ts";
 import { hasFailures, validateOutputFile } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
 import { createWaitingLog, FILE_OUTPUTS, printStatus } from "./cli/show-status.ts";
+import { statusOptions } from "./cli/status-flags.ts";
 import { isStdoutClosed } from "./cli/streams.ts";
 import { logError } from "./cli/terminal.ts";
-
-const options = {
-  ...inGroup("Input", {
-    context: flag.contexts("context of a cluster (repeatable, not comma-separated); default: the current context"),
-    "all-contexts": allContextsOption,
-  }),
-  ...inGroup("Checks", {
-    probe: flag.boolean("also connect to the etcd of every peer, from this machine"),
-    "step-timeout": flag.string("timeout of each step of --probe", { default: "5s" }),
-  }),
-  ...checkOptions,
-  ...waitOptions,
-  ...inGroup("Output", {
-    output: flag.string(
-      "output format; wide adds columns, mermaid draws a graph, html is a page, prometheus is for node_exporter",
-      { alias: "o", choices: ["json", "yaml", "wide", "mermaid", "html", "prometheus"] },
-    ),
-    "output-file": outputFileOption(...FILE_OUTPUTS),
-    details: detailsOption,
-    watch: { ...flag.boolean("refresh every two seconds until interrupted"), alias: "w" },
-  }),
-  ...clusterOptions,
-};
 
 export const statusCommand = toProgram({
   usage: "$0 [CONTEXT]... [--all-contexts] [flags]",
@@ -57,8 +26,11 @@ export const statusCommand = toProgram({
     ["$0 --all-contexts -o mermaid", "Draw a graph of the mesh"],
     ["$0 --all-contexts -o html --output-file mesh.html", "Write a page for a browser"],
   ],
-  options,
-  exclusive: [["wait", "watch"]],
+  options: statusOptions,
+  exclusive: [
+    ["wait", "watch"],
+    ["all-contexts", "clusters-from"],
+  ],
   exitCodes: {
     0: "the mesh is healthy",
     1: "a cluster cannot be read, or --wait timed out",
@@ -68,7 +40,7 @@ export const statusCommand = toProgram({
   run: runStatus,
 });
 
-async function runStatus(args: Arguments<typeof options>): Promise<number> {
+async function runStatus(args: Arguments<typeof statusOptions>): Promise<number> {
   const deadline = Date.now() + parseDuration(args.timeout, "timeout");
   const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");
@@ -77,12 +49,11 @@ async function runStatus(args: Arguments<typeof options>): Promise<number> {
   if (args["all-contexts"] && names.length > 0) {
     throw new UserError("--all-contexts cannot be combined with other contexts", EXIT.refused);
   }
-  using contexts = await Contexts.load(args);
+  using contexts = await openClusterSource(args);
   const clusters = args["all-contexts"] ? await contexts.selectAll() : await contexts.select(names);
-  const { namespace } = args;
   const probe = args.probe && { probe: { stepTimeout } };
   const logWaiting = createWaitingLog();
-  const observation = { namespace, expiresWithin, resolve: resolveAddresses, ...probe };
+  const observation = { namespace: args.namespace, expiresWithin, resolve: resolveAddresses, ...probe };
   for await (const status of observeMesh(clusters, observation, args.wait ? deadline : undefined)) {
     const isUnreadable = status.clusters.some(({ error }) => error !== undefined);
     const isHealthy = !isUnreadable && !hasFailures(findingsOf(status), args["fail-on"]);

@@ -20,6 +20,7 @@ const LAYERS = [
   "lib/extract",
   "lib/probe",
   "lib/cilium",
+  "lib/members",
   "lib/peer",
   "lib/kube",
   "lib/x509",

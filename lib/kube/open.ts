@@ -13,6 +13,8 @@ export interface OpenOptions extends TransportOptions {
   /** Default: the current context. */
   context?: string | undefined;
   impersonate?: Impersonation;
+  /** The kubectl flags that select the same cluster and user, for commands in messages. Default: those of the context. */
+  flags?: readonly string[];
   /** Called if the context turns off verification of the API server's certificate. */
   warn?(line: string): void;
 }
@@ -48,7 +50,7 @@ export function openContext(context: Context, options: OpenOptions): KubernetesA
   ];
   return new KubernetesApi(transport, {
     context: context.name,
-    flags: flags.map(shellQuote).join(" "),
+    flags: (options.flags ?? flags).map(shellQuote).join(" "),
     fieldManager: options.clientName,
   });
 }

@@ -15,7 +15,7 @@ import { targetOf } from "../import/read-target.ts";
 import type { KubernetesApi } from "../kube/api.ts";
 import type { Cluster } from "../kube/cluster.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
-import { type Finding, finding } from "../peer/findings.ts";
+import type { Finding } from "../peer/findings.ts";
 import {
   AGENTS_SECRET,
   type ClientCertificate,
@@ -25,6 +25,7 @@ import {
   versionAtLeast,
 } from "../peer/peer.ts";
 import { ParseCache } from "../util/parse-cache.ts";
+import { unreadableFinding } from "./unreadable.ts";
 
 export interface Member {
   /** The context. */
@@ -160,9 +161,7 @@ export async function readMembers(clusters: readonly Cluster[], options: ReadOpt
   );
   return {
     members: read,
-    unreadable: failed.map(({ source, error }) =>
-      finding("cluster-unreadable", { source }, { problem: error.singleLineMessage }),
-    ),
+    unreadable: failed.map(({ source, error }) => unreadableFinding(source, error)),
     duplicates: repeated,
     warnings: [
       ...[...warningsOf].flatMap(([source, lines]) => lines.map((line) => `${source}: ${line}`)),

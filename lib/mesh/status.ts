@@ -24,6 +24,7 @@ import {
   peerExpiryRemedy,
 } from "./own-certificates.ts";
 import { judgePairs, type Pair } from "./pairs.ts";
+import { unreadableFinding } from "./unreadable.ts";
 
 /** Maximum number of clusters that are read concurrently. */
 const PARALLEL = 16;
@@ -186,9 +187,8 @@ async function readStatus(cluster: Cluster, options: StatusOptions, cache: Parse
     return { status, member: { ...member, peer } };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const problem = error.singleLineMessage;
-    findings.push(finding("cluster-unreadable", place, { problem }));
-    return { status: { source, error: problem, pods: [], findings } };
+    findings.push(unreadableFinding(source, error));
+    return { status: { source, error: error.singleLineMessage, pods: [], findings } };
   } finally {
     // The next check connects again, so that a failed connection or credential is not reused.
     cluster.close?.();

@@ -11,7 +11,7 @@ import {
   loadKubeconfig,
   selectContext,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
-import { openContext } from "../../lib/kube/open.ts";
+import { type OpenOptions, openContext } from "../../lib/kube/open.ts";
 import { FIELD_MANAGER } from "../../lib/peer/annotations.ts";
 import { dedupe } from "../../lib/util/dedupe.ts";
 import { parseDuration } from "./duration.ts";
@@ -24,8 +24,18 @@ export type ClusterArguments = Omit<Arguments<typeof clusterOptions>, "files">;
 /** A context of the kubeconfig, or the error that makes it unusable. */
 type ContextResult = { name: string; context: Context } | { name: string; error: KubeconfigError };
 
+/** Where the clusters of a command come from. */
+export interface ClusterSource extends Disposable {
+  /** The names of all clusters. */
+  names(): Iterable<string>;
+  /** @throws UserError (exit code 2) if a name is unknown. */
+  select(names: readonly string[]): Promise<Cluster[]>;
+  /** Returns all clusters, sorted by name. @throws UserError (exit code 2) if there is none. */
+  selectAll(): Promise<Cluster[]>;
+}
+
 /** The contexts of a kubeconfig. Loads the kubeconfig once, and connects to a context on first use. */
-export class Contexts {
+export class Contexts implements ClusterSource {
   readonly #args: ClusterArguments;
   readonly #kubeconfig: Kubeconfig;
   readonly #opened = new Map<string, KubernetesApi>();
@@ -77,6 +87,18 @@ export class Contexts {
     return this.#toClusters(results);
   }
 
+  /**
+   * Opens a context, or the current one, for reads of something other than Cilium.
+   *
+   * @returns also the context's default namespace.
+   * @throws UserError (exit code 2) if it is missing or invalid.
+   */
+  async open(name: string | undefined): Promise<{ api: KubernetesApi; name: string; namespace: string }> {
+    const context = await this.#select(name);
+    const { namespace = "default" } = context;
+    return { api: this.#open({ name: context.name, context }), name: context.name, namespace };
+  }
+
   /** Closes all connections. */
   [Symbol.dispose](): void {
     for (const api of this.#opened.values()) api.close();
@@ -121,14 +143,21 @@ export class Contexts {
   #connect(context: Context): KubernetesApi {
     const args = this.#args;
     return openContext(context, {
-      clientName: FIELD_MANAGER,
+      ...toOpenOptions(args, context.name),
       kubeconfig: args.kubeconfig,
-      requestTimeout: parseDuration(args["request-timeout"], "request-timeout"),
       impersonate: toImpersonation(args),
-      trace: args.debug ? (line) => logTrace(`${context.name}: ${line}`) : undefined,
-      warn,
     });
   }
+}
+
+/** Converts the flags that apply to all clusters, whatever they come from. */
+export function toOpenOptions(args: ClusterArguments, name: string): OpenOptions {
+  return {
+    clientName: FIELD_MANAGER,
+    requestTimeout: parseDuration(args["request-timeout"], "request-timeout"),
+    trace: args.debug ? (line) => logTrace(`${name}: ${line}`) : undefined,
+    warn,
+  };
 }
 
 /** Returns the name of a context, and the name of its cluster in the kubeconfig. */
@@ -137,7 +166,7 @@ function namesOfContext(result: ContextResult): string[] {
 }
 
 /** Sorts cluster2 before cluster10. */
-function sortNaturally(names: Iterable<string>): string[] {
+export function sortNaturally(names: Iterable<string>): string[] {
   // Created on use: creating a collator takes as long as planning an import.
   return [...names].sort(new Intl.Collator("en", { numeric: true }).compare);
 }

@@ -1,16 +1,34 @@
 /** Adds the connection flags of the running command to the commands that it prints, so that they can be pasted. */
 import { shellQuote } from "../../lib/util/shell.ts";
 
-/** Flags that select a kubeconfig, a namespace and a user. */
+/** Flags that select a kubeconfig, a namespace and a user, or the Secrets that describe the clusters. */
 export interface ConnectionFlags {
   kubeconfig?: string | undefined;
   namespace?: string | undefined;
   as?: string | undefined;
   "as-group"?: readonly string[] | undefined;
   "as-uid"?: string | undefined;
+  "clusters-from"?: string | undefined;
+  "clusters-context"?: string | undefined;
+  "clusters-namespace"?: string | undefined;
+  selector?: string | undefined;
+  "allow-exec"?: readonly string[] | undefined;
+  "allow-insecure-members"?: boolean | undefined;
 }
 
-const NAMES = ["kubeconfig", "namespace", "as", "as-group", "as-uid"] as const;
+const CONNECTION = ["kubeconfig", "namespace", "as", "as-group", "as-uid"] as const;
+const CLUSTERS = [
+  "clusters-from",
+  "clusters-context",
+  "clusters-namespace",
+  "selector",
+  "allow-exec",
+  "allow-insecure-members",
+] as const;
+const NAMES = [...CLUSTERS, ...CONNECTION];
+
+/** The commands that accept clusters from Secrets. */
+const MESH_COMMAND = /clustermesh-secrets (?:connect|disconnect|rotate|status|verify)$/;
 
 /** The connection flags that other programs in printed commands support. */
 const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
@@ -27,9 +45,9 @@ const COMMAND =
 export function addGivenFlags(line: string, flags: ConnectionFlags): string {
   return line.replace(COMMAND, (command: string, program: string, args: string) => {
     if (/ --help\b/.test(args)) return command;
-    const supported = SUPPORTED[program] ?? NAMES;
+    const supported: readonly string[] = SUPPORTED[program] ?? (MESH_COMMAND.test(program) ? NAMES : CONNECTION);
     const added = NAMES.filter((name) => supported.includes(name) && !hasFlag(args, name)).flatMap((name) =>
-      [flags[name] ?? []].flat().map((value) => ` --${name}=${shellQuote(value)}`),
+      [flags[name] || []].flat().map((value) => ` --${name}${value === true ? "" : `=${shellQuote(value)}`}`),
     );
     return `${program}${added.join("")}${args}`;
   });

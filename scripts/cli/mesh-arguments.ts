@@ -10,10 +10,10 @@ import { hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
-import { type Contexts, resolveAddresses } from "./clusters.ts";
+import { type ClusterSource, resolveAddresses } from "./clusters.ts";
 import { parseDuration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
-import { allContextsOption, clusterOptions, flag, inGroup, waitOptions } from "./options.ts";
+import { allContextsOption, clusterOptions, clusterSecretOptions, flag, inGroup, waitOptions } from "./options.ts";
 import { createWaitingLog } from "./show-status.ts";
 import { signalFromExitCode } from "./signals.ts";
 import { canOverwriteLine, log, logError, style, warn } from "./terminal.ts";
@@ -36,8 +36,15 @@ export const meshOptions = {
   }),
   ...waitOptions,
   ...writingOptions,
+  ...clusterSecretOptions,
   ...clusterOptions,
 };
+
+/** The flags of mesh commands that are mutually exclusive. */
+export const MESH_EXCLUSIVE = [
+  ["diff", "output"],
+  ["all-contexts", "clusters-from"],
+] as const;
 
 export type MeshArguments = Arguments<typeof meshOptions>;
 
@@ -45,13 +52,13 @@ export type MeshArguments = Arguments<typeof meshOptions>;
 export const CONTEXT_FLAGS = "--context, --contexts-file or --all-contexts";
 
 /**
- * Selects the clusters of the contexts in flags and in `names`.
+ * Selects the clusters of the contexts in flags and in `names`, or all clusters of `--clusters-from` if none is named.
  *
  * @param placeholder - the argument or flag that contains `names`, for the message.
  * @throws UserError (exit code 2) if there is no context: mesh commands never default to the current one.
  */
 export async function selectClusters(
-  contexts: Contexts,
+  contexts: ClusterSource,
   args: MeshArguments,
   names: readonly string[] = [],
   placeholder?: string,
@@ -61,7 +68,8 @@ export async function selectClusters(
   if (args["all-contexts"] && named.length > names.length) {
     throw new UserError("--all-contexts cannot be combined with other contexts", EXIT.refused);
   }
-  if (!args["all-contexts"] && named.length === 0) {
+  const isFromSecrets = args["clusters-from"] !== undefined;
+  if (!args["all-contexts"] && named.length === 0 && !isFromSecrets) {
     throw new UsageError(
       `no contexts given: pass ${placeholder === undefined ? "" : `${placeholder}, `}${CONTEXT_FLAGS}`,
     );

@@ -1,4 +1,5 @@
 /** Constructors of flags, the flags that several commands share, and their exit codes. */
+import { SECRET_FORMATS } from "../../lib/members/format-names.ts";
 import type { Option } from "./option.ts";
 
 type Flag<T extends Option["type"], M> = { readonly type: T; readonly describe: string } & M;
@@ -55,6 +56,25 @@ export const clusterOptions = {
   }),
   ...inGroup("Other", { debug: flag.boolean("log every request, and print a stack trace on errors") }),
 };
+
+/** Clusters from the Secrets of a management cluster, in place of contexts. */
+export const clusterSecretOptions = inGroup("Clusters from Secrets", {
+  "clusters-from": flag.string("read the clusters from Secrets; names of contexts are then names of these clusters", {
+    choices: SECRET_FORMATS,
+  }),
+  "clusters-context": flag.context("context of the cluster with the Secrets; default: the current context"),
+  "clusters-namespace": flag.string("namespace of the Secrets; default: that of the context, or default"),
+  selector: flag.string("label selector that the Secrets match", { alias: "l" }),
+  "allow-exec": flag.list(
+    "command that kubeconfigs in Secrets may run, found in PATH (repeatable or comma-separated)",
+    {
+      list: true,
+    },
+  ),
+  "allow-insecure-members": flag.boolean(
+    "permit file paths, proxies, unverified connections and variables of exec plugins in Secrets",
+  ),
+});
 
 export const filenameOption = flag.list("file or directory to read, or - for stdin (repeatable); same as FILE", {
   alias: "f",

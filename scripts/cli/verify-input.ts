@@ -11,9 +11,17 @@ import type { ProbeOptions } from "../../lib/probe/probe.ts";
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
 import type { ParseCache } from "../../lib/util/parse-cache.ts";
-import { Contexts } from "./clusters.ts";
+import { openClusterSource } from "./cluster-source.ts";
 import type { Arguments } from "./option.ts";
-import { checkOptions, clusterOptions, filenameOption, flag, inGroup, outputOption } from "./options.ts";
+import {
+  checkOptions,
+  clusterOptions,
+  clusterSecretOptions,
+  filenameOption,
+  flag,
+  inGroup,
+  outputOption,
+} from "./options.ts";
 import { logError, warn } from "./terminal.ts";
 
 export const verifyOptions = {
@@ -29,6 +37,7 @@ export const verifyOptions = {
   ...inGroup("Checks", { "step-timeout": flag.string("timeout of each step", { default: "5s" }) }),
   ...checkOptions,
   ...inGroup("Output", { output: outputOption }),
+  ...clusterSecretOptions,
   ...clusterOptions,
 };
 
@@ -49,8 +58,8 @@ export interface VerifyInput {
  * @throws UserError (exit code 2) for an invalid combination.
  */
 export function validateVerifyFlags(args: VerifyArguments, paths: readonly string[]): void {
-  if (paths.length === 0 && args.context.length === 0) {
-    throw new UsageError("FILE or --context is required");
+  if (paths.length === 0 && args.context.length === 0 && args["clusters-from"] === undefined) {
+    throw new UsageError("FILE, --context or --clusters-from is required");
   }
   if ((args.cert === undefined) !== (args.key === undefined)) {
     throw new UserError("--cert and --key must be used together", EXIT.refused);
@@ -62,6 +71,9 @@ export function validateVerifyFlags(args: VerifyArguments, paths: readonly strin
         `  for the peers of a cluster, pass its context: clustermesh-secrets verify --context ${missing}`,
       EXIT.refused,
     );
+  }
+  if (paths.length > 0 && args.context.length === 0 && args["clusters-from"] !== undefined) {
+    throw new UserError("--clusters-from with FILE requires --context: the cluster to connect as", EXIT.refused);
   }
   if (paths.length > 0 && args.context.length > 1) {
     throw new UserError("only one --context is allowed with FILE: the cluster to connect as", EXIT.refused);
@@ -101,8 +113,9 @@ export async function readVerifyInput(
 
 /** Reads the clusters of `--context`, and logs those that cannot be read. */
 async function readContexts(args: VerifyArguments, cache: ParseCache): Promise<{ members: Member[]; failed: boolean }> {
-  if (args.context.length === 0) return { members: [], failed: false };
-  using contexts = await Contexts.load(args);
+  const isFromSecrets = args["clusters-from"] !== undefined;
+  if (args.context.length === 0 && !isFromSecrets) return { members: [], failed: false };
+  using contexts = await openClusterSource(args);
   const { read, failed } = await readClusters(
     await contexts.select(args.context),
     (cluster) => readMember(cluster, { namespace: args.namespace, forExtract: false, cache }),

@@ -122,7 +122,26 @@ function parse(text: string, file: string): KubeconfigFile {
   } catch {
     throw new KubeconfigError(`kubeconfig ${file}: invalid YAML aliases`);
   }
-  const config = new Fields(value ?? {}, `kubeconfig ${file}`, dirname(resolve(file)));
+  return toKubeconfigFile(value, { label: `kubeconfig ${file}`, folder: dirname(resolve(file)), file });
+}
+
+/** Where the content of a kubeconfig comes from. */
+export interface KubeconfigOrigin {
+  /** The name of the kubeconfig in messages. */
+  label: string;
+  /** The folder that relative paths are resolved against. */
+  folder: string;
+  /** The file that a renewed token is written to; empty if there is none. */
+  file: string;
+}
+
+/**
+ * Converts the parsed content of a kubeconfig, by the rules of {@link readKubeconfigFile}. Reads no file. Pure.
+ *
+ * @throws KubeconfigError
+ */
+export function toKubeconfigFile(value: unknown, { label, folder, file }: KubeconfigOrigin): KubeconfigFile {
+  const config = new Fields(value ?? {}, label, folder);
   const kind = config.text("kind");
   if (kind !== undefined && kind !== "Config") throw config.error(`kind is ${JSON.stringify(kind)}, expected "Config"`);
   return {

@@ -20,9 +20,12 @@ import {
 
 export {
   type AuthProvider,
+  type ClusterEntry,
   type ExecConfig,
   type Impersonation,
   KubeconfigError,
+  type KubeconfigFile,
+  toKubeconfigFile,
   type UserEntry,
 } from "./kubeconfig-file.ts";
 

@@ -1,6 +1,6 @@
 /** Codes for the clusters of a mesh: whether they are readable, and configured as peers of each other. */
 import { APISERVER, KVSTOREMESH_SECRET } from "../peer.ts";
-import { error, warning } from "./code.ts";
+import { error, literal, warning } from "./code.ts";
 
 /** The remedy that extracts a peer and imports it into an importer. */
 const IMPORT = "extract-secret --context {peer} | import-secrets --context {importer} -";
@@ -21,6 +21,23 @@ export const MESH_CODES = {
     each: true,
     summary: (of, { isReadable }) =>
       isReadable === undefined ? `${of} cannot be read` : `${of} cannot be reached by other clusters`,
+  }),
+  "member-invalid": error<{ secret: string; problem: string }>({
+    traits: ["skippable"],
+    message: ({ secret, problem }) => `secret/${secret}: ${problem}`,
+    remedy: "correct the Secret, or leave it out with --selector",
+    each: true,
+    summary: (of) => `Secrets of ${of} describe no cluster`,
+  }),
+  "member-refused": error<{ secret: string; problem: string; flags?: string }>({
+    traits: ["skippable"],
+    message: ({ secret, problem }) => `secret/${secret}: ${problem}`,
+    remedy: ({ flags }) =>
+      flags === undefined
+        ? "use a token or a client certificate in the Secret, or leave it out with --selector"
+        : `if you trust everyone who can write these Secrets, pass ${literal(flags)}`,
+    each: true,
+    summary: (of) => `Secrets of ${of} have fields that are not permitted`,
   }),
   "same-cluster": warning<{ other: string }>({
     message: ({ other }) => `skipped: same cluster as context ${other}`,

@@ -1,0 +1,112 @@
+/** Opens the clusters that Secrets of a management cluster describe. */
+import type { KubernetesApi } from "../../lib/kube/api.ts";
+import type { Cluster } from "../../lib/kube/cluster.ts";
+import { openContext } from "../../lib/kube/open.ts";
+import { listClusterSecrets, type SecretCluster, selectorOf } from "../../lib/members/cluster-secrets.ts";
+import type { SecretFormat } from "../../lib/members/format-names.ts";
+import { isBareCommand, type MemberPermissions } from "../../lib/members/trust.ts";
+import { enumerate } from "../../lib/render/style.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { findNearestName } from "../../lib/util/nearest.ts";
+import type { ClusterSecretArguments } from "./cluster-source.ts";
+import { type ClusterSource, Contexts, sortNaturally, toOpenOptions } from "./clusters.ts";
+
+/** The clusters of Secrets. Lists the Secrets once, and connects to a cluster on first use. */
+export class SecretClusters implements ClusterSource {
+  readonly #args: ClusterSecretArguments;
+  readonly #place: string;
+  readonly #clusters: Map<string, Cluster>;
+  readonly #opened = new Map<string, KubernetesApi>();
+
+  static async load(args: ClusterSecretArguments, format: SecretFormat): Promise<SecretClusters> {
+    const permissions = readPermissions(args);
+    using contexts = await Contexts.load(args);
+    const { api, name, namespace: own } = await contexts.open(args["clusters-context"]);
+    const { selector, "clusters-namespace": namespace = own } = args;
+    const listed = await listClusterSecrets(api, { format, namespace, selector, permissions });
+    const labels = selectorOf({ format, selector });
+    return new SecretClusters(args, `namespace ${namespace} of context ${JSON.stringify(name)} (${labels})`, listed);
+  }
+
+  private constructor(args: ClusterSecretArguments, place: string, listed: readonly SecretCluster[]) {
+    this.#args = args;
+    this.#place = place;
+    const byName = new Map(listed.map((one) => [one.name, one]));
+    this.#clusters = new Map(
+      sortNaturally(byName.keys()).flatMap((name) => {
+        const one = byName.get(name);
+        return one ? [[name, this.#toCluster(one)]] : [];
+      }),
+    );
+  }
+
+  names(): Iterable<string> {
+    return this.#clusters.keys();
+  }
+
+  /** Returns the named clusters, or all if none is named. */
+  async select(names: readonly string[]): Promise<Cluster[]> {
+    if (names.length === 0) return this.selectAll();
+    return [...new Set(names)].map((name) => this.#clusters.get(name) ?? this.#fail(name));
+  }
+
+  async selectAll(): Promise<Cluster[]> {
+    if (this.#clusters.size > 0) return [...this.#clusters.values()];
+    throw new UserError(
+      `no Secret describes a cluster in ${this.#place}\n  pass --clusters-namespace, or --clusters-context for another cluster`,
+      EXIT.refused,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const api of this.#opened.values()) api.close();
+  }
+
+  #fail(name: string): never {
+    const nearest = findNearestName(name, this.names());
+    const hint = nearest === undefined ? "" : `; did you mean ${JSON.stringify(nearest)}?`;
+    const available = enumerate([...this.names()]);
+    throw new UserError(
+      `no Secret describes cluster ${JSON.stringify(name)} in ${this.#place}${hint} (available: ${available})`,
+      EXIT.refused,
+    );
+  }
+
+  #toCluster(one: SecretCluster): Cluster {
+    const { name } = one;
+    const open = () => this.#open(one);
+    return {
+      source: name,
+      names: [name],
+      get api() {
+        return open();
+      },
+      close: () => {
+        this.#opened.get(name)?.close();
+        this.#opened.delete(name);
+      },
+    };
+  }
+
+  #open(one: SecretCluster): KubernetesApi {
+    if ("error" in one) throw one.error;
+    // The user of --as is one of the management cluster, and no context leads to this one.
+    const flags = ["--kubeconfig", "FILE"];
+    const api =
+      this.#opened.get(one.name) ?? openContext(one.context, { ...toOpenOptions(this.#args, one.name), flags });
+    this.#opened.set(one.name, api);
+    return api;
+  }
+}
+
+function readPermissions(args: ClusterSecretArguments): MemberPermissions {
+  const commands = args["allow-exec"].flatMap((list) => list.split(",").map((one) => one.trim()));
+  const invalid = commands.find((one) => !isBareCommand(one));
+  if (invalid !== undefined) {
+    throw new UserError(
+      `invalid value ${JSON.stringify(invalid)} for --allow-exec: must be a command name without a path`,
+      EXIT.refused,
+    );
+  }
+  return { commands: new Set(commands), insecure: args["allow-insecure-members"] };
+}

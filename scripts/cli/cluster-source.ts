@@ -1,0 +1,28 @@
+/** Chooses where the clusters of a command come from. */
+import type { SecretFormat } from "../../lib/members/format-names.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { type ClusterArguments, type ClusterSource, Contexts } from "./clusters.ts";
+import type { Arguments } from "./option.ts";
+import { clusterSecretOptions } from "./options.ts";
+
+export type ClusterSecretArguments = ClusterArguments & Omit<Arguments<typeof clusterSecretOptions>, "files">;
+
+/**
+ * Opens the source of the clusters: the Secrets of `--clusters-from`, or the kubeconfig.
+ *
+ * @throws UserError if the kubeconfig cannot be read, the Secrets cannot be listed, or the flags do not fit together.
+ */
+export async function openClusterSource(args: ClusterSecretArguments): Promise<ClusterSource> {
+  const format = args["clusters-from"];
+  if (format !== undefined) {
+    const { SecretClusters } = await import("./cluster-secrets.ts");
+    return SecretClusters.load(args, format as SecretFormat);
+  }
+  const unused = Object.keys(clusterSecretOptions).find((name) => isGiven(args[name as keyof ClusterSecretArguments]));
+  if (unused !== undefined) throw new UserError(`--${unused} requires --clusters-from`, EXIT.refused);
+  return Contexts.load(args);
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+}
