@@ -8,8 +8,11 @@ import { isBareCommand, type MemberPermissions } from "../../lib/members/trust.t
 import { enumerate } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { findNearestName } from "../../lib/util/nearest.ts";
-import type { ClusterSecretArguments } from "./cluster-source.ts";
-import { type ClusterSource, Contexts, sortNaturally, toOpenOptions } from "./clusters.ts";
+import { type ClusterArguments, type ClusterSource, Contexts, sortNaturally, toOpenOptions } from "./clusters.ts";
+import type { Arguments } from "./option.ts";
+import type { clusterSecretOptions } from "./options.ts";
+
+export type ClusterSecretArguments = ClusterArguments & Omit<Arguments<typeof clusterSecretOptions>, "files">;
 
 /** The clusters of Secrets. Lists the Secrets once, and connects to a cluster on first use. */
 export class SecretClusters implements ClusterSource {

@@ -1,11 +1,9 @@
 /** Chooses where the clusters of a command come from. */
 import type { SecretFormat } from "../../lib/members/format-names.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { type ClusterArguments, type ClusterSource, Contexts } from "./clusters.ts";
-import type { Arguments } from "./option.ts";
+import { type ClusterSecretArguments, SecretClusters } from "./cluster-secrets.ts";
+import { type ClusterSource, Contexts } from "./clusters.ts";
 import { clusterSecretOptions } from "./options.ts";
-
-export type ClusterSecretArguments = ClusterArguments & Omit<Arguments<typeof clusterSecretOptions>, "files">;
 
 /**
  * Opens the source of the clusters: the Secrets of `--clusters-from`, or the kubeconfig.
@@ -14,10 +12,7 @@ export type ClusterSecretArguments = ClusterArguments & Omit<Arguments<typeof cl
  */
 export async function openClusterSource(args: ClusterSecretArguments): Promise<ClusterSource> {
   const format = args["clusters-from"];
-  if (format !== undefined) {
-    const { SecretClusters } = await import("./cluster-secrets.ts");
-    return SecretClusters.load(args, format as SecretFormat);
-  }
+  if (format !== undefined) return SecretClusters.load(args, format as SecretFormat);
   const unused = Object.keys(clusterSecretOptions).find((name) => isGiven(args[name as keyof ClusterSecretArguments]));
   if (unused !== undefined) throw new UserError(`--${unused} requires --clusters-from`, EXIT.refused);
   return Contexts.load(args);

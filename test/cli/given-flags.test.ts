@@ -66,3 +66,22 @@ test("a line is split before its first command", () => {
     assert.deepEqual(splitCommand(line), [prose, command]);
   }
 });
+
+test("flags of clusters from Secrets are added to the commands that have them", () => {
+  const flags = {
+    "clusters-from": "argocd",
+    "clusters-namespace": "argo cd",
+    "allow-exec": ["aws", "az"],
+    "allow-insecure-members": true,
+  };
+  const given = "--clusters-from=argocd --clusters-namespace='argo cd' --allow-exec=aws --allow-exec=az";
+  const added = `${given} --allow-insecure-members`;
+  assert.equal(addGivenFlags("  clustermesh-secrets connect a b", flags), `  clustermesh-secrets connect ${added} a b`);
+  assert.equal(
+    addGivenFlags("  kubectl clustermesh-secrets status a", { ...flags, "allow-insecure-members": false }),
+    `  kubectl clustermesh-secrets status ${given} a`,
+  );
+  for (const line of ["  extract-secret --context a", "  clustermesh-secrets extract a", "  kubectl get pods"]) {
+    assert.equal(addGivenFlags(line, flags), line);
+  }
+});
