@@ -1,4 +1,4 @@
-/** Kubeconfigs from Secrets are not trusted: nothing runs, no file is read, nobody is contacted for a refused field. */
+/** Kubeconfigs from Secrets are not trusted: no program runs, no file is read and no server is contacted. */
 import assert from "node:assert/strict";
 import childProcess from "node:child_process";
 import fs from "node:fs";

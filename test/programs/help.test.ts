@@ -114,7 +114,7 @@ describe("help and completion", () => {
       ],
       [["import"], "at least one FILE is required (- for stdin)", "import cluster2-secret.json cluster3-secret.json"],
       [["inspect"], "at least one FILE is required (- for stdin)", "inspect *-secret.json"],
-      [["verify"], "FILE or --context is required", "verify cluster2-secret.json"],
+      [["verify"], "FILE, --context or --clusters-from is required", "verify cluster2-secret.json"],
     ] as const) {
       const { code, stdout, stderr } = await run("clustermesh-secrets", args, { kubeconfig });
       const help = `see 'clustermesh-secrets ${args[0]} --help'`;

@@ -26,6 +26,7 @@ export const MESH_CODES = {
     traits: ["skippable"],
     message: ({ secret, problem }) => `secret/${secret}: ${problem}`,
     remedy: "correct the Secret, or leave it out with --selector",
+    noun: "clusters",
     each: true,
     summary: (of) => `Secrets of ${of} describe no cluster`,
   }),
@@ -36,6 +37,7 @@ export const MESH_CODES = {
       flags === undefined
         ? "use a token or a client certificate in the Secret, or leave it out with --selector"
         : `if you trust everyone who can write these Secrets, pass ${literal(flags)}`,
+    noun: "clusters",
     each: true,
     summary: (of) => `Secrets of ${of} have fields that are not permitted`,
   }),
