@@ -40,7 +40,11 @@ test("a list with an empty element is rejected", () => {
   );
   assert.deepEqual(
     lists.map(({ name, flag }) => `${name} ${flag}`),
-    ["extract endpoint", "import endpoint"],
+    [
+      "extract endpoint",
+      "import endpoint",
+      ...["verify", "status", "connect", "disconnect", "rotate"].map((name) => `${name} allow-exec`),
+    ],
   );
   for (const { name, grammar, flag } of lists) {
     for (const value of [",", "a:1,", ",a:1", "a:1,,b:1", "a:1, ,b:1", "c2=,", "c2=,a:1", "c2=a:1,,b:1"]) {
@@ -64,10 +68,14 @@ test("mutually exclusive flags are rejected", () => {
       "import prune migrate",
       "import diff output",
       "status wait watch",
+      "status all-contexts clusters-from",
       "connect hub with",
       "connect diff output",
+      "connect all-contexts clusters-from",
       "disconnect diff output",
+      "disconnect all-contexts clusters-from",
       "rotate diff output",
+      "rotate all-contexts clusters-from",
       "render target context",
       "render existing context",
       "render existing whole",
