@@ -1,5 +1,5 @@
 /** Objects as they are committed: in a fixed order, and without what the API server and other tools add. Pure. */
-import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
+import type { V1ConfigMap, V1HostAlias, V1ObjectMeta, V1Secret } from "@kubernetes/client-node";
 import type { Plan } from "../import/plan/plan.ts";
 import type { Target, Workload } from "../import/plan/target.ts";
 import { previewPlan, type Stored } from "../import/preview.ts";
@@ -113,8 +113,29 @@ function sortFields(
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Whether a Secret contains a private key. */
+/** Whether a Secret contains a private key in PEM. */
 export function containsPrivateKey(secret: V1Secret): boolean {
   const { files } = decodeFiles(secret, { source: "" });
-  return [...files.values()].some((content) => content.includes("PRIVATE KEY-----"));
+  return [...files.values()].some((content) => content.includes(KEY_MARK));
+}
+
+const KEY_MARK = "PRIVATE KEY-----";
+
+/** The mark in base64, at each of its three possible offsets. */
+const ENCODED_MARKS = [0, 1, 2].map((shift) =>
+  Buffer.concat([Buffer.alloc(shift), Buffer.from(KEY_MARK)])
+    .toString("base64")
+    .slice(4, -4),
+);
+
+/**
+ * Whether a manifest contains a private key in PEM: in the data of a Secret, or in labels, annotations or the data of a
+ * ConfigMap, in plain text or base64, where another tool may have put it.
+ */
+export function hasPrivateContent(manifest: Manifest): boolean {
+  const { labels = {}, annotations = {} } = manifest.metadata as V1ObjectMeta;
+  const data = manifest.kind === "ConfigMap" ? (manifest.data ?? {}) : {};
+  const texts = [labels, annotations, data].flatMap((fields) => Object.values(fields));
+  const isMarked = (text: string) => [KEY_MARK, ...ENCODED_MARKS].some((mark) => text.includes(mark));
+  return texts.some(isMarked) || (manifest.kind === "Secret" && containsPrivateKey(manifest as V1Secret));
 }

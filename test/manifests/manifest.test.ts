@@ -4,7 +4,13 @@ import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node
 import fc from "fast-check";
 import { plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
-import { containsPrivateKey, type HostAliasPatch, type Manifests, toManifests } from "../../lib/manifests/manifest.ts";
+import {
+  containsPrivateKey,
+  type HostAliasPatch,
+  hasPrivateContent,
+  type Manifests,
+  toManifests,
+} from "../../lib/manifests/manifest.ts";
 import { aliasesOf, applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
 import { anyOptions, anyPeers, anyTarget, contentOf } from "../support/plans.ts";
@@ -123,4 +129,22 @@ test("private keys in Secrets are found", () => {
   assert.equal(containsPrivateKey(secretOf({ a: cert, b: caOf("a").cert })), false);
   assert.equal(containsPrivateKey(secretOf({ a: cert, b: key })), true);
   assert.equal(containsPrivateKey({ stringData: { b: key } }), true);
+});
+
+test("a private key is found in labels, annotations and ConfigMaps too, in plain text and in base64", () => {
+  const { cert, key } = clientOf(caOf("a"));
+  const inAnnotation = (text: string) =>
+    toManifests(
+      targetOf("1.20", { agentsSecret: secretOf({}, { "a.example/b": text }) }),
+      plan(targetOf("1.20"), [], OPTIONS),
+    ).objects.map(hasPrivateContent);
+  const users = (text: string) =>
+    hasPrivateContent({ kind: "ConfigMap", metadata: { name: "clustermesh-remote-users" }, data: { other: text } });
+  for (const shift of [0, 1, 2]) {
+    const encoded = Buffer.from(" ".repeat(shift) + key).toString("base64");
+    assert.deepEqual([inAnnotation(encoded), users(encoded)], [[true], true], String(shift));
+  }
+  assert.deepEqual([inAnnotation(key), users(key)], [[true], true]);
+  assert.deepEqual([inAnnotation(cert), users(cert)], [[false], false]);
+  assert.deepEqual([inAnnotation(Buffer.from(cert).toString("base64")), users("users: []")], [[false], false]);
 });
