@@ -9,7 +9,8 @@ import { EXIT, UserError } from "../util/errors.ts";
 export const DEFAULT_NAMESPACE = "kube-system";
 
 /** The names of namespaces (RFC 1123 labels). */
-const NAMESPACE = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** A name of a namespace or a Service: a label of RFC 1123. */
+export const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** Lists the pods of the clustermesh-apiserver, in one namespace or in all. */
 export async function readPods(api: KubernetesApi, namespace?: string): Promise<V1Pod[]> {
@@ -38,7 +39,7 @@ export async function locateNamespace(api: KubernetesApi): Promise<{ namespace: 
   const found: KubernetesObject[] = byName?.length ? byName : (byLabel ?? []);
   const namespaces = [...new Set(found.map(({ metadata }) => metadata?.namespace ?? ""))].sort();
   // Messages, printed commands and requests contain it.
-  const invalid = namespaces.find((namespace) => !NAMESPACE.test(namespace));
+  const invalid = namespaces.find((namespace) => !LABEL.test(namespace));
   if (invalid !== undefined) {
     throw new UserError(`the API server returned the invalid namespace ${JSON.stringify(invalid)}`, EXIT.failed);
   }

@@ -27,11 +27,15 @@ export async function checkPermissions(api: KubernetesApi, target: Target, { cha
   return missing.flat();
 }
 
-/** Returns the request to review for a change: verb and resource are those of the table of permissions. */
+/**
+ * Returns the request to review for a change.
+ *
+ * @throws Error if `rbac` does not grant it, because the table of permissions lacks it.
+ */
 export function toReview({ verb, kind, name }: Change, namespace: string): Subject {
   const resource = { Secret: secrets, ConfigMap: configMaps, Deployment: deployments, DaemonSet: daemonSets }[kind];
   const request: Subject = { verb: verb === "create" ? "create" : "patch", resource, namespace, name };
-  const permission = findPermission(request);
-  if (!permission) throw new Error(`no permission to ${request.verb} ${describeObject(kind, name)} in the table`);
-  return { ...permission, namespace, name };
+  if (!findPermission(request))
+    throw new Error(`no permission to ${request.verb} ${describeObject(kind, name)} in the table`);
+  return request;
 }

@@ -20,7 +20,8 @@ export interface ClusterDifferences {
  * Runs a program on two folders, `LIVE` and `PLANNED`, with a file for each object that differs, in a folder for each
  * context. The files have mode 0600, contain no private key, and are removed when the program ends, or by a signal.
  *
- * @param command - the program and its arguments, separated by spaces, as kubectl splits them.
+ * @param command - the program and its options, separated by spaces. As in kubectl, the options follow the folders;
+ *   kubectl leaves out options with other characters than letters, digits, `-` and `=`.
  * @returns why the program failed, if it cannot be run or exits with a code above 1, which `diff` reserves for errors.
  */
 export async function runExternalDiff(
@@ -40,9 +41,9 @@ export async function runExternalDiff(
       if (file.live !== "") await write(join(live, file.path), file.live);
       await write(join(planned, file.path), file.planned);
     }
-    const words = command.split(/\s+/);
+    const [program = "", ...options] = command.split(/\s+/);
     const shell = $({ shell: "/bin/sh", prefix: "", postfix: "", quote: shellQuote, stdio: "inherit", nothrow: true });
-    const { exitCode, signal } = await shell`${[...words, live, planned]}`;
+    const { exitCode, signal } = await shell`${[program, live, planned, ...options]}`;
     if (exitCode === 0 || exitCode === 1) return undefined;
     const outcome = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}`;
     return `KUBECTL_EXTERNAL_DIFF: ${JSON.stringify(command)} ${outcome}`;

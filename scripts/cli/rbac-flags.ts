@@ -1,5 +1,5 @@
 /** The flags of `rbac`. */
-import { DEFAULT_NAMESPACE } from "../../lib/cilium/locate.ts";
+import { DEFAULT_NAMESPACE, LABEL } from "../../lib/cilium/locate.ts";
 import {
   CLUSTER_COMMANDS,
   type ClusterCommand,
@@ -68,7 +68,7 @@ export function readSelection(args: RbacArguments): PermissionSelection {
   }
   for (const name of args["secret-name"]) checkName("secret-name", name);
   for (const name of args["configmap-name"]) checkName("configmap-name", name);
-  if (args.service !== undefined) checkName("service", args.service);
+  if (args.service !== undefined) checkLabel("service", args.service);
   const features: Readonly<Record<Feature, boolean>> = {
     detection: args.namespace === undefined,
     keys: !args.keyless,
@@ -97,17 +97,23 @@ export function readSelection(args: RbacArguments): PermissionSelection {
 export function readRbacOptions(args: RbacArguments): RbacOptions {
   const { namespace = DEFAULT_NAMESPACE, "service-account": name } = args;
   const accountNamespace = args["service-account-namespace"] ?? namespace;
-  checkName("namespace", namespace);
+  checkLabel("namespace", namespace);
   checkName("service-account", name);
-  checkName("service-account-namespace", accountNamespace);
+  checkLabel("service-account-namespace", accountNamespace);
   return { name, accountNamespace, namespace };
 }
 
-/** Requires a name of an object, as the API server does (RFC 1123). */
+/** Requires the name of a namespace or a Service, as the API server does. */
+function checkLabel(option: string, name: string): void {
+  if (!LABEL.test(name)) throw invalidName(option, name, "at most 63 of a-z, 0-9 and -");
+}
+
+/** Requires the name of another object: a subdomain of RFC 1123. */
 function checkName(option: string, name: string): void {
-  if (name.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)) return;
-  throw new UserError(
-    `invalid value ${JSON.stringify(name)} for --${option}: must be a name of a-z, 0-9, - and .`,
-    EXIT.refused,
-  );
+  if (name.length > 253 || !name.split(".").every((part) => /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(part)))
+    throw invalidName(option, name, "at most 253 of a-z, 0-9, - and .");
+}
+
+function invalidName(option: string, name: string, allowed: string): UserError {
+  return new UserError(`invalid value ${JSON.stringify(name)} for --${option}: must be ${allowed}`, EXIT.refused);
 }

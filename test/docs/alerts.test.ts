@@ -50,9 +50,10 @@ test("the rules use metrics and labels that exist", () => {
 
 test("each alert names a command with flags that exist", async () => {
   for (const { alert, annotations } of rules) {
-    const [, name = "", rest = ""] = /: clustermesh-secrets (\w+) (.+)$/.exec(annotations.description) ?? [];
+    const [, name = "", rest = ""] = /: clustermesh-secrets (\w+) (.+)$/s.exec(annotations.description) ?? [];
     const command = commands[name];
     assert.ok(command, `${alert}: ${annotations.description}`);
+    assert.doesNotMatch(rest, /\{\{/, `${alert}: a value could contain anything, so it is not part of a command`);
     const { options } = await command.load();
     for (const [, flag = ""] of rest.matchAll(/--([\w-]+)/g)) assert.ok(flag in options, `${alert}: --${flag}`);
   }

@@ -22,10 +22,10 @@ import { node, programPath, run } from "../support/programs.ts";
 /** A program that prints its arguments, and each file with its mode and content. */
 const PRINT_ALL = `#!/bin/sh
 printf '%s\\n' "$@"
-for folder in "$3" "$4"; do
+for folder in "$1" "$2"; do
   find "$folder" -type f -printf '%m %P\\n' -exec cat {} +
 done
-stat -c '%a' "$(dirname "$4")"
+stat -c '%a' "$(dirname "$2")"
 `;
 
 describe("previews for other programs", () => {
@@ -65,9 +65,9 @@ describe("previews for other programs", () => {
     const { code, stdout, stderr } = await diff(`${path} -u  --color=never`);
     assert.equal(code, 1, stderr);
     const lines = stdout.split("\n");
-    assert.deepEqual(lines.slice(0, 2), ["-u", "--color=never"]);
-    assert.match(lines[2] ?? "", /\/LIVE$/);
-    assert.match(lines[3] ?? "", /\/PLANNED$/);
+    assert.deepEqual(lines.slice(2, 4), ["-u", "--color=never"]);
+    assert.match(lines[0] ?? "", /\/LIVE$/);
+    assert.match(lines[1] ?? "", /\/PLANNED$/);
     assert.match(stdout, /^600 1-cluster1\/Secret\.kube-system\.cilium-clustermesh\.yaml$/m);
     assert.match(stdout, /cluster2\.etcd-client\.key: private key, SHA-256 [0-9a-f]{32}/);
     assert.doesNotMatch(stdout, /PRIVATE KEY|LS0tLS1CRUdJ/);

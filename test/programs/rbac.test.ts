@@ -128,7 +128,7 @@ for (const [args, expected] of [
   ],
   [
     ["--for", "extract", "--secret-name", "a: b"],
-    /^error: invalid value "a: b" for --secret-name: must be a name of a-z, 0-9, - and \.\n$/,
+    /^error: invalid value "a: b" for --secret-name: must be at most 253 of a-z, 0-9, - and \.\n$/,
   ],
   [["--for", "extract", "--service-account", "A"], /^error: invalid value "A" for --service-account: /],
   [["extract"], /^error: unexpected argument "extract"/],
