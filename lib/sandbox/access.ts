@@ -6,7 +6,7 @@ import { badRequest, forbidden, invalid, type StatusError, unauthorized } from "
 
 /** Selects requests to allow or forbid. An omitted field, or `*`, matches everything. */
 export interface Rule {
-  /** `get`, `list`, `create`, `update`, `patch`, `delete` or `impersonate`. */
+  /** `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `impersonate`. */
   verb?: string;
   /** Plural, such as `secrets`. */
   resource?: string;

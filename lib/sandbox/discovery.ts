@@ -53,7 +53,7 @@ function resourcesOf(group: string): ServedResource[] {
 function resourceList(group: string): object {
   const resources = resourcesOf(group).map((resource) => {
     const { plural: name, kind, namespaced, shortNames, creatable } = resource;
-    const stored = resource === REVIEW_RESOURCE ? [] : ["delete", "get", "list", "patch", "update"];
+    const stored = resource === REVIEW_RESOURCE ? [] : ["delete", "get", "list", "patch", "update", "watch"];
     const verbs = creatable ? ["create", ...stored] : stored;
     return {
       name,

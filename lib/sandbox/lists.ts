@@ -1,5 +1,5 @@
 import type { KubernetesObject } from "./object.ts";
-import { type ApiTarget, apiVersion } from "./resources.ts";
+import { type ApiTarget, apiVersion, type ServedResource } from "./resources.ts";
 import { type FieldSelector, labelSelector } from "./selectors.ts";
 import { badRequest } from "./status.ts";
 import type { Store } from "./store.ts";
@@ -11,15 +11,11 @@ import type { Store } from "./store.ts";
  * @throws StatusError 400 for an invalid selector, limit or continue token
  */
 export function list(store: Store, { resource, namespace }: ApiTarget, query: URLSearchParams, field: FieldSelector) {
-  const matchesLabels = labelSelector(query.get("labelSelector") ?? "");
+  const selects = listSelector({ resource, namespace, name: undefined }, query, field);
   const limit = query.get("limit") ?? "0";
   if (!/^\d+$/.test(limit)) throw badRequest(`invalid limit ${limit}`);
   const after = decodeToken(query.get("continue") ?? "");
-  const found = store
-    .all(resource.kind)
-    .filter((object) => keyOf(object) > after && matchesLabels(object) && field.test(object))
-    .filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace)
-    .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+  const found = selectObjects(store, resource, (object) => keyOf(object) > after && selects(object));
   const page = found.slice(0, Number(limit) || undefined);
   const last = page.at(-1);
   const remaining = found.length - page.length;
@@ -35,6 +31,25 @@ export function list(store: Store, { resource, namespace }: ApiTarget, query: UR
     },
     items: page.map(({ apiVersion: _, kind: __, ...rest }) => rest),
   };
+}
+
+/**
+ * Returns the test of the namespace, the labels and the fields that a list or a watch selects.
+ *
+ * @throws StatusError 400 for an invalid label selector
+ */
+export function listSelector({ namespace }: ApiTarget, query: URLSearchParams, field: FieldSelector) {
+  const matchesLabels = labelSelector(query.get("labelSelector") ?? "");
+  return (object: KubernetesObject): boolean =>
+    (namespace === undefined || object.metadata.namespace === namespace) && matchesLabels(object) && field.test(object);
+}
+
+/** Returns the objects of a kind that match, by namespace and name. */
+export function selectObjects(store: Store, resource: ServedResource, selects: (object: KubernetesObject) => boolean) {
+  return store
+    .all(resource.kind)
+    .filter(selects)
+    .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
 }
 
 function keyOf({ metadata: { namespace = "", name } }: KubernetesObject): string {

@@ -1,3 +1,4 @@
+import { booleanOption } from "./list-options.ts";
 import { type ApiTarget, RESOURCES } from "./resources.ts";
 import { methodNotAllowed } from "./status.ts";
 
@@ -33,7 +34,7 @@ const VERBS: Record<string, { collection?: string; object?: string }> = {
 
 /** @throws StatusError 405 */
 export function verbOf(method: string, name: string | undefined, query: URLSearchParams): string {
-  if (method === "GET" && /^(1|true)$/.test(query.get("watch") ?? "")) return "watch";
+  if (method === "GET" && name === undefined && booleanOption(query, "watch")) return "watch";
   const verb = VERBS[method]?.[name === undefined ? "collection" : "object"];
   if (verb === undefined) throw methodNotAllowed();
   return verb;

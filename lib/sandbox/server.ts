@@ -8,6 +8,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { ANONYMOUS, authenticate, checkAccess, type Rule, reviewAccess, type User } from "./access.ts";
 import { checkAccept, readBody } from "./bodies.ts";
 import { discovery } from "./discovery.ts";
+import type { HistoryLimits } from "./history.ts";
 import { list } from "./lists.ts";
 import type { KubernetesObject } from "./object.ts";
 import { handleObject } from "./objects.ts";
@@ -17,6 +18,7 @@ import { apiVersion, REVIEW_RESOURCE, STORED_GROUPS } from "./resources.ts";
 import { fieldSelector } from "./selectors.ts";
 import { forbiddenPath, methodNotAllowed, noSuchPath, notImplemented, StatusError } from "./status.ts";
 import { Store } from "./store.ts";
+import { type EventStream, watch } from "./watch.ts";
 
 export type { Rule, User };
 
@@ -40,6 +42,8 @@ export interface ApiOptions {
   objects?: KubernetesObject[];
   /** Default: one user `admin` with all permissions. */
   users?: User[];
+  /** Limits of the history that watches can start from. */
+  history?: Partial<HistoryLimits>;
 }
 
 export interface Api {
@@ -73,11 +77,12 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     usage: "server",
   });
   const users = options.users ?? [{ name: "admin", token: "admin-token" }];
-  const store = new Store();
+  const store = new Store(options.history);
   for (const name of ["default", "kube-system"]) {
     store.put({ apiVersion: "v1", kind: "Namespace", metadata: { name }, status: { phase: "Active" } });
   }
   for (const object of options.objects ?? []) store.put(object);
+  store.history.compact();
 
   const server = createSecureServer({
     ...certificate,
@@ -122,7 +127,7 @@ async function serve(
 ): Promise<void> {
   const { method, url: path, httpVersion } = request;
   const entry: ApiRequest = { method, path, httpVersion, user: ANONYMOUS, body: undefined };
-  let answer: ApiAnswer;
+  let answer: ApiAnswer | EventStream;
   try {
     answer = await handle(api, users, request, entry);
   } catch (error) {
@@ -130,7 +135,8 @@ async function serve(
     const failure = error instanceof StatusError ? error : new StatusError(500, "InternalError", String(error));
     answer = { status: failure.code, body: failure.status };
   }
-  api.requests.push({ ...entry, status: answer.status });
+  api.requests.push({ ...entry, status: typeof answer === "function" ? 200 : answer.status });
+  if (typeof answer === "function") return isClosed(response) ? undefined : answer(response);
   const isText = typeof answer.body === "string";
   const text = isText ? String(answer.body) : `${JSON.stringify(answer.body ?? {})}\n`;
   response.writeHead(answer.status, {
@@ -141,8 +147,18 @@ async function serve(
   response.end(text);
 }
 
+function isClosed(response: Http2ServerResponse): boolean {
+  const { stream, destroyed } = response as { stream?: { destroyed: boolean }; destroyed?: boolean };
+  return stream?.destroyed ?? destroyed === true;
+}
+
 /** @param entry - the log entry, to which the user and the body are added */
-async function handle(api: Api, users: User[], request: Http2ServerRequest, entry: ApiRequest): Promise<ApiAnswer> {
+async function handle(
+  api: Api,
+  users: User[],
+  request: Http2ServerRequest,
+  entry: ApiRequest,
+): Promise<ApiAnswer | EventStream> {
   const { pathname, searchParams: query } = new URL(request.url, api.url);
   const target = parsePath(pathname);
   const verb = verbOf(request.method, target?.name, query);
@@ -150,7 +166,7 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
   const user = authenticate(users, request);
   entry.user = user.name;
   if (target) {
-    const { resource, namespace, name = verb === "list" ? field?.name : undefined } = target;
+    const { resource, namespace, name = verb === "list" || verb === "watch" ? field?.name : undefined } = target;
     checkAccess(user, verb, { resource, namespace, name });
   } else if (user.name === ANONYMOUS && !/^\/(version|healthz|livez|readyz)$/.test(pathname)) {
     throw forbiddenPath(user.name, request.method.toLowerCase(), pathname);
@@ -167,6 +183,7 @@ async function handle(api: Api, users: User[], request: Http2ServerRequest, entr
   if (subresource) throw notImplemented(`subresource ${subresource}`);
   if (resource.namespaced && namespace === undefined && verb !== "list" && verb !== "watch") throw noSuchPath();
   if (verb === "list") return { status: 200, body: list(api.store, target, query, field) };
+  if (verb === "watch") return watch(api.store, target, query, field);
   return handleObject(api.store, verb, { user, target, query, type, body: entry.body, accept });
 }
 

@@ -49,6 +49,19 @@ export function alreadyExists(resource: ServedResource, name: string): StatusErr
   return new StatusError(409, "AlreadyExists", message, details(resource, name, resource.plural));
 }
 
+/** Returns the error 410 for a version whose history was compacted. */
+export function expired(request: "watch" | "list"): StatusError {
+  return new StatusError(410, "Expired", `The resourceVersion for the provided ${request} is too old.`);
+}
+
+/** Returns the error 504 for a version that the server does not have yet. */
+export function tooLargeVersion(version: number, current: number): StatusError {
+  const message = "Too large resource version";
+  const causes = [{ reason: "ResourceVersionTooLarge", message }];
+  const details = { causes, retryAfterSeconds: 1 };
+  return new StatusError(504, "Timeout", `Timeout: ${message}: ${version}, current: ${current}`, details);
+}
+
 /** Returns the error 405 for a method that the resource does not support. */
 export function methodNotAllowed(): StatusError {
   const message = "the server does not allow this method on the requested resource";

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
+import { History, type HistoryLimits } from "./history.ts";
 import { type KubernetesObject, timestamp } from "./object.ts";
 import { missingMounts, podStatus } from "./pods.ts";
 import { type ApiTarget, type ObjectTarget, resourceOf, type ServedResource } from "./resources.ts";
@@ -17,12 +18,17 @@ import { validate } from "./validate.ts";
 
 /** The objects of one cluster. Writes are checked as in an API server, except by `put` and `remove`. */
 export class Store {
+  readonly history: History;
   readonly #objects = new Map<string, KubernetesObject>();
-  #version = 1;
+
+  /** @param limits - of the history */
+  constructor(limits: Partial<HistoryLimits> = {}) {
+    this.history = new History(limits);
+  }
 
   /** The version of the last write. */
   get resourceVersion(): string {
-    return String(this.#version);
+    return String(this.history.latest);
   }
 
   /**
@@ -47,16 +53,20 @@ export class Store {
       ...serverMetadata(old),
       ...(resource.group === "apps" && { generation: 1 }),
       ...stored.metadata,
-      resourceVersion: this.#nextVersion(),
     };
-    this.#objects.set(keyOf(kind, namespace, name), stored);
+    this.#write(stored);
     if (!old) this.#startPods(stored);
     return structuredClone(stored);
   }
 
   /** Removes an object unchecked; returns whether it existed. */
   remove(kind: string, namespace: string | undefined, name: string): boolean {
-    return this.#objects.delete(keyOf(kind, namespace, name));
+    const key = keyOf(kind, namespace, name);
+    const object = this.#objects.get(key);
+    if (!object) return false;
+    this.#objects.delete(key);
+    this.history.append(object, undefined);
+    return true;
   }
 
   /** Returns a copy of an object. */
@@ -158,9 +168,14 @@ export class Store {
     return [...this.#objects.values()].filter((object) => object.kind === kind);
   }
 
-  #nextVersion(): string {
-    this.#version += 1;
-    return this.resourceVersion;
+  /** Stores an object with the next version, and records the change. */
+  #write(object: KubernetesObject): void {
+    const { namespace, name } = object.metadata;
+    const key = keyOf(object.kind, namespace, name);
+    const before = this.#objects.get(key);
+    object.metadata.resourceVersion = String(this.history.latest + 1);
+    this.#objects.set(key, object);
+    this.history.append(before, object);
   }
 
   /** Starts the pods whose only missing mount was this ConfigMap or Secret. */
@@ -174,8 +189,7 @@ export class Store {
       if (pod.metadata.namespace !== namespace || pod.status?.phase !== "Pending") continue;
       const wasWaiting = missingMounts(pod, existedBefore).length > 0;
       if (!wasWaiting || missingMounts(pod, exists).length > 0) continue;
-      pod.status = podStatus(pod, true, timestamp(new Date()));
-      pod.metadata.resourceVersion = this.#nextVersion();
+      this.#write({ ...pod, metadata: { ...pod.metadata }, status: podStatus(pod, true, timestamp(new Date())) });
     }
   }
 }

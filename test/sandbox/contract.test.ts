@@ -1,47 +1,14 @@
-import { request as httpsRequest } from "node:https";
 import { after, before, describe, test } from "node:test";
 import { clusterObjects, clusterPki } from "../../lib/sandbox/chart.ts";
 import type { ClusterDescription } from "../../lib/sandbox/description.ts";
 import { type Api, startApi } from "../../lib/sandbox/server.ts";
 import { type ApiServers, startApiServers, withoutRealServers } from "../support/real.ts";
-import { type Answer, DESCRIPTION, CASES as GENERAL_CASES, prepare, type Server } from "./contract.ts";
+import { clientOf } from "./client.ts";
+import { DESCRIPTION, CASES as GENERAL_CASES, prepare, type Server } from "./contract.ts";
 import { EVENT_AND_LEASE_CASES } from "./contract-event-lease.ts";
+import { WATCH_CASES } from "./contract-watch.ts";
 
-const CASES = [...GENERAL_CASES, ...EVENT_AND_LEASE_CASES];
-
-/** Returns a client of an API. Strings are sent verbatim, other bodies as JSON. */
-function server(url: string, ca: string, token: string): Server {
-  return {
-    request: (method, path, body, contentType, headers) =>
-      new Promise<Answer>((resolve, reject) => {
-        const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
-        const all: Record<string, string> = {
-          authorization: `Bearer ${token}`,
-          accept: "application/json",
-          ...(text !== undefined && {
-            "content-type": contentType ?? "application/json",
-            // Without it, Node sends no body with DELETE.
-            "content-length": String(Buffer.byteLength(text)),
-          }),
-          ...headers,
-        };
-        if (all.authorization === "") delete all.authorization;
-        const request = httpsRequest(new URL(path, url), { method, ca, headers: all }, (response) => {
-          const chunks: Buffer[] = [];
-          response.on("data", (chunk) => chunks.push(chunk));
-          response.on("error", reject);
-          response.on("end", () => {
-            const answer = Buffer.concat(chunks).toString();
-            const json = response.headers["content-type"]?.startsWith("application/json");
-            const { warning } = response.headers;
-            resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(answer) : answer, warning });
-          });
-        });
-        request.on("error", reject);
-        request.end(text);
-      }),
-  };
-}
+const CASES = [...GENERAL_CASES, ...EVENT_AND_LEASE_CASES, ...WATCH_CASES];
 
 describe("API of the sandbox", () => {
   let api: Api;
@@ -49,7 +16,7 @@ describe("API of the sandbox", () => {
   before(async () => {
     const objects = clusterObjects(DESCRIPTION, clusterPki(DESCRIPTION, { key: "ec" }));
     api = await startApi({ objects });
-    client = server(api.url, api.ca.cert, api.token);
+    client = clientOf(api.url, api.ca.cert, api.token, (version) => api.store.history.compact(Number(version)));
     await prepare(client);
   });
   after(() => api.stop());
@@ -63,7 +30,7 @@ describe("real kube-apiserver", { skip: withoutRealServers() }, () => {
   before(async () => {
     servers = await startApiServers([DESCRIPTION.name]);
     const real = servers.get(DESCRIPTION.name);
-    client = server(real.url, real.ca.cert, "admin-token");
+    client = clientOf(real.url, real.ca.cert, "admin-token", servers.compact);
     await real.create(clusterObjects(DESCRIPTION, pki));
     await prepare(client);
   });

@@ -21,6 +21,19 @@ export interface Server {
     contentType?: string,
     headers?: Record<string, string>,
   ): Promise<Answer>;
+  /** Starts a watch; resolves when the response begins. */
+  watch(path: string, headers?: Record<string, string>): Promise<WatchStream>;
+  /** Removes the history before a resourceVersion. Real servers still have it in their caches, except for Events. */
+  compact(version: string): Promise<void>;
+}
+
+export interface WatchStream {
+  status: number;
+  contentType: string | undefined;
+  /** Returns the next event; undefined after the regular end. Without chunked encoding's last chunk, it rejects. */
+  // biome-ignore lint/suspicious/noExplicitAny: objects have any shape.
+  next(): Promise<{ type: string; object: any } | undefined>;
+  close(): void;
 }
 
 export interface Case {

@@ -4,6 +4,7 @@ import { execFile, spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 import { defaultClusters, type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 
@@ -16,10 +17,10 @@ describe("the sandbox with kubectl", { skip: missing }, () => {
   });
   after(() => sandbox?.stop());
 
+  const environment = () => ({ PATH: process.env.PATH, HOME: sandbox.dir, KUBECONFIG: sandbox.kubeconfig });
   const kubectl = (...args: string[]) =>
     new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-      const env = { PATH: process.env.PATH, HOME: sandbox.dir, KUBECONFIG: sandbox.kubeconfig };
-      execFile("kubectl", args, { env }, (error, stdout, stderr) =>
+      execFile("kubectl", args, { env: environment() }, (error, stdout, stderr) =>
         resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
       );
     });
@@ -66,6 +67,33 @@ describe("the sandbox with kubectl", { skip: missing }, () => {
     await done("create", "secret", "generic", "made", "--namespace=default", "--from-literal=a=b");
     assert.deepEqual([read("Secret", "made")?.data, read("Secret", "made")?.type], [{ a: "Yg==" }, "Opaque"]);
     assert.equal(await done("create", "namespace", "made"), "namespace/made created\n");
+  });
+
+  test("get -w prints changes, and wait sees them", async (t) => {
+    const api = sandbox.clusters[0]?.api;
+    assert.ok(api);
+    const watched = (a: string) => ({ ...map({ a }), metadata: { name: "watched", namespace: "default" } });
+    const isWatched = (text: string) =>
+      api.requests.some(({ path }) => path.includes("watch=true") && path.includes(text));
+    const until = async (condition: () => boolean) => {
+      while (!condition()) await sleep(20);
+    };
+    api.store.put(watched("1"));
+    const command = ["get", "configmap", "watched", "--namespace=default", "--watch", "--output=jsonpath={.data.a} "];
+    const child = execFile("kubectl", command, { env: environment() });
+    t.after(() => child.kill());
+    let printed = "";
+    child.stdout?.on("data", (text: string) => {
+      printed += text;
+    });
+    await until(() => isWatched("metadata.name%3Dwatched"));
+    for (const a of ["2", "3"]) api.store.put(watched(a));
+    await until(() => printed === "1 2 3 ");
+    const waiting = done("wait", "configmap/watched", "--namespace=default", "--for=jsonpath={.data.a}=4");
+    const { listeners } = api.store.history;
+    await until(() => api.store.history.listeners > listeners);
+    api.store.put(watched("4"));
+    assert.equal(await waiting, "configmap/watched condition met\n");
   });
 
   test("auth can-i reports permissions", async () => {

@@ -86,7 +86,6 @@ test("unsupported requests are refused with 501 and the name of the feature", as
   const server = await api(t, { objects: [secret(), node] });
   const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, spec: {} };
   for (const [method, path, body, type, message] of [
-    ["GET", "/api/v1/secrets?watch=true", undefined, undefined, /watch/],
     ["PATCH", PATH, {}, "application/apply-patch+yaml", /apply-patch/],
     ["PATCH", PATH, { metadata: { finalizers: [] } }, STRATEGIC, /lists in strategic merge patches/],
     ["PATCH", PATH, { data: { $patch: "replace" } }, STRATEGIC, /directives in strategic merge patches/],

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { realAssets } from "./real-assets.ts";
-import { freePort, type Running, removeFolder, start, temporaryFolder, waitFor } from "./real-process.ts";
+import { freePort, type Running, removeFolder, run, start, temporaryFolder, waitFor } from "./real-process.ts";
 
 export interface ApiUser {
   name: string;
@@ -88,6 +88,11 @@ export interface ApiServers {
   kubeconfigFor(user: string): string;
   /** `kubeconfigFor("admin")`. */
   kubeconfig: string;
+  /**
+   * Removes the history before a resourceVersion from etcd. Servers still answer from it what they have in their caches,
+   * which hold no Events.
+   */
+  compact(version: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -196,7 +201,11 @@ export async function startApiServers(names: readonly string[], options: ApiServ
       if (!found) throw new Error(`API server ${name} not found`);
       return found;
     };
-    return { all, get, kubeconfigFor, kubeconfig: kubeconfigFor("admin"), stop };
+    const compact = async (version: string) => {
+      const { code, stderr } = await run(assets.etcdctl, [`--endpoints=${storage}`, "compact", version], { folder });
+      if (code !== 0) throw new Error(`etcdctl compact ${version}: ${stderr.trim()}`);
+    };
+    return { all, get, kubeconfigFor, kubeconfig: kubeconfigFor("admin"), compact, stop };
   } catch (error) {
     await stop();
     throw error;
