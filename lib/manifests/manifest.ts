@@ -1,11 +1,14 @@
 /** Objects as they are committed: in a fixed order, and without what the API server and other tools add. Pure. */
-import type { V1ConfigMap, V1HostAlias, V1ObjectMeta, V1Secret } from "@kubernetes/client-node";
+import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
+import { isOwnershipField } from "../import/plan/ownership.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { Target, Workload } from "../import/plan/target.ts";
 import { previewPlan, type Stored } from "../import/preview.ts";
-import { CONTEXT_ANNOTATION, LAST_APPLIED_ANNOTATION } from "../peer/annotations.ts";
+import { CONTEXT_ANNOTATION } from "../peer/annotations.ts";
+import { ANNOTATION_PREFIX } from "../peer/codecs.ts";
 import { endpointHostnames } from "../peer/etcd-config.ts";
 import { decodeFiles, readEntries } from "../peer/secret.ts";
+import { mayContainPrivateKey } from "../x509/pem.ts";
 
 /** A Secret or ConfigMap to commit. */
 export type Manifest = (V1Secret | V1ConfigMap) & { kind: "Secret" | "ConfigMap"; metadata: { name: string } };
@@ -82,22 +85,28 @@ function toPatch(
   return { apiVersion: "apps/v1", kind, metadata, spec: { template: { spec: { hostAliases } } } };
 }
 
-/** The annotations that describe a write or an output, not the object. */
-const TRANSIENT_ANNOTATIONS: readonly string[] = [LAST_APPLIED_ANNOTATION, CONTEXT_ANNOTATION];
+/**
+ * Whether a label or annotation is rendered: ours and those of owners. Other tools keep copies of an object in annotations,
+ * private keys included.
+ */
+function isRenderedField(name: string, value: string): boolean {
+  return (name.startsWith(ANNOTATION_PREFIX) && name !== CONTEXT_ANNOTATION) || isOwnershipField(name, value);
+}
 
 /** Reduces an object to the fields of a manifest, sorted. */
 function toManifest(kind: Manifest["kind"], object: Stored, namespace: string): Manifest {
   const { metadata = {}, data, immutable, type } = object as V1Secret & V1ConfigMap;
-  const { name = "", labels = {}, annotations = {} } = metadata;
-  const kept = sortFields(annotations, (key) => !TRANSIENT_ANNOTATIONS.includes(key));
+  const { name = "" } = metadata;
+  const labels = sortFields(metadata.labels ?? {}, isRenderedField);
+  const annotations = sortFields(metadata.annotations ?? {}, isRenderedField);
   return {
     apiVersion: "v1",
     kind,
     metadata: {
       name,
       namespace,
-      ...(Object.keys(labels).length > 0 && { labels: sortFields(labels) }),
-      ...(Object.keys(kept).length > 0 && { annotations: kept }),
+      ...(Object.keys(labels).length > 0 && { labels }),
+      ...(Object.keys(annotations).length > 0 && { annotations }),
     },
     ...(kind === "Secret" && { type: type ?? "Opaque" }),
     ...(immutable && { immutable }),
@@ -107,35 +116,18 @@ function toManifest(kind: Manifest["kind"], object: Stored, namespace: string): 
 
 function sortFields(
   fields: Readonly<Record<string, string>>,
-  isKept: (key: string) => boolean = () => true,
+  isKept: (key: string, value: string) => boolean = () => true,
 ): Record<string, string> {
-  const entries = Object.entries(fields).filter(([key]) => isKept(key));
+  const entries = Object.entries(fields).filter(([key, value]) => isKept(key, value));
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Whether a Secret contains a private key in PEM. */
-export function containsPrivateKey(secret: V1Secret): boolean {
-  const { files } = decodeFiles(secret, { source: "" });
-  return [...files.values()].some((content) => content.includes(KEY_MARK));
-}
-
-const KEY_MARK = "PRIVATE KEY-----";
-
-/** The mark in base64, at each of its three possible offsets. */
-const ENCODED_MARKS = [0, 1, 2].map((shift) =>
-  Buffer.concat([Buffer.alloc(shift), Buffer.from(KEY_MARK)])
-    .toString("base64")
-    .slice(4, -4),
-);
-
 /**
- * Whether a manifest contains a private key in PEM: in the data of a Secret, or in labels, annotations or the data of a
- * ConfigMap, in plain text or base64, where another tool may have put it.
+ * Whether an object may contain a private key in PEM: in any of its texts, labels and annotations included, or in base64 in a
+ * text, as other tools store copies.
  */
-export function hasPrivateContent(manifest: Manifest): boolean {
-  const { labels = {}, annotations = {} } = manifest.metadata as V1ObjectMeta;
-  const data = manifest.kind === "ConfigMap" ? (manifest.data ?? {}) : {};
-  const texts = [labels, annotations, data].flatMap((fields) => Object.values(fields));
-  const isMarked = (text: string) => [KEY_MARK, ...ENCODED_MARKS].some((mark) => text.includes(mark));
-  return texts.some(isMarked) || (manifest.kind === "Secret" && containsPrivateKey(manifest as V1Secret));
+export function containsPrivateKey(object: Stored): boolean {
+  if (mayContainPrivateKey(JSON.stringify(object))) return true;
+  const { files } = decodeFiles(object as V1Secret, { source: "" });
+  return [...files.values()].some((content) => mayContainPrivateKey(content.toString()));
 }

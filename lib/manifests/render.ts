@@ -9,7 +9,7 @@ import type { SourcedPeer } from "../peer/peer.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { formatYaml } from "../util/yaml.ts";
 import { toHelmValues } from "./helm-values.ts";
-import { type HostAliasPatch, hasPrivateContent, type Manifest, toManifests } from "./manifest.ts";
+import { containsPrivateKey, type HostAliasPatch, type Manifest, toManifests } from "./manifest.ts";
 
 /**
  * `manifests`: objects, and strategic merge patches of workloads; `kustomize`: the same with a kustomization, and a
@@ -85,7 +85,7 @@ function warnOfWholeObjects({ source }: Target, objects: readonly Manifest[]): F
 }
 
 function toFile(object: Manifest): RenderedFile {
-  return { path: `${object.metadata.name}.yaml`, text: formatYaml(object), isPrivate: hasPrivateContent(object) };
+  return { path: `${object.metadata.name}.yaml`, text: formatYaml(object), isPrivate: containsPrivateKey(object) };
 }
 
 function toPatchFile(patch: HostAliasPatch, folder = ""): RenderedFile {

@@ -10,6 +10,7 @@ import { isEtcdConfig } from "../peer/etcd-config.ts";
 import { redactKeys } from "../peer/findings.ts";
 import { decodeFiles } from "../peer/secret.ts";
 import { formatYaml } from "../util/yaml.ts";
+import { mayContainPrivateKey } from "../x509/pem.ts";
 import { describeFile } from "./objects.ts";
 import { escapeControlChars, escapeLine, type Style } from "./style.ts";
 
@@ -104,8 +105,7 @@ function redactFields(fields: Readonly<Record<string, string>>): Record<string, 
 
 /** Replaces a text that may contain a private key by its length. */
 function redactValue(text: string): string {
-  // "-----BEGIN" in base64, at each of the three possible offsets.
-  return /PRIVATE KEY-----|LS0tLS1CRUdJ|0tLS0tQkVHSU|tLS0tLUJFR0lO/.test(text) ? `${text.length} characters` : text;
+  return mayContainPrivateKey(text) ? `${text.length} characters` : text;
 }
 
 /** Returns the first 128 bits of a SHA-256, in hexadecimal: of a private key's public half, else of the bytes. */
@@ -170,7 +170,7 @@ export function showNames(previews: readonly Preview[]): string {
     .join("");
 }
 
-/** Whether an object contains a private key after the changes. */
-export function hasPrivateKey({ kind, after }: Preview): boolean {
-  return kind === "Secret" && containsPrivateKey(after as V1Secret);
+/** Whether an object may contain a private key after the changes, in its annotations too. */
+export function hasPrivateKey({ after }: Preview): boolean {
+  return containsPrivateKey(after);
 }

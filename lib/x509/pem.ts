@@ -137,3 +137,24 @@ function parseDate(text: string): Date {
   date.setUTCHours(hours, minutes, seconds);
   return date;
 }
+
+const KEY_MARK = "PRIVATEKEY-----";
+
+/** The mark, with its space, in base64 at each of its three possible offsets. */
+const ENCODED_MARKS = [0, 1, 2].map((shift) =>
+  Buffer.concat([Buffer.alloc(shift), Buffer.from("PRIVATE KEY-----")])
+    .toString("base64")
+    .slice(4, -4),
+);
+
+/** The first bytes of gzip in base64, at the beginning of a value. */
+const COMPRESSED = /(?:^|[^A-Za-z0-9+/])H4sIA/;
+
+/**
+ * Whether a text may contain a private key: in PEM, or in base64 of PEM at any offset, with line breaks and escaped line
+ * breaks at any place. Compressed data in base64 may contain one too.
+ */
+export function mayContainPrivateKey(text: string): boolean {
+  const compact = text.replace(/(?:\\+[nr]|\s)+/g, "");
+  return [KEY_MARK, ...ENCODED_MARKS].some((mark) => compact.includes(mark)) || COMPRESSED.test(text);
+}

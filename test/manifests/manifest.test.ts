@@ -1,16 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import type { V1ConfigMap, V1HostAlias, V1Secret } from "@kubernetes/client-node";
 import fc from "fast-check";
 import { plan } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
-import {
-  containsPrivateKey,
-  type HostAliasPatch,
-  hasPrivateContent,
-  type Manifests,
-  toManifests,
-} from "../../lib/manifests/manifest.ts";
+import type { Stored } from "../../lib/import/preview.ts";
+import { containsPrivateKey, type HostAliasPatch, type Manifests, toManifests } from "../../lib/manifests/manifest.ts";
 import { aliasesOf, applyPlan } from "../support/apply-plan.ts";
 import { caOf, clientOf } from "../support/material.ts";
 import { anyOptions, anyPeers, anyTarget, contentOf } from "../support/plans.ts";
@@ -75,14 +71,17 @@ function deletionsIn({ spec }: HostAliasPatch): string[] {
   return spec.template.spec.hostAliases.flatMap((entry) => ("$patch" in entry ? [entry.ip] : []));
 }
 
-test("fields of the API server, and annotations about writes, are left out; others are sorted", () => {
-  const agentsSecret = secretOf({ b: "2", a: "1" }, { z: "1", "a.example/b": "2", "clustermesh-secrets/context": "c" });
+test("fields of the API server, and annotations about writes, are left out; the rest is sorted", () => {
+  const agentsSecret = secretOf(
+    { b: "2", a: "1" },
+    { "helm.sh/resource-policy": "keep", "clustermesh-secrets/taken-from": "x", "clustermesh-secrets/context": "c" },
+  );
   Object.assign(agentsSecret.metadata ?? {}, {
     uid: "u",
     creationTimestamp: new Date(0),
     managedFields: [],
     ownerReferences: [],
-    labels: { l: "1" },
+    labels: { "app.kubernetes.io/managed-by": "Helm" },
   });
   const target = targetOf("1.20", { agentsSecret });
   const { objects } = toManifests(target, plan(target, [], OPTIONS));
@@ -95,8 +94,8 @@ test("fields of the API server, and annotations about writes, are left out; othe
         metadata: {
           name: "cilium-clustermesh",
           namespace: "kube-system",
-          labels: { l: "1" },
-          annotations: { "a.example/b": "2", z: "1" },
+          labels: { "app.kubernetes.io/managed-by": "Helm" },
+          annotations: { "clustermesh-secrets/taken-from": "x", "helm.sh/resource-policy": "keep" },
         },
         type: "Opaque",
         data: { a: "MQ==", b: "Mg==" },
@@ -124,27 +123,56 @@ test("patches have all host aliases of the peers, whether or not the workload ha
   ]);
 });
 
-test("private keys in Secrets are found", () => {
+test("a private key is found wherever it is in an object", () => {
   const { cert, key } = clientOf(caOf("a"));
-  assert.equal(containsPrivateKey(secretOf({ a: cert, b: caOf("a").cert })), false);
-  assert.equal(containsPrivateKey(secretOf({ a: cert, b: key })), true);
-  assert.equal(containsPrivateKey({ stringData: { b: key } }), true);
+  const places = (text: string): Stored[] => [
+    secretOf({ a: text }),
+    { stringData: { a: text } },
+    secretOf({}, { "a.example/b": text }),
+    { metadata: { labels: { a: text } } },
+    { metadata: {}, data: { "users.yaml": text } },
+  ];
+  const encode = (text: string) => Buffer.from(text).toString("base64");
+  for (const shift of [0, 1, 2]) {
+    const encoded = encode(" ".repeat(shift) + key);
+    for (const object of [...places(key), ...places(encoded)]) assert.ok(containsPrivateKey(object), String(shift));
+  }
+  for (const object of [...places(cert), ...places(encode(cert))]) assert.equal(containsPrivateKey(object), false);
 });
 
-test("a private key is found in labels, annotations and ConfigMaps too, in plain text and in base64", () => {
-  const { cert, key } = clientOf(caOf("a"));
-  const inAnnotation = (text: string) =>
-    toManifests(
-      targetOf("1.20", { agentsSecret: secretOf({}, { "a.example/b": text }) }),
-      plan(targetOf("1.20"), [], OPTIONS),
-    ).objects.map(hasPrivateContent);
-  const users = (text: string) =>
-    hasPrivateContent({ kind: "ConfigMap", metadata: { name: "clustermesh-remote-users" }, data: { other: text } });
-  for (const shift of [0, 1, 2]) {
-    const encoded = Buffer.from(" ".repeat(shift) + key).toString("base64");
-    assert.deepEqual([inAnnotation(encoded), users(encoded)], [[true], true], String(shift));
-  }
-  assert.deepEqual([inAnnotation(key), users(key)], [[true], true]);
-  assert.deepEqual([inAnnotation(cert), users(cert)], [[false], false]);
-  assert.deepEqual([inAnnotation(Buffer.from(cert).toString("base64")), users("users: []")], [[false], false]);
+test("labels and annotations are ours and those of owners: copies of an object by other tools are not rendered", () => {
+  const { key } = clientOf(caOf("a"));
+  const copy = JSON.stringify({ data: { "tls.key": Buffer.from(key).toString("base64") } });
+  const kept = {
+    "argocd.argoproj.io/sync-options": "Prune=false",
+    "clustermesh-secrets/taken-from": "Helm release cilium",
+    "helm.sh/resource-policy": "keep",
+    "meta.helm.sh/release-name": "cilium",
+  };
+  const agentsSecret = secretOf(
+    {},
+    {
+      ...kept,
+      "kapp.k14s.io/original": copy,
+      "objectset.rio.cattle.io/applied": gzipSync(copy).toString("base64"),
+      "kubectl.kubernetes.io/last-applied-configuration": copy,
+      "example.com/note": key,
+      "clustermesh-secrets/context": "c1",
+    },
+  );
+  Object.assign(agentsSecret.metadata ?? {}, { labels: { "app.kubernetes.io/managed-by": "Helm", note: "k" } });
+  const target = targetOf("1.20", { agentsSecret });
+  const { objects } = toManifests(target, plan(target, [], OPTIONS));
+  assert.deepEqual(
+    objects.map(({ metadata }) => metadata),
+    [
+      {
+        name: "cilium-clustermesh",
+        namespace: "kube-system",
+        labels: { "app.kubernetes.io/managed-by": "Helm" },
+        annotations: kept,
+      },
+    ],
+  );
+  assert.ok(!objects.some(containsPrivateKey));
 });

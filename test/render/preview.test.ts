@@ -195,9 +195,12 @@ test("showDocuments omits fields and annotations set by the API server and contr
   }
 });
 
-test("hasPrivateKey detects private keys in Secrets", () => {
+test("hasPrivateKey detects private keys in Secrets, in their annotations too", () => {
   const held = (target: Target, options: Partial<PlanOptions>) => previews(target, [c2], options).some(hasPrivateKey);
   assert.equal(held(targetOf("1.20"), { tls: "peer" }), true);
   const shared = targetOf("1.20", { common: { ca: (c2.peer.ca as { pem: string }).pem } });
   assert.equal(held(shared, { tls: "common" }), false);
+  const copied = { "kapp.k14s.io/original": JSON.stringify({ data: existing.agentsSecret?.data }) };
+  const annotated = { ...shared, agentsSecret: secretOf({}, copied) };
+  assert.equal(held(annotated, { tls: "common" }), true, "in an annotation");
 });

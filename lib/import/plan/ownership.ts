@@ -152,6 +152,11 @@ export function omitAppliers(metadata: V1ObjectMeta, isForHelm: boolean): V1Obje
   };
 }
 
+/** Whether a label or annotation marks an owner, or keeps one from deleting the object. */
+export function isOwnershipField(name: string, value: string): boolean {
+  return OWNER_KINDS.some(({ marks, keep = {} }) => marks?.test(`${name}=${value}`) || Object.hasOwn(keep, name));
+}
+
 interface Mark {
   place: "labels" | "annotations";
   name: string;
