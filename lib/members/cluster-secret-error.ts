@@ -1,5 +1,6 @@
 /** Errors of Secrets that describe a cluster. */
 import { redact } from "../peer/findings.ts";
+import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 
 /** A field that a Secret must not have without permission. */
@@ -27,4 +28,10 @@ export class ClusterSecretError extends UserError {
     this.problem = line;
     this.refused = refused;
   }
+}
+
+/** Returns the error of a Secret with fields that are not permitted. */
+export function refusalOf(secret: string, refused: readonly RefusedField[]): ClusterSecretError {
+  const fields = enumerate(refused.map(({ field }) => field));
+  return new ClusterSecretError(secret, `not permitted in a Secret: ${fields}`, refused);
 }

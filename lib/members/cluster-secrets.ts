@@ -2,10 +2,9 @@
 import type { V1Secret } from "@kubernetes/client-node";
 import { type KubernetesApi, secrets } from "../kube/api.ts";
 import { type Context, KubeconfigError, type KubeconfigFile, selectContext } from "../kube/kubeconfig/kubeconfig.ts";
-import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { parseObjectName } from "../util/fields.ts";
-import { ClusterSecretError } from "./cluster-secret-error.ts";
+import { ClusterSecretError, refusalOf } from "./cluster-secret-error.ts";
 import type { SecretFormat } from "./format-names.ts";
 import { FORMATS } from "./formats.ts";
 import { findRefusedFields, type MemberPermissions } from "./trust.ts";
@@ -107,10 +106,7 @@ async function toContext(
     ...one,
     field: fieldNames[one.field] ?? one.field,
   }));
-  if (refused.length > 0) {
-    const listed = enumerate(refused.map(({ field }) => field));
-    throw new ClusterSecretError(secret, `not permitted in a Secret: ${listed}`, refused);
-  }
+  if (refused.length > 0) throw refusalOf(secret, refused);
   const { token, tokenFile, username, cert, exec } = user;
   if ([token, tokenFile, username, cert, exec].every((one) => one === undefined)) {
     throw new ClusterSecretError(secret, "contains no credentials");

@@ -5,7 +5,7 @@ import { decodeBase64 } from "../util/content.ts";
 import { type Fields, isFields } from "../util/fields.ts";
 import { parseYamlDocuments, YamlError } from "../util/yaml.ts";
 import { ARGO_FIELDS, convertArgoCluster, findArgoRefusals } from "./argocd.ts";
-import { ClusterSecretError } from "./cluster-secret-error.ts";
+import { ClusterSecretError, refusalOf } from "./cluster-secret-error.ts";
 import type { SecretFormat } from "./format-names.ts";
 
 /** Maximum size of a kubeconfig in bytes: ten times that of one with a large CA bundle. */
@@ -84,7 +84,7 @@ function readArgoSecret(secret: V1Secret, name: string): KubeconfigFile {
   const config = parseObject(requireText(secret, name, "config"));
   if (!config) throw new ClusterSecretError(name, "key config is not a JSON object");
   const refused = findArgoRefusals(config);
-  if (refused.length > 0) throw new ClusterSecretError(name, "needs Argo CD's own login", refused);
+  if (refused.length > 0) throw refusalOf(name, refused);
   return convertArgoCluster(requireText(secret, name, "server"), config, "key config");
 }
 

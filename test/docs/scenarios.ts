@@ -7,6 +7,8 @@ import { encode } from "../../lib/sandbox/object.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { defaultClusters, type Sandbox, type SandboxCluster, servingClusters } from "../../lib/sandbox/sandbox.ts";
 
+import { accessOf, argoSecret } from "../support/cluster-secrets.ts";
+
 const NAMESPACE = "kube-system";
 const DAY = 86_400_000;
 
@@ -131,6 +133,17 @@ export const EVENTS: Readonly<Record<string, Event>> = {
     const annotations = { "kubectl.kubernetes.io/last-applied-configuration": JSON.stringify(secret) };
     const metadata = { ...secret.metadata, namespace: NAMESPACE, annotations };
     find(sandbox, "cluster1").api.store.put({ ...secret, metadata });
+  },
+  /** Argo CD in cluster1 knows all clusters, and a cluster that it logs in to by a program. */
+  "argo-cd": (sandbox) => {
+    const { api } = find(sandbox, "cluster1");
+    const secrets = sandbox.clusters.map(({ description: { name } }) =>
+      argoSecret(`cluster-${name}`, name, accessOf(sandbox, name)),
+    );
+    const execProviderConfig = { command: "aws", apiVersion: "client.authentication.k8s.io/v1beta1" };
+    const access = { ...accessOf(sandbox, "cluster1"), server: "https://eks.example.com" };
+    secrets.push(argoSecret("cluster-eks", "eks", access, { bearerToken: undefined, execProviderConfig }));
+    for (const secret of secrets) api.store.put({ ...secret, metadata: { ...secret.metadata, namespace: "argocd" } });
   },
   /** The certificate of external workloads is made in cluster1. */
   "external-workload-certificate": (sandbox) => {
