@@ -58,6 +58,14 @@ export class History {
     return this.#changes[version - this.#oldest]?.change;
   }
 
+  /** Returns the changes after a version that is not compacted, latest first. */
+  changesBackTo(version: number): StoredChange[] {
+    return this.#changes
+      .slice(version - this.#oldest)
+      .map(({ change }) => change)
+      .reverse();
+  }
+
   /** Whether changes after a version were removed. */
   isCompacted(version: number): boolean {
     return version < this.#oldest;

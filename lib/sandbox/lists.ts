@@ -1,22 +1,25 @@
+import { listOptions } from "./list-options.ts";
 import type { KubernetesObject } from "./object.ts";
 import { type ApiTarget, apiVersion, type ServedResource } from "./resources.ts";
 import { type FieldSelector, labelSelector } from "./selectors.ts";
-import { badRequest } from "./status.ts";
+import { badRequest, expired, expiredContinuation, tooLargeVersion } from "./status.ts";
 import type { Store } from "./store.ts";
 
 /**
- * Lists objects by namespace and name. With `limit`, returns one page; later pages show the state at the time of their
- * request.
+ * Lists objects by namespace and name. With `limit`, returns one page; later pages show the version of the first one.
  *
- * @throws StatusError 400 for an invalid selector, limit or continue token
+ * @throws StatusError 400 or 422 for invalid parameters, 410 for a compacted version, 504 for one that the server does not have
  */
-export function list(store: Store, { resource, namespace }: ApiTarget, query: URLSearchParams, field: FieldSelector) {
-  const selects = listSelector({ resource, namespace, name: undefined }, query, field);
-  const limit = query.get("limit") ?? "0";
-  if (!/^\d+$/.test(limit)) throw badRequest(`invalid limit ${limit}`);
-  const after = decodeToken(query.get("continue") ?? "");
-  const found = selectObjects(store, resource, (object) => keyOf(object) > after && selects(object));
-  const page = found.slice(0, Number(limit) || undefined);
+export function list(store: Store, target: ApiTarget, query: URLSearchParams, field: FieldSelector) {
+  const { resource } = target;
+  const { latest } = store.history;
+  const { limit, minimum, continuation, version = latest } = listOptions(query);
+  const selects = listSelector(target, query, field);
+  if (minimum > latest) throw tooLargeVersion(minimum, latest);
+  if (store.history.isCompacted(version)) throw expired("list");
+  const from = continuation ? resume(store, continuation) : { version, after: "" };
+  const found = selectObjects(store, resource, (object) => keyOf(object) > from.after && selects(object), from.version);
+  const page = found.slice(0, limit || undefined);
   const last = page.at(-1);
   const remaining = found.length - page.length;
   // As in kube-apiserver, the remaining objects are not counted if a selector is set.
@@ -25,9 +28,12 @@ export function list(store: Store, { resource, namespace }: ApiTarget, query: UR
     kind: `${resource.kind}List`,
     apiVersion: apiVersion(resource),
     metadata: {
-      resourceVersion: store.resourceVersion,
+      resourceVersion: String(from.version),
       ...(remaining > 0 &&
-        last && { continue: encodeToken(keyOf(last)), ...(isCounted && { remainingItemCount: remaining }) }),
+        last && {
+          continue: encodeToken({ version: from.version, after: keyOf(last) }),
+          ...(isCounted && { remainingItemCount: remaining }),
+        }),
     },
     items: page.map(({ apiVersion: _, kind: __, ...rest }) => rest),
   };
@@ -44,10 +50,15 @@ export function listSelector({ namespace }: ApiTarget, query: URLSearchParams, f
     (namespace === undefined || object.metadata.namespace === namespace) && matchesLabels(object) && field.test(object);
 }
 
-/** Returns the objects of a kind that match, by namespace and name. */
-export function selectObjects(store: Store, resource: ServedResource, selects: (object: KubernetesObject) => boolean) {
+/** Returns the objects of a kind that match, by namespace and name; by default the current ones. */
+export function selectObjects(
+  store: Store,
+  resource: ServedResource,
+  selects: (object: KubernetesObject) => boolean,
+  version?: number,
+) {
   return store
-    .all(resource.kind)
+    .all(resource.kind, version)
     .filter(selects)
     .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
 }
@@ -56,15 +67,32 @@ function keyOf({ metadata: { namespace = "", name } }: KubernetesObject): string
   return `${namespace}/${name}`;
 }
 
-const TOKEN_PREFIX = "after:";
-
-/** Encodes the key of the last object of a page. */
-function encodeToken(key: string): string {
-  return Buffer.from(TOKEN_PREFIX + key).toString("base64url");
+/** Where a page starts: after the key of an object. */
+interface Position {
+  version: number;
+  after: string;
 }
 
-function decodeToken(token: string): string {
-  const text = Buffer.from(token, "base64url").toString();
-  if (token !== "" && !text.startsWith(TOKEN_PREFIX)) throw badRequest("continue key is not valid");
-  return text.slice(TOKEN_PREFIX.length);
+/** The version of a token that continues at the current version. */
+const CURRENT = -1;
+
+/** @throws StatusError 400, or 410 with another token if the version is compacted */
+function resume(store: Store, token: string): Position {
+  const position = decodeToken(token);
+  const { history } = store;
+  if (position.version === CURRENT) return { ...position, version: history.latest };
+  if (history.isCompacted(position.version)) throw expiredContinuation(encodeToken({ ...position, version: CURRENT }));
+  return position;
+}
+
+function encodeToken({ version, after }: Position): string {
+  return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: after })).toString("base64url");
+}
+
+function decodeToken(token: string): Position {
+  try {
+    const { rv, start } = JSON.parse(Buffer.from(token, "base64url").toString());
+    if (Number.isInteger(rv) && typeof start === "string") return { version: rv, after: start };
+  } catch {}
+  throw badRequest("continue key is not valid");
 }

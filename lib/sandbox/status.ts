@@ -54,6 +54,21 @@ export function expired(request: "watch" | "list"): StatusError {
   return new StatusError(410, "Expired", `The resourceVersion for the provided ${request} is too old.`);
 }
 
+/**
+ * Returns the error 410 for a list that cannot be continued at its version.
+ *
+ * @param token - continues the list at the current version
+ */
+export function expiredContinuation(token: string): StatusError {
+  const message =
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the " +
+    "continue parameter, or continue with the token of this response, which can show objects that were created, modified " +
+    "or deleted since the first page.";
+  const error = new StatusError(410, "Expired", message);
+  error.status.metadata = { continue: token };
+  return error;
+}
+
 /** Returns the error 504 for a version that the server does not have yet. */
 export function tooLargeVersion(version: number, current: number): StatusError {
   const message = "Too large resource version";

@@ -74,9 +74,14 @@ export class Store {
     return structuredClone(this.#objects.get(keyOf(kind, namespace, name)));
   }
 
-  /** Returns copies of all objects of a kind. */
-  all(kind: string): KubernetesObject[] {
-    return this.#ofKind(kind).map((object) => structuredClone(object));
+  /** Returns copies of all objects of a kind, by default the current ones, else those of a version that is not compacted. */
+  all(kind: string, version = this.history.latest): KubernetesObject[] {
+    const objects = new Map(this.#ofKind(kind).map((object) => [keyOfObject(object), object]));
+    for (const { before, after } of this.history.changesBackTo(version)) {
+      if (before?.kind === kind) objects.set(keyOfObject(before), before);
+      else if (after?.kind === kind) objects.delete(keyOfObject(after));
+    }
+    return [...objects.values()].map((object) => structuredClone(object));
   }
 
   /** Whether an object exists. */
@@ -170,8 +175,7 @@ export class Store {
 
   /** Stores an object with the next version, and records the change. */
   #write(object: KubernetesObject): void {
-    const { namespace, name } = object.metadata;
-    const key = keyOf(object.kind, namespace, name);
+    const key = keyOfObject(object);
     const before = this.#objects.get(key);
     object.metadata.resourceVersion = String(this.history.latest + 1);
     this.#objects.set(key, object);
@@ -239,6 +243,10 @@ function checkUid(
   }
   const message = `Invalid value: ${JSON.stringify(uid)}: field is immutable`;
   throw invalid({ ...resource, name }, [{ reason: "FieldValueInvalid", message, field: "metadata.uid" }]);
+}
+
+function keyOfObject({ kind, metadata: { namespace, name } }: KubernetesObject): string {
+  return keyOf(kind, namespace, name);
 }
 
 function keyOf(kind: string, namespace: string | undefined, name: string): string {

@@ -6,9 +6,10 @@ import { type ApiServers, startApiServers, withoutRealServers } from "../support
 import { clientOf } from "./client.ts";
 import { DESCRIPTION, CASES as GENERAL_CASES, prepare, type Server } from "./contract.ts";
 import { EVENT_AND_LEASE_CASES } from "./contract-event-lease.ts";
+import { LIST_CASES } from "./contract-list.ts";
 import { WATCH_CASES } from "./contract-watch.ts";
 
-const CASES = [...GENERAL_CASES, ...EVENT_AND_LEASE_CASES, ...WATCH_CASES];
+const CASES = [...GENERAL_CASES, ...EVENT_AND_LEASE_CASES, ...LIST_CASES, ...WATCH_CASES];
 
 describe("API of the sandbox", () => {
   let api: Api;
