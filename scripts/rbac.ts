@@ -9,9 +9,9 @@ import { writeStdout } from "./cli/streams.ts";
 export const rbacCommand = toProgram({
   usage: "$0 --for COMMAND... [flags]",
   description:
-    "Prints a ServiceAccount, its roles and bindings with exactly the permissions that the commands need in one cluster. " +
-    "Contacts no cluster. Each rule has a comment: why it is needed, and what the commands do without it. Permissions " +
-    "are the same for all clusters of a mesh, so apply the manifests in each.",
+    "Prints a ServiceAccount, its roles and bindings with exactly the permissions that the commands use in one cluster. " +
+    "Contacts no cluster. Each rule has a comment: why it is needed, and what the commands do without it. --no-optional " +
+    "leaves out what they can do without. Permissions are the same for all clusters of a mesh, so apply the manifests in each.",
   examples: [
     ["$0 --for extract | kubectl apply -f -", "Create a ServiceAccount that can extract the cluster"],
     ["$0 --for import --namespace cilium --no-restarts", "Import without permission to restart pods"],
@@ -19,6 +19,7 @@ export const rbacCommand = toProgram({
   ],
   exitCodes: { 0: "success", 2: "invalid arguments" },
   options: rbacOptions,
+  exclusive: [["restart-agents", "restarts"]],
   run: runRbac,
 });
 

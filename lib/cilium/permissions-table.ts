@@ -27,7 +27,16 @@ import {
 } from "./object-names.ts";
 
 /** The commands that contact a cluster. */
-export const CLUSTER_COMMANDS = ["extract", "import", "connect", "status", "verify", "rotate", "disconnect"] as const;
+export const CLUSTER_COMMANDS = [
+  "extract",
+  "import",
+  "connect",
+  "status",
+  "verify",
+  "rotate",
+  "disconnect",
+  "render",
+] as const;
 
 export type ClusterCommand = (typeof CLUSTER_COMMANDS)[number];
 
@@ -75,7 +84,7 @@ const ADDING: readonly ClusterCommand[] = ["import", "connect", "rotate"];
 /** The commands that read a cluster as a peer of others. */
 const EXTRACTING: readonly ClusterCommand[] = ["extract", "connect", "status", "rotate"];
 /** The commands that read the peers of a cluster and treat a forbidden workload as an error. */
-const STRICT: readonly ClusterCommand[] = ["import", "connect", "verify", "rotate", "disconnect"];
+const STRICT: readonly ClusterCommand[] = ["import", "connect", "verify", "rotate", "disconnect", "render"];
 const LENIENT: readonly ClusterCommand[] = ["extract", "status"];
 
 /** All permissions, in the order in which they are printed. */
@@ -111,7 +120,7 @@ export const PERMISSIONS: readonly Permission[] = [
     purpose: "type, port and addresses of the clustermesh-apiserver",
     needs: {
       ...by(EXTRACTING, required()),
-      ...by(["import"], optional("its node port is not compared with those of the peers")),
+      ...by(["import", "render"], optional("its node port is not compared with those of the peers")),
       ...by(["verify", "disconnect"], UNUSED),
     },
   },
@@ -120,7 +129,7 @@ export const PERMISSIONS: readonly Permission[] = [
     purpose: "node addresses and pod CIDRs",
     needs: {
       ...by(EXTRACTING, required("with a Service of type NodePort")),
-      ...by(["import"], optional("pod CIDRs that are assigned to nodes are not compared")),
+      ...by(["import", "render"], optional("pod CIDRs that are assigned to nodes are not compared")),
       ...by(["verify", "disconnect"], UNUSED),
     },
   },
@@ -138,7 +147,7 @@ export const PERMISSIONS: readonly Permission[] = [
     features: ["keys"],
     needs: {
       ...by(EXTRACTING, required()),
-      ...by(["import"], optional("the cluster's authMode and client certificate are unknown")),
+      ...by(["import", "render"], optional("the cluster's authMode and client certificate are unknown")),
       ...by(["verify"], optional("peers without a certificate are tested with --cert and --key only")),
       ...by(["disconnect"], UNUSED),
     },
@@ -166,7 +175,7 @@ export const PERMISSIONS: readonly Permission[] = [
   {
     ...{ verb: "get", resource: secrets, names: [AGENTS_SECRET, KVSTOREMESH_SECRET] },
     purpose: "configured peers",
-    needs: by(["import", "connect", "status", "verify", "rotate", "disconnect"], required()),
+    needs: by(["import", "connect", "status", "verify", "rotate", "disconnect", "render"], required()),
   },
   {
     ...{ verb: "get", resource: configMaps, names: [USERS_CONFIG_MAP] },
@@ -294,7 +303,7 @@ function furtherPermissions({ secrets: others, configMaps: maps }: PermissionSel
             purpose: "certificates that the workloads mount from other objects",
             needs: {
               ...by(EXTRACTING, required("if the objects provide them")),
-              ...by(["import", "verify"], optional("these certificates are unknown")),
+              ...by(["import", "verify", "render"], optional("these certificates are unknown")),
               ...by(["disconnect"], UNUSED),
             },
           },

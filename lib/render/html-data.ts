@@ -27,7 +27,7 @@ export interface PageDataOptions {
   groups: readonly FindingGroup[];
   /** The number of groups that the page lists, from the first one on. */
   listed: number;
-  /** Splits a line of a remedy into prose and a command, which gets the flags of the running command. */
+  /** Splits a line of a remedy into prose and commands, which get the flags of the running command. */
   splitRemedy(line: string): RemedyLine;
 }
 
@@ -102,10 +102,9 @@ class FindingTable {
     const entry: [number, 0 | 1, number] = [group, severity === "error" ? 1 : 0, this.codes.indexOf(code)];
     if (this.#length > MAX_TEXT) return this.entries.indexOf(entry);
     const message = shorten(one.message, pair);
-    const remedy = (one.remedy?.split("\n") ?? []).map((line): RemedyLine => {
-      const [prose, command] = this.#splitRemedy(line);
-      return [shorten(prose, pair), shorten(command, pair)];
-    });
+    const remedy = (one.remedy?.split("\n") ?? []).map(
+      (line): RemedyLine => this.#splitRemedy(line).map((part) => shorten(part, pair)),
+    );
     const before = this.entries.values.length;
     const index = this.entries.indexOf([...entry, message, remedy]);
     if (this.entries.values.length > before) this.#length += message.length + remedy.join("").length;

@@ -41,8 +41,8 @@ function findingItem(group: FindingGroup, index: number, splitRemedy: (line: str
 `;
 }
 
-function remedyLine([prose, command]: RemedyLine): Markup {
-  return markup`<p class="remedy">${prose}${command === "" ? "" : markup`<code>${command}</code>`}</p>`;
+function remedyLine(line: RemedyLine): Markup {
+  return markup`<p class="remedy">${line.map((part, i) => (i % 2 === 0 ? markup`${part}` : markup`<code>${part}</code>`))}</p>`;
 }
 
 /** Shows a table with a row for each cluster: facts, state, and the number of peers in each state that any peer has. */

@@ -45,6 +45,11 @@ export function showStatus(status: MeshStatus, style: Style, options: ShowStatus
   ];
 }
 
+/** Prints the verdict about a mesh: `3 clusters, unhealthy: 1 error, 0 warnings`. */
+export function showVerdict(status: MeshStatus, style: Style): string {
+  return showHealth(status, groupFindings(findingsOf(status)), style);
+}
+
 function showHealth(status: MeshStatus, groups: readonly FindingGroup[], style: Style): string {
   const { size, verdict, health } = judgeHealth(status, groups);
   return `${style.bold(size)}, ${colourOf(health, style)(verdict)}`;

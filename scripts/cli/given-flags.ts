@@ -53,10 +53,16 @@ export function addGivenFlags(line: string, flags: ConnectionFlags): string {
   });
 }
 
-/** Splits a line of a remedy before its first command: `to connect them: ` and the rest. Either part may be empty. */
-export function splitCommand(line: string): [prose: string, command: string] {
+/**
+ * Splits a line of a remedy into prose and commands, in turns: `to connect them: `, then a command. Prose may be empty.
+ * A command ends at `; then `, with which remedies continue.
+ */
+export function splitCommands(line: string): string[] {
   const start = line.search(COMMAND);
-  return start === -1 ? [line, ""] : [line.slice(0, start), line.slice(start)];
+  if (start === -1) return [line];
+  const end = line.indexOf("; then ", start);
+  if (end === -1) return [line.slice(0, start), line.slice(start)];
+  return [line.slice(0, start), line.slice(start, end), ...splitCommands(line.slice(end))];
 }
 
 function hasFlag(args: string, name: string): boolean {

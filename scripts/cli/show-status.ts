@@ -1,9 +1,10 @@
 /** Prints the state of a mesh. */
 import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
-import { showMermaid, showStatus } from "../../lib/render/status.ts";
+import { hasErrors } from "../../lib/peer/findings.ts";
+import { showMermaid, showStatus, showVerdict } from "../../lib/render/status.ts";
 import { escapeLine, styleFor } from "../../lib/render/style.ts";
-import { splitCommand } from "./given-flags.ts";
+import { splitCommands } from "./given-flags.ts";
 import { type OutputArguments, printDocument, printOutput } from "./report.ts";
 import { completeRemedy, writeLines, writeStdout } from "./streams.ts";
 import { log, style } from "./terminal.ts";
@@ -12,12 +13,14 @@ import { log, style } from "./terminal.ts";
 export const FILE_OUTPUTS = ["html", "prometheus"];
 
 /**
- * Prints a state to stdout or a file, in the format of `--output`.
+ * Prints a state to stdout or a file, in the format of `--output`. With a file, the verdict about an unhealthy mesh is logged,
+ * so that the mail of a cron job names it.
  *
  * @throws UserError (exit code 1) if it cannot be written.
  */
 export async function printStatus(status: MeshStatus, args: OutputArguments & { details: boolean }): Promise<void> {
   const { output, details } = args;
+  if (args["output-file"] !== undefined && hasErrors(findingsOf(status))) log(showVerdict(status, style));
   if (output === "json" || output === "yaml") {
     printDocument(reportOf(status), output);
   } else if (output === "prometheus") {
@@ -26,7 +29,7 @@ export async function printStatus(status: MeshStatus, args: OutputArguments & { 
     await printOutput(await renderStatusMetrics(reportOf(status)), args);
   } else if (output === "html") {
     const { buildStatusPage } = await import("./status-page.ts");
-    const splitRemedy = (line: string) => splitCommand(completeRemedy(line));
+    const splitRemedy = (line: string) => splitCommands(completeRemedy(line));
     await printOutput(buildStatusPage(status, { splitRemedy, details }), args);
   } else if (output === "mermaid") writeStdout(showMermaid(status));
   else {

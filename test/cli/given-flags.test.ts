@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { addGivenFlags, splitCommand } from "../../scripts/cli/given-flags.ts";
+import { addGivenFlags, splitCommands } from "../../scripts/cli/given-flags.ts";
 
 const ALL = { kubeconfig: "my config", namespace: "cilium", as: "ci", "as-group": ["a", "b"], "as-uid": "7" };
 const OURS = "--kubeconfig='my config' --namespace=cilium --as=ci --as-group=a --as-group=b --as-uid=7";
@@ -48,22 +48,16 @@ test("other text is not changed, nor is anything without flags", () => {
   }
 });
 
-test("a line is split before its first command", () => {
-  for (const [line, prose, command] of [
-    ["kubectl get pods", "", "kubectl get pods"],
-    [
-      "to connect them: extract-secret --context a | import-secrets -",
-      "to connect them: ",
-      "extract-secret --context a | import-secrets -",
-    ],
-    [
-      "re-extract with extract-secret, then import the new file",
-      "re-extract with extract-secret, then import the new file",
-      "",
-    ],
-    ["", "", ""],
-  ] as const) {
-    assert.deepEqual(splitCommand(line), [prose, command]);
+test("a line is split into prose and commands", () => {
+  for (const parts of [
+    ["", "kubectl get pods"],
+    ["to connect them: ", "extract-secret --context a | import-secrets -"],
+    ["re-extract with extract-secret, then import the new file"],
+    [""],
+    ["renew it: ", "cmctl renew c && kubectl wait c", "; then run: ", "clustermesh-secrets rotate c --all-contexts"],
+    ["", "clustermesh-secrets rotate c --trust CA.crt", "; then install the new CA"],
+  ]) {
+    assert.deepEqual(splitCommands(parts.join("")), parts);
   }
 });
 

@@ -76,6 +76,7 @@ test("mutually exclusive flags are rejected", () => {
       "disconnect all-contexts clusters-from",
       "rotate diff output",
       "rotate all-contexts clusters-from",
+      "rbac restart-agents restarts",
       "render target context",
       "render existing context",
       "render existing whole",

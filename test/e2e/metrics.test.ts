@@ -86,7 +86,7 @@ describe("metrics that the programs print", { skip: withoutRealServers() }, () =
     ];
     const annotations = (what: string, context: string) => ({
       summary: `The ${what} expires in 20.0 days`,
-      description: `The command that renews it is printed, with context ${context}, by: clustermesh-secrets status CONTEXT --expires-within 30d`,
+      description: `The remedy is printed, with context ${context}, by: clustermesh-secrets status CONTEXT --expires-within 30d`,
     });
     const alert = {
       ...{ eval_time: "1m", alertname: certificate.alertname },

@@ -71,8 +71,12 @@ describe("-o prometheus", () => {
 
   test("a cluster that cannot be read is in the file, with exit code 1", async () => {
     const args = ["status", ...contexts, "-o", "prometheus", "--output-file", "down.prom"];
-    const { code, stdout } = await run("clustermesh-secrets", args, { kubeconfig: join(dir, "down"), cwd: dir });
+    const { code, stdout, stderr } = await run("clustermesh-secrets", args, {
+      kubeconfig: join(dir, "down"),
+      cwd: dir,
+    });
     assert.deepEqual([code, stdout], [1, ""]);
+    assert.match(stderr, /^\d clusters \(1 unreadable\), unhealthy: \d+ errors?, \d+ warnings?$/m);
     const text = readFileSync(join(dir, "down.prom"), "utf8");
     assert.match(
       text,

@@ -49,7 +49,7 @@ describe("status -o html", () => {
   test("--output-file replaces a file that others may read", async () => {
     writeFileSync(join(dir, "mesh.html"), "old", { mode: 0o600 });
     const { code, stdout, stderr } = await status("--output-file", "mesh.html");
-    assert.deepEqual([code, stdout, stderr], [3, "", ""]);
+    assert.deepEqual([code, stdout, stderr], [3, "", "3 clusters, unhealthy: 2 errors, 1 warning\n"]);
     assert.match(readFileSync(join(dir, "mesh.html"), "utf8"), /<\/html>\n$/);
     assert.equal(statSync(join(dir, "mesh.html")).mode & 0o777, 0o644);
     assert.deepEqual(readdirSync(dir), ["mesh.html"]);

@@ -42,6 +42,8 @@ export function callsOf(
       const calls = rotations.map(([own = "", ...others]) => ours(own, ...contexts(others), restart, ...preview));
       return { calls, flags: [restart] };
     }
+    case "render":
+      return { calls: names.map((name) => ours("--context", name, "--include-private-keys", file)), flags: [] };
     case "disconnect":
       return {
         calls: [

@@ -3,13 +3,13 @@ import { buildPageAssets } from "../../build/page-assets.mjs";
 import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { renderStatusPage } from "../../lib/render/html.ts";
 import type { PageData } from "../../lib/render/page/page-data.ts";
-import { splitCommand } from "../../scripts/cli/given-flags.ts";
+import { splitCommands } from "../../scripts/cli/given-flags.ts";
 
 const assets = await buildPageAssets();
 
 /** Renders the page of a state. */
 export function pageOf(status: MeshStatus, details = false): string {
-  return renderStatusPage(status, { assets, splitRemedy: splitCommand, details });
+  return renderStatusPage(status, { assets, splitRemedy: splitCommands, details });
 }
 
 /** Reads the data in a page. */

@@ -68,8 +68,8 @@ function describeFinding({ group, severity, code, message, remedy }: FindingText
     link.href = `#finding-${group}`;
     head.append(" ", link);
   }
-  const lines = remedy.map(([prose, command]) =>
-    create("p", "remedy", prose, ...(command === "" ? [] : [create("code", "", command)])),
+  const lines = remedy.map((line) =>
+    create("p", "remedy", ...line.map((part, i) => (i % 2 === 0 ? part : create("code", "", part)))),
   );
   return create("div", "finding", head, ...lines);
 }

@@ -5,8 +5,8 @@ export const IMPORTER = "\uE000";
 /** Stands for the peer of a pair in texts of its findings. */
 export const PEER = "\uE001";
 
-/** A line of a remedy: prose, and the command after it; each may be empty. */
-export type RemedyLine = [prose: string, command: string];
+/** A line of a remedy: prose and commands, in turns. Prose may be empty. */
+export type RemedyLine = string[];
 
 /**
  * A finding of a cluster or of a pair. In a page with very many findings, later ones have no message and no remedy; those of

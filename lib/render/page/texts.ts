@@ -35,7 +35,7 @@ export function findingTexts(
       severity: isError ? ("error" as const) : ("warning" as const),
       code: codes[code] ?? "",
       message: message === undefined ? undefined : fill(message),
-      remedy: remedy.map(([prose, command]): RemedyLine => [fill(prose), fill(command)]),
+      remedy: remedy.map((line): RemedyLine => line.map(fill)),
     };
   });
 }
