@@ -12,6 +12,7 @@ import type {
 import { EXIT, UserError } from "../util/errors.ts";
 import { truncateLine } from "../util/line.ts";
 import { shellQuote } from "../util/shell.ts";
+import { type Context, describeContext } from "./kubeconfig/kubeconfig.ts";
 import type { Request, Transport } from "./transport/transport.ts";
 
 const PAGE_SIZE = 500;
@@ -82,6 +83,8 @@ export interface ListOptions {
 export interface KubernetesApiOptions {
   /** The name of the context in error messages. */
   context: string;
+  /** Whether the context is not of the user's kubeconfig. */
+  isForeign?: true | undefined;
   /** The kubectl flags that select the same cluster and user, shell-quoted, for commands in error messages. */
   flags: string;
   /** Recorded in `managedFields` by each write. */
@@ -135,8 +138,7 @@ export class KubernetesApi {
     let pages = 0;
     do {
       if (++pages > MAX_PAGES) {
-        const context = JSON.stringify(this.#options.context);
-        throw new UserError(`context ${context}: list of ${resource.plural} has no end`, EXIT.failed);
+        throw new UserError(`${describeContext(this.#context)}: list of ${resource.plural} has no end`, EXIT.failed);
       }
       const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
       if (labelSelector) query.set("labelSelector", labelSelector);
@@ -253,8 +255,13 @@ export class KubernetesApi {
     throw this.#error(subject, status, parsed as Status);
   }
 
+  get #context(): Pick<Context, "name" | "isForeign"> {
+    const { context: name, isForeign } = this.#options;
+    return { name, ...(isForeign && { isForeign }) };
+  }
+
   #error(subject: Subject, status: number, answer: Status): ApiError {
-    const text = `context ${JSON.stringify(this.#options.context)}: ${this.#describeError(subject, status, answer)}`;
+    const text = `${describeContext(this.#context)}: ${this.#describeError(subject, status, answer)}`;
     const reason = typeof answer.reason === "string" ? answer.reason : "";
     return new ApiError(text, status, reason, subject, answer.metadata?.continue);
   }

@@ -50,6 +50,7 @@ export function openContext(context: Context, options: OpenOptions): KubernetesA
   ];
   return new KubernetesApi(transport, {
     context: context.name,
+    isForeign: context.isForeign,
     flags: (options.flags ?? flags).map(shellQuote).join(" "),
     fieldManager: options.clientName,
   });

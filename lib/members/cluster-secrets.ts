@@ -74,7 +74,8 @@ async function readClusterSecret(
   const names = { name: toPrintableName(nameOf(secret, object)) ?? object, secret: object };
   try {
     const file = read(secret, object);
-    return { ...names, context: { ...(await toContext(file, object, permissions, fields)), name: names.name } };
+    const context = await toContext(file, object, permissions, fields);
+    return { ...names, context: { ...context, name: names.name, isForeign: true } };
   } catch (error) {
     if (error instanceof ClusterSecretError) return { ...names, error };
     if (error instanceof KubeconfigError) return { ...names, error: new ClusterSecretError(object, error.message) };

@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { startSandbox } from "../../lib/sandbox/sandbox.ts";
-import { ca, type Handler, listen, serve, type TestServer } from "../support/api-server.ts";
+import { ca, certificate, type Handler, listen, serve, type TestServer } from "../support/api-server.ts";
 import { describeCluster } from "../support/cluster.ts";
 import { type Access, argoSecret, kubeconfigOf, kubeconfigSecret } from "../support/cluster-secrets.ts";
 import { type ProgramResult, run } from "../support/programs.ts";
@@ -124,6 +125,25 @@ test("the proxy of the environment is used for a member", async (t) => {
   const done = await statusOf(t, [argoSecret("s1", "one", access)], [], { HTTPS_PROXY: url });
   assert.deepEqual(codesIn(done), ["cluster-unreadable"]);
   assert.deepEqual([...new Set(requested)], ["member.test:443"]);
+});
+
+test("the CA of a member does not verify the proxy of the environment, which gets a password", async (t) => {
+  const requested: string[] = [];
+  const proxy = createHttpsServer(certificate).on("connect", ({ url, headers }, socket) => {
+    requested.push(`${url} ${headers["proxy-authorization"]}`);
+    socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+  });
+  proxy.on("tlsClientError", () => {});
+  const { url } = await listen(t, proxy);
+  const member = await startMember(t);
+  const secrets = [argoSecret("s1", "one", { ...member.access, server: "https://member.test" })];
+  const env = { HTTPS_PROXY: url.replace("//", "//user:password@") };
+  const refused = await statusOf(t, secrets, [], env);
+  assert.deepEqual([codesIn(refused), requested], [["cluster-unreadable"], []]);
+  const bundle = join(makeFolder(t), "ca.crt");
+  writeFileSync(bundle, ca.cert);
+  await statusOf(t, secrets, [], { ...env, SSL_CERT_FILE: bundle });
+  assert.ok(requested.length > 0, "the roots of the system do");
 });
 
 test("a program of a Secret runs only if its name is permitted, and from PATH only", async (t) => {

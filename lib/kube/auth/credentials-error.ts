@@ -1,9 +1,10 @@
 import { EXIT, UserError } from "../../util/errors.ts";
+import { type Context, describeContext } from "../kubeconfig/kubeconfig.ts";
 
 /** The credentials of a context cannot be obtained. */
 export class CredentialsError extends UserError {
-  constructor(context: string, message: string, options?: ErrorOptions) {
-    super(`context ${JSON.stringify(context)}: ${message}`, EXIT.failed, options);
+  constructor(context: Pick<Context, "name" | "isForeign">, message: string, options?: ErrorOptions) {
+    super(`${describeContext(context)}: ${message}`, EXIT.failed, options);
     this.name = "CredentialsError";
   }
 }

@@ -4,10 +4,10 @@ import { readFile } from "node:fs/promises";
 import { describeSystemError } from "../../util/system-error.ts";
 import {
   type Context,
+  describeContext,
   type Impersonation,
   KubeconfigError,
   readPemSource,
-  type UserEntry,
 } from "../kubeconfig/kubeconfig.ts";
 import { CredentialsError } from "./credentials-error.ts";
 
@@ -39,7 +39,7 @@ export async function obtainCredentials(
     ...(authorization !== undefined && { authorization }),
     ...impersonationHeaders(context.user.impersonate),
   };
-  return { headers: encodeHeaders(headers, context.name), ...certificate };
+  return { headers: encodeHeaders(headers, context), ...certificate };
 }
 
 async function authenticate(
@@ -47,9 +47,9 @@ async function authenticate(
   env: NodeJS.ProcessEnv,
   rejected: Credentials | undefined,
 ): Promise<{ authorization?: string; cert?: string; key?: string }> {
-  const { user, name } = context;
-  const certificate = await readClientCertificate(user, name);
-  const token = await readToken(user, name);
+  const { user } = context;
+  const certificate = await readClientCertificate(context);
+  const token = await readToken(context);
   if (token !== undefined) return { authorization: `Bearer ${token}`, ...certificate };
   if (user.username !== undefined) {
     const basic = Buffer.from(`${user.username}:${user.password ?? ""}`).toString("base64");
@@ -65,7 +65,7 @@ async function authenticate(
         rejected?.headers.authorization === (token && `Bearer ${token}`) && rejected?.cert === clientCertificateData,
     );
     const { token, clientCertificateData: cert, clientKeyData: key } = status;
-    if (cert && key) checkKeyPair(cert, key, (message) => new CredentialsError(name, `exec plugin: ${message}`));
+    if (cert && key) checkKeyPair(cert, key, (message) => new CredentialsError(context, `exec plugin: ${message}`));
     return { ...(token && { authorization: `Bearer ${token}` }), ...(cert && key && { cert, key }) };
   }
   if (user.authProvider) {
@@ -75,12 +75,10 @@ async function authenticate(
   return certificate;
 }
 
-async function readClientCertificate(
-  { cert, key }: UserEntry,
-  context: string,
-): Promise<{ cert?: string; key?: string }> {
+async function readClientCertificate(context: Context): Promise<{ cert?: string; key?: string }> {
+  const { cert, key } = context.user;
   if (!cert || !key) return {};
-  const fail = (message: string) => new KubeconfigError(`context ${JSON.stringify(context)}: ${message}`);
+  const fail = (message: string) => new KubeconfigError(`${describeContext(context)}: ${message}`);
   const [certPem, keyPem] = await Promise.all([
     readPemSource(cert, "client-certificate", fail),
     readPemSource(key, "client-key", fail),
@@ -106,7 +104,8 @@ function checkKeyPair(cert: string, key: string, fail: (message: string) => Erro
 }
 
 /** Reads the token file, if any. The token is used if the file is empty or unreadable, as in client-go. */
-async function readToken({ token, tokenFile }: UserEntry, context: string): Promise<string | undefined> {
+async function readToken(context: Context): Promise<string | undefined> {
+  const { token, tokenFile } = context.user;
   if (tokenFile === undefined) return token;
   const read = await readFile(tokenFile, "utf8").then(
     (text) => ({ text: text.trim(), problem: "file is empty" }),
@@ -132,7 +131,7 @@ function impersonationHeaders(impersonate: Impersonation | undefined): Credentia
 }
 
 /** Encodes values as UTF-8, as Go does: Node writes each character of a header as one byte. */
-function encodeHeaders(headers: Credentials["headers"], context: string): Credentials["headers"] {
+function encodeHeaders(headers: Credentials["headers"], context: Context): Credentials["headers"] {
   const encode = (name: string) => (value: string) => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are not allowed in headers
     if (/[\x00-\x08\x0a-\x1f\x7f]/.test(value)) {

@@ -44,7 +44,7 @@ export function runPlugin(
   env: NodeJS.ProcessEnv,
   isRejected: (status: ExecStatus) => boolean,
 ): Promise<ExecStatus> {
-  const fail = (message: string) => new CredentialsError(context.name, `exec plugin ${exec.command}: ${message}`);
+  const fail = (message: string) => new CredentialsError(context, `exec plugin ${exec.command}: ${message}`);
   const interactive = exec.interactiveMode !== "Never" && isatty(0);
   const spec = { interactive, ...(exec.provideClusterInfo && { cluster: context.execCluster }) };
   const info = JSON.stringify({ kind: "ExecCredential", apiVersion: exec.apiVersion, spec });

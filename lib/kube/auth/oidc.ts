@@ -37,7 +37,7 @@ const renewals = new Map<string, Promise<string>>();
  * @throws CredentialsError
  */
 export async function obtainIdToken(provider: AuthProvider, context: Context, env: NodeJS.ProcessEnv): Promise<string> {
-  const fail = (message: string) => new CredentialsError(context.name, message);
+  const fail = (message: string) => new CredentialsError(context, message);
   if (provider.name !== "oidc") {
     const plugin = REPLACEMENTS[provider.name];
     const hint = plugin ? `; use the exec plugin ${plugin}` : "";

@@ -40,6 +40,8 @@ export interface Kubeconfig extends KubeconfigFile {
 /** A context with its cluster and user. */
 export interface Context {
   name: string;
+  /** Set if it is not of the user's kubeconfig, so that its CA does not verify proxies of the user. */
+  isForeign?: true;
   /** The name of the cluster entry. */
   cluster?: string;
   /** An http or https URL, possibly with a path; without user, query and trailing slash. */
@@ -237,6 +239,11 @@ function normalizeServer(server: string): string | undefined {
   const url = parseUrl(server.includes("://") ? server : `http://${server}`);
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password) return undefined;
   return url.origin + url.pathname.replace(/\/{2,}/g, "/").replace(/\/$/, "");
+}
+
+/** Names a context in messages; a foreign one is the name of a cluster to the user. */
+export function describeContext({ name, isForeign }: Pick<Context, "name" | "isForeign">): string {
+  return `${isForeign ? "cluster" : "context"} ${JSON.stringify(name)}`;
 }
 
 /** Parses a URL; undefined if invalid. (`URL.parse` requires Node 22.) */

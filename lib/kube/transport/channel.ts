@@ -76,6 +76,8 @@ export async function openChannel(
   // The handshake requires the client certificate, but not a token.
   const { cert, key } = context.presentsCertificate && isTls ? await credentials : {};
   // As in Go, an http proxy forwards requests to a plain http server instead of opening a tunnel.
+  // A foreign CA would let its owner pass for the proxy, which receives the password in its URL.
+  const proxyTls = context.isForeign ? {} : { tls: context.tls };
   const isForwarded = proxy !== undefined && !isTls && proxy.protocol === "http:";
 
   const first = await dial();
@@ -93,7 +95,7 @@ export async function openChannel(
     try {
       if (closing.aborted) throw closedError(context);
       const tunnel =
-        proxy && !isForwarded ? await openTunnel(proxy, host, port, { tls: context.tls, env, signal }) : undefined;
+        proxy && !isForwarded ? await openTunnel(proxy, host, port, { ...proxyTls, env, signal }) : undefined;
       if (isTls) return await waitForConnection(openTls(tunnel), "secureConnect", signal);
       if (tunnel) return tunnel;
       const address = isForwarded ? { host: hostOf(proxy), port: portOf(proxy) } : { host, port };

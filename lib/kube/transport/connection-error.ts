@@ -1,7 +1,7 @@
 /** Errors of connections to an API server. */
 import { EXIT, UserError } from "../../util/errors.ts";
 import { describeNetworkError } from "../../util/network-error.ts";
-import type { Context } from "../kubeconfig/kubeconfig.ts";
+import { type Context, describeContext } from "../kubeconfig/kubeconfig.ts";
 
 /** The API server cannot be reached or does not respond. One line. */
 export class ConnectionError extends UserError {
@@ -25,8 +25,8 @@ export function toConnectionError(error: unknown, context: Context): UserError {
 }
 
 /** @param cause - the second half of the message, such as `connection refused`. */
-export function unreachableError({ server, name }: Context, cause: string, error?: unknown): ConnectionError {
-  const message = `cannot reach ${server} (context ${JSON.stringify(name)}): ${cause}`;
+export function unreachableError(context: Context, cause: string, error?: unknown): ConnectionError {
+  const message = `cannot reach ${context.server} (${describeContext(context)}): ${cause}`;
   return new ConnectionError(message, { cause: error });
 }
 

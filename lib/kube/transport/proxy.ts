@@ -4,7 +4,7 @@ import { request as httpsRequest } from "node:https";
 import { BlockList, isIP, type Socket } from "node:net";
 import { formatHostPort } from "../../util/address.ts";
 import { describeNetworkError } from "../../util/network-error.ts";
-import { type Context, KubeconfigError, parseUrl } from "../kubeconfig/kubeconfig.ts";
+import { type Context, describeContext, KubeconfigError, parseUrl } from "../kubeconfig/kubeconfig.ts";
 import { ConnectionError } from "./connection-error.ts";
 import { systemRoots } from "./roots.ts";
 
@@ -23,7 +23,7 @@ export function proxyFor(context: Context, server: URL, env: NodeJS.ProcessEnv):
     proxy = server.protocol === "https:" ? read("HTTPS_PROXY") : read("HTTP_PROXY");
     if (proxy === undefined || isExempt(host, portOf(server), read("NO_PROXY") ?? "")) return undefined;
   }
-  const fail = (message: string) => new KubeconfigError(`context ${JSON.stringify(context.name)}: ${message}`);
+  const fail = (message: string) => new KubeconfigError(`${describeContext(context)}: ${message}`);
   const url = parseUrl(proxy.includes("://") ? proxy : `http://${proxy}`);
   if (!url) throw fail("invalid proxy URL: must be an http, https or socks5 URL");
   if (!/^(https?|socks5h?):$/.test(url.protocol)) {
