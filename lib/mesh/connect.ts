@@ -1,10 +1,10 @@
 /** Connects all clusters of a mesh with each other. */
 import { readClusters } from "../cilium/read-clusters.ts";
 import type { Cluster } from "../kube/cluster.ts";
-import { type Finding, finding, hasErrors } from "../peer/findings.ts";
+import { type Finding, hasErrors } from "../peer/findings.ts";
 import { UsageError } from "../util/errors.ts";
+import { findDuplicateNames } from "./duplicate-names.ts";
 import {
-  type ExtractedMember,
   importTarget,
   type MeshChange,
   type MeshReading,
@@ -74,16 +74,6 @@ function pairing(
   return (one, other) =>
     (center === undefined || one === center || other === center) &&
     (newcomers === undefined || newcomers.has(one) || newcomers.has(other));
-}
-
-/** Reports clusters with the same name: each would skip the other as its own file. */
-function findDuplicateNames(members: readonly ExtractedMember[]): Finding[] {
-  return members.flatMap(({ source, target: { facts } }, i) => {
-    const other = members.slice(0, i).find(({ target }) => target.facts.name === facts.name);
-    if (other === undefined || facts.name === undefined) return [];
-    const values = { name: facts.name, other: other.source };
-    return [finding("name-duplicate", { source }, values, { clusters: [other.source, source] })];
-  });
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Peer } from "../peer/peer.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { hasCommonCertificate, isSignedBy } from "../x509/chain.ts";
 import { normalizeCa, PemError } from "../x509/pem.ts";
+import { findDuplicateNames } from "./duplicate-names.ts";
 import {
   type ExtractedMember,
   existingOf,
@@ -34,11 +35,13 @@ export interface RotateOptions {
 export function planRotation(rotated: ExtractedMember, importers: MeshReading, options: RotateOptions): MeshChange {
   const cluster = rotated.target.facts.name ?? rotated.source;
   const { configured, kept } = importersOf(cluster, importers);
+  // The rotated cluster may be read by another of its names, too.
+  const others = importers.members.filter(({ target }) => target.identity !== rotated.target.identity);
   const peers = extractedPeer(rotated, options.now);
   return {
     targets: configured.map(({ member }) => importTarget(member, peers)),
     peers,
-    findings: options.skipUnreachable ? [] : importers.unreadable,
+    findings: [...(options.skipUnreachable ? [] : importers.unreadable), ...findDuplicateNames([rotated, ...others])],
     omitted: importers.unreadable,
     notes: [
       ...kept,

@@ -166,6 +166,7 @@ describe("clusters from Secrets", () => {
         ["cluster-unreadable", "nowhere"],
       ],
     );
+    assert.match(found[2]?.message ?? "", /^cannot reach https:\/\/127\.0\.0\.1:1 \(cluster "nowhere"\): /);
     assert.equal(found[1]?.message, "secret/argo-hostile: not permitted in a Secret: proxyUrl");
     assert.match(found[1]?.remedy ?? "", /pass --allow-insecure-members$/);
     const stopped = await connect();
@@ -194,7 +195,7 @@ describe("clusters from Secrets", () => {
     );
   });
 
-  test("a member that claims the name or id of another stops connect for both", async () => {
+  test("a member that claims the name or id of another stops connect, and by its name rotate", async () => {
     putArgo();
     const api = sandbox.clusters[2]?.api;
     const config = api?.store.read("ConfigMap", "kube-system", "cilium-config");
@@ -205,5 +206,7 @@ describe("clusters from Secrets", () => {
     assert.match(stderr, /\[name-duplicate\]/);
     assert.match(stderr, /\[id-duplicate\]/);
     assert.deepEqual(NAMES.map(peersOf), [[], [], []]);
+    const rotated = await fromArgo("rotate", "cluster2", "--yes");
+    assert.deepEqual([rotated.code, /\[name-duplicate\]/.test(rotated.stderr)], [2, true], rotated.stderr);
   });
 });
