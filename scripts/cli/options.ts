@@ -108,7 +108,9 @@ export const outputOption = flag.string("print a full report in this format, wit
 /** Creates the flag for a file that others may read, for some of the outputs of a command. */
 export function outputFileOption(...outputs: string[]) {
   const flags = outputs.map((output) => `-o ${output}`).join(" or ");
-  return flag.file(`with ${flags}, write to this file, with mode 0644, instead of stdout; replaced as a whole`);
+  return flag.file(
+    `with ${flags}, write to this file instead of stdout; replaced as a whole, with prometheus of mode 0644`,
+  );
 }
 
 const UNREACHABLE = "failed: cluster unreachable, permission denied, Cilium not found, or timeout";

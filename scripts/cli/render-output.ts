@@ -1,10 +1,11 @@
 /** Writes rendered files to a directory or to stdout. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isGeneratedFile, isGeneratedName, RENDERED_FOLDERS } from "../../lib/manifests/generated-files.ts";
 import type { RenderedFile } from "../../lib/manifests/render.ts";
 import { enumerate, escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { writePrivateFile } from "../../lib/util/private-file.ts";
+import { writeOrdinaryFile, writePrivateFile } from "../../lib/util/private-file.ts";
 import { describeSystemError } from "../../lib/util/system-error.ts";
 import { exposedStdout, writeStdout } from "./streams.ts";
 import { log, warnOfExposedKey } from "./terminal.ts";
@@ -42,9 +43,9 @@ export function assertKeysAllowed(
 }
 
 /**
- * Writes the files. Those with private keys get mode 0600.
+ * Writes the files, those with private keys with mode 0600. Files of an earlier rendering that are not in this one are removed.
  *
- * @throws UserError (exit code 1) if a file cannot be written.
+ * @throws UserError (exit code 1) if a file cannot be written or removed.
  */
 export async function writeRendered(files: readonly RenderedFile[], { directory }: OutputOptions): Promise<void> {
   if (directory === undefined) {
@@ -54,13 +55,38 @@ export async function writeRendered(files: readonly RenderedFile[], { directory 
   }
   for (const { path, text, isPrivate } of files) {
     const full = join(directory, path);
-    try {
-      await mkdir(dirname(full), { recursive: true });
-      if (!isPrivate) await writeFile(full, text);
-    } catch (error) {
-      throw new UserError(`cannot write ${full}: ${describeSystemError(error)}`, EXIT.failed);
-    }
-    if (isPrivate) await writePrivateFile(full, text);
+    await orFail("write", full, mkdir(dirname(full), { recursive: true }));
+    await (isPrivate ? writePrivateFile : writeOrdinaryFile)(full, text);
   }
-  log(`wrote ${escapeLine(enumerate(files.map(({ path }) => path)))} to ${escapeLine(directory)}`);
+  const paths = files.map(({ path }) => path);
+  log(`wrote ${escapeLine(enumerate(paths))} to ${escapeLine(directory)}`);
+  const removed = await removeStale(directory, new Set(paths));
+  if (removed.length > 0) log(`removed ${escapeLine(enumerate(removed))} from ${escapeLine(directory)}`);
+}
+
+/** Removes the files of an earlier rendering, and the folder that they leave empty. Returns their paths, sorted. */
+async function removeStale(directory: string, rendered: ReadonlySet<string>): Promise<string[]> {
+  const removed: string[] = [];
+  for (const folder of RENDERED_FOLDERS) {
+    const inside = join(directory, folder);
+    const entries = await readdir(inside, { withFileTypes: true }).catch(() => []);
+    const paths = entries.filter((entry) => entry.isFile()).map(({ name }) => folder + name);
+    for (const path of paths.filter((one) => isGeneratedName(one) && !rendered.has(one))) {
+      const full = join(directory, path);
+      if (!isGeneratedFile(path, await readFile(full, "utf8").catch(() => ""))) continue;
+      await orFail("remove", full, rm(full));
+      removed.push(path);
+    }
+    // Fails if other files are left.
+    if (folder !== "" && removed.some((path) => path.startsWith(folder))) await rmdir(inside).catch(() => {});
+  }
+  return removed.sort();
+}
+
+async function orFail(verb: "write" | "remove", path: string, done: Promise<unknown>): Promise<void> {
+  try {
+    await done;
+  } catch (error) {
+    throw new UserError(`cannot ${verb} ${path}: ${describeSystemError(error)}`, EXIT.failed);
+  }
 }

@@ -2,7 +2,7 @@
 import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { writePublicFile } from "../../lib/util/private-file.ts";
+import { writeOrdinaryFile, writePublicFile } from "../../lib/util/private-file.ts";
 import { completeRemedy, writeStdout } from "./streams.ts";
 
 /** The flags for the output of commands that can write it to a file that others may read. */
@@ -28,13 +28,14 @@ export function validateOutputFile({ output, "output-file": path }: OutputArgume
 }
 
 /**
- * Prints a text to stdout, or writes it to `--output-file`.
+ * Prints a text to stdout, or writes it to `--output-file`: metrics for the user of a collector, other outputs with the usual
+ * mode.
  *
  * @throws UserError (exit code 1) if it cannot be written.
  */
-export async function printOutput(text: string, { "output-file": path }: OutputArguments): Promise<void> {
+export async function printOutput(text: string, { output, "output-file": path }: OutputArguments): Promise<void> {
   if (path === undefined) writeStdout(text);
-  else await writePublicFile(path, text);
+  else await (output === "prometheus" ? writePublicFile : writeOrdinaryFile)(path, text);
 }
 
 /** Omitted from documents: a field for grouping findings in text output. */

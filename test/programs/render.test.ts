@@ -185,6 +185,25 @@ describe("render", () => {
     assert.deepEqual(objects.sort(), ["cilium-clustermesh", "cilium-kvstoremesh", "clustermesh-remote-users"]);
   });
 
+  test("files of an earlier rendering are removed and named, other files stay", async () => {
+    const out = join(dir, "stale");
+    const args = ["--target", "c3.json", "--whole", "--output-dir", out, "-o"];
+    const first = await offline(...args, "kustomize", "c2.json");
+    assert.equal(first.code, 0, first.stderr);
+    assert.doesNotMatch(first.stderr, /^removed/m);
+    assert.ok((await readdir(out)).includes("host-aliases"));
+    const foreign = "kind: SealedSecret\nmetadata:\n  name: cilium-kvstoremesh\n";
+    await writeFile(join(out, "cilium-kvstoremesh.yaml"), foreign);
+    await writeFile(join(out, "other.yaml"), "a: b\n");
+    const second = await offline(...args, "helm-values", "c2.json");
+    assert.equal(second.code, 0, second.stderr);
+    assert.deepEqual(await readdir(out), ["cilium-kvstoremesh.yaml", "other.yaml", "values.yaml"]);
+    assert.match(second.stderr, /^removed cilium-clustermesh\.yaml, .*host-aliases\/kustomization\.yaml.* from /m);
+    const refused = await offline(...args, "kustomize", "c2.json", "c5.json");
+    assert.equal(refused.code, 2);
+    assert.ok((await readdir(out)).includes("values.yaml"), "nothing is removed if nothing is rendered");
+  });
+
   test("users of 1.16 with KVStoreMesh include the cluster's own", async () => {
     const { stdout } = await offline("--target", "c2.json", "--whole", ...files);
     const users = parseAllDocuments(stdout)

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { replaceFile, writePrivateFile } from "../../lib/util/private-file.ts";
+import { replaceFile, writeOrdinaryFile, writePrivateFile, writePublicFile } from "../../lib/util/private-file.ts";
 
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 
@@ -48,4 +48,25 @@ test("a failed write leaves the old file and no temporary file", async (t) => {
   );
   assert.equal(readFileSync(path, "utf8"), "old");
   assert.deepEqual(readdirSync(dir), ["key.json"]);
+});
+
+test("an ordinary file keeps its mode, and a new one has that of the umask; a public one has 0644", async (t) => {
+  const dir = folder(t);
+  const umask = process.umask(0o027);
+  t.after(() => process.umask(umask));
+  const [existing, created, shared] = ["existing", "created", "shared"].map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const mode of [0o600, 0o664]) {
+    writeFileSync(existing, "old");
+    chmodSync(existing, mode);
+    await writeOrdinaryFile(existing, "new");
+    assert.deepEqual([modeOf(existing), readFileSync(existing, "utf8")], [mode, "new"]);
+  }
+  await writeOrdinaryFile(created, "new");
+  assert.equal(modeOf(created), 0o640);
+  await writePublicFile(shared, "new");
+  assert.equal(modeOf(shared), 0o644);
 });
