@@ -46,12 +46,12 @@ describe("status -o html", () => {
     assert.ok(remedies.some((one) => one?.includes(flag)));
   });
 
-  test("--output-file replaces a file that others may read", async () => {
+  test("--output-file keeps the mode of an existing file", async () => {
     writeFileSync(join(dir, "mesh.html"), "old", { mode: 0o600 });
     const { code, stdout, stderr } = await status("--output-file", "mesh.html");
     assert.deepEqual([code, stdout, stderr], [3, "", "3 clusters, unhealthy: 2 errors, 1 warning\n"]);
     assert.match(readFileSync(join(dir, "mesh.html"), "utf8"), /<\/html>\n$/);
-    assert.equal(statSync(join(dir, "mesh.html")).mode & 0o777, 0o644);
+    assert.equal(statSync(join(dir, "mesh.html")).mode & 0o777, 0o600);
     assert.deepEqual(readdirSync(dir), ["mesh.html"]);
   });
 });
