@@ -187,13 +187,14 @@ export const WATCH_CASES: Case[] = [
         "allowWatchBookmarks=true&resourceVersion=0",
       ];
       const none = `${query}&allowWatchBookmarks=true&${INITIAL.replace("true", "false")}`;
-      await Promise.all([
-        ...marked.map(check),
-        server.watch(watchPath(`${query}&${INITIAL}`)).then((watch) => read(watch, 1, "end")),
-        server.watch(watchPath(none)).then((watch) => read(watch, 0, "end")),
-      ]);
       const future = `${query}&${INITIAL}&resourceVersion=${Number(metadata.resourceVersion) + 100_000}`;
-      const [error] = await read(await server.watch(watchPath(future)), 1, "end");
+      const readEnd = async (path: string, count: number) => read(await server.watch(watchPath(path)), count, "end");
+      const [[error]] = await Promise.all([
+        readEnd(future, 1),
+        readEnd(`${query}&${INITIAL}`, 1),
+        readEnd(none, 0),
+        ...marked.map(check),
+      ]);
       assert.equal(error?.type, "ERROR");
       const { code, reason, message, details } = error?.object ?? {};
       assert.deepEqual([code, reason], [504, "Timeout"]);
