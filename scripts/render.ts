@@ -4,7 +4,7 @@ import type { TlsMode } from "../lib/import/plan/tls.ts";
 import { type Form, renderTarget } from "../lib/manifests/render.ts";
 import { hasTrait } from "../lib/peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
-import { showFindings, showRefusal } from "../lib/render/findings.ts";
+import { showFindings, showRenderRefusal } from "../lib/render/findings.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
@@ -72,6 +72,6 @@ async function runRender(args: RenderArguments, program: string): Promise<number
 
 function refuse(findings: readonly Finding[], { details }: RenderArguments): number {
   showFindings(findings, style, details).forEach(log);
-  log(showRefusal(findings, style, details));
+  log(showRenderRefusal(findings, style, details));
   return EXIT.refused;
 }

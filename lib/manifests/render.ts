@@ -1,6 +1,7 @@
 /** Renders the import of peers into a target as files for Git. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
 import { describeObject } from "../import/plan/change.ts";
+import { readExistingConfig } from "../import/plan/existing.ts";
 import { omitAppliers } from "../import/plan/ownership.ts";
 import { type Plan, type PlanOptions, plan } from "../import/plan/plan.ts";
 import type { Target } from "../import/plan/target.ts";
@@ -21,6 +22,8 @@ export interface RenderOptions extends Pick<PlanOptions, "tls" | "users" | "now"
   form: Form;
   /** Render whole objects as if none existed. */
   whole: boolean;
+  /** The existing objects were read from a file, so that objects which the target lacks may exist too. */
+  mayLackObjects?: boolean;
 }
 
 /** A file to commit. */
@@ -41,18 +44,21 @@ export interface Rendering {
 
 /** Renders the target with the peers imported: the same as an import writes, including what exists already. */
 export function renderTarget(target: Target, peers: readonly SourcedPeer[], options: RenderOptions): Rendering {
-  const { form, whole, ...planOptions } = options;
+  const { form, whole, mayLackObjects = false, ...planOptions } = options;
   const planned = toPlannedTarget(target, whole, form === "helm-values");
   // Nothing is written, so that owners are warnings; the files describe all workloads, whatever restarts them.
   // The order of host names at one address follows that of the peers.
   const sorted = [...peers].sort((a, b) => (a.peer.name < b.peer.name ? -1 : 1));
   const planning = plan(planned, sorted, { ...planOptions, restarts: "all", previewOnly: true });
   if (hasErrors(planning.findings)) return { files: [], plan: planning, findings: planning.findings };
+  if (!hasPeers(planned, planning)) return { files: [], plan: planning, findings: planning.findings };
   const { objects, patches } = toManifests(planned, planning);
-  const findings = [...planning.findings, ...(whole ? warnOfWholeObjects(planned, objects) : [])];
+  const findings = [...planning.findings, ...(whole || mayLackObjects ? warnOfWholeObjects(planned, objects) : [])];
   if (form === "helm-values") {
     const { values, isPrivate, findings: found } = toHelmValues(planned, objects);
-    const files = values ? [{ path: "values.yaml", text: formatYaml(values), isPrivate }] : [];
+    // Without clusters, the values would remove every peer.
+    const isEmpty = !values || Object.keys(values.clustermesh.config.clusters).length === 0;
+    const files = isEmpty ? [] : [{ path: "values.yaml", text: formatYaml(values), isPrivate }];
     return { files, plan: planning, findings: [...findings, ...found] };
   }
   const files = [...objects.map(toFile), ...patches.map((patch) => toPatchFile(patch))];
@@ -78,10 +84,19 @@ function toPlannedTarget(target: Target, whole: boolean, isForHelm: boolean): Ta
   };
 }
 
-function warnOfWholeObjects({ source }: Target, objects: readonly Manifest[]): Finding[] {
-  if (objects.length === 0) return [];
-  const names = objects.map(({ kind, metadata }) => describeObject(kind, metadata.name));
-  return [finding("whole-objects", { source }, { objects: enumerate(names) })];
+/** Whether a target has peers after a plan. Without any, the output could only remove peers. */
+function hasPeers(target: Target, { outcomes }: Plan): boolean {
+  return outcomes.size > 0 || readExistingConfig(target).names.size > 0;
+}
+
+/** Warns of the rendered objects that the target lacks: if they exist, the output may replace them. */
+function warnOfWholeObjects(target: Target, objects: readonly Manifest[]): Finding[] {
+  const { source, agentsSecret, kvstoremeshSecret, users } = target;
+  const known = [agentsSecret, kvstoremeshSecret, users].map((object) => object?.metadata?.name);
+  const names = objects
+    .filter(({ metadata }) => !known.includes(metadata.name))
+    .map(({ kind, metadata }) => describeObject(kind, metadata.name));
+  return names.length > 0 ? [finding("whole-objects", { source }, { objects: enumerate(names) })] : [];
 }
 
 function toFile(object: Manifest): RenderedFile {

@@ -29,6 +29,12 @@ export function showRefusal(findings: readonly Finding[], style: Style, details 
     : "nothing was written";
 }
 
+/** States that nothing was rendered, with the number of printed errors. */
+export function showRenderRefusal(findings: readonly Finding[], style: Style, details = false): string {
+  const { error: errors } = countGroups(groupFindings(findings, details));
+  return `${style.red("error")}: nothing rendered: ${count(errors, "error")}`;
+}
+
 function showGroup(group: FindingGroup, style: Style): string[] {
   const { text, messages, more } = describeGroup(group);
   return [

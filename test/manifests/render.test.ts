@@ -131,6 +131,46 @@ test("the order of the peers does not matter", () => {
   assert.match(files.at(-1)?.text ?? "", /- c2\.mesh\.cilium\.io\n +- c3\.mesh\.cilium\.io\n/);
 });
 
+test("without peers nothing is rendered, in any form", () => {
+  const users = usersConfigMap("users: []\n");
+  for (const form of ["manifests", "kustomize", "helm-values"] as const) {
+    for (const target of [
+      targetOf("1.20"),
+      targetOf("1.16", { kvstoreMesh: true }),
+      targetOf("1.20", { users, agentsSecret: secretOf({ "ca.crt": "a" }) }),
+    ]) {
+      for (const whole of [false, true]) assert.deepEqual(render(target, [], form, whole).files, [], form);
+    }
+    const { files } = render(targetOf("1.20", { agentsSecret: withC9() }), [], form);
+    assert.match(files.map(({ text }) => text).join(""), /c9/, "existing peers are rendered");
+  }
+});
+
+test("objects that a file of existing objects lacks are warned of by name", () => {
+  const lacking = (target: Target) => {
+    const { findings } = renderTarget(target, [c2], {
+      tls,
+      users,
+      now,
+      form: "manifests",
+      whole: false,
+      mayLackObjects: true,
+    });
+    return findings
+      .filter(({ code }) => code === "whole-objects")
+      .map(({ message }) => /replaced by (.*?), peers/.exec(message)?.[1]);
+  };
+  const map = usersConfigMap("users: []\n");
+  const kvstoremeshSecret = secretOf({}, {}, "cilium-kvstoremesh");
+  assert.deepEqual(lacking(targetOf("1.20", { agentsSecret: withC9(), users: map })), []);
+  assert.deepEqual(lacking(targetOf("1.20", { agentsSecret: withC9() })), ["configmap/clustermesh-remote-users"]);
+  assert.deepEqual(lacking(targetOf("1.20", { agentsSecret: withC9(), takesUsers: false })), []);
+  assert.deepEqual(lacking(targetOf("1.20", { users: map })), ["secret/cilium-clustermesh"]);
+  const mesh = { kvstoreMesh: true, users: map };
+  assert.deepEqual(lacking(targetOf("1.20", { ...mesh, kvstoremeshSecret })), ["secret/cilium-clustermesh"]);
+  assert.deepEqual(lacking(targetOf("1.20", mesh)), ["secret/cilium-kvstoremesh and secret/cilium-clustermesh"]);
+});
+
 test("errors render nothing", () => {
   const { files, findings } = render(targetOf("1.20", { facts: { id: 0 } }), [c2]);
   assert.deepEqual(files, []);

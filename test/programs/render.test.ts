@@ -242,10 +242,17 @@ describe("render", () => {
       ],
       [["--context", "c4", "--existing", "a", "c2.json"], /--existing and --context are mutually exclusive/],
       [["--target", "c4.json", "--whole", "-o", "kustomize", "c2.json"], /--output=kustomize requires --output-dir/],
-      [["--target", "c4.json", "--whole", "c4.json"], /nothing to render: no file contains a peer of c4/],
+      ...FORMS.map((form): [string[], RegExp] => [
+        ["--target", "c4.json", "--whole", "-o", form, "c4.json"],
+        /nothing to render: no file contains a peer of c4/,
+      ]),
+      [
+        ["--target", "c4.json", "--whole", "-o", "kustomize", "--output-dir", "none", "c4.json"],
+        /nothing to render: no file contains a peer of c4/,
+      ],
       [["--target", "missing.json", "--whole", "c2.json"], /missing\.json: no such file/i],
       [["--target", "c4.json", "--whole", "missing.json"], /\[unreadable\]/],
-      [["--target", "none.json", "--whole", "c2.json"], /nothing was written because of 1 error/],
+      [["--target", "none.json", "--whole", "c2.json"], /^error: nothing rendered: 1 error$/m],
     ] as const) {
       await writeFile(join(dir, "none.json"), "{}");
       const { code, stdout, stderr } = await offline(...args);

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/finding-codes.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
 import { describePairs } from "../../lib/render/cluster-pairs.ts";
-import { sharedFindings, showFindings, showRefusal } from "../../lib/render/findings.ts";
+import { sharedFindings, showFindings, showRefusal, showRenderRefusal } from "../../lib/render/findings.ts";
 import { styleFor } from "../../lib/render/style.ts";
 import { widthOf, wrapLine } from "../../lib/render/wrap.ts";
 import { findingWith } from "../support/findings.ts";
@@ -149,6 +149,7 @@ test("warnings precede errors, and the refusal counts printed errors", () => {
     "with --details",
   );
   assert.equal(showRefusal([], plain), "nothing was written");
+  assert.equal(showRenderRefusal([error, { ...error, key: "c2" }], plain), "error: nothing rendered: 1 error");
 });
 
 test("details disable merging", () => {

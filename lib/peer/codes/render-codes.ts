@@ -25,8 +25,8 @@ export const RENDER_CODES = {
   }),
   "whole-objects": warning<{ objects: string }>({
     message: ({ objects }) =>
-      `rendered without the existing objects: where ${objects} replace them, peers and users that are not in the files are removed`,
-    remedy: "to keep them, render with --existing FILE or --context CONTEXT",
+      `rendered without the existing objects: if these are replaced by ${objects}, peers and users that are not in the files are removed`,
+    remedy: "to keep them, pass them with --existing FILE, or render with --context CONTEXT",
     noun: "clusters",
     summary: (of) => `objects of ${of} were rendered without the existing ones, which they may replace`,
   }),
