@@ -1,12 +1,19 @@
 /** The existing objects of a target, selected from the objects of a file. Pure. */
 import type { V1ConfigMap, V1DaemonSet, V1Deployment, V1HostAlias, V1Secret } from "@kubernetes/client-node";
-import { secretProblem } from "../peer/documents.ts";
+import { AGENTS, OPERATOR } from "../cilium/object-names.ts";
+import { describeObject } from "../import/plan/change.ts";
+import { literal } from "../peer/codes/code.ts";
+import { type Origin, secretProblem } from "../peer/documents.ts";
 import { type Finding, finding } from "../peer/findings.ts";
-import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
+import { createRemedy, DEFAULT_CALL, type ForeignFile, foreignFinding } from "../peer/foreign/foreign.ts";
+import { generatedSecretName } from "../peer/foreign/kinds.ts";
+import { recognizeObject } from "../peer/foreign/objects.ts";
+import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import type { WorkloadName } from "../peer/target-facts.ts";
 import { type Fields, getField, isFields } from "../util/fields.ts";
+import { shellQuote } from "../util/shell.ts";
 
-/** The objects of a target that imports write; an object that is not given does not exist. */
+/** The objects of a target that imports write. An object that is not given may exist all the same. */
 export interface ExistingObjects {
   agentsSecret?: V1Secret;
   kvstoremeshSecret?: V1Secret;
@@ -19,49 +26,107 @@ export interface ExistingWorkload extends WorkloadName {
   hostAliases: V1HostAlias[] | undefined;
 }
 
-/** No object exists. */
+/** No object is given. */
 export const NOTHING: ExistingObjects = { workloads: [] };
+
+/** The objects of a target that are read, by kind; the workloads as an import reads them. */
+const SELECTED = [
+  ["Secret", AGENTS_SECRET],
+  ["Secret", KVSTOREMESH_SECRET],
+  ["ConfigMap", USERS_CONFIG_MAP],
+  ["DaemonSet", AGENTS],
+  ["Deployment", APISERVER],
+  ["Deployment", OPERATOR],
+] as const;
+
+/** Returns the command that prints the existing objects of a target; the context is a placeholder. */
+export function printExistingCommand(namespace: string): string {
+  const objects = SELECTED.map(([kind, name]) => describeObject(kind, name)).join(" ");
+  return `kubectl --context CONTEXT get ${objects} --namespace ${shellQuote(namespace)} --ignore-not-found --output yaml`;
+}
 
 /**
  * Selects the existing objects of a target. Other objects, and objects of other namespaces, are ignored. A workload may be
  * a patch that contains only its host aliases.
  *
  * @param source - the name of the file in findings.
- * @returns the objects, with a finding for each one that is invalid.
+ * @param origin - for the remedies of encrypted and generated objects: its call reads the existing objects from stdin.
+ * @returns the objects, with a finding for each one that is invalid, given twice, or not in plain text.
  */
 export function selectExisting(
   objects: readonly unknown[],
   namespace: string,
   source: string,
+  { path, call = DEFAULT_CALL }: Origin = {},
 ): { existing: ExistingObjects; findings: Finding[] } {
   const existing: ExistingObjects = { workloads: [] };
   const findings: Finding[] = [];
-  const report = (problem: string | undefined): boolean => {
-    if (problem !== undefined) findings.push(finding("unreadable", { source }, { problem }));
-    return problem === undefined;
-  };
+  const report = (problem: string) => findings.push(finding("unreadable", { source }, { problem }));
+  const found = new Set<string>();
   for (const object of objects) {
-    if (!isFields(object)) continue;
-    const [name, place] = [getField(object, ["metadata", "name"]), getField(object, ["metadata", "namespace"])];
-    if (typeof name !== "string" || (place !== undefined && place !== namespace)) continue;
-    const { kind } = object;
-    if (kind === "Secret" && name === AGENTS_SECRET) {
-      if (report(secretProblem(object))) existing.agentsSecret = encodeStringData(object as V1Secret);
-    } else if (kind === "Secret" && name === KVSTOREMESH_SECRET) {
-      if (report(secretProblem(object))) existing.kvstoremeshSecret = encodeStringData(object as V1Secret);
-    } else if (kind === "ConfigMap" && name === USERS_CONFIG_MAP) {
-      if (report(configMapProblem(object))) existing.users = object as V1ConfigMap;
-    } else if (kind === "Deployment" || kind === "DaemonSet") {
-      const workload = {
-        kind,
-        name,
-        object: object as V1Deployment | V1DaemonSet,
-        ...readHostAliases(object),
-      } as const;
-      if (report(workload.problem)) existing.workloads.push(workload);
+    const selected = isFields(object) ? identify(object, namespace) : undefined;
+    if (!selected) continue;
+    const foreign = recognizeExisting(selected.object, namespace);
+    const reference = describeObject(selected.kind, selected.name);
+    if (foreign) findings.push(foreignFinding(foreign, source, path, call));
+    else if (found.has(reference)) report(`contains two of ${reference}`);
+    else {
+      const problem = addExisting(existing, selected);
+      if (problem !== undefined) report(problem);
     }
+    found.add(reference);
   }
   return { existing, findings };
+}
+
+/** One of {@link SELECTED}, or an object that generates it. */
+interface SelectedObject {
+  kind: (typeof SELECTED)[number][0];
+  name: string;
+  object: Fields;
+}
+
+/** Identifies an object of a target; undefined for other objects, and those of other namespaces. */
+function identify(object: Fields, namespace: string): SelectedObject | undefined {
+  const place = getField(object, ["metadata", "namespace"]);
+  if (place !== undefined && place !== namespace) return undefined;
+  const secret = generatedSecretName(object);
+  const [kind, name] =
+    secret === undefined ? [object.kind, getField(object, ["metadata", "name"])] : ["Secret", secret];
+  const [selected] = SELECTED.filter((one) => one[0] === kind && one[1] === name);
+  return selected && { kind: selected[0], name: selected[1], object };
+}
+
+/** Recognizes an object that does not contain its values; what it generates has to be printed from the cluster. */
+function recognizeExisting(object: Fields, namespace: string): ForeignFile | undefined {
+  const foreign = recognizeObject(object);
+  if (!foreign || generatedSecretName(object) === undefined) return foreign;
+  return { ...foreign, remedy: createRemedy(`${literal(printExistingCommand(namespace))} | {rerun}`) };
+}
+
+/** Adds an object. @returns why it is invalid; it is then not added. */
+function addExisting(existing: ExistingObjects, { kind, name, object }: SelectedObject): string | undefined {
+  switch (kind) {
+    case "Secret": {
+      const problem = secretProblem(object);
+      if (problem !== undefined) return problem;
+      const secret = encodeStringData(object as V1Secret);
+      if (name === AGENTS_SECRET) existing.agentsSecret = secret;
+      else existing.kvstoremeshSecret = secret;
+      return undefined;
+    }
+    case "ConfigMap": {
+      const problem = configMapProblem(object);
+      if (problem === undefined) existing.users = object as V1ConfigMap;
+      return problem;
+    }
+    default: {
+      const { hostAliases, problem } = readHostAliases(object);
+      if (problem !== undefined) return problem;
+      existing.workloads.push({ kind, name, object: object as V1Deployment | V1DaemonSet, hostAliases });
+      return undefined;
+    }
+  }
 }
 
 /** Moves `stringData` to `data`, as the API server does. */

@@ -86,7 +86,8 @@ export function parseSecrets(
 }
 
 /**
- * Parses the objects of a text, of any kind. Lists are flattened.
+ * Parses the objects of a text, of any kind. Lists are flattened; items of a list of one kind, such as a SecretList, have
+ * neither kind nor apiVersion in responses of the API server, and get those of the list.
  *
  * @param source - the name of the file in findings.
  * @returns the objects, unchecked; none if there is a finding.
@@ -220,15 +221,19 @@ function parseYaml(text: string): unknown[] {
 }
 
 function itemsOf(object: unknown): unknown[] {
-  const { kind, items } = isFields(object) ? object : {};
-  return (kind === "List" || kind === "SecretList") && Array.isArray(items) ? items : [object];
+  if (!isFields(object)) return [object];
+  const { apiVersion, kind, items } = object;
+  const [, itemKind] = (typeof kind === "string" && /^(\w*)List$/.exec(kind)) || [];
+  if (itemKind === undefined || !Array.isArray(items)) return [object];
+  if (itemKind === "") return items;
+  const type = { ...(apiVersion !== undefined && { apiVersion }), kind: itemKind };
+  return items.map((item: unknown) => (isFields(item) ? { ...type, ...item } : item));
 }
 
 /** Describes why an object is not a valid Secret (`contains …`); undefined if it is one. */
 export function secretProblem(object: unknown): string | undefined {
   if (!isFields(object)) return "contains no Kubernetes object";
   const { apiVersion, kind, data, stringData, metadata } = object;
-  // Items of a SecretList have no kind.
   if (kind !== undefined && kind !== "Secret") return `contains a ${formatTypeName(kind)}, not a Secret`;
   if (kind === undefined && data === undefined) return "contains an object that is not a Secret";
   if (apiVersion !== undefined && apiVersion !== "v1")

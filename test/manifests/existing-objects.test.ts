@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { selectExisting } from "../../lib/manifests/existing-objects.ts";
+import { parseObjects } from "../../lib/peer/documents.ts";
 import { secretOf, textsOf } from "../support/targets.ts";
 
 const select = (objects: unknown[], namespace = "kube-system") => selectExisting(objects, namespace, "existing.yaml");
@@ -54,6 +55,81 @@ test("stringData is data", () => {
   const { existing } = select([{ ...secretOf({ a: "1", b: "2" }), stringData: { b: "3" } }]);
   assert.deepEqual(textsOf(existing.agentsSecret), { a: "1", b: "3" });
   assert.ok(!existing.agentsSecret?.stringData);
+});
+
+test("items of a list of one kind have that kind", () => {
+  const item = (name: string, more: object) => ({ metadata: { name }, ...more });
+  const lists = [
+    { kind: "SecretList", apiVersion: "v1", items: [item("cilium-clustermesh", { data: { a: "" } })] },
+    { kind: "ConfigMapList", apiVersion: "v1", items: [item("clustermesh-remote-users", { data: {} })] },
+    { kind: "DeploymentList", apiVersion: "apps/v1", items: [item("cilium-operator", {})] },
+    { kind: "DaemonSetList", apiVersion: "apps/v1", items: [item("cilium", {})] },
+    { kind: "EmptyList" },
+  ];
+  const { objects } = parseObjects(lists.map((list) => JSON.stringify(list)).join("\n"), "f");
+  const { existing, findings } = select(objects);
+  assert.deepEqual(findings, []);
+  assert.deepEqual([existing.agentsSecret?.kind, existing.users?.kind], ["Secret", "ConfigMap"]);
+  assert.deepEqual(
+    existing.workloads.map(({ object }) => [object.apiVersion, object.kind]),
+    [
+      ["apps/v1", "Deployment"],
+      ["apps/v1", "DaemonSet"],
+    ],
+  );
+});
+
+test("only the workloads that an import reads are taken", () => {
+  const all = ["clustermesh-apiserver", "cilium", "cilium-operator", "hubble-relay"];
+  const { existing } = select(["Deployment", "DaemonSet"].flatMap((kind) => all.map((name) => workload(kind, name))));
+  assert.deepEqual(
+    existing.workloads.map(({ kind, name }) => `${kind} ${name}`),
+    ["Deployment clustermesh-apiserver", "Deployment cilium-operator", "DaemonSet cilium"],
+  );
+});
+
+test("an object that is given twice is an error", () => {
+  const secret = secretOf({ a: "1" });
+  const daemonSet = workload("DaemonSet", "cilium");
+  const unplaced = { ...secret, metadata: { name: "cilium-clustermesh" } };
+  const { findings } = select([secret, unplaced, daemonSet, daemonSet]);
+  assert.deepEqual(
+    findings.map(({ code, message }) => [code, message]),
+    [
+      ["unreadable", "contains two of secret/cilium-clustermesh"],
+      ["unreadable", "contains two of daemonset/cilium"],
+    ],
+  );
+});
+
+test("encrypted and generated forms of the target's objects are errors, those of others are ignored", () => {
+  const sealed = (name: string, namespace = "kube-system") => ({
+    apiVersion: "bitnami.com/v1alpha1",
+    kind: "SealedSecret",
+    metadata: { name, namespace },
+  });
+  const external = {
+    apiVersion: "external-secrets.io/v1",
+    kind: "ExternalSecret",
+    metadata: { name: "mesh" },
+    spec: { target: { name: "cilium-clustermesh" } },
+  };
+  const encrypted = { ...secretOf({}), data: { c2: "ENC[AES256_GCM,data:x]" } };
+  const origin = { path: "a b.yaml", call: { rerun: "render --existing=- c2.json", extract: "extract-secret" } };
+  for (const [object, code, remedy] of [
+    [
+      sealed("cilium-kvstoremesh"),
+      "foreign-file",
+      /^kubectl --context CONTEXT get secret\/.* \| render --existing=- c2/,
+    ],
+    [external, "foreign-file", /^kubectl --context CONTEXT get secret\/.* --namespace kube-system /],
+    [encrypted, "encrypted-file", /^pass the complete file/],
+  ] as const) {
+    const { existing, findings } = selectExisting([object], "kube-system", "existing.yaml", origin);
+    assert.deepEqual([findings.map((one) => one.code), existing], [[code], { workloads: [] }]);
+    assert.match(findings[0]?.remedy ?? "", remedy);
+  }
+  assert.deepEqual(select([sealed("other"), sealed("cilium-clustermesh", "other")]).findings, []);
 });
 
 test("invalid objects are reported, and not used", () => {

@@ -25,7 +25,7 @@ test("Secrets are read singly, from a List and from several documents, in JSON a
     [
       "a SecretList, whose items have no kind",
       json({ kind: "SecretList", apiVersion: "v1", items: [item(c2)] }),
-      [item(c2)],
+      [{ apiVersion: "v1", kind: "Secret", ...item(c2) }],
     ],
     ["JSON behind JSON, as cat makes it", json(c2) + json(c3), [c2, c3]],
     ["JSON documents with marks", `---\n${json(c2)}---\n${json(c3)}`, [c2, c3]],

@@ -60,20 +60,35 @@ const DEPLOYERS: Readonly<Record<string, string>> = {
   "helm.cattle.io/HelmChartConfig": "the Helm controller",
 };
 
+/** Returns the API group and kind of an object. */
+function typeOf({ apiVersion, kind }: Fields): string | undefined {
+  if (typeof kind !== "string" || typeof apiVersion !== "string") return undefined;
+  return `${apiVersion.replace(/\/[^/]*$/, "")}/${kind}`;
+}
+
+/**
+ * Returns the name of the Secret that an object generates in its cluster, or copies from it.
+ *
+ * @returns undefined for other objects, and if the name is invalid.
+ */
+export function generatedSecretName(object: Fields): string | undefined {
+  const type = typeOf(object);
+  const generator = type !== undefined && Object.hasOwn(SECRET_GENERATORS, type) ? SECRET_GENERATORS[type] : undefined;
+  return generator?.name.map((path) => parseObjectName(getField(object, path))).find((one) => one !== undefined);
+}
+
 /** Recognizes an object by its kind; undefined for other kinds. */
 export function recognizeByKind(object: Fields): ForeignFile | undefined {
-  const { apiVersion, kind } = object;
-  if (typeof kind !== "string" || typeof apiVersion !== "string") return undefined;
-  const type = `${apiVersion.replace(/\/[^/]*$/, "")}/${kind}`;
+  const { kind } = object;
+  const type = typeOf(object);
+  if (type === undefined) return undefined;
   const name = parseObjectName(getField(object, ["metadata", "name"]));
   const namespace = parseObjectName(getField(object, ["metadata", "namespace"]));
   const label = name === undefined ? kind : `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
   const foreign = (message: string, remedy = EXTRACT): ForeignFile => ({ code: "foreign-file", message, remedy });
   const generator = Object.hasOwn(SECRET_GENERATORS, type) ? SECRET_GENERATORS[type] : undefined;
   if (generator) {
-    const secret = generator.name
-      .map((path) => parseObjectName(getField(object, path)))
-      .find((one) => one !== undefined);
+    const secret = generatedSecretName(object);
     return foreign(
       `contains ${label}, which ${generator.reason}`,
       getSecretCommand({ namespace: generator.namespaced ? namespace : undefined, name: secret }),
