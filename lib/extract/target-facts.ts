@@ -33,12 +33,13 @@ export function deriveTargetFacts(installation: Installation, peer: Peer): Targe
   };
 }
 
-/** Derives the facts about the common files; those of the agents only if they differ. */
+/** Derives the facts about the common files; those of the agents only if they differ, or are unknown. */
 function deriveCommonFiles(installation: Installation, peer: Peer): TargetFacts {
   const { facts, folders, agents } = installation;
   const [origin, ca] = describeFiles(findCommonFiles(readerFolder(installation), installation), peer);
   const own: TargetFacts = { commonFiles: origin, ...(ca !== undefined && { commonCa: ca }) };
-  if (!facts.kvstoreMesh || !agents) return own;
+  if (!facts.kvstoreMesh) return own;
+  if (!agents) return { ...own, agentsCommonFiles: "unknown" };
   const [agentsOrigin, agentsCa] = describeFiles(findCommonFiles(folders.agents, installation), peer);
   const differs = JSON.stringify([origin, ca]) !== JSON.stringify([agentsOrigin, agentsCa]);
   if (!differs) return own;

@@ -1,6 +1,7 @@
 /** A target from the file that `extract-secret` wrote of its cluster, without access to the cluster. Pure. */
 import type { CommonFiles } from "../cilium/config-readers.ts";
 import { DEFAULT_NAMESPACE } from "../cilium/locate.ts";
+import { AGENTS } from "../cilium/object-names.ts";
 import { collectAliases } from "../import/plan/host-aliases.ts";
 import type { Target, Workload } from "../import/plan/target.ts";
 import { parseSecrets } from "../peer/documents.ts";
@@ -18,13 +19,15 @@ import {
   type WorkloadName,
 } from "../peer/target-facts.ts";
 import type { ParseCache } from "../util/parse-cache.ts";
-import { shellQuote, shellQuotePath } from "../util/shell.ts";
+import { shellQuotePath } from "../util/shell.ts";
 import type { ExistingObjects } from "./existing-objects.ts";
 
 /** The file of a target. */
 export interface TargetFile {
-  /** The path of the file. */
+  /** The name of the file in findings. */
   source: string;
+  /** The path of the file; undefined for standard input. */
+  path?: string | undefined;
   peer: Peer;
   targetFacts: TargetFacts;
 }
@@ -32,15 +35,16 @@ export interface TargetFile {
 /**
  * Parses the file of a target: one Secret of `extract-secret`, with or without a key.
  *
- * @param source - the path of the file.
+ * @param source - the name of the file in findings.
+ * @param options - the path of the file, and the call that reads the target from stdin, for remedies.
  * @returns undefined as file if there are errors.
  */
 export function parseTargetFile(
   text: string,
   source: string,
-  { call, cache }: { call: Call; cache: ParseCache },
+  { path, call, cache }: { path?: string | undefined; call: Call; cache: ParseCache },
 ): { file: TargetFile | undefined; findings: Finding[] } {
-  const { secrets, findings } = parseSecrets(text, source, { path: source, call });
+  const { secrets, findings } = parseSecrets(text, source, { ...(path !== undefined && { path }), call });
   const read = secrets.map((secret) => ({ secret, ...readPeerFile(secret, source, cache) }));
   findings.push(...read.flatMap((one) => one.findings));
   const found = read.flatMap(({ secret, peers }) =>
@@ -51,12 +55,18 @@ export function parseTargetFile(
     const problem = `contains ${found.length} clusters, but only one can be the target`;
     findings.push(finding("unreadable", { source }, { problem }));
   } else if (!only && !hasErrors(findings)) {
-    const command = `extract-secret --context CONTEXT --output-file ${shellQuotePath(source)}`;
+    const command = extractCommand(path, { keyless: false });
     findings.push(finding("target-unknown", { source }, { fact: "the annotations of extract-secret", command }));
   }
   if (!only || hasErrors(findings)) return { file: undefined, findings };
   const targetFacts = readTargetFacts(only.secret.metadata?.annotations ?? {});
-  return { file: { source, peer: only.peer, targetFacts }, findings };
+  return { file: { source, path, peer: only.peer, targetFacts }, findings };
+}
+
+/** Returns the command that extracts a file again; the context is a placeholder, since it may have any name. */
+function extractCommand(path: string | undefined, { keyless }: { keyless: boolean }): string {
+  const file = path === undefined ? "FILE" : shellQuotePath(path);
+  return `extract-secret --context CONTEXT${keyless ? " --keyless" : ""} --output-file ${file}`;
 }
 
 export interface FileTargetOptions {
@@ -82,7 +92,7 @@ export function targetFromFile(
   file: TargetFile,
   options: FileTargetOptions,
 ): { target: Target | undefined; findings: Finding[] } {
-  const { peer, targetFacts } = file;
+  const { peer } = file;
   const { facts } = peer;
   const { existing, cache } = options;
   const reader = new FactReader(file);
@@ -102,11 +112,7 @@ export function targetFromFile(
     users: existing.users,
     takesUsers: readTakesUsers(file, reader),
     common,
-    agentsCommon:
-      targetFacts.agentsCommonFiles === undefined
-        ? common
-        : toCommonFiles(targetFacts.agentsCommonFiles, targetFacts.agentsCommonCa, peer),
-    localMounted: targetFacts.mountsLocalFiles ?? versionAtLeast(facts.version, "1.16") === true,
+    ...readAgentFiles(file, common, reader),
     clientCertificate: readClientCertificate(file, reader),
     resolvers,
     aliases: collectAliases(existing.workloads.map(({ hostAliases }) => hostAliases)),
@@ -122,10 +128,10 @@ class FactReader {
   readonly #version: string | undefined;
   readonly #command: string;
 
-  constructor({ source, peer }: TargetFile) {
+  constructor({ source, path, peer }: TargetFile) {
     this.#source = source;
     this.#version = peer.facts.version;
-    this.#command = `extract-secret --context ${shellQuote(peer.name)} --output-file ${shellQuotePath(source)}`;
+    this.#command = extractCommand(path, { keyless: peer.client === "importer" });
   }
 
   /** Reports a fact that is assumed; with `ofChart`, by the chart of the target's version. */
@@ -192,8 +198,31 @@ function readCommonFiles({ peer, targetFacts }: TargetFile, reader: FactReader):
   return isMounted ? { ca: caInFile(peer) } : undefined;
 }
 
+/**
+ * With KVStoreMesh, agents usually mount the same common files as the Deployment, and `local-etcd-client*` since 1.16.
+ * Without KVStoreMesh, the common files are those of the agents, and they need no others.
+ */
+function readAgentFiles(
+  { peer, targetFacts }: TargetFile,
+  common: CommonFiles | undefined,
+  reader: FactReader,
+): Pick<Target, "agentsCommon" | "localMounted"> {
+  const { agentsCommonFiles = "unknown", agentsCommonCa, mountsLocalFiles } = targetFacts;
+  const { kvstoreMesh, version } = peer.facts;
+  if (kvstoreMesh && mountsLocalFiles === undefined) {
+    reader.assume(
+      `which files daemonset/${AGENTS} mounts`,
+      `those of deployment/${APISERVER}, and local-etcd-client* since 1.16`,
+    );
+  }
+  return {
+    agentsCommon: agentsCommonFiles === "unknown" ? common : toCommonFiles(agentsCommonFiles, agentsCommonCa, peer),
+    localMounted: mountsLocalFiles ?? versionAtLeast(version, "1.16") === true,
+  };
+}
+
 function toCommonFiles(origin: FilesOrigin, ca: CommonCa = CA_UNKNOWN, peer: Peer): CommonFiles | undefined {
-  if (origin === "none") return undefined;
+  if (origin === "none" || origin === "unknown") return undefined;
   const pem = ca === CA_IN_FILE ? caInFile(peer) : ca === CA_UNKNOWN ? undefined : ca;
   if (origin === "secret") return { ca: pem };
   const { name: volume, type, listed } = origin;

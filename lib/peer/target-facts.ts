@@ -19,8 +19,11 @@ export interface FilesVolume {
   listed: boolean;
 }
 
-/** Where a workload's `common-etcd-client*` files are read from; `none` if they are not mounted, or do not exist. */
-export type FilesOrigin = "none" | "secret" | FilesVolume;
+/**
+ * Where a workload's `common-etcd-client*` files are read from; `none` if they are not mounted, or do not exist, `unknown`
+ * if the workload could not be read.
+ */
+export type FilesOrigin = "none" | "secret" | "unknown" | FilesVolume;
 
 /** The CA (PEM) among these files; `file` if it is the CA in the extracted file, `unknown` if it cannot be read. */
 export type CommonCa = string;
@@ -42,7 +45,7 @@ export interface TargetFacts {
   /** The `common-etcd-client*` files of the workload that connects to the peers. */
   commonFiles?: FilesOrigin;
   commonCa?: CommonCa;
-  /** The same files of the agents, if KVStoreMesh runs and they differ. */
+  /** The same files of the agents, if KVStoreMesh runs and they differ, or are unknown. */
   agentsCommonFiles?: FilesOrigin;
   agentsCommonCa?: CommonCa;
   /** Whether the agents mount `local-etcd-client*`. */
@@ -71,7 +74,7 @@ const origin: Codec<FilesOrigin> = {
       ? value
       : ["volume", value.listed ? "listed" : "unlisted", value.name, value.type].join(","),
   read: (value) => {
-    if (value === "none" || value === "secret") return value;
+    if (value === "none" || value === "secret" || value === "unknown") return value;
     const [, listed, name, type] = /^volume,(listed|unlisted),([^,]+),(.+)$/.exec(value) ?? [];
     return name === undefined || type === undefined ? undefined : { name, type, listed: listed === "listed" };
   },

@@ -72,4 +72,10 @@ test("workloads that cannot be read are not guessed", async (t) => {
   const { api } = await startCluster(t, description, { forbid });
   const { targetFacts } = await extract(api, { ...EXTRACT_DEFAULTS, resolve: async () => [] });
   assert.deepEqual(targetFacts, { mountsUsers: false });
+  const withMesh = await startCluster(t, describeCluster({ version: "1.17", kvstoremesh: true }), { forbid });
+  const { targetFacts: facts } = await extract(withMesh.api, { ...EXTRACT_DEFAULTS, resolve: async () => [] });
+  assert.deepEqual(
+    [facts.commonFiles, facts.agentsCommonFiles, facts.mountsLocalFiles],
+    ["secret", "unknown", undefined],
+  );
 });

@@ -24,9 +24,9 @@ async function extractFile({ api }: TestCluster, keyless = false): Promise<V1Sec
   return writePeerFile(peer, targetFacts);
 }
 
-function read(file: object, existing = NOTHING, namespace?: string) {
+function read(file: object, existing = NOTHING, namespace?: string, path: string | undefined = PATH) {
   const cache = new ParseCache();
-  const parsed = parseTargetFile(JSON.stringify(file), PATH, { call: DEFAULT_CALL, cache });
+  const parsed = parseTargetFile(JSON.stringify(file), path ?? "standard input", { path, call: DEFAULT_CALL, cache });
   if (!parsed.file) return { target: undefined, findings: parsed.findings };
   return targetFromFile(parsed.file, { namespace, existing, cache });
 }
@@ -102,7 +102,10 @@ test("what an older file lacks is assumed as in the chart of its version, and re
     assert.deepEqual(actual, expected, JSON.stringify(description));
     for (const { code, severity, source, remedy = "" } of findings) {
       assert.deepEqual([code, severity, source], ["assumed", "warning", PATH]);
-      assert.match(remedy, /: extract-secret --context cluster2 --output-file mesh\/cluster2-secret\.json$/);
+      assert.match(
+        remedy,
+        /: extract-secret --context CONTEXT(?: --keyless)? --output-file mesh\/cluster2-secret\.json$/,
+      );
     }
     const messages = findings.map(({ message }) => message).join("\n");
     assert.match(messages, /mounts the users ConfigMap; assuming that it does.*, as in the chart of Cilium 1\.\d+/);
@@ -128,7 +131,7 @@ test("KVStoreMesh, the CA and a version that facts depend on are not assumed", a
   assert.deepEqual(refused(omit(file, (name) => name === "kvstoremesh")), [lacks("whether KVStoreMesh runs")]);
   assert.deepEqual(refused(omit(asOlder(keyless), (name) => name === "ca")), [lacks("the CA of the cluster")]);
   assert.deepEqual(refused(omit(file, () => true)), [lacks("the annotations of extract-secret")]);
-  assert.equal(refused(omit(asOlder(file), (name) => name === "cilium-version")).length, 3);
+  assert.equal(refused(omit(asOlder(file), (name) => name === "cilium-version")).length, 4);
   assert.ok(read(omit(file, (name) => name === "cilium-version")).target, "nothing is assumed");
 });
 
@@ -137,6 +140,35 @@ test("an older file without a key is a target of which the client certificate is
   assert.ok(findings.some(({ code, message }) => code === "assumed" && message.includes("the client certificate")));
   assert.equal(target?.clientCertificate, undefined);
   assert.ok(target?.common?.ca);
+});
+
+test("the command that extracts a file again keeps it keyless", async (t) => {
+  const cluster = await start(t);
+  const remedies = (file: V1Secret) => read(asOlder(file)).findings.map(({ remedy }) => remedy);
+  const command = "re-extract it with this version: extract-secret --context CONTEXT";
+  const [keyless] = remedies(await extractFile(cluster, true));
+  assert.equal(keyless, `${command} --keyless --output-file ${PATH}`);
+  const [withKey] = remedies(await extractFile(cluster));
+  assert.equal(withKey, `${command} --output-file ${PATH}`);
+});
+
+test("files that unreadable agents mount are assumed with KVStoreMesh", async (t) => {
+  const forbid = [{ verb: "get", resource: "daemonsets" }];
+  const description = describeCluster({ version: "1.17", kvstoremesh: true });
+  const file = await extractFile(await startCluster(t, description, { forbid }));
+  const annotation = "clustermesh-secrets/agents-common-files";
+  assert.equal(file.metadata?.annotations?.[annotation], "unknown");
+  for (const one of [file, omit(file, (name) => name === "agents-common-files")]) {
+    const { target, findings } = read(one);
+    assert.deepEqual(
+      findings.map(({ code, message }) => `${code}: ${message}`),
+      [
+        "assumed: the file does not contain which files daemonset/cilium mounts; assuming those of " +
+          "deployment/clustermesh-apiserver, and local-etcd-client* since 1.16, as in the chart of Cilium 1.17.0",
+      ],
+    );
+    assert.deepEqual([target?.agentsCommon, target?.localMounted], [target?.common, true]);
+  }
 });
 
 test("the namespace is that of the file, that of the flag, or the usual one", async (t) => {

@@ -38,7 +38,7 @@ test("the annotations, name by name", () => {
 });
 
 const origin: fc.Arbitrary<FilesOrigin> = fc.oneof(
-  fc.constantFrom("none" as const, "secret" as const),
+  fc.constantFrom("none" as const, "secret" as const, "unknown" as const),
   fc.record(
     { name: fc.stringMatching(/^[a-z0-9-]{1,9}$/), type: fc.stringMatching(/^[\w .,]{1,20}$/), listed: fc.boolean() },
     { noNullPrototype: true },
