@@ -17,7 +17,7 @@ export const renderCommand = toProgram({
   usage: "$0 (--target FILE | --context CONTEXT) FILE... [flags]",
   description:
     "Renders what an import would write, as files for Git. With --target, contacts no cluster: the file that extract-secret " +
-    "wrote of the target describes it, and --existing its objects. The same input gives the same bytes. Private keys are " +
+    "wrote of the target describes it, and --existing its objects; of the connection flags, only --namespace is used. The same input gives the same bytes. Private keys are " +
     "refused unless --include-private-keys is passed; with one CA for all clusters there are none.",
   positionals: "FILE",
   examples: [
@@ -46,12 +46,13 @@ async function runRender(args: RenderArguments, program: string): Promise<number
   validateRenderFlags(args, paths);
   const call = describeCall(program, renderOptions, args);
   const cache = new ParseCache();
-  const [input, files] = await Promise.all([readRenderTarget(args, call, cache), readPeers(paths, { call, cache })]);
+  const [input, files] = await Promise.all([readRenderTarget(args, program, cache), readPeers(paths, { call, cache })]);
   const found = [...files.findings, ...input.findings];
   if (!input.target || hasErrors(found)) return refuse(found, args);
   const rendering = renderTarget(input.target, files.peers, {
     form: args.output as Form,
     whole: args.whole,
+    mayLackObjects: args.existing !== undefined,
     tls: args.tls as TlsMode,
     users: args.users,
     now: new Date(),

@@ -42,7 +42,7 @@ export async function readPeers(
       findings.push(foreignFinding(foreign, source, path, call));
       continue;
     }
-    const text = bytes.toString().replace(/^\uFEFF/, "");
+    const text = decodeText(bytes);
     const { secrets, findings: parseFindings } = parseSecrets(text, source, {
       call,
       ...(path !== undefined && { path }),
@@ -70,16 +70,27 @@ export async function readPeers(
 }
 
 /**
- * Reads the file that a flag names.
+ * Reads the file that a flag names, without a byte order mark.
  *
+ * @param stdin - standard input, read for the path `-`; undefined if `-` is the name of a file.
  * @throws UserError (exit code 2) if it is unreadable.
  */
-export async function readText(path: string): Promise<string> {
+export async function readText(path: string, stdin?: AsyncIterable<Uint8Array | string>): Promise<string> {
+  const isStdin = path === "-" && stdin !== undefined;
   try {
-    return (await readBoundedFile(path, MAX_FILE_BYTES)).toString();
+    const bytes = isStdin
+      ? await readBoundedStream(stdin, MAX_FILE_BYTES)
+      : await readBoundedFile(path, MAX_FILE_BYTES);
+    return decodeText(bytes);
   } catch (error) {
-    throw new UserError(`${truncateLine(path)}: ${toFileError(error).message}`, EXIT.refused);
+    const source = isStdin ? sourceName(path) : truncateLine(path);
+    throw new UserError(`${source}: ${toFileError(error).message}`, EXIT.refused);
   }
+}
+
+/** Decodes UTF-8 without a byte order mark. */
+function decodeText(bytes: Buffer): string {
+  return bytes.toString().replace(/^\uFEFF/, "");
 }
 
 /** The content of a file, or of standard input (without a path). */
@@ -109,7 +120,8 @@ async function readFiles(paths: readonly string[], stdin: AsyncIterable<Uint8Arr
   return read;
 }
 
-function sourceName(path: string): string {
+/** Returns the name of a path in findings. */
+export function sourceName(path: string): string {
   return path === "-" ? "standard input" : path;
 }
 

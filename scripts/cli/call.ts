@@ -18,12 +18,24 @@ export function formatCommand(program: string, options: Options, args: Values, p
   return [program, ...flags, ...positionals.map(shellQuote)].join(" ");
 }
 
-/** Describes the call of a command that reads files: the same call reading stdin, and the matching extract command. */
-export function describeCall(program: string, options: Options, args: Values): Call {
+/**
+ * Describes the call of a command that reads files: the same call reading stdin, and the matching extract command.
+ *
+ * @param stdinFlag - the flag whose file is read from stdin; by default, the positional files are.
+ */
+export function describeCall(
+  program: string,
+  options: Options,
+  args: Values & { files: readonly string[] },
+  stdinFlag?: string,
+): Call {
   // The name of a program with all commands ends with the command; extract-secret and import-secrets are single words.
   const [, host] = /^(.+) \S+$/.exec(program) ?? [];
   return {
-    rerun: formatCommand(program, options, { ...args, filename: undefined }, ["-"]),
+    rerun:
+      stdinFlag === undefined
+        ? formatCommand(program, options, { ...args, filename: undefined }, ["-"])
+        : formatCommand(program, options, { ...args, [stdinFlag]: "-" }, args.files),
     extract: host === undefined ? "extract-secret" : `${host} extract`,
   };
 }

@@ -1,17 +1,21 @@
 /** The flags of `render`, and the target by them. */
-import { readText } from "../../lib/import/peer-files.ts";
+import { readText, sourceName } from "../../lib/import/peer-files.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
 import { readTarget } from "../../lib/import/read-target.ts";
-import { type ExistingObjects, NOTHING, selectExisting } from "../../lib/manifests/existing-objects.ts";
+import {
+  type ExistingObjects,
+  NOTHING,
+  printExistingCommand,
+  selectExisting,
+} from "../../lib/manifests/existing-objects.ts";
+import { checkExistingOrigin } from "../../lib/manifests/existing-origin.ts";
 import { namespaceOf, parseTargetFile, targetFromFile } from "../../lib/manifests/file-target.ts";
 import { parseObjects } from "../../lib/peer/documents.ts";
 import type { Finding } from "../../lib/peer/findings.ts";
-import type { Call } from "../../lib/peer/foreign/foreign.ts";
-import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../../lib/peer/peer.ts";
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
 import type { ParseCache } from "../../lib/util/parse-cache.ts";
-import { shellQuote } from "../../lib/util/shell.ts";
+import { describeCall } from "./call.ts";
 import { Contexts } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import { clusterOptions, detailsOption, filenameOption, flag, inGroup } from "./options.ts";
@@ -21,10 +25,10 @@ import { writingOptions } from "./writing.ts";
 export const renderOptions = {
   ...inGroup("Input", {
     filename: filenameOption,
-    existing: flag.file("file with the existing objects of the target, as kubectl prints them"),
+    existing: flag.file("file with the existing objects of the target, as kubectl prints them, or - for stdin"),
   }),
   ...inGroup("Target", {
-    target: flag.file("file of extract-secret that describes the target, which is then not contacted"),
+    target: flag.file("file of extract-secret that describes the target, which is then not contacted, or - for stdin"),
     context: flag.context("context of the target, which is read and not changed"),
     whole: flag.boolean("render whole objects as if none existed; applied, they may replace existing ones"),
     tls: writingOptions.tls,
@@ -54,6 +58,8 @@ export function validateRenderFlags(args: RenderArguments, paths: readonly strin
   if (args.target === undefined && args.context === undefined)
     throw new UsageError("--target or --context is required");
   if (paths.length === 0) throw new UsageError("at least one FILE is required (- for stdin)");
+  const readers = [args.target, args.existing, ...new Set(paths)].filter((path) => path === "-");
+  if (readers.length > 1) throw new UsageError("only one of --target, --existing and FILE can be - (stdin)");
   if (args.output === "kustomize" && args["output-dir"] === undefined) {
     throw new UserError("--output=kustomize requires --output-dir", EXIT.refused);
   }
@@ -66,65 +72,77 @@ export interface RenderInput {
 }
 
 /**
- * Reads the target from its file or from its cluster.
+ * Reads the target from its file or from its cluster, by the flags that {@link validateRenderFlags} accepted.
  *
+ * @param program - the name of the command, for remedies that repeat the call.
  * @throws UserError if a file or the cluster cannot be read, or the existing objects are unknown (exit code 2).
  */
-export async function readRenderTarget(args: RenderArguments, call: Call, cache: ParseCache): Promise<RenderInput> {
-  const { target: path, namespace: given } = args;
-  if (path === undefined) return readLiveTarget(args, cache);
-  const { file, findings } = parseTargetFile(stripByteOrderMark(await readText(path)), path, { call, cache });
+export async function readRenderTarget(
+  args: RenderArguments,
+  program: string,
+  cache: ParseCache,
+): Promise<RenderInput> {
+  const { target, namespace: given } = args;
+  if (target === undefined) return readLiveTarget(args, cache);
+  const { text, source, path } = await readInput(target);
+  const call = describeCall(program, renderOptions, args, "target");
+  const { file, findings } = parseTargetFile(text, source, { path, call, cache });
   if (!file) return { target: undefined, findings };
-  const namespace = namespaceOf(file, given);
-  const existing = await readExisting(args, namespace, findings);
-  const read = targetFromFile(file, { namespace: given, existing, cache });
-  return { target: read.target, findings: [...findings, ...read.findings] };
+  const existing = await readExisting(args, namespaceOf(file, given), program);
+  const read = targetFromFile(file, { namespace: given, existing: existing.objects, cache });
+  const mismatch = read.target && args.existing !== undefined ? checkExistingOrigin(read.target, existing.source) : [];
+  return { target: read.target, findings: [...findings, ...existing.findings, ...read.findings, ...mismatch] };
 }
 
 async function readLiveTarget(args: RenderArguments, cache: ParseCache): Promise<RenderInput> {
   using contexts = await Contexts.load(args);
-  const [cluster] = await contexts.select(args.context === undefined ? [] : [args.context]);
-  if (!cluster) throw new UserError("no context", EXIT.refused);
-  const { target, warnings } = await readTarget(cluster.api, cluster.source, { namespace: args.namespace, cache });
-  for (const line of warnings) warn(`${cluster.source}: ${line}`);
+  const { api, name } = await contexts.open(args.context);
+  const { target, warnings } = await readTarget(api, name, { namespace: args.namespace, cache });
+  for (const line of warnings) warn(`${name}: ${line}`);
   return { target, findings: [] };
 }
 
-/** Reads the existing objects; their findings are added to `findings`. */
-async function readExisting(
-  { existing: path, whole }: RenderArguments,
-  namespace: string,
-  findings: Finding[],
-): Promise<ExistingObjects> {
-  if (path === undefined && !whole)
-    throw unknownExistingError("the existing objects of the target are unknown", namespace);
-  if (path === undefined) return NOTHING;
-  const text = stripByteOrderMark(await readText(path));
-  const parsed = text.trim() === "" ? { objects: [], findings: [] } : parseObjects(text, path, { path });
-  const { existing, findings: invalid } = selectExisting(parsed.objects, namespace, path);
-  findings.push(...parsed.findings, ...invalid);
+/** Reads a file, or standard input for `-`. */
+async function readInput(path: string): Promise<{ text: string; source: string; path: string | undefined }> {
+  const text = await readText(path, process.stdin);
+  return { text, source: sourceName(path), path: path === "-" ? undefined : path };
+}
+
+/** The existing objects, and findings about their file. */
+interface ExistingInput {
+  objects: ExistingObjects;
+  findings: Finding[];
+  /** The name of the file in findings. */
+  source: string;
+}
+
+async function readExisting(args: RenderArguments, namespace: string, program: string): Promise<ExistingInput> {
+  const { existing: given, whole } = args;
+  if (given === undefined) {
+    if (!whole) throw unknownExistingError("the existing objects of the target are unknown", namespace);
+    return { objects: NOTHING, findings: [], source: "" };
+  }
+  const { text, source, path } = await readInput(given);
+  const origin = { call: describeCall(program, renderOptions, args, "existing"), ...(path !== undefined && { path }) };
+  const parsed = text.trim() === "" ? { objects: [], findings: [] } : parseObjects(text, source, origin);
+  const { existing, findings: invalid } = selectExisting(parsed.objects, namespace, source, origin);
+  const findings = [...parsed.findings, ...invalid];
   const { agentsSecret, kvstoremeshSecret, users, workloads } = existing;
   const isEmpty = !agentsSecret && !kvstoremeshSecret && !users && workloads.length === 0;
   if (isEmpty && findings.length === 0) {
     throw unknownExistingError(
-      `${escapeLine(path)} contains no object of the target in namespace ${namespace}`,
+      `${escapeLine(source)} contains no object of the target in namespace ${namespace}`,
       namespace,
     );
   }
-  return existing;
+  return { objects: existing, findings, source };
 }
 
 function unknownExistingError(problem: string, namespace: string): UserError {
-  const objects = `secret/${AGENTS_SECRET} secret/${KVSTOREMESH_SECRET} configmap/${USERS_CONFIG_MAP}`;
   return new UserError(
     `${problem}\n` +
-      `  print them, and pass the file with --existing: kubectl get ${objects} daemonset/cilium deployment/clustermesh-apiserver deployment/cilium-operator ` +
-      `--namespace ${shellQuote(namespace)} --ignore-not-found --output yaml\n` +
+      `  print them, and pass the file with --existing: ${printExistingCommand(namespace)}\n` +
       "  if none exist, or the rendered objects may replace them, pass --whole",
     EXIT.refused,
   );
-}
-
-function stripByteOrderMark(text: string): string {
-  return text.replace(/^\uFEFF/, "");
 }

@@ -39,6 +39,15 @@ describe("a repeated call keeps all flags, and reads stdin in place of its files
   }
 });
 
+test("a repeated call reads the file of a flag from stdin, and keeps its files", () => {
+  const { options } = readers.find(({ name }) => name === "render") ?? { options: {} };
+  const grammar = { options, positionals: "FILE" };
+  const given = parseArguments("p", grammar, ["--target", "t.json", "--existing", "e.json", "a.json", "-f", "b.json"]);
+  const { rerun } = describeCall("p", options, given, "existing");
+  const again = parseArguments("p", grammar, wordsOf(rerun).slice(1));
+  assert.deepEqual(again, { ...given, existing: "-" }, rerun);
+});
+
 test("a repeated call omits defaults, and names extract as the command was called", () => {
   const { options } = readers.find(({ name }) => name === "import") ?? { options: {} };
   const call = (program: string, ...argv: string[]) =>

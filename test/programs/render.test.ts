@@ -124,7 +124,7 @@ describe("render", () => {
     assert.deepEqual([refused.code, refused.stdout], [2, ""]);
     assert.match(
       refused.stderr,
-      /^error: the existing objects of the target are unknown\n {2}.*kubectl get .*\n.*--whole\n$/,
+      /^error: the existing objects of the target are unknown\n {2}.*: kubectl --context CONTEXT get .*\n.*--whole\n$/,
     );
     const whole = await offline("--target", "c4.json", "--whole", "c2.json");
     assert.equal(whole.code, 0, whole.stderr);
@@ -228,7 +228,63 @@ describe("render", () => {
     const refused = await offline("--target", "older.json", "--whole", ...files);
     assert.deepEqual([refused.code, refused.stdout], [2, ""]);
     assert.match(refused.stderr, /whether KVStoreMesh runs, .* \[target-unknown\]$/m);
-    assert.match(refused.stderr, /: extract-secret --context c3 --output-file older\.json$/m);
+    assert.match(refused.stderr, /: extract-secret --context CONTEXT --output-file older\.json$/m);
+  });
+
+  test("only some of the existing objects: those that are rendered without are named", async () => {
+    const daemonSet = { apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "cilium" } };
+    await writeFile(join(dir, "some.json"), JSON.stringify(daemonSet));
+    const { code, stderr } = await offline("--target", "c4.json", "--existing", "some.json", "c2.json");
+    assert.equal(code, 0, stderr);
+    const names = "secret/cilium-kvstoremesh, secret/cilium-clustermesh and configmap/clustermesh-remote-users";
+    assert.match(stderr, new RegExp(`^warning: c4: .* replaced by ${names}, .* \\[whole-objects\\]$`, "m"));
+  });
+
+  test("objects that are sealed, and those of another cluster, are refused", async () => {
+    const sealed = {
+      apiVersion: "bitnami.com/v1alpha1",
+      kind: "SealedSecret",
+      metadata: { name: "cilium-clustermesh" },
+    };
+    const imported = {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "cilium-clustermesh", annotations: { "clustermesh-secrets/peers": '{"c4":{"id":4}}' } },
+      data: { c4: Buffer.from("endpoints:\n- https://c4.mesh.cilium.io:32004\n").toString("base64") },
+    };
+    for (const [object, message] of [
+      [
+        sealed,
+        /\[foreign-file\]\n {2}kubectl --context CONTEXT get \S+ .* \| \S+ render --existing=- --target c4\.json c2\.json\n/,
+      ],
+      [
+        imported,
+        /those of another cluster: secret\/cilium-clustermesh contains c4 .*\[existing-foreign\]\n {2}print .*: kubectl/,
+      ],
+    ] as const) {
+      await writeFile(join(dir, "wrong.json"), JSON.stringify(object));
+      const { code, stdout, stderr } = await offline("--target", "c4.json", "--existing", "wrong.json", "c2.json");
+      assert.deepEqual([code, stdout], [2, ""], stderr);
+      assert.match(stderr, message);
+    }
+  });
+
+  test("the target, the existing objects or a peer is read from stdin, with or without a byte order mark", async () => {
+    const existing = await printExisting("c4");
+    const args = ["--target", "c4.json", "--existing", existing, "c2.json"];
+    const expected = await offline(...args);
+    assert.equal(expected.code, 0, expected.stderr);
+    for (const file of ["c4.json", existing, "c2.json"]) {
+      const stdin = await readFile(join(dir, file), "utf8");
+      for (const mark of ["", "\uFEFF"]) {
+        const piped = args.map((arg) => (arg === file ? "-" : arg));
+        const { stdout, stderr } = await run("clustermesh-secrets", ["render", ...piped], {
+          cwd: dir,
+          stdin: mark + stdin,
+        });
+        assert.equal(stdout, expected.stdout, stderr);
+      }
+    }
   });
 
   test("invalid calls and unreadable input are refused", async () => {
@@ -250,6 +306,7 @@ describe("render", () => {
         ["--target", "c4.json", "--whole", "-o", "kustomize", "--output-dir", "none", "c4.json"],
         /nothing to render: no file contains a peer of c4/,
       ],
+      [["--target", "-", "--whole", "-"], /only one of --target, --existing and FILE can be - \(stdin\)/],
       [["--target", "missing.json", "--whole", "c2.json"], /missing\.json: no such file/i],
       [["--target", "c4.json", "--whole", "missing.json"], /\[unreadable\]/],
       [["--target", "none.json", "--whole", "c2.json"], /^error: nothing rendered: 1 error$/m],

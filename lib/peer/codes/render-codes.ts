@@ -1,5 +1,5 @@
 /** Codes for rendering manifests and Helm values. */
-import { error, warning } from "./code.ts";
+import { error, literal, warning } from "./code.ts";
 
 /** The command that extracts the file of a target again. */
 interface ReExtraction {
@@ -29,6 +29,22 @@ export const RENDER_CODES = {
     remedy: "to keep them, pass them with --existing FILE, or render with --context CONTEXT",
     noun: "clusters",
     summary: (of) => `objects of ${of} were rendered without the existing ones, which they may replace`,
+  }),
+  "existing-foreign": error<{ object: string; name: string; command: string }>({
+    message: ({ object, name }) =>
+      `the existing objects are those of another cluster: ${object} contains ${name} as an imported peer`,
+    remedy: ({ command }) => `print those of the target: ${literal(command)}`,
+    noun: "objects",
+    each: true,
+    summary: (of) => `${of} are those of another cluster`,
+  }),
+  "existing-suspect": warning<{ object: string; name: string; command: string }>({
+    message: ({ object, name }) =>
+      `existing objects seem to be those of another cluster: ${object} contains a config for ${name}, which is the target`,
+    remedy: ({ command }) => `unless a chart wrote it, print those of the target: ${literal(command)}`,
+    noun: "objects",
+    each: true,
+    summary: (of) => `${of} seem to be those of another cluster`,
   }),
   "values-unsupported": error<{ problem: string }>({
     message: ({ problem }) => problem,
