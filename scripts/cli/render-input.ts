@@ -63,6 +63,12 @@ export function validateRenderFlags(args: RenderArguments, paths: readonly strin
   if (args.output === "kustomize" && args["output-dir"] === undefined) {
     throw new UserError("--output=kustomize requires --output-dir", EXIT.refused);
   }
+  if (args.output === "helm-values" && !args.users) {
+    throw new UserError(
+      "--no-users and --output=helm-values are mutually exclusive: the chart grants users",
+      EXIT.refused,
+    );
+  }
 }
 
 /** The target, undefined if there are errors among the findings. */
