@@ -1,6 +1,7 @@
 /** `clustermesh-secrets render`: renders what an import would write as files for Git. */
 import { readPeers } from "../lib/import/peer-files.ts";
 import type { TlsMode } from "../lib/import/plan/tls.ts";
+import { explainPrivateKeys } from "../lib/manifests/private-keys.ts";
 import { type Form, renderTarget } from "../lib/manifests/render.ts";
 import { hasTrait } from "../lib/peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
@@ -17,8 +18,9 @@ export const renderCommand = toProgram({
   usage: "$0 (--target FILE | --context CONTEXT) FILE... [flags]",
   description:
     "Renders what an import would write, as files for Git. With --target, contacts no cluster: the file that extract-secret " +
-    "wrote of the target describes it, and --existing its objects; of the connection flags, only --namespace is used. The same input gives the same bytes. Private keys are " +
-    "refused unless --include-private-keys is passed; with one CA for all clusters there are none.",
+    "wrote of the target describes it, and --existing its objects; of the connection flags, only --namespace is used. The " +
+    "same input gives the same bytes. Private keys are refused unless --include-private-keys is passed; with one CA for all " +
+    "clusters there are usually none.",
   positionals: "FILE",
   examples: [
     ["$0 --target cluster1-secret.json --whole *-secret.json", "Print the objects of a cluster without peers"],
@@ -64,7 +66,8 @@ async function runRender(args: RenderArguments, program: string): Promise<number
     throw new UserError(`nothing to render: no file contains a peer of ${name}`, EXIT.refused);
   }
   const output = { directory: args["output-dir"], includePrivateKeys: args["include-private-keys"] };
-  assertKeysAllowed(rendering.files, output);
+  const { target } = input;
+  assertKeysAllowed(rendering.files, output, () => explainPrivateKeys(target, files.peers, args.tls as TlsMode));
   showFindings(findings, style, args.details).forEach(log);
   if (rendering.plan.skippedSelf) note(`skipped ${name}: same cluster as the target`);
   await writeRendered(rendering.files, output);

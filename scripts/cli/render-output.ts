@@ -2,6 +2,7 @@
 import { mkdir, readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isGeneratedFile, isGeneratedName, RENDERED_FOLDERS } from "../../lib/manifests/generated-files.ts";
+import type { KeyCause } from "../../lib/manifests/private-keys.ts";
 import type { RenderedFile } from "../../lib/manifests/render.ts";
 import { enumerate, escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
@@ -19,26 +20,38 @@ export interface OutputOptions {
 /**
  * Refuses to write private keys, unless a flag includes them.
  *
+ * @param explain - returns why the files contain private keys.
  * @throws UserError (exit code 2) if the files contain private keys and these are not included, or stdout is a terminal.
  */
 export function assertKeysAllowed(
   files: readonly RenderedFile[],
   { directory, includePrivateKeys }: OutputOptions,
+  explain: () => KeyCause[],
 ): void {
   const paths = files.filter(({ isPrivate }) => isPrivate).map(({ path }) => path);
   if (paths.length === 0) return;
   if (!includePrivateKeys) {
-    throw new UserError(
-      `${enumerate(paths)} would contain private keys\n` +
-        "  use one CA for all clusters, so that no key is needed; or pass --include-private-keys, and encrypt the output before you commit it",
-      EXIT.refused,
-    );
+    const remedies = [...explain().map(describeKeyRemedy), INCLUDE_KEYS].map((line) => `\n  ${escapeLine(line)}`);
+    throw new UserError(`${enumerate(paths)} would contain private keys${remedies.join("")}`, EXIT.refused);
   }
   if (directory === undefined && exposedStdout() === "terminal") {
     throw new UserError(
       "refusing to print private keys to a terminal\n  pass --output-dir DIR, or pipe the output into a tool that encrypts it",
       EXIT.refused,
     );
+  }
+}
+
+const INCLUDE_KEYS = "or pass --include-private-keys, and encrypt the output before you commit it";
+
+function describeKeyRemedy(cause: KeyCause): string {
+  switch (cause.case) {
+    case "mode":
+      return `${enumerate(cause.peers)}: no key is needed with --tls=auto`;
+    case "obstacle":
+      return `${cause.peer} is reached by the key in its file: ${cause.obstacle.message}`;
+    case "existing":
+      return "existing objects contain the keys: pass files of all peers, with --tls=auto";
   }
 }
 

@@ -143,7 +143,7 @@ describe("render", () => {
       const args = ["--target", "c4.json", "--whole", "-o", form, "--output-dir", out, "c2.json", "c5.json"];
       const refused = await offline(...args);
       assert.equal(refused.code, 2);
-      assert.match(refused.stderr, /^error: \S+\.yaml would contain private keys\n.*--include-private-keys/);
+      assert.match(refused.stderr, /^error: \S+\.yaml would contain private keys\n[\s\S]*--include-private-keys/);
       await assert.rejects(stat(out), "nothing is written");
       const { code, stderr, stdout } = await offline(...args, "--include-private-keys");
       assert.deepEqual([code, stdout], [0, ""], stderr);
@@ -154,6 +154,20 @@ describe("render", () => {
         assert.equal((mode & 0o077) === 0, isPrivate, path);
       }
     }
+  });
+
+  test("the refusal of private keys names what makes each one unnecessary", async () => {
+    const refusal = async (...args: string[]) => (await offline("--target", "c4.json", ...args)).stderr;
+    const include = /\n {2}or pass --include-private-keys, .*\n$/;
+    const byMode = await refusal("--whole", "--tls=peer", "c2.json", "c3.json");
+    assert.match(byMode, /\n {2}c2 and c3: no key is needed with --tls=auto\n/);
+    assert.match(byMode, include);
+    const byCa = await refusal("--whole", "c2.json", "c5.json");
+    assert.match(byCa, /\n {2}c5 is reached by the key in its file: the CA of c5 differs from the CA of the target\n/);
+    assert.doesNotMatch(byCa, /c2:|--tls/);
+    const keys = await offline("--target", "c4.json", "--whole", "--include-private-keys", "c5.json");
+    await writeFile(join(dir, "with-keys.yaml"), keys.stdout);
+    assert.match(await refusal("--existing", "with-keys.yaml", "c2.json"), /\n {2}existing objects contain the keys: /);
   });
 
   test("private keys are not printed to a terminal", { skip: withoutTerminals() }, async () => {
@@ -307,6 +321,10 @@ describe("render", () => {
         /nothing to render: no file contains a peer of c4/,
       ],
       [["--target", "-", "--whole", "-"], /only one of --target, --existing and FILE can be - \(stdin\)/],
+      [
+        ["--target", "c4.json", "--whole", "-o", "helm-values", "--no-users", "c2.json"],
+        /--no-users and --output=helm-values/,
+      ],
       [["--target", "missing.json", "--whole", "c2.json"], /missing\.json: no such file/i],
       [["--target", "c4.json", "--whole", "missing.json"], /\[unreadable\]/],
       [["--target", "none.json", "--whole", "c2.json"], /^error: nothing rendered: 1 error$/m],

@@ -41,6 +41,14 @@ export function chooseTls(
   return { findings: [finding("user-not-accepted", place, values)] };
 }
 
+/**
+ * Returns why a target cannot reach a peer with its own certificate, so that `auto` keeps the key in the peer's file; undefined if
+ * it can.
+ */
+export function findOwnCertificateObstacle({ peer, source }: SourcedPeer, target: Target): Finding | undefined {
+  return findCommonObstacle(peer, { source, key: peer.name }, target, false);
+}
+
 /** Keeps the TLS material of an existing peer, or returns a finding if the target does not mount it. */
 export function keepExistingTls(
   { peer, source }: SourcedPeer,
