@@ -7,8 +7,9 @@ import type {
   V1RoleBinding,
   V1ServiceAccount,
 } from "@kubernetes/client-node";
-import { Document, isMap, type YAMLMap, type YAMLSeq } from "yaml";
+import { isMap, type YAMLMap, type YAMLSeq } from "yaml";
 import type { Need, SelectedPermission } from "../cilium/permissions-table.ts";
+import { toYamlDocument } from "../util/yaml.ts";
 
 export interface RbacOptions {
   /** Name of the ServiceAccount, and of its roles and bindings. */
@@ -55,7 +56,7 @@ export function showRbacList(permissions: readonly SelectedPermission[], options
 export function showRbacDocuments(permissions: readonly SelectedPermission[], options: RbacOptions): string {
   return buildRbac(permissions, options)
     .map((object) => {
-      const document = new Document(object, { version: "1.1", aliasDuplicateObjects: false });
+      const document = toYamlDocument(object);
       const rules = document.get("rules") as YAMLSeq<YAMLMap> | undefined;
       const scope = object.kind === "ClusterRole" ? "Cluster" : "";
       for (const [i, one] of permissions.filter((permission) => isInScope(permission, scope)).entries()) {

@@ -5,12 +5,12 @@
 import {
   Composer,
   type CST,
-  type Document,
+  Document,
   type ErrorCode,
   isScalar,
   Lexer,
   Parser,
-  stringify,
+  type Tags,
   visit,
   YAMLParseError,
 } from "yaml";
@@ -72,9 +72,50 @@ function uncapitalize(text: string): string {
   return text.charAt(0).toLowerCase() + text.substring(1);
 }
 
+/**
+ * Strings that some reader of YAML 1.1 or 1.2 takes for something else, or refuses, without quotes. go-yaml, by which Kubernetes and
+ * Helm read, takes `0o17` of YAML 1.2 besides those of YAML 1.1; the numbers of base 60 and `=` are only in YAML 1.1.
+ */
+const AMBIGUOUS_SCALARS: readonly RegExp[] = [
+  /^(?:\t|\s*(?:\n|$))/,
+  /^(?:~|null|y|n|yes|no|on|off|true|false|<<|=)$/i,
+  /^[-+]?\.(?:inf|nan)$/i,
+  /^[-+]?0[box][-+]?[0-9a-f]+$/i,
+  /^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:e[-+]?[0-9_]+)?$/i,
+  /^[-+]?\.[0-9_]+(?:e[-+]?[0-9_]+)?$/i,
+  /^[-+]?[0-9][0-9_]*(?::[0-9]+)+(?:\.[0-9_]*)?$/,
+  /^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\s].*)?$/,
+];
+
+/**
+ * Converts a value to a YAML 1.1 document without aliases. Strings, also those that are keys, are quoted if a reader could take
+ * them for something else.
+ */
+export function toYamlDocument(value: unknown): Document {
+  const document = new Document(value, { version: "1.1", aliasDuplicateObjects: false, customTags: omitMerge });
+  visit(document, {
+    Scalar(_, node) {
+      const { value: text } = node;
+      if (typeof text === "string" && isAmbiguous(text)) node.type = "QUOTE_DOUBLE";
+    },
+  });
+  return document;
+}
+
+function isAmbiguous(text: string): boolean {
+  // go-yaml ignores underscores anywhere in a number.
+  const compact = text.replaceAll("_", "");
+  return AMBIGUOUS_SCALARS.some((one) => one.test(text) || one.test(compact));
+}
+
+/** The tag of merges prints the string `<<` without quotes. */
+function omitMerge(tags: Tags): Tags {
+  return tags.filter((one) => one !== "merge" && (typeof one === "string" || one.tag !== "tag:yaml.org,2002:merge"));
+}
+
 /** Formats a value as YAML 1.1, which Kubernetes and Helm read, without breaking lines. The output is deterministic. */
 export function formatYaml(value: unknown): string {
-  return stringify(value, { lineWidth: 0, version: "1.1" });
+  return toYamlDocument(value).toString({ lineWidth: 0 });
 }
 
 /**

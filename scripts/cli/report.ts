@@ -1,8 +1,8 @@
 /** Documents and exit codes of the read-only commands. */
-import { stringify } from "yaml";
 import { type Finding, hasErrors } from "../../lib/peer/findings.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { writeOrdinaryFile, writePublicFile } from "../../lib/util/private-file.ts";
+import { formatYaml } from "../../lib/util/yaml.ts";
 import { completeRemedy, writeStdout } from "./streams.ts";
 
 /** The flags for the output of commands that can write it to a file that others may read. */
@@ -54,7 +54,5 @@ export function printDocument(value: object, output: "json" | "yaml"): void {
       return key === REMEDY_FIELD && typeof field === "string" ? completeRemedy(field) : field;
     }),
   );
-  writeStdout(
-    output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain, { lineWidth: 0, version: "1.1" }),
-  );
+  writeStdout(output === "json" ? `${JSON.stringify(plain, null, 2)}\n` : formatYaml(plain));
 }

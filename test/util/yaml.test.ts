@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parseAllDocuments, stringify } from "yaml";
+import { parse, parseAllDocuments, stringify } from "yaml";
 import {
   DuplicateKeyError,
+  formatYaml,
   parseYamlDocuments,
   YAML_LIMITS,
   YamlError,
@@ -27,6 +28,49 @@ test("documents are parsed as by the library", () => {
   assert.deepEqual(read("a: &x {b: 1}\nc: *x\n"), [{ a: { b: 1 }, c: { b: 1 } }]);
   assert.deepEqual(read("a: &x {b: 1}\n<<: *x\n"), [{ a: { b: 1 }, "<<": { b: 1 } }]);
   assert.deepEqual(read("%YAML 1.1\n---\na: &x {b: 1}\nc:\n  <<: *x\n  b: 2\n"), [{ a: { b: 1 }, c: { b: 2 } }]);
+});
+
+test("strings that a reader of YAML 1.1, of YAML 1.2 or go-yaml takes for something else are quoted", () => {
+  const words = "~ null NULL y Y n yes YES no on On off true TRUE False << = .inf -.INF +.inf .nan .NaN".split(" ");
+  const octal =
+    "0o17 -0o17 0O17 017 0b1 0B1 -0b1 0x1F 0X1f 0b-1 0o+1 0x_1 -_1 1_000 1_0.5 1e3 1E+3 1e_3 .5 +.5e1 1. 007 08 0 -0".split(
+      " ",
+    );
+  const times = "1:30 -1:30 190:20:30.15 2001-01-02 2001-1-2 2001-12-14T21:59:43.10-05:00".split(" ");
+  for (const text of ["", " ", "\n", "\n\t0", "\ta\n", "2001-12-14 21:59:43", ...words, ...octal, ...times]) {
+    const quoted = JSON.stringify(text);
+    assert.equal(formatYaml({ [text]: [text] }), `${quoted}:\n  - ${quoted}\n`);
+  }
+  for (const text of ["10.0.0.2", "fd00::1", "c2.mesh.cilium.io", "0o18x", "1.20.2", "yesterday", "v1", "10.0.0.0/8"]) {
+    assert.equal(formatYaml({ [text]: [text] }), `${text}:\n  - ${text}\n`);
+  }
+});
+
+test("each string is read back as it was, by the rules of YAML 1.1 and of YAML 1.2", () => {
+  const pieces = [
+    ..."0179_.:-+eExXoObBfynNTZ~=< ",
+    "on",
+    "ull",
+    "true",
+    "inf",
+    "nan",
+    "2001-01-02",
+    "0o",
+    "0b",
+    "\n",
+    "#",
+  ];
+  const text = fc.array(fc.constantFrom(...pieces), { maxLength: 6 }).map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(fc.oneof(text, fc.string()), (value) => {
+      const object = { a: value, b: [value, { [value === "a" ? "c" : `${value}`]: 1 }] };
+      for (const version of ["1.1", "1.2"] as const) {
+        const read = parse(formatYaml(object).replace(/^%YAML.*\n---\n/, ""), { version });
+        assert.deepEqual(read, object, `${version}: ${formatYaml(object)}`);
+      }
+    }),
+    { numRuns: 3_000 },
+  );
 });
 
 test("a duplicate key is detected at each depth", () => {
