@@ -18,6 +18,7 @@ import {
 } from "../peer/peer.ts";
 import { decodeFiles, type Entry, readEntries } from "../peer/secret.ts";
 import { parseEndpoint } from "../util/address.ts";
+import { enumerate } from "../util/enumerate.ts";
 import type { Manifest } from "./manifest.ts";
 
 /** A cluster in `clustermesh.config.clusters`. Certificates and keys are PEM in base64. */
@@ -65,7 +66,8 @@ export function toHelmValues({ source, facts, aliases }: Target, objects: readon
     return { values: undefined, isPrivate: false, findings };
   }
   const peers: Peer[] = [];
-  for (const { name, config, peer } of remoteEntries(objects, facts.kvstoreMesh === true)) {
+  for (const { name, config, peer, findings: causes } of remoteEntries(objects, source, facts.kvstoreMesh === true)) {
+    findings.push(...causes);
     const problem = entryProblem(name, config, peer);
     if (problem !== undefined) report(name, problem);
     else if (peer) peers.push(withWorkloadAliases(peer, aliases));
@@ -91,10 +93,10 @@ export function toHelmValues({ source, facts, aliases }: Target, objects: readon
 }
 
 /** Returns the configs that lead to peers, sorted by name: of both Secrets, without the agents' copies. */
-function remoteEntries(objects: readonly Manifest[], kvstoreMesh: boolean): Entry[] {
+function remoteEntries(objects: readonly Manifest[], source: string, kvstoreMesh: boolean): Entry[] {
   const entriesOf = (name: string) => {
     const secret = objects.find(({ metadata }) => metadata.name === name) as V1Secret | undefined;
-    return secret ? readEntries(decodeFiles(secret, { source: "" }), {}, "") : [];
+    return secret ? readEntries(decodeFiles(secret, { source }), {}, source) : [];
   };
   const agents = entriesOf(AGENTS_SECRET).filter(({ config }) => !isOwnCache(config?.endpoints ?? []));
   const entries = new Map(
@@ -118,7 +120,10 @@ function entryProblem(name: string, config: Entry["config"], peer: Peer | undefi
   if (isNodeLocal(peer.endpoints)) return "the peer is node-local, and the chart would remove it";
   if (config.otherFields.length > 0)
     return `the existing config has unsupported fields: ${config.otherFields.join(", ")}`;
-  if (peer.endpoints.length !== 1 || !parseEndpoint(peer.endpoints[0] ?? "")) return "the peer has several endpoints";
+  const [endpoint, ...others] = peer.endpoints;
+  if (endpoint === undefined) return "the peer has no endpoint";
+  if (others.length > 0) return "the peer has several endpoints";
+  if (!parseEndpoint(endpoint)) return `invalid endpoint ${JSON.stringify(endpoint)}`;
   if (peer.ca === "system") return "the peer is verified by the trusted roots of the system";
   return peer.client === "importer" && peer.ca !== "importer"
     ? "the chart ignores a CA without a client certificate"
@@ -140,7 +145,11 @@ function locationProblem({ name, endpoints, hostAliases }: Peer, domain: string)
   if (hostAliases.length === 0) return undefined;
   const [hostname] = endpointHostnames(endpoints);
   const [alias, ...others] = hostAliases;
-  return alias?.hostname === hostname && alias?.hostname === `${name}.${domain}` && others.length === 0
+  if (others.length > 0) {
+    const names = enumerate(hostAliases.map((one) => one.hostname));
+    return `the chart writes one host alias for each peer, and the peer has those of ${names}`;
+  }
+  return alias?.hostname === hostname && hostname === `${name}.${domain}`
     ? undefined
     : `the chart resolves only ${name}.${domain}, and the endpoint is ${endpoints.join(", ")}`;
 }

@@ -184,6 +184,19 @@ test("what the chart cannot configure is refused", () => {
     hostAliases: [],
   });
   assert.deepEqual(refused(targetOf("1.20"), [several]), ["values-unsupported: the peer has several endpoints"]);
+  const hostAliases = ["c2.mesh.cilium.io", "x.example"].map((hostname) => ({ hostname, ips: ["10.0.0.2"] }));
+  assert.deepEqual(refused(targetOf("1.20"), [peerOf("c2", 2, { ...shared, hostAliases })]), [
+    "values-unsupported: the chart writes one host alias for each peer, and the peer has those of c2.mesh.cilium.io and x.example",
+  ]);
+  const existing = (config: string) => refused(targetOf("1.20", { agentsSecret: secretOf({ c9: config }) }), []);
+  assert.deepEqual(existing("endpoints: 3\n"), [
+    "config-invalid: the config has a field endpoints that is not a list",
+    "values-unsupported: the existing config is invalid",
+  ]);
+  const withEndpoints = (list: string) =>
+    existing(configText("https://x:1", COMMON).replace(/(?<=endpoints:)\n.*/, list));
+  assert.deepEqual(withEndpoints(" []"), ["values-unsupported: the peer has no endpoint"]);
+  assert.deepEqual(withEndpoints(" [nonsense]"), ['values-unsupported: invalid endpoint "nonsense"']);
   const submariner = secretOf({ submariner: configText("https://127.0.0.1:12379", COMMON) });
   assert.deepEqual(refused(targetOf("1.20", { agentsSecret: submariner }), []), [
     "values-unsupported: the peer is node-local, and the chart would remove it",
