@@ -8,7 +8,7 @@ import {
 } from "../cilium/config-readers.ts";
 import type { Installation } from "../cilium/installation.ts";
 import type { Peer } from "../peer/peer.ts";
-import { CA_IN_FILE, CA_UNKNOWN, type CommonCa, type FilesOrigin, type TargetFacts } from "../peer/target-facts.ts";
+import type { CommonCa, FilesOrigin, TargetFacts } from "../peer/target-facts.ts";
 import { formatCertificates, normalizeCa, readCertificates, tryReadPem } from "../x509/pem.ts";
 
 /**
@@ -56,8 +56,8 @@ function describeFiles(files: CommonFiles | undefined, peer: Peer): [origin: Fil
 /** An unreadable text is not repeated: it could contain a private key. */
 function describeCommonCa(pem: string | undefined, { ca, facts }: Peer): CommonCa {
   const own = pem === undefined ? undefined : tryReadPem(() => normalizeCa(pem));
-  if (own === undefined) return CA_UNKNOWN;
-  return own === (typeof ca === "object" ? ca.pem : facts.ca) ? CA_IN_FILE : own;
+  if (own === undefined) return "unknown";
+  return own === (typeof ca === "object" ? ca.pem : facts.ca) ? "file" : { pem: own };
 }
 
 /** The client certificate that the file lacks because importers use their own. */

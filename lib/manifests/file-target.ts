@@ -10,8 +10,6 @@ import type { Call } from "../peer/foreign/foreign.ts";
 import { APISERVER, type Peer, versionAtLeast } from "../peer/peer.ts";
 import { readPeerFile } from "../peer/secret.ts";
 import {
-  CA_IN_FILE,
-  CA_UNKNOWN,
   type CommonCa,
   type FilesOrigin,
   readTargetFacts,
@@ -221,9 +219,9 @@ function readAgentFiles(
   };
 }
 
-function toCommonFiles(origin: FilesOrigin, ca: CommonCa = CA_UNKNOWN, peer: Peer): CommonFiles | undefined {
+function toCommonFiles(origin: FilesOrigin, ca: CommonCa = "unknown", peer: Peer): CommonFiles | undefined {
   if (origin === "none" || origin === "unknown") return undefined;
-  const pem = ca === CA_IN_FILE ? caInFile(peer) : ca === CA_UNKNOWN ? undefined : ca;
+  const pem = ca === "file" ? caInFile(peer) : ca === "unknown" ? undefined : ca.pem;
   if (origin === "secret") return { ca: pem };
   const { name: volume, type, listed } = origin;
   return { ca: pem, external: { kind: "external", volume, type }, listed };

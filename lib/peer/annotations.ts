@@ -11,14 +11,14 @@
  */
 import {
   ANNOTATION_PREFIX,
-  boolean,
+  booleanCodec,
   decodeFacts,
   encodeFacts,
   type FactTable,
-  integer,
-  oneOf,
-  text,
-  textList,
+  integerCodec,
+  oneOfCodec,
+  textCodec,
+  textListCodec,
 } from "./codecs.ts";
 import type { AuthMode, ClusterFacts } from "./peer.ts";
 
@@ -37,28 +37,28 @@ export const TAKEN_FROM_ANNOTATION = `${ANNOTATION_PREFIX}taken-from`;
 export const LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration";
 
 const FACTS: FactTable<ClusterFacts> = {
-  name: ["cluster-name", text],
-  id: ["cluster-id", integer],
-  maxConnectedClusters: ["max-connected-clusters", integer],
-  version: ["cilium-version", text],
-  namespace: ["namespace", text],
-  kvstoreMesh: ["kvstoremesh", boolean],
-  authMode: ["auth-mode", oneOf<AuthMode>("legacy", "migration", "cluster")],
-  podCidrs: ["pod-cidrs", textList],
-  routingMode: ["routing-mode", text],
-  tunnelProtocol: ["tunnel-protocol", text],
-  encryption: ["encryption", oneOf<"none" | "wireguard" | "ipsec">("none", "wireguard", "ipsec")],
-  kubeProxyReplacement: ["kube-proxy-replacement", boolean],
+  name: ["cluster-name", textCodec],
+  id: ["cluster-id", integerCodec],
+  maxConnectedClusters: ["max-connected-clusters", integerCodec],
+  version: ["cilium-version", textCodec],
+  namespace: ["namespace", textCodec],
+  kvstoreMesh: ["kvstoremesh", booleanCodec],
+  authMode: ["auth-mode", oneOfCodec<AuthMode>("legacy", "migration", "cluster")],
+  podCidrs: ["pod-cidrs", textListCodec],
+  routingMode: ["routing-mode", textCodec],
+  tunnelProtocol: ["tunnel-protocol", textCodec],
+  encryption: ["encryption", oneOfCodec<"none" | "wireguard" | "ipsec">("none", "wireguard", "ipsec")],
+  kubeProxyReplacement: ["kube-proxy-replacement", booleanCodec],
   ipFamilies: [
     "ip-families",
     {
-      write: textList.write,
+      write: textListCodec.write,
       read: (value) => value.split(",").filter((part): part is "IPv4" | "IPv6" => /^IPv[46]$/.test(part)),
     },
   ],
-  nodePort: ["node-port", integer],
-  serverNames: ["server-names", textList],
-  ca: ["ca", text],
+  nodePort: ["node-port", integerCodec],
+  serverNames: ["server-names", textListCodec],
+  ca: ["ca", textCodec],
   endpointGiven: ["endpoint", { write: () => "given", read: (value) => (value === "given" ? true : undefined) }],
 };
 

@@ -13,26 +13,29 @@ export interface Codec<T> {
 /** For each fact, its annotation without the prefix, and the codec of its value. */
 export type FactTable<T> = { [K in keyof T]-?: [annotation: string, codec: Codec<NonNullable<T[K]>>] };
 
-export const text: Codec<string> = { write: (value) => value, read: (value) => value || undefined };
+/** Any text except the empty one. */
+export const textCodec: Codec<string> = { write: (value) => value, read: (value) => value || undefined };
 
-export const integer: Codec<number> = {
+/** A decimal number of at most nine digits. */
+export const integerCodec: Codec<number> = {
   write: String,
   read: (value) => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
 };
 
-export const boolean: Codec<boolean> = {
+/** `true` or `false`. */
+export const booleanCodec: Codec<boolean> = {
   write: String,
   read: (value) => (value === "true" ? true : value === "false" ? false : undefined),
 };
 
 /** A comma-separated list. */
-export const textList: Codec<string[]> = {
+export const textListCodec: Codec<string[]> = {
   write: (value) => value.join(","),
   read: (value) => value.split(",").filter((part) => part !== ""),
 };
 
 /** One of the given texts. */
-export const oneOf = <T extends string>(...values: T[]): Codec<T> => ({
+export const oneOfCodec = <T extends string>(...values: T[]): Codec<T> => ({
   write: (value) => value,
   read: (value) => values.find((one) => one === value),
 });

@@ -2,7 +2,7 @@
  * The annotations by which a file of `extract-secret` describes its cluster as a target of imports. Part of schema 1:
  * readers ignore annotations that they do not know. Pure.
  */
-import { boolean, type Codec, decodeFacts, encodeFacts, type FactTable, text } from "./codecs.ts";
+import { booleanCodec, type Codec, decodeFacts, encodeFacts, type FactTable, textCodec } from "./codecs.ts";
 
 /** A workload by kind and name. */
 export interface WorkloadName {
@@ -25,14 +25,8 @@ export interface FilesVolume {
  */
 export type FilesOrigin = "none" | "secret" | "unknown" | FilesVolume;
 
-/** The CA (PEM) among these files; `file` if it is the CA in the extracted file, `unknown` if it cannot be read. */
-export type CommonCa = string;
-
-/** The CA is that in the extracted file. */
-export const CA_IN_FILE: CommonCa = "file";
-
-/** The CA could not be read. */
-export const CA_UNKNOWN: CommonCa = "unknown";
+/** The CA among these files: that in the extracted file, one that cannot be read, or another one. */
+export type CommonCa = "file" | "unknown" | { pem: string };
 
 /**
  * What an import reads of a target besides its {@link ClusterFacts} and existing peers. Unknown facts are absent.
@@ -56,7 +50,7 @@ export interface TargetFacts {
 
 const KINDS: Readonly<Record<string, WorkloadName["kind"]>> = { deployment: "Deployment", daemonset: "DaemonSet" };
 
-const workloads: Codec<WorkloadName[]> = {
+const workloadsCodec: Codec<WorkloadName[]> = {
   write: (value) => value.map(({ kind, name }) => `${kind.toLowerCase()}/${name}`).join(","),
   read: (value) => {
     const parts = value.split(",").filter((part) => part !== "");
@@ -68,7 +62,7 @@ const workloads: Codec<WorkloadName[]> = {
   },
 };
 
-const origin: Codec<FilesOrigin> = {
+const originCodec: Codec<FilesOrigin> = {
   write: (value) =>
     typeof value === "string"
       ? value
@@ -80,15 +74,21 @@ const origin: Codec<FilesOrigin> = {
   },
 };
 
+/** The name of the case, or the PEM. */
+const commonCaCodec: Codec<CommonCa> = {
+  write: (value) => (typeof value === "string" ? value : value.pem),
+  read: (value) => (value === "file" || value === "unknown" ? value : value === "" ? undefined : { pem: value }),
+};
+
 const TARGET_FACTS: FactTable<TargetFacts> = {
-  mountsUsers: ["mounts-users", boolean],
-  configReaders: ["config-readers", workloads],
-  commonFiles: ["common-files", origin],
-  commonCa: ["common-ca", text],
-  agentsCommonFiles: ["agents-common-files", origin],
-  agentsCommonCa: ["agents-common-ca", text],
-  mountsLocalFiles: ["mounts-local-files", boolean],
-  clientCertificate: ["client-certificate", text],
+  mountsUsers: ["mounts-users", booleanCodec],
+  configReaders: ["config-readers", workloadsCodec],
+  commonFiles: ["common-files", originCodec],
+  commonCa: ["common-ca", commonCaCodec],
+  agentsCommonFiles: ["agents-common-files", originCodec],
+  agentsCommonCa: ["agents-common-ca", commonCaCodec],
+  mountsLocalFiles: ["mounts-local-files", booleanCodec],
+  clientCertificate: ["client-certificate", textCodec],
 };
 
 /** Formats facts as annotations of a file. */

@@ -61,7 +61,7 @@ test("a CA of the agents that differs from that of kvstoremesh, and one that can
   cluster.change("ConfigMap", "roots", (object) => Object.assign(object, { data: { "ca.pem": other } }));
   const { commonFiles, commonCa, agentsCommonFiles, agentsCommonCa } = await read();
   assert.deepEqual([commonFiles, commonCa], ["secret", "file"]);
-  assert.deepEqual([agentsCommonFiles, agentsCommonCa], ["secret", normalizeCa(other)]);
+  assert.deepEqual([agentsCommonFiles, agentsCommonCa], ["secret", { pem: normalizeCa(other) }]);
   cluster.change("ConfigMap", "roots", (object) => Object.assign(object, { data: { "ca.pem": "a text" } }));
   assert.equal((await read()).agentsCommonCa, "unknown");
 });

@@ -3,7 +3,13 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { readFacts } from "../../lib/peer/annotations.ts";
 import { readPeerFile, writePeerFile } from "../../lib/peer/secret.ts";
-import { type FilesOrigin, readTargetFacts, type TargetFacts, writeTargetFacts } from "../../lib/peer/target-facts.ts";
+import {
+  type CommonCa,
+  type FilesOrigin,
+  readTargetFacts,
+  type TargetFacts,
+  writeTargetFacts,
+} from "../../lib/peer/target-facts.ts";
 import { caOf } from "../support/material.ts";
 import { peerOf } from "../support/targets.ts";
 
@@ -35,6 +41,7 @@ test("the annotations, name by name", () => {
   });
   assert.deepEqual(readTargetFacts(writeTargetFacts(facts)), facts);
   assert.deepEqual(writeTargetFacts({}), {});
+  assert.deepEqual(writeTargetFacts({ commonCa: { pem: "-----BEGIN" } }), { [`${P}common-ca`]: "-----BEGIN" });
 });
 
 const origin: fc.Arbitrary<FilesOrigin> = fc.oneof(
@@ -44,7 +51,7 @@ const origin: fc.Arbitrary<FilesOrigin> = fc.oneof(
     { noNullPrototype: true },
   ),
 );
-const ca = fc.constantFrom("file", "unknown", caOf("a").cert);
+const ca = fc.constantFrom<CommonCa>("file", "unknown", { pem: caOf("a").cert });
 const anyFacts: fc.Arbitrary<TargetFacts> = fc.record(
   {
     mountsUsers: fc.boolean(),
