@@ -6,6 +6,7 @@ import { type Form, renderTarget } from "../lib/manifests/render.ts";
 import { hasTrait } from "../lib/peer/finding-codes.ts";
 import { type Finding, hasErrors } from "../lib/peer/findings.ts";
 import { showFindings, showRenderRefusal } from "../lib/render/findings.ts";
+import { enumerate } from "../lib/util/enumerate.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
@@ -70,6 +71,8 @@ async function runRender(args: RenderArguments, program: string): Promise<number
   assertKeysAllowed(rendering.files, output, () => explainPrivateKeys(target, files.peers, args.tls as TlsMode));
   showFindings(findings, style, args.details).forEach(log);
   if (rendering.plan.skippedSelf) note(`skipped ${name}: same cluster as the target`);
+  const patches = rendering.files.filter(({ isPatch }) => isPatch).map(({ path }) => path);
+  if (patches.length > 0) note(`apply host aliases to the workloads before the Secrets: ${enumerate(patches)}`);
   await writeRendered(rendering.files, output);
   return findings.some((one) => hasTrait(one, "unconnected")) ? EXIT.findings : EXIT.done;
 }

@@ -33,6 +33,8 @@ export interface RenderedFile {
   text: string;
   /** Whether it contains a private key. */
   isPrivate: boolean;
+  /** Set for a patch of the host aliases of a workload. */
+  isPatch?: true;
 }
 
 export interface Rendering {
@@ -53,7 +55,11 @@ export function renderTarget(target: Target, peers: readonly SourcedPeer[], opti
   if (hasErrors(planning.findings)) return { files: [], plan: planning, findings: planning.findings };
   if (!hasPeers(planned, planning)) return { files: [], plan: planning, findings: planning.findings };
   const { objects, patches } = toManifests(planned, planning);
-  const findings = [...planning.findings, ...(whole || mayLackObjects ? warnOfWholeObjects(planned, objects) : [])];
+  const unknown = mayLackObjects ? patches.filter((patch) => !isWorkloadKnown(planned, patch)) : [];
+  const findings = [
+    ...planning.findings,
+    ...(whole || mayLackObjects ? warnOfWholeObjects(planned, objects, unknown) : []),
+  ];
   if (form === "helm-values") {
     const { values, isPrivate, findings: found } = toHelmValues(planned, objects);
     // Without clusters, the values would remove every peer.
@@ -89,13 +95,26 @@ function hasPeers(target: Target, { outcomes }: Plan): boolean {
   return outcomes.size > 0 || readExistingConfig(target).names.size > 0;
 }
 
-/** Warns of the rendered objects that the target lacks: if they exist, the output may replace them. */
-function warnOfWholeObjects(target: Target, objects: readonly Manifest[]): Finding[] {
+/** Whether a workload was given, so that a patch contains the host aliases that it has. */
+function isWorkloadKnown({ resolvers }: Target, { kind, metadata }: HostAliasPatch): boolean {
+  const workload = resolvers.find((one) => one.kind === kind && one.name === metadata.name);
+  return workload?.object.metadata !== undefined;
+}
+
+/** Warns of the rendered objects and patches that the target lacks: if they exist, the output may replace them. */
+function warnOfWholeObjects(
+  target: Target,
+  objects: readonly Manifest[],
+  patches: readonly HostAliasPatch[],
+): Finding[] {
   const { source, agentsSecret, kvstoremeshSecret, users } = target;
   const known = [agentsSecret, kvstoremeshSecret, users].map((object) => object?.metadata?.name);
-  const names = objects
-    .filter(({ metadata }) => !known.includes(metadata.name))
-    .map(({ kind, metadata }) => describeObject(kind, metadata.name));
+  const names = [
+    ...objects
+      .filter(({ metadata }) => !known.includes(metadata.name))
+      .map(({ kind, metadata }) => describeObject(kind, metadata.name)),
+    ...patches.map(({ kind, metadata }) => `the host aliases of ${describeObject(kind, metadata.name)}`),
+  ];
   return names.length > 0 ? [finding("whole-objects", { source }, { objects: enumerate(names) })] : [];
 }
 
@@ -106,7 +125,7 @@ function toFile(object: Manifest): RenderedFile {
 function toPatchFile(patch: HostAliasPatch, folder = ""): RenderedFile {
   const { kind, metadata } = patch;
   const path = `${folder}host-aliases-${kind.toLowerCase()}-${metadata.name}.yaml`;
-  return { path, text: formatYaml(patch), isPrivate: false };
+  return { path, text: formatYaml(patch), isPrivate: false, isPatch: true };
 }
 
 /** The folder of the component with the patches. */

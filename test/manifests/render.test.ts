@@ -169,6 +169,12 @@ test("objects that a file of existing objects lacks are warned of by name", () =
   const mesh = { kvstoreMesh: true, users: map };
   assert.deepEqual(lacking(targetOf("1.20", { ...mesh, kvstoremeshSecret })), ["secret/cilium-clustermesh"]);
   assert.deepEqual(lacking(targetOf("1.20", mesh)), ["secret/cilium-kvstoremesh and secret/cilium-clustermesh"]);
+  const [workload] = targetOf("1.18").resolvers;
+  assert.ok(workload);
+  const given = (object: object) =>
+    lacking(targetOf("1.18", { agentsSecret: withC9(), users: map, resolvers: [{ ...workload, object }] }));
+  assert.deepEqual(given({}), ["the host aliases of daemonset/cilium"]);
+  assert.deepEqual(given({ metadata: { name: "cilium" } }), []);
 });
 
 test("errors render nothing", () => {
