@@ -13,6 +13,7 @@ import { describeCall } from "./cli/call.ts";
 import { type RenderArguments, readRenderTarget, renderOptions, validateRenderFlags } from "./cli/render-input.ts";
 import { assertKeysAllowed, writeRendered } from "./cli/render-output.ts";
 import { toProgram } from "./cli/run.ts";
+import { writeStdout } from "./cli/streams.ts";
 import { log, note, style } from "./cli/terminal.ts";
 
 export const renderCommand = toProgram({
@@ -53,7 +54,7 @@ async function runRender(args: RenderArguments, program: string): Promise<number
   const found = [...files.findings, ...input.findings];
   if (!input.target || hasErrors(found)) return refuse(found, args);
   const rendering = renderTarget(input.target, files.peers, {
-    form: args.output as Form,
+    form: args.output === "name" ? "manifests" : (args.output as Form),
     whole: args.whole,
     mayLackObjects: args.existing !== undefined,
     tls: args.tls as TlsMode,
@@ -66,15 +67,26 @@ async function runRender(args: RenderArguments, program: string): Promise<number
   if (rendering.files.length === 0) {
     throw new UserError(`nothing to render: no file contains a peer of ${name}`, EXIT.refused);
   }
+  const isNames = args.output === "name";
   const output = { directory: args["output-dir"], includePrivateKeys: args["include-private-keys"] };
   const { target } = input;
-  assertKeysAllowed(rendering.files, output, () => explainPrivateKeys(target, files.peers, args.tls as TlsMode));
+  if (!isNames)
+    assertKeysAllowed(rendering.files, output, () => explainPrivateKeys(target, files.peers, args.tls as TlsMode));
   showFindings(findings, style, args.details).forEach(log);
   if (rendering.plan.skippedSelf) note(`skipped ${name}: same cluster as the target`);
-  const patches = rendering.files.filter(({ isPatch }) => isPatch).map(({ path }) => path);
-  if (patches.length > 0) note(`apply host aliases to the workloads before the Secrets: ${enumerate(patches)}`);
-  await writeRendered(rendering.files, output);
+  if (isNames) {
+    const { showNames } = await import("../lib/render/preview.ts");
+    writeStdout(showNames(rendering.files.flatMap(({ object }) => object ?? [])));
+  } else {
+    const patches = rendering.files.flatMap(({ path, object }) => (isWorkload(object?.kind) ? [path] : []));
+    if (patches.length > 0) note(`apply host aliases to the workloads before the Secrets: ${enumerate(patches)}`);
+    await writeRendered(rendering.files, output);
+  }
   return findings.some((one) => hasTrait(one, "unconnected")) ? EXIT.findings : EXIT.done;
+}
+
+function isWorkload(kind: string | undefined): boolean {
+  return kind === "Deployment" || kind === "DaemonSet";
 }
 
 function refuse(findings: readonly Finding[], { details }: RenderArguments): number {

@@ -1,6 +1,6 @@
 /** Renders the import of peers into a target as files for Git. Pure. */
 import type { V1Secret } from "@kubernetes/client-node";
-import { describeObject } from "../import/plan/change.ts";
+import { type Change, describeObject } from "../import/plan/change.ts";
 import { readExistingConfig } from "../import/plan/existing.ts";
 import { omitAppliers } from "../import/plan/ownership.ts";
 import { type Plan, type PlanOptions, plan } from "../import/plan/plan.ts";
@@ -33,8 +33,8 @@ export interface RenderedFile {
   text: string;
   /** Whether it contains a private key. */
   isPrivate: boolean;
-  /** Set for a patch of the host aliases of a workload. */
-  isPatch?: true;
+  /** The object that it contains, or the workload whose host aliases it patches. */
+  object?: { kind: Change["kind"]; name: string };
 }
 
 export interface Rendering {
@@ -119,13 +119,20 @@ function warnOfWholeObjects(
 }
 
 function toFile(object: Manifest): RenderedFile {
-  return { path: `${object.metadata.name}.yaml`, text: formatYaml(object), isPrivate: containsPrivateKey(object) };
+  const { kind, metadata } = object;
+  const { name } = metadata;
+  return {
+    path: `${name}.yaml`,
+    text: formatYaml(object),
+    isPrivate: containsPrivateKey(object),
+    object: { kind, name },
+  };
 }
 
 function toPatchFile(patch: HostAliasPatch, folder = ""): RenderedFile {
   const { kind, metadata } = patch;
   const path = `${folder}host-aliases-${kind.toLowerCase()}-${metadata.name}.yaml`;
-  return { path, text: formatYaml(patch), isPrivate: false, isPatch: true };
+  return { path, text: formatYaml(patch), isPrivate: false, object: { kind, name: metadata.name } };
 }
 
 /** The folder of the component with the patches. */

@@ -161,9 +161,9 @@ function omit<T extends object>(fields: T, names: readonly string[]): Partial<T>
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name))) as Partial<T>;
 }
 
-/** Prints the names of planned objects as kubectl does: `secret/cilium-clustermesh`, `daemonset.apps/cilium`. */
-export function showNames(previews: readonly Preview[]): string {
-  return previews
+/** Prints the names of objects as kubectl does: `secret/cilium-clustermesh`, `daemonset.apps/cilium`. */
+export function showNames(objects: readonly Pick<Preview, "kind" | "name">[]): string {
+  return objects
     .map(
       ({ kind, name }) => `${kind.toLowerCase()}${kind === "Secret" || kind === "ConfigMap" ? "" : ".apps"}/${name}\n`,
     )

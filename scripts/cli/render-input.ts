@@ -35,11 +35,14 @@ export const renderOptions = {
     users: writingOptions.users,
   }),
   ...inGroup("Output", {
-    output: flag.string("manifests with patches of workloads, a kustomization, or values of Cilium's chart", {
-      alias: "o",
-      choices: ["manifests", "kustomize", "helm-values"],
-      default: "manifests",
-    }),
+    output: flag.string(
+      "manifests with patches of workloads, a kustomization, values of Cilium's chart, or only the names of the objects",
+      {
+        alias: "o",
+        choices: ["manifests", "kustomize", "helm-values", "name"],
+        default: "manifests",
+      },
+    ),
     "output-dir": flag.file("write files to this directory, not to stdout; required for kustomize"),
     "include-private-keys": flag.boolean("allow private keys in the output; encrypt it before you commit it"),
     details: detailsOption,
@@ -62,6 +65,9 @@ export function validateRenderFlags(args: RenderArguments, paths: readonly strin
   if (readers.length > 1) throw new UsageError("only one of --target, --existing and FILE can be - (stdin)");
   if (args.output === "kustomize" && args["output-dir"] === undefined) {
     throw new UserError("--output=kustomize requires --output-dir", EXIT.refused);
+  }
+  if (args.output === "name" && args["output-dir"] !== undefined) {
+    throw new UserError("--output=name and --output-dir are mutually exclusive", EXIT.refused);
   }
   if (args.output === "helm-values" && !args.users) {
     throw new UserError(

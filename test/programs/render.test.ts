@@ -218,6 +218,16 @@ describe("render", () => {
     assert.ok((await readdir(out)).includes("values.yaml"), "nothing is removed if nothing is rendered");
   });
 
+  test("-o name prints the objects and the workloads to patch, which contains no key", async () => {
+    const { code, stdout, stderr } = await offline("--target", "c1.json", "--whole", "-o", "name", ...files, "c5.json");
+    assert.equal(code, 0, stderr);
+    const names = ["secret/cilium-clustermesh", "configmap/clustermesh-remote-users", "daemonset.apps/cilium"];
+    assert.equal(stdout, names.map((name) => `${name}\n`).join(""));
+    const refused = await offline("--target", "c1.json", "--whole", "-o", "name", "--output-dir", "names", ...files);
+    const message = "error: --output=name and --output-dir are mutually exclusive\n";
+    assert.deepEqual([refused.code, refused.stderr], [2, message]);
+  });
+
   test("users of 1.16 with KVStoreMesh include the cluster's own", async () => {
     const { stdout } = await offline("--target", "c2.json", "--whole", ...files);
     const users = parseAllDocuments(stdout)
