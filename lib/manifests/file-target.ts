@@ -2,6 +2,7 @@
 import type { CommonFiles } from "../cilium/config-readers.ts";
 import { DEFAULT_NAMESPACE } from "../cilium/locate.ts";
 import { AGENTS } from "../cilium/object-names.ts";
+import { describeObject } from "../import/plan/change.ts";
 import { collectAliases } from "../import/plan/host-aliases.ts";
 import type { Target, Workload } from "../import/plan/target.ts";
 import { parseSecrets } from "../peer/documents.ts";
@@ -170,9 +171,9 @@ function readResolvers(
   const resolvesInConfig = versionAtLeast(facts.version, "1.20") === true;
   const assumed: WorkloadName = facts.kvstoreMesh
     ? { kind: "Deployment", name: APISERVER }
-    : { kind: "DaemonSet", name: "cilium" };
+    : { kind: "DaemonSet", name: AGENTS };
   if (configReaders === undefined && !resolvesInConfig) {
-    reader.assume("which workloads connect to peers", `${assumed.kind.toLowerCase()}/${assumed.name}`);
+    reader.assume("which workloads connect to peers", describeObject(assumed.kind, assumed.name));
   }
   return (configReaders ?? [assumed]).map(({ kind, name }) => {
     const existing = workloads.find((one) => one.kind === kind && one.name === name);

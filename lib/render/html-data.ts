@@ -20,7 +20,7 @@ import { escapeLine } from "./style.ts";
 /** Maximum length of all messages and remedies in the data, in characters. */
 const MAX_TEXT = 1_000_000;
 
-const STATES = Object.keys(MARKS) as CellState[];
+const CELL_STATES = Object.keys(MARKS) as CellState[];
 
 export interface PageDataOptions {
   /** The groups of all findings. */
@@ -51,12 +51,12 @@ export function toPageData(status: MeshStatus, options: PageDataOptions): PageDa
     const pairs = byImporter.get(source);
     return peers.map(({ name }) => {
       const pair = pairs?.get(name);
-      const state = STATES.indexOf(rows[i]?.(name) ?? "unknown");
+      const state = CELL_STATES.indexOf(rows[i]?.(name) ?? "unknown");
       return kinds.indexOf([state, ...(pair?.findings ?? []).map((one) => findings.add(one, pair))]);
     });
   });
   return {
-    states: STATES.map((name) => ({ name, mark: MARKS[name], meaning: MEANINGS[name] })),
+    states: CELL_STATES.map((name) => ({ name, mark: MARKS[name], meaning: MEANINGS[name] })),
     peers: peers.map(({ name }) => escapeLine(name)),
     clusters,
     cells,

@@ -4,7 +4,7 @@ import type { MeshStatus } from "../mesh/status.ts";
 import { judgeClusters, kvstoreMeshOf, readyOf } from "./cluster-rows.ts";
 import { describeGroup, type FindingGroup } from "./finding-groups.ts";
 import { Markup, markup } from "./markup.ts";
-import { idsInPairs, listPeers, MARKS, STATES, stateLookups } from "./mesh-matrix.ts";
+import { idsInPairs, listPeers, listUncheckedEndpoints, MARKS, STATES, stateLookups } from "./mesh-matrix.ts";
 import type { RemedyLine } from "./page/page-data.ts";
 import { listFirst } from "./style.ts";
 
@@ -89,9 +89,8 @@ function countStates(states: readonly string[]): Record<PairState, number> {
 }
 
 /** Names the pairs whose endpoint was set with a flag, if no probe has checked it. */
-export function givenEndpointsNote({ pairs, probes }: MeshStatus): Markup {
-  const given = pairs.filter(({ endpointGiven }) => endpointGiven);
-  if (probes !== undefined || given.length === 0) return new Markup("");
-  const names = listFirst(given.map(({ importer, peer }) => `${importer} → ${peer}`));
-  return markup`<p class="note">Not checked without --probe: endpoints set with a flag: ${names}</p>`;
+export function givenEndpointsNote(status: MeshStatus): Markup {
+  const unchecked = listUncheckedEndpoints(status);
+  if (unchecked.length === 0) return new Markup("");
+  return markup`<p class="note">Not checked without --probe: endpoints set with a flag: ${listFirst(unchecked)}</p>`;
 }

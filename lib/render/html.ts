@@ -15,7 +15,7 @@ import { count } from "./style.ts";
 export interface StatusPageOptions {
   /** The CSS and the script of the page. They must not contain `</`. */
   assets: { style: string; script: string };
-  /** Splits a line of a remedy into prose and a command, which gets the flags of the running command. */
+  /** Splits a line of a remedy into prose and commands, which get the flags of the running command. */
   splitRemedy(line: string): RemedyLine;
   /** Lists every finding separately. */
   details?: boolean;

@@ -28,7 +28,19 @@ export const MEANINGS: Record<CellState, string> = {
 };
 
 /** The states of pairs, in the order of legends and columns. */
-export const STATES: readonly PairState[] = ["ok", "warning", "error", "missing", "node-local"];
+export const STATES = Object.keys({
+  ok: true,
+  warning: true,
+  error: true,
+  missing: true,
+  "node-local": true,
+} satisfies Record<PairState, true>) as PairState[];
+
+/** Lists the pairs whose endpoint was set with a flag, as `importer → peer`, unless a probe has checked them. */
+export function listUncheckedEndpoints({ pairs, probes }: MeshStatus): string[] {
+  if (probes !== undefined) return [];
+  return pairs.filter(({ endpointGiven }) => endpointGiven).map(({ importer, peer }) => `${importer} → ${peer}`);
+}
 
 /** A peer of any cluster. */
 export interface PeerColumn {

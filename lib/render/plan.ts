@@ -1,5 +1,6 @@
 /** Planned changes of an import, and the restarts that they need. Pure. */
 import { describeObject } from "../import/plan/change.ts";
+import { disruptionsOf } from "../import/plan/disruptions.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { BeforeAfter, Plan } from "../import/plan/plan.ts";
 import type { Workload } from "../import/plan/target.ts";
@@ -67,7 +68,7 @@ function describeTarget({ source, plan }: PlannedTarget, style: Style): string {
   });
   if (plan.granted.length > 0) parts.push(`will grant etcd users ${enumerate(plan.granted)}`);
   if (plan.revoked.length > 0) parts.push(`will revoke etcd users ${enumerate(plan.revoked)}`);
-  const restarted = restartedWorkloads(plan);
+  const { restarted } = disruptionsOf(plan);
   if (restarted.length > 0) parts.push(`will restart ${enumerate(restarted)}`);
   if (parts.length === 0) parts.push("will update Secrets, peers unchanged");
   return `${style.bold(escapeLine(source))}: ${escapeLine(parts.join("; "))}`;
@@ -205,11 +206,6 @@ export function groupByValue<T>(
     }
   }
   return [...groups.values()];
-}
-
-/** The workloads that a plan patches, which restarts their pods, as `daemonset/cilium`. */
-export function restartedWorkloads({ changes }: Plan): string[] {
-  return changes.flatMap((one) => (one.verb === "json-patch" ? [describeObject(one.kind, one.name)] : []));
 }
 
 /** Returns the names of a plan's peers with an outcome. */

@@ -1,5 +1,6 @@
 /** Results of an import. Pure. */
 import { Interrupted, type TargetReport } from "../import/apply.ts";
+import { disruptionsOf } from "../import/plan/disruptions.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import { shellQuote } from "../util/shell.ts";
@@ -9,7 +10,6 @@ import {
   MAX_LISTED,
   MAX_SENTENCES,
   peersWithOutcome,
-  restartedWorkloads,
   type ShowOptions,
   showMissingAliases,
   showPeerChanges,
@@ -81,7 +81,7 @@ function describeResult(report: Done, dryRun: boolean, style: Style): string[] {
   const [grants, revokes] = dryRun ? ["would grant", "would revoke"] : ["granted", "revoked"];
   if (plan.granted.length > 0) notes.push(escapeLine(`${grants} etcd users: ${enumerate(plan.granted)}`));
   if (plan.revoked.length > 0) notes.push(escapeLine(`${revokes} etcd users: ${enumerate(plan.revoked)}`));
-  const restarted = restartedWorkloads(plan);
+  const { restarted } = disruptionsOf(plan);
   if (restarted.length > 0 && !dryRun) notes.push(escapeLine(`restarting ${enumerate(restarted)}`));
   const own = showNotes([report], indented(style), { dryRun, details: true, named: false });
   return [

@@ -1,7 +1,7 @@
 /** The metrics of `status`. Pure. */
-import type { PairState } from "../mesh/pairs.ts";
 import type { ClusterStatus } from "../mesh/status.ts";
 import type { MeshReport } from "../mesh/status-report.ts";
+import { STATES } from "./mesh-matrix.ts";
 import { countSamples, expirySamples, findingSamples, groupBy, type Metric, type UsedCertificate } from "./metric.ts";
 
 type ReportedPair = MeshReport["pairs"][number];
@@ -13,14 +13,6 @@ interface ClusterSubject extends ClusterStatus {
   /** With the certificates that the servers of the peer presented. */
   pairs: (ReportedPair & { presented: UsedCertificate[] })[];
 }
-
-const STATES = Object.keys({
-  ok: true,
-  warning: true,
-  error: true,
-  missing: true,
-  "node-local": true,
-} satisfies Record<PairState, true>);
 
 /** The metrics, in the order in which they are printed. */
 export const STATUS_METRICS: readonly Metric<ClusterSubject>[] = [

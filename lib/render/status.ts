@@ -11,6 +11,7 @@ import {
   explainMarks,
   idsInPairs,
   listPeers,
+  listUncheckedEndpoints,
   MARKS,
   type PeerColumn,
   STATES,
@@ -154,10 +155,9 @@ function listUnknownIds(peers: readonly PeerColumn[], style: Style): string[] {
 }
 
 /** Names the peers whose endpoint was set with a flag, which only a probe can check. */
-function listGivenEndpoints({ pairs, probes }: MeshStatus, style: Style): string[] {
-  const given = pairs.filter(({ endpointGiven }) => endpointGiven);
-  if (probes !== undefined || given.length === 0) return [];
-  const names = given.map(({ importer, peer }) => escapeLine(`${importer} → ${peer}`));
+function listGivenEndpoints(status: MeshStatus, style: Style): string[] {
+  const names = listUncheckedEndpoints(status).map(escapeLine);
+  if (names.length === 0) return [];
   return style.wrap(`not checked without --probe: endpoints set with a flag: ${listFirst(names)}`).map(style.dim);
 }
 

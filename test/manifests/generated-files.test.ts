@@ -3,23 +3,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { isGeneratedFile, isGeneratedName } from "../../lib/manifests/generated-files.ts";
-import { type Form, renderTarget } from "../../lib/manifests/render.ts";
-import { anyPeers, anyTarget } from "../support/plans.ts";
+import { renderTarget } from "../../lib/manifests/render.ts";
+import { anyForm, anyPeers, anyTarget } from "../support/plans.ts";
 import { OPTIONS } from "../support/targets.ts";
 
 const { tls, users, now } = OPTIONS;
 
 test("every rendered file is recognized", () => {
   fc.assert(
-    fc.property(
-      anyTarget,
-      anyPeers,
-      fc.constantFrom<Form>("manifests", "kustomize", "helm-values"),
-      (target, peers, form) => {
-        const { files } = renderTarget(target, peers, { tls, users, now, form, whole: false });
-        for (const { path, text } of files) assert.ok(isGeneratedName(path) && isGeneratedFile(path, text), path);
-      },
-    ),
+    fc.property(anyTarget, anyPeers, anyForm, (target, peers, form) => {
+      const { files } = renderTarget(target, peers, { tls, users, now, form, whole: false });
+      for (const { path, text } of files) assert.ok(isGeneratedName(path) && isGeneratedFile(path, text), path);
+    }),
     { numRuns: 60 },
   );
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { parse } from "yaml";
 import type { PlanOptions } from "../../lib/import/plan/plan.ts";
 import type { Target } from "../../lib/import/plan/target.ts";
+import type { Form } from "../../lib/manifests/render.ts";
 import { readPeerRecords } from "../../lib/peer/annotations.ts";
 import type { SourcedPeer } from "../../lib/peer/peer.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, type Peer, versionAtLeast } from "../../lib/peer/peer.ts";
@@ -81,6 +82,7 @@ export const anyPeers: fc.Arbitrary<SourcedPeer[]> = fc
       return { peer: { ...one, name, ...config, facts }, source: `${name}.json` };
     }),
   );
+export const anyForm = fc.constantFrom<Form>("manifests", "kustomize", "helm-values");
 export const anyOptions: fc.Arbitrary<PlanOptions> = fc
   .record({
     tls: fc.constantFrom("auto", "peer", "common"),
