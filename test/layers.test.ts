@@ -13,6 +13,7 @@ const LAYERS = [
   "scripts",
   "scripts/cli",
   "lib/render",
+  "lib/sync",
   "lib/mesh",
   "lib/manifests",
   "lib/import",

@@ -10,7 +10,7 @@ const QUICK_PROGRAMS = ["bad-input", "careful", "completion", "flags", "help", "
 /** Slow tests that depend on other programs. */
 const SLOW = ["test/kube/kubectl.test.ts", "test/sandbox/kubectl.test.ts", "test/support/real.test.ts"];
 /** Folders whose tests run in two processes, by `units-*.ts`. */
-export const UNIT_FOLDERS = ["cli", "extract", "import", "manifests", "mesh", "peer", "render", "util", "x509"];
+export const UNIT_FOLDERS = ["cli", "extract", "import", "manifests", "mesh", "peer", "render", "sync", "util", "x509"];
 
 /**
  * Returns all test files by suite.

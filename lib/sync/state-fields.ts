@@ -1,0 +1,114 @@
+/** How the fields of a state are read, and their bounds. Pure. */
+import {
+  type AuthorityRecord,
+  type ContestedKey,
+  type GoneAddress,
+  type HeldRecord,
+  HOLD_REASONS,
+  type MemberRecord,
+  type SyncState,
+} from "./state.ts";
+import {
+  choiceField,
+  FieldError,
+  type FieldReader,
+  integerField,
+  listField,
+  objectField,
+  recordField,
+  textField,
+  timeField,
+} from "./strict-fields.ts";
+
+/** The bounds of what is written and read. Lengths of texts are in UTF-16 code units. */
+export const LIMITS = {
+  /** More than three times the clusters of a mesh (511): members stay in the state while they are absent. */
+  records: 2_000,
+  /** All pairs of a mesh of 254 clusters. */
+  held: 65_536,
+  /** A mesh has at most 511 clusters. */
+  counters: 512,
+  /** Names of clusters have at most 32. */
+  counterName: 64,
+  text: 1_000,
+  /** Resets of a key, and certificates of a bundle. */
+  parts: 100,
+} as const;
+
+const text = textField(LIMITS.text);
+const count = integerField(0, Number.MAX_SAFE_INTEGER);
+const counts = recordField(textField(LIMITS.counterName), count, LIMITS.counters);
+
+const member = objectField<MemberRecord, keyof MemberRecord>(
+  {
+    entry: text,
+    cluster: text,
+    id: integerField(-(2 ** 31), 2 ** 31),
+    uid: text,
+    lastContact: timeField,
+    absentSince: timeField,
+    keptBecause: text,
+    error: text,
+  },
+  ["cluster", "id", "uid", "lastContact", "absentSince", "keptBecause", "error"],
+);
+
+const held = objectField<HeldRecord, keyof HeldRecord>(
+  {
+    target: text,
+    peer: text,
+    reason: choiceField(HOLD_REASONS),
+    since: timeField,
+    until: timeField,
+    message: text,
+    remedy: text,
+  },
+  ["peer", "until", "remedy"],
+);
+
+const contested = objectField<ContestedKey, keyof ContestedKey>(
+  {
+    target: text,
+    object: text,
+    key: text,
+    manager: text,
+    resets: listField(timeField, LIMITS.parts),
+    level: integerField(0, 100),
+    until: timeField,
+  },
+  ["until"],
+);
+
+const address = objectField<GoneAddress, never>({ peer: text, address: text, since: timeField }, []);
+
+const authority = objectField<AuthorityRecord, never>(
+  {
+    cluster: text,
+    fingerprints: listField(textField(64, /^[0-9a-f]{64}$/), LIMITS.parts),
+    since: timeField,
+  },
+  [],
+);
+
+/** Reads the version. @throws FieldError */
+export const readSchemaVersion: FieldReader<1> = (value) => {
+  if (value !== 1)
+    throw new FieldError("schemaVersion must be 1; the state is of another version of clustermesh-secrets");
+  return 1;
+};
+
+/** Reads a state; without a judgment of its times. @throws FieldError */
+export const readState = objectField<SyncState, "omitted">(
+  {
+    schemaVersion: readSchemaVersion,
+    selection: text,
+    members: listField(member, LIMITS.records, ({ entry }) => entry),
+    held: listField(held, LIMITS.held),
+    contested: listField(contested, LIMITS.records),
+    addresses: listField(address, LIMITS.records),
+    authorities: listField(authority, LIMITS.records, ({ cluster }) => cluster),
+    counters: objectField<SyncState["counters"], never>({ reconciliations: count, writes: counts, errors: counts }, []),
+    omitted: count,
+  },
+  ["omitted"],
+);

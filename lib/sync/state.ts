@@ -1,0 +1,113 @@
+/**
+ * What `sync` has to know after a restart: members and since when they are absent, what it holds back and why, and counters.
+ * It contains no keys. Pure.
+ */
+
+/** Why a pair, or a whole target, is held: nothing is written for it. */
+export const HOLD_REASONS = [
+  "duplicate",
+  "check",
+  "contested",
+  "address-grace",
+  "ca-order",
+  "restart",
+  "refused",
+] as const;
+export type HoldReason = (typeof HOLD_REASONS)[number];
+
+/** A member of the list, or one that has left it. Times are RFC 3339 in UTC, here and in the other records. */
+export interface MemberRecord {
+  /** Its name in the list: a context, or the name from a Secret. */
+  entry: string;
+  /** Cilium's `cluster-name`. */
+  cluster?: string;
+  /** Cilium's `cluster-id`. */
+  id?: number;
+  /** The uid of its ConfigMap `cilium-config`. */
+  uid?: string;
+  lastContact?: string;
+  absentSince?: string;
+  /** Why it is never removed from the others automatically. */
+  keptBecause?: string;
+  /** Why it cannot be read. */
+  error?: string;
+}
+
+/** What is held, until its cause is gone. */
+export interface HeldRecord {
+  /** A cluster name. */
+  target: string;
+  /** A cluster name. Absent: the whole target. */
+  peer?: string;
+  reason: HoldReason;
+  since: string;
+  until?: string;
+  message: string;
+  /** A command. */
+  remedy?: string;
+}
+
+/** A key of an object that another field manager resets. */
+export interface ContestedKey {
+  target: string;
+  /** Such as `secret/cilium-clustermesh`. */
+  object: string;
+  key: string;
+  /** Its field manager. */
+  manager: string;
+  /** The times of its resets within the last hour. */
+  resets: string[];
+  /** How often the pause was doubled. */
+  level: number;
+  until?: string;
+}
+
+/** An address of a peer at which nothing serves any more. */
+export interface GoneAddress {
+  peer: string;
+  address: string;
+  since: string;
+}
+
+/** The CAs of a cluster. */
+export interface AuthorityRecord {
+  cluster: string;
+  /** SHA-256 of each certificate, in lower-case hexadecimal digits. */
+  fingerprints: string[];
+  since: string;
+}
+
+/** The state of one `sync`. */
+export interface SyncState {
+  schemaVersion: 1;
+  /** What selects the members, such as `--clusters-from=argocd in namespace argocd`: another selection starts afresh. */
+  selection: string;
+  members: MemberRecord[];
+  held: HeldRecord[];
+  contested: ContestedKey[];
+  addresses: GoneAddress[];
+  authorities: AuthorityRecord[];
+  /** Writes and errors are by cluster name. */
+  counters: { reconciliations: number; writes: Record<string, number>; errors: Record<string, number> };
+  /** How many records did not fit. Set by `formatState` alone. */
+  omitted?: number;
+}
+
+/** Returns the state of a `sync` that starts for the first time. */
+export function emptyState(selection: string): SyncState {
+  return {
+    schemaVersion: 1,
+    selection,
+    members: [],
+    held: [],
+    contested: [],
+    addresses: [],
+    authorities: [],
+    counters: { reconciliations: 0, writes: {}, errors: {} },
+  };
+}
+
+/** Adds to a counter of a cluster; the names may be those of properties that every object has. */
+export function addToCount(record: Record<string, number>, cluster: string, by = 1): Record<string, number> {
+  return { ...record, [cluster]: (Object.hasOwn(record, cluster) ? (record[cluster] ?? 0) : 0) + by };
+}
