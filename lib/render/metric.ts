@@ -9,15 +9,45 @@ export interface Sample {
   value: number | boolean;
 }
 
-/** A gauge with its values for each subject, such as a cluster. */
-export interface Metric<Subject> {
-  name: `clustermesh_${string}`;
+/** What a metric means, wherever it is printed. */
+export interface MetricMeaning {
+  name: `${"clustermesh" | "process"}_${string}`;
   /** One sentence. */
   help: string;
   labelNames: readonly string[];
+}
+
+/** A metric with its values for each subject, such as a cluster. */
+export interface Metric<Subject> extends MetricMeaning {
+  /** A gauge by default. The name of a counter ends with `_total`. */
+  type?: "counter";
   /** Returns the values for a subject. */
   samplesOf(subject: Subject): Sample[];
 }
+
+/** Metrics that `status` and `sync` print, so that an alert holds for both. */
+export const MESH_METRICS = {
+  up: {
+    name: "clustermesh_cluster_up",
+    help: "Whether the cluster could be read.",
+    labelNames: ["context"],
+  },
+  info: {
+    name: "clustermesh_cluster_info",
+    help: "Facts of a cluster that could be read; always 1.",
+    labelNames: ["context", "cluster", "cluster_id", "version"],
+  },
+  expiry: {
+    name: "clustermesh_certificate_expiry_timestamp_seconds",
+    help: "Time at which a certificate of the cluster, or with a peer label one that it has for the peer, expires.",
+    labelNames: ["context", "cluster", "peer", "use"],
+  },
+  findings: {
+    name: "clustermesh_findings",
+    help: "Findings about the cluster and its peers.",
+    labelNames: ["context", "severity", "code"],
+  },
+} as const satisfies Readonly<Record<string, MetricMeaning>>;
 
 /** A certificate and its role. */
 export interface UsedCertificate extends Pick<Expiry, "expiresAt"> {
@@ -57,7 +87,11 @@ export function countSamples(
  *
  * @param isChecked - false if the subject could not be read: then the counts of other codes are unknown, and left out.
  */
-export function findingSamples(labels: Sample["labels"], findings: readonly Finding[], isChecked: boolean): Sample[] {
+export function findingSamples(
+  labels: Sample["labels"],
+  findings: readonly Pick<Finding, "code">[],
+  isChecked: boolean,
+): Sample[] {
   const counts = new Map<string, number>();
   for (const { code } of findings) counts.set(code, (counts.get(code) ?? 0) + 1);
   return Object.entries(FINDING_CODES).flatMap(([code, { severity }]) => {

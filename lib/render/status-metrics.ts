@@ -2,7 +2,15 @@
 import type { ClusterStatus } from "../mesh/status.ts";
 import type { MeshReport } from "../mesh/status-report.ts";
 import { STATES } from "./mesh-matrix.ts";
-import { countSamples, expirySamples, findingSamples, groupBy, type Metric, type UsedCertificate } from "./metric.ts";
+import {
+  countSamples,
+  expirySamples,
+  findingSamples,
+  groupBy,
+  MESH_METRICS,
+  type Metric,
+  type UsedCertificate,
+} from "./metric.ts";
 
 type ReportedPair = MeshReport["pairs"][number];
 
@@ -17,15 +25,11 @@ interface ClusterSubject extends ClusterStatus {
 /** The metrics, in the order in which they are printed. */
 export const STATUS_METRICS: readonly Metric<ClusterSubject>[] = [
   {
-    name: "clustermesh_cluster_up",
-    help: "Whether the cluster could be read.",
-    labelNames: ["context"],
+    ...MESH_METRICS.up,
     samplesOf: ({ source: context, error }) => [{ labels: { context }, value: error === undefined }],
   },
   {
-    name: "clustermesh_cluster_info",
-    help: "Facts of a cluster that could be read; always 1.",
-    labelNames: ["context", "cluster", "cluster_id", "version"],
+    ...MESH_METRICS.info,
     samplesOf: ({ labels, error, id, version = "" }) =>
       error === undefined ? [{ labels: { ...labels, cluster_id: `${id ?? ""}`, version }, value: 1 }] : [],
   },
@@ -48,9 +52,7 @@ export const STATUS_METRICS: readonly Metric<ClusterSubject>[] = [
         .map(({ peer, state }) => ({ labels: { ...labels, peer }, value: state !== "error" })),
   },
   {
-    name: "clustermesh_certificate_expiry_timestamp_seconds",
-    help: "Time at which a certificate of the cluster, or with a peer label one that it has for the peer, expires.",
-    labelNames: ["context", "cluster", "peer", "use"],
+    ...MESH_METRICS.expiry,
     samplesOf: ({ labels, certificates = [], pairs }) => [
       ...expirySamples(labels, certificates),
       ...pairs.flatMap(({ peer, certificates: configured = [], presented }) =>
@@ -59,9 +61,7 @@ export const STATUS_METRICS: readonly Metric<ClusterSubject>[] = [
     ],
   },
   {
-    name: "clustermesh_findings",
-    help: "Findings about the cluster and its peers.",
-    labelNames: ["context", "severity", "code"],
+    ...MESH_METRICS.findings,
     samplesOf: ({ source: context, error, findings, pairs }) =>
       findingSamples({ context }, [...findings, ...pairs.flatMap((pair) => pair.findings)], error === undefined),
   },

@@ -5,6 +5,8 @@ import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/fi
 import { FILE_METRICS } from "../../lib/render/file-metrics.ts";
 import type { Metric } from "../../lib/render/metric.ts";
 import { STATUS_METRICS } from "../../lib/render/status-metrics.ts";
+import { SYNC_METRICS } from "../../lib/render/sync-metrics.ts";
+import { HOLD_REASONS } from "../../lib/sync/state.ts";
 import type { Option } from "../../scripts/cli/option.ts";
 import { commands, PROGRAM } from "../../scripts/commands.ts";
 
@@ -79,23 +81,31 @@ export function renderMetricNames(): string {
     table(heading, rows(STATUS_METRICS)),
     "## inspect -o prometheus",
     table(heading, rows(FILE_METRICS)),
+    "## sync --listen",
+    SYNC_METRICS_INTRODUCTION,
+    table(heading, rows(SYNC_METRICS)),
     LABELS_EXPLANATION,
   ].join("\n\n")}\n`;
 }
 
-const METRICS_INTRODUCTION = `This page is generated from the tables of metrics. All metrics are gauges without timestamps, in Prometheus' text format
-0.0.4. Whether something holds is 1 for yes and 0 for no. [Monitor a mesh](../monitoring.md) describes how to scrape them and
-which alerts to set.`;
+const METRICS_INTRODUCTION = `This page is generated from the tables of metrics, in Prometheus' text format 0.0.4 without timestamps. Metrics whose names
+end with \`_total\` are counters, the others gauges. Whether something holds is 1 for yes and 0 for no.
+[Monitor a mesh](../monitoring.md) describes how to scrape them and which alerts to set.`;
+
+const SYNC_METRICS_INTRODUCTION = `At \`/metrics\`. \`status -o prometheus\` prints some of them with the same meaning, so that its alerts hold for both. A
+process on standby has only \`build_info\`, \`leader\`, \`ready\`, \`last_progress\` and \`process_\`. The series of a member end when
+it leaves the list. Counters of \`sync\` are part of its state, so they continue in another process.`;
 
 const LABELS_EXPLANATION = `## Labels
 
 | label | value |
 | --- | --- |
-| \`context\` | context in the kubeconfig with which a cluster is read |
+| \`context\` | context in the kubeconfig with which a cluster is read, or its name in \`--clusters-from\` |
 | \`cluster\` | its cluster name, once it could be read |
 | \`peer\` | cluster name of a peer; missing for a cluster's own certificates |
 | \`use\` | role of a certificate: \`client\`, \`server\` (of a peer: with \`--probe\`) or \`ca\` |
 | \`state\` | \`ok\`, \`warning\`, \`error\`, \`missing\` (not a peer) or \`node-local\` |
+| \`reason\` | why \`sync\` holds a peer: ${HOLD_REASONS.map((reason) => `\`${reason}\``).join(", ")} |
 | \`verdict\` | \`connects\`, \`warnings\`, \`default-certificates\`, \`node-local\` or \`fails\` |
 | \`severity\`, \`code\` | as in [findings](../findings.md) |
 | \`file\` | path of a file as it was passed |

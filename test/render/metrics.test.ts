@@ -6,8 +6,10 @@ import { FINDING_CODES } from "../../lib/peer/finding-codes.ts";
 import type { CertificateReport, Inspection, PeerReport } from "../../lib/peer/inspect.ts";
 import type { AddressProbe } from "../../lib/probe/probe.ts";
 import { FILE_METRICS } from "../../lib/render/file-metrics.ts";
+import { MESH_METRICS, type Metric } from "../../lib/render/metric.ts";
 import { renderFileMetrics, renderStatusMetrics } from "../../lib/render/metrics.ts";
 import { STATUS_METRICS } from "../../lib/render/status-metrics.ts";
+import { SYNC_METRICS } from "../../lib/render/sync-metrics.ts";
 import type { Expiry } from "../../lib/x509/expiry.ts";
 import { findingWith } from "../support/findings.ts";
 
@@ -190,12 +192,24 @@ describe("metrics of files", () => {
 });
 
 test("names of metrics follow the conventions of Prometheus, and each metric has one meaning", () => {
-  const metrics = [...STATUS_METRICS, ...FILE_METRICS];
-  assert.equal(new Set(metrics.map(({ name }) => name)).size, metrics.length);
-  for (const { name, help, labelNames } of metrics) {
-    assert.match(name, /^clustermesh(?:_[a-z]+)+$/);
-    assert.doesNotMatch(name, /_(?:total|count|sum|bucket|gauge)$/, "a suffix of other types");
+  const metrics: readonly Metric<never>[] = [...STATUS_METRICS, ...FILE_METRICS, ...SYNC_METRICS];
+  const meanings = new Map<string, object>();
+  for (const { name, help, labelNames, type = "gauge" } of metrics) {
+    const meaning = { help, labelNames, type };
+    assert.deepEqual(meanings.get(name) ?? meaning, meaning, name);
+    meanings.set(name, meaning);
+    // Names that start with process_ are those of Prometheus' client libraries.
+    assert.match(name, /^(?:clustermesh|process)(?:_[a-z]+)+$/);
+    assert.equal(name.endsWith("_total"), type === "counter", name);
+    assert.doesNotMatch(name, /_(?:count|sum|bucket|gauge)$/, "a suffix of other types");
     assert.match(help, /^[A-Z].*\.$/, name);
     for (const label of labelNames) assert.match(label, /^(?!instance$|job$|le$|quantile$)[a-z_]+$/, name);
   }
+  const repeated = metrics.map(({ name }) => name).filter((name, i, all) => all.indexOf(name) !== i);
+  assert.deepEqual(
+    repeated.sort(),
+    Object.values(MESH_METRICS)
+      .map(({ name }) => name)
+      .sort(),
+  );
 });

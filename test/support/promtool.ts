@@ -65,8 +65,9 @@ function formatLabels(labels: Readonly<Record<string, string>>): string {
     .join(",")}}`;
 }
 
-/** Parses the samples of a text in Prometheus' format, whose label values have no spaces. */
+/** Parses the samples of a text in Prometheus' format without timestamps. */
 export function samplesOf(text: string): Record<string, number> {
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  return Object.fromEntries(lines.map((line) => line.split(" ")).map(([series, value]) => [series, Number(value)]));
+  const parts = lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), line.slice(line.lastIndexOf(" "))] as const);
+  return Object.fromEntries(parts.map(([series, value]) => [series, Number(value)]));
 }

@@ -1,0 +1,177 @@
+/** The log of `sync`: a line for each event, as text or JSON. Pure. */
+import { type Finding, redactKeys } from "../peer/findings.ts";
+import type { HeldRecord, HoldReason } from "../sync/state.ts";
+import type { SyncEvent } from "../sync/sync-event.ts";
+import { enumerate } from "../util/enumerate.ts";
+import { truncateLine } from "../util/line.ts";
+import { formatAge } from "./age.ts";
+import { escapeLine, listFirst, type Style } from "./style.ts";
+
+export type LogFormat = "text" | "json";
+
+type Level = "info" | "warning" | "error";
+
+/** What a line states. Texts are not escaped yet. */
+interface Description {
+  level: Level;
+  /** Who it is about: an entry or a cluster. */
+  subject?: string | undefined;
+  /** A sentence without the subject. */
+  text: string;
+  /** The fields of the line in JSON. */
+  fields: Readonly<Record<string, string | number | readonly string[] | undefined>>;
+}
+
+type EventOf<Kind extends SyncEvent["kind"]> = Extract<SyncEvent, { kind: Kind }>;
+
+/** Holds that end by themselves in a mesh without faults. */
+const WAITS: readonly HoldReason[] = ["address-grace", "ca-order"];
+
+const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind>, clean: Clean) => Description } = {
+  started: ({ members, selection }, clean) => ({
+    ...{ level: "info", text: `started with ${members} member${members === 1 ? "" : "s"}: ${clean(selection)}` },
+    fields: { members, selection },
+  }),
+  "member-joined": ({ entry, cluster }, clean) => ({
+    ...{ level: "info", subject: entry, text: `joined${clusterName(entry, cluster, clean)}` },
+    fields: { entry, cluster },
+  }),
+  "member-left": ({ entry, cluster, keptBecause }, clean) => ({
+    level: keptBecause === undefined ? "info" : "warning",
+    subject: entry,
+    text: `left${clusterName(entry, cluster, clean)}${keptBecause === undefined ? "" : `; not pruned: ${clean(keptBecause)}`}`,
+    fields: { entry, cluster, keptBecause },
+  }),
+  "member-unreachable": ({ entry, error, retryIn }, clean) => ({
+    ...{ level: "warning", subject: entry, text: `cannot be read: ${clean(error)}; retrying in ${formatAge(retryIn)}` },
+    fields: { entry, error, retryInSeconds: Math.round(retryIn / 1000) },
+  }),
+  "member-reachable": ({ entry, cluster }, clean) => ({
+    ...{ level: "info", subject: entry, text: `can be read again${clusterName(entry, cluster, clean)}` },
+    fields: { entry, cluster },
+  }),
+  planned: ({ target, added, changed, removed }, clean) => ({
+    ...{ level: "info", subject: target, text: describeChanges({ added, changed, removed }, clean) },
+    fields: { target, added, changed, removed },
+  }),
+  written: ({ target, object, peers }, clean) => ({
+    ...{ level: "info", subject: target },
+    text: `wrote ${clean(object)}${peers.length === 0 ? "" : `: ${listFirst(peers.map(clean))}`}`,
+    fields: { target, object, peers },
+  }),
+  "write-failed": ({ target, error }, clean) => ({
+    ...{ level: "error", subject: target, text: `cannot be written: ${clean(error)}` },
+    fields: { target, error },
+  }),
+  held: ({ record }, clean) => ({
+    level: WAITS.includes(record.reason) ? "info" : "warning",
+    subject: record.target,
+    text: describeHold(record, clean),
+    fields: { ...holdFields(record), since: record.since, until: record.until, remedy: record.remedy },
+  }),
+  released: ({ target, peer, reason }, clean) => ({
+    ...{ level: "info", subject: target, text: `released ${nameHeld(peer, clean)} [${clean(reason)}]` },
+    fields: { target, peer, reason },
+  }),
+  finding: ({ target, finding }, clean) => ({
+    ...{ level: finding.severity, subject: target, text: describeFinding(finding, clean) },
+    fields: { target, ...findingFields(finding) },
+  }),
+  "watch-restarted": ({ entry, object, reason, error }, clean) => ({
+    level: reason === "error" ? "warning" : "info",
+    subject: entry,
+    text: `restarted the watch of ${clean(object)}: ${error === undefined ? WATCH_ENDS[reason] : clean(error)}`,
+    fields: { entry, object, reason, error },
+  }),
+  leading: () => ({ level: "info", text: "leading", fields: {} }),
+  standby: ({ holder }, clean) => ({
+    ...{ level: "info", text: `on standby${holder === undefined ? "" : `: ${clean(holder)} leads`}` },
+    fields: { holder },
+  }),
+  "state-unreadable": ({ where, error }, clean) => ({
+    ...{ level: "error", text: `cannot read the state in ${clean(where)}, so nothing is pruned: ${clean(error)}` },
+    fields: { where, error },
+  }),
+  stopping: ({ signal }, clean) => ({
+    ...{ level: "info", text: `stopping after the current write: ${clean(signal)}` },
+    fields: { signal },
+  }),
+  stopped: () => ({ level: "info", text: "stopped", fields: {} }),
+};
+
+const WATCH_ENDS = { expired: "its resource version expired", error: "connection failed" } as const;
+
+/**
+ * Formats an event as one line without a line break. Text starts with the local time; JSON is an object with `time`
+ * (RFC 3339), `level`, `event`, the fields of the event, and `message`. Foreign texts are redacted, truncated and escaped.
+ */
+export function formatSyncEvent(event: SyncEvent, format: LogFormat, style: Style): string {
+  const describe = DESCRIPTIONS[event.kind] as (event: SyncEvent, clean: Clean) => Description;
+  const { level, subject, text, fields } = describe(event, cleanText);
+  const name = subject === undefined ? undefined : cleanText(subject);
+  if (format === "json") {
+    return JSON.stringify({
+      ...{ time: formatTime(event.time), level, event: event.kind },
+      ...Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanField(value)])),
+      message: name === undefined ? text : `${name}: ${text}`,
+    });
+  }
+  const time = style.dim(event.time.toTimeString().slice(0, 8));
+  const prefix = { info: "", warning: `${style.yellow("warning")}: `, error: `${style.red("error")}: ` }[level];
+  return `${time} ${prefix}${name === undefined ? "" : `${style.bold(name)}: `}${text}`;
+}
+
+/** Makes a foreign text safe to print. */
+type Clean = (text: string) => string;
+
+function cleanText(text: string): string {
+  // Lines of our own messages are indented by two spaces.
+  return escapeLine(truncateLine(redactKeys(text).replace(/\n {2}/g, "; ")));
+}
+
+function cleanField(value: Description["fields"][string]): unknown {
+  if (typeof value === "string") return cleanText(value);
+  return typeof value === "object" ? value.map(cleanText) : value;
+}
+
+/** Formats a time of the process, whose clock is always valid. */
+function formatTime(time: Date): string {
+  return time.toISOString();
+}
+
+/** Names the cluster of an entry if it has another name. */
+function clusterName(entry: string, cluster: string | undefined, clean: Clean): string {
+  return cluster === undefined || cluster === entry ? "" : ` (cluster ${clean(cluster)})`;
+}
+
+function describeChanges(changes: Readonly<Record<string, readonly string[]>>, clean: Clean): string {
+  const verbs = { added: "adding", changed: "changing", removed: "removing" };
+  const parts = Object.entries(verbs).flatMap(([kind, verb]) => {
+    const peers = changes[kind] ?? [];
+    return peers.length === 0 ? [] : [`${verb} ${listFirst(peers.map(clean))}`];
+  });
+  return parts.length === 0 ? "no peers change" : enumerate(parts);
+}
+
+function nameHeld(peer: string | undefined, clean: Clean): string {
+  return peer === undefined ? "all peers" : `peer ${clean(peer)}`;
+}
+
+function describeHold({ peer, reason, message, until, remedy }: HeldRecord, clean: Clean): string {
+  const end = until === undefined ? "" : `, until ${clean(until)}`;
+  const advice = remedy === undefined ? "" : `; ${clean(remedy)}`;
+  return `holding ${nameHeld(peer, clean)}: ${clean(message)}${end} [${clean(reason)}]${advice}`;
+}
+
+function holdFields({ target, peer, reason }: HeldRecord): Description["fields"] {
+  return { target, peer, reason };
+}
+
+function describeFinding({ key, message, code, remedy }: Finding, clean: Clean): string {
+  const place = key === undefined ? "" : `(${clean(key)}) `;
+  return `${place}${clean(message)} [${code}]${remedy === undefined ? "" : `; ${clean(remedy)}`}`;
+}
+
+function findingFields({ code, source, key, remedy }: Finding): Description["fields"] {
+  return { code, source, key, remedy };
+}

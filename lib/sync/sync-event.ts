@@ -1,0 +1,57 @@
+/** What happens in `sync`, as data: the log, the metrics and the tests read it. Pure. */
+import type { Finding } from "../peer/findings.ts";
+import type { HeldRecord } from "./state.ts";
+
+/**
+ * What happened. `entry` is a name in the list of members, `cluster`, `target` and `peer` are cluster names. Texts may be
+ * from servers and Secrets, so whoever prints them escapes and redacts them.
+ */
+type Occurrence =
+  /** The loop starts with this many members, selected by the selection of the state. */
+  | { kind: "started"; members: number; selection: string }
+  /** A member is listed that was not. */
+  | { kind: "member-joined"; entry: string; cluster?: string | undefined }
+  /** A member has left the list; `keptBecause`: why it is not pruned, if it otherwise would be. */
+  | { kind: "member-left"; entry: string; cluster?: string | undefined; keptBecause?: string | undefined }
+  /** A member cannot be read; it is tried again in `retryIn` milliseconds. */
+  | { kind: "member-unreachable"; entry: string; error: string; retryIn: number }
+  /** A member can be read again. */
+  | { kind: "member-reachable"; entry: string; cluster?: string | undefined }
+  /** A target is about to be written: the names of the peers that are added, changed and removed. */
+  | {
+      kind: "planned";
+      target: string;
+      added: readonly string[];
+      changed: readonly string[];
+      removed: readonly string[];
+    }
+  /** An object of a target, such as `secret/cilium-clustermesh`, was written, for these peers. */
+  | { kind: "written"; target: string; object: string; peers: readonly string[] }
+  /** A target could not be written. */
+  | { kind: "write-failed"; target: string; error: string }
+  /** A peer of a target, or the whole target, is held; the record was not in the state. */
+  | { kind: "held"; record: HeldRecord }
+  /** A hold ended. */
+  | { kind: "released"; target: string; peer?: string | undefined; reason: HeldRecord["reason"] }
+  /** A finding about a target that it did not have in its last reconciliation. */
+  | { kind: "finding"; target: string; finding: Finding }
+  /** A watch ended other than by its timeout, and is started again. */
+  | {
+      kind: "watch-restarted";
+      entry: string;
+      object: string;
+      reason: "expired" | "error";
+      error?: string | undefined;
+    }
+  /** This process holds the Lease. */
+  | { kind: "leading" }
+  /** Another process holds the Lease, or lost it just now. */
+  | { kind: "standby"; holder?: string | undefined }
+  /** The state cannot be read, so nothing is pruned. */
+  | { kind: "state-unreadable"; where: string; error: string }
+  /** A signal was received; the write under way is completed. */
+  | { kind: "stopping"; signal: string }
+  | { kind: "stopped" };
+
+/** Something that happened, and when. */
+export type SyncEvent = { time: Date } & Occurrence;
