@@ -3,7 +3,7 @@ import { type Extraction, extract, extractWhenReachable } from "../lib/extract/e
 import { writePeerFile } from "../lib/peer/secret.ts";
 import { EXIT, UserError } from "../lib/util/errors.ts";
 import { writePrivateFile } from "../lib/util/private-file.ts";
-import { Contexts } from "./cli/clusters.ts";
+import { openNamedSource } from "./cli/cluster-source.ts";
 import { parseDuration } from "./cli/duration.ts";
 import { type ExtractArguments, extractOptions, readContextName, readExtractOptions } from "./cli/extract-flags.ts";
 import { EXIT_CODES } from "./cli/options.ts";
@@ -33,8 +33,9 @@ export const extractCommand = toProgram({
 async function runExtract(args: ExtractArguments): Promise<number> {
   const options = readExtractOptions(args);
   const timeout = parseDuration(args.timeout, "timeout");
-  using contexts = await Contexts.load(args);
-  const [cluster] = await contexts.select(readContextName(args));
+  const names = readContextName(args);
+  using contexts = await openNamedSource(args, names, "CONTEXT");
+  const [cluster] = await contexts.select(names);
   if (!cluster) throw new UserError("no context", EXIT.refused);
 
   const { peer, targetFacts, warnings, notes } = args.wait

@@ -6,7 +6,7 @@ import { readTargets } from "../lib/import/read-target.ts";
 import { EXIT, UsageError } from "../lib/util/errors.ts";
 import { ParseCache } from "../lib/util/parse-cache.ts";
 import { describeCall } from "./cli/call.ts";
-import { Contexts } from "./cli/clusters.ts";
+import { openNamedSource } from "./cli/cluster-source.ts";
 import { type ImportArguments, importOptions, parseEndpointFlags } from "./cli/import-flags.ts";
 import { EXIT_CODES } from "./cli/options.ts";
 import { toProgram } from "./cli/run.ts";
@@ -50,7 +50,7 @@ async function runImport(args: ImportArguments, program: string): Promise<number
     throw new UsageError(`at least one FILE is required (- for stdin)${hint}`);
   }
   const run = new ImportRun(args, { readsStdin: paths.includes("-"), showsPlan: args.prune || args.migrate });
-  using contexts = await Contexts.load(args);
+  using contexts = await openNamedSource(args, args.context, "--context");
   const clusters = await contexts.select(args.context);
   // --prune is omitted: rerun with a single file, it would remove all other peers.
   const call = describeCall(program, importOptions, { ...args, prune: false });

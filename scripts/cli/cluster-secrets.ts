@@ -11,6 +11,7 @@ import { findNearestName } from "../../lib/util/nearest.ts";
 import { type ClusterArguments, type ClusterSource, Contexts, sortNaturally, toOpenOptions } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import type { clusterSecretOptions } from "./options.ts";
+import { addMemberNames } from "./streams.ts";
 
 export type ClusterSecretArguments = ClusterArguments & Omit<Arguments<typeof clusterSecretOptions>, "files">;
 
@@ -27,6 +28,7 @@ export class SecretClusters implements ClusterSource {
     const { api, name, namespace: own } = await contexts.open(args["clusters-context"]);
     const { selector, "clusters-namespace": namespace = own } = args;
     const listed = await listClusterSecrets(api, { format, namespace, selector, permissions });
+    addMemberNames(listed.map((one) => one.name));
     const labels = selectorOf({ format, selector });
     return new SecretClusters(args, `namespace ${namespace} of context ${JSON.stringify(name)} (${labels})`, listed);
   }

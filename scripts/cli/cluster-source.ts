@@ -18,6 +18,24 @@ export async function openClusterSource(args: ClusterSecretArguments): Promise<C
   return Contexts.load(args);
 }
 
+/**
+ * Opens the source of the clusters for a command that never uses all of them.
+ *
+ * @param names - the clusters to use; empty for the current context, which no cluster of a Secret is.
+ * @param placeholder - the argument or flag that contains `names`, for the message.
+ * @throws UserError as {@link openClusterSource}, and if no cluster of a Secret is named (exit code 2).
+ */
+export async function openNamedSource(
+  args: ClusterSecretArguments,
+  names: readonly string[],
+  placeholder: string,
+): Promise<ClusterSource> {
+  if (args["clusters-from"] !== undefined && names.length === 0) {
+    throw new UserError(`--clusters-from requires ${placeholder}`, EXIT.refused);
+  }
+  return openClusterSource(args);
+}
+
 function isGiven(value: unknown): boolean {
   return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 }

@@ -5,7 +5,7 @@ import { EXTRACT_DEFAULTS, type ExtractOptions } from "../../lib/extract/extract
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { resolveAddresses } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
-import { clusterOptions, flag, inGroup } from "./options.ts";
+import { clusterOptions, clusterSecretOptions, flag, inGroup } from "./options.ts";
 
 export const extractOptions = {
   ...inGroup("Input", {
@@ -39,6 +39,7 @@ export const extractOptions = {
       "omit CA and private key; importers use their own certificates, which requires one CA for all clusters",
     ),
   }),
+  ...clusterSecretOptions,
   ...clusterOptions,
 };
 

@@ -2,7 +2,7 @@
 import { isClusterName } from "../../lib/peer/peer.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import type { Arguments } from "./option.ts";
-import { clusterOptions, filenameOption, flag, inGroup } from "./options.ts";
+import { clusterOptions, clusterSecretOptions, filenameOption, flag, inGroup } from "./options.ts";
 import { writingOptions } from "./writing.ts";
 
 export const importOptions = {
@@ -35,6 +35,7 @@ export const importOptions = {
     ),
   }),
   ...writingOptions,
+  ...clusterSecretOptions,
   ...clusterOptions,
 };
 

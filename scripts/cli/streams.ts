@@ -1,6 +1,7 @@
 /** Output streams. Data is written to stdout completely, or the write fails; a closed stderr never stops the work. */
 import { fstatSync, writeSync } from "node:fs";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { shellQuote } from "../../lib/util/shell.ts";
 import { describeSystemError } from "../../lib/util/system-error.ts";
 import { addGivenFlags, type ConnectionFlags } from "./given-flags.ts";
 import { exitBySignal, signalFromExitCode } from "./signals.ts";
@@ -10,16 +11,24 @@ let stdoutClosed = false;
 /** The connection flags of the running command, which printed commands repeat. */
 let givenFlags: ConnectionFlags = {};
 
+/** The names of clusters from Secrets, quoted for a shell, to which no context leads. */
+const memberNames = new Set<string>();
+
 /** Sets the connection flags that {@link completeRemedy} adds. */
 export function setGivenFlags(flags: ConnectionFlags): void {
   givenFlags = flags;
+}
+
+/** Adds names of clusters from Secrets, which {@link completeRemedy} does not treat as contexts. */
+export function addMemberNames(names: Iterable<string>): void {
+  for (const name of names) memberNames.add(shellQuote(name));
 }
 
 /** Adds the connection flags of the running command to the commands in a remedy. */
 export function completeRemedy(remedy: string): string {
   return remedy
     .split("\n")
-    .map((line) => addGivenFlags(line, givenFlags))
+    .map((line) => addGivenFlags(line, givenFlags, memberNames))
     .join("\n");
 }
 

@@ -79,3 +79,45 @@ test("flags of clusters from Secrets are added to the commands that have them", 
     assert.equal(addGivenFlags(line, flags), line);
   }
 });
+
+test("a cluster of a Secret is not a context: commands get the flags of the Secrets, or a kubeconfig of the reader", () => {
+  const flags = { "clusters-from": "argocd", kubeconfig: "hub", as: "ci" };
+  const members = new Set(["a", "'my c'", "'it'\\''s'", "$'b\\'c\\012'"]);
+  const secrets = "--clusters-from=argocd --kubeconfig=hub --as=ci";
+  for (const [line, expected] of [
+    [
+      "  to connect: extract-secret --context a | import-secrets --context 'my c' -",
+      `  to connect: extract-secret ${secrets} --context a | import-secrets ${secrets} --context 'my c' -`,
+    ],
+    [
+      "  extract-secret --context PEER | kubectl clustermesh-secrets import --context hub -",
+      `  extract-secret ${secrets} --context PEER | kubectl clustermesh-secrets import --kubeconfig=hub --as=ci --context hub -`,
+    ],
+    [
+      "  extract-secret --kubeconfig FILE --context CONTEXT | import-secrets --context a -",
+      `  extract-secret --kubeconfig FILE --context CONTEXT | import-secrets ${secrets} --context a -`,
+    ],
+    ["  kubectl --context hub get secrets", "  kubectl --kubeconfig=hub --as=ci --context hub get secrets"],
+    [
+      "  kubectl --context 'it'\\''s' --namespace x get pods",
+      "  with a kubeconfig of 'it'\\''s' as FILE: kubectl --kubeconfig FILE --namespace x get pods",
+    ],
+    [
+      "  check in its pods: kubectl --context $'b\\'c\\012' exec x",
+      "  check in its pods, with a kubeconfig of $'b\\'c\\012' as FILE: kubectl --kubeconfig FILE exec x",
+    ],
+    [
+      "    helm upgrade r c -n x --kube-context a && clustermesh-secrets rotate a --all-contexts",
+      `    with a kubeconfig of a as FILE: helm upgrade r c -n x --kubeconfig FILE && clustermesh-secrets rotate ${secrets} a`,
+    ],
+    [
+      "  cmctl renew c --context a && while kubectl --context a get x | grep -q y; do sleep 2; done",
+      "  with a kubeconfig of a as FILE: cmctl renew c --kubeconfig FILE && while kubectl --kubeconfig FILE get x | grep -q y; do sleep 2; done",
+    ],
+    ["  check with: kubectl auth can-i get x --kubeconfig FILE", undefined],
+  ] as const) {
+    assert.equal(addGivenFlags(line, flags, members), expected ?? line);
+  }
+  const parts = splitCommands(addGivenFlags("renew it: kubectl --context a get x", flags, members));
+  assert.deepEqual(parts, ["renew it, with a kubeconfig of a as FILE: ", "kubectl --kubeconfig FILE get x"]);
+});

@@ -42,7 +42,9 @@ test("a list with an empty element is rejected", () => {
     lists.map(({ name, flag }) => `${name} ${flag}`),
     [
       "extract endpoint",
+      "extract allow-exec",
       "import endpoint",
+      "import allow-exec",
       ...["verify", "status", "connect", "disconnect", "rotate"].map((name) => `${name} allow-exec`),
     ],
   );

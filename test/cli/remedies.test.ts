@@ -8,6 +8,7 @@ import { definitionOf, FINDING_CODES, type FindingCode } from "../../lib/peer/fi
 import { fillTemplate } from "../../lib/peer/findings.ts";
 import { type RenewalMethod, renewalRemedy } from "../../lib/peer/renewal.ts";
 import { UserError } from "../../lib/util/errors.ts";
+import { addGivenFlags } from "../../scripts/cli/given-flags.ts";
 import { parseArguments } from "../../scripts/cli/parse.ts";
 import type { Program } from "../../scripts/cli/run.ts";
 import { commands } from "../../scripts/commands.ts";
@@ -108,14 +109,15 @@ test("placeholders in commands of findings are words that a reader knows", () =>
   );
 });
 
-test("commands in remedies for certificates are accepted", () => {
+/** The remedies for certificates of cluster `my c`, by each method of renewal. */
+function remediesForCertificates(): string[] {
   const methods: (RenewalMethod | undefined)[] = [
     undefined,
     { kind: "helm", release: "cilium", namespace: "kube-system" },
     { kind: "cronJob", name: "renew", namespace: "kube-system" },
     { kind: "cert-manager", certificate: "c", namespace: "kube-system" },
   ];
-  const remedies = (["client", "server", "ca"] as const).flatMap((use) =>
+  return (["client", "server", "ca"] as const).flatMap((use) =>
     methods.flatMap((method) =>
       [undefined, ["c1", "c 2"]].flatMap((importers) =>
         [false, true].map((renewed) =>
@@ -126,7 +128,31 @@ test("commands in remedies for certificates are accepted", () => {
       ),
     ),
   );
+}
+
+test("commands in remedies for certificates are accepted", () => {
+  const remedies = remediesForCertificates();
   assertAccepted(remedies.join("\n"), remedies.length, "renewal");
+});
+
+test("commands in remedies for clusters of Secrets are accepted, and none takes such a cluster for a context", () => {
+  const names = ["'my c'", "c1", "'c 2'"];
+  const flags = { "clusters-from": "argocd", kubeconfig: "hub", as: "ci" };
+  const lines = [...remediesOfFindings(), ...remediesForCertificates()].flatMap((remedy) => remedy.split("\n"));
+  const completed = lines.map((line) => addGivenFlags(line, flags, new Set(names)));
+  assertAccepted(completed.join("\n"), 40, "remedies");
+  const single = completed.flatMap(
+    (line) => line.match(/\b(?:kubectl|cmctl|helm) (?!clustermesh-secrets)[^&|;]*/g) ?? [],
+  );
+  assert.ok(single.some((command) => command.includes(" --kubeconfig FILE")));
+  for (const command of single) {
+    assert.doesNotMatch(command, /context[ =](?:'|c1|IMPORTER|PEER)/);
+    assert.ok(!/ FILE\b/.test(command) || !/ --as\b/.test(command), command);
+  }
+  for (const command of completed.flatMap(
+    (line) => line.match(/\bclustermesh-secrets (?:connect|rotate)[^&|;]*/g) ?? [],
+  ))
+    assert.match(command, / --clusters-from=argocd /);
 });
 
 test("commands in messages and on screens are accepted", () => {

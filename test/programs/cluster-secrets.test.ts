@@ -16,7 +16,7 @@ import {
   kubeconfigOf,
   kubeconfigSecret,
 } from "../support/cluster-secrets.ts";
-import { type ProgramResult, run } from "../support/programs.ts";
+import { type ProgramResult, pasteCommand, run } from "../support/programs.ts";
 
 const NAMES = ["cluster1", "cluster2", "cluster3"];
 
@@ -123,6 +123,37 @@ describe("clusters from Secrets", () => {
       nowhere.stderr,
       /^error: no Secret describes a cluster in namespace kube-system of context "cluster1" /,
     );
+  });
+
+  test("extract and import reach one cluster of a Secret, and only if it is named", async () => {
+    putArgo();
+    const secrets = ["--clusters-from=argocd", "--clusters-namespace=members"];
+    const file = join(dir, "cluster2.json");
+    for (const [program, args, missing] of [
+      ["extract-secret", [], "CONTEXT"],
+      ["import-secrets", [file], "--context"],
+    ] as const) {
+      const { code, stderr } = await run(program, [...secrets, ...args], { kubeconfig });
+      assert.deepEqual([code, stderr], [2, `error: --clusters-from requires ${missing}\n`]);
+    }
+    const extracted = await run("extract-secret", [...secrets, "cluster2", "--output-file", file], { kubeconfig });
+    assert.equal(extracted.code, 0, extracted.stderr);
+    const imported = await run("import-secrets", [...secrets, "--context=cluster3", file], { kubeconfig });
+    assert.equal(imported.code, 0, imported.stderr);
+    assert.deepEqual(NAMES.map(peersOf), [[], [], ["cluster2"]]);
+  });
+
+  test("a remedy for clusters of Secrets works when it is pasted", async () => {
+    put(...NAMES.map((name) => argoSecret(`argo-${name}`, `${name} of 'Argo'`, access(name))));
+    assert.equal((await connect()).code, 0);
+    assert.equal((await fromArgo("disconnect", "cluster2", "--from=cluster1 of 'Argo'", "--yes")).code, 0);
+    const broken = await fromArgo("status");
+    const command = /^ {2}to connect them: (.*)$/m.exec(broken.stdout)?.[1] ?? "";
+    assert.match(command, /^extract-secret --clusters-from=argocd .*\| import-secrets --clusters-from=argocd /);
+    const pasted = await pasteCommand(command, { folder: dir, kubeconfig });
+    assert.equal(pasted.code, 0, pasted.stderr);
+    const mended = await fromArgo("status");
+    assert.deepEqual([broken.code, mended.code], [3, 0], mended.stdout);
   });
 
   test("flags that do not fit together are refused", async () => {

@@ -1,7 +1,6 @@
 /** Renamed and foreign files: the messages of the programs, and remedies that work when pasted. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -9,7 +8,7 @@ import type { V1Secret } from "@kubernetes/client-node";
 import { parse, stringify } from "yaml";
 import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { json, kubeconfig, sopsSecret, TOKEN, values } from "../support/foreign-files.ts";
-import { node, programPath, run } from "../support/programs.ts";
+import { pasteCommand, run } from "../support/programs.ts";
 
 describe("renamed and foreign files", () => {
   let sandbox: Sandbox;
@@ -63,24 +62,8 @@ describe("renamed and foreign files", () => {
     return { message, remedy };
   }
 
-  /** Runs a pasted command, with the programs and `tools` in PATH. */
-  async function paste(command: string, tools: Record<string, string> = {}) {
-    const bin = await mkdtemp(join(dir, "bin-"));
-    const programs = ["import-secrets", "extract-secret", "clustermesh-secrets"].map((name) => [
-      name,
-      `exec '${node}' '${programPath(name)}' "$@"`,
-    ]);
-    for (const [name = "", script] of [...programs, ...Object.entries(tools)]) {
-      await writeFile(join(bin, name), `#!/bin/sh\n${script}\n`);
-      await chmod(join(bin, name), 0o755);
-    }
-    const env = { PATH: `${bin}:${process.env.PATH}`, HOME: "/nonexistent", KUBECONFIG: sandbox.kubeconfig };
-    return new Promise<{ code: number; stderr: string }>((resolve) => {
-      execFile("sh", ["-c", command], { cwd: dir, env }, (error, _, stderr) => {
-        resolve({ code: Number(error?.code ?? 0), stderr });
-      });
-    });
-  }
+  const paste = (command: string, tools: Record<string, string> = {}) =>
+    pasteCommand(command, { folder: dir, kubeconfig: sandbox.kubeconfig, tools });
 
   const writes = () => sandbox.clusters.flatMap(({ api }) => api.requests.filter(({ method }) => method !== "GET"));
 

@@ -1,5 +1,6 @@
 /** Runs the built programs as child processes. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -48,6 +49,31 @@ export function run(program: string, args: readonly string[], options: RunOption
   });
   child.stdin?.end(stdin);
   return waitForExit(child);
+}
+
+/** A pasted command: where it runs, and scripts of further programs by their names. */
+export interface PasteOptions {
+  /** An existing folder: the working directory, in which a folder for the programs is made. */
+  folder: string;
+  kubeconfig: string;
+  tools?: Record<string, string>;
+}
+
+/** Runs a command that was printed as a shell does, with the built programs in PATH. */
+export function pasteCommand(
+  command: string,
+  { folder, kubeconfig, tools = {} }: PasteOptions,
+): Promise<ProgramResult> {
+  const bin = mkdtempSync(join(folder, "bin-"));
+  const programs = ["import-secrets", "extract-secret", "clustermesh-secrets"].map((name) => [
+    name,
+    `exec '${node}' '${programPath(name)}' "$@"`,
+  ]);
+  for (const [name = "", script] of [...programs, ...Object.entries(tools)]) {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  const env = { PATH: `${bin}:${process.env.PATH}`, HOME: "/nonexistent", KUBECONFIG: kubeconfig };
+  return waitForExit(spawn("sh", ["-c", command], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] }));
 }
 
 /** Waits until a process exits and returns its output. */
