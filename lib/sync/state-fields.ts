@@ -46,11 +46,12 @@ const member = objectField<MemberRecord, keyof MemberRecord>(
     id: integerField(-(2 ** 31), 2 ** 31),
     uid: text,
     lastContact: timeField,
+    listedSince: timeField,
     absentSince: timeField,
     keptBecause: text,
     error: text,
   },
-  ["cluster", "id", "uid", "lastContact", "absentSince", "keptBecause", "error"],
+  ["cluster", "id", "uid", "lastContact", "listedSince", "absentSince", "keptBecause", "error"],
 );
 
 const held = objectField<HeldRecord, keyof HeldRecord>(

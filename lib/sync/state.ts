@@ -26,6 +26,9 @@ export interface MemberRecord {
   /** The uid of its ConfigMap `cilium-config`. */
   uid?: string;
   lastContact?: string;
+  /** Since when it has been in the list. */
+  listedSince?: string;
+  /** Since when it has not been in the list. */
   absentSince?: string;
   /** Why it is never removed from the others automatically. */
   keptBecause?: string;

@@ -1,0 +1,122 @@
+/** Which members have left the list of a `sync`, and which of them are removed from the others. Pure. */
+import type { MemberRecord } from "./state.ts";
+
+/** Losses within this time count together: a folder of Secrets is deleted one by one. In milliseconds. */
+const LOSS_WINDOW_MS = 600_000;
+
+/** What was read of a member. */
+export interface MemberContact {
+  /** Its name in the list. */
+  entry: string;
+  uid?: string | undefined;
+  cluster?: string | undefined;
+  id?: number | undefined;
+  /** Why it cannot be extracted as a peer. */
+  error?: string | undefined;
+}
+
+/**
+ * Records a list of members. A listed entry is not absent, even if its cluster cannot be read. If the list itself cannot be
+ * read, nothing is recorded: the caller keeps the records.
+ *
+ * If more than half of the members leave within ten minutes, or none is left, those that left get `keptBecause`: rather than
+ * the clusters, their list was lost. It stays until the cluster is reached again, also in a saved state.
+ *
+ * @param listed - all entries of the list.
+ */
+export function noteList(records: readonly MemberRecord[], listed: Iterable<string>, now: Date): MemberRecord[] {
+  const entries = new Set(listed);
+  const time = now.toISOString();
+  const next = records.flatMap((record): MemberRecord[] => {
+    const { absentSince, error: _, ...rest } = record;
+    if (entries.delete(record.entry)) {
+      return [absentSince === undefined ? record : { ...rest, listedSince: time }];
+    }
+    if (absentSince === undefined) return [{ ...rest, absentSince: time }];
+    // A cluster whose name was never read is a peer of no other.
+    return record.cluster === undefined && !isRecent(absentSince, now) ? [] : [record];
+  });
+  const added = [...entries].map((entry): MemberRecord => ({ entry, listedSince: time }));
+  return keepLost([...next, ...added], now);
+}
+
+/**
+ * Records that a listed member was read; ignored if its entry has left the list meanwhile. Absent members with its cluster
+ * name were only renamed, and are deleted. If the entry reached another cluster before, and no other entry does, that
+ * cluster has left the list: its record is named `<entry> (<cluster>)`.
+ */
+export function noteContact(
+  records: readonly MemberRecord[],
+  { entry, uid, cluster, id, error }: MemberContact,
+  now: Date,
+): MemberRecord[] {
+  const before = records.find((one) => one.entry === entry);
+  if (!before || before.absentSince !== undefined) return [...records];
+  const time = now.toISOString();
+  const record: MemberRecord = {
+    entry,
+    ...(cluster !== undefined && { cluster }),
+    ...(id !== undefined && { id }),
+    ...(uid !== undefined && { uid }),
+    lastContact: time,
+    ...(before.listedSince !== undefined && { listedSince: before.listedSince }),
+    ...(error !== undefined && { error }),
+  };
+  const kept = records.filter(({ absentSince, ...one }) => absentSince === undefined || one.cluster !== cluster);
+  const next = kept.map((one) => (one === before ? record : one));
+  const isReached = next.some((one) => one.absentSince === undefined && one.cluster === before.cluster);
+  if (before.cluster === undefined || isReached) return next;
+  const { error: _, ...left } = before;
+  const name = uniqueEntry(`${entry} (${before.cluster})`, next);
+  return keepLost([...next, { ...left, entry: name, absentSince: time }], now);
+}
+
+function uniqueEntry(name: string, records: readonly MemberRecord[]): string {
+  return records.some(({ entry }) => entry === name) ? uniqueEntry(`${name}'`, records) : name;
+}
+
+/** Marks the members that left recently if they are more than half of those that were listed before, or none is left. */
+function keepLost(records: readonly MemberRecord[], now: Date): MemberRecord[] {
+  const lost = records.filter(({ absentSince }) => absentSince !== undefined && isRecent(absentSince, now));
+  const listed = records.filter(({ absentSince }) => absentSince === undefined);
+  const start = Math.min(...lost.map(({ absentSince = "" }) => Date.parse(absentSince)));
+  // Members that were added meanwhile do not replace those that left.
+  const stayed = listed.filter(({ listedSince }) => listedSince === undefined || Date.parse(listedSince) < start);
+  if (lost.length === 0 || (listed.length > 0 && lost.length <= stayed.length)) return [...records];
+  const before = lost.length + stayed.length;
+  const keptBecause =
+    listed.length === 0 ? "the list of members was empty" : `${lost.length} of ${before} members left the list at once`;
+  return records.map((record) => (lost.includes(record) ? { keptBecause, ...record } : record));
+}
+
+function isRecent(time: string, now: Date): boolean {
+  return now.getTime() - Date.parse(time) < LOSS_WINDOW_MS;
+}
+
+/**
+ * Returns the clusters that are to be removed from the others, by cluster name and sorted: those that have been absent for
+ * at least `pruneAfter` and are not kept. None while the list is empty. A cluster that a listed entry reaches is not
+ * removed, nor one that left while an entry was added that could not be read since: that may be its new name.
+ *
+ * @param pruneAfter - in milliseconds; undefined for never.
+ */
+export function duePrunes(records: readonly MemberRecord[], pruneAfter: number | undefined, now: Date): string[] {
+  if (pruneAfter === undefined) return [];
+  const listed = records.filter(({ absentSince }) => absentSince === undefined);
+  if (listed.length === 0) return [];
+  const present = new Set(listed.map(({ cluster }) => cluster));
+  const mayBeRenamed = (left: number) =>
+    listed.some(
+      ({ cluster, listedSince }) =>
+        cluster === undefined && (listedSince === undefined || Date.parse(listedSince) >= left - pruneAfter),
+    );
+  // Several entries may have reached one cluster: it left with the last of them.
+  const leftAt = new Map<string, number>();
+  for (const { cluster, absentSince, keptBecause } of records) {
+    if (cluster === undefined || absentSince === undefined || present.has(cluster)) continue;
+    const left = keptBecause === undefined ? Date.parse(absentSince) : Number.POSITIVE_INFINITY;
+    leftAt.set(cluster, Math.max(left, leftAt.get(cluster) ?? 0));
+  }
+  const due = [...leftAt].filter(([, left]) => now.getTime() - left >= pruneAfter && !mayBeRenamed(left));
+  return due.map(([cluster]) => cluster).sort();
+}
