@@ -1,7 +1,15 @@
 /** The metrics of `inspect`. Pure. */
 import type { Finding } from "../peer/findings.ts";
 import type { Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
-import { countSamples, expirySamples, findingSamples, groupBy, type Metric, type UsedCertificate } from "./metric.ts";
+import {
+  ALL_CODES,
+  countSamples,
+  expirySamples,
+  findingSamples,
+  groupBy,
+  type Metric,
+  type UsedCertificate,
+} from "./metric.ts";
 
 /** A file with its peers. */
 interface FileSubject {
@@ -57,7 +65,7 @@ export const FILE_METRICS: readonly Metric<FileSubject>[] = [
     name: "clustermesh_file_findings",
     help: "Findings about the file and its peers.",
     labelNames: ["file", "severity", "code"],
-    samplesOf: ({ file, readable, findings }) => findingSamples({ file }, findings, readable),
+    samplesOf: ({ file, readable, findings }) => findingSamples({ file }, findings, readable ? ALL_CODES : []),
   },
 ];
 

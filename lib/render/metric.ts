@@ -1,5 +1,5 @@
 /** How metrics are defined, and values that several of them count. Pure. */
-import { FINDING_CODES } from "../peer/finding-codes.ts";
+import { definitionOf, FINDING_CODES, type FindingCode } from "../peer/finding-codes.ts";
 import type { Finding } from "../peer/findings.ts";
 import type { CertificateUse, Expiry } from "../x509/expiry.ts";
 
@@ -81,22 +81,26 @@ export function countSamples(
   }));
 }
 
+/** All codes of findings. */
+export const ALL_CODES = Object.keys(FINDING_CODES) as FindingCode[];
+
 /**
  * Counts findings by code. A code without findings is counted as 0, because an expression over a series that vanishes has no
  * result; Prometheus advises to export every series that is known in advance.
  *
- * @param isChecked - false if the subject could not be read: then the counts of other codes are unknown, and left out.
+ * @param checked - the codes that would have been found: none if the subject could not be read, because the counts of other
+ *   codes are unknown then.
  */
 export function findingSamples(
   labels: Sample["labels"],
   findings: readonly Pick<Finding, "code">[],
-  isChecked: boolean,
+  checked: readonly FindingCode[],
 ): Sample[] {
-  const counts = new Map<string, number>();
+  const counts = new Map<FindingCode, number>(checked.map((code) => [code, 0]));
   for (const { code } of findings) counts.set(code, (counts.get(code) ?? 0) + 1);
-  return Object.entries(FINDING_CODES).flatMap(([code, { severity }]) => {
-    const value = counts.get(code) ?? 0;
-    return isChecked || value > 0 ? [{ labels: { ...labels, severity, code }, value }] : [];
+  return [...counts].map(([code, value]) => {
+    const { severity } = definitionOf(code);
+    return { labels: { ...labels, severity, code }, value };
   });
 }
 

@@ -3,6 +3,7 @@ import type { ClusterStatus } from "../mesh/status.ts";
 import type { MeshReport } from "../mesh/status-report.ts";
 import { STATES } from "./mesh-matrix.ts";
 import {
+  ALL_CODES,
   countSamples,
   expirySamples,
   findingSamples,
@@ -63,7 +64,11 @@ export const STATUS_METRICS: readonly Metric<ClusterSubject>[] = [
   {
     ...MESH_METRICS.findings,
     samplesOf: ({ source: context, error, findings, pairs }) =>
-      findingSamples({ context }, [...findings, ...pairs.flatMap((pair) => pair.findings)], error === undefined),
+      findingSamples(
+        { context },
+        [...findings, ...pairs.flatMap((pair) => pair.findings)],
+        error === undefined ? ALL_CODES : [],
+      ),
   },
 ];
 

@@ -30,7 +30,7 @@ interface MemberSubject {
   labels: { context: string; cluster: string };
   /** Whether it stands for its cluster: the name is known, and no earlier member has it. */
   isFirst: boolean;
-  codes: { code: FindingCode }[];
+  found: { code: FindingCode }[];
   certificates: SyncedCertificate[];
   held: SyncState["held"];
 }
@@ -40,6 +40,8 @@ interface SyncSubject {
   facts: ProcessFacts;
   /** Empty while another process leads: it has the current state, and a sum over both would count twice. */
   members: readonly MemberSubject[];
+  /** The codes of all findings: each has a value for every member. */
+  codes: readonly FindingCode[];
 }
 
 /** The metrics, in the order in which they are printed. */
@@ -151,7 +153,11 @@ export const SYNC_METRICS: readonly Metric<SyncSubject>[] = [
   },
   {
     ...MESH_METRICS.findings,
-    samplesOf: ofClusters(({ member, labels: { context }, codes }) => findingSamples({ context }, codes, isUp(member))),
+    // All codes of 254 clusters would be 25,000 series at every scrape.
+    samplesOf: ({ members, codes }) =>
+      members.flatMap(({ isFirst, member, labels: { context }, found }) =>
+        isFirst ? findingSamples({ context }, found, isUp(member) ? codes : []) : [],
+      ),
   },
   {
     name: "process_resident_memory_bytes",
@@ -175,8 +181,8 @@ export const SYNC_METRICS: readonly Metric<SyncSubject>[] = [
 
 /** Groups a snapshot by member, without those that have left the list. */
 export function toSyncSubject(snapshot: SyncSnapshot, facts: ProcessFacts): SyncSubject {
-  if (!snapshot.isLeading) return { snapshot, facts, members: [] };
-  const codes = groupBy(snapshot.findings, ({ target }) => target);
+  if (!snapshot.isLeading) return { snapshot, facts, members: [], codes: [] };
+  const findings = groupBy(snapshot.findings, ({ target }) => target);
   const certificates = groupBy(snapshot.certificates, ({ cluster }) => cluster);
   const held = groupBy(snapshot.state.held, ({ target }) => target);
   const seen = new Set<string>();
@@ -184,13 +190,13 @@ export function toSyncSubject(snapshot: SyncSnapshot, facts: ProcessFacts): Sync
     .filter(({ absentSince }) => absentSince === undefined)
     .map((member): MemberSubject => {
       const { entry, cluster = "" } = member;
-      const labels = { context: entry, cluster };
       const isFirst = cluster !== "" && !seen.has(cluster);
       seen.add(cluster);
-      const found = { codes: codes.get(cluster) ?? [], certificates: certificates.get(cluster) ?? [] };
-      return { member, labels, isFirst, ...found, held: held.get(cluster) ?? [] };
+      const known = { found: findings.get(cluster) ?? [], certificates: certificates.get(cluster) ?? [] };
+      return { member, labels: { context: entry, cluster }, isFirst, ...known, held: held.get(cluster) ?? [] };
     });
-  return { snapshot, facts, members };
+  const codes = new Set(members.flatMap(({ isFirst, found }) => (isFirst ? found.map(({ code }) => code) : [])));
+  return { snapshot, facts, members, codes: [...codes].sort() };
 }
 
 type SamplesOf = Metric<SyncSubject>["samplesOf"];

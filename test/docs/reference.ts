@@ -94,7 +94,7 @@ end with \`_total\` are counters, the others gauges. Whether something holds is 
 
 const SYNC_METRICS_INTRODUCTION = `At \`/metrics\`. \`status -o prometheus\` prints some of them with the same meaning, so that its alerts hold for both. A
 process on standby has only \`build_info\`, \`leader\`, \`ready\`, \`last_progress\` and \`process_\`. The series of a member end when
-it leaves the list. Counters of \`sync\` are part of its state, so they continue in another process.`;
+it leaves the list, and \`clustermesh_findings\` has the codes that any member has. Counters of \`sync\` are part of its state, so they continue in another process.`;
 
 const LABELS_EXPLANATION = `## Labels
 

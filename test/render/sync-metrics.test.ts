@@ -1,7 +1,6 @@
 /** The metrics of `sync`. `promtool` judges them in test/e2e/sync-metrics.test.ts. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { FINDING_CODES } from "../../lib/peer/finding-codes.ts";
 import { renderSyncMetrics } from "../../lib/render/metrics.ts";
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
 import { emptyState, HOLD_REASONS } from "../../lib/sync/state.ts";
@@ -102,10 +101,10 @@ describe("the leader's metrics", () => {
       '{context="admin@c1",cluster="c1",use="ca"}': at("2035-01-01T00:00:00Z"),
       '{context="admin@c1",cluster="c1",peer="c2",use="client"}': at("2030-03-01T00:00:00Z"),
     });
-    const findings = await valuesOf("clustermesh_findings");
-    assert.equal(Object.keys(findings).length, Object.keys(FINDING_CODES).length + 1, "nothing is claimed about c2");
-    assert.deepEqual(Object.fromEntries(Object.entries(findings).filter(([, value]) => value > 0)), {
+    // Nothing is claimed about c2, which cannot be read.
+    assert.deepEqual(await valuesOf("clustermesh_findings"), {
       '{context="admin@c1",severity="error",code="ca-stale"}': 2,
+      '{context="admin@c1",severity="error",code="pod-not-ready"}': 0,
       '{context="c2",severity="error",code="pod-not-ready"}': 1,
     });
   });
