@@ -4,6 +4,7 @@ import type {
   V1ConfigMap,
   V1DaemonSet,
   V1Deployment,
+  V1Lease,
   V1Node,
   V1Pod,
   V1Secret,
@@ -23,7 +24,7 @@ const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s
 
 /** A resource of the API; `T` is the type of its objects. */
 export interface Resource<T extends KubernetesObject> {
-  group: "" | "apps";
+  group: "" | "apps" | "coordination.k8s.io";
   plural: string;
   kind: string;
   clusterScoped?: boolean;
@@ -38,6 +39,8 @@ export const pods: Resource<V1Pod> = { group: "", plural: "pods", kind: "Pod" };
 export const nodes: Resource<V1Node> = { group: "", plural: "nodes", kind: "Node", clusterScoped: true };
 export const deployments: Resource<V1Deployment> = { group: "apps", plural: "deployments", kind: "Deployment" };
 export const daemonSets: Resource<V1DaemonSet> = { group: "apps", plural: "daemonsets", kind: "DaemonSet" };
+/** Its times are strings, as in all objects that are read; client-node's type states `Date`. */
+export const leases: Resource<V1Lease> = { group: "coordination.k8s.io", plural: "leases", kind: "Lease" };
 
 type Verb = "get" | "list" | "create" | "patch";
 
