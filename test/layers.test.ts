@@ -69,7 +69,9 @@ test("every test file is run, and by one suite", () => {
   assert.deepEqual([...new Set(files)].length, files.length);
   const unitFolders = new Set(suites().units.map((path) => dirname(path)));
   assert.deepEqual([...unitFolders].sort(), UNIT_FOLDERS.map((folder) => `test/${folder}`).sort());
-  const run = ["import", "peer"].map((name) => readFileSync(join(root, `test/support/units-${name}.ts`), "utf8"));
+  const run = ["import", "peer", "sync"].map((name) =>
+    readFileSync(join(root, `test/support/units-${name}.ts`), "utf8"),
+  );
   const named = run.flatMap((text) => [...text.matchAll(/"(\w+)"/g)].map(([, folder]) => folder));
   assert.deepEqual(named.sort(), [...UNIT_FOLDERS].sort());
   // One process has the tests of many: hooks beneath a test or a suite only, and the environment as it is.

@@ -5,6 +5,7 @@ import {
   type GoneAddress,
   type HeldRecord,
   HOLD_REASONS,
+  MAX_STATE_TEXT,
   type MemberRecord,
   type SyncState,
 } from "./state.ts";
@@ -30,7 +31,7 @@ export const LIMITS = {
   counters: 512,
   /** Names of clusters have at most 32. */
   counterName: 64,
-  text: 1_000,
+  text: MAX_STATE_TEXT,
   /** Resets of a key, and certificates of a bundle. */
   parts: 100,
 } as const;

@@ -12,9 +12,13 @@ import { FieldError } from "./strict-fields.ts";
 
 /** A state that was not written by {@link formatState}, or by a later version of it. */
 export class StateError extends UserError {
-  constructor(cause: string) {
-    super(`invalid state of sync: ${cause}`, EXIT.failed);
+  /** What is wrong with it, without its place. */
+  readonly problem: string;
+
+  constructor(problem: string, place?: string) {
+    super(`invalid state of sync${place === undefined ? "" : ` in ${place}`}: ${problem}`, EXIT.failed);
     this.name = "StateError";
+    this.problem = problem;
   }
 }
 

@@ -96,11 +96,14 @@ export interface SyncState {
   omitted?: number;
 }
 
+/** The maximum length of a text in a record, in UTF-16 code units. */
+export const MAX_STATE_TEXT = 1_000;
+
 /** Returns the state of a `sync` that starts for the first time. */
 export function emptyState(selection: string): SyncState {
   return {
     schemaVersion: 1,
-    selection,
+    selection: selection.slice(0, MAX_STATE_TEXT),
     members: [],
     held: [],
     contested: [],

@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const QUICK_PROGRAMS = ["bad-input", "careful", "completion", "flags", "help", "no-key"];
 /** Slow tests that depend on other programs. */
 const SLOW = ["test/kube/kubectl.test.ts", "test/sandbox/kubectl.test.ts", "test/support/real.test.ts"];
-/** Folders whose tests run in two processes, by `units-*.ts`. */
+/** Folders whose tests run in three processes, by `units-*.ts`. */
 export const UNIT_FOLDERS = ["cli", "extract", "import", "manifests", "mesh", "peer", "render", "sync", "util", "x509"];
 
 /**
@@ -41,7 +41,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const slowest = /no-key|smoke|bad-input/;
   const quickFirst = [...quick.filter((path) => slowest.test(path)), ...quick.filter((path) => !slowest.test(path))];
   const files = {
-    quick: ["test/support/units-import.ts", "test/support/units-peer.ts", ...quickFirst],
+    quick: [...["import", "peer", "sync"].map((name) => `test/support/units-${name}.ts`), ...quickFirst],
     programs,
     e2e,
   }[process.argv[2] ?? ""];

@@ -1,3 +1,3 @@
 import { runUnits } from "./units.ts";
 
-await runUnits(["peer", "x509", "util", "mesh", "render", "sync"]);
+await runUnits(["peer", "x509", "util", "mesh", "render"]);

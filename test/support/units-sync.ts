@@ -1,0 +1,3 @@
+import { runUnits } from "./units.ts";
+
+await runUnits(["sync"]);
