@@ -183,11 +183,25 @@ const LOCAL_POLICY_WARNING =
  * Selects the nodes that respond with externalTrafficPolicy Local: those of ready pods, cordoned or not, or of all pods
  * while none is ready.
  */
-function selectPodNodes(source: EndpointSource, nodes: NodeInfo[]): NodeInfo[] {
+function selectPodNodes(source: Pick<EndpointSource, "pods">, nodes: NodeInfo[]): NodeInfo[] {
   const pods = source.pods();
   const ready = pods.filter(isPodReady);
   const nodeNames = new Set((ready.length > 0 ? ready : pods).map(({ spec }) => spec?.nodeName));
   return nodes.filter(({ name, ready }) => ready && nodeNames.has(name));
+}
+
+/**
+ * Returns the addresses at which a Service of type NodePort answers now, whether or not an extraction would choose them:
+ * those of ready nodes, cordoned or not, and with externalTrafficPolicy Local only of nodes with a pod of the Service.
+ *
+ * @throws the errors of the source.
+ */
+export function findServingAddresses(source: Pick<EndpointSource, "service" | "nodes" | "pods">): string[] {
+  const nodes = [...source.nodes()].filter(({ ready }) => ready);
+  const isLocal = source.service()?.spec?.externalTrafficPolicy === "Local";
+  const serving = isLocal ? selectPodNodes(source, nodes) : nodes;
+  const addresses = serving.flatMap((node) => node.addresses.map(({ address }) => address));
+  return [...new Set(addresses.filter(isAddress))].sort(compareAddresses);
 }
 
 /** Resolves a node's addresses of the first type in `addressTypes` that has any. */
