@@ -1,74 +1,41 @@
 /** A Kubernetes API client over a transport, with the object types of `@kubernetes/client-node`. */
-import type {
-  KubernetesObject,
-  V1ConfigMap,
-  V1DaemonSet,
-  V1Deployment,
-  V1Lease,
-  V1Node,
-  V1Pod,
-  V1Secret,
-  V1Service,
-} from "@kubernetes/client-node";
-import { EXIT, UserError } from "../util/errors.ts";
-import { truncateLine } from "../util/line.ts";
-import { shellQuote } from "../util/shell.ts";
-import { type Context, describeContext } from "./kubeconfig/kubeconfig.ts";
-import type { Request, Transport } from "./transport/transport.ts";
+import type { KubernetesObject } from "@kubernetes/client-node";
+import { linkAbort } from "../util/abort.ts";
+import {
+  ApiError,
+  canI,
+  createAccessReview,
+  createApiError,
+  describeApi,
+  type ErrorContext,
+  type StatusAnswer,
+} from "./api-error.ts";
+import { isWatchablePage, type ListPage, type PagingOptions, readPages, selectorsOf } from "./lists.ts";
+import { pathOf, type Resource, type Subject } from "./resources.ts";
+import { ConnectionError, type Request, type Transport } from "./transport/transport.ts";
+import { parseObject, readWatchEvents, toMetadata, type WatchEvent } from "./watch-events.ts";
 
-const PAGE_SIZE = 500;
-/** Half a million objects: more than any cluster has. A server that never ends a list is refused. */
-const MAX_PAGES = 1_000;
+export { ApiError } from "./api-error.ts";
+export {
+  configMaps,
+  daemonSets,
+  deployments,
+  events,
+  leases,
+  nodes,
+  pods,
+  type Resource,
+  type Subject,
+  secrets,
+  services,
+} from "./resources.ts";
+export type { WatchEvent } from "./watch-events.ts";
+
 /** Requests an object without its content. Servers and proxies that do not support this return the whole object. */
 const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
-
-/** A resource of the API; `T` is the type of its objects. */
-export interface Resource<T extends KubernetesObject> {
-  group: "" | "apps" | "coordination.k8s.io";
-  plural: string;
-  kind: string;
-  clusterScoped?: boolean;
-  /** Never set; carries the type parameter. */
-  object?: T;
-}
-
-export const secrets: Resource<V1Secret> = { group: "", plural: "secrets", kind: "Secret" };
-export const configMaps: Resource<V1ConfigMap> = { group: "", plural: "configmaps", kind: "ConfigMap" };
-export const services: Resource<V1Service> = { group: "", plural: "services", kind: "Service" };
-export const pods: Resource<V1Pod> = { group: "", plural: "pods", kind: "Pod" };
-export const nodes: Resource<V1Node> = { group: "", plural: "nodes", kind: "Node", clusterScoped: true };
-export const deployments: Resource<V1Deployment> = { group: "apps", plural: "deployments", kind: "Deployment" };
-export const daemonSets: Resource<V1DaemonSet> = { group: "apps", plural: "daemonsets", kind: "DaemonSet" };
-/** Its times are strings, as in all objects that are read; client-node's type states `Date`. */
-export const leases: Resource<V1Lease> = { group: "coordination.k8s.io", plural: "leases", kind: "Lease" };
-
-type Verb = "get" | "list" | "create" | "patch";
-
-/** The verb of a request, and the object or list that it reads or writes. */
-export interface Subject {
-  verb: Verb;
-  resource: Pick<Resource<KubernetesObject>, "group" | "plural" | "kind" | "clusterScoped">;
-  namespace?: string | undefined;
-  name?: string | undefined;
-}
-
-/** An error response of the API server. */
-export class ApiError extends UserError {
-  readonly status: number;
-  readonly reason: string;
-  readonly subject: Subject;
-  /** The token with which an expired list (410) can be continued. */
-  readonly continueToken: string | undefined;
-
-  constructor(message: string, status: number, reason: string, subject: Subject, continueToken?: string) {
-    super(message, EXIT.failed);
-    this.continueToken = continueToken;
-    this.name = "ApiError";
-    this.status = status;
-    this.reason = reason;
-    this.subject = subject;
-  }
-}
+const METADATA_LIST_ONLY = METADATA_ONLY.replace("PartialObjectMetadata", "PartialObjectMetadataList");
+/** How long a watch may last beyond its `timeoutSeconds`. */
+const END_TIMEOUT_MS = 30_000;
 
 export interface WriteOptions {
   /** Validates the write on the server without storing it (`dryRun=All`). */
@@ -83,13 +50,28 @@ export interface ListOptions {
   fieldSelector?: string;
 }
 
-export interface KubernetesApiOptions {
-  /** The name of the context in error messages. */
-  context: string;
-  /** Whether the context is not of the user's kubeconfig. */
-  isForeign?: true | undefined;
-  /** The kubectl flags that select the same cluster and user, shell-quoted, for commands in error messages. */
-  flags: string;
+/** What a list for a watch, and the watch, select. */
+export interface ObjectSelection {
+  /** Default: all namespaces. */
+  namespace?: string | undefined;
+  /** Selects one object. A role that is limited to its name permits this. */
+  name?: string | undefined;
+  labelSelector?: string | undefined;
+  /** Requests `metadata` alone, so that neither keys nor large data are transferred and kept. */
+  metadataOnly?: boolean | undefined;
+}
+
+export interface WatchParameters extends ObjectSelection {
+  /** Changes after this version are sent. */
+  resourceVersion: string;
+  /** When the server ends the watch. */
+  timeoutSeconds: number;
+  signal: AbortSignal;
+  /** Called once the server has accepted the watch. */
+  onOpen?(): void;
+}
+
+export interface KubernetesApiOptions extends ErrorContext {
   /** Recorded in `managedFields` by each write. */
   fieldManager: string;
 }
@@ -129,39 +111,95 @@ export class KubernetesApi {
    * Lists objects in pages of at most 500. If the list expires (410), it is continued with the token from the error, at
    * the current resource version.
    *
-   * @throws UserError (exit code 1) if the list has more than {@link MAX_PAGES} pages.
+   * @throws UserError (exit code 1) if the list has more than 1,000 pages.
    */
   async *list<T extends KubernetesObject>(
     resource: Resource<T>,
     { namespace, labelSelector, fieldSelector }: ListOptions = {},
   ): AsyncGenerator<T[]> {
-    const subject: Subject = { verb: "list", resource, namespace };
-    let token: string | undefined;
-    let expired = false;
-    let pages = 0;
-    do {
-      if (++pages > MAX_PAGES) {
-        throw new UserError(`${describeContext(this.#context)}: list of ${resource.plural} has no end`, EXIT.failed);
+    const query = { ...(labelSelector && { labelSelector }), ...(fieldSelector && { fieldSelector }) };
+    for await (const page of this.#pages({ verb: "list", resource, namespace }, query, {})) {
+      yield (page.items ?? []) as T[];
+    }
+  }
+
+  /**
+   * Lists objects together with the version from which they can be watched.
+   *
+   * @throws ApiError also if the list expires while it is read (410), or if the response is not such a list.
+   * @throws the reason of the signal
+   */
+  async listAt<T extends KubernetesObject>(
+    resource: Resource<T>,
+    { namespace, name, labelSelector, metadataOnly = false }: ObjectSelection = {},
+    signal?: AbortSignal,
+  ): Promise<{ items: T[]; resourceVersion: string }> {
+    const subject: Subject = { verb: "list", resource, namespace, name };
+    const items: T[] = [];
+    let resourceVersion: string | undefined;
+    const accept = metadataOnly ? METADATA_LIST_ONLY : undefined;
+    for await (const page of this.#pages(subject, selectorsOf({ name, labelSelector }), {
+      accept,
+      signal,
+      isConsistent: true,
+    })) {
+      if (!isWatchablePage(page)) throw this.#error(subject, 200, { message: "response is not a list of objects" });
+      for (const item of page.items ?? []) items.push((metadataOnly ? toMetadata(item) : item) as T);
+      resourceVersion ??= page.metadata.resourceVersion;
+    }
+    return { items, resourceVersion: resourceVersion as string };
+  }
+
+  /**
+   * Watches objects. The generator ends when the server ends the watch, which it should do after `timeoutSeconds`, and when the
+   * signal aborts. The watch of a resourceVersion that is compacted is an ApiError with status 410.
+   *
+   * @throws ApiError for an error response, an ERROR event, and for anything that is not a watch event.
+   * @throws ConnectionError if the connection is lost, or if the watch has not ended 30 s after `timeoutSeconds`.
+   */
+  async *watch<T extends KubernetesObject>(
+    resource: Resource<T>,
+    {
+      namespace,
+      name,
+      labelSelector,
+      resourceVersion,
+      timeoutSeconds,
+      metadataOnly = false,
+      signal,
+      onOpen,
+    }: WatchParameters,
+  ): AsyncGenerator<WatchEvent<T>, void> {
+    const subject: Subject = { verb: "watch", resource, namespace, name };
+    const query = new URLSearchParams({
+      ...{ watch: "true", allowWatchBookmarks: "true", resourceVersion, timeoutSeconds: String(timeoutSeconds) },
+      ...selectorsOf({ name, labelSelector }),
+    });
+    const request = { path: `${pathOf(subject)}?${query}`, accept: metadataOnly ? METADATA_ONLY : undefined };
+    const { abort, unlink } = linkAbort(signal);
+    const late = `the server has not ended the watch of ${resource.plural} after ${timeoutSeconds}s`;
+    const onLate = () => abort.abort(new ConnectionError(`${describeApi(this.#options)}: ${late}`));
+    const timer = setTimeout(onLate, timeoutSeconds * 1_000 + END_TIMEOUT_MS).unref();
+    try {
+      const { status, body } = await this.#transport.stream(request, abort.signal);
+      if (status !== 200) {
+        let text = "";
+        // The body of an error response is complete; that of another has no limit.
+        if (status >= 300) for await (const chunk of body) text += chunk;
+        throw this.#error(subject, status, parseObject(text) ?? NOT_JSON);
       }
-      const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
-      if (labelSelector) query.set("labelSelector", labelSelector);
-      if (fieldSelector) query.set("fieldSelector", fieldSelector);
-      if (token) query.set("continue", token);
-      try {
-        const page = (await this.#send(subject, { method: "GET", path: `${pathOf(subject)}?${query}` })) as {
-          items?: T[] | null;
-          metadata?: { continue?: string };
-        };
-        yield page.items ?? [];
-        token = page.metadata?.continue;
-        expired = false;
-      } catch (error) {
-        const next = error instanceof ApiError && error.status === 410 ? error.continueToken : undefined;
-        if (next === undefined || expired) throw error;
-        token = next;
-        expired = true;
+      onOpen?.();
+      for await (const event of readWatchEvents(body, (code, answer) => this.#error(subject, code, answer))) {
+        if (signal.aborted) return;
+        yield (metadataOnly ? { ...event, object: toMetadata(event.object) } : event) as WatchEvent<T>;
       }
-    } while (token);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      clearTimeout(timer);
+      unlink();
+      abort.abort();
+    }
   }
 
   create<T extends KubernetesObject>(
@@ -203,27 +241,15 @@ export class KubernetesApi {
    *   server does not answer reviews.
    */
   async findMissingPermission(subject: Subject): Promise<string | undefined> {
-    const { verb, resource, namespace, name } = subject;
-    const attributes = {
-      verb,
-      group: resource.group,
-      resource: resource.plural,
-      namespace,
-      ...(verb !== "create" && { name }),
-    };
     const request: Request = {
       method: "POST",
       path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
       contentType: "application/json",
-      body: JSON.stringify({
-        apiVersion: "authorization.k8s.io/v1",
-        kind: "SelfSubjectAccessReview",
-        spec: { resourceAttributes: attributes },
-      }),
+      body: JSON.stringify(createAccessReview(subject)),
     };
     const { status, body } = await this.#transport.request(request);
-    const review = parse(body) as { status?: { allowed?: boolean } } | undefined;
-    return status === 201 && review?.status?.allowed === false ? this.#canI(subject) : undefined;
+    const review = parseObject(body) as { status?: { allowed?: boolean } } | undefined;
+    return status === 201 && review?.status?.allowed === false ? canI(subject, this.#options.flags) : undefined;
   }
 
   close(): void {
@@ -246,103 +272,33 @@ export class KubernetesApi {
     })) as T;
   }
 
-  async #send(subject: Subject, request: Request): Promise<unknown> {
-    const { status, body } = await this.#transport.request(request);
-    const parsed = parse(body);
-    if (parsed === undefined) {
-      throw this.#error(subject, status, {
-        message: "response is not JSON; check that the server is a Kubernetes API server",
-      });
-    }
+  #pages(subject: Subject, selectors: Record<string, string>, options: PageOptions): AsyncGenerator<ListPage> {
+    const { accept, signal, ...others } = options;
+    const send = (query: URLSearchParams) =>
+      this.#send(subject, { method: "GET", path: `${pathOf(subject)}?${query}`, accept }, signal);
+    return readPages(send, { ...others, selectors, describe: () => this.#describeList(subject) });
+  }
+
+  #describeList({ resource }: Subject): string {
+    return `${describeApi(this.#options)}: list of ${resource.plural}`;
+  }
+
+  async #send(subject: Subject, request: Request, signal?: AbortSignal): Promise<unknown> {
+    const { status, body } = await this.#transport.request(request, signal);
+    const parsed = parseObject(body);
+    if (parsed === undefined) throw this.#error(subject, status, NOT_JSON);
     if (status >= 200 && status < 300) return parsed;
-    throw this.#error(subject, status, parsed as Status);
+    throw this.#error(subject, status, parsed);
   }
 
-  get #context(): Pick<Context, "name" | "isForeign"> {
-    const { context: name, isForeign } = this.#options;
-    return { name, ...(isForeign && { isForeign }) };
-  }
-
-  #error(subject: Subject, status: number, answer: Status): ApiError {
-    const text = `${describeContext(this.#context)}: ${this.#describeError(subject, status, answer)}`;
-    const reason = typeof answer.reason === "string" ? answer.reason : "";
-    return new ApiError(text, status, reason, subject, answer.metadata?.continue);
-  }
-
-  #describeError(subject: Subject, status: number, { message, details }: Status): string {
-    const { verb, resource, namespace, name } = subject;
-    const object = name === undefined ? resource.plural : `${resource.kind.toLowerCase()}/${name}`;
-    const allNamespaces = resource.clusterScoped ? "" : " in all namespaces";
-    // Names that other objects refer to are those of the server, which is not trusted.
-    const action = truncateLine(
-      `${verb} ${object}${namespace === undefined ? allNamespaces : ` in namespace ${namespace}`}`,
-    );
-    const text = typeof message === "string" ? message : "";
-    if (status === 401) return "the API server rejected the credentials (401)";
-    // RBAC names the user in each denial. Other denials of writes (admission, quota) are unknown to `can-i`.
-    const user = /User "([^"]*)" cannot /.exec(text)?.[1];
-    if (status === 403 && (user !== undefined || verb === "get" || verb === "list")) {
-      return `not allowed to ${action}${user === undefined ? "" : ` as ${truncateLine(user)}`}\n  check with: ${this.#canI(subject)}`;
-    }
-    const cause = mayContainSecrets(subject, status) ? redactedCause(status, text, details) : firstLine(text);
-    return `cannot ${action}: ${cause} (${status})`;
-  }
-
-  #canI({ verb, resource, namespace, name }: Subject): string {
-    const type = `${resource.plural}${resource.group && `.${resource.group}`}`;
-    const object = name === undefined || verb === "create" ? "" : `/${name}`;
-    const scope = namespace === undefined ? (resource.clusterScoped ? "" : " -A") : ` -n ${shellQuote(namespace)}`;
-    return `kubectl auth can-i ${verb} ${shellQuote(type + object)}${scope} ${this.#options.flags}`;
+  #error(subject: Subject, status: number, answer: StatusAnswer): ApiError {
+    return createApiError(subject, status, answer, this.#options);
   }
 }
 
-/** A `Status` response, unvalidated: proxies in front of an API server send other objects. */
-interface Status {
-  reason?: unknown;
-  message?: unknown;
-  metadata?: { continue?: string };
-  details?: { causes?: { field?: unknown; reason?: unknown; message?: unknown }[] } | undefined;
-}
+const NOT_JSON: StatusAnswer = { message: "response is not JSON; check that the server is a Kubernetes API server" };
 
-/** Parses a JSON object; undefined for anything else. */
-function parse(body: string): object | undefined {
-  try {
-    const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether the message of a response may repeat the request body or the object, private keys included. */
-function mayContainSecrets({ verb, resource }: Subject, status: number): boolean {
-  return status === 422 || (resource.plural === "secrets" && verb !== "get" && [400, 403].includes(status));
-}
-
-/** Reasons of causes whose messages never contain the invalid value. */
-const REASONS_WITHOUT_VALUE = ["FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"];
-
-/** Describes an error by its webhook or invalid fields, without the message, which may contain secrets. */
-function redactedCause(status: number, message: string, details: Status["details"]): string {
-  const webhook = /admission webhook "([^"]{1,200})"/.exec(message)?.[1];
-  if (webhook !== undefined) return `denied by admission webhook ${JSON.stringify(webhook)}`;
-  if (status === 403) return "denied by admission control";
-  const causes = Array.isArray(details?.causes) ? details.causes : [];
-  const invalid = causes.flatMap(({ field, reason, message }) => {
-    if (typeof field !== "string" || field === "") return [];
-    return [REASONS_WITHOUT_VALUE.includes(String(reason)) ? `${field}: ${firstLine(String(message))}` : field];
-  });
-  const fields = invalid.length > 0 ? `: ${[...new Set(invalid)].slice(0, 3).join("; ")}` : "";
-  return `object is invalid${fields}`;
-}
-
-/** Returns the path of an object or a list; for a create, that of the list. */
-function pathOf({ verb, resource: { group, plural }, namespace, name }: Subject): string {
-  const root = group === "" ? "/api/v1" : `/apis/${group}/v1`;
-  const scope = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
-  return `${root}${scope}/${plural}${name === undefined || verb === "create" ? "" : `/${encodeURIComponent(name)}`}`;
-}
-
-function firstLine(text: string): string {
-  return text.split("\n")[0]?.slice(0, 300) || "no reason given";
+interface PageOptions extends Pick<PagingOptions, "isConsistent"> {
+  accept?: string | undefined;
+  signal?: AbortSignal | undefined;
 }

@@ -39,6 +39,10 @@ class Recording {
     return known;
   }
 
+  stream(): Promise<never> {
+    return Promise.reject(new Error("unexpected stream"));
+  }
+
   close(): void {}
 }
 

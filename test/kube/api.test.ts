@@ -24,6 +24,7 @@ function apiOf(answer: (request: Request) => Answer) {
       const [status, body] = answer(request);
       return { status, headers: {}, body: typeof body === "string" ? body : JSON.stringify(body) };
     },
+    stream: () => Promise.reject(new Error("unexpected stream")),
     close() {},
   };
   return {

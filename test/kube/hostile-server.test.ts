@@ -17,6 +17,8 @@ function apiOf(transport: Transport): KubernetesApi {
   return new KubernetesApi(transport, { context: "a", flags: "--context a", fieldManager: "me" });
 }
 
+const noStream = () => Promise.reject(new Error("unexpected stream"));
+
 /** An API whose server gives each request the same response. */
 function apiWith(status: number, body: object): { api: KubernetesApi; requests: Request[] } {
   const requests: Request[] = [];
@@ -24,7 +26,7 @@ function apiWith(status: number, body: object): { api: KubernetesApi; requests: 
     requests.push(one);
     return { status, headers: {}, body: JSON.stringify(body) };
   };
-  return { api: apiOf({ request, close() {} }), requests };
+  return { api: apiOf({ request, stream: noStream, close() {} }), requests };
 }
 
 /** Returns the message of the UserError with which a promise is rejected. */

@@ -51,10 +51,27 @@ export function closedError(context: Context): ConnectionError {
   return unreachableError(context, "connection closed");
 }
 
+/** Returns the error of a connection that the peer has closed before a response was complete. */
+export function createResetError(): NodeJS.ErrnoException {
+  return Object.assign(new Error("connection reset by peer"), { code: "ECONNRESET" });
+}
+
 /** Our code for a stream that the server refused before processing. */
 export const REFUSED_STREAM = "REFUSED_STREAM";
+/** Our code for a connection that is closed because the peer does not respond to pings. */
+export const PING_TIMEOUT = "PING_TIMEOUT";
 
 /** Whether the server has certainly not processed a failed request, so that even a write can be retried. */
 export function isUnprocessed({ code }: NodeJS.ErrnoException): boolean {
   return code === REFUSED_STREAM || code === "ERR_HTTP2_GOAWAY_SESSION" || code === "ERR_HTTP2_INVALID_SESSION";
 }
+
+/** Whether a request failed because its connection was lost. */
+export function isLost(error: NodeJS.ErrnoException): boolean {
+  return isUnprocessed(error) || LOST_CONNECTION_CODES.has(error.code ?? "");
+}
+
+const LOST_CONNECTION_CODES = new Set([
+  ...["ECONNRESET", "EPIPE", "ETIMEDOUT", "ERR_HTTP2_STREAM_CANCEL", "ERR_HTTP2_SESSION_ERROR"],
+  PING_TIMEOUT,
+]);

@@ -1,20 +1,43 @@
 /** Sends requests to an API server over one connection, with retries and new credentials. */
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { linkAbort, untilAborted } from "../../util/abort.ts";
 import type { Credentials } from "../auth/credentials.ts";
 import type { Context } from "../kubeconfig/kubeconfig.ts";
-import type { Channel, Request, Response } from "./channel.ts";
-import { closedError, isUnprocessed, toConnectionError, unreachableError } from "./connection-error.ts";
+import { closedError, isLost, isUnprocessed, toConnectionError, unreachableError } from "./connection-error.ts";
+import {
+  Body,
+  type Channel,
+  type PingOptions,
+  type Request,
+  type Response,
+  type StreamedResponse,
+} from "./messages.ts";
 
-export type { Request, Response } from "./channel.ts";
 export { ConnectionError } from "./connection-error.ts";
+export type { Request, Response, StreamedResponse } from "./messages.ts";
 
 /** For reads with a response of 429 or 503. */
 const MAX_ATTEMPTS = 4;
 const MAX_RETRY_AFTER_SECONDS = 30;
 
 export interface Transport {
-  /** @throws ConnectionError if no complete response arrives. */
-  request(request: Request): Promise<Response>;
+  /**
+   * @param signal - aborts the request.
+   * @throws ConnectionError if no complete response arrives.
+   * @throws the reason of the signal
+   */
+  request(request: Request, signal?: AbortSignal): Promise<Response>;
+  /**
+   * Sends a GET whose response has no end known beforehand. The request timeout applies until its headers have arrived. The
+   * connection is shared over HTTP/2, and the stream's own over HTTP/1.1.
+   *
+   * @param signal - aborts the request and the body.
+   * @returns the response; one with an error status is complete.
+   * @throws ConnectionError if no response arrives, also while the body is read.
+   * @throws the reason of the signal
+   */
+  stream(request: Pick<Request, "path" | "accept">, signal: AbortSignal): Promise<StreamedResponse>;
   /** Closes the connection and aborts requests in flight. */
   close(): void;
 }
@@ -24,11 +47,16 @@ export interface TransportOptions {
   connectTimeout?: number;
   /** Milliseconds for each request; 0 for no limit. Default: 30,000. */
   requestTimeout?: number;
+  /** Default: after 30 s, for 15 s, as in client-go. */
+  ping?: PingOptions;
   /** Called for each request with method, path, status and milliseconds; never with headers or bodies. */
   trace?: ((line: string) => void) | undefined;
   userAgent?: string;
   env?: NodeJS.ProcessEnv;
 }
+
+/** How a request is sent over a channel. It has to finish within the request timeout. */
+type Send<T> = (channel: Channel, request: Request, headers: Credentials["headers"], signal: AbortSignal) => Promise<T>;
 
 /**
  * Opens a transport to the server of a context. Connecting and obtaining credentials start at once and in parallel;
@@ -43,8 +71,10 @@ export function openTransport(
   options: TransportOptions = {},
 ): Transport {
   const { connectTimeout = 5_000, requestTimeout = 30_000, trace, userAgent, env = process.env } = options;
+  const { ping = { interval: 30_000, timeout: 15_000 } } = options;
   const prefix = new URL(context.server).pathname.replace(/\/$/, "");
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   let credentials = obtain();
   credentials.catch(() => {});
   let channel: Promise<Channel> | undefined = open();
@@ -54,7 +84,7 @@ export function openTransport(
   function open(): Promise<Channel> {
     // Loaded on demand: printing help or a usage error needs no HTTP.
     const opened = import("./channel.ts").then(({ openChannel }) =>
-      openChannel(context, credentials, { connectTimeout, env, signal: closing.signal }),
+      openChannel(context, credentials, { connectTimeout, env, ping, signal: closing.signal }),
     );
     opened.then(
       ({ protocol }) => trace?.(`connected, ${protocol}`),
@@ -64,7 +94,12 @@ export function openTransport(
   }
 
   function discard(ended: Promise<Channel>): void {
-    if (channel === ended) channel = undefined;
+    if (channel !== ended) return;
+    channel = undefined;
+    ended.then(
+      (unneeded) => unneeded.retire(),
+      () => {},
+    );
   }
 
   async function findUsableChannel(): Promise<Channel> {
@@ -77,14 +112,19 @@ export function openTransport(
     return channel;
   }
 
-  async function sendOnce(request: Request): Promise<Response> {
+  async function sendOnce<T extends Head>(request: Request, send: Send<T>, abort: AbortController): Promise<T> {
     const { headers } = await credentials;
     const current = await findUsableChannel();
+    abort.signal.throwIfAborted();
     const started = Date.now();
     const traceResult = (result: string | number) =>
       trace?.(`${request.method} ${request.path} ${result} ${Date.now() - started} ms`);
-    const abort = new AbortController();
-    const timer = requestTimeout > 0 ? setTimeout(() => abort.abort(), requestTimeout) : undefined;
+    let isTimedOut = false;
+    const onTimeout = () => {
+      isTimedOut = true;
+      abort.abort();
+    };
+    const timer = requestTimeout > 0 ? setTimeout(onTimeout, requestTimeout) : undefined;
     const allHeaders: Credentials["headers"] = {
       accept: request.accept ?? "application/json",
       ...(userAgent !== undefined && { "user-agent": userAgent }),
@@ -92,11 +132,11 @@ export function openTransport(
       ...headers,
     };
     try {
-      const response = await current.send({ ...request, path: prefix + request.path }, allHeaders, abort.signal);
+      const response = await send(current, { ...request, path: prefix + request.path }, allHeaders, abort.signal);
       traceResult(response.status);
       return response;
     } catch (error) {
-      if (abort.signal.aborted) {
+      if (isTimedOut) {
         traceResult("timed out");
         timedOut.add(current);
         const subject = `${request.method} ${request.path.replace(/\?.*/, "")}`;
@@ -118,19 +158,20 @@ export function openTransport(
       credentials.catch(() => {});
     }
     const now = await credentials;
-    if (isFirst && (before.cert !== now.cert || before.key !== now.key)) channel = undefined;
+    if (isFirst && (before.cert !== now.cert || before.key !== now.key) && channel) discard(channel);
     return JSON.stringify(before) !== JSON.stringify(now);
   }
 
-  async function send(request: Request): Promise<Response> {
+  /** Sends a request until it has a final response; `abort` is aborted by a timeout. */
+  async function sendUntilDone<T extends Head>(request: Request, send: Send<T>, abort: AbortController): Promise<T> {
     let [hasRenewed, hasRetried] = [false, false];
     for (let attempts = 1; ; attempts++) {
       const used = credentials;
-      let response: Response;
+      let response: T;
       try {
-        response = await sendOnce(request);
+        response = await sendOnce(request, send, abort);
       } catch (error) {
-        const isRetriable = request.method === "GET" ? isLost(error) : isUnprocessed(error as NodeJS.ErrnoException);
+        const isRetriable = (request.method === "GET" ? isLost : isUnprocessed)(error as NodeJS.ErrnoException);
         if (hasRetried || !isRetriable || closing.signal.aborted) throw error;
         hasRetried = true;
         continue;
@@ -143,23 +184,79 @@ export function openTransport(
       const isBusy = request.method === "GET" && (response.status === 429 || response.status === 503);
       const retryAfter = Number(response.headers["retry-after"] ?? Number.NaN);
       if (!isBusy || attempts >= MAX_ATTEMPTS || !(retryAfter <= MAX_RETRY_AFTER_SECONDS)) return response;
-      await sleep(retryAfter * 1000, undefined, { signal: closing.signal });
+      await pause(retryAfter * 1000, abort);
+    }
+  }
+
+  async function pause(milliseconds: number, abort: AbortController): Promise<void> {
+    const onClose = () => abort.abort();
+    closing.signal.addEventListener("abort", onClose, { once: true });
+    try {
+      await sleep(milliseconds, undefined, { signal: abort.signal });
+    } finally {
+      closing.signal.removeEventListener("abort", onClose);
+    }
+  }
+
+  /** Returns the error that the caller gets, by what has ended the request. */
+  function toCallerError(error: unknown, signal: AbortSignal | undefined): unknown {
+    if (closing.signal.aborted) return closedError(context);
+    return signal?.aborted ? signal.reason : toConnectionError(error, context);
+  }
+
+  async function* readBody(
+    body: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+    unlink: () => void,
+  ): AsyncGenerator<string, void> {
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of body) yield decoder.decode(chunk, { stream: true });
+      const rest = decoder.decode();
+      if (rest) yield rest;
+    } catch (error) {
+      throw toCallerError(error, signal);
+    } finally {
+      unlink();
     }
   }
 
   return {
-    request: (request) =>
-      send(request).catch((error) => {
-        throw closing.signal.aborted ? closedError(context) : toConnectionError(error, context);
-      }),
+    async request(request, signal) {
+      const { abort, unlink } = linkAbort(signal);
+      try {
+        const sent = sendUntilDone(request, (channel, ...others) => channel.send(...others), abort);
+        return await (signal ? untilAborted(sent, signal) : sent);
+      } catch (error) {
+        throw toCallerError(error, signal);
+      } finally {
+        unlink();
+      }
+    },
+    async stream(request, signal) {
+      const { abort, unlink } = linkAbort(signal);
+      try {
+        const response = await untilAborted(sendUntilDone({ method: "GET", ...request }, startStream, abort), signal);
+        return { ...response, body: readBody(response.body, signal, unlink) };
+      } catch (error) {
+        unlink();
+        throw toCallerError(error, signal);
+      }
+    },
     close: () => closing.abort(),
   };
 }
 
-/** Whether a request failed because its connection was lost. */
-function isLost(error: unknown): boolean {
-  const { code = "" } = error as NodeJS.ErrnoException;
-  return isUnprocessed(error as NodeJS.ErrnoException) || LOST_CONNECTION_CODES.has(code);
-}
+type Head = Pick<Response, "status" | "headers">;
 
-const LOST_CONNECTION_CODES = new Set(["ECONNRESET", "EPIPE", "ERR_HTTP2_STREAM_CANCEL", "ERR_HTTP2_SESSION_ERROR"]);
+/** Sends a request whose successful response is streamed; the body of others is read. */
+const startStream: Send<StreamedResponse<Buffer>> = async (channel, ...others) => {
+  const response = await channel.stream(...others);
+  if (response.status >= 200 && response.status < 300) return response;
+  const body = new Body();
+  for await (const chunk of response.body) {
+    const tooLarge = body.add(chunk);
+    if (tooLarge) throw tooLarge;
+  }
+  return { ...response, body: body.chunks() };
+};
