@@ -171,7 +171,8 @@ export function sortNaturally(names: Iterable<string>): string[] {
   return [...names].sort(new Intl.Collator("en", { numeric: true }).compare);
 }
 
-function toImpersonation(args: ClusterArguments): Impersonation {
+/** Returns the user that `--as` and its companions select. */
+export function toImpersonation(args: ClusterArguments): Impersonation {
   return { user: args.as, groups: args["as-group"], uid: args["as-uid"] };
 }
 

@@ -76,6 +76,18 @@ export const clusterSecretOptions = inGroup("Clusters from Secrets", {
   ),
 });
 
+/** Where `sync` keeps its state. */
+export const stateOptions = inGroup("State", {
+  state: flag.string("where the state is kept: in a ConfigMap, or in a file; default: cluster in a pod, else file", {
+    choices: ["cluster", "file"],
+  }),
+  "state-context": flag.context(
+    "context of the cluster with the state; default: the cluster of the pod, else the current context",
+  ),
+  "state-namespace": flag.string("namespace of the state; default: that of the pod or the context, or default"),
+  "state-file": flag.file("file of the state; default: ~/.local/state/clustermesh-secrets/sync.json"),
+});
+
 export const filenameOption = flag.list("file or directory to read, or - for stdin (repeatable); same as FILE", {
   alias: "f",
   completes: "files",

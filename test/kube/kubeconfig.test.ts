@@ -9,6 +9,7 @@ import {
   apiServerKey,
   KubeconfigError,
   loadKubeconfig,
+  loadServiceAccount,
   readPemSource,
   selectContext,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
@@ -339,6 +340,11 @@ test("in a pod without kubeconfig the service account is used", async () => {
   assert.equal(context.namespace, "mine");
   const kubeconfig = await loadKubeconfig({ env, path: write(config()), serviceAccount });
   assert.equal((await selectContext(kubeconfig, undefined)).name, "a");
+  const pod = await loadServiceAccount({ env: { ...env, KUBECONFIG: write(config()) }, serviceAccount });
+  assert.ok(pod);
+  assert.deepEqual(await selectContext(pod, undefined), context);
+  assert.equal(await loadServiceAccount({ env: {}, serviceAccount }), undefined);
+  assert.equal(await loadServiceAccount({ env, serviceAccount: join(folder, "nowhere") }), undefined);
 });
 
 test("apiServerKey is equal for the same server, name, CA and proxy in any notation", async () => {

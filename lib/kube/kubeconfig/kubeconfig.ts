@@ -98,35 +98,49 @@ export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSo
   }
   const { currentContext, contexts, clusters, users } = merged;
   const isEmpty = currentContext === undefined && contexts.size + clusters.size + users.size === 0;
-  if (isEmpty) await addServiceAccount(merged, env, serviceAccount ?? "/var/run/secrets/kubernetes.io/serviceaccount");
-  return merged;
+  const pod = isEmpty
+    ? await loadServiceAccount({ env, ...(serviceAccount !== undefined && { serviceAccount }) })
+    : undefined;
+  return pod ? { ...pod, files: merged.files, missing: merged.missing } : merged;
 }
 
 function addMissing<T>(merged: Map<string, T>, entries: Map<string, T>): void {
   for (const [name, entry] of entries) if (!merged.has(name)) merged.set(name, entry);
 }
 
-/** Adds the API server and service account of the pod in which we run, if any. */
-async function addServiceAccount(kubeconfig: Kubeconfig, env: NodeJS.ProcessEnv, folder: string): Promise<void> {
+/**
+ * Returns a kubeconfig with the context `in-cluster` alone: the API server and service account of the pod in which we run,
+ * whatever `KUBECONFIG` is. Undefined if we do not run in a pod, or it has no token.
+ */
+export async function loadServiceAccount({
+  env,
+  serviceAccount: folder = "/var/run/secrets/kubernetes.io/serviceaccount",
+}: Pick<KubeconfigSource, "env" | "serviceAccount">): Promise<Kubeconfig | undefined> {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
+  if (!host || !port) return undefined;
   const pathIfExists = (file: string) =>
     access(join(folder, file)).then(
       () => join(folder, file),
       () => undefined,
     );
   const [tokenFile, ca] = await Promise.all([pathIfExists("token"), pathIfExists("ca.crt")]);
-  if (!host || !port || tokenFile === undefined) return;
+  if (tokenFile === undefined) return undefined;
   const name = "in-cluster";
   const namespace = await readFile(join(folder, "namespace"), "utf8").catch(() => "");
-  kubeconfig.currentContext = name;
-  kubeconfig.contexts.set(name, { cluster: name, user: name, namespace: namespace.trim() || undefined });
-  kubeconfig.clusters.set(name, {
+  const cluster = {
     disableCompression: false,
     server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
     ca: ca === undefined ? undefined : { file: ca },
     insecure: false,
-  });
-  kubeconfig.users.set(name, { tokenFile });
+  };
+  return {
+    currentContext: name,
+    contexts: new Map([[name, { cluster: name, user: name, namespace: namespace.trim() || undefined }]]),
+    clusters: new Map([[name, cluster]]),
+    users: new Map([[name, { tokenFile }]]),
+    files: [],
+    missing: [],
+  };
 }
 
 /**
