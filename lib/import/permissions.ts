@@ -1,5 +1,5 @@
 /** Checks the permissions for a plan before its first write. */
-import { findPermission } from "../cilium/permissions-table.ts";
+import { findPermission } from "../cilium/select-permissions.ts";
 import { configMaps, daemonSets, deployments, type KubernetesApi, type Subject, secrets } from "../kube/api.ts";
 import { type Finding, finding } from "../peer/findings.ts";
 import { type Change, describeObject } from "./plan/change.ts";

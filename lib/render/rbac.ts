@@ -8,7 +8,8 @@ import type {
   V1ServiceAccount,
 } from "@kubernetes/client-node";
 import { isMap, type YAMLMap, type YAMLSeq } from "yaml";
-import type { Need, SelectedPermission } from "../cilium/permissions-table.ts";
+import type { Need } from "../cilium/permission.ts";
+import type { SelectedPermission } from "../cilium/select-permissions.ts";
 import { toYamlDocument } from "../util/yaml.ts";
 
 export interface RbacOptions {
@@ -18,6 +19,8 @@ export interface RbacOptions {
   accountNamespace: string;
   /** Namespace of Cilium. */
   namespace: string;
+  /** Namespaces of the Secrets that describe the clusters, and of the state of `sync`. */
+  places: Readonly<Partial<Record<NonNullable<SelectedPermission["place"]>, string>>>;
 }
 
 type RbacObject = V1ServiceAccount | V1Role | V1ClusterRole | V1RoleBinding | V1ClusterRoleBinding;
@@ -25,70 +28,98 @@ type RbacObject = V1ServiceAccount | V1Role | V1ClusterRole | V1RoleBinding | V1
 const GROUP = "rbac.authorization.k8s.io";
 const VERSION = `${GROUP}/v1`;
 
-/**
- * Builds the manifests that grant permissions: ServiceAccount, Role and RoleBinding, ClusterRole and ClusterRoleBinding. A
- * role without rules is left out with its binding. Each permission is one rule, in the order of the permissions.
- */
-function buildRbac(permissions: readonly SelectedPermission[], options: RbacOptions): RbacObject[] {
-  const { name, accountNamespace, namespace } = options;
-  const account = { name, namespace: accountNamespace };
-  const subjects = [{ kind: "ServiceAccount", ...account }];
-  const objects: RbacObject[] = [{ apiVersion: "v1", kind: "ServiceAccount", metadata: account }];
-  for (const scope of ["", "Cluster"]) {
-    const metadata = scope === "" ? { name, namespace } : { name };
-    const rules = permissions.filter((one) => isInScope(one, scope)).map(toRule);
-    if (rules.length === 0) continue;
-    const kind = `${scope}Role`;
-    const roleRef = { apiGroup: GROUP, kind, name };
-    objects.push({ apiVersion: VERSION, kind, metadata, rules });
-    objects.push({ apiVersion: VERSION, kind: `${kind}Binding`, metadata, roleRef, subjects });
+/** A role to build: one for each namespace, and one for the whole cluster. */
+interface RoleScope {
+  kind: "Role" | "ClusterRole";
+  metadata: { name: string; namespace?: string };
+  permissions: SelectedPermission[];
+}
+
+/** Groups permissions by their roles, in the order of the permissions; the ClusterRole is last. */
+function groupByRole(permissions: readonly SelectedPermission[], options: RbacOptions): RoleScope[] {
+  const scopes = new Map<string, RoleScope>();
+  for (const one of permissions) {
+    const scope = scopeOf(one, options);
+    const { name, namespace = "" } = scope.metadata;
+    const key = `${scope.kind} ${namespace} ${name}`;
+    scopes.set(key, scopes.get(key) ?? scope);
+    scopes.get(key)?.permissions.push(one);
   }
-  return objects;
+  const all = [...scopes.values()];
+  return [...all.filter(({ kind }) => kind === "Role"), ...all.filter(({ kind }) => kind === "ClusterRole")];
+}
+
+function scopeOf({ isClusterWide, place }: SelectedPermission, options: RbacOptions): RoleScope {
+  const { name } = options;
+  const permissions: SelectedPermission[] = [];
+  if (isClusterWide) return { kind: "ClusterRole", metadata: { name }, permissions };
+  if (place === undefined) return { kind: "Role", metadata: { name, namespace: options.namespace }, permissions };
+  // Another name, because the cluster and its namespace of Cilium may be the same.
+  const { [place]: namespace = options.namespace } = options.places;
+  return { kind: "Role", metadata: { name: `${name}-management`, namespace }, permissions };
+}
+
+/**
+ * Builds the manifests that grant permissions: a ServiceAccount, and roles with their bindings. Each permission is one rule, in
+ * the order of the permissions.
+ */
+function buildRbac(scopes: readonly RoleScope[], options: RbacOptions): RbacObject[] {
+  const account = { name: options.name, namespace: options.accountNamespace };
+  const subjects = [{ kind: "ServiceAccount", ...account }];
+  return [
+    { apiVersion: "v1", kind: "ServiceAccount", metadata: account },
+    ...scopes.flatMap(({ kind, metadata, permissions }): RbacObject[] => [
+      { apiVersion: VERSION, kind, metadata, rules: permissions.map(toRule) },
+      {
+        ...{ apiVersion: VERSION, kind: `${kind}Binding`, metadata },
+        roleRef: { apiGroup: GROUP, kind, name: metadata.name },
+        subjects,
+      },
+    ]),
+  ];
 }
 
 /** Renders the manifests as a List. */
 export function showRbacList(permissions: readonly SelectedPermission[], options: RbacOptions): string {
-  const list = { apiVersion: "v1", kind: "List", items: buildRbac(permissions, options) };
-  return `${JSON.stringify(list, null, 2)}\n`;
+  const items = buildRbac(groupByRole(permissions, options), options);
+  return `${JSON.stringify({ apiVersion: "v1", kind: "List", items }, null, 2)}\n`;
 }
 
 /** Renders the manifests as YAML documents, with a comment for each rule: why it is needed, and what happens without it. */
 export function showRbacDocuments(permissions: readonly SelectedPermission[], options: RbacOptions): string {
-  return buildRbac(permissions, options)
+  const scopes = groupByRole(permissions, options);
+  const ordered = scopes.flatMap((scope) => scope.permissions);
+  return buildRbac(scopes, options)
     .map((object) => {
       const document = toYamlDocument(object);
       const rules = document.get("rules") as YAMLSeq<YAMLMap> | undefined;
-      const scope = object.kind === "ClusterRole" ? "Cluster" : "";
-      for (const [i, one] of permissions.filter((permission) => isInScope(permission, scope)).entries()) {
-        const rule = rules?.items[i];
-        if (isMap(rule))
-          rule.commentBefore = describePermission(one)
-            .map((line) => ` ${line}`)
-            .join("\n");
+      for (const rule of rules?.items ?? []) {
+        const permission = ordered.shift();
+        if (isMap(rule) && permission) rule.commentBefore = toComment(describePermission(permission));
       }
       return document.toString({ lineWidth: 0 });
     })
     .join("---\n");
 }
 
-function isInScope({ isClusterWide = false }: SelectedPermission, scope: string): boolean {
-  return isClusterWide === (scope === "Cluster");
+function toComment(lines: readonly string[]): string {
+  return lines.map((line) => ` ${line}`).join("\n");
 }
 
-function toRule({ verb, resource, names }: SelectedPermission): V1PolicyRule {
+function toRule({ verbs, resource, names }: SelectedPermission): V1PolicyRule {
   return {
     apiGroups: [resource.group],
     resources: [resource.plural],
     ...(names.length > 0 && { resourceNames: [...names] }),
-    verbs: [verb],
+    verbs: [...verbs],
   };
 }
 
-function describePermission({ verb, purpose, need }: SelectedPermission): string[] {
+function describePermission({ verbs, purpose, need }: SelectedPermission): string[] {
   return [
     `${describeNeed(need)}: ${purpose}`,
     ...(need.level === "optional" ? [`without it, ${need.without}`] : []),
-    ...(verb === "create" ? ["create cannot be limited by resourceNames, so it has a separate rule"] : []),
+    ...(verbs.includes("create") ? ["create cannot be limited by resourceNames, so it has a separate rule"] : []),
   ];
 }
 

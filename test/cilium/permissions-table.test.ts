@@ -1,14 +1,10 @@
 /** The table of permissions: lookups, and the combination of several commands. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  CLUSTER_COMMANDS,
-  type ClusterCommand,
-  type Feature,
-  findPermission,
-  PERMISSIONS,
-  selectPermissions,
-} from "../../lib/cilium/permissions-table.ts";
+import { MANAGEMENT_PERMISSIONS } from "../../lib/cilium/management-permissions.ts";
+import { CLUSTER_COMMANDS, type ClusterCommand, type Feature } from "../../lib/cilium/permission.ts";
+import { PERMISSIONS } from "../../lib/cilium/permissions-table.ts";
+import { findPermission, selectPermissions } from "../../lib/cilium/select-permissions.ts";
 import { deployments, nodes, pods, secrets } from "../../lib/kube/api.ts";
 
 const FEATURES: Feature[] = ["detection", "keys", "externalWorkload", "users", "creation", "restarts", "agentRestarts"];
@@ -21,10 +17,9 @@ test("a request is found by verb, resource, name and scope", () => {
   const namespace = "kube-system";
   assert.equal(findPermission({ verb: "create", resource: secrets, namespace, name: "any" })?.names.length, 0);
   assert.equal(findPermission({ verb: "get", resource: secrets, namespace, name: "any" }), undefined);
-  assert.equal(
-    findPermission({ verb: "patch", resource: secrets, namespace, name: "cilium-clustermesh" })?.verb,
+  assert.deepEqual(findPermission({ verb: "patch", resource: secrets, namespace, name: "cilium-clustermesh" })?.verbs, [
     "patch",
-  );
+  ]);
   assert.equal(findPermission({ verb: "list", resource: nodes })?.resource, nodes);
   assert.equal(findPermission({ verb: "list", resource: nodes, namespace }), undefined);
   assert.notEqual(
@@ -36,8 +31,10 @@ test("a request is found by verb, resource, name and scope", () => {
 });
 
 test("no two permissions of the table are for one request", () => {
-  const keys = PERMISSIONS.flatMap(({ verb, resource, names, isClusterWide }) =>
-    (names.length > 0 ? names : [""]).map((name) => `${verb} ${resource.plural} ${name} ${isClusterWide}`),
+  const keys = [...PERMISSIONS, ...MANAGEMENT_PERMISSIONS].flatMap(({ verbs, resource, names, isClusterWide, place }) =>
+    verbs.flatMap((verb) =>
+      (names.length > 0 ? names : [""]).map((name) => `${verb} ${resource.plural} ${name} ${isClusterWide} ${place}`),
+    ),
   );
   assert.equal(new Set(keys).size, keys.length);
 });
@@ -59,8 +56,9 @@ test("the permissions of several commands are those of each, required if one req
 
 test("conditions of several commands are alternatives, and none if one command always needs the permission", () => {
   const needOf = (...commands: ClusterCommand[]) =>
-    select(commands).find(({ verb, resource, isClusterWide }) => verb === "list" && resource === pods && !isClusterWide)
-      ?.need;
+    select(commands).find(
+      ({ verbs, resource, isClusterWide }) => verbs.includes("list") && resource === pods && !isClusterWide,
+    )?.need;
   assert.deepEqual(needOf("extract"), { level: "required", when: "with externalTrafficPolicy Local" });
   assert.deepEqual(needOf("extract", "status"), { level: "required" });
 });

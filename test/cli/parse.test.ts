@@ -78,7 +78,6 @@ test("mutually exclusive flags are rejected", () => {
       "disconnect all-contexts clusters-from",
       "rotate diff output",
       "rotate all-contexts clusters-from",
-      "rbac restart-agents restarts",
       "render target context",
       "render existing context",
       "render existing whole",

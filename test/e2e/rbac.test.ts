@@ -7,12 +7,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import {
-  CLUSTER_COMMANDS,
-  type ClusterCommand,
-  PERMISSIONS,
-  type Permission,
-} from "../../lib/cilium/permissions-table.ts";
+import { CLUSTER_COMMANDS, type ClusterCommand, type Permission } from "../../lib/cilium/permission.ts";
+import { PERMISSIONS } from "../../lib/cilium/permissions-table.ts";
 import { limitConcurrency } from "../../lib/util/concurrency.ts";
 import { callsOf } from "../support/permission-calls.ts";
 import { type PermissionMesh, startPermissionMesh } from "../support/permission-mesh.ts";
@@ -20,8 +16,9 @@ import {
   declaredLevel,
   describePermission,
   type LevelOf,
+  renderManagementTable,
   renderPermissionTable,
-  replacePermissionTable,
+  replacePermissionTables,
 } from "../support/permission-table.ts";
 import { type ProgramResult, run } from "../support/programs.ts";
 import { withoutRealServers } from "../support/real.ts";
@@ -34,6 +31,9 @@ import {
 } from "../support/service-accounts.ts";
 
 const PAGE = fileURLToPath(new URL("../../docs/least-privilege.md", import.meta.url));
+
+/** The commands whose permissions are removed in turn. */
+const COMMANDS = CLUSTER_COMMANDS.filter((command) => command !== "sync");
 
 /** A ServiceAccount with the permissions of a command, or all but one of them. */
 interface Account {
@@ -52,10 +52,10 @@ describe("the printed permissions", { skip: withoutRealServers() }, () => {
 
   before(async () => {
     mesh = await startPermissionMesh();
-    for (const command of CLUSTER_COMMANDS) accounts.push(...(await createAccounts(command)));
+    for (const command of COMMANDS) accounts.push(...(await createAccounts(command)));
     await waitForRoles(mesh.servers.all);
     const enter = limitConcurrency(3);
-    const admins = CLUSTER_COMMANDS.map((command) =>
+    const admins = COMMANDS.map((command) =>
       enter(async () => asAdmin.set(command, await callAll(command, mesh.servers.kubeconfig))),
     );
     const others = accounts.map((account) =>
@@ -96,7 +96,7 @@ describe("the printed permissions", { skip: withoutRealServers() }, () => {
     return JSON.parse(stdout).items;
   }
 
-  for (const command of CLUSTER_COMMANDS) {
+  for (const command of COMMANDS) {
     test(`${command} works as for an administrator`, () => {
       const [complete, minimal] = accounts.filter((one) => one.command === command && one.without === undefined);
       assert.ok(complete && minimal);
@@ -136,9 +136,11 @@ describe("the printed permissions", { skip: withoutRealServers() }, () => {
   }
 
   test("the results are the table of docs/least-privilege.md", () => {
-    const table = renderPermissionTable((permission, command) => observed.get(permission)?.get(command));
+    const levelOf: LevelOf = (permission, command) =>
+      command === "sync" ? declaredLevel(permission, command) : observed.get(permission)?.get(command);
+    const tables = { permissions: renderPermissionTable(levelOf), management: renderManagementTable(declaredLevel) };
     const page = readFileSync(PAGE, "utf8");
-    const expected = replacePermissionTable(page, table);
+    const expected = replacePermissionTables(page, tables);
     if (process.env.UPDATE_DOCS === "1") writeFileSync(PAGE, expected);
     else assert.equal(page, expected, "UPDATE_DOCS=1 writes the table");
   });
@@ -172,9 +174,9 @@ describe("the printed permissions", { skip: withoutRealServers() }, () => {
 
 function permissionOf({ apiGroups, resources, resourceNames = [], verbs }: RbacRule): Permission {
   const found = PERMISSIONS.find(
-    ({ verb, resource, names, withheld }) =>
+    ({ verbs: granted, resource, names, withheld }) =>
       withheld === undefined &&
-      JSON.stringify([[resource.group], [resource.plural], names, [verb]]) ===
+      JSON.stringify([[resource.group], [resource.plural], names, granted]) ===
         JSON.stringify([apiGroups, resources, resourceNames, verbs]),
   );
   assert.ok(found, JSON.stringify({ apiGroups, resources, resourceNames, verbs }));
@@ -189,9 +191,11 @@ function withoutRule(manifests: RbacManifests, rule: RbacRule): RbacManifests {
 }
 
 /** Whether the output of a command names a missing permission. */
-function isMissing({ verb, resource, names }: Permission, output: string): boolean {
+function isMissing({ verbs, resource, names }: Permission, output: string): boolean {
   const kind = resource.kind.toLowerCase();
   const objects = names.map((name) => `${kind}/${name}`);
-  const named = [...(verb === "create" ? [`${kind}/`] : objects), ...(verb === "list" ? [resource.plural] : [])];
-  return named.some((object) => output.includes(`not allowed to ${verb} ${object}`));
+  return verbs.some((verb) => {
+    const named = [...(verb === "create" ? [`${kind}/`] : objects), ...(verb === "list" ? [resource.plural] : [])];
+    return named.some((object) => output.includes(`not allowed to ${verb} ${object}`));
+  });
 }

@@ -1,7 +1,8 @@
 /** Access reviews: the requests of a plan, by the table from which `rbac` grants them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ClusterCommand, selectPermissions } from "../../lib/cilium/permissions-table.ts";
+import type { ClusterCommand } from "../../lib/cilium/permission.ts";
+import { selectPermissions } from "../../lib/cilium/select-permissions.ts";
 import { toReview } from "../../lib/import/permissions.ts";
 import type { Change } from "../../lib/import/plan/change.ts";
 
@@ -29,7 +30,9 @@ for (const command of ["import", "connect", "rotate"] satisfies ClusterCommand[]
       assert.deepEqual([namespace, name], ["cilium", change.name]);
       const isGranted = granted.some(
         (one) =>
-          one.verb === verb && one.resource === resource && (one.names.length === 0 || one.names.includes(change.name)),
+          one.verbs.includes(verb) &&
+          one.resource === resource &&
+          (one.names.length === 0 || one.names.includes(change.name)),
       );
       assert.ok(isGranted, `${verb} ${resource.plural}/${name}`);
     }

@@ -8,36 +8,49 @@ import { basename, dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { V1PodSpec } from "@kubernetes/client-node";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { JOBS_FOLDER, PRINTED_MANIFESTS, podOf, readJobManifests } from "../support/job-manifests.ts";
 import { node, run } from "../support/programs.ts";
+import { PRINTED_SYNC_MANIFESTS, parseManifests, SYNC_FOLDER } from "../support/sync-manifests.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-describe("deploy/jobs", () => {
-  for (const [file, args] of Object.entries(PRINTED_MANIFESTS)) {
+/** Whether files are what `rbac` prints, which UPDATE_DOCS=1 makes them. */
+function testPrinted(folder: string, printed: Readonly<Record<string, string[]>>): void {
+  for (const [file, args] of Object.entries(printed)) {
     test(`${file} is what rbac prints`, async () => {
-      const { stdout } = await run("clustermesh-secrets", ["rbac", ...args, "--namespace", "kube-system"]);
-      const path = join(JOBS_FOLDER, file);
+      const { stdout } = await run("clustermesh-secrets", ["rbac", ...args]);
+      const path = join(folder, file);
       if (process.env.UPDATE_DOCS === "1") writeFileSync(path, stdout);
       assert.equal(readFileSync(path, "utf8"), stdout, "UPDATE_DOCS=1 writes it");
     });
   }
+}
+
+/** Asserts that a pod meets the restricted Pod Security Standard, and has a read-only root file system. */
+function assertRestricted({ securityContext, containers, volumes = [] }: V1PodSpec): void {
+  assert.equal(securityContext?.runAsNonRoot, true);
+  assert.deepEqual(securityContext.seccompProfile, { type: "RuntimeDefault" });
+  assert.deepEqual(volumes, []);
+  for (const { securityContext } of containers) {
+    assert.deepEqual(securityContext, {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    });
+  }
+}
+
+describe("deploy/jobs", () => {
+  testPrinted(JOBS_FOLDER, PRINTED_MANIFESTS);
 
   test("every pod meets the restricted Pod Security Standard, and has a read-only root file system", () => {
     const pods = readJobManifests().flatMap((object) => podOf(object) ?? []);
     assert.equal(pods.length, 2);
-    for (const { securityContext, containers, serviceAccountName, volumes = [] } of pods) {
-      assert.equal(securityContext?.runAsNonRoot, true);
-      assert.deepEqual(securityContext.seccompProfile, { type: "RuntimeDefault" });
-      assert.match(serviceAccountName ?? "", /^clustermesh-/);
-      assert.deepEqual(volumes, []);
-      for (const { securityContext } of containers) {
-        assert.deepEqual(securityContext, {
-          allowPrivilegeEscalation: false,
-          readOnlyRootFilesystem: true,
-          capabilities: { drop: ["ALL"] },
-        });
-      }
+    for (const pod of pods) {
+      assertRestricted(pod);
+      assert.match(pod.serviceAccountName ?? "", /^clustermesh-/);
     }
   });
 
@@ -47,6 +60,50 @@ describe("deploy/jobs", () => {
     );
     assert.ok(rules.length > 3);
     assert.ok(rules.every(({ resources }: { resources: string[] }) => !resources.includes("secrets")));
+  });
+});
+
+describe("deploy/sync", () => {
+  testPrinted(SYNC_FOLDER, PRINTED_SYNC_MANIFESTS);
+
+  const read = (file: string) => parseManifests(readFileSync(join(SYNC_FOLDER, file), "utf8"));
+  const [deployment] = read("deployment.yaml");
+  assert.ok(deployment);
+  const pod = podOf(deployment);
+
+  test("its pods meet the restricted Pod Security Standard, which the namespace enforces", () => {
+    assert.ok(pod);
+    assertRestricted(pod);
+    const [namespace] = read("namespace.yaml");
+    assert.equal(namespace?.metadata.labels?.["pod-security.kubernetes.io/enforce"], "restricted");
+    assert.equal(deployment.metadata.namespace, namespace?.metadata.name);
+  });
+
+  test("its account reads no private key of a cluster of the mesh, and the accounts differ", () => {
+    const [own, member] = [read("rbac.yaml"), read("member/rbac.yaml")];
+    const names = (objects: KubernetesObject[]) => objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    assert.deepEqual(
+      names(own).filter((name) => names(member).includes(name)),
+      [],
+    );
+    assert.ok(own.every(({ kind }) => !kind.startsWith("Cluster")));
+    assert.equal(pod?.serviceAccountName, own.find(({ kind }) => kind === "ServiceAccount")?.metadata.name);
+  });
+
+  test("probes and ports are those of --listen", () => {
+    const [container] = pod?.containers ?? [];
+    const [port] = container?.ports ?? [];
+    assert.equal(container?.args?.includes(`--listen=:${port?.containerPort}`), true);
+    assert.deepEqual(
+      [container?.livenessProbe, container?.readinessProbe].map((probe) => [
+        probe?.httpGet?.path,
+        probe?.httpGet?.port,
+      ]),
+      [
+        ["/healthz", port?.name],
+        ["/readyz", port?.name],
+      ],
+    );
   });
 });
 

@@ -6,8 +6,10 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import type { V1PolicyRule } from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
-import { CLUSTER_COMMANDS, type ClusterCommand, findPermission } from "../../lib/cilium/permissions-table.ts";
+import { CLUSTER_COMMANDS, type ClusterCommand } from "../../lib/cilium/permission.ts";
+import { findPermission } from "../../lib/cilium/select-permissions.ts";
 import type { Subject } from "../../lib/kube/api.ts";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { callsOf } from "../support/permission-calls.ts";
 import { permissionClusters } from "../support/permission-mesh.ts";
@@ -62,13 +64,15 @@ test("each rule has a comment, and a rule with create states why it has no names
   }
 });
 
-test("every rule has one verb, one resource and, unless that is impossible, names", async () => {
+test("every rule has one resource, verbs that belong together and, unless that is impossible, names", async () => {
   const rules = await rulesOf(...CLUSTER_COMMANDS.flatMap((command) => ["--for", command]), "--restart-agents");
   for (const { verbs, resources, resourceNames } of rules) {
-    assert.deepEqual([verbs.length, resources?.length], [1, 1]);
-    const isUnlimited = ["create secrets", "create configmaps", "list pods", "list nodes"].includes(
-      `${verbs} ${resources}`,
-    );
+    assert.equal(resources?.length, 1);
+    assert.ok(verbs.length === 1 || ["list,watch", "create,patch"].includes(`${verbs}`), `${verbs} ${resources}`);
+    const isUnlimited = [
+      ...["create secrets", "create configmaps", "create,patch events"],
+      ...["list pods", "list nodes", "watch nodes"],
+    ].includes(`${verbs} ${resources}`);
     assert.equal(resourceNames === undefined, isUnlimited, `${verbs} ${resources}`);
   }
 });
@@ -95,6 +99,62 @@ test("flags select permissions as they select what the commands do", async () =>
     ["patch secrets"],
   );
   assert.ok(!grants(keyless, "get", "secrets", "clustermesh-apiserver-remote-cert"));
+});
+
+test("sync watches by names, and patches no workload unless that is asked for", async () => {
+  const [standard, restarting, agents, both, frozen] = await Promise.all([
+    rulesOf("--for", "sync"),
+    rulesOf("--for", "sync", "--restarts"),
+    rulesOf("--for", "sync", "--restart-agents"),
+    rulesOf("--for", "sync", "--for", "connect"),
+    rulesOf("--for", "sync", "--for", "connect", "--no-restarts"),
+  ]);
+  const patches = (rules: V1PolicyRule[]) => [
+    grants(rules, "patch", "deployments", "clustermesh-apiserver"),
+    grants(rules, "patch", "daemonsets", "cilium"),
+  ];
+  assert.deepEqual([standard, restarting, agents, both, frozen].map(patches), [
+    [false, false],
+    [true, false],
+    [true, true],
+    [true, false],
+    [false, false],
+  ]);
+  assert.ok(grants(standard, "watch", "secrets", "cilium-clustermesh"));
+  assert.ok(!grants(standard, "watch", "secrets", "other"));
+  assert.ok(!grants(standard, "create", "leases"));
+});
+
+test("--clusters-from and --state-namespace print a role of the management cluster, for its namespaces", async () => {
+  const objectsOf = async (...args: string[]) => JSON.parse((await rbac(...args, "-o", "json")).stdout).items;
+  const secrets = ["--clusters-from", "argocd", "--clusters-namespace", "argocd"];
+  const [account, role, binding, ...others] = await objectsOf("--for", "connect", ...secrets);
+  assert.deepEqual([account.metadata.namespace, others], ["argocd", []]);
+  assert.deepEqual(role, {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "Role",
+    metadata: { name: "clustermesh-secrets-management", namespace: "argocd" },
+    rules: [{ apiGroups: [""], resources: ["secrets"], verbs: ["list"] }],
+  });
+  assert.deepEqual(binding.subjects, [{ kind: "ServiceAccount", name: "clustermesh-secrets", namespace: "argocd" }]);
+
+  const both = await objectsOf("--for", "sync", ...secrets, "--state-namespace", "mesh");
+  assert.deepEqual(
+    both.map(({ kind, metadata: { namespace } }: KubernetesObject) => `${kind} ${namespace}`),
+    ["ServiceAccount mesh", "Role argocd", "RoleBinding argocd", "Role mesh", "RoleBinding mesh"],
+  );
+  const one = await objectsOf("--for", "sync", "--clusters-from", "secrets", "--state-namespace", "mesh");
+  assert.deepEqual(
+    one.map(({ kind, metadata: { namespace } }: KubernetesObject) => `${kind} ${namespace}`),
+    ["ServiceAccount mesh", "Role mesh", "RoleBinding mesh"],
+  );
+  const { rules } = one[1];
+  assert.ok(grants(rules, "watch", "secrets") && grants(rules, "patch", "leases", "clustermesh-secrets-sync"));
+  const read = await rulesOf("--for", "status", "--state-namespace", "mesh");
+  assert.deepEqual(
+    read.map(({ verbs, resources, resourceNames }) => `${verbs} ${resources}/${resourceNames}`),
+    ["get configmaps/clustermesh-secrets-sync"],
+  );
 });
 
 test("names and namespaces are those of the flags", async () => {
@@ -124,8 +184,20 @@ for (const [args, expected] of [
   [["--for", "import", "--keyless"], /^error: --keyless is only allowed with --for extract\n$/],
   [
     ["--for", "verify", "--restart-agents"],
-    /^error: --restart-agents is only allowed with --for import or connect or rotate\n$/,
+    /^error: --restart-agents is only allowed with --for import or connect or rotate or sync\n$/,
   ],
+  [
+    ["--for", "import", "--restart-agents", "--no-restarts"],
+    /^error: --restart-agents and --no-restarts are mutually exclusive\n$/,
+  ],
+  [["--for", "render", "--clusters-from", "argocd"], /^error: --clusters-from is only allowed with --for extract or /],
+  [
+    ["--for", "connect", "--state-namespace", "x"],
+    /^error: --state-namespace is only allowed with --for status or sync/,
+  ],
+  [["--for", "sync", "--clusters-from", "argocd"], /^error: --clusters-from requires --clusters-namespace\n$/],
+  [["--for", "sync", "--clusters-namespace", "x"], /^error: --clusters-namespace requires --clusters-from\n$/],
+  [["--for", "sync", "--state-namespace", "A"], /^error: invalid value "A" for --state-namespace: /],
   [
     ["--for", "extract", "--secret-name", "a: b"],
     /^error: invalid value "a: b" for --secret-name: must be at most 253 of a-z, 0-9, - and \.\n$/,
@@ -161,7 +233,7 @@ describe("requests of the commands", () => {
     if (dir) await rm(dir, { recursive: true, force: true });
   });
 
-  for (const command of CLUSTER_COMMANDS) {
+  for (const command of CLUSTER_COMMANDS.filter((one) => one !== "sync")) {
     test(`every request of ${command} is in the table of permissions`, async () => {
       for (const [program, ...args] of callsOf(command, { names, file: join(dir, "cluster4.json") }).calls) {
         await run(

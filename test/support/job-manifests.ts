@@ -10,8 +10,11 @@ export const JOBS_FOLDER = fileURLToPath(new URL("../../deploy/jobs", import.met
 
 /** The permissions of each job: its file, and the arguments of `rbac` that print it. */
 export const PRINTED_MANIFESTS: Readonly<Record<string, string[]>> = {
-  "extract-rbac.yaml": ["--for", "extract", "--keyless", "--no-optional", "--service-account", "clustermesh-extract"],
-  "status-rbac.yaml": ["--for", "status", "--service-account", "clustermesh-status"],
+  "extract-rbac.yaml": [
+    ...["--for", "extract", "--keyless", "--no-optional", "--service-account", "clustermesh-extract"],
+    ...["--namespace", "kube-system"],
+  ],
+  "status-rbac.yaml": ["--for", "status", "--service-account", "clustermesh-status", "--namespace", "kube-system"],
 };
 
 /** Reads the objects of all files that the kustomization lists, in its order. */

@@ -1,5 +1,5 @@
 /** The calls of each command that need its permissions, in the mesh of `permission-mesh.ts`. */
-import type { ClusterCommand } from "../../lib/cilium/permissions-table.ts";
+import type { ClusterCommand } from "../../lib/cilium/permission.ts";
 import type { PermissionMesh } from "./permission-mesh.ts";
 
 export type Call = readonly [program: string, ...args: string[]];
@@ -44,6 +44,8 @@ export function callsOf(
     }
     case "render":
       return { calls: names.map((name) => ours("--context", name, "--include-private-keys", file)), flags: [] };
+    case "sync":
+      return { calls: [ours(...names, "--once", "--yes", "--state=file")], flags: [] };
     case "disconnect":
       return {
         calls: [

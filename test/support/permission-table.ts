@@ -1,12 +1,13 @@
-/** The table of permissions in docs/least-privilege.md. */
+/** The tables of permissions in docs/least-privilege.md. */
+import { MANAGEMENT_PERMISSIONS, MEMBER_COMMANDS } from "../../lib/cilium/management-permissions.ts";
 import {
   CLUSTER_COMMANDS,
   type ClusterCommand,
   type Feature,
   type Need,
-  PERMISSIONS,
   type Permission,
-} from "../../lib/cilium/permissions-table.ts";
+} from "../../lib/cilium/permission.ts";
+import { PERMISSIONS } from "../../lib/cilium/permissions-table.ts";
 
 /** What a command does without a permission; undefined if it does not need it. */
 export type LevelOf = (permission: Permission, command: ClusterCommand) => Need["level"] | undefined;
@@ -18,22 +19,36 @@ export const declaredLevel: LevelOf = ({ needs, withheld }, command) => {
 };
 
 /** Describes a permission: `get secrets/a, b`. */
-export function describePermission({ verb, resource, names, isClusterWide }: Permission): string {
+export function describePermission({ verbs, resource, names, isClusterWide }: Permission): string {
   const type = `${resource.plural}${resource.group && `.${resource.group}`}`;
   const scope = isClusterWide && resource.clusterScoped !== true ? ", in all namespaces" : "";
-  return `${verb} ${type}${names.length > 0 ? `: ${names.map((name) => `\`${name}\``).join(", ")}` : ""}${scope}`;
+  return `${verbs.join(", ")} ${type}${names.length > 0 ? `: ${names.map((name) => `\`${name}\``).join(", ")}` : ""}${scope}`;
+}
+
+/** Renders the permissions in a cluster of the mesh. */
+export function renderPermissionTable(levelOf: LevelOf): string {
+  return renderTable(PERMISSIONS, CLUSTER_COMMANDS, levelOf);
+}
+
+/** Renders the permissions in the cluster that clusters are managed from. */
+export function renderManagementTable(levelOf: LevelOf): string {
+  return renderTable(MANAGEMENT_PERMISSIONS, MEMBER_COMMANDS, levelOf);
 }
 
 /** Renders a row for each printed permission and a column for each command, and below it the conditions and effects. */
-export function renderPermissionTable(levelOf: LevelOf): string {
-  const printed = PERMISSIONS.filter(({ withheld }) => withheld === undefined);
+function renderTable(
+  permissions: readonly Permission[],
+  commands: readonly ClusterCommand[],
+  levelOf: LevelOf,
+): string {
+  const printed = permissions.filter(({ withheld }) => withheld === undefined);
   const mark = (level: Need["level"] | undefined) => ({ required: "●", optional: "○", unused: "" })[level ?? "unused"];
   const rows = printed.map((one, i) => [
     `${i + 1}`,
     describePermission(one),
-    ...CLUSTER_COMMANDS.map((command) => mark(levelOf(one, command))),
+    ...commands.map((command) => mark(levelOf(one, command))),
   ]);
-  const heading = ["", "permission", ...CLUSTER_COMMANDS.map((command) => `\`${command}\``)];
+  const heading = ["", "permission", ...commands.map((command) => `\`${command}\``)];
   const details = printed.map((one, i) => [
     `${i + 1}`,
     one.purpose,
@@ -88,15 +103,17 @@ function markdownTable(heading: readonly string[], rows: readonly (readonly stri
   return [line(heading), line(heading.map(() => "---")), ...rows.map(line)];
 }
 
-const [BEGIN, END] = ["<!-- permissions: begin -->", "<!-- permissions: end -->"];
-
 /**
- * Replaces the table in a page.
+ * Replaces the tables in a page.
  *
- * @throws Error if the page has no place for it.
+ * @param tables - each by its name in the comments around it.
+ * @throws Error if the page has no place for a table.
  */
-export function replacePermissionTable(page: string, table: string): string {
-  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`no ${BEGIN} … ${END}`);
-  return `${page.slice(0, begin + BEGIN.length)}\n\n${table}\n\n${page.slice(end)}`;
+export function replacePermissionTables(page: string, tables: Readonly<Record<string, string>>): string {
+  return Object.entries(tables).reduce((text, [name, table]) => {
+    const [first, last] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
+    const [begin, end] = [text.indexOf(first), text.indexOf(last)];
+    if (begin < 0 || end < begin) throw new Error(`no ${first} … ${last}`);
+    return `${text.slice(0, begin + first.length)}\n\n${table}\n\n${text.slice(end)}`;
+  }, page);
 }

@@ -36,14 +36,14 @@ export interface ApiServer {
   /** Path of a kubeconfig for this cluster, as `admin`. */
   kubeconfig: string;
   /**
-   * Sends a request as `user` (default `admin`; "": no token) and resolves with any status. PATCH is a merge patch unless
-   * `contentType` is set.
+   * Sends a request as `user` (default `admin`; "": no token), or with another token, and resolves with any status. PATCH is a
+   * merge patch unless `contentType` is set.
    */
   request(
     method: string,
     path: string,
     body?: unknown,
-    options?: { user?: string; contentType?: string },
+    options?: { user?: string; token?: string; contentType?: string },
   ): Promise<Answer>;
   /**
    * Sends a request as `admin` and returns the body.
@@ -59,11 +59,11 @@ export interface ApiServer {
    */
   create(objects: readonly KubernetesObject[]): Promise<void>;
   /**
-   * Applies objects by server-side apply, as `admin`.
+   * Applies objects by server-side apply, as `admin`; with `dryRun`, only lets the server check them.
    *
    * @throws Error if an object is refused
    */
-  apply(objects: readonly KubernetesObject[]): Promise<void>;
+  apply(objects: readonly KubernetesObject[], options?: { dryRun?: boolean }): Promise<void>;
   /**
    * Grants permissions in a namespace, or cluster-wide without one, which take effect after a moment. The ClusterRoles admin,
    * edit and view are empty without a controller manager, so rules are required.
@@ -219,11 +219,16 @@ export function flags(values: Record<string, string>): string[] {
 
 /** Returns a client of an API server, real or embedded, whose tokens are `<name>-token`. */
 export function apiServer(name: string, url: string, ca: Issuer, caFile: string, agent: Agent): ApiServer {
-  const request: ApiServer["request"] = (method, path, body, { user = "admin", contentType } = {}) =>
+  const request: ApiServer["request"] = (
+    method,
+    path,
+    body,
+    { user = "admin", token = user && `${user}-token`, contentType } = {},
+  ) =>
     new Promise((resolve, reject) => {
       const headers = {
         accept: "application/json",
-        ...(user && { authorization: `Bearer ${user}-token` }),
+        ...(token && { authorization: `Bearer ${token}` }),
         ...(body !== undefined && {
           "content-type": contentType ?? (method === "PATCH" ? "application/merge-patch+json" : "application/json"),
         }),
@@ -235,7 +240,8 @@ export function apiServer(name: string, url: string, ca: Issuer, caFile: string,
         });
         response.on("error", reject);
         response.on("end", () => {
-          const json = (response.headers["content-type"] ?? "").includes("json");
+          // A watch answers with several objects.
+          const json = (response.headers["content-type"] ?? "").includes("json") && !/[?&]watch=/.test(path);
           resolve({ status: response.statusCode ?? 0, body: json ? JSON.parse(text) : text });
         });
       });
@@ -261,9 +267,10 @@ export function apiServer(name: string, url: string, ca: Issuer, caFile: string,
     for (const object of missing.filter(({ kind }) => kind === "Namespace")) await createOne(object);
     await Promise.all(missing.filter(({ kind }) => kind !== "Namespace").map(createOne));
   };
-  const apply: ApiServer["apply"] = async (objects) => {
+  const apply: ApiServer["apply"] = async (objects, { dryRun = false } = {}) => {
+    const query = `fieldManager=test&fieldValidation=Strict${dryRun ? "&dryRun=All" : ""}`;
     for (const object of objects) {
-      const path = `${collectionPath(object)}/${object.metadata.name}?fieldManager=test&fieldValidation=Strict`;
+      const path = `${collectionPath(object)}/${object.metadata.name}?${query}`;
       const { status, body } = await request("PATCH", path, object, { contentType: "application/apply-patch+yaml" });
       if (status >= 400) throw new Error(`${name}: apply ${path}: ${status} ${body?.message ?? body}`);
     }

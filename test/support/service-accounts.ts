@@ -26,10 +26,10 @@ export async function applyAccount(server: ApiServer, manifests: RbacManifests, 
   );
 }
 
-/** Requests a token of a ServiceAccount in kube-system. */
-export async function requestToken(server: ApiServer, account: string): Promise<string> {
+/** Requests a token of a ServiceAccount. */
+export async function requestToken(server: ApiServer, account: string, namespace = "kube-system"): Promise<string> {
   const request = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
-  const path = `/api/v1/namespaces/kube-system/serviceaccounts/${account}/token`;
+  const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`;
   return (await server.ask("POST", path, request)).status.token;
 }
 

@@ -1,0 +1,56 @@
+/**
+ * The requests to the cluster from which the clusters of a mesh are managed, which need not be one of them: it has the Secrets
+ * that describe them, and the state of `sync`. The table behind `rbac` with the flags for these. Pure.
+ */
+import { configMaps, secrets } from "../kube/api.ts";
+import { by, CLUSTER_COMMANDS, type ClusterCommand, optional, type Permission, required } from "./permission.ts";
+
+/** The name of the Lease and of the ConfigMap with the state of `sync`. */
+const STATE = "clustermesh-secrets-sync";
+
+const LEASES: Permission["resource"] = { group: "coordination.k8s.io", plural: "leases", kind: "Lease" };
+
+/** The commands that read their clusters from Secrets. */
+export const MEMBER_COMMANDS: readonly ClusterCommand[] = CLUSTER_COMMANDS.filter((command) => command !== "render");
+/** The commands that use the state of `sync`. */
+export const STATE_COMMANDS: readonly ClusterCommand[] = ["status", "sync"];
+
+export const MANAGEMENT_PERMISSIONS: readonly Permission[] = [
+  {
+    ...{ verbs: ["list"], resource: secrets, names: [], place: "clusters" },
+    purpose: "Secrets that describe the clusters; list cannot be limited to names or labels",
+    needs: by(MEMBER_COMMANDS, required()),
+  },
+  {
+    ...{ verbs: ["watch"], resource: secrets, names: [], place: "clusters" },
+    purpose: "added, changed and removed Secrets of clusters",
+    needs: by(["sync"], optional("they are noticed after --interval")),
+  },
+  {
+    ...{ verbs: ["get"], resource: configMaps, names: [STATE], place: "state" },
+    purpose: "members, absences and what is held back, from one process to the next",
+    needs: { ...by(["sync"], required()), ...by(["status"], required("with --sync")) },
+  },
+  {
+    ...{ verbs: ["create"], resource: configMaps, names: [], place: "state" },
+    purpose: `first run: configmap/${STATE}`,
+    features: ["creation"],
+    needs: by(["sync"], required()),
+  },
+  {
+    ...{ verbs: ["patch"], resource: configMaps, names: [STATE], place: "state" },
+    purpose: "save the state",
+    needs: by(["sync"], required()),
+  },
+  {
+    ...{ verbs: ["create"], resource: LEASES, names: [], place: "state" },
+    purpose: `first run: lease/${STATE}`,
+    features: ["creation"],
+    needs: by(["sync"], required()),
+  },
+  {
+    ...{ verbs: ["get", "patch"], resource: LEASES, names: [STATE], place: "state" },
+    purpose: "one of several replicas works",
+    needs: by(["sync"], required()),
+  },
+];
