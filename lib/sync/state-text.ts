@@ -115,22 +115,34 @@ export function formatState(current: SyncState): string {
   return `{\n${fields.join(",\n")}\n}\n`;
 }
 
-/** Truncates texts and lists to what the parser accepts, and removes undefined fields. */
+/** Truncates texts and lists to what the parser accepts, and removes undefined fields and second records of one name. */
 function toBounded(current: SyncState): unknown {
-  const { writes, errors, reconciliations } = current.counters;
+  const { members, authorities, contested, addresses, held, counters } = current;
   return truncateTexts({
     ...current,
-    ...Object.fromEntries(
-      LISTS.map((list) => [list, current[list].slice(0, list === "held" ? LIMITS.held : LIMITS.records)]),
-    ),
-    contested: current.contested
-      .slice(0, LIMITS.records)
-      .map((one) => ({ ...one, resets: one.resets.slice(-LIMITS.parts) })),
-    authorities: current.authorities
+    members: uniqueBy(members, ({ entry }) => entry).slice(0, LIMITS.records),
+    authorities: uniqueBy(authorities, ({ cluster }) => cluster)
       .slice(0, LIMITS.records)
       .map((one) => ({ ...one, fingerprints: one.fingerprints.slice(0, LIMITS.parts) })),
-    counters: { reconciliations, writes: toBoundedCounts(writes), errors: toBoundedCounts(errors) },
+    contested: contested.slice(0, LIMITS.records).map((one) => ({ ...one, resets: one.resets.slice(-LIMITS.parts) })),
+    addresses: addresses.slice(0, LIMITS.records),
+    held: held.slice(0, LIMITS.held),
+    counters: {
+      reconciliations: counters.reconciliations,
+      writes: toBoundedCounts(counters.writes),
+      errors: toBoundedCounts(counters.errors),
+    },
   });
+}
+
+/** Keeps the first of the records whose names are equal after they are truncated. */
+function uniqueBy<T>(records: readonly T[], nameOf: (record: T) => string): T[] {
+  const byName = new Map<string, T>();
+  for (const record of records) {
+    const name = nameOf(record).slice(0, LIMITS.text);
+    if (!byName.has(name)) byName.set(name, record);
+  }
+  return [...byName.values()];
 }
 
 function toBoundedCounts(record: Record<string, number>): Record<string, number> {

@@ -253,6 +253,18 @@ test("every state is written so that it can be read, whatever its sizes", () => 
   );
 });
 
+test("two records whose names differ only after their first 1000 characters become one", () => {
+  const long = "x".repeat(1_000);
+  const since = NOW.toISOString();
+  const text = formatState({
+    ...emptyState("contexts"),
+    members: [{ entry: `${long}1` }, { entry: `${long}2`, absentSince: since }],
+    authorities: [1, 2].map((i) => ({ cluster: `${long}${i}`, fingerprints: [], since })),
+  });
+  const { members, authorities, omitted } = parse(text);
+  assert.deepEqual([members, authorities.length, omitted], [[{ entry: long }], 1, 2]);
+});
+
 test("a counter belongs to a cluster of any name", () => {
   const counts = ["a", "constructor", "__proto__", "constructor"].reduce((all, name) => addToCount(all, name), {});
   assert.deepEqual(Object.entries(counts), [
