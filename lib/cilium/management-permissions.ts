@@ -2,13 +2,9 @@
  * The requests to the cluster from which the clusters of a mesh are managed, which need not be one of them: it has the Secrets
  * that describe them, and the state of `sync`. The table behind `rbac` with the flags for these. Pure.
  */
-import { configMaps, secrets } from "../kube/api.ts";
+import { configMaps, leases, secrets } from "../kube/api.ts";
+import { SYNC_OBJECT_NAME } from "../peer/annotations.ts";
 import { by, CLUSTER_COMMANDS, type ClusterCommand, optional, type Permission, required } from "./permission.ts";
-
-/** The name of the Lease and of the ConfigMap with the state of `sync`. */
-const STATE = "clustermesh-secrets-sync";
-
-const LEASES: Permission["resource"] = { group: "coordination.k8s.io", plural: "leases", kind: "Lease" };
 
 /** The commands that read their clusters from Secrets. */
 export const MEMBER_COMMANDS: readonly ClusterCommand[] = CLUSTER_COMMANDS.filter((command) => command !== "render");
@@ -27,29 +23,29 @@ export const MANAGEMENT_PERMISSIONS: readonly Permission[] = [
     needs: by(["sync"], optional("they are noticed after --interval")),
   },
   {
-    ...{ verbs: ["get"], resource: configMaps, names: [STATE], place: "state" },
+    ...{ verbs: ["get"], resource: configMaps, names: [SYNC_OBJECT_NAME], place: "state" },
     purpose: "members, absences and what is held back, from one process to the next",
     needs: { ...by(["sync"], required()), ...by(["status"], required("with --sync")) },
   },
   {
     ...{ verbs: ["create"], resource: configMaps, names: [], place: "state" },
-    purpose: `first run: configmap/${STATE}`,
+    purpose: `first run: configmap/${SYNC_OBJECT_NAME}`,
     features: ["creation"],
     needs: by(["sync"], required()),
   },
   {
-    ...{ verbs: ["patch"], resource: configMaps, names: [STATE], place: "state" },
+    ...{ verbs: ["patch"], resource: configMaps, names: [SYNC_OBJECT_NAME], place: "state" },
     purpose: "save the state",
     needs: by(["sync"], required()),
   },
   {
-    ...{ verbs: ["create"], resource: LEASES, names: [], place: "state" },
-    purpose: `first run: lease/${STATE}`,
+    ...{ verbs: ["create"], resource: leases, names: [], place: "state" },
+    purpose: `first run: lease/${SYNC_OBJECT_NAME}`,
     features: ["creation"],
     needs: by(["sync"], required()),
   },
   {
-    ...{ verbs: ["get", "patch"], resource: LEASES, names: [STATE], place: "state" },
+    ...{ verbs: ["get", "patch"], resource: leases, names: [SYNC_OBJECT_NAME], place: "state" },
     purpose: "one of several replicas works",
     needs: by(["sync"], required()),
   },

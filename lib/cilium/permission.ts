@@ -30,8 +30,8 @@ export type Feature = "detection" | "keys" | "externalWorkload" | "users" | "cre
 
 /** A permission: verbs for some objects of one resource, which are granted together. */
 export interface Permission {
-  verbs: readonly (Subject["verb"] | "watch")[];
-  resource: Omit<Subject["resource"], "group"> & { group: string };
+  verbs: readonly Subject["verb"][];
+  resource: Subject["resource"];
   /** Empty for all objects of the resource. */
   names: readonly string[];
   /** Whether it is required in all namespaces, or for a resource without one. */

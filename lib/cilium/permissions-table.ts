@@ -2,7 +2,7 @@
  * The requests that each command sends to a cluster of the mesh, and the permissions that it needs for them: the table behind
  * `rbac`, the access reviews of an import, and the page on least privilege. Pure.
  */
-import { configMaps, daemonSets, deployments, nodes, pods, secrets, services } from "../kube/api.ts";
+import { configMaps, daemonSets, deployments, events, nodes, pods, secrets, services } from "../kube/api.ts";
 import { AGENTS_SECRET, APISERVER, KVSTOREMESH_SECRET, USERS_CONFIG_MAP } from "../peer/peer.ts";
 import {
   AGENTS,
@@ -35,8 +35,6 @@ const LENIENT: readonly ClusterCommand[] = ["extract", "status"];
 
 /** An object is listed by its name before it is watched: RBAC permits both with resourceNames. */
 const WATCHING = ["list", "watch"] as const;
-
-const EVENTS: Permission["resource"] = { group: "", plural: "events", kind: "Event" };
 
 /** All permissions, in the order in which they are printed. */
 export const PERMISSIONS: readonly Permission[] = [
@@ -220,7 +218,7 @@ export const PERMISSIONS: readonly Permission[] = [
     needs: by(["sync"], NOT_WATCHED),
   },
   {
-    ...{ verbs: ["create", "patch"], resource: EVENTS, names: [] },
+    ...{ verbs: ["create", "patch"], resource: events, names: [] },
     purpose: "Events about the Secrets: what was written, and what is held back",
     needs: by(["sync"], optional("no Events are created")),
   },

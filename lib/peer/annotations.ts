@@ -24,6 +24,8 @@ import type { AuthMode, ClusterFacts } from "./peer.ts";
 
 /** The field manager of writes, and the user agent of requests. */
 export const FIELD_MANAGER = "clustermesh-secrets";
+/** The name of the ConfigMap with the state of `sync`, and of the Lease of its writer. */
+export const SYNC_OBJECT_NAME = "clustermesh-secrets-sync";
 export const SCHEMA_ANNOTATION = `${ANNOTATION_PREFIX}schema`;
 export const SCHEMA_VERSION = 1;
 export const PEERS_ANNOTATION = `${ANNOTATION_PREFIX}peers`;

@@ -1,6 +1,7 @@
 /** Stores the state of `sync` in a ConfigMap. */
 import { configMaps, type KubernetesApi } from "../kube/api.ts";
-import { isConflict, parseStoredState, type StateStore, SYNC_OBJECT_NAME } from "./state-store.ts";
+import { SYNC_OBJECT_NAME } from "../peer/annotations.ts";
+import { isConflict, parseStoredState, type StateStore } from "./state-store.ts";
 import { formatState } from "./state-text.ts";
 
 const STATE_KEY = "state.json";

@@ -6,10 +6,11 @@
  */
 import type { V1Lease } from "@kubernetes/client-node";
 import { type KubernetesApi, leases } from "../kube/api.ts";
+import { SYNC_OBJECT_NAME } from "../peer/annotations.ts";
 import { UserError } from "../util/errors.ts";
 import { truncateLine } from "../util/line.ts";
 import { pause, raceAgainst } from "./pause.ts";
-import { isConflict, SYNC_OBJECT_NAME } from "./state-store.ts";
+import { isConflict } from "./state-store.ts";
 
 /** The times of a Lease in milliseconds. A renewal has to fail for the deadline before others wait out the duration. */
 export interface LeaseTimes {

@@ -3,9 +3,6 @@ import { ApiError } from "../kube/api.ts";
 import type { SyncState } from "./state.ts";
 import { parseState, StateError } from "./state-text.ts";
 
-/** The name of the ConfigMap with the state, and of the Lease of its writer. */
-export const SYNC_OBJECT_NAME = "clustermesh-secrets-sync";
-
 /** A place that holds one state. */
 export interface StateStore {
   /** Names the place, for messages: `configmap/clustermesh-secrets-sync in namespace mesh`. */
