@@ -1,4 +1,4 @@
-/** Request bodies and content negotiation. */
+/** Request bodies. */
 import type { Http2ServerRequest } from "node:http2";
 import { decodeProtobuf, PROTOBUF } from "./protobuf.ts";
 import { badRequest, notImplemented, StatusError } from "./status.ts";
@@ -61,17 +61,4 @@ function parseBody(bytes: Buffer, type: string): unknown {
     const context = PATCHES.includes(type) ? "error decoding patch" : "couldn't get version/kind; json parse error";
     throw badRequest(`${context}: ${(error as Error).message}`);
   }
-}
-
-/** @throws StatusError 406 unless JSON is acceptable */
-export function checkAccept(accept: string | undefined): void {
-  if (accept === undefined || /(^|,)\s*(\*\/\*|application\/\*|application\/json)\s*(;(?![^,]*as=)|,|$)/.test(accept))
-    return;
-  const message = "406: Not Acceptable\n\nAvailable representations: application/json";
-  throw new StatusError(406, "NotAcceptable", message, {});
-}
-
-/** Whether the preferred representation is PartialObjectMetadata, which is served for single objects. */
-export function asksForMetadata(accept = ""): boolean {
-  return /^\s*application\/json;as=PartialObjectMetadata;v=v1;g=meta\.k8s\.io\s*(,|$)/.test(accept);
 }

@@ -1,6 +1,9 @@
-/** The kinds Event and Lease: decoding and validation of their fields, as in kube-apiserver. */
+/** The kinds Event and Lease: decoding of their fields, and validation of Leases, as in kube-apiserver. */
 import { isFields } from "../util/fields.ts";
+import { isNewEvent, toServedFields, toStoredFields } from "./event-conversion.ts";
 import { type KubernetesObject, timestamp } from "./object.ts";
+import { apiVersion, resourceOf, type ServedResource } from "./resources.ts";
+import { qualifiedName } from "./status.ts";
 
 /** A field's type in Go; `MicroTime` requires exactly six digits of a second. */
 type FieldType = "string" | "int32" | "Time" | "MicroTime";
@@ -13,32 +16,41 @@ const strings = (...names: string[]): TypedFields => Object.fromEntries(names.ma
 
 const REFERENCE = strings("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath");
 
-/** The fields of each kind, besides kind and metadata. */
-export const TYPED_FIELDS: Readonly<Record<string, TypedFields>> = {
-  Event: {
-    ...strings("reason", "message", "type", "action", "reportingComponent", "reportingInstance"),
-    involvedObject: REFERENCE,
-    related: REFERENCE,
-    source: strings("component", "host"),
-    firstTimestamp: "Time",
-    lastTimestamp: "Time",
-    count: "int32",
-    eventTime: "MicroTime",
-    series: { count: "int32", lastObservedTime: "MicroTime" },
-  },
-  Lease: {
-    spec: {
-      ...strings("holderIdentity", "strategy", "preferredHolder"),
-      leaseDurationSeconds: "int32",
-      leaseTransitions: "int32",
-      acquireTime: "MicroTime",
-      renewTime: "MicroTime",
-    },
+const EVENT: TypedFields = {
+  ...strings("reason", "message", "type", "action", "reportingComponent", "reportingInstance"),
+  involvedObject: REFERENCE,
+  related: REFERENCE,
+  source: strings("component", "host"),
+  firstTimestamp: "Time",
+  lastTimestamp: "Time",
+  count: "int32",
+  eventTime: "MicroTime",
+  series: { count: "int32", lastObservedTime: "MicroTime" },
+};
+
+const LEASE: TypedFields = {
+  spec: {
+    ...strings("holderIdentity", "strategy", "preferredHolder"),
+    leaseDurationSeconds: "int32",
+    leaseTransitions: "int32",
+    acquireTime: "MicroTime",
+    renewTime: "MicroTime",
   },
 };
 
-/** Fields that the server writes even if they are empty. */
-const EMPTY_FIELDS: Readonly<Record<string, object>> = {
+const TYPED_FIELDS: Readonly<Record<string, TypedFields>> = {
+  events: EVENT,
+  "events.events.k8s.io": toServedFields(EVENT),
+  "leases.coordination.k8s.io": LEASE,
+};
+
+/** Returns the fields of an Event or a Lease, besides kind and metadata; undefined for other resources. */
+export function typedFieldsOf(resource: ServedResource): TypedFields | undefined {
+  return TYPED_FIELDS[qualifiedName(resource)];
+}
+
+/** Fields of stored objects that the server sends even if they are empty. */
+export const EMPTY_FIELDS: Readonly<Record<string, object>> = {
   Event: {
     involvedObject: {},
     source: {},
@@ -55,11 +67,15 @@ export class DecodeError extends Error {}
  * Decodes the fields of an Event or a Lease: checks their types, converts times to UTC, and removes unknown fields and those
  * that Go omits.
  *
+ * @returns the object in the form in which it is stored
  * @throws DecodeError for a value of the wrong type or an invalid time
  */
-export function decodeTypedFields({ apiVersion, kind, metadata, ...fields }: KubernetesObject): KubernetesObject {
-  const decoded = decodeStruct(fields, TYPED_FIELDS[kind] ?? {}, kind);
-  return { apiVersion, kind, metadata, ...EMPTY_FIELDS[kind], ...decoded };
+export function decodeTypedFields(resource: ServedResource, object: KubernetesObject): KubernetesObject {
+  const { apiVersion: _, kind, metadata, ...fields } = object;
+  const decoded = decodeStruct(fields, typedFieldsOf(resource) ?? {}, kind);
+  const stored = isNewEvent(resource) ? toStoredFields(decoded) : decoded;
+  const version = apiVersion(resourceOf(kind) ?? resource);
+  return { apiVersion: version, kind, metadata, ...EMPTY_FIELDS[kind], ...stored };
 }
 
 function decodeStruct(value: Record<string, unknown>, fields: TypedFields, path: string): Record<string, unknown> {
@@ -115,20 +131,6 @@ function wrongType(value: unknown, field: string, type: string): DecodeError {
 
 /** Adds a violation of a field to a list. */
 export type AddCause = (reason: string, field: string, message: string) => void;
-
-/** Validates an Event; one with `eventTime` must be complete when it is created. */
-export function validateEvent(event: KubernetesObject, isNew: boolean, add: AddCause): void {
-  const { namespace } = event.metadata;
-  const about: string = event.involvedObject.namespace ?? "";
-  if (about === "" ? namespace !== "default" : about !== namespace) {
-    const message = `Invalid value: ${JSON.stringify(about)}: does not match event.namespace`;
-    add("FieldValueInvalid", "involvedObject.namespace", message);
-  }
-  if (!isNew || event.eventTime === null) return;
-  for (const field of ["reportingComponent", "reportingInstance", "action", "reason"]) {
-    if (!event[field]) add("FieldValueRequired", field, "Required value");
-  }
-}
 
 /** Validates the numbers of a Lease. */
 export function validateLease({ spec }: KubernetesObject, add: AddCause): void {

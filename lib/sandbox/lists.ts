@@ -1,5 +1,6 @@
 import { listOptions } from "./list-options.ts";
 import type { KubernetesObject } from "./object.ts";
+import { type Representation, represent } from "./representations.ts";
 import { type ApiTarget, apiVersion, type ServedResource } from "./resources.ts";
 import { type FieldSelector, labelSelector } from "./selectors.ts";
 import { badRequest, expired, expiredContinuation, tooLargeVersion } from "./status.ts";
@@ -10,7 +11,13 @@ import type { Store } from "./store.ts";
  *
  * @throws StatusError 400 or 422 for invalid parameters, 410 for a compacted version, 504 for one that the server does not have
  */
-export function list(store: Store, target: ApiTarget, query: URLSearchParams, field: FieldSelector) {
+export function list(
+  store: Store,
+  target: ApiTarget,
+  query: URLSearchParams,
+  field: FieldSelector,
+  representation: Representation,
+) {
   const { resource } = target;
   const { latest } = store.history;
   const { limit, minimum, continuation, version = latest } = listOptions(query);
@@ -24,9 +31,14 @@ export function list(store: Store, target: ApiTarget, query: URLSearchParams, fi
   const remaining = found.length - page.length;
   // As in kube-apiserver, the remaining objects are not counted if a selector is set.
   const isCounted = !query.get("labelSelector") && !query.get("fieldSelector");
+  const isWhole = representation === "object";
+  const items = page.map((object) => {
+    const { apiVersion: version, kind, ...rest } = represent(resource, object, representation);
+    return isWhole ? rest : { kind, apiVersion: version, ...rest };
+  });
   return {
-    kind: `${resource.kind}List`,
-    apiVersion: apiVersion(resource),
+    kind: isWhole ? `${resource.kind}List` : "PartialObjectMetadataList",
+    apiVersion: isWhole ? apiVersion(resource) : "meta.k8s.io/v1",
     metadata: {
       resourceVersion: String(from.version),
       ...(remaining > 0 &&
@@ -35,7 +47,7 @@ export function list(store: Store, target: ApiTarget, query: URLSearchParams, fi
           ...(isCounted && { remainingItemCount: remaining }),
         }),
     },
-    items: page.map(({ apiVersion: _, kind: __, ...rest }) => rest),
+    items: isWhole || items.length > 0 ? items : null,
   };
 }
 

@@ -1,10 +1,12 @@
 /** Requests for a single object. */
 import { isFields } from "../util/fields.ts";
 import { checkAccess, type User } from "./access.ts";
-import { asksForMetadata, PATCH_TYPES } from "./bodies.ts";
+import { PATCH_TYPES } from "./bodies.ts";
+import { toServedEvent } from "./event-conversion.ts";
 import type { KubernetesObject } from "./object.ts";
 import { fieldValidation, isDryRun } from "./options.ts";
 import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from "./patch.ts";
+import { type Representation, represent } from "./representations.ts";
 import type { ApiTarget, ObjectTarget } from "./resources.ts";
 import { badRequest, invalidPatch, notImplemented, type Refusal, unprocessable } from "./status.ts";
 import { checkName, type Store } from "./store.ts";
@@ -17,7 +19,7 @@ export interface ObjectRequest {
   /** Media type of the body. */
   type: string;
   body: unknown;
-  accept: string | undefined;
+  representation: Representation;
 }
 
 const WRITES = { create: "CreateOptions", update: "UpdateOptions", patch: "PatchOptions" } as const;
@@ -30,15 +32,13 @@ const WRITES = { create: "CreateOptions", update: "UpdateOptions", patch: "Patch
 export function handleObject(
   store: Store,
   verb: string,
-  { user, target, query, type, body, accept }: ObjectRequest,
+  { user, target, query, type, body, representation }: ObjectRequest,
 ): { status: number; body: unknown; headers?: Record<string, string> } {
   const { resource } = target;
   const objectTarget = target as ObjectTarget;
-  const represent = (object: KubernetesObject) =>
-    asksForMetadata(accept)
-      ? { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata }
-      : object;
-  if (verb === "get") return { status: 200, body: represent(store.existing(objectTarget)) };
+  if (verb === "get") {
+    return { status: 200, body: represent(resource, store.existing(objectTarget), representation) };
+  }
   if (verb === "delete") {
     const { preconditions = {} } = (body ?? {}) as { preconditions?: { uid?: string; resourceVersion?: string } };
     const { uid } = store.delete(objectTarget, preconditions, isDryRun("DeleteOptions", query, body)).metadata;
@@ -62,7 +62,7 @@ export function handleObject(
   const write = (): KubernetesObject => {
     if (verb === "patch") {
       const change = (current: KubernetesObject) => {
-        const result = applyPatch(current, type, body);
+        const result = applyPatch(toServedEvent(resource, current), type, body);
         return read(result, (why) => invalidPatch(result, why));
       };
       return store.update(objectTarget, change, { verb, dryRun });
@@ -76,7 +76,7 @@ export function handleObject(
     checkName(given.metadata.name, objectTarget.name);
     return store.create(target, { ...given, metadata: omitVersion(given.metadata) }, dryRun);
   };
-  const object = represent(write());
+  const object = represent(resource, write(), representation);
   const warning = warnings.map((text) => `299 - ${JSON.stringify(text)}`).join(", ");
   return { status: creates ? 201 : 200, body: object, headers: warning ? { warning } : {} };
 }

@@ -37,6 +37,8 @@ export const RESOURCES: readonly ServedResource[] = [
   resource("", "services", "Service", { shortNames: ["svc"], status: true }),
   resource("apps", "daemonsets", "DaemonSet", { shortNames: ["ds"], status: true }),
   resource("apps", "deployments", "Deployment", { shortNames: ["deploy"], status: true }),
+  // The Events of the core group, with other names of their fields.
+  resource("events.k8s.io", "events", "Event", { shortNames: ["ev"], creatable: true, createdByUpdate: true }),
   resource("coordination.k8s.io", "leases", "Lease", {
     creatable: true,
     createdByUpdate: true,
@@ -67,7 +69,7 @@ export function apiVersion({ group }: Pick<ServedResource, "group">): string {
   return group ? `${group}/v1` : "v1";
 }
 
-/** Returns the resource of a kind; undefined if the sandbox does not serve it. */
+/** Returns the resource of a kind, in whose form its objects are stored; undefined if the sandbox does not serve it. */
 export function resourceOf(kind: string): ServedResource | undefined {
   return RESOURCES.find((resource) => resource.kind === kind);
 }

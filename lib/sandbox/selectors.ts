@@ -1,6 +1,6 @@
 import type { KubernetesObject } from "./object.ts";
 import type { ServedResource } from "./resources.ts";
-import { badRequest } from "./status.ts";
+import { badRequest, qualifiedName } from "./status.ts";
 
 type Test = (object: KubernetesObject) => boolean;
 
@@ -41,19 +41,25 @@ export interface FieldSelector {
   name: string | undefined;
 }
 
-/** Supported fields besides `metadata.name` and `metadata.namespace`. */
+const REFERENCE_FIELDS = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
+
+/** Supported fields of stored objects by resource, besides `metadata.name` and `metadata.namespace`. */
 const FIELDS: Record<string, Record<string, (object: KubernetesObject) => string | undefined>> = {
   pods: { "spec.nodeName": (pod) => pod.spec?.nodeName, "status.phase": (pod) => pod.status?.phase },
   events: {
     ...Object.fromEntries(
-      ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map((field) => [
-        `involvedObject.${field}`,
-        (event) => event.involvedObject?.[field],
-      ]),
+      REFERENCE_FIELDS.map((field) => [`involvedObject.${field}`, (event) => event.involvedObject?.[field]]),
     ),
     ...{ reason: (event) => event.reason, type: (event) => event.type },
     source: (event) => event.source?.component || event.reportingComponent,
     reportingComponent: (event) => event.reportingComponent,
+  },
+  "events.events.k8s.io": {
+    ...Object.fromEntries(
+      REFERENCE_FIELDS.map((field) => [`regarding.${field}`, (event) => event.involvedObject?.[field]]),
+    ),
+    ...{ reason: (event) => event.reason, type: (event) => event.type },
+    reportingController: (event) => event.reportingComponent,
   },
   secrets: { type: (secret) => secret.type },
 };
@@ -68,7 +74,7 @@ export function fieldSelector(resource: ServedResource, text: string): FieldSele
   const fields: (typeof FIELDS)[string] = {
     "metadata.name": (object) => object.metadata.name,
     ...(resource.namespaced && { "metadata.namespace": (object) => object.metadata.namespace }),
-    ...FIELDS[resource.plural],
+    ...FIELDS[qualifiedName(resource)],
   };
   const tests = text
     .split(",")

@@ -6,7 +6,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { createSecureServer } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { ANONYMOUS, authenticate, checkAccess, type Rule, reviewAccess, type User } from "./access.ts";
-import { checkAccept, readBody } from "./bodies.ts";
+import { readBody } from "./bodies.ts";
 import { discovery } from "./discovery.ts";
 import type { HistoryLimits } from "./history.ts";
 import { list } from "./lists.ts";
@@ -14,6 +14,7 @@ import type { KubernetesObject } from "./object.ts";
 import { handleObject } from "./objects.ts";
 import { parsePath, verbOf } from "./paths.ts";
 import { type Issuer, issue, makeCa } from "./pki.ts";
+import { checkRepresentation, negotiate } from "./representations.ts";
 import { apiVersion, REVIEW_RESOURCE, STORED_GROUPS } from "./resources.ts";
 import { fieldSelector } from "./selectors.ts";
 import { forbiddenPath, methodNotAllowed, noSuchPath, notImplemented, StatusError } from "./status.ts";
@@ -176,15 +177,15 @@ async function handle(
   const replacement = await api.onRequest?.(entry);
   if (replacement) return replacement;
   if (!target || !field) return handlePath(user, request.method, pathname, entry.body);
-  const { accept } = request.headers;
-  checkAccept(accept);
+  const representation = negotiate(request.headers.accept);
+  checkRepresentation(verb, target.resource, representation);
   const { resource, namespace, subresource } = target;
   if (subresource === "status" && !resource.status) throw noSuchPath();
   if (subresource) throw notImplemented(`subresource ${subresource}`);
   if (resource.namespaced && namespace === undefined && verb !== "list" && verb !== "watch") throw noSuchPath();
-  if (verb === "list") return { status: 200, body: list(api.store, target, query, field) };
-  if (verb === "watch") return watch(api.store, target, query, field);
-  return handleObject(api.store, verb, { user, target, query, type, body: entry.body, accept });
+  if (verb === "list") return { status: 200, body: list(api.store, target, query, field, representation) };
+  if (verb === "watch") return watch(api.store, target, query, field, representation);
+  return handleObject(api.store, verb, { user, target, query, type, body: entry.body, representation });
 }
 
 const REVIEWS_PATH = `/apis/${apiVersion(REVIEW_RESOURCE)}/${REVIEW_RESOURCE.plural}`;

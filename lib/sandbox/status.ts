@@ -24,7 +24,7 @@ export class StatusError extends Error {
 export type Refusal = (why: string) => StatusError;
 
 /** Returns `secrets` or `deployments.apps`. */
-function qualifiedName(resource: ServedResource): string {
+export function qualifiedName(resource: ServedResource): string {
   return resource.group ? `${resource.plural}.${resource.group}` : resource.plural;
 }
 
@@ -116,7 +116,8 @@ export function invalid(object: { kind?: string; group?: string; name?: string }
   const { kind = "", group, name = "" } = object;
   const texts = causes.map((cause) => `${cause.field}: ${cause.message}`);
   const subject = `${group ? `${kind}.${group}` : kind} "${name}"`;
-  const message = `${subject} is invalid: ${texts.length > 1 ? `[${texts.join(", ")}]` : texts[0]}`;
+  const distinct = [...new Set(texts)];
+  const message = `${subject} is invalid: ${distinct.length > 1 ? `[${distinct.join(", ")}]` : distinct[0]}`;
   const about = { ...(name && { name }), ...(group && { group }), ...(kind && { kind }) };
   return new StatusError(422, "Invalid", message, { ...about, causes });
 }

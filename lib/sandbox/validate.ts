@@ -1,16 +1,10 @@
 /** Decoding and validation of objects, as in kube-apiserver: of metadata, and of the kinds whose fields are known. */
 import { isDeepStrictEqual } from "node:util";
 import { isFields } from "../util/fields.ts";
-import {
-  type AddCause,
-  DecodeError,
-  decodeTypedFields,
-  TYPED_FIELDS,
-  validateEvent,
-  validateLease,
-} from "./event-lease.ts";
+import { type AddCause, DecodeError, decodeTypedFields, typedFieldsOf, validateLease } from "./event-lease.ts";
+import { validateEvent } from "./event-validation.ts";
 import { encode, type KubernetesObject } from "./object.ts";
-import { apiVersion, type ServedResource } from "./resources.ts";
+import { apiVersion, resourceOf, type ServedResource } from "./resources.ts";
 import { type Cause, invalid, type Refusal } from "./status.ts";
 
 /** Maximum bytes of the data of a Secret or ConfigMap. */
@@ -50,7 +44,6 @@ const METADATA = shapeOf([
 ]);
 
 const SHAPES: Record<string, Shape> = {
-  ...TYPED_FIELDS,
   Secret: shapeOf(["data", "stringData", "type", "immutable"]),
   ConfigMap: shapeOf(["data", "binaryData", "immutable"]),
   Namespace: { spec: shapeOf(["finalizers"]), status: shapeOf(["phase", "conditions"]) },
@@ -61,7 +54,7 @@ const SHAPES: Record<string, Shape> = {
  * sandbox does not know.
  */
 export function unknownFields(resource: ServedResource, body: unknown): string[] | undefined {
-  const shape = SHAPES[resource.kind];
+  const shape: Shape | undefined = typedFieldsOf(resource) ?? SHAPES[resource.kind];
   if (!shape) return undefined;
   const unknown: string[] = [];
   const visit = (value: unknown, known: Shape, prefix: string) => {
@@ -77,7 +70,7 @@ export function unknownFields(resource: ServedResource, body: unknown): string[]
 }
 
 /**
- * Decodes a body as an object of a kind: fills in the kind, merges `stringData` into `data`, and removes empty maps and,
+ * Decodes a body as an object of a kind, in the form in which it is stored: fills in the kind, merges `stringData` into `data`, and removes empty maps and,
  * as far as the fields of the kind are known, unknown fields.
  *
  * @param refuse - creates the error for an object of another kind, a field of the wrong type, or invalid base64
@@ -106,7 +99,7 @@ function decodeObject(resource: ServedResource, body: unknown): KubernetesObject
   for (const key of Object.keys(object.metadata)) if (!Object.hasOwn(METADATA, key)) delete object.metadata[key];
   for (const key of ["labels", "annotations"] as const)
     normalizeStringMap(object.metadata, key, `ObjectMeta.metadata.${key}`);
-  if (TYPED_FIELDS[resource.kind]) return decodeTypedFields(object);
+  if (typedFieldsOf(resource)) return decodeTypedFields(resource, object);
   const maps = DATA[resource.kind];
   if (!maps) return object;
   for (const field of Object.keys(rest)) if (!Object.hasOwn(SHAPES[resource.kind] ?? {}, field)) delete object[field];
@@ -171,10 +164,12 @@ export function validate(resource: ServedResource, object: KubernetesObject, old
   const maps = DATA[resource.kind];
   if (maps) checkData(object, maps, add);
   if (resource.kind === "Secret") checkType(object, old, add);
-  if (resource.kind === "Event") validateEvent(object, old === undefined, add);
+  if (resource.kind === "Event") validateEvent(resource, object, old, add);
   if (resource.kind === "Lease") validateLease(object, add);
   if (maps && old?.immutable === true) checkImmutable(object, old, Object.keys(maps), add);
-  if (causes.length > 0) throw invalid({ ...resource, name: name ?? "" }, causes);
+  // The group of Events is that of their storage.
+  const group = resourceOf(resource.kind)?.group ?? resource.group;
+  if (causes.length > 0) throw invalid({ kind: resource.kind, group, name: name ?? "" }, causes);
 }
 
 /** Whether a key has the form `name` or `prefix/name`. */

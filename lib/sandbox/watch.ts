@@ -1,19 +1,20 @@
 /** Watches: changes of a collection as a stream of JSON lines, from the history of the store. */
 import { ServerResponse } from "node:http";
 import type { Http2ServerResponse } from "node:http2";
+import { EMPTY_FIELDS } from "./event-lease.ts";
 import type { StoredChange } from "./history.ts";
 import { type WatchOptions, watchOptions } from "./list-options.ts";
 import { listSelector, selectObjects } from "./lists.ts";
 import type { KubernetesObject } from "./object.ts";
-import { type ApiTarget, apiVersion, type ServedResource } from "./resources.ts";
+import { type Representation, represent } from "./representations.ts";
+import { type ApiTarget, apiVersion, resourceOf, type ServedResource } from "./resources.ts";
 import type { FieldSelector } from "./selectors.ts";
 import { expired, tooLargeVersion } from "./status.ts";
 import type { Store } from "./store.ts";
 
-interface WatchEvent {
-  type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
-  object: unknown;
-}
+type WatchEvent =
+  | { type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; object: KubernetesObject }
+  | { type: "ERROR"; object: unknown };
 
 /** Sends a response whose body has no end known beforehand. */
 export type EventStream = (response: Http2ServerResponse) => void;
@@ -31,16 +32,23 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  *
  * @throws StatusError 400, 422, 500 for invalid parameters
  */
-export function watch(store: Store, target: ApiTarget, query: URLSearchParams, field: FieldSelector): EventStream {
+export function watch(
+  store: Store,
+  target: ApiTarget,
+  query: URLSearchParams,
+  field: FieldSelector,
+  representation: Representation,
+): EventStream {
   const options = watchOptions(query);
   const selects = listSelector(target, query, field);
-  return (response) => sendEvents(store, { resource: target.resource, options, selects }, response);
+  return (response) => sendEvents(store, { resource: target.resource, options, selects, representation }, response);
 }
 
 interface Selection {
   resource: ServedResource;
   options: WatchOptions;
   selects: (object: KubernetesObject) => boolean;
+  representation: Representation;
 }
 
 /** Yields the events of a watch, and undefined if there is none yet. The stream ends with the generator. */
@@ -87,15 +95,18 @@ function toEvent(
   return { type: "DELETED", object: { ...before, metadata: { ...before.metadata, resourceVersion: String(version) } } };
 }
 
-function toBookmark(resource: ServedResource, version: number, annotations?: Record<string, string>): WatchEvent {
+function toBookmark({ kind }: ServedResource, version: number, annotations?: Record<string, string>): WatchEvent {
   const metadata = { resourceVersion: String(version), ...(annotations && { annotations }) };
-  return { type: "BOOKMARK", object: { kind: resource.kind, apiVersion: apiVersion(resource), metadata } };
+  const resource = resourceOf(kind) as ServedResource;
+  // It has no name.
+  const object = { kind, apiVersion: apiVersion(resource), metadata, ...EMPTY_FIELDS[kind] } as object;
+  return { type: "BOOKMARK", object: object as KubernetesObject };
 }
 
 /** Sends events as fast as the client reads them. What it has not read remains in the history, not in a buffer. */
 function sendEvents(store: Store, selection: Selection, response: Http2ServerResponse): void {
   const { history } = store;
-  const { resource, options, selects } = selection;
+  const { resource, options, selects, representation } = selection;
   const cursor = { version: options.initial ? history.latest : (options.after ?? history.latest) };
   const events = eventsOf(store, selection, options.initial ? selectObjects(store, resource, selects) : [], cursor);
   let isBlocked = false;
@@ -103,7 +114,8 @@ function sendEvents(store: Store, selection: Selection, response: Http2ServerRes
   let sentVersion = cursor.version;
   const send = (event: WatchEvent) => {
     sentVersion = cursor.version;
-    isBlocked = !response.write(`${JSON.stringify(event)}\n`);
+    const object = event.type === "ERROR" ? event.object : represent(resource, event.object, representation);
+    isBlocked = !response.write(`${JSON.stringify({ type: event.type, object })}\n`);
   };
   const sendAvailable = () => {
     if (isBlocked && !isReleased && history.isCompacted(cursor.version)) end();

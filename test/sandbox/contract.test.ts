@@ -7,9 +7,18 @@ import { clientOf } from "./client.ts";
 import { DESCRIPTION, CASES as GENERAL_CASES, prepare, type Server } from "./contract.ts";
 import { EVENT_AND_LEASE_CASES } from "./contract-event-lease.ts";
 import { LIST_CASES } from "./contract-list.ts";
+import { METADATA_CASES } from "./contract-metadata.ts";
+import { NEW_EVENT_CASES } from "./contract-new-event.ts";
 import { WATCH_CASES } from "./contract-watch.ts";
 
-const CASES = [...GENERAL_CASES, ...EVENT_AND_LEASE_CASES, ...LIST_CASES, ...WATCH_CASES];
+const CASES = [
+  ...GENERAL_CASES,
+  ...EVENT_AND_LEASE_CASES,
+  ...LIST_CASES,
+  ...WATCH_CASES,
+  ...METADATA_CASES,
+  ...NEW_EVENT_CASES,
+];
 
 describe("API of the sandbox", () => {
   let api: Api;

@@ -108,6 +108,13 @@ export function assertRefused(
   if (details !== undefined) assert.deepEqual(answer.body.details, details);
 }
 
+/** Reads all events of a watch that ends. */
+export async function readAll(watch: WatchStream) {
+  const found: { type: string; object: KubernetesObject }[] = [];
+  for (let event = await watch.next(); event; event = await watch.next()) found.push(event);
+  return found;
+}
+
 /** Encodes a length-delimited protobuf field: an ASCII string, bytes or a message, shorter than 128 bytes. */
 function binary(id: number, text: string): string {
   assert.ok(text.length < 128 && id < 16);
