@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { FILE_METRICS } from "../../lib/render/file-metrics.ts";
 import { STATUS_METRICS } from "../../lib/render/status-metrics.ts";
+import { SYNC_METRICS } from "../../lib/render/sync-metrics.ts";
 import { commands } from "../../scripts/commands.ts";
 
 interface Rule {
@@ -17,10 +18,11 @@ interface Rule {
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const { groups } = parse(readFileSync(join(root, "deploy/prometheus/alerts.yaml"), "utf8")) as {
-  groups: { rules: Rule[] }[];
-};
-const rules = groups.flatMap((group) => group.rules);
+const rules = ["alerts.yaml", "sync-alerts.yaml"].flatMap((file) => {
+  const text = readFileSync(join(root, "deploy/prometheus", file), "utf8");
+  const { groups } = parse(text) as { groups: { rules: Rule[] }[] };
+  return groups.flatMap((group) => group.rules);
+});
 
 test("docs/monitoring.md lists all alerts with their severities", () => {
   const page = readFileSync(join(root, "docs/monitoring.md"), "utf8");
@@ -35,14 +37,16 @@ test("docs/monitoring.md lists all alerts with their severities", () => {
 });
 
 test("the rules use metrics and labels that exist", () => {
-  const metrics = new Map([...STATUS_METRICS, ...FILE_METRICS].map((metric) => [String(metric.name), metric]));
+  const metrics = new Map(
+    [...STATUS_METRICS, ...FILE_METRICS, ...SYNC_METRICS].map((metric) => [String(metric.name), metric]),
+  );
   for (const { alert, expr, annotations } of rules) {
     const used = expr.match(/\bclustermesh_\w+/g) ?? [];
     assert.ok(
       used.every((name) => metrics.has(name)),
       `${alert}: ${expr}`,
     );
-    const known = [...used.flatMap((name) => metrics.get(name)?.labelNames ?? []), "instance", "file"];
+    const known = [...used.flatMap((name) => metrics.get(name)?.labelNames ?? []), "instance", "namespace", "file"];
     const named = Object.values(annotations).flatMap((text) => [...text.matchAll(/\$labels\.(\w+)/g)]);
     for (const [, label = ""] of named) assert.ok(known.includes(label), `${alert}: ${label}`);
   }

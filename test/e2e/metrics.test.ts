@@ -8,7 +8,7 @@ import { parse } from "yaml";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { SCENARIOS } from "../docs/scenarios.ts";
 import { run } from "../support/programs.ts";
-import { RULES, type RuleTest, runPromtool, samplesOf, testRules } from "../support/promtool.ts";
+import { RULES, type RuleTest, runPromtool, SYNC_RULES, samplesOf, testRules } from "../support/promtool.ts";
 import { withoutRealServers } from "../support/real-assets.ts";
 
 const START = "2030-01-01T00:00:00Z";
@@ -112,7 +112,7 @@ describe("metrics that the programs print", { skip: withoutRealServers() }, () =
 
 describe("alert rules", { skip: withoutRealServers() }, () => {
   test("promtool accepts them without lint warnings", () => {
-    const { code, output } = runPromtool(["check", "rules", "--lint=all", "--lint-fatal", RULES]);
+    const { code, output } = runPromtool(["check", "rules", "--lint=all", "--lint-fatal", RULES, SYNC_RULES]);
     assert.equal(code, 0, output);
   });
 

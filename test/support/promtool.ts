@@ -6,15 +6,20 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { realAssets } from "./real-assets.ts";
 
-/** Path of the alert rules. */
-export const RULES = fileURLToPath(new URL("../../deploy/prometheus/alerts.yaml", import.meta.url));
+const pathOf = (name: string) => fileURLToPath(new URL(`../../deploy/prometheus/${name}`, import.meta.url));
+/** Path of the rules for metrics of `status` and `inspect`. */
+export const RULES = pathOf("alerts.yaml");
+/** Path of the rules that `sync` needs besides {@link RULES}. */
+export const SYNC_RULES = pathOf("sync-alerts.yaml");
 
 /** A promtool test: the values of series from `start` on, and what is expected of the rules. */
 export interface RuleTest {
   /** RFC 3339. */
   start: string;
-  /** Series with labels, and the value that each has at every minute. */
-  series: Readonly<Record<string, number>>;
+  /** Files of rules; {@link RULES} by default. */
+  rules?: readonly string[];
+  /** Series with labels, and the value that each has at every minute, or its values in promtool's notation. */
+  series: Readonly<Record<string, number | string>>;
   /** Minutes after the start at which the alerts are compared. */
   after: number;
   /** The labels of all firing alerts, except those that are equal for all. */
@@ -29,15 +34,17 @@ export function runPromtool(args: readonly string[], input = ""): { code: number
 
 /** Runs a test of the rules with promtool, which prints the expected and the actual alerts if they differ. */
 export function testRules(one: RuleTest, alerts: readonly object[] = []): ReturnType<typeof runPromtool> {
-  const labels = "alertname, severity, context, peer, use, file";
+  const labels = "alertname, severity, namespace, instance, context, peer, reason, use, file";
   const document = {
-    rule_files: [RULES],
+    rule_files: one.rules ?? [RULES],
     evaluation_interval: "1m",
     tests: [
       {
         interval: "1m",
         start_timestamp: one.start,
-        input_series: Object.entries(one.series).map(([series, value]) => ({ series, values: `${value}x60` })),
+        input_series: Object.entries(one.series).map(([series, value]) => ({
+          ...{ series, values: typeof value === "number" ? `${value}x180` : value },
+        })),
         alert_rule_test: alerts,
         promql_expr_test: [
           {
