@@ -1,11 +1,11 @@
 /** The log of `sync`: a line for each event, as text or JSON. Pure. */
-import { type Finding, redactKeys } from "../peer/findings.ts";
+import type { Finding } from "../peer/findings.ts";
 import type { HeldRecord, HoldReason } from "../sync/state.ts";
 import type { SyncEvent } from "../sync/sync-event.ts";
 import { enumerate } from "../util/enumerate.ts";
-import { truncateLine } from "../util/line.ts";
 import { formatAge } from "./age.ts";
-import { escapeLine, listFirst, type Style } from "./style.ts";
+import { cleanText } from "./foreign-text.ts";
+import { listFirst, type Style } from "./style.ts";
 
 export type LogFormat = "text" | "json";
 
@@ -123,11 +123,6 @@ export function formatSyncEvent(event: SyncEvent, format: LogFormat, style: Styl
 
 /** Makes a foreign text safe to print. */
 type Clean = (text: string) => string;
-
-function cleanText(text: string): string {
-  // Lines of our own messages are indented by two spaces.
-  return escapeLine(truncateLine(redactKeys(text).replace(/\n {2}/g, "; ")));
-}
 
 function cleanField(value: Description["fields"][string]): unknown {
   if (typeof value === "string") return cleanText(value);

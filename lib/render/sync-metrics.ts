@@ -106,13 +106,13 @@ export const SYNC_METRICS: readonly Metric<SyncSubject>[] = [
     ...{ name: "clustermesh_sync_writes_total", type: "counter" },
     help: "Objects of the cluster that were written since the first start.",
     labelNames: ["context", "cluster"],
-    samplesOf: ofClusters(({ labels }, { counters }) => [{ labels, value: counters.writes[labels.cluster] ?? 0 }]),
+    samplesOf: ofClusters(({ labels }, { counters }) => [{ labels, value: countOf(counters.writes, labels.cluster) }]),
   },
   {
     ...{ name: "clustermesh_sync_errors_total", type: "counter" },
     help: "Reads and writes of the cluster that failed since the first start.",
     labelNames: ["context", "cluster"],
-    samplesOf: ofClusters(({ labels }, { counters }) => [{ labels, value: counters.errors[labels.cluster] ?? 0 }]),
+    samplesOf: ofClusters(({ labels }, { counters }) => [{ labels, value: countOf(counters.errors, labels.cluster) }]),
   },
   {
     ...{ name: "clustermesh_sync_watch_restarts_total", type: "counter" },
@@ -120,7 +120,7 @@ export const SYNC_METRICS: readonly Metric<SyncSubject>[] = [
     labelNames: ["context"],
     samplesOf: (subject) =>
       ofMembers(({ labels: { context } }) => [
-        { labels: { context }, value: subject.snapshot.watchRestarts[context] ?? 0 },
+        { labels: { context }, value: countOf(subject.snapshot.watchRestarts, context) },
       ])(subject),
   },
   {
@@ -214,6 +214,11 @@ function whileLeading(samplesOf: SamplesOf): SamplesOf {
 function ofClusters(samplesOf: (member: MemberSubject, state: SyncState) => Sample[]): SamplesOf {
   return ({ members, snapshot }) =>
     members.flatMap((member) => (member.isFirst ? samplesOf(member, snapshot.state) : []));
+}
+
+/** Returns a counter by name; the name may be that of a property of every object. */
+function countOf(counts: Readonly<Record<string, number>>, name: string): number {
+  return Object.hasOwn(counts, name) ? (counts[name] ?? 0) : 0;
 }
 
 function isUp({ error }: MemberRecord): boolean {

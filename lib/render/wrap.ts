@@ -28,12 +28,17 @@ export function wrapLine(line: string, width: number): string[] {
 
 /** Truncates a text without colours at its end. */
 export function truncateEnd(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+  return text.length <= width ? text : `${start(text, Math.max(0, width - 1))}…`;
 }
 
 /** Truncates a text without colours in its middle: generated context names often differ at both ends. */
 export function truncateMiddle(text: string, width: number): string {
   if (text.length <= width) return text;
   const end = Math.floor((width - 1) / 2);
-  return `${text.slice(0, width - 1 - end)}…${end > 0 ? text.slice(-end) : ""}`;
+  // A character of two code units is omitted as a whole.
+  return `${start(text, width - 1 - end)}…${end > 0 ? text.slice(-end).replace(/^[\udc00-\udfff]/, "") : ""}`;
+}
+
+function start(text: string, length: number): string {
+  return text.slice(0, length).replace(/[\ud800-\udbff]$/, "");
 }

@@ -109,6 +109,13 @@ describe("the leader's metrics", () => {
     });
   });
 
+  test("a cluster may have the name of a property of every object", async () => {
+    const snapshot = syncSnapshot();
+    snapshot.state.members.push({ entry: "constructor", cluster: "constructor" });
+    const writes = await valuesOf("clustermesh_sync_writes_total", snapshot);
+    assert.equal(writes['{context="constructor",cluster="constructor"}'], 0);
+  });
+
   test("names cannot forge a line or control a terminal", async () => {
     const snapshot = syncSnapshot();
     snapshot.state.members.push({ entry: 'a"\\b\nclustermesh_cluster_up 1\u001b[2J', cluster: "c7" });

@@ -1,0 +1,248 @@
+/** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
+import type { ContestedKey, HeldRecord, MemberRecord, SyncState } from "../sync/state.ts";
+import { formatAge } from "./age.ts";
+import { joinLines } from "./foreign-text.ts";
+import { count, escapeLine, listFirst, type Style } from "./style.ts";
+import { type Column, showTable } from "./table.ts";
+
+/** A member with its state: `pending` was not read yet, `absent` has left the list. */
+export interface MemberReport extends Omit<MemberRecord, "uid" | "listedSince"> {
+  state: "reachable" | "unreachable" | "pending" | "absent";
+}
+
+/** What `status --sync -o json` prints. */
+export interface SyncReport {
+  selection: string;
+  members: MemberReport[];
+  held: HeldRecord[];
+  contested: ContestedKey[];
+  counters: SyncState["counters"];
+  /** How many records did not fit into the state. */
+  omitted: number;
+}
+
+/** Without a contact for this time, in milliseconds, a loop is not running: it reads each member every 10 minutes. */
+const IDLE_MS = 3_600_000;
+/** Maximum number of rows of each kind without details. */
+const MAX_ROWS = 20;
+
+/** Selects what people and programs want to know of a state, with texts redacted. */
+export function toSyncReport({ selection, members, held, contested, counters, omitted = 0 }: SyncState): SyncReport {
+  return {
+    selection: joinLines(selection),
+    members: members.map(({ uid: _, listedSince: __, ...member }) => ({
+      ...redactTexts(member),
+      state: memberStateOf(member),
+    })),
+    held: held.map(redactTexts),
+    contested: contested.map(redactTexts),
+    ...{ counters, omitted },
+  };
+}
+
+/** Whether nothing is held, every listed member was read, and one of them within an hour. */
+export function isSettled({ members, held, omitted }: SyncReport, now: Date): boolean {
+  const listed = members.filter(({ state }) => state !== "absent");
+  return (
+    held.length === 0 && omitted === 0 && listed.every(({ state }) => state === "reachable") && !isIdle(members, now)
+  );
+}
+
+export interface ShowSyncOptions {
+  now: Date;
+  /** Where the state is, such as `configmap/clustermesh-secrets-sync`. */
+  where: string;
+  /** Prints every row. */
+  details: boolean;
+}
+
+/** Prints tables of members and contested keys, what is held with its causes and remedies, and a verdict. */
+export function showSyncStatus(report: SyncReport, style: Style, options: ShowSyncOptions): string[] {
+  const { members, held, contested } = report;
+  const { now, where } = options;
+  const sections = [
+    style.wrap(escapeLine(`sync of ${report.selection}, state in ${where}`)).map(style.dim),
+    showMembers(members, style, options),
+    showHeld(held, style, options),
+    contested.length === 0 ? [] : showContested(contested, style, options),
+    isIdle(members, now)
+      ? style.wrap(`${style.yellow("warning")}: no member was read within the last hour; sync may not be running`)
+      : [],
+    style.wrap(showSyncVerdict(report, style, now)),
+  ];
+  return sections.filter((lines) => lines.length > 0).flatMap((lines, i) => (i > 0 ? ["", ...lines] : lines));
+}
+
+function memberStateOf({ absentSince, error, lastContact }: Omit<MemberRecord, "uid">): MemberReport["state"] {
+  if (absentSince !== undefined) return "absent";
+  if (error !== undefined) return "unreachable";
+  return lastContact === undefined ? "pending" : "reachable";
+}
+
+/** Redacts the texts of a record. A remedy keeps its lines, which are commands. */
+function redactTexts<T extends object>(record: T): T {
+  const redact = (key: string, text: string) =>
+    key === "remedy" ? text.split("\n").map(joinLines).join("\n") : joinLines(text);
+  const entries = Object.entries(record).map(([key, value]) => [
+    key,
+    typeof value === "string" ? redact(key, value) : value,
+  ]);
+  return Object.fromEntries(entries) as T;
+}
+
+function isIdle(members: readonly MemberReport[], now: Date): boolean {
+  const contacts = members.map(({ lastContact }) => (lastContact === undefined ? 0 : Date.parse(lastContact)));
+  return members.length > 0 && now.getTime() - Math.max(...contacts) > IDLE_MS;
+}
+
+/** Returns the span between a time and now; `-` for no time. */
+function ageOf(time: string | undefined, now: Date): string {
+  return time === undefined ? "-" : formatAge(now.getTime() - Date.parse(time));
+}
+
+/** Prints a row for each member, but of many those alone that cannot be read or have left. */
+function showMembers(members: readonly MemberReport[], style: Style, { now, details }: ShowSyncOptions): string[] {
+  if (members.length === 0) return ["no members"];
+  const isFolded = !details && members.length > MAX_ROWS;
+  const unusual = members.filter(({ state }) => state !== "reachable");
+  const shown = isFolded ? unusual.slice(0, MAX_ROWS) : members;
+  const notes = shown.flatMap((member) => describeMember(member, style, now));
+  return [
+    ...(shown.length > 0 ? showTable(memberColumns(shown, style, now), style) : []),
+    ...(isFolded ? style.wrap(describeHidden(members, shown, now)).map(style.dim) : []),
+    ...notes,
+  ];
+}
+
+function memberColumns(members: readonly MemberReport[], style: Style, now: Date): Column[] {
+  const { green, yellow, red, dim } = style;
+  const paint = { reachable: green, unreachable: red, pending: yellow, absent: dim };
+  const hasNames = members.some(({ entry, cluster }) => cluster !== undefined && cluster !== entry);
+  const clusters = members.map(({ cluster = "-" }) => escapeLine(cluster));
+  return [
+    { title: "MEMBER", cells: members.map(({ entry }) => escapeLine(entry)), paint: style.bold, truncate: "middle" },
+    ...(hasNames ? [{ title: "CLUSTER", cells: clusters, truncate: "middle" as const }] : []),
+    { title: "ID", cells: members.map(({ id }) => `${id ?? "-"}`), dispensable: 1 },
+    { title: "LAST CONTACT", cells: members.map(({ lastContact }) => ageOf(lastContact, now)) },
+    {
+      title: "STATE",
+      cells: members.map(({ state }) => state),
+      paint: (cell, row) => paint[members[row]?.state ?? "absent"](cell),
+    },
+  ];
+}
+
+function describeMember(
+  { entry, state, error, absentSince, keptBecause }: MemberReport,
+  style: Style,
+  now: Date,
+): string[] {
+  if (state === "unreachable") {
+    return style.wrap(`${style.red("error")}: ${escapeLine(`${entry}: cannot be read: ${error}`)}`);
+  }
+  if (state !== "absent") return [];
+  const kept = keptBecause === undefined ? "" : `; not pruned: ${keptBecause}`;
+  const text = `${entry}: left the list ${ageOf(absentSince, now)} ago${kept}`;
+  return style.wrap(`${keptBecause === undefined ? style.dim("note") : style.yellow("warning")}: ${escapeLine(text)}`);
+}
+
+/** Counts the members without a row. */
+function describeHidden(members: readonly MemberReport[], shown: readonly MemberReport[], now: Date): string {
+  const hidden = members.filter((member) => !shown.includes(member));
+  const reachable = hidden.filter(({ state }) => state === "reachable");
+  const ages = reachable.map(({ lastContact = "" }) => now.getTime() - Date.parse(lastContact));
+  const range =
+    ages.length === 0 ? "" : `, last contact ${formatAge(Math.min(...ages))} to ${formatAge(Math.max(...ages))} ago`;
+  const others = hidden.length - reachable.length;
+  const more = others > 0 ? `; ${count(others, "other")} not listed` : "";
+  return `${count(reachable.length, "reachable member")}${range}${more} (--details lists all)`;
+}
+
+/** Held peers of one target with the same cause. */
+interface HeldGroup {
+  record: HeldRecord;
+  /** Empty if the whole target is held. */
+  peers: string[];
+  /** The first time. */
+  since: string;
+}
+
+function groupHeld(held: readonly HeldRecord[]): HeldGroup[] {
+  const groups = new Map<string, HeldGroup>();
+  for (const record of held) {
+    const { target, peer, reason, message, remedy, until, since } = record;
+    const key = JSON.stringify([target, peer === undefined, reason, message, remedy, until]);
+    const group = groups.get(key) ?? { record, peers: [], since };
+    groups.set(key, group);
+    if (peer !== undefined) group.peers.push(peer);
+    if (Date.parse(since) < Date.parse(group.since)) group.since = since;
+  }
+  return [...groups.values()];
+}
+
+function showHeld(held: readonly HeldRecord[], style: Style, { now, details }: ShowSyncOptions): string[] {
+  const groups = groupHeld(held);
+  const shown = details ? groups : groups.slice(0, MAX_ROWS);
+  const hidden = groups
+    .slice(shown.length)
+    .map(({ record, peers }) => ({ ...record, pairs: Math.max(1, peers.length) }));
+  const reasons = [...new Set(hidden.map(({ reason }) => reason))].map((one) => {
+    const pairs = hidden.filter(({ reason }) => reason === one).reduce((sum, group) => sum + group.pairs, 0);
+    return `${pairs.toLocaleString("en")} ${one}`;
+  });
+  return [
+    ...shown.flatMap((group) => describeGroup(group, style, now)),
+    ...(hidden.length > 0
+      ? style.wrap(`… and more held pairs: ${reasons.join(", ")} (--details lists all)`).map(style.dim)
+      : []),
+  ];
+}
+
+function describeGroup({ record, peers, since }: HeldGroup, style: Style, now: Date): string[] {
+  const { target, reason, message, until, remedy } = record;
+  const what = peers.length === 0 ? "all peers" : `${peers.length === 1 ? "peer" : "peers"} ${listFirst(peers)}`;
+  const left = until === undefined ? 0 : Date.parse(until) - now.getTime();
+  const end = left > 0 ? `, for another ${formatAge(left)}` : "";
+  const text = escapeLine(`${target}: ${what} held for ${ageOf(since, now)}${end}: ${message}`);
+  return [
+    ...style.wrap(`${style.yellow("warning")}: ${text} ${style.dim(`[${escapeLine(reason)}]`)}`),
+    // Remedies are not wrapped, so that their commands can be pasted.
+    ...(remedy === undefined ? [] : remedy.split("\n").map((line) => `  ${escapeLine(line)}`)),
+  ];
+}
+
+function showContested(keys: readonly ContestedKey[], style: Style, { now, details }: ShowSyncOptions): string[] {
+  const shown = details ? keys : keys.slice(0, MAX_ROWS);
+  const hidden = keys.length - shown.length;
+  const cellsOf = (field: "target" | "object" | "key" | "manager") => shown.map((one) => escapeLine(one[field]));
+  const pauses = shown.map(({ until }) => {
+    const left = until === undefined ? 0 : Date.parse(until) - now.getTime();
+    return left > 0 ? formatAge(left) : "-";
+  });
+  return [
+    ...showTable(
+      [
+        { title: "TARGET", cells: cellsOf("target"), truncate: "middle" },
+        { title: "CONTESTED KEY", cells: cellsOf("key"), truncate: "middle" },
+        { title: "OBJECT", cells: cellsOf("object"), truncate: "middle", dispensable: 1 },
+        { title: "RESET BY", cells: cellsOf("manager"), truncate: "middle" },
+        { title: "RESETS", cells: shown.map(({ resets }) => `${resets.length}`) },
+        { title: "PAUSE", cells: pauses },
+      ],
+      style,
+    ),
+    ...(hidden > 0 ? [style.dim(`… and ${count(hidden, "more contested key")} (--details lists all)`)] : []),
+  ];
+}
+
+function showSyncVerdict(report: SyncReport, style: Style, now: Date): string {
+  const { members, held, omitted } = report;
+  const states = (["unreachable", "pending", "absent"] as const).flatMap((state) => {
+    const number = members.filter((member) => member.state === state).length;
+    return number === 0 ? [] : [`${number} ${state}`];
+  });
+  const size = `${count(members.length, "member")}${states.length > 0 ? ` (${states.join(", ")})` : ""}`;
+  const pairs = held.length + omitted;
+  const verdict = pairs === 0 ? "nothing held" : `${count(pairs, "pair")} held`;
+  return `${style.bold(size)}, ${(isSettled(report, now) ? style.green : style.red)(verdict)}`;
+}
