@@ -92,6 +92,10 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "error", text: `cannot read the state in ${clean(where)}, so nothing is pruned: ${clean(error)}` },
     fields: { where, error },
   }),
+  "events-denied": ({ target, error }, clean) => ({
+    ...{ level: "warning", subject: target, text: `no Events are created: ${clean(error)}` },
+    fields: { target, error },
+  }),
   stopping: ({ signal }, clean) => ({
     ...{ level: "info", text: `stopping after the current write: ${clean(signal)}` },
     fields: { signal },

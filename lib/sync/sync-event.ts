@@ -49,6 +49,8 @@ type Occurrence =
   | { kind: "standby"; holder?: string | undefined }
   /** The state cannot be read, so nothing is pruned. */
   | { kind: "state-unreadable"; where: string; error: string }
+  /** No Kubernetes Events can be created in a target, which has no other effect. */
+  | { kind: "events-denied"; target: string; error: string }
   /** A signal was received; the write under way is completed. */
   | { kind: "stopping"; signal: string }
   | { kind: "stopped" };

@@ -43,6 +43,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "leading" },
     { kind: "standby", holder: text },
     { kind: "state-unreadable", where: text, error },
+    { kind: "events-denied", target, error },
     { kind: "stopping", signal: text },
     { kind: "stopped" },
   ];
@@ -131,6 +132,7 @@ describe("text", () => {
         { kind: "state-unreadable", where: "configmap/x", error: "not JSON" },
         "error: cannot read the state in configmap/x, so nothing is pruned: not JSON",
       ],
+      [{ kind: "events-denied", target: "c1", error: "forbidden" }, "warning: c1: no Events are created: forbidden"],
       [{ kind: "stopping", signal: "SIGTERM" }, "stopping after the current write: SIGTERM"],
       [{ kind: "stopped" }, "stopped"],
     ];
