@@ -10,9 +10,13 @@ import { EXIT_CODES } from "./cli/options.ts";
 import { hasFailures, validateOutputFile } from "./cli/report.ts";
 import { toProgram } from "./cli/run.ts";
 import { createWaitingLog, FILE_OUTPUTS, printStatus } from "./cli/show-status.ts";
+import { assertNoStateFlags, runSyncStatus } from "./cli/show-sync.ts";
 import { statusOptions } from "./cli/status-flags.ts";
 import { isStdoutClosed } from "./cli/streams.ts";
 import { logError } from "./cli/terminal.ts";
+
+/** Flags that have no meaning for the state of sync. */
+const WITHOUT_SYNC = ["wait", "watch", "probe", "all-contexts", "clusters-from", "output-file"];
 
 export const statusCommand = toProgram({
   usage: "$0 [CONTEXT]... [--all-contexts] [flags]",
@@ -25,22 +29,26 @@ export const statusCommand = toProgram({
     ["$0 cluster1 cluster2 cluster3 --wait --timeout=5m", "Wait until the mesh is healthy"],
     ["$0 --all-contexts -o mermaid", "Draw a graph of the mesh"],
     ["$0 --all-contexts -o html --output-file mesh.html", "Write a page for a browser"],
+    ["$0 --sync --state-context=management", "Show what sync holds and why"],
   ],
   options: statusOptions,
   exclusive: [
     ["wait", "watch"],
     ["all-contexts", "clusters-from"],
+    ...WITHOUT_SYNC.map((flag) => ["sync", flag] as const),
   ],
   exitCodes: {
-    0: "the mesh is healthy",
-    1: "a cluster cannot be read, or --wait timed out",
+    0: "the mesh is healthy; with --sync, nothing is held and all members were read",
+    1: "a cluster or the state of sync cannot be read, or --wait timed out",
     2: "invalid arguments or kubeconfig",
-    3: EXIT_CODES.findings,
+    3: `${EXIT_CODES.findings}; with --sync, something is held or was not read`,
   },
   run: runStatus,
 });
 
 async function runStatus(args: Arguments<typeof statusOptions>): Promise<number> {
+  if (args.sync) return runSyncStatus(args);
+  assertNoStateFlags(args);
   const deadline = Date.now() + parseDuration(args.timeout, "timeout");
   const stepTimeout = parseDuration(args["step-timeout"], "step-timeout");
   const expiresWithin = parseDurationInDays(args["expires-within"], "expires-within");

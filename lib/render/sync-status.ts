@@ -26,7 +26,7 @@ const IDLE_MS = 3_600_000;
 /** Maximum number of rows of each kind without details. */
 const MAX_ROWS = 20;
 
-/** Selects what people and programs want to know of a state, with texts redacted. */
+/** Selects what is reported of a state, with texts redacted. */
 export function toSyncReport({ selection, members, held, contested, counters, omitted = 0 }: SyncState): SyncReport {
   return {
     selection: joinLines(selection),

@@ -41,6 +41,7 @@ export interface TargetNews {
 export interface TargetEventsOptions {
   /** The name of this process, such as that of its pod. */
   instance: string;
+  /** Returns the current time. */
   now(): Date;
   /** Called once for a cluster in which no Events can be created. */
   onDenied(cluster: string, error: ApiError): void;
@@ -101,8 +102,8 @@ export class TargetEvents {
     }
   }
 
-  /** Forgets a cluster that is not a member any more. */
-  forget(cluster: string): void {
+  /** Removes what is known of a cluster that is not a member any more. */
+  remove(cluster: string): void {
     this.#limits.delete(cluster);
     this.#denied.delete(cluster);
     for (const map of [this.#topics, this.#counts]) {

@@ -8,6 +8,7 @@ import {
   flag,
   inGroup,
   outputFileOption,
+  stateOptions,
   waitOptions,
 } from "./options.ts";
 import { FILE_OUTPUTS } from "./show-status.ts";
@@ -23,6 +24,10 @@ export const statusOptions = {
   }),
   ...checkOptions,
   ...waitOptions,
+  ...inGroup("State", {
+    sync: flag.boolean("show the state of sync instead: its members, and what it holds and why"),
+  }),
+  ...stateOptions,
   ...inGroup("Output", {
     output: flag.string(
       "output format; wide adds columns, mermaid draws a graph, html is a page, prometheus is for node_exporter",

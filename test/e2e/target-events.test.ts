@@ -29,7 +29,7 @@ describe("Events on a real API server", { skip: withoutRealServers() }, () => {
   };
 
   before(async () => {
-    servers = await startApiServers(["cluster1"], { users: [{ name: "sync" }] });
+    servers = await startApiServers(["cluster1"], { users: [{ name: "sync" }, { name: "powerless" }] });
     server = servers.get("cluster1");
     await server.create([
       { apiVersion: "v1", kind: "Secret", metadata: { name: "cilium-clustermesh", namespace: NAMESPACE }, data: {} },
@@ -77,7 +77,7 @@ describe("Events on a real API server", { skip: withoutRealServers() }, () => {
     const denied: string[] = [];
     const onDenied = (cluster: string) => denied.push(cluster);
     const recorder = new TargetEvents({ instance: "pod", now: () => new Date(), onDenied });
-    const target = open("nobody");
+    const target = open("powerless");
     for (const peer of ["a", "b"]) await recorder.report(target, { objects: ["secret/x"], peers: [peer], held: [] });
     assert.deepEqual(denied, ["cluster1"]);
   });

@@ -12,7 +12,7 @@ import { type Sandbox, servingClusters, startSandbox } from "../../lib/sandbox/s
 import { run } from "../support/programs.ts";
 
 const folder = fileURLToPath(new URL("../../docs/reference/schemas/", import.meta.url));
-const NAMES = ["common", "inspect", "verify", "status", "extract-file"] as const;
+const NAMES = ["common", "inspect", "verify", "status", "sync-status", "extract-file"] as const;
 type SchemaName = (typeof NAMES)[number];
 
 interface Schema {

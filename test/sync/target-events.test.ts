@@ -25,7 +25,7 @@ interface Setup extends Connection {
   list(): Promise<CoreV1Event[]>;
   /** Advances the clock by milliseconds. */
   advance(milliseconds: number): void;
-  /** Starts anew, as another process. */
+  /** Replaces the recorder, as by another process. */
   restart(): void;
   recorder(): TargetEvents;
   /** The numbers of requests by method since the last call. */
@@ -253,7 +253,7 @@ describe("errors", () => {
     advance(10 * MINUTE);
     await report({ held: [held("c2")] });
     assert.deepEqual(countRequests(), {});
-    recorder().forget("c1");
+    recorder().remove("c1");
     await report({ held: [held("c2")] });
     assert.equal(denied.length, 2);
   });

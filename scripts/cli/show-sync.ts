@@ -1,0 +1,67 @@
+/** `status --sync`: prints the state of `sync`. */
+import { styleFor } from "../../lib/render/style.ts";
+import { isSettled, showSyncStatus, toSyncReport } from "../../lib/render/sync-status.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import type { Arguments } from "./option.ts";
+import { checkOptions, stateOptions } from "./options.ts";
+import { printDocument } from "./report.ts";
+import { openStateStore } from "./state-options.ts";
+import type { statusOptions } from "./status-flags.ts";
+import { writeLines } from "./streams.ts";
+
+type StatusArguments = Arguments<typeof statusOptions>;
+
+/**
+ * Prints the state of sync. No cluster of the mesh is read.
+ *
+ * @returns exit code 0 if it is settled ({@link isSettled}), else 3.
+ * @throws UserError (exit code 1) if there is no state or it cannot be read, or (2) if another flag does not fit.
+ */
+export async function runSyncStatus(args: StatusArguments): Promise<number> {
+  const { output, details } = args;
+  checkSyncArguments(args);
+  const { store, close } = await openStateStore(args, { isReader: true });
+  try {
+    const state = await store.load();
+    if (!state) throw new UserError(`no state of sync in ${store.describe()}; has sync been started?`, EXIT.failed);
+    const now = new Date();
+    const report = toSyncReport(state);
+    if (output === "json" || output === "yaml") printDocument({ store: store.describe(), ...report }, output);
+    else {
+      const options = { now, where: store.describe(), details };
+      writeLines(showSyncStatus(report, styleFor(process.stdout, process.env), options));
+    }
+    return isSettled(report, now) ? EXIT.done : EXIT.findings;
+  } finally {
+    await close();
+  }
+}
+
+function checkSyncArguments(args: StatusArguments): void {
+  const { output, context, files, namespace } = args;
+  const check = (["fail-on", "expires-within"] as const).find((name) => args[name] !== checkOptions[name].default);
+  const problems: [isWrong: boolean, problem: string][] = [
+    [
+      !["json", "yaml"].includes(output ?? "json"),
+      `--sync and -o ${output} are mutually exclusive; use -o json or yaml`,
+    ],
+    [
+      context.length + files.length > 0,
+      "--sync and contexts are mutually exclusive; select the cluster with the state by --state-context",
+    ],
+    [check !== undefined, `--sync and --${check} are mutually exclusive`],
+    [namespace !== undefined, "--namespace is that of Cilium; select that of the state by --state-namespace"],
+  ];
+  const [, problem] = problems.find(([isWrong]) => isWrong) ?? [];
+  if (problem !== undefined) throw new UserError(problem, EXIT.refused);
+}
+
+/**
+ * Checks that the flags for the state of sync are used with `--sync` alone.
+ *
+ * @throws UserError (exit code 2) otherwise.
+ */
+export function assertNoStateFlags(args: StatusArguments): void {
+  const given = (Object.keys(stateOptions) as (keyof typeof stateOptions)[]).find((name) => args[name] !== undefined);
+  if (given !== undefined) throw new UserError(`--${given} requires --sync`, EXIT.refused);
+}
