@@ -23,8 +23,9 @@ test("every query reads a data source that the user selects", () => {
 
 test("queries use metrics and labels that exist", () => {
   const metrics = new Map([...STATUS_METRICS, ...SYNC_METRICS].map((metric) => [String(metric.name), metric]));
-  const definitions = dashboard.templating.list.flatMap(({ definition = [] }) => definition);
-  for (const expression of [...dashboardExpressions(), ...definitions]) {
+  const values = dashboard.templating.list.flatMap(({ query }) => (typeof query === "object" ? query.query : []));
+  assert.equal(values.length, 1);
+  for (const expression of [...dashboardExpressions(), ...values]) {
     const names = expression.match(/\b(?:clustermesh|process)_\w+/g) ?? [];
     assert.ok(names.length > 0, expression);
     for (const name of names) assert.ok(metrics.has(name), `${name} in ${expression}`);

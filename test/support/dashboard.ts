@@ -17,7 +17,7 @@ export interface Dashboard {
     gridPos: { x: number; y: number; w: number; h: number };
     targets?: { refId: string; datasource: unknown; expr: string; legendFormat?: string }[];
   }[];
-  templating: { list: { name: string; type: string; datasource?: unknown; definition?: string }[] };
+  templating: { list: { name: string; type: string; datasource?: unknown; query?: string | { query: string } }[] };
 }
 
 /** Reads the dashboard. */
