@@ -50,6 +50,9 @@ const MAX_RESUMES = 3;
  * three such failures in a row, after a 410 and any other error, the objects are listed again. Restarts are delayed by 0.5 to
  * 30 s, with jitter, if a list failed or a watch did not last 5 s.
  *
+ * If etcd is restored from a backup, versions go back, and changes are missed until the server has reached the version of the
+ * watch again. Callers that must not miss any have to read the objects from time to time.
+ *
  * @returns a promise that resolves when the signal aborts
  * @throws what `onChange` and `onRestart` throw; never a UserError of the API
  */
