@@ -5,6 +5,7 @@ import {
   type GoneAddress,
   type HeldRecord,
   HOLD_REASONS,
+  type KnownAuthority,
   MAX_STATE_TEXT,
   type MemberRecord,
   type SyncState,
@@ -83,13 +84,24 @@ const contested = objectField<ContestedKey, keyof ContestedKey>(
 
 const address = objectField<GoneAddress, never>({ peer: text, address: text, since: timeField }, []);
 
-const authority = objectField<AuthorityRecord, never>(
+const hash = textField(16, /^[0-9a-f]{16}$/);
+
+const authority = objectField<AuthorityRecord, "server">(
   {
     cluster: text,
-    fingerprints: listField(textField(64, /^[0-9a-f]{64}$/), LIMITS.parts),
-    since: timeField,
+    authorities: listField(
+      objectField<KnownAuthority, "since" | "until">({ key: hash, since: timeField, until: timeField }, [
+        "since",
+        "until",
+      ]),
+      LIMITS.parts,
+      ({ key }) => key,
+    ),
+    server: objectField<NonNullable<AuthorityRecord["server"]>, "since">({ fingerprint: hash, since: timeField }, [
+      "since",
+    ]),
   },
-  [],
+  ["server"],
 );
 
 /** Reads the version. @throws FieldError */

@@ -65,7 +65,11 @@ function withoutFuture(parsed: SyncState, now: Date): SyncState {
     held: parsed.held.map((one) => mapFields(one, { since: past })),
     contested: parsed.contested.map((one) => ({ ...mapFields(one, { until: pause }), resets: one.resets.map(past) })),
     addresses: parsed.addresses.map((one) => mapFields(one, { since: past })),
-    authorities: parsed.authorities.map((one) => mapFields(one, { since: past })),
+    authorities: parsed.authorities.map(({ server, ...one }) => ({
+      ...one,
+      authorities: one.authorities.map((known) => mapFields(known, { since: past, until: past })),
+      ...(server && { server: mapFields(server, { since: past }) }),
+    })),
   };
 }
 
@@ -123,7 +127,7 @@ function toBounded(current: SyncState): unknown {
     members: uniqueBy(members, ({ entry }) => entry).slice(0, LIMITS.records),
     authorities: uniqueBy(authorities, ({ cluster }) => cluster)
       .slice(0, LIMITS.records)
-      .map((one) => ({ ...one, fingerprints: one.fingerprints.slice(0, LIMITS.parts) })),
+      .map((one) => ({ ...one, authorities: uniqueBy(one.authorities, ({ key }) => key).slice(0, LIMITS.parts) })),
     contested: contested.slice(0, LIMITS.records).map((one) => ({ ...one, resets: one.resets.slice(-LIMITS.parts) })),
     addresses: addresses.slice(0, LIMITS.records),
     held: held.slice(0, LIMITS.held),

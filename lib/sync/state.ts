@@ -72,12 +72,22 @@ export interface GoneAddress {
   since: string;
 }
 
-/** The CAs of a cluster. */
+/** A CA that a cluster has, or had. */
+export interface KnownAuthority {
+  /** The first 16 hexadecimal digits of the SHA-256 of its subject and public key. */
+  key: string;
+  /** An etcd that started later has read it. Absent: unknown, as for the CAs of the first reading. */
+  since?: string;
+  /** Since when the cluster no longer has it. */
+  until?: string;
+}
+
+/** The CAs of a cluster, and its server certificate. */
 export interface AuthorityRecord {
   cluster: string;
-  /** SHA-256 of each certificate, in lower-case hexadecimal digits. */
-  fingerprints: string[];
-  since: string;
+  authorities: KnownAuthority[];
+  /** The first 16 digits of the SHA-256 of the server certificate, and since when it has it, if that is known. */
+  server?: { fingerprint: string; since?: string };
 }
 
 /** The state of one `sync`. */

@@ -70,6 +70,15 @@ test("the target's own certificate is preferred to the file's, and each mode is 
   const mounted = (ca?: Issuer) => target(shared, "remote", { common: fromCsi(ca), clientCertificate: undefined });
   const table: [what: string, overrides: Partial<Peer>, target: Target, auto: Choice, peer: Choice, common: Choice][] =
     [
+      // While a CA changes, the bundle to verify the peer with has more CAs than the peer accepts.
+      [
+        "one CA, which the peer no longer accepts",
+        { ca: pem(shared, other), client: clientOf(other), facts: facts(undefined, { ca: other.cert }) },
+        target(shared, "remote", { common: { ca: pem(shared, other).pem } }),
+        "peer",
+        "peer",
+        "ca-differs",
+      ],
       // A file with a key.
       ["own CAs", withKey(other), target(shared), "peer", "peer", "ca-differs"],
       ["one CA, CN remote", withKey(shared), target(shared), "common", "peer", "common"],

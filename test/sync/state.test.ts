@@ -32,6 +32,8 @@ function record<T extends object, O extends object>(fields: { [K in keyof T]: fc
     .map(([one, other]) => ({ ...one, ...(other as Optional) }));
 }
 
+const hash = fc.stringMatching(/^[0-9a-f]{16}$/);
+
 const states: fc.Arbitrary<SyncState> = plain({
   schemaVersion: fc.constant(1 as const),
   selection: text,
@@ -39,7 +41,7 @@ const states: fc.Arbitrary<SyncState> = plain({
     record(
       { entry: text },
       {
-        ...{ cluster: text, id: fc.nat(511), uid: text, lastContact: time, absentSince: time },
+        ...{ cluster: text, id: fc.nat(511), uid: text, lastContact: time, listedSince: time, absentSince: time },
         ...{ keptBecause: text, error: text },
       },
     ),
@@ -59,7 +61,16 @@ const states: fc.Arbitrary<SyncState> = plain({
   ),
   addresses: list(plain({ peer: text, address: text, since: time })),
   authorities: fc.uniqueArray(
-    plain({ cluster: text, fingerprints: list(fc.stringMatching(/^[0-9a-f]{64}$/)), since: time }),
+    record(
+      {
+        cluster: text,
+        authorities: fc.uniqueArray(record({ key: hash }, { since: time, until: time }), {
+          selector: ({ key }) => key,
+          maxLength: 3,
+        }),
+      },
+      { server: record({ fingerprint: hash }, { since: time }) },
+    ),
     { selector: ({ cluster }) => cluster, maxLength: 5 },
   ),
   counters: plain({ reconciliations: fc.nat(), writes: counts, errors: counts }),
@@ -194,12 +205,19 @@ test("no time that has passed by its meaning is in the future, and no pause is e
       held: [{ target: "a", reason: "restart", since: future, until: future, message: "" }],
       contested: [{ target: "a", object: "o", key: "k", manager: "m", resets: [future], level: 1, until: future }],
       addresses: [{ peer: "a", address: "1.2.3.4", since: future }],
-      authorities: [{ cluster: "a", fingerprints: [], since: future }],
+      authorities: [
+        {
+          cluster: "a",
+          authorities: [{ key: "0".repeat(16), since: future }],
+          server: { fingerprint: "0".repeat(16), since: future },
+        },
+      ],
     }),
   );
   const now = NOW.toISOString();
   assert.deepEqual(members, [{ entry: "a", absentSince: now, lastContact: now }]);
-  assert.deepEqual([held[0]?.since, addresses[0]?.since, authorities[0]?.since], [now, now, now]);
+  assert.deepEqual([held[0]?.since, addresses[0]?.since], [now, now]);
+  assert.deepEqual([authorities[0]?.authorities[0]?.since, authorities[0]?.server?.since], [now, now]);
   assert.deepEqual(contested[0]?.resets, [now]);
   assert.equal(contested[0]?.until, "2026-06-01T13:00:00.000Z");
 });
@@ -235,7 +253,13 @@ test("every state is written so that it can be read, whatever its sizes", () => 
       () => ({ target: long, object: long, key: long, manager: long, resets: many(() => since, 200), level: 3 }),
       9,
     ),
-    authorities: many((i) => ({ cluster: `${i}${long}`, fingerprints: many(() => "0".repeat(64), 200), since }), 9),
+    authorities: many(
+      (i) => ({
+        cluster: `${i}${long}`,
+        authorities: many((n) => ({ key: n.toString(16).padStart(16, "0"), since }), 200),
+      }),
+      9,
+    ),
     counters: { reconciliations: 1, writes: counts, errors: counts },
   });
   assert.ok(Buffer.byteLength(text) <= 900 * 1024);

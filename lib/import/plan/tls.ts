@@ -120,7 +120,8 @@ function findCommonObstacle(peer: Peer, place: Place, target: Target, isPreferre
     return finding("ca-differs", place, { case: "different", peer: peer.name });
   }
   if (clientCertificate === undefined) return unknownOwnCa;
-  if (!isSignedBy(clientCertificate, peerCa, cache)) {
+  // The bundle to verify the peer with may have more CAs than the peer itself, while its CA changes.
+  if (!isSignedBy(clientCertificate, peer.facts.ca ?? peerCa, cache)) {
     return finding("ca-differs", place, { case: "not-signed", peer: peer.name });
   }
   const user = certificateUser(clientCertificate, cache);
