@@ -31,6 +31,7 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     "Distribute the renewed certificates of a cluster",
     async () => (await import("./rotate.ts")).rotateCommand,
   ),
+  sync: entry("Keep clusters connected", async () => (await import("./sync.ts")).syncCommand),
   rbac: entry("Print the permissions that commands need", async () => (await import("./rbac.ts")).rbacCommand),
   render: entry("Render manifests or Helm values for Git", async () => (await import("./render.ts")).renderCommand),
   demo: entry("Run a demo on three embedded clusters", async () => (await import("./demo.ts")).demoCommand),

@@ -153,12 +153,24 @@ export interface StoredCertificate {
   pem: string;
   /** Undefined if the metadata of the Secret does not show it. */
   method: RenewalMethod | undefined;
+  /** When the data of the Secret was last written; undefined if its managed fields do not show it. */
+  written: Date | undefined;
 }
 
 /** Decodes the certificate stored under one key of a Secret; undefined if it is missing. */
 export function decodeCertificate(secret: V1Secret | undefined, key: string): StoredCertificate | undefined {
   const pem = decodeValue(secret, key);
-  return pem === undefined ? undefined : { pem, method: detectRenewalMethod(secret?.metadata) };
+  if (pem === undefined) return undefined;
+  return { pem, method: detectRenewalMethod(secret?.metadata), written: lastWriteOf(secret) };
+}
+
+function lastWriteOf(secret: V1Secret | undefined): Date | undefined {
+  const times = (secret?.metadata?.managedFields ?? []).flatMap(({ time, fieldsV1 }) =>
+    // A string at runtime: nothing converts it to the declared Date.
+    time !== undefined && fieldsV1 !== undefined && "f:data" in fieldsV1 ? [Date.parse(String(time))] : [],
+  );
+  const last = Math.max(...times.filter((time) => !Number.isNaN(time)));
+  return Number.isFinite(last) ? new Date(last) : undefined;
 }
 
 /**

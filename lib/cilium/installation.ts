@@ -76,6 +76,8 @@ export interface Installation {
    * restored from one etcd backup share uids, but differ in cluster name and therefore in resourceVersion.
    */
   identity: string | undefined;
+  /** The uid of its ConfigMap `cilium-config`, which stays the same while the cluster exists. */
+  uid: string | undefined;
   facts: ClusterFacts;
   deployment: V1Deployment;
   /** Undefined if it does not exist, or if an extraction cannot read it (403). */
@@ -188,6 +190,7 @@ export async function readInstallation(api: KubernetesApi, options: Installation
   const installation: Installation = {
     namespace,
     identity: uid === undefined || resourceVersion === undefined ? undefined : `${uid}/${resourceVersion}`,
+    uid,
     facts,
     deployment,
     agents,

@@ -49,8 +49,13 @@ export type TargetReport =
   | { source: string; state: "failed"; error: UserError; writes: number }
   | { source: string; state: "done"; target: Target; plan: Plan; writes: number; previews: Preview[] };
 
-/** `change`: emitted before a change, which is made when the next event is requested. `report`: a target is done. */
-export type ImportEvent = { kind: "change"; source: string; change: Change } | { kind: "report"; report: TargetReport };
+/**
+ * `change`: emitted before a change, which is made when the next event is requested. `written`: it was made; not emitted if
+ * another client was faster, or with a dry run. `report`: a target is done.
+ */
+export type ImportEvent =
+  | { kind: "change" | "written"; source: string; change: Change }
+  | { kind: "report"; report: TargetReport };
 
 /** The import was interrupted by its signal. */
 export class Interrupted extends UserError {
@@ -202,6 +207,7 @@ class TargetWriter {
       if (isDryRun) continue;
       writes++;
       this.writes++;
+      yield { kind: "written", source: this.#prepared.source, change };
       if (change === last) {
         raced = this.#otherSecretChanged(change.name, versions);
         raced.catch(() => {});

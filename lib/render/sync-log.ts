@@ -95,6 +95,21 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
   "events-denied": ({ target, error }, clean) => ({
     ...{ level: "warning", subject: target, text: `no Events are created: ${clean(error)}` },
     fields: { target, error },
+  "state-unsaved": ({ where, error }, clean) => ({
+    ...{ level: "error", text: `cannot save the state in ${clean(where)}: ${clean(error)}` },
+    fields: { where, error },
+  }),
+  listening: ({ address }, clean) => ({
+    ...{ level: "info", text: `serving /metrics, /healthz and /readyz at ${clean(address)}` },
+    fields: { address },
+  }),
+  "lease-failed": ({ error }, clean) => ({
+    ...{ level: "warning", text: `cannot renew the Lease: ${clean(error)}` },
+    fields: { error },
+  }),
+  "list-failed": ({ error }, clean) => ({
+    ...{ level: "error", text: `cannot list the members: ${clean(error)}` },
+    fields: { error },
   }),
   stopping: ({ signal }, clean) => ({
     ...{ level: "info", text: `stopping after the current write: ${clean(signal)}` },

@@ -148,6 +148,9 @@ export class Store {
     };
     if (generation === undefined) delete next.metadata.generation;
     else next.metadata.generation = isDeepStrictEqual(next.spec, current.spec) ? generation : generation + 1;
+    if (next.status?.observedGeneration !== undefined) {
+      next.status = { ...next.status, observedGeneration: next.metadata.generation };
+    }
     validate(resource, next, current);
     return options.dryRun || isDeepStrictEqual(next, current) ? next : this.put(next);
   }

@@ -233,5 +233,15 @@ function workload(
     kind,
     metadata: { name, labels },
     spec: { selector: { matchLabels: selector }, template: { metadata: { labels }, spec } },
+    status: { observedGeneration: 1, ...AVAILABLE[kind] },
   };
 }
+
+/** Counts of available pods. A rollout is over at once: the store only counts generations. */
+const AVAILABLE = {
+  Deployment: { replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1 },
+  DaemonSet: {
+    ...{ desiredNumberScheduled: 1, currentNumberScheduled: 1, numberMisscheduled: 0 },
+    ...{ updatedNumberScheduled: 1, numberReady: 1, numberAvailable: 1 },
+  },
+};

@@ -12,6 +12,7 @@ export const HOLD_REASONS = [
   "ca-order",
   "restart",
   "refused",
+  "unreachable",
 ] as const;
 export type HoldReason = (typeof HOLD_REASONS)[number];
 

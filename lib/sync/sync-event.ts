@@ -6,7 +6,7 @@ import type { HeldRecord } from "./state.ts";
  * What happened. `entry` is a name in the list of members, `cluster`, `target` and `peer` are cluster names. Texts may be
  * from servers and Secrets, so whoever prints them escapes and redacts them.
  */
-type Occurrence =
+export type Occurrence =
   /** The loop starts with this many members, selected by the selection of the state. */
   | { kind: "started"; members: number; selection: string }
   /** A member is listed that was not. */
@@ -51,6 +51,14 @@ type Occurrence =
   | { kind: "state-unreadable"; where: string; error: string }
   /** No Kubernetes Events can be created in a target, which has no other effect. */
   | { kind: "events-denied"; target: string; error: string }
+  /** The state cannot be saved; the next change tries again. */
+  | { kind: "state-unsaved"; where: string; error: string }
+  /** The members cannot be listed; the last list is kept. */
+  | { kind: "list-failed"; error: string }
+  /** Metrics and probes are served. */
+  | { kind: "listening"; address: string }
+  /** The Lease cannot be read or written; it is tried again. */
+  | { kind: "lease-failed"; error: string }
   /** A signal was received; the write under way is completed. */
   | { kind: "stopping"; signal: string }
   | { kind: "stopped" };

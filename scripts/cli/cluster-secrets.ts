@@ -8,7 +8,14 @@ import { isBareCommand, type MemberPermissions } from "../../lib/members/trust.t
 import { enumerate } from "../../lib/render/style.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { findNearestName } from "../../lib/util/nearest.ts";
-import { type ClusterArguments, type ClusterSource, Contexts, sortNaturally, toOpenOptions } from "./clusters.ts";
+import {
+  type ClusterArguments,
+  type ClusterSource,
+  Contexts,
+  revisionOf,
+  sortNaturally,
+  toOpenOptions,
+} from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import type { clusterSecretOptions } from "./options.ts";
 import { addMemberNames } from "./streams.ts";
@@ -83,6 +90,9 @@ export class SecretClusters implements ClusterSource {
     return {
       source: name,
       names: [name],
+      get revision() {
+        return revisionOf("error" in one ? one.error.message : one.context);
+      },
       get api() {
         return open();
       },

@@ -8,14 +8,18 @@ import { clusterSecretOptions } from "./options.ts";
 /**
  * Opens the source of the clusters: the Secrets of `--clusters-from`, or the kubeconfig.
  *
+ * @param warnOf - called with a line for each skipped context; by default, it is logged as a warning.
  * @throws UserError if the kubeconfig cannot be read, the Secrets cannot be listed, or the flags do not fit together.
  */
-export async function openClusterSource(args: ClusterSecretArguments): Promise<ClusterSource> {
+export async function openClusterSource(
+  args: ClusterSecretArguments,
+  warnOf?: (line: string) => void,
+): Promise<ClusterSource> {
   const format = args["clusters-from"];
   if (format !== undefined) return SecretClusters.load(args, format as SecretFormat);
   const unused = Object.keys(clusterSecretOptions).find((name) => isGiven(args[name as keyof ClusterSecretArguments]));
   if (unused !== undefined) throw new UserError(`--${unused} requires --clusters-from`, EXIT.refused);
-  return Contexts.load(args);
+  return Contexts.load(args, warnOf);
 }
 
 /**

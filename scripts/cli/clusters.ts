@@ -1,4 +1,5 @@
 /** Opens the clusters of a command's contexts, each once. */
+import { createHash } from "node:crypto";
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import {
@@ -38,16 +39,21 @@ export interface ClusterSource extends Disposable {
 export class Contexts implements ClusterSource {
   readonly #args: ClusterArguments;
   readonly #kubeconfig: Kubeconfig;
+  readonly #warn: (line: string) => void;
   readonly #opened = new Map<string, KubernetesApi>();
 
-  /** @throws UserError (exit code 2) if the kubeconfig cannot be read. */
-  static async load(args: ClusterArguments): Promise<Contexts> {
-    return new Contexts(args, await loadKubeconfig({ env: process.env, path: args.kubeconfig }));
+  /**
+   * @param warnOf - called with a line for each skipped context.
+   * @throws UserError (exit code 2) if the kubeconfig cannot be read.
+   */
+  static async load(args: ClusterArguments, warnOf = warn): Promise<Contexts> {
+    return new Contexts(args, await loadKubeconfig({ env: process.env, path: args.kubeconfig }), warnOf);
   }
 
-  private constructor(args: ClusterArguments, kubeconfig: Kubeconfig) {
+  private constructor(args: ClusterArguments, kubeconfig: Kubeconfig, warnOf: (line: string) => void) {
     this.#args = args;
     this.#kubeconfig = kubeconfig;
+    this.#warn = warnOf;
   }
 
   /** The names of all contexts. */
@@ -114,7 +120,7 @@ export class Contexts implements ClusterSource {
       results,
       (result) => ("error" in result ? undefined : apiServerKey(result.context)),
       (first, other) => {
-        warn(`skipped context ${other.name}: same cluster as context ${first.name}`);
+        this.#warn(`skipped context ${other.name}: same cluster as context ${first.name}`);
         namesOf.get(first)?.push(...namesOfContext(other));
       },
     );
@@ -126,6 +132,9 @@ export class Contexts implements ClusterSource {
     return kept.map((result) => ({
       source: result.name,
       names: namesOf.get(result) ?? [],
+      get revision() {
+        return revisionOf("error" in result ? result.error.message : result.context);
+      },
       get api() {
         return open(result);
       },
@@ -148,6 +157,11 @@ export class Contexts implements ClusterSource {
       impersonate: toImpersonation(args),
     });
   }
+}
+
+/** Returns a hash by which a changed context is recognized; it does not reveal the credentials. */
+export function revisionOf(content: Context | string): string {
+  return createHash("sha256").update(JSON.stringify(content)).digest("hex");
 }
 
 /** Converts the flags that apply to all clusters, whatever they come from. */

@@ -59,7 +59,7 @@ export const CONTEXT_FLAGS = "--context, --contexts-file or --all-contexts";
  */
 export async function selectClusters(
   contexts: ClusterSource,
-  args: MeshArguments,
+  args: Pick<MeshArguments, "context" | "contexts-file" | "all-contexts" | "clusters-from">,
   names: readonly string[] = [],
   placeholder?: string,
 ): Promise<Cluster[]> {

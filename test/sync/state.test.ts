@@ -283,7 +283,7 @@ test("two records whose names differ only after their first 1000 characters beco
   const text = formatState({
     ...emptyState("contexts"),
     members: [{ entry: `${long}1` }, { entry: `${long}2`, absentSince: since }],
-    authorities: [1, 2].map((i) => ({ cluster: `${long}${i}`, fingerprints: [], since })),
+    authorities: [1, 2].map((i) => ({ cluster: `${long}${i}`, authorities: [] })),
   });
   const { members, authorities, omitted } = parse(text);
   assert.deepEqual([members, authorities.length, omitted], [[{ entry: long }], 1, 2]);

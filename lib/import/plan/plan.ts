@@ -24,6 +24,8 @@ export interface PlanOptions extends RoleOptions, ConfigChangeOptions {
   tls: TlsMode;
   /** Whether to grant users; false for `--no-users`. */
   users: boolean;
+  /** Names of existing peers that are not imported, and whose users are granted nevertheless. */
+  granted?: ReadonlySet<string>;
   /** The workloads whose pods may be restarted to add host aliases. */
   restarts: Restarts;
   /** Checks individual peers; a checker shared by several plans checks each peer once. */
@@ -105,7 +107,8 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ),
   ]);
   const config = planConfigSecrets(target, existing, written, roles.removed, records, options);
-  const toGrant = written.map(({ name }) => name).filter((name) => !isKept(existing, name, options));
+  const granted = [...(options.granted ?? [])].filter((name) => roles.staying.includes(name));
+  const toGrant = [...written.map(({ name }) => name), ...granted].filter((name) => !isKept(existing, name, options));
   const users =
     options.users && target.takesUsers
       ? planUsers(

@@ -1,0 +1,272 @@
+/** Plans and writes the targets of `sync`, and records what is held. */
+import { type Change, describeObject } from "../import/plan/change.ts";
+import type { Restarts } from "../import/plan/host-aliases.ts";
+import type { Outcome } from "../import/plan/merge-secret.ts";
+import type { Plan } from "../import/plan/plan.ts";
+import type { TlsMode } from "../import/plan/tls.ts";
+import type { PreparedImport, PreparedTarget } from "../import/prepare.ts";
+import type { Member } from "../mesh/member.ts";
+import { PeerChecker } from "../peer/checks/check-peer.ts";
+import { earliest } from "../util/earliest.ts";
+import { UserError } from "../util/errors.ts";
+import { duePrunes } from "./absence.ts";
+import { peerOfKey } from "./contest.ts";
+import { Contests } from "./contests.ts";
+import type { Conflict } from "./identity.ts";
+import type { MemberView } from "./member-view.ts";
+import type { MemberNames, Pairing } from "./pairing.ts";
+import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from "./plan-target.ts";
+import { RolloutGate } from "./rollout-gate.ts";
+import type { StateKeeper } from "./state-keeper.ts";
+import type { Occurrence } from "./sync-event.ts";
+import { writePlan } from "./write-plan.ts";
+
+/** How targets are planned. All durations are in milliseconds. */
+export interface ReconcileOptions {
+  /** Which members are connected. */
+  pairing: Pairing;
+  /** How long changes are collected before they are acted on; what cannot be watched is checked as often. */
+  settle: number;
+  /** How long a configured node address has to be gone before it is replaced. */
+  addressGrace: number;
+  /** How long a member has to be absent before it is removed from the others; undefined for never. */
+  pruneAfter: number | undefined;
+  /** How many resets of a key by another field manager within an hour make us pause. */
+  fightLimit: number;
+  restarts: Restarts;
+  takeOwnership: boolean;
+  tls: TlsMode;
+  users: boolean;
+  /** Resolves a host name to its addresses. */
+  resolve(name: string): Promise<string[]>;
+}
+
+/** A target, and what is known of the other members. */
+export interface SyncTarget {
+  member: Member;
+  /** Its cluster name. */
+  target: string;
+  names: MemberNames;
+  others: readonly MemberView[];
+  /** Entries that could not be read the last time. */
+  unreachable: ReadonlySet<string>;
+  /** When the reading of the target began, by the monotonic clock in milliseconds. */
+  readAt: number;
+  /** False to plan only. */
+  writes: boolean;
+}
+
+/** What has to follow. */
+export interface Reconciliation {
+  /** When to plan the target again, because a hold may have ended by then. */
+  recheckAt: Date | undefined;
+  /** Entries of peers that have to be read again, and the target planned after that. */
+  outdated: string[];
+}
+
+/** A target could not be written; the member was read. */
+export class WriteFailure extends UserError {
+  /** The cluster name. */
+  readonly target: string;
+
+  constructor(target: string, { message, exitCode }: UserError) {
+    super(message, exitCode);
+    this.target = target;
+  }
+}
+
+/** How long a checker of peers is used: it judges validity at the time of its creation. */
+const CHECKER_AGE_MS = 60_000;
+
+/** Plans and writes targets, one task at a time for each. */
+export class TargetReconciler {
+  readonly #options: ReconcileOptions;
+  readonly #ports: { emit(occurrence: Occurrence): void; now(): Date };
+  readonly #keeper: StateKeeper;
+  readonly #signal: AbortSignal;
+  readonly #contests: Contests;
+  readonly #gate = new RolloutGate();
+  #checker = { created: new Date(0), checker: new PeerChecker(new Date(0)) };
+  /** When the reading began after which a target was last as planned, by cluster name. */
+  readonly #verified = new Map<string, number>();
+  #planned: PreparedTarget[] = [];
+
+  constructor(
+    options: ReconcileOptions,
+    ports: { emit(occurrence: Occurrence): void; now(): Date },
+    keeper: StateKeeper,
+    signal: AbortSignal,
+  ) {
+    this.#options = options;
+    this.#ports = ports;
+    this.#keeper = keeper;
+    this.#signal = signal;
+    this.#contests = new Contests(keeper, { limit: options.fightLimit, now: ports.now });
+  }
+
+  /** Returns the targets that were planned without being written, and forgets them. */
+  takePlanned(): PreparedTarget[] {
+    return this.#planned.splice(0);
+  }
+
+  /** When absent members are due to be removed from the others, from now on. */
+  #pruneTimes(now: Date): Date[] {
+    const { pruneAfter } = this.#options;
+    if (pruneAfter === undefined || this.#keeper.isUnreadable) return [];
+    return this.#keeper.state.members
+      .flatMap(({ absentSince, keptBecause }) =>
+        absentSince === undefined || keptBecause !== undefined ? [] : [new Date(Date.parse(absentSince) + pruneAfter)],
+      )
+      .filter((time) => time > now);
+  }
+
+  /** Holds a whole target because of a conflict with another cluster; nothing for a second way to the same cluster. */
+  hold(target: string, { kind, message }: Conflict): void {
+    if (kind === "conflict") this.#keeper.setHolds(target, [{ target, reason: "duplicate", message }]);
+  }
+
+  /**
+   * Plans a target, and writes what differs.
+   *
+   * @throws WriteFailure if the target cannot be written.
+   */
+  async reconcile(context: SyncTarget): Promise<Reconciliation> {
+    const { target, member, writes } = context;
+    const { deployment, operator, agents } = member.installation;
+    const { restarts } = this.#options;
+    const mayRestart = restarts === "none" || this.#gate.begin(target, [deployment, operator, agents]);
+    const written: Change[] = [];
+    try {
+      return await this.#reconcile(context, mayRestart ? restarts : "none", written);
+    } finally {
+      if (restarts !== "none" && mayRestart && writes) this.#gate.end(target, written);
+    }
+  }
+
+  /** Forgets what is held for a target that has left. */
+  forget(target: string): void {
+    this.#gate.release(target);
+    this.#verified.delete(target);
+    this.#keeper.setHolds(target, []);
+    this.#keeper.setFindings(target, []);
+  }
+
+  async #reconcile(context: SyncTarget, restarts: Restarts, written: Change[]): Promise<Reconciliation> {
+    const { target, others, writes, unreachable, readAt } = context;
+    const planned = await this.#planSafely(context, restarts);
+    const outdated = planned.outdated.map(({ entry }) => entry);
+    const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
+    this.#keeper.setFindings(target, planned.findings);
+    this.#keeper.setHolds(target, [
+      ...planned.holds,
+      ...this.#contests.holds(target),
+      ...missed.map(({ cluster = "" }) => unreachableHold(target, cluster)),
+    ]);
+    this.#keeper.setGone(new Set(others.flatMap(({ cluster }) => cluster ?? [])), planned.gone);
+    const [one] = planned.prepared?.targets ?? [];
+    if (planned.prepared && one && one.plan.changes.length > 0) {
+      if (writes) await this.#write(context, planned.prepared, one.plan, written);
+      else this.#planned.push(one);
+    }
+    if (outdated.length === 0) this.#verified.set(target, readAt);
+    const now = this.#ports.now();
+    const isRestarting = this.#options.restarts !== "none" && (restarts === "none" || written.some(isRestart));
+    const rollout = isRestarting ? new Date(now.getTime() + this.#options.settle) : undefined;
+    const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(now)];
+    return { recheckAt: earliest(...ends), outdated };
+  }
+
+  /**
+   * Plans a target without keys that are contested, and without changes by outdated readings: if the config of a peer was
+   * changed by somebody else, the peer may have changed since it was read, and has to be read again first.
+   */
+  async #planSafely(context: SyncTarget, restarts: Restarts): Promise<TargetPlan & { outdated: MemberView[] }> {
+    const { target, member, writes, others } = context;
+    const isContested = (planned: TargetPlan) =>
+      writes && this.#contests.detect(target, member.target, changesOf(planned));
+    let planned = await this.#plan(context, restarts);
+    const verified = this.#verified.get(target) ?? Number.NEGATIVE_INFINITY;
+    const changed = new Set(planned.prepared?.targets.flatMap(({ plan }) => peersOfPlan(plan).changed));
+    const outdated = others.filter((view) => changed.has(view.cluster ?? "") && view.readAt <= verified);
+    if (outdated.length > 0) planned = await this.#plan(context, restarts, outdated);
+    if (isContested(planned)) planned = await this.#plan(context, restarts, outdated);
+    return { ...this.#contests.withoutHeld(target, planned), outdated };
+  }
+
+  /** @param omitted - the members whose configs are left as they are. */
+  #plan(context: SyncTarget, restarts: Restarts, omitted: readonly MemberView[] = []): Promise<TargetPlan> {
+    const { member, target, names, others } = context;
+    const { addressGrace, settle, takeOwnership, tls, users, resolve } = this.#options;
+    const now = this.#ports.now();
+    const desired = others.flatMap((view): DesiredPeer[] => {
+      const { peer, entry, cluster } = view;
+      if (!peer || cluster === undefined || !this.#options.pairing(names, { entry, cluster })) return [];
+      return [{ view, peer }];
+    });
+    const peers = desired.filter(({ view }) => !omitted.includes(view));
+    return planTarget({
+      ...{ member, peers, addressGrace, recheckAfter: settle, resolve },
+      granted: new Set(desired.map(({ peer }) => peer.name)),
+      removed: this.#removedPeers(others, target, now),
+      contested: this.#contests.heldBy(target),
+      gone: this.#keeper.state.addresses,
+      authorities: this.#keeper.state.authorities,
+      options: { restarts, takeOwnership, tls, users, now, checker: this.#useChecker(now) },
+    });
+  }
+
+  /** Returns the members that have been absent for long enough, unless they are reached by another name now. */
+  #removedPeers(others: readonly MemberView[], own: string, now: Date): ReadonlySet<string> {
+    if (this.#keeper.isUnreadable) return new Set();
+    const present = new Set([own, ...others.map(({ cluster }) => cluster)]);
+    const due = duePrunes(this.#keeper.state.members, this.#options.pruneAfter, now);
+    return new Set(due.filter((name) => !present.has(name)));
+  }
+
+  async #write({ target }: SyncTarget, prepared: PreparedImport, plan: Plan, written: Change[]): Promise<void> {
+    const { emit } = this.#ports;
+    const peers = peersOfPlan(plan);
+    if (Object.values(peers).some((names) => names.length > 0)) emit({ kind: "planned", target, ...peers });
+    const { report, changes } = await writePlan(prepared, this.#signal);
+    written.push(...changes);
+    this.#contests.noteWrites(target, changes);
+    this.#keeper.countWrites(target, changes.length);
+    for (const change of changes) {
+      emit({ kind: "written", target, object: describeObject(change.kind, change.name), peers: peersOfChange(change) });
+    }
+    if (report.state === "failed") throw new WriteFailure(target, report.error);
+  }
+
+  /** Checks each peer once for many targets. */
+  #useChecker(now: Date): PeerChecker {
+    if (now.getTime() - this.#checker.created.getTime() > CHECKER_AGE_MS) {
+      this.#checker = { created: now, checker: new PeerChecker(now) };
+    }
+    return this.#checker.checker;
+  }
+}
+
+function isRestart({ verb }: Change): boolean {
+  return verb === "json-patch";
+}
+
+function unreachableHold(target: string, peer: string): PlannedHold {
+  const message = `the config of ${peer} was changed by another client, and ${peer} cannot be read to verify it`;
+  return { target, peer, reason: "unreachable", message };
+}
+
+function changesOf({ prepared }: TargetPlan): Change[] {
+  return prepared?.targets.flatMap(({ plan }) => plan.changes) ?? [];
+}
+
+function peersOfPlan({ outcomes }: Plan): { added: string[]; changed: string[]; removed: string[] } {
+  const having = (...wanted: Outcome[]) => [...outcomes].flatMap(([name, one]) => (wanted.includes(one) ? [name] : []));
+  return { added: having("added"), changed: having("changed", "moved"), removed: having("dropped") };
+}
+
+/** Returns the names of the peers whose keys a change writes, sorted. */
+function peersOfChange(change: Change): string[] {
+  if (change.kind !== "Secret") return [];
+  const keys = change.verb === "create" ? change.object.data : change.verb === "merge-patch" ? change.patch.data : {};
+  return [...new Set(Object.keys(keys ?? {}).flatMap((key) => peerOfKey(key) ?? []))].sort();
+}

@@ -1,0 +1,99 @@
+/** The members of a running `sync`, and what is known of them together. */
+import { type Conflict, findConflicts } from "./identity.ts";
+import type { MemberView } from "./member-view.ts";
+import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
+
+/** How a list differs from the one before. */
+export interface ListChange {
+  added: string[];
+  /** Entries with another server or other credentials. */
+  changed: string[];
+  left: ActiveMember[];
+}
+
+/** The members by their entry. */
+export class Roster {
+  readonly #members = new Map<string, ActiveMember>();
+  /** The targets that wait for a new reading of a member, by its entry. */
+  readonly #waiting = new Map<string, Set<string>>();
+  #conflicts: ReadonlyMap<string, Conflict> = new Map();
+
+  /** Adopts a list: adds new members, reconnects those that changed, and closes those that left. */
+  adopt(entries: readonly MemberEntry[]): ListChange {
+    const listed = new Map(entries.map((entry) => [entry.name, entry]));
+    const change: ListChange = { added: [], changed: [], left: [] };
+    for (const [name, member] of this.#members) {
+      const entry = listed.get(name);
+      if (entry && entry.revision === member.entry.revision) continue;
+      closeMember(member);
+      if (entry) {
+        member.entry = entry;
+        change.changed.push(name);
+      } else {
+        this.#members.delete(name);
+        change.left.push(member);
+      }
+    }
+    for (const [name, entry] of listed) {
+      if (this.#members.has(name)) continue;
+      const idle = { watch: undefined, view: undefined, lastContact: undefined, failures: 0, isUnreachable: false };
+      this.#members.set(name, { entry, ...idle });
+      change.added.push(name);
+    }
+    return change;
+  }
+
+  /** Returns a member; undefined if it is not in the list. */
+  get(name: string): ActiveMember | undefined {
+    return this.#members.get(name);
+  }
+
+  /** All members. */
+  all(): ActiveMember[] {
+    return [...this.#members.values()];
+  }
+
+  /** The members as they were last read. */
+  views(): MemberView[] {
+    return this.all().flatMap(({ view }) => view ?? []);
+  }
+
+  /** The members with which one may be connected: those that are in no conflict. */
+  othersOf(name: string): MemberView[] {
+    return this.views().filter(({ entry }) => entry !== name && !this.#conflicts.has(entry));
+  }
+
+  /** The members that could not be read the last time. */
+  unreachable(): Set<string> {
+    return new Set(this.all().flatMap(({ entry, isUnreachable }) => (isUnreachable ? [entry.name] : [])));
+  }
+
+  /** Why a member is not connected, if it is one of several ways to a cluster, or must not be in the mesh. */
+  conflictOf(name: string): Conflict | undefined {
+    return this.#conflicts.get(name);
+  }
+
+  /** Compares the members again. Returns whether the conflicts changed. */
+  updateConflicts(): boolean {
+    const before = JSON.stringify([...this.#conflicts]);
+    this.#conflicts = findConflicts(this.views());
+    return JSON.stringify([...this.#conflicts]) !== before;
+  }
+
+  /** Lets a target wait for the next reading of a member. */
+  wait(target: string, source: string): void {
+    this.#waiting.set(source, (this.#waiting.get(source) ?? new Set()).add(target));
+  }
+
+  /** Returns the targets that wait for a reading of a member, which was made. */
+  takeWaiting(source: string): string[] {
+    const waiting = [...(this.#waiting.get(source) ?? [])];
+    this.#waiting.delete(source);
+    return waiting;
+  }
+
+  /** Closes all connections. */
+  close(): void {
+    this.all().forEach(closeMember);
+  }
+}

@@ -1,0 +1,197 @@
+/** The state of a running `sync`: reports what changes in it, and saves it. */
+import type { Finding } from "../peer/findings.ts";
+import { UserError } from "../util/errors.ts";
+import { noteContact } from "./absence.ts";
+import { noteAuthorities } from "./authorities.ts";
+import type { MemberView } from "./member-view.ts";
+import type { PlannedHold } from "./plan-target.ts";
+import type { ContestedKey, GoneAddress, HeldRecord, MemberRecord, SyncState } from "./state.ts";
+import { addToCount, emptyState } from "./state.ts";
+import type { StateStore } from "./state-store.ts";
+import type { Occurrence } from "./sync-event.ts";
+
+/** The time between two writes of the state, in milliseconds. */
+const SAVE_INTERVAL_MS = 5_000;
+
+export interface StateKeeperOptions {
+  store: StateStore;
+  /** Reports what happens. */
+  emit(occurrence: Occurrence): void;
+  /** The clock. */
+  now(): Date;
+}
+
+/** Keeps the state. Only one process may keep a state at a time. */
+export class StateKeeper {
+  state: SyncState;
+  /** Set if the stored state could not be read: then nothing may be pruned. */
+  readonly isUnreadable: boolean;
+  readonly #options: StateKeeperOptions;
+  readonly #findings = new Map<string, Finding[]>();
+  #timer: NodeJS.Timeout | undefined;
+  #saving: Promise<void> = Promise.resolve();
+
+  private constructor(state: SyncState, isUnreadable: boolean, options: StateKeeperOptions) {
+    this.state = state;
+    this.isUnreadable = isUnreadable;
+    this.#options = options;
+  }
+
+  /** Loads the stored state. One of another selection of members, or one that cannot be read, is replaced. */
+  static async load(selection: string, options: StateKeeperOptions): Promise<StateKeeper> {
+    const { store, emit } = options;
+    try {
+      const stored = await store.load();
+      const isSame = stored?.selection === emptyState(selection).selection;
+      return new StateKeeper(isSame ? stored : emptyState(selection), false, options);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      emit({ kind: "state-unreadable", where: store.describe(), error: error.singleLineMessage });
+      return new StateKeeper(emptyState(selection), true, options);
+    }
+  }
+
+  /** The findings of the last plan of each target. */
+  get findings(): ReadonlyMap<string, readonly Finding[]> {
+    return this.#findings;
+  }
+
+  /** Replaces the records of members. */
+  setMembers(members: MemberRecord[]): void {
+    this.state.members = members;
+    this.saveSoon();
+  }
+
+  /** Records that a member was read. */
+  noteContact({ entry, uid, cluster, id, peerError }: MemberView): void {
+    const isNew = (one: MemberRecord | undefined) => JSON.stringify([one?.uid, one?.cluster, one?.id, one?.error]);
+    const before = this.#record(entry);
+    const error = peerError?.singleLineMessage;
+    this.state.members = noteContact(this.state.members, { entry, uid, cluster, id, error }, this.#options.now());
+    // The time of the contact alone is saved with the next change.
+    if (isNew(before) !== isNew(this.#record(entry))) this.saveSoon();
+  }
+
+  /** Records that a member cannot be read; returns whether the error is new. */
+  noteFailure(entry: string, error: string): boolean {
+    const before = this.#record(entry);
+    if (before?.error === error) return false;
+    this.setMembers(this.state.members.map((one) => (one === before ? { ...one, error } : one)));
+    return true;
+  }
+
+  /** Replaces the holds of a target, and reports those that are new and those that ended. */
+  setHolds(target: string, planned: readonly PlannedHold[]): void {
+    const { held } = this.state;
+    const before = new Map(held.filter((one) => one.target === target).map((one) => [holdKey(one), one]));
+    const after = new Map(
+      planned.map((one): [string, HeldRecord] => {
+        const { until, ...hold } = one;
+        const since = before.get(holdKey(one))?.since ?? this.#time();
+        return [holdKey(one), { ...hold, since, ...(until && { until: until.toISOString() }) }];
+      }),
+    );
+    if (JSON.stringify([...before]) === JSON.stringify([...after])) return;
+    for (const [key, record] of after) if (!before.has(key)) this.#options.emit({ kind: "held", record });
+    for (const [key, { peer, reason }] of before) {
+      if (!after.has(key))
+        this.#options.emit({ kind: "released", target, reason, ...(peer !== undefined && { peer }) });
+    }
+    this.state.held = [...held.filter((one) => one.target !== target), ...after.values()];
+    this.saveSoon();
+  }
+
+  /** Replaces the findings of a target, and reports the new ones. */
+  setFindings(target: string, findings: readonly Finding[]): void {
+    const known = new Set(this.#findings.get(target)?.map(findingKey));
+    for (const one of findings) {
+      if (!known.has(findingKey(one))) this.#options.emit({ kind: "finding", target, finding: one });
+    }
+    this.#findings.set(target, [...findings]);
+  }
+
+  /** Replaces the addresses of some peers that are gone. */
+  setGone(peers: ReadonlySet<string>, gone: readonly GoneAddress[]): void {
+    const { addresses } = this.state;
+    const next = [...addresses.filter(({ peer }) => !peers.has(peer)), ...gone];
+    if (JSON.stringify(next) === JSON.stringify(addresses)) return;
+    this.state.addresses = next;
+    this.saveSoon();
+  }
+
+  /**
+   * Records the CAs and the server certificate of a cluster.
+   *
+   * @param lastRead - when it was read before.
+   */
+  noteAuthorities(view: MemberView, lastRead: Date | undefined): void {
+    const { cluster, ca, serverCertificate, serverSecretWritten: written, etcdStarted } = view;
+    if (cluster === undefined || ca === undefined) return;
+    const reading = { cluster, ca, serverCertificate, written, lastRead, etcdStarted };
+    const next = noteAuthorities(this.state.authorities, reading, this.#options.now());
+    if (next === this.state.authorities) return;
+    this.state.authorities = [...next];
+    this.saveSoon();
+  }
+
+  /** Replaces the contested keys. */
+  setContested(contested: ContestedKey[]): void {
+    this.state.contested = contested;
+    this.saveSoon();
+  }
+
+  /** Counts objects written in a target. */
+  countWrites(target: string, count: number): void {
+    const { counters } = this.state;
+    counters.writes = addToCount(counters.writes, target, count);
+    this.saveSoon();
+  }
+
+  /** Counts a failed task of a cluster. */
+  countError(cluster: string): void {
+    const { counters } = this.state;
+    counters.errors = addToCount(counters.errors, cluster);
+  }
+
+  /** Counts a completed task. */
+  countReconciliation(): void {
+    this.state.counters.reconciliations++;
+  }
+
+  /** Saves the state within five seconds. */
+  saveSoon(): void {
+    this.#timer ??= setTimeout(() => void this.save(), SAVE_INTERVAL_MS);
+  }
+
+  /** Saves the state now. A failure is reported; the next change tries again. */
+  save(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#saving = this.#saving.then(async () => {
+      const { store, emit } = this.#options;
+      try {
+        await store.save(this.state);
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        emit({ kind: "state-unsaved", where: store.describe(), error: error.singleLineMessage });
+      }
+    });
+    return this.#saving;
+  }
+
+  #record(entry: string): MemberRecord | undefined {
+    return this.state.members.find((one) => one.entry === entry);
+  }
+
+  #time(): string {
+    return this.#options.now().toISOString();
+  }
+}
+
+function holdKey({ peer = "", reason, message }: PlannedHold | HeldRecord): string {
+  return JSON.stringify([peer, reason, reason === "address-grace" ? "" : message]);
+}
+
+function findingKey({ code, key = "", message }: Finding): string {
+  return JSON.stringify([code, key, message]);
+}

@@ -1,0 +1,331 @@
+/** Keeps a mesh connected: watches its members, and writes what an import would write, for as long as it runs. */
+import { watchedObjects } from "../cilium/watched-objects.ts";
+import type { PreparedTarget } from "../import/prepare.ts";
+import type { RestartReason } from "../kube/observe.ts";
+import type { Member } from "../mesh/member.ts";
+import { UserError } from "../util/errors.ts";
+import { ParseCache } from "../util/parse-cache.ts";
+import { noteList } from "./absence.ts";
+import { ClusterWatch } from "./cluster-watch.ts";
+import { concernsImporters, type MemberView } from "./member-view.ts";
+import { type ActiveMember, closeMember, type MemberEntry, type MemberSource } from "./members.ts";
+import { pause } from "./pause.ts";
+import { readForSync } from "./read-member.ts";
+import { type ReconcileOptions, TargetReconciler, WriteFailure } from "./reconcile-target.ts";
+import { Roster } from "./roster.ts";
+import type { SyncSnapshot } from "./snapshot.ts";
+import { StateKeeper } from "./state-keeper.ts";
+import type { StateStore } from "./state-store.ts";
+import type { Occurrence } from "./sync-event.ts";
+import { TaskScheduler } from "./task-scheduler.ts";
+
+/** The number of members that are read and written at a time. */
+const MAX_CONCURRENT_TASKS = 16;
+/** The delay before the first retry of a failed task, doubled for each further one. */
+const FIRST_RETRY_MS = 5_000;
+const LAST_RETRY_MS = 300_000;
+/** How many tasks share a cache, which holds the Secrets of their targets. */
+const TASKS_PER_CACHE = 32;
+/** The key of the task that lists the members; names of entries are never empty. */
+const LIST_TASK = "";
+
+/** How a mesh is kept connected. All durations are in milliseconds. */
+export interface SyncOptions extends ReconcileOptions {
+  /** How often each member is read even if nothing changed. */
+  interval: number;
+  /** Maximum number of node addresses of a cluster that its importers get. */
+  addresses: number;
+  /** Cilium's namespace; detected if undefined. */
+  namespace: string | undefined;
+}
+
+/** What `sync` depends on. */
+export interface SyncPorts {
+  source: MemberSource;
+  store: StateStore;
+  /** Reports what happens. */
+  emit(occurrence: Occurrence): void;
+  /** The clock. */
+  now(): Date;
+}
+
+/** The result of one round over all members. */
+export interface SyncRound {
+  /** Entries that could not be read or written. */
+  failed: string[];
+  /** Whether anything is held. */
+  hasHolds: boolean;
+}
+
+/**
+ * A running sync. Each member has one task at a time: read it, compare it with its last reading, plan it as a target, and
+ * write what differs. Members do not wait for each other.
+ */
+export class Sync {
+  readonly #options: SyncOptions;
+  readonly #ports: SyncPorts;
+  readonly #keeper: StateKeeper;
+  readonly #signal: AbortSignal;
+  readonly #scheduler: TaskScheduler;
+  readonly #reconciler: TargetReconciler;
+  readonly #roster = new Roster();
+  readonly #watchRestarts = new Map<string, number>();
+  /** `listing`: members are only read, so that the first plans know all of them. `planning`: nothing is written. */
+  #phase: "listing" | "planning" | "running" = "listing";
+  #cache = new ParseCache();
+  #cacheUses = 0;
+  #lastProgress: Date;
+
+  /**
+   * Loads the state, lists the members and reads each once. Writes nothing.
+   *
+   * @throws UserError if the members cannot be listed.
+   */
+  static async start(options: SyncOptions, ports: SyncPorts, signal: AbortSignal): Promise<Sync> {
+    const { source, emit } = ports;
+    const entries = await source.list();
+    const sync = new Sync(options, ports, await StateKeeper.load(source.selection, ports), signal);
+    emit({ kind: "started", members: entries.length, selection: source.selection });
+    sync.#adoptList(entries);
+    await sync.#scheduler.idle();
+    return sync;
+  }
+
+  private constructor(options: SyncOptions, ports: SyncPorts, keeper: StateKeeper, signal: AbortSignal) {
+    this.#options = options;
+    this.#ports = ports;
+    this.#keeper = keeper;
+    this.#signal = signal;
+    this.#reconciler = new TargetReconciler(options, ports, keeper, signal);
+    this.#lastProgress = ports.now();
+    this.#scheduler = new TaskScheduler((key) => this.#runTask(key), { limit: MAX_CONCURRENT_TASKS, signal });
+  }
+
+  /** Plans all targets and writes nothing. Returns the targets that would change. */
+  async preview(): Promise<PreparedTarget[]> {
+    await this.#round("planning");
+    // Changes while the plan is reviewed are only read.
+    this.#phase = "listing";
+    return this.#reconciler.takePlanned();
+  }
+
+  /** Reads, plans and writes each member once. */
+  async runOnce(): Promise<SyncRound> {
+    await this.#round("running");
+    const failed = this.#roster.all().filter(({ failures }) => failures > 0);
+    return { failed: failed.map(({ entry }) => entry.name), hasHolds: this.#keeper.state.held.length > 0 };
+  }
+
+  /** Keeps the members connected until the signal is aborted, and the writes under way have ended. */
+  async run(): Promise<void> {
+    const { interval } = this.#options;
+    const watching = this.#watchList();
+    this.#scheduler.schedule(LIST_TASK, interval);
+    await this.#round("running");
+    if (!this.#signal.aborted) {
+      await new Promise((resolve) => this.#signal.addEventListener("abort", resolve, { once: true }));
+    }
+    await this.#scheduler.idle();
+    await watching;
+  }
+
+  /** Saves the state and closes all connections. */
+  async close(): Promise<void> {
+    this.#roster.close();
+    await this.#keeper.save();
+  }
+
+  /** Returns what metrics and probes need to know. */
+  snapshot(): Pick<SyncSnapshot, "state" | "findings" | "certificates" | "watchRestarts" | "lastProgress"> {
+    return {
+      state: this.#keeper.state,
+      findings: [...this.#keeper.findings].flatMap(([target, found]) => found.map(({ code }) => ({ target, code }))),
+      certificates: this.#roster.views().flatMap(({ certificates }) => certificates),
+      watchRestarts: Object.fromEntries(this.#watchRestarts),
+      lastProgress: this.#lastProgress,
+    };
+  }
+
+  async #round(phase: "planning" | "running"): Promise<void> {
+    this.#phase = phase;
+    this.#scheduleAll();
+    await this.#scheduler.idle();
+  }
+
+  #scheduleAll(): void {
+    for (const { entry } of this.#roster.all()) this.#scheduler.schedule(entry.name, 0);
+  }
+
+  async #runTask(key: string): Promise<void> {
+    const member = this.#roster.get(key);
+    if (member) await this.#runMember(member);
+    else if (key === LIST_TASK) await this.#list();
+    this.#lastProgress = this.#ports.now();
+  }
+
+  /** Watches the list of members; a watch that fails is started again. */
+  async #watchList(): Promise<void> {
+    const { source, emit } = this.#ports;
+    while (source.watch && !this.#signal.aborted) {
+      try {
+        await source.watch(() => this.#scheduler.schedule(LIST_TASK, this.#options.settle), this.#signal);
+      } catch (error) {
+        if (this.#signal.aborted) return;
+        emit({ kind: "list-failed", error: describeError(error) });
+      }
+      await pause(FIRST_RETRY_MS, this.#signal);
+    }
+  }
+
+  async #list(): Promise<void> {
+    const { source, emit } = this.#ports;
+    this.#scheduler.schedule(LIST_TASK, this.#options.interval);
+    try {
+      this.#adoptList(await source.list());
+    } catch (error) {
+      emit({ kind: "list-failed", error: describeError(error) });
+    }
+  }
+
+  /** Adopts a list of members: forgets those that left, and reads those that are new or changed. */
+  #adoptList(entries: readonly MemberEntry[]): void {
+    const { emit, now } = this.#ports;
+    this.#keeper.setMembers(
+      noteList(
+        this.#keeper.state.members,
+        entries.map(({ name }) => name),
+        now(),
+      ),
+    );
+    const { added, changed, left } = this.#roster.adopt(entries);
+    for (const { entry, view } of left) {
+      this.#scheduler.remove(entry.name);
+      if (view) this.#reconciler.forget(view.cluster ?? entry.name);
+      const { cluster, keptBecause } = this.#keeper.state.members.find((one) => one.entry === entry.name) ?? {};
+      emit({ kind: "member-left", entry: entry.name, cluster, keptBecause });
+    }
+    if (this.#phase === "running") for (const entry of added) emit({ kind: "member-joined", entry });
+    for (const name of [...added, ...changed]) this.#scheduler.schedule(name, 0);
+    const hasConflicts = this.#roster.updateConflicts();
+    // An absent member may be due to be removed from the others.
+    if (this.#phase === "running" && (left.length > 0 || hasConflicts)) this.#scheduleAll();
+  }
+
+  async #runMember(active: ActiveMember): Promise<void> {
+    const { name } = active.entry;
+    const { settle, interval } = this.#options;
+    try {
+      const { api } = active.entry.cluster;
+      const readAt = performance.now();
+      const shared = { cache: this.#sharedCache(), now: this.#ports.now() };
+      const { member, view } = await readForSync(api, name, { ...this.#options, ...shared });
+      // It may have left the list, or everything may have been stopped, while it was read.
+      if (this.#roster.get(name) !== active || this.#signal.aborted) return;
+      active.watch ??= new ClusterWatch({
+        api,
+        onChange: () => this.#scheduler.schedule(name, settle),
+        onRestart: (object, reason, error) => this.#noteWatchRestart(name, object, reason, error),
+      });
+      active.watch.update(watchedObjects(member.installation));
+      this.#adoptView(active, view);
+      if (this.#phase !== "listing") await this.#reconcile(active, member, readAt);
+      active.failures = 0;
+      this.#keeper.countReconciliation();
+      this.#scheduler.schedule(name, jitter(interval));
+    } catch (error) {
+      this.#fail(active, error);
+    }
+  }
+
+  /** Adopts a new reading, and plans its importers again if it concerns them. */
+  #adoptView(active: ActiveMember, view: MemberView): void {
+    const { emit, now } = this.#ports;
+    const before = active.view;
+    if (active.isUnreachable) emit({ kind: "member-reachable", entry: view.entry, cluster: view.cluster });
+    active.isUnreachable = false;
+    const lastRead = active.lastContact;
+    active.lastContact = now();
+    // A cluster that cannot be extracted for now keeps its last extraction.
+    const last = before?.uid === view.uid ? before : undefined;
+    active.view = view.peer ? view : { ...view, peer: last?.peer, serving: last?.serving };
+    this.#keeper.noteAuthorities(view, lastRead);
+    for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
+    this.#keeper.noteContact(view);
+    this.#updateConflicts();
+    if (this.#phase === "running" && concernsImporters(before, active.view)) {
+      for (const { entry } of this.#roster.all()) {
+        if (entry.name !== view.entry) this.#scheduler.schedule(entry.name, 0);
+      }
+    }
+  }
+
+  /** Plans and writes a member as a target, unless it is one of several ways to a cluster, or in conflict with another. */
+  async #reconcile(active: ActiveMember, member: Member, readAt: number): Promise<void> {
+    const { name } = active.entry;
+    const cluster = active.view?.cluster ?? name;
+    const conflict = this.#roster.conflictOf(name);
+    if (conflict) {
+      this.#reconciler.hold(cluster, conflict);
+      return;
+    }
+    const unreachable = this.#roster.unreachable();
+    const { recheckAt, outdated } = await this.#reconciler.reconcile({
+      ...{ member, target: cluster, names: { entry: name, cluster }, unreachable, readAt },
+      others: this.#roster.othersOf(name),
+      writes: this.#phase === "running",
+    });
+    for (const source of outdated) {
+      this.#roster.wait(name, source);
+      if (!unreachable.has(source)) this.#scheduler.schedule(source, 0);
+    }
+    if (recheckAt) this.#scheduler.schedule(name, recheckAt.getTime() - this.#ports.now().getTime());
+  }
+
+  #fail(active: ActiveMember, error: unknown): void {
+    const { emit } = this.#ports;
+    const { name: entry } = active.entry;
+    const message = describeError(error);
+    active.failures++;
+    const longest = Math.min(LAST_RETRY_MS, this.#options.interval);
+    const retryIn = jitter(Math.min(FIRST_RETRY_MS * 2 ** (active.failures - 1), longest));
+    this.#scheduler.schedule(entry, retryIn);
+    this.#keeper.countError(active.view?.cluster ?? entry);
+    if (error instanceof WriteFailure) {
+      emit({ kind: "write-failed", target: error.target, error: message });
+      return;
+    }
+    // The next attempt connects again, so that a failed connection or credential is not used again.
+    closeMember(active);
+    const isNew = this.#keeper.noteFailure(entry, message);
+    if (isNew || !active.isUnreachable) emit({ kind: "member-unreachable", entry, error: message, retryIn });
+    active.isUnreachable = true;
+  }
+
+  #noteWatchRestart(entry: string, object: string, reason: RestartReason, error: UserError | undefined): void {
+    // Servers end each watch after some minutes.
+    if (reason === "ended") return;
+    this.#watchRestarts.set(entry, (this.#watchRestarts.get(entry) ?? 0) + 1);
+    const cause = error && { error: error.singleLineMessage };
+    this.#ports.emit({ kind: "watch-restarted", entry, object, reason, ...cause });
+  }
+
+  #updateConflicts(): void {
+    if (this.#roster.updateConflicts() && this.#phase === "running") this.#scheduleAll();
+  }
+
+  /** The cache of several tasks: their targets have the same peers. */
+  #sharedCache(): ParseCache {
+    if (this.#cacheUses++ % TASKS_PER_CACHE === 0) this.#cache = new ParseCache();
+    return this.#cache;
+  }
+}
+
+/** Spreads tasks that would otherwise be due at the same time: 90 to 110 %. */
+function jitter(milliseconds: number): number {
+  return milliseconds * (0.9 + 0.2 * Math.random());
+}
+
+function describeError(error: unknown): string {
+  if (error instanceof UserError) return error.singleLineMessage;
+  return `unexpected: ${error instanceof Error ? error.message : String(error)}`;
+}

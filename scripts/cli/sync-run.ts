@@ -1,0 +1,204 @@
+/** A run of `sync`: confirms the first plan, takes turns with other replicas, and logs what happens. */
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { showPlan } from "../../lib/render/plan.ts";
+import { formatSyncEvent } from "../../lib/render/sync-log.ts";
+import { holdLease } from "../../lib/sync/lease.ts";
+import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
+import { emptyState } from "../../lib/sync/state.ts";
+import { Sync, type SyncOptions, type SyncPorts, type SyncRound } from "../../lib/sync/sync.ts";
+import type { Occurrence } from "../../lib/sync/sync-event.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { createMemberSource } from "./member-source.ts";
+import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
+import { type OpenedState, openStateStore } from "./state-options.ts";
+import { type SyncArguments, toSyncOptions } from "./sync-flags.ts";
+import { confirm, log, style } from "./terminal.ts";
+
+/** One run of the command. */
+export class SyncRun implements AsyncDisposable {
+  readonly #args: SyncArguments;
+  readonly #options: SyncOptions;
+  readonly #home: OpenedState;
+  readonly #ports: SyncPorts;
+  readonly #stop = new AbortController();
+  #stoppedBy: TerminationSignal | undefined;
+  #sync: Sync | undefined;
+  #isConfirmed: boolean;
+  #isLeading = false;
+  #isStandby = false;
+
+  /** @throws UserError if the flags are invalid, nobody can confirm the first plan, or the state cannot be opened. */
+  static async open(args: SyncArguments): Promise<SyncRun> {
+    const options = await toSyncOptions(args);
+    if (!args.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
+      throw new UserError("confirmation required: stdin is not a terminal; pass --yes", EXIT.refused);
+    }
+    return new SyncRun(args, options, await openStateStore(args));
+  }
+
+  private constructor(args: SyncArguments, options: SyncOptions, home: OpenedState) {
+    this.#args = args;
+    this.#options = options;
+    this.#home = home;
+    this.#isConfirmed = args.yes;
+    this.#ports = {
+      source: createMemberSource(args),
+      store: home.store,
+      emit: (occurrence) => this.#emit(occurrence),
+      now: () => new Date(),
+    };
+    for (const signal of TERMINATION_SIGNALS) process.on(signal, () => this.#interrupt(signal));
+  }
+
+  /** Runs one round. Returns the exit code. */
+  async runOnce(): Promise<number> {
+    return this.#whileLeading(async (signal) => {
+      const round = await this.#lead(signal, (sync) => sync.runOnce());
+      return round === undefined ? EXIT.refused : exitCodeOf(round);
+    });
+  }
+
+  /** Keeps the clusters connected until a signal arrives. Returns the exit code. */
+  async runUntilStopped(): Promise<number> {
+    using _server = await this.#listen();
+    // Awaited, because the server is closed at the end of this block.
+    return await this.#whileLeading(async (signal) => {
+      const hasRun = await this.#lead(signal, async (sync) => {
+        await sync.run();
+        return true;
+      });
+      return hasRun === undefined ? EXIT.refused : EXIT.done;
+    });
+  }
+
+  /** Serves metrics and probes, if `--listen` is set. */
+  async #listen(): Promise<Disposable | undefined> {
+    const { listen } = this.#args;
+    if (listen === undefined) return undefined;
+    const { parseListenAddress, startHealthServer } = await import("./health-server.ts");
+    const server = await startHealthServer({
+      listen: parseListenAddress(listen),
+      snapshot: () => this.#snapshot(),
+      interval: this.#options.interval,
+    });
+    this.#emit({ kind: "listening", address: server.address });
+    return { [Symbol.dispose]: () => server.close() };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#home.close();
+  }
+
+  /** Starts a sync, lets its first plan be confirmed, and runs it. Returns undefined if it is declined. */
+  async #lead<T>(signal: AbortSignal, run: (sync: Sync) => Promise<T>): Promise<T | undefined> {
+    const sync = await Sync.start(this.#options, this.#ports, signal);
+    this.#sync = sync;
+    try {
+      this.#isConfirmed ||= await this.#confirm(sync);
+      return this.#isConfirmed ? await run(sync) : undefined;
+    } finally {
+      await sync.close();
+    }
+  }
+
+  async #confirm(sync: Sync): Promise<boolean> {
+    const targets = await sync.preview();
+    showPlan(targets, style, { details: this.#args.details }).forEach(log);
+    if (targets.length === 0) log("nothing to change now");
+    return confirm(
+      this.#args.once ? "Apply these changes?" : "Keep these clusters connected, and write such changes from now on?",
+    );
+  }
+
+  /** Runs work while this process holds the Lease, again if it was lost meanwhile; without a Lease, at once. */
+  async #whileLeading(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+    const { cluster } = this.#home;
+    const code = cluster ? await this.#takeTurns(cluster, work) : await this.#work(work, this.#stop.signal);
+    if (this.#stoppedBy === undefined) return code;
+    this.#emit({ kind: "stopped" });
+    // As with other controllers, SIGTERM is the regular end.
+    return this.#stoppedBy === "SIGTERM" ? EXIT.done : signalExitCode(this.#stoppedBy);
+  }
+
+  async #takeTurns(
+    { api, namespace }: NonNullable<OpenedState["cluster"]>,
+    work: (signal: AbortSignal) => Promise<number>,
+  ): Promise<number> {
+    const lease = new AbortController();
+    const isStopped = () => this.#stop.signal.aborted;
+    let turn = new AbortController();
+    let working = Promise.resolve(EXIT.done as number);
+    let failure: unknown;
+    const begin = async (before: Promise<unknown>, { signal }: AbortController): Promise<number> => {
+      await before;
+      this.#emit({ kind: "leading" });
+      try {
+        const code = await this.#work(work, AbortSignal.any([signal, this.#stop.signal]));
+        if (!signal.aborted || isStopped()) lease.abort();
+        return code;
+      } catch (error) {
+        failure = error;
+        lease.abort();
+        return EXIT.failed;
+      }
+    };
+    // A process that waits for the Lease has nothing to complete.
+    this.#stop.signal.addEventListener("abort", () => !this.#isLeading && lease.abort(), { once: true });
+    await holdLease(api, {
+      ...{ namespace, identity: `${hostname()}_${randomUUID()}`, signal: lease.signal },
+      onAcquired: () => {
+        turn = new AbortController();
+        working = begin(working, turn);
+        this.#isStandby = false;
+      },
+      onLost: (holder) => {
+        turn.abort();
+        this.#standBy(holder);
+      },
+      onWaiting: (holder) => this.#standBy(holder),
+      log: (message) => this.#emit({ kind: "lease-failed", error: message }),
+    });
+    const code = await working;
+    if (failure !== undefined) throw failure;
+    return code;
+  }
+
+  #standBy(holder: string | undefined): void {
+    this.#isStandby = true;
+    this.#emit({ kind: "standby", holder });
+  }
+
+  async #work(work: (signal: AbortSignal) => Promise<number>, signal: AbortSignal): Promise<number> {
+    this.#isLeading = true;
+    try {
+      return await work(signal);
+    } finally {
+      this.#isLeading = false;
+      this.#sync = undefined;
+    }
+  }
+
+  #interrupt(signal: TerminationSignal): void {
+    if (this.#stoppedBy !== undefined) exitBySignal(signal);
+    this.#stoppedBy = signal;
+    this.#emit({ kind: "stopping", signal });
+    this.#stop.abort();
+  }
+
+  #emit(occurrence: Occurrence): void {
+    log(formatSyncEvent({ time: new Date(), ...occurrence }, this.#args["log-format"] as "text" | "json", style));
+  }
+
+  #snapshot(): SyncSnapshot {
+    const idle = { state: emptyState(""), findings: [], certificates: [], watchRestarts: {}, lastProgress: new Date() };
+    const isReady = this.#sync !== undefined || this.#isStandby;
+    return { ...(this.#sync?.snapshot() ?? idle), isLeading: this.#isLeading, isReady };
+  }
+}
+
+function exitCodeOf({ failed, hasHolds }: SyncRound): number {
+  if (failed.length > 0) return EXIT.failed;
+  return hasHolds ? EXIT.findings : EXIT.done;
+}

@@ -1,0 +1,262 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import type { V1Secret, V1Service } from "@kubernetes/client-node";
+import type { Cluster } from "../../lib/kube/cluster.ts";
+import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { UserError } from "../../lib/util/errors.ts";
+import { type JoinedMesh, type MemberOptions, startJoinedMesh } from "../support/joined-mesh.ts";
+import { MemoryStore, type RunningSync, startSync } from "../support/running-sync.ts";
+
+const THREE: MemberOptions[] = [{ version: "1.20.2" }, { version: "1.18.5" }, { version: "1.16.9" }];
+type Stored<T> = T & KubernetesObject;
+
+interface SyncedMesh extends JoinedMesh {
+  clusters: Cluster[];
+  /** The resource versions of all objects that a sync writes. */
+  versions(): string;
+  secret(cluster: string, name?: string): Stored<V1Secret> | undefined;
+  /** Names of the peers of a cluster. */
+  peersOf(cluster: string): string[];
+}
+
+async function startMesh(t: TestContext, parts = THREE, options = { apart: true }): Promise<SyncedMesh> {
+  const mesh = await startJoinedMesh(t, parts, options);
+  const names = mesh.sandbox.clusters.map(({ description }) => description.name);
+  const storeOf = (cluster: string) => {
+    const found = mesh.sandbox.clusters.find(({ description }) => description.name === cluster);
+    assert.ok(found);
+    return found.api.store;
+  };
+  const secret = (cluster: string, name = "cilium-clustermesh") =>
+    storeOf(cluster).read("Secret", "kube-system", name) as Stored<V1Secret> | undefined;
+  return {
+    ...mesh,
+    clusters: await Promise.all(names.map((name) => mesh.connectTo(name))),
+    versions: () =>
+      JSON.stringify(
+        names.flatMap((name) =>
+          ["Secret", "ConfigMap", "Deployment", "DaemonSet"].flatMap((kind) =>
+            storeOf(name)
+              .all(kind)
+              .map(({ metadata }) => [name, kind, metadata.name, metadata.resourceVersion]),
+          ),
+        ),
+      ),
+    secret,
+    peersOf: (cluster) => names.filter((name) => secret(cluster)?.data?.[name] !== undefined),
+  };
+}
+
+const isJoined = ({ peersOf }: SyncedMesh) =>
+  JSON.stringify(["c1", "c2", "c3"].map(peersOf)) ===
+  JSON.stringify([
+    ["c2", "c3"],
+    ["c1", "c3"],
+    ["c1", "c2"],
+  ]);
+
+const heldBy = ({ sync }: RunningSync) => sync.snapshot().state.held;
+
+async function startConnected(
+  t: TestContext,
+  ...options: Parameters<typeof startSync>[2][]
+): Promise<[SyncedMesh, RunningSync]> {
+  const mesh = await startMesh(t);
+  const sync = await startSync(t, mesh.clusters, ...options);
+  await sync.until(() => isJoined(mesh) && heldBy(sync).length === 0, "all clusters are connected");
+  return [mesh, sync];
+}
+
+test("clusters are connected, and then nothing more is written", async (t) => {
+  const [mesh, sync] = await startConnected(t);
+  const { pairs } = await mesh.status();
+  assert.deepEqual(
+    pairs.flatMap(({ findings }) => findings.filter(({ severity }) => severity === "error")),
+    [],
+  );
+  await sync.stop();
+  const before = mesh.versions();
+  const again = await startSync(t, mesh.clusters, { interval: 50 });
+  await again.until(() => again.sync.snapshot().state.counters.reconciliations > 12, "several rounds");
+  assert.equal(mesh.versions(), before);
+});
+
+/** The secret's entry of a peer, as the given cluster has it. */
+function entryOf(mesh: SyncedMesh, cluster: string, peer: string): string {
+  const secrets = ["cilium-clustermesh", "cilium-kvstoremesh"].map((name) => mesh.secret(cluster, name)?.data ?? {});
+  const keys = secrets.map((data) =>
+    Object.entries(data).filter(([key]) => key === peer || key.startsWith(`${peer}.`)),
+  );
+  return JSON.stringify(keys);
+}
+
+test("renewed certificates and another port reach all importers", async (t) => {
+  const [mesh, { until }] = await startConnected(t);
+  const before = entryOf(mesh, "c1", "c2");
+  mesh.rotate("c2");
+  await until(() => entryOf(mesh, "c1", "c2") !== before && entryOf(mesh, "c3", "c2") !== before, "new certificates");
+  mesh.change<Stored<V1Service>>("c2", "Service", "clustermesh-apiserver", ({ spec }) => {
+    for (const port of spec?.ports ?? []) port.nodePort = 31_000;
+  });
+  const hasPort = (cluster: string) => {
+    const data = mesh.secret(cluster, "cilium-kvstoremesh")?.data?.c2 ?? "";
+    return Buffer.from(data, "base64").toString().includes(":31000");
+  };
+  await until(() => hasPort("c1") && hasPort("c3"), "the new port");
+});
+
+test("a peer that somebody else removed is added again", async (t) => {
+  const [mesh, { until }] = await startConnected(t);
+  mesh.change<Stored<V1Secret>>("c1", "Secret", "cilium-kvstoremesh", ({ data }) => delete data?.c2);
+  assert.deepEqual(mesh.secret("c1", "cilium-kvstoremesh")?.data?.c2, undefined);
+  await until(() => mesh.secret("c1", "cilium-kvstoremesh")?.data?.c2 !== undefined, "the peer is back");
+});
+
+test("a cluster that is added to the list joins, and one that leaves it stays configured", async (t) => {
+  const mesh = await startMesh(t);
+  const [c1, c2, c3] = mesh.clusters as [Cluster, Cluster, Cluster];
+  const { until, list, events, sync } = await startSync(t, [c1, c2]);
+  await until(() => mesh.peersOf("c1").includes("c2"), "the first two are connected");
+  assert.deepEqual(mesh.peersOf("c3"), []);
+  list(mesh.clusters);
+  await until(() => isJoined(mesh), "the third joins");
+  assert.ok(events.some((one) => one.kind === "member-joined" && one.entry === "c3"));
+  list([c1, c2]);
+  await until(() => events.some((one) => one.kind === "member-left" && one.entry === "c3"), "the third leaves");
+  const { reconciliations } = sync.snapshot().state.counters;
+  mesh.rotate("c2");
+  await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 1, "another change is written");
+  assert.deepEqual(mesh.peersOf("c1"), ["c2", "c3"]);
+  void c3;
+});
+
+test("a cluster that has left is removed from the others after --prune-after, but not with more than half of the list", async (t) => {
+  const mesh = await startMesh(t);
+  const { until, list, events } = await startSync(t, mesh.clusters, { pruneAfter: 300 });
+  await until(() => isJoined(mesh), "all clusters are connected");
+  list(mesh.clusters.slice(0, 2));
+  await until(() => mesh.peersOf("c1").join() === "c2" && mesh.peersOf("c2").join() === "c1", "the third is removed");
+  list(mesh.clusters.slice(0, 1));
+  await until(() => events.some((one) => one.kind === "member-left" && one.entry === "c2"), "the second leaves");
+  const left = events.find((one) => one.kind === "member-left" && one.entry === "c2");
+  assert.match((left?.kind === "member-left" && left.keptBecause) || "", /members left the list at once/);
+});
+
+test("a cluster that is away does not hold up the others, and is connected when it is back", async (t) => {
+  const mesh = await startMesh(t);
+  const c3 = mesh.sandbox.clusters.find(({ description }) => description.name === "c3");
+  assert.ok(c3);
+  c3.api.onRequest = () => ({ status: 503, body: { kind: "Status", message: "away", code: 503 } });
+  const sync = await startSync(t, mesh.clusters, { interval: 200 });
+  await sync.until(() => mesh.peersOf("c1").join() === "c2" && mesh.peersOf("c2").join() === "c1", "the others");
+  assert.equal(sync.events.filter(({ kind }) => kind === "member-unreachable").length, 1, "said once");
+  c3.api.onRequest = undefined;
+  await sync.until(() => isJoined(mesh), "the third is connected");
+  assert.ok(sync.events.some((one) => one.kind === "member-reachable" && one.entry === "c3"));
+});
+
+test("two ways to a cluster are one, and two clusters with one name or id are held", async (t) => {
+  const mesh = await startMesh(t, [{ version: "1.20.2" }, { version: "1.18.5" }, { version: "1.16.9", id: 2 }]);
+  const again = await mesh.connectTo("c1", "another-way-to-c1");
+  const { until, sync } = await startSync(t, [...mesh.clusters, again]);
+  await until(() => heldBy({ sync } as RunningSync).length === 2, "both are held");
+  const held = sync.snapshot().state.held.map(({ target, peer, reason }) => [target, peer, reason]);
+  assert.deepEqual(held.sort(), [
+    ["c2", undefined, "duplicate"],
+    ["c3", undefined, "duplicate"],
+  ]);
+  assert.deepEqual(["c1", "c2", "c3"].map(mesh.peersOf), [[], [], []]);
+});
+
+test("a key that another field manager resets again and again is left alone for a while; other keys are not", async (t) => {
+  const [mesh, { until, sync, events }] = await startConnected(t);
+  const rival = (time: number) => {
+    mesh.change<Stored<V1Secret>>("c1", "Secret", "cilium-kvstoremesh", (secret) => {
+      secret.data = { ...secret.data, c2: Buffer.from("endpoints: [https://wrong:2379]\n").toString("base64") };
+      const entry = {
+        manager: "rival",
+        operation: "Update",
+        fieldsType: "FieldsV1",
+        fieldsV1: { "f:data": { "f:c2": {} } },
+      };
+      secret.metadata.managedFields = [
+        ...(secret.metadata.managedFields ?? []),
+        { ...entry, time: new Date(Date.now() + time).toISOString() } as never,
+      ];
+    });
+  };
+  const config = () => Buffer.from(mesh.secret("c1", "cilium-kvstoremesh")?.data?.c2 ?? "", "base64").toString();
+  const isHeld = () => heldBy({ sync } as RunningSync).some(({ reason }) => reason === "contested");
+  for (let i = 0; !isHeld() && i < 10; i++) {
+    rival(i);
+    await until(() => isHeld() || !config().includes("wrong"), "the reset is answered");
+  }
+  const [hold] = heldBy({ sync } as RunningSync).filter(({ reason }) => reason === "contested");
+  assert.match(hold?.message ?? "", /"rival" keeps resetting c2 of secret\/cilium-kvstoremesh/);
+  assert.match(config(), /wrong/);
+  assert.ok(events.some((one) => one.kind === "held" && one.record.reason === "contested"));
+  const before = entryOf(mesh, "c1", "c3");
+  mesh.rotate("c3");
+  await until(() => entryOf(mesh, "c1", "c3") !== before, "another peer is still written");
+  assert.match(config(), /wrong/);
+});
+
+test("a changed config of a peer is not overwritten by an old reading of that peer", async (t) => {
+  const [mesh, { until, sync }] = await startConnected(t, { interval: 300 });
+  const c2 = mesh.sandbox.clusters.find(({ description }) => description.name === "c2");
+  assert.ok(c2);
+  c2.api.onRequest = () => ({ status: 503, body: { kind: "Status", message: "away", code: 503 } });
+  mesh.rotate("c2");
+
+  const written = "ZW5kcG9pbnRzOiBbaHR0cHM6Ly9uZXdlcjoyMzc5XQo=";
+  mesh.change<Stored<V1Secret>>("c1", "Secret", "cilium-kvstoremesh", (secret) => {
+    secret.data = { ...secret.data, c2: written };
+  });
+  const isHeld = () => heldBy({ sync } as RunningSync).some(({ reason }) => reason === "unreachable");
+  await until(isHeld, "the pair is held");
+  assert.equal(mesh.secret("c1", "cilium-kvstoremesh")?.data?.c2, written);
+  c2.api.onRequest = undefined;
+  await until(
+    () => mesh.secret("c1", "cilium-kvstoremesh")?.data?.c2 !== written && !isHeld(),
+    "read again, and written",
+  );
+});
+
+test("one Deployment is restarted at a time, the next when the last is available", async (t) => {
+  const parts = [{ version: "1.18.5" }, { version: "1.18.5" }, { version: "1.18.5" }];
+  const mesh = await startMesh(t, parts);
+  const rolling = (cluster: string, isOver: boolean) =>
+    mesh.change<KubernetesObject>(cluster, "Deployment", "clustermesh-apiserver", (object) => {
+      object.status = { ...object.status, availableReplicas: isOver ? 1 : 0 };
+    });
+  const names = ["c1", "c2", "c3"];
+  for (const name of names) rolling(name, false);
+  const { until, events, sync } = await startSync(t, mesh.clusters, { interval: 100 });
+  const restarted = () =>
+    events.flatMap((one) =>
+      one.kind === "written" && one.object === "deployment/clustermesh-apiserver" ? [one.target] : [],
+    );
+  for (let i = 1; i <= names.length; i++) {
+    await until(() => restarted().length === i, `restart ${i}`);
+    const { reconciliations } = sync.snapshot().state.counters;
+    await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 6, "several rounds");
+    assert.equal(restarted().length, i, "none while the last is not available");
+    rolling(restarted().at(-1) ?? "", true);
+  }
+  await until(() => heldBy({ sync } as RunningSync).length === 0, "nothing is held");
+});
+
+test("without the state nothing is removed, and the state of another selection is not used", async (t) => {
+  const mesh = await startMesh(t);
+  const store = new MemoryStore();
+  store.failure = new UserError("cannot read", 1);
+  const sync = await startSync(t, mesh.clusters, { pruneAfter: 1, store });
+  await sync.until(() => isJoined(mesh), "all clusters are connected");
+  assert.ok(sync.events.some(({ kind }) => kind === "state-unreadable"));
+  sync.list(mesh.clusters.slice(0, 2));
+  await sync.until(() => sync.events.some(({ kind }) => kind === "member-left"), "the third leaves");
+  const { reconciliations } = sync.sync.snapshot().state.counters;
+  mesh.rotate("c1");
+  await sync.until(() => sync.sync.snapshot().state.counters.reconciliations > reconciliations + 2, "other changes");
+  assert.deepEqual(mesh.peersOf("c1"), ["c2", "c3"]);
+});
