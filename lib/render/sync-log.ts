@@ -95,6 +95,7 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
   "events-denied": ({ target, error }, clean) => ({
     ...{ level: "warning", subject: target, text: `no Events are created: ${clean(error)}` },
     fields: { target, error },
+  }),
   "state-unsaved": ({ where, error }, clean) => ({
     ...{ level: "error", text: `cannot save the state in ${clean(where)}: ${clean(error)}` },
     fields: { where, error },

@@ -10,6 +10,7 @@ import { PeerChecker } from "../peer/checks/check-peer.ts";
 import { earliest } from "../util/earliest.ts";
 import { UserError } from "../util/errors.ts";
 import { duePrunes } from "./absence.ts";
+import { ConfigHistory } from "./config-history.ts";
 import { peerOfKey } from "./contest.ts";
 import { Contests } from "./contests.ts";
 import type { Conflict } from "./identity.ts";
@@ -19,10 +20,13 @@ import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from 
 import { RolloutGate } from "./rollout-gate.ts";
 import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
+import { TargetEvents } from "./target-events.ts";
 import { writePlan } from "./write-plan.ts";
 
 /** How targets are planned. All durations are in milliseconds. */
 export interface ReconcileOptions {
+  /** The name of this process in Kubernetes Events, such as that of its pod. */
+  instance: string;
   /** Which members are connected. */
   pairing: Pairing;
   /** How long changes are collected before they are acted on; what cannot be watched is checked as often. */
@@ -85,10 +89,10 @@ export class TargetReconciler {
   readonly #keeper: StateKeeper;
   readonly #signal: AbortSignal;
   readonly #contests: Contests;
+  readonly #events: TargetEvents;
   readonly #gate = new RolloutGate();
   #checker = { created: new Date(0), checker: new PeerChecker(new Date(0)) };
-  /** When the reading began after which a target was last as planned, by cluster name. */
-  readonly #verified = new Map<string, number>();
+  readonly #history = new ConfigHistory();
   #planned: PreparedTarget[] = [];
 
   constructor(
@@ -102,6 +106,12 @@ export class TargetReconciler {
     this.#keeper = keeper;
     this.#signal = signal;
     this.#contests = new Contests(keeper, { limit: options.fightLimit, now: ports.now });
+    this.#events = new TargetEvents({
+      instance: options.instance,
+      now: ports.now,
+      onDenied: (cluster, error) =>
+        ports.emit({ kind: "events-denied", target: cluster, error: error.singleLineMessage }),
+    });
   }
 
   /** Returns the targets that were planned without being written, and forgets them. */
@@ -139,20 +149,31 @@ export class TargetReconciler {
     try {
       return await this.#reconcile(context, mayRestart ? restarts : "none", written);
     } finally {
-      if (restarts !== "none" && mayRestart && writes) this.#gate.end(target, written);
+      if (restarts !== "none" && mayRestart) this.#gate.end(target, written);
+      if (writes) await this.#report(context, written);
     }
+  }
+
+  /** Reports by Kubernetes Events what was written and what is held. */
+  #report({ member: { api, installation }, target }: SyncTarget, written: readonly Change[]): Promise<void> {
+    const held = this.#keeper.state.held.filter((one) => one.target === target);
+    const objects = written.map(({ kind, name }) => describeObject(kind, name));
+    const peers = [...new Set(written.flatMap(peersOfChange))].sort();
+    return this.#events.report({ cluster: target, api, namespace: installation.namespace }, { objects, peers, held });
   }
 
   /** Forgets what is held for a target that has left. */
   forget(target: string): void {
     this.#gate.release(target);
-    this.#verified.delete(target);
+    this.#history.remove(target);
+    this.#events.remove(target);
     this.#keeper.setHolds(target, []);
     this.#keeper.setFindings(target, []);
   }
 
   async #reconcile(context: SyncTarget, restarts: Restarts, written: Change[]): Promise<Reconciliation> {
-    const { target, others, writes, unreachable, readAt } = context;
+    const { target, member, others, writes, unreachable, readAt } = context;
+    this.#history.note(target, member, readAt);
     const planned = await this.#planSafely(context, restarts);
     const outdated = planned.outdated.map(({ entry }) => entry);
     const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
@@ -168,7 +189,6 @@ export class TargetReconciler {
       if (writes) await this.#write(context, planned.prepared, one.plan, written);
       else this.#planned.push(one);
     }
-    if (outdated.length === 0) this.#verified.set(target, readAt);
     const now = this.#ports.now();
     const isRestarting = this.#options.restarts !== "none" && (restarts === "none" || written.some(isRestart));
     const rollout = isRestarting ? new Date(now.getTime() + this.#options.settle) : undefined;
@@ -185,9 +205,10 @@ export class TargetReconciler {
     const isContested = (planned: TargetPlan) =>
       writes && this.#contests.detect(target, member.target, changesOf(planned));
     let planned = await this.#plan(context, restarts);
-    const verified = this.#verified.get(target) ?? Number.NEGATIVE_INFINITY;
     const changed = new Set(planned.prepared?.targets.flatMap(({ plan }) => peersOfPlan(plan).changed));
-    const outdated = others.filter((view) => changed.has(view.cluster ?? "") && view.readAt <= verified);
+    const outdated = others.filter(
+      ({ cluster = "", readAt }) => changed.has(cluster) && readAt <= this.#history.since(target, cluster),
+    );
     if (outdated.length > 0) planned = await this.#plan(context, restarts, outdated);
     if (isContested(planned)) planned = await this.#plan(context, restarts, outdated);
     return { ...this.#contests.withoutHeld(target, planned), outdated };

@@ -1,4 +1,5 @@
 /** Flags of `sync`, and their conversion to options. */
+import { hostname } from "node:os";
 import { readText } from "../../lib/import/peer-files.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
 import { createPairing, parsePairs } from "../../lib/sync/pairing.ts";
@@ -63,6 +64,7 @@ export async function toSyncOptions(args: SyncArguments): Promise<SyncOptions> {
   const duration = (name: "settle" | "interval" | "address-grace") => parseDuration(args[name], name);
   const pruneAfter = args["prune-after"];
   return {
+    instance: hostname(),
     pairing: createPairing({ hub, pairs: pairs === undefined ? undefined : parsePairs(await readText(pairs)) }),
     settle: duration("settle"),
     interval: duration("interval"),

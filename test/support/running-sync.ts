@@ -11,6 +11,7 @@ import { Sync, type SyncOptions } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
 
 const SYNC_OPTIONS: SyncOptions = {
+  instance: "test",
   pairing: createPairing({}),
   settle: 20,
   interval: 600_000,
