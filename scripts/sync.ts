@@ -22,8 +22,6 @@ export const syncCommand = toProgram({
     ["hub", "pairs"],
     ["once", "listen"],
     ["all-contexts", "clusters-from"],
-    ["state-file", "state-context"],
-    ["state-file", "state-namespace"],
   ],
   exitCodes: {
     ...EXIT_CODES.write,

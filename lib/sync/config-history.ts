@@ -33,7 +33,7 @@ export class ConfigHistory {
     return this.#targets.get(target)?.get(peer)?.since ?? Number.NEGATIVE_INFINITY;
   }
 
-  /** Forgets a target. */
+  /** Removes a target. */
   remove(target: string): void {
     this.#targets.delete(target);
   }

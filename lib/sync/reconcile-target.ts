@@ -114,7 +114,7 @@ export class TargetReconciler {
     });
   }
 
-  /** Returns the targets that were planned without being written, and forgets them. */
+  /** Returns the targets that were planned without being written, and clears the list. */
   takePlanned(): PreparedTarget[] {
     return this.#planned.splice(0);
   }
@@ -162,8 +162,8 @@ export class TargetReconciler {
     return this.#events.report({ cluster: target, api, namespace: installation.namespace }, { objects, peers, held });
   }
 
-  /** Forgets what is held for a target that has left. */
-  forget(target: string): void {
+  /** Removes what is held for a target that has left. */
+  remove(target: string): void {
     this.#gate.release(target);
     this.#history.remove(target);
     this.#events.remove(target);

@@ -30,7 +30,7 @@ export class RolloutGate {
     if (this.#restarted.length === 0) this.release(target);
   }
 
-  /** Forgets the rollout of a target, as when it has left the mesh. */
+  /** Ends the rollout of a target, as when it has left the mesh. */
   release(target: string): void {
     if (this.#target !== target) return;
     this.#target = undefined;

@@ -14,6 +14,8 @@ import type { Occurrence } from "./sync-event.ts";
 const SAVE_INTERVAL_MS = 5_000;
 
 export interface StateKeeperOptions {
+  /** How often every member is read, in milliseconds; the state is saved as often, even without a change. */
+  interval: number;
   store: StateStore;
   /** Reports what happens. */
   emit(occurrence: Occurrence): void;
@@ -29,6 +31,8 @@ export class StateKeeper {
   readonly #options: StateKeeperOptions;
   readonly #findings = new Map<string, Finding[]>();
   #timer: NodeJS.Timeout | undefined;
+  /** By the monotonic clock. */
+  #savedAt = Number.NEGATIVE_INFINITY;
   #saving: Promise<void> = Promise.resolve();
 
   private constructor(state: SyncState, isUnreadable: boolean, options: StateKeeperOptions) {
@@ -64,12 +68,13 @@ export class StateKeeper {
 
   /** Records that a member was read. */
   noteContact({ entry, uid, cluster, id, peerError }: MemberView): void {
-    const isNew = (one: MemberRecord | undefined) => JSON.stringify([one?.uid, one?.cluster, one?.id, one?.error]);
+    const describe = (one: MemberRecord | undefined) => JSON.stringify([one?.uid, one?.cluster, one?.id, one?.error]);
     const before = this.#record(entry);
     const error = peerError?.singleLineMessage;
     this.state.members = noteContact(this.state.members, { entry, uid, cluster, id, error }, this.#options.now());
-    // The time of the contact alone is saved with the next change.
-    if (isNew(before) !== isNew(this.#record(entry))) this.saveSoon();
+    // The time of the contact alone is saved with the next change, or once an interval.
+    const isDue = performance.now() - this.#savedAt >= this.#options.interval;
+    if (isDue || describe(before) !== describe(this.#record(entry))) this.saveSoon();
   }
 
   /** Records that a member cannot be read; returns whether the error is new. */
@@ -167,6 +172,7 @@ export class StateKeeper {
   save(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#savedAt = performance.now();
     this.#saving = this.#saving.then(async () => {
       const { store, emit } = this.#options;
       try {

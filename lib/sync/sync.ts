@@ -84,7 +84,12 @@ export class Sync {
   static async start(options: SyncOptions, ports: SyncPorts, signal: AbortSignal): Promise<Sync> {
     const { source, emit } = ports;
     const entries = await source.list();
-    const sync = new Sync(options, ports, await StateKeeper.load(source.selection, ports), signal);
+    const sync = new Sync(
+      options,
+      ports,
+      await StateKeeper.load(source.selection, { ...ports, interval: options.interval }),
+      signal,
+    );
     emit({ kind: "started", members: entries.length, selection: source.selection });
     sync.#adoptList(entries);
     await sync.#scheduler.idle();
@@ -187,7 +192,7 @@ export class Sync {
     }
   }
 
-  /** Adopts a list of members: forgets those that left, and reads those that are new or changed. */
+  /** Adopts a list of members: removes those that left, and reads those that are new or changed. */
   #adoptList(entries: readonly MemberEntry[]): void {
     const { emit, now } = this.#ports;
     this.#keeper.setMembers(
@@ -200,7 +205,7 @@ export class Sync {
     const { added, changed, left } = this.#roster.adopt(entries);
     for (const { entry, view } of left) {
       this.#scheduler.remove(entry.name);
-      if (view) this.#reconciler.forget(view.cluster ?? entry.name);
+      if (view) this.#reconciler.remove(view.cluster ?? entry.name);
       const { cluster, keptBecause } = this.#keeper.state.members.find((one) => one.entry === entry.name) ?? {};
       emit({ kind: "member-left", entry: entry.name, cluster, keptBecause });
     }

@@ -32,7 +32,7 @@ export class TaskScheduler {
   }
 
   /**
-   * Schedules a task. If it is due earlier already, that time is kept, and this one is forgotten.
+   * Schedules a task. If it is due earlier already, that time is kept.
    *
    * @param delay - milliseconds from now.
    */
@@ -44,7 +44,7 @@ export class TaskScheduler {
     this.#dispatch();
   }
 
-  /** Forgets a key. A task that runs is not interrupted. */
+  /** Removes a key. A task that runs is not interrupted. */
   remove(key: string): void {
     this.#entries.delete(key);
   }

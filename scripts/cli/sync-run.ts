@@ -28,7 +28,7 @@ export class SyncRun implements AsyncDisposable {
   #isLeading = false;
   #isStandby = false;
 
-  /** @throws UserError if the flags are invalid, nobody can confirm the first plan, or the state cannot be opened. */
+  /** @throws UserError if the flags are invalid, the first plan cannot be confirmed, or the state cannot be opened. */
   static async open(args: SyncArguments): Promise<SyncRun> {
     const options = await toSyncOptions(args);
     if (!args.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {

@@ -45,7 +45,7 @@ test("a list with an empty element is rejected", () => {
       "extract allow-exec",
       "import endpoint",
       "import allow-exec",
-      ...["verify", "status", "connect", "disconnect", "rotate"].map((name) => `${name} allow-exec`),
+      ...["verify", "status", "connect", "disconnect", "rotate", "sync"].map((name) => `${name} allow-exec`),
     ],
   );
   for (const { name, grammar, flag } of lists) {
@@ -84,6 +84,9 @@ test("mutually exclusive flags are rejected", () => {
       "disconnect all-contexts clusters-from",
       "rotate diff output",
       "rotate all-contexts clusters-from",
+      "sync hub pairs",
+      "sync once listen",
+      "sync all-contexts clusters-from",
       "render target context",
       "render existing context",
       "render existing whole",

@@ -149,7 +149,7 @@ test("a cluster that is away does not hold up the others, and is connected when 
   c3.api.onRequest = () => ({ status: 503, body: { kind: "Status", message: "away", code: 503 } });
   const sync = await startSync(t, mesh.clusters, { interval: 200 });
   await sync.until(() => mesh.peersOf("c1").join() === "c2" && mesh.peersOf("c2").join() === "c1", "the others");
-  assert.equal(sync.events.filter(({ kind }) => kind === "member-unreachable").length, 1, "said once");
+  assert.equal(sync.events.filter(({ kind }) => kind === "member-unreachable").length, 1, "reported once");
   c3.api.onRequest = undefined;
   await sync.until(() => isJoined(mesh), "the third is connected");
   assert.ok(sync.events.some((one) => one.kind === "member-reachable" && one.entry === "c3"));
