@@ -4,14 +4,19 @@ import { UserError } from "../util/errors.ts";
 import { noteContact } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
 import type { MemberView } from "./member-view.ts";
+import { pause } from "./pause.ts";
 import type { PlannedHold } from "./plan-target.ts";
 import type { ContestedKey, GoneAddress, HeldRecord, MemberRecord, SyncState } from "./state.ts";
 import { addToCount, emptyState } from "./state.ts";
 import type { StateStore } from "./state-store.ts";
+import { StateError } from "./state-text.ts";
 import type { Occurrence } from "./sync-event.ts";
 
 /** The time between two writes of the state, in milliseconds. */
 const SAVE_INTERVAL_MS = 5_000;
+/** How often a store that does not answer is read, and the time between, in milliseconds. */
+const MAX_LOADS = 5;
+const LOAD_RETRY_MS = 2_000;
 
 export interface StateKeeperOptions {
   /** How often every member is read, in milliseconds; the state is saved as often, even without a change. */
@@ -41,17 +46,25 @@ export class StateKeeper {
     this.#options = options;
   }
 
-  /** Loads the stored state. One of another selection of members, or one that cannot be read, is replaced. */
-  static async load(selection: string, options: StateKeeperOptions): Promise<StateKeeper> {
+  /**
+   * Loads the stored state. One of another selection of members, or one that cannot be read, is replaced; a store that does
+   * not answer is tried again for some seconds.
+   */
+  static async load(selection: string, options: StateKeeperOptions, signal: AbortSignal): Promise<StateKeeper> {
     const { store, emit } = options;
-    try {
-      const stored = await store.load();
-      const isSame = stored?.selection === emptyState(selection).selection;
-      return new StateKeeper(isSame ? stored : emptyState(selection), false, options);
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      emit({ kind: "state-unreadable", where: store.describe(), error: error.singleLineMessage });
-      return new StateKeeper(emptyState(selection), true, options);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const stored = await store.load();
+        const isSame = stored?.selection === emptyState(selection).selection;
+        return new StateKeeper(isSame ? stored : emptyState(selection), false, options);
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        if (error instanceof StateError || attempt === MAX_LOADS || signal.aborted) {
+          emit({ kind: "state-unreadable", where: store.describe(), error: error.singleLineMessage });
+          return new StateKeeper(emptyState(selection), true, options);
+        }
+        await pause(LOAD_RETRY_MS, signal);
+      }
     }
   }
 

@@ -87,7 +87,7 @@ export class Sync {
     const sync = new Sync(
       options,
       ports,
-      await StateKeeper.load(source.selection, { ...ports, interval: options.interval }),
+      await StateKeeper.load(source.selection, { ...ports, interval: options.interval }, signal),
       signal,
     );
     emit({ kind: "started", members: entries.length, selection: source.selection });

@@ -44,10 +44,12 @@ export interface RunningSync {
 export class MemoryStore implements StateStore {
   state: SyncState | undefined;
   saves = 0;
-  failure: Error | undefined;
+  /** Thrown by each load, or by the first ones. */
+  failures: Error[] = [];
 
   async load(): Promise<SyncState | undefined> {
-    if (this.failure) throw this.failure;
+    const failure = this.failures.shift();
+    if (failure) throw failure;
     return structuredClone(this.state);
   }
 

@@ -3,6 +3,8 @@ import { type TestContext, test } from "node:test";
 import type { V1Secret, V1Service } from "@kubernetes/client-node";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { emptyState } from "../../lib/sync/state.ts";
+import { StateError } from "../../lib/sync/state-text.ts";
 import { UserError } from "../../lib/util/errors.ts";
 import { type JoinedMesh, type MemberOptions, startJoinedMesh } from "../support/joined-mesh.ts";
 import { MemoryStore, type RunningSync, startSync } from "../support/running-sync.ts";
@@ -249,7 +251,7 @@ test("one Deployment is restarted at a time, the next when the last is available
 test("without the state nothing is removed, and the state of another selection is not used", async (t) => {
   const mesh = await startMesh(t);
   const store = new MemoryStore();
-  store.failure = new UserError("cannot read", 1);
+  store.failures = [new StateError("not JSON")];
   const sync = await startSync(t, mesh.clusters, { pruneAfter: 1, store });
   await sync.until(() => isJoined(mesh), "all clusters are connected");
   assert.ok(sync.events.some(({ kind }) => kind === "state-unreadable"));
@@ -259,4 +261,15 @@ test("without the state nothing is removed, and the state of another selection i
   mesh.rotate("c1");
   await sync.until(() => sync.sync.snapshot().state.counters.reconciliations > reconciliations + 2, "other changes");
   assert.deepEqual(mesh.peersOf("c1"), ["c2", "c3"]);
+});
+
+test("the state of a store that does not answer at first is kept", async (t) => {
+  const mesh = await startMesh(t);
+  const store = new MemoryStore();
+  const absentSince = "2026-01-01T00:00:00.000Z";
+  store.state = { ...emptyState("test"), members: [{ entry: "gone", cluster: "gone", absentSince }] };
+  store.failures = [new UserError("429", 1)];
+  const { sync, events } = await startSync(t, mesh.clusters, { store });
+  assert.ok(!events.some(({ kind }) => kind === "state-unreadable"));
+  assert.equal(sync.snapshot().state.members.find(({ entry }) => entry === "gone")?.absentSince, absentSince);
 });
