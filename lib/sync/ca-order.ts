@@ -73,7 +73,7 @@ export interface OrderedPeer {
  * - The client certificate changes if every etcd accepts it: it is signed by the CA of the existing one, or by a CA that
  *   all etcds have read. If that is not known, as after the first reading of the cluster, it is assumed.
  * - A CA that the desired bundle lacks stays until etcd presents a certificate of a desired CA and the client certificate is
- *   the desired one. A CA that is newer than those of the bundle, and never was one of them, stays as well: somebody
+ *   the desired one, and of a desired CA as well. A CA that is newer than those of the bundle, and never was one of them, stays as well: somebody
  *   has added it before a change, as with `rotate --trust`. An expired one does not.
  *
  * A desired peer that refers to the importer's own files is returned unchanged: they change without us.
@@ -131,12 +131,13 @@ class OrderContext {
     const existing = before === "importer" ? own.client?.cert : before.cert;
     const wanted = desired.client === "importer" ? undefined : desired.client.cert;
     if (wanted === undefined || existing === undefined || existing === wanted) return { client: desired.client };
-    const oldRoot = this.#rootOf(existing, "client", [...this.#old, ...this.#wanted]);
+    const all = [...this.#old, ...this.#wanted];
+    const oldRoot = this.#rootOf(existing, "client", all);
     const newRoot = this.#rootOf(wanted, "client", this.#wanted);
-    // An existing certificate that nothing accepts is not worth keeping.
-    if (!oldRoot || (newRoot && (this.#keyOf(newRoot) === this.#keyOf(oldRoot) || this.#isRead(newRoot)))) {
-      return { client: desired.client };
-    }
+    const isSameRoot = oldRoot && newRoot && this.#keyOf(newRoot) === this.#keyOf(oldRoot);
+    if (isSameRoot || (newRoot && this.#isRead(newRoot))) return { client: desired.client };
+    // One that has expired, or whose CA has, is accepted by no etcd.
+    if (!oldRoot && this.#isExpired(existing, all)) return { client: desired.client };
     const wait = newRoot ? "restart" : "client-certificate";
     return { client: before, wait: { for: wait, message: this.#describe(wait) } };
   }
@@ -149,7 +150,7 @@ class OrderContext {
     if (ahead.length === removed.length) return { kept: ahead };
     // The client waits for the same.
     if (!isClientDesired) return { kept: removed };
-    const wait = this.#serverWait();
+    const wait = this.#serverWait() ?? this.#desiredClientWait();
     return wait ? { kept: removed, wait } : { kept: ahead };
   }
 
@@ -182,6 +183,13 @@ class OrderContext {
     return until > now ? { for: "propagation", message: this.#describe("propagation"), until } : undefined;
   }
 
+  /** Returns why etcd may accept the desired client certificate only by an old CA; undefined if a desired one has signed it. */
+  #desiredClientWait(): AuthorityWait | undefined {
+    const { client } = this.#request.desired;
+    if (client === "importer" || this.#rootOf(client.cert, "client", this.#wanted)) return undefined;
+    return { for: "client-certificate", message: this.#describe("client-certificate") };
+  }
+
   /** Whether all etcds of the peer have read a CA of the desired bundle. */
   #isRead(authority: X509Certificate): boolean {
     const { record, etcdStarted } = this.#request;
@@ -209,6 +217,14 @@ class OrderContext {
     return buildChain(chain, trusted, isAcceptable, cache)?.at(-1);
   }
 
+  /** Whether a certificate without a valid chain has expired, or has a chain that was valid. */
+  #isExpired(pem: string, trusted: readonly X509Certificate[]): boolean {
+    const { now, cache } = this.#request;
+    const chain = this.#read(pem);
+    const [leaf] = chain;
+    return !leaf || validity(leaf).until < now || buildChain(chain, trusted, () => true, cache) !== undefined;
+  }
+
   #read(pem: string | undefined): readonly X509Certificate[] {
     const { cache } = this.#request;
     return pem === undefined ? [] : (tryReadPem(() => cache.parse(readCertificates, pem)) ?? []);
@@ -227,7 +243,7 @@ class OrderContext {
           ? `${cluster} has a new CA, but its etcd has not been restarted since: keeping the old client certificate`
           : `${cluster} has a new CA, and it is unknown whether its etcd has been restarted since: keeping the old client certificate`;
       case "client-certificate":
-        return `the client certificate of ${cluster} is not signed by its CA: keeping the old one`;
+        return `the client certificate of ${cluster} is not signed by its CA: keeping the old certificate and CA`;
       case "server-certificate":
         return this.#request.serverCertificate === undefined
           ? `the server certificate of ${cluster} cannot be read: keeping its old CA`
