@@ -128,10 +128,10 @@ export class StateKeeper {
     this.#findings.set(target, [...findings]);
   }
 
-  /** Replaces the addresses of some peers that are gone. */
+  /** Replaces the addresses of some peers that are gone; those of others are ignored. */
   setGone(peers: ReadonlySet<string>, gone: readonly GoneAddress[]): void {
     const { addresses } = this.state;
-    const next = [...addresses.filter(({ peer }) => !peers.has(peer)), ...gone];
+    const next = [...addresses.filter(({ peer }) => !peers.has(peer)), ...gone.filter(({ peer }) => peers.has(peer))];
     if (JSON.stringify(next) === JSON.stringify(addresses)) return;
     this.state.addresses = next;
     this.saveSoon();

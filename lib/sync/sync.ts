@@ -24,8 +24,6 @@ const MAX_CONCURRENT_TASKS = 16;
 /** The delay before the first retry of a failed task, doubled for each further one. */
 const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 300_000;
-/** How many tasks share a cache, which holds the Secrets of their targets. */
-const TASKS_PER_CACHE = 32;
 /** The key of the task that lists the members; names of entries are never empty. */
 const LIST_TASK = "";
 
@@ -73,7 +71,7 @@ export class Sync {
   /** `listing`: members are only read, so that the first plans know all of them. `planning`: nothing is written. */
   #phase: "listing" | "planning" | "running" = "listing";
   #cache = new ParseCache();
-  #cacheUses = 0;
+  #cacheCreated = performance.now();
   #lastProgress: Date;
 
   /**
@@ -318,9 +316,16 @@ export class Sync {
     if (this.#roster.updateConflicts() && this.#phase === "running") this.#scheduleAll();
   }
 
-  /** The cache of several tasks: their targets have the same peers. */
+  /**
+   * The cache of all tasks of an interval: their targets have the same peers. Parsed certificates are mostly memory that the
+   * garbage collector does not see, so that parsing them for each target again would cost hundreds of megabytes.
+   */
   #sharedCache(): ParseCache {
-    if (this.#cacheUses++ % TASKS_PER_CACHE === 0) this.#cache = new ParseCache();
+    const now = performance.now();
+    if (now - this.#cacheCreated > this.#options.interval) {
+      this.#cache = new ParseCache();
+      this.#cacheCreated = now;
+    }
     return this.#cache;
   }
 }

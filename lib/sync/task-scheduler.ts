@@ -72,6 +72,8 @@ export class TaskScheduler {
       if (this.#running >= this.#options.limit) return;
       const wait = (entry.dueAt ?? now) - now;
       if (wait > 0) {
+        // A task that was started above may have set it.
+        clearTimeout(this.#timer);
         this.#timer = setTimeout(() => this.#dispatch(), Math.min(wait, MAX_WAIT_MS));
         return;
       }
