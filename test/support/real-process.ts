@@ -15,7 +15,9 @@ export interface Running {
   output(): string;
   /** Whether the process has exited. */
   ended(): boolean;
-  /** Sends SIGKILL or, with `gentle`, SIGTERM and after five seconds SIGKILL. Resolves when the process has exited. */
+  /** The exit code; null if it runs, or was ended by a signal. */
+  code(): number | null;
+  /** Sends SIGKILL or, with `gentle`, SIGTERM and after 20 seconds SIGKILL. Resolves when the process has exited. */
   stop(how?: "gentle"): Promise<void>;
 }
 
@@ -142,10 +144,11 @@ export function start(
     name,
     output: () => output,
     ended: () => !children.has(child),
+    code: () => child.exitCode,
     async stop(how) {
       child.ref();
       if (how === "gentle") child.kill("SIGTERM");
-      const timer = setTimeout(() => child.kill("SIGKILL"), how === "gentle" ? 5_000 : 0);
+      const timer = setTimeout(() => child.kill("SIGKILL"), how === "gentle" ? 20_000 : 0);
       await exited;
       clearTimeout(timer);
     },
