@@ -62,6 +62,8 @@ export interface MeshOptions extends MeshSpec {
   csi?: readonly string[];
   /** Whether helm renders the objects from Cilium's real chart; its Service is a NodePort. */
   realChart?: boolean;
+  /** Settings of single clusters that differ from those of the others. {@link Mesh.judge} does not know them. */
+  own?: Readonly<Record<string, Partial<Pick<MeshSpec, "kvstoremesh" | "service">>>>;
 }
 
 export interface Member {
@@ -115,7 +117,9 @@ export async function startMesh(spec: MeshOptions): Promise<Mesh> {
     const folder = await mkdtemp(join(tmpdir(), "mesh-"));
     stops.push(() => rm(folder, { recursive: true, force: true }));
     const ca = spec.ca === "shared" ? makeCa({ cn: "Cilium CA", key: spec.key }) : undefined;
-    const members = await Promise.all(names.map((name, i) => startMember(spec, name, i + 1, servers, ca, stops)));
+    const members = await Promise.all(
+      names.map((name, i) => startMember({ ...spec, ...spec.own?.[name] }, name, i + 1, servers, ca, stops)),
+    );
     return {
       members,
       kubeconfig: servers.kubeconfig,

@@ -75,6 +75,8 @@ export interface KvstoremeshOptions {
 }
 
 export interface Kvstoremesh {
+  /** URL of its API, which serves the status of the peers at `/v1/cluster`. */
+  url: string;
   /** Result of `kvstoremesh-dbg status`, by peer. */
   status(): Promise<Map<string, PeerStatus>>;
   /**
@@ -140,7 +142,14 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
     await stop();
     throw error;
   }
-  return { status, ready, update: (files) => writeMountedFiles(mounted, files), output: running.output, stop };
+  return {
+    url: `http://${api}`,
+    status,
+    ready,
+    update: (files) => writeMountedFiles(mounted, files),
+    output: running.output,
+    stop,
+  };
 }
 
 function peerStatus(one: Record<string, unknown>): PeerStatus {
