@@ -16,6 +16,7 @@ test("after the end no timer is left", async () => {
     },
     { limit: 2, signal: stop.signal },
   );
+  scheduler.schedule("later", 300_000);
   for (const key of ["a", "b", "c", "d"]) scheduler.schedule(key, 0);
   await scheduler.idle();
   stop.abort();
