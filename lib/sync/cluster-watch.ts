@@ -3,7 +3,11 @@ import type { KubernetesObject } from "@kubernetes/client-node";
 import type { WatchedObject } from "../cilium/watched-objects.ts";
 import type { KubernetesApi } from "../kube/api.ts";
 import { type ObjectChange, observeObjects, type RestartReason } from "../kube/observe.ts";
-import type { UserError } from "../util/errors.ts";
+import { describeAnyError, EXIT, UserError } from "../util/errors.ts";
+import { pause } from "./pause.ts";
+
+/** The delay after a failure that is not one of the API: a server that causes it would cause it again. */
+const FAILURE_DELAY_MS = 60_000;
 
 export interface ClusterWatchOptions {
   api: KubernetesApi;
@@ -34,13 +38,26 @@ export class ClusterWatch {
       if (this.#watches.has(key)) continue;
       const controller = new AbortController();
       this.#watches.set(key, controller);
-      void this.#observe(object, controller.signal);
+      void this.#keepObserving(object, controller.signal);
     }
   }
 
   /** Stops all watches. */
   close(): void {
     this.update([]);
+  }
+
+  /** Observes an object until the signal aborts. What a server sends must not end the process: any failure is reported. */
+  async #keepObserving(watched: WatchedObject, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#observe(watched, signal);
+      } catch (error) {
+        const failure = new UserError(describeAnyError(error), EXIT.failed, { cause: error });
+        this.#options.onRestart(describe(watched), "error", failure);
+        await pause(FAILURE_DELAY_MS, signal);
+      }
+    }
   }
 
   async #observe(watched: WatchedObject, signal: AbortSignal): Promise<void> {
@@ -55,10 +72,13 @@ export class ClusterWatch {
       onChange: (change) => {
         if (fingerprints.update(change)) onChange();
       },
-      onRestart: (reason, error) =>
-        onRestart(name === undefined ? resource.plural : `${resource.plural}/${name}`, reason, error),
+      onRestart: (reason, error) => onRestart(describe(watched), reason, error),
     });
   }
+}
+
+function describe({ resource, name }: WatchedObject): string {
+  return name === undefined ? resource.plural : `${resource.plural}/${name}`;
 }
 
 function keyOf({ resource, name = "", namespace = "", part }: WatchedObject): string {

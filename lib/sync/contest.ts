@@ -195,7 +195,8 @@ function withoutNumbers(value: string): string {
 function managerOf(metadata: V1ObjectMeta | undefined, path: readonly string[]): string {
   const timeOf = ({ time }: V1ManagedFieldsEntry) => new Date(time ?? 0).getTime();
   const entries = [...(metadata?.managedFields ?? [])].sort((one, other) => timeOf(other) - timeOf(one));
-  const nameOf = ({ manager }: V1ManagedFieldsEntry) => manager || UNKNOWN_MANAGER;
+  const nameOf = ({ manager }: V1ManagedFieldsEntry) =>
+    typeof manager === "string" && manager !== "" ? manager : UNKNOWN_MANAGER;
   const owners = entries.filter(({ fieldsV1 }) => hasField(fieldsV1, path)).map(nameOf);
   const [owner = owners[0]] = owners.filter((name) => name !== FIELD_MANAGER);
   if (owner !== undefined) return owner;

@@ -9,6 +9,9 @@ import { UserError } from "../util/errors.ts";
 import { findEtcdStart } from "./etcd-start.ts";
 import type { SyncedCertificate } from "./snapshot.ts";
 
+/** Larger ids are invalid, and not recorded. */
+const MAX_RECORDED_ID = 2 ** 31;
+
 /** A member as the others need to know it. */
 export interface MemberView {
   /** Its name in the list of members. */
@@ -52,8 +55,11 @@ export function toMemberView(
 ): MemberView {
   const { installation, target } = member;
   const { name: cluster, id } = target.facts;
+  // A server may violate the schema, and an id may be any number.
+  const uid: unknown = installation.uid;
   return {
-    ...{ entry, readAt, uid: installation.uid, cluster, id, peer, peerError: error },
+    ...{ entry, readAt, uid: typeof uid === "string" ? uid : undefined, cluster, peer, peerError: error },
+    id: id !== undefined && id <= MAX_RECORDED_ID ? id : undefined,
     serving: usesNodeAddresses(installation) ? serving : undefined,
     serverCertificate: installation.serverCertificate?.pem,
     ca: installation.ca,

@@ -1,6 +1,6 @@
 /** The state of a running `sync`: reports what changes in it, and saves it. */
 import type { Finding } from "../peer/findings.ts";
-import { UserError } from "../util/errors.ts";
+import { describeAnyError, UserError } from "../util/errors.ts";
 import { noteContact } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
 import type { MemberView } from "./member-view.ts";
@@ -191,8 +191,7 @@ export class StateKeeper {
       try {
         await store.save(this.state);
       } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        emit({ kind: "state-unsaved", where: store.describe(), error: error.singleLineMessage });
+        emit({ kind: "state-unsaved", where: store.describe(), error: describeAnyError(error) });
       }
     });
     return this.#saving;

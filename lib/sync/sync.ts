@@ -3,7 +3,7 @@ import { watchedObjects } from "../cilium/watched-objects.ts";
 import type { PreparedTarget } from "../import/prepare.ts";
 import type { RestartReason } from "../kube/observe.ts";
 import type { Member } from "../mesh/member.ts";
-import { UserError } from "../util/errors.ts";
+import { describeAnyError, type UserError } from "../util/errors.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { noteList } from "./absence.ts";
 import { ClusterWatch } from "./cluster-watch.ts";
@@ -174,7 +174,7 @@ export class Sync {
         await source.watch(() => this.#scheduler.schedule(LIST_TASK, this.#options.settle), this.#signal);
       } catch (error) {
         if (this.#signal.aborted) return;
-        emit({ kind: "list-failed", error: describeError(error) });
+        emit({ kind: "list-failed", error: describeAnyError(error) });
       }
       await pause(FIRST_RETRY_MS, this.#signal);
     }
@@ -186,7 +186,7 @@ export class Sync {
     try {
       this.#adoptList(await source.list());
     } catch (error) {
-      emit({ kind: "list-failed", error: describeError(error) });
+      emit({ kind: "list-failed", error: describeAnyError(error) });
     }
   }
 
@@ -287,7 +287,7 @@ export class Sync {
   #fail(active: ActiveMember, error: unknown): void {
     const { emit } = this.#ports;
     const { name: entry } = active.entry;
-    const message = describeError(error);
+    const message = describeAnyError(error);
     active.failures++;
     const longest = Math.min(LAST_RETRY_MS, this.#options.interval);
     const retryIn = jitter(Math.min(FIRST_RETRY_MS * 2 ** (active.failures - 1), longest));
@@ -333,9 +333,4 @@ export class Sync {
 /** Spreads tasks that would otherwise be due at the same time: 90 to 110 %. */
 function jitter(milliseconds: number): number {
   return milliseconds * (0.9 + 0.2 * Math.random());
-}
-
-function describeError(error: unknown): string {
-  if (error instanceof UserError) return error.singleLineMessage;
-  return `unexpected: ${error instanceof Error ? error.message : String(error)}`;
 }

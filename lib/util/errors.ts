@@ -20,6 +20,12 @@ export class UserError extends Error {
   }
 }
 
+/** Describes any error in one line; one that is not a UserError is a bug, or a server that violates the schema of Kubernetes. */
+export function describeAnyError(error: unknown): string {
+  if (error instanceof UserError) return error.singleLineMessage;
+  return `unexpected: ${error instanceof Error ? error.message : String(error)}`;
+}
+
 /** A call without a required argument. The program adds an example and the command that shows its help. */
 export class UsageError extends UserError {
   constructor(message: string) {
