@@ -43,8 +43,9 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     fields: { entry, cluster, keptBecause },
   }),
   "member-unreachable": ({ entry, error, retryIn }, clean) => ({
-    ...{ level: "warning", subject: entry, text: `cannot be read: ${clean(error)}; retrying in ${formatAge(retryIn)}` },
-    fields: { entry, error, retryInSeconds: Math.round(retryIn / 1000) },
+    ...{ level: "warning", subject: entry },
+    text: `cannot be read: ${clean(error)}${retryIn === undefined ? "" : `; retrying in ${formatAge(retryIn)}`}`,
+    fields: { entry, error, retryInSeconds: retryIn && Math.round(retryIn / 1000) },
   }),
   "member-reachable": ({ entry, cluster }, clean) => ({
     ...{ level: "info", subject: entry, text: `can be read again${clusterName(entry, cluster, clean)}` },
@@ -107,6 +108,10 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
   "lease-failed": ({ error }, clean) => ({
     ...{ level: "warning", text: `cannot renew the Lease: ${clean(error)}` },
     fields: { error },
+  }),
+  "names-unknown": ({ names }, clean) => ({
+    ...{ level: "warning", text: `no member is named ${enumerate(names.map(clean))}; check --hub and --pairs` },
+    fields: { names },
   }),
   "list-failed": ({ error }, clean) => ({
     ...{ level: "error", text: `cannot list the members: ${clean(error)}` },

@@ -27,12 +27,13 @@ export interface PairingOptions {
 const ALL = "*";
 
 /**
- * Parses a file of pairs: two names a line, separated by white space. A name is that of an entry or of a cluster, or `*` for
+ * Parses a text of pairs: two names a line, separated by white space. A name is that of an entry or of a cluster, or `*` for
  * all members. `#` begins a comment at the start of a line or after white space.
  *
+ * @param source - the name of the file, for messages.
  * @throws UserError (exit code 2) for the first invalid line, and if there is no pair: the file may be incomplete.
  */
-export function parsePairs(text: string): MemberPair[] {
+export function parsePairs(text: string, source: string): MemberPair[] {
   const pairs: MemberPair[] = [];
   for (const [index, line] of text
     .replace(/^\uFEFF/, "")
@@ -44,14 +45,14 @@ export function parsePairs(text: string): MemberPair[] {
       .filter((name) => name !== "");
     const [one, other] = names;
     if (one === undefined) continue;
-    const refuse = (problem: string) => new UserError(`line ${index + 1} of the pairs ${problem}`, EXIT.refused);
+    const refuse = (problem: string) => new UserError(`${source}: line ${index + 1} ${problem}`, EXIT.refused);
     if (other === undefined || names.length > 2) {
       throw refuse(`has ${names.length === 1 ? "1 name" : `${names.length} names`}, expected 2`);
     }
     if (one === other && one !== ALL) throw refuse(`connects ${truncateLine(one)} with itself`);
     pairs.push([one, other]);
   }
-  if (pairs.length === 0) throw new UserError("no pairs found", EXIT.refused);
+  if (pairs.length === 0) throw new UserError(`${source}: no pairs found`, EXIT.refused);
   return pairs;
 }
 

@@ -31,3 +31,8 @@ export function raceAgainst<T>(promise: Promise<T>, ms: number, signal: AbortSig
     );
   });
 }
+
+/** Spreads tasks that would otherwise be due at the same time: 90 to 110 %. */
+export function jitter(milliseconds: number): number {
+  return milliseconds * (0.9 + 0.2 * Math.random());
+}

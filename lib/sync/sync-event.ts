@@ -13,8 +13,8 @@ export type Occurrence =
   | { kind: "member-joined"; entry: string; cluster?: string | undefined }
   /** A member has left the list; `keptBecause`: why it is not pruned, if it otherwise would be. */
   | { kind: "member-left"; entry: string; cluster?: string | undefined; keptBecause?: string | undefined }
-  /** A member cannot be read; it is tried again in `retryIn` milliseconds. */
-  | { kind: "member-unreachable"; entry: string; error: string; retryIn: number }
+  /** A member cannot be read; it is tried again in `retryIn` milliseconds, unless one round is made. */
+  | { kind: "member-unreachable"; entry: string; error: string; retryIn?: number }
   /** A member can be read again. */
   | { kind: "member-reachable"; entry: string; cluster?: string | undefined }
   /** A target is about to be written: the names of the peers that are added, changed and removed. */
@@ -53,6 +53,8 @@ export type Occurrence =
   | { kind: "events-denied"; target: string; error: string }
   /** The state cannot be saved; the next change tries again. */
   | { kind: "state-unsaved"; where: string; error: string }
+  /** Names in the pairs, or of the hub, that no member has. */
+  | { kind: "names-unknown"; names: readonly string[] }
   /** The members cannot be listed; the last list is kept. */
   | { kind: "list-failed"; error: string }
   /** Metrics and probes are served. */

@@ -1,6 +1,7 @@
 /** Keeps a mesh connected: watches its members, and writes what an import would write, for as long as it runs. */
 import { watchedObjects } from "../cilium/watched-objects.ts";
 import type { PreparedTarget } from "../import/prepare.ts";
+import type { KubernetesApi } from "../kube/api.ts";
 import type { RestartReason } from "../kube/observe.ts";
 import type { Member } from "../mesh/member.ts";
 import { describeAnyError, type UserError } from "../util/errors.ts";
@@ -9,7 +10,8 @@ import { noteList } from "./absence.ts";
 import { ClusterWatch } from "./cluster-watch.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry, type MemberSource } from "./members.ts";
-import { pause } from "./pause.ts";
+import type { MemberNames } from "./pairing.ts";
+import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
 import { type ReconcileOptions, TargetReconciler, WriteFailure } from "./reconcile-target.ts";
 import { Roster } from "./roster.ts";
@@ -29,6 +31,8 @@ const LIST_TASK = "";
 
 /** How a mesh is kept connected. All durations are in milliseconds. */
 export interface SyncOptions extends ReconcileOptions {
+  /** Whether one round is made: nothing is watched. */
+  once: boolean;
   /** How often each member is read even if nothing changed. */
   interval: number;
   /** Maximum number of node addresses of a cluster that its importers get. */
@@ -132,6 +136,11 @@ export class Sync {
     await watching;
   }
 
+  /** Returns the names of all members: the cluster name is undefined until a member is read. */
+  memberNames(): MemberNames[] {
+    return this.#roster.all().map(({ entry, view }) => ({ entry: entry.name, cluster: view?.cluster }));
+  }
+
   /** Saves the state and closes all connections. */
   async close(): Promise<void> {
     this.#roster.close();
@@ -216,7 +225,7 @@ export class Sync {
 
   async #runMember(active: ActiveMember): Promise<void> {
     const { name } = active.entry;
-    const { settle, interval } = this.#options;
+    const { interval } = this.#options;
     try {
       const { api } = active.entry.cluster;
       const readAt = performance.now();
@@ -224,12 +233,7 @@ export class Sync {
       const { member, view } = await readForSync(api, name, { ...this.#options, ...shared });
       // It may have left the list, or everything may have been stopped, while it was read.
       if (this.#roster.get(name) !== active || this.#signal.aborted) return;
-      active.watch ??= new ClusterWatch({
-        api,
-        onChange: () => this.#scheduler.schedule(name, settle),
-        onRestart: (object, reason, error) => this.#noteWatchRestart(name, object, reason, error),
-      });
-      active.watch.update(watchedObjects(member.installation));
+      if (!this.#options.once) this.#watch(active, api).update(watchedObjects(member.installation));
       this.#adoptView(active, view);
       if (this.#phase !== "listing") await this.#reconcile(active, member, readAt);
       active.failures = 0;
@@ -238,6 +242,16 @@ export class Sync {
     } catch (error) {
       this.#fail(active, error);
     }
+  }
+
+  #watch(active: ActiveMember, api: KubernetesApi): ClusterWatch {
+    const { name } = active.entry;
+    active.watch ??= new ClusterWatch({
+      api,
+      onChange: () => this.#scheduler.schedule(name, this.#options.settle),
+      onRestart: (object, reason, error) => this.#noteWatchRestart(name, object, reason, error),
+    });
+    return active.watch;
   }
 
   /** Adopts a new reading, and plans its importers again if it concerns them. */
@@ -300,7 +314,8 @@ export class Sync {
     // The next attempt connects again, so that a failed connection or credential is not used again.
     closeMember(active);
     const isNew = this.#keeper.noteFailure(entry, message);
-    if (isNew || !active.isUnreachable) emit({ kind: "member-unreachable", entry, error: message, retryIn });
+    const retry = this.#options.once ? {} : { retryIn };
+    if (isNew || !active.isUnreachable) emit({ kind: "member-unreachable", entry, error: message, ...retry });
     active.isUnreachable = true;
   }
 
@@ -328,9 +343,4 @@ export class Sync {
     }
     return this.#cache;
   }
-}
-
-/** Spreads tasks that would otherwise be due at the same time: 90 to 110 %. */
-function jitter(milliseconds: number): number {
-  return milliseconds * (0.9 + 0.2 * Math.random());
 }

@@ -46,12 +46,17 @@ async function selectMembers(source: ClusterSource, args: SyncArguments): Promis
   return clusters;
 }
 
+/** Describes what selects the members: members of another kubeconfig are others, even if their names are the same. */
 function describeSelection(args: SyncArguments): string {
+  const { hub, files, context, kubeconfig = process.env.KUBECONFIG } = args;
   const flags = (
     ["clusters-from", "clusters-context", "clusters-namespace", "selector", "contexts-file"] as const
   ).flatMap((name) => (args[name] === undefined ? [] : [`--${name}=${args[name]}`]));
   const all = args["all-contexts"] ? ["--all-contexts"] : [];
-  return [...all, ...flags, ...args.files, ...args.context].join(" ");
+  const names = [...files, ...context];
+  const center = hub === undefined || args["all-contexts"] || names.includes(hub) ? [] : [`--hub=${hub}`];
+  const configs = kubeconfig ? [`--kubeconfig=${kubeconfig}`] : [];
+  return [...all, ...flags, ...names, ...center, ...configs].join(" ");
 }
 
 function watcherOf(args: SyncArguments): MemberSource["watch"] {

@@ -2,8 +2,10 @@
 import { hostname } from "node:os";
 import { readText } from "../../lib/import/peer-files.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
-import { createPairing, parsePairs } from "../../lib/sync/pairing.ts";
+import { createPairing, type PairingOptions, parsePairs } from "../../lib/sync/pairing.ts";
 import type { SyncOptions } from "../../lib/sync/sync.ts";
+import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { truncateLine } from "../../lib/util/line.ts";
 import { resolveAddresses } from "./clusters.ts";
 import { parseDuration, parseDurationInDays } from "./duration.ts";
 import { meshOptions } from "./mesh-arguments.ts";
@@ -54,18 +56,35 @@ export const syncOptions = {
 
 export type SyncArguments = Arguments<typeof syncOptions>;
 
+/** The shortest durations of flags, in milliseconds: shorter ones would load the API servers without end. */
+const MIN_DURATIONS = { settle: 100, interval: 1_000, "address-grace": 0 };
+
+/**
+ * Reads which members are connected.
+ *
+ * @throws UserError (exit code 2) if the file of pairs cannot be read, or is invalid.
+ */
+export async function readPairingOptions({ hub, pairs }: SyncArguments): Promise<PairingOptions> {
+  return { hub, pairs: pairs === undefined ? undefined : parsePairs(await readText(pairs), truncateLine(pairs)) };
+}
+
 /**
  * Converts the flags to options.
  *
- * @throws UserError (exit code 2) if a duration or the file of pairs is invalid.
+ * @throws UserError (exit code 2) if a duration is invalid.
  */
-export async function toSyncOptions(args: SyncArguments): Promise<SyncOptions> {
-  const { hub, pairs } = args;
-  const duration = (name: "settle" | "interval" | "address-grace") => parseDuration(args[name], name);
+export function toSyncOptions(args: SyncArguments, pairing: PairingOptions): SyncOptions {
+  const duration = (name: keyof typeof MIN_DURATIONS) => {
+    const milliseconds = parseDuration(args[name], name);
+    if (milliseconds >= MIN_DURATIONS[name]) return milliseconds;
+    const least = MIN_DURATIONS[name] < 1_000 ? `${MIN_DURATIONS[name]}ms` : `${MIN_DURATIONS[name] / 1_000}s`;
+    throw new UserError(`invalid value for --${name}: must be at least ${least}`, EXIT.refused);
+  };
   const pruneAfter = args["prune-after"];
   return {
     instance: hostname(),
-    pairing: createPairing({ hub, pairs: pairs === undefined ? undefined : parsePairs(await readText(pairs)) }),
+    once: args.once,
+    pairing: createPairing(pairing),
     settle: duration("settle"),
     interval: duration("interval"),
     addressGrace: duration("address-grace"),

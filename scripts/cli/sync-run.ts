@@ -4,20 +4,26 @@ import { hostname } from "node:os";
 import { showPlan } from "../../lib/render/plan.ts";
 import { formatSyncEvent } from "../../lib/render/sync-log.ts";
 import { holdLease } from "../../lib/sync/lease.ts";
+import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts";
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
 import { emptyState } from "../../lib/sync/state.ts";
 import { Sync, type SyncOptions, type SyncPorts, type SyncRound } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
+import type { HostPort } from "../../lib/util/address.ts";
+import { enumerate } from "../../lib/util/enumerate.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { parseListenAddress, startHealthServer } from "./health-server.ts";
 import { createMemberSource } from "./member-source.ts";
 import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
 import { type OpenedState, openStateStore } from "./state-options.ts";
-import { type SyncArguments, toSyncOptions } from "./sync-flags.ts";
+import { readPairingOptions, type SyncArguments, toSyncOptions } from "./sync-flags.ts";
 import { confirm, log, style } from "./terminal.ts";
 
 /** One run of the command. */
 export class SyncRun implements AsyncDisposable {
   readonly #args: SyncArguments;
+  readonly #pairing: PairingOptions;
+  readonly #listen: HostPort | undefined;
   readonly #options: SyncOptions;
   readonly #home: OpenedState;
   readonly #ports: SyncPorts;
@@ -30,21 +36,28 @@ export class SyncRun implements AsyncDisposable {
 
   /** @throws UserError if the flags are invalid, the first plan cannot be confirmed, or the state cannot be opened. */
   static async open(args: SyncArguments): Promise<SyncRun> {
-    const options = await toSyncOptions(args);
+    const pairing = await readPairingOptions(args);
+    const options = toSyncOptions(args, pairing);
+    const listen = args.listen === undefined ? undefined : parseListenAddress(args.listen);
     if (!args.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
       throw new UserError("confirmation required: stdin is not a terminal; pass --yes", EXIT.refused);
     }
-    return new SyncRun(args, options, await openStateStore(args));
+    return new SyncRun(args, { pairing, listen, options, home: await openStateStore(args) });
   }
 
-  private constructor(args: SyncArguments, options: SyncOptions, home: OpenedState) {
+  private constructor(
+    args: SyncArguments,
+    parts: { pairing: PairingOptions; listen: HostPort | undefined; options: SyncOptions; home: OpenedState },
+  ) {
     this.#args = args;
-    this.#options = options;
-    this.#home = home;
+    this.#pairing = parts.pairing;
+    this.#listen = parts.listen;
+    this.#options = parts.options;
+    this.#home = parts.home;
     this.#isConfirmed = args.yes;
     this.#ports = {
       source: createMemberSource(args),
-      store: home.store,
+      store: parts.home.store,
       emit: (occurrence) => this.#emit(occurrence),
       now: () => new Date(),
     };
@@ -61,7 +74,7 @@ export class SyncRun implements AsyncDisposable {
 
   /** Keeps the clusters connected until a signal arrives. Returns the exit code. */
   async runUntilStopped(): Promise<number> {
-    using _server = await this.#listen();
+    using _server = await this.#serve();
     // Awaited, because the server is closed at the end of this block.
     return await this.#whileLeading(async (signal) => {
       const hasRun = await this.#lead(signal, async (sync) => {
@@ -73,12 +86,10 @@ export class SyncRun implements AsyncDisposable {
   }
 
   /** Serves metrics and probes, if `--listen` is set. */
-  async #listen(): Promise<Disposable | undefined> {
-    const { listen } = this.#args;
-    if (listen === undefined) return undefined;
-    const { parseListenAddress, startHealthServer } = await import("./health-server.ts");
+  async #serve(): Promise<Disposable | undefined> {
+    if (this.#listen === undefined) return undefined;
     const server = await startHealthServer({
-      listen: parseListenAddress(listen),
+      listen: this.#listen,
       snapshot: () => this.#snapshot(),
       interval: this.#options.interval,
     });
@@ -96,19 +107,38 @@ export class SyncRun implements AsyncDisposable {
     const sync = await Sync.start(this.#options, this.#ports, signal);
     this.#sync = sync;
     try {
-      this.#isConfirmed ||= await this.#confirm(sync);
+      this.#assertKnownNames(sync);
+      this.#isConfirmed ||= await this.#confirm(sync, signal);
       return this.#isConfirmed ? await run(sync) : undefined;
     } finally {
       await sync.close();
     }
   }
 
-  async #confirm(sync: Sync): Promise<boolean> {
+  /**
+   * Warns about names of pairs that no member has: it may join later.
+   *
+   * @throws UserError (exit code 2) if no member is the hub, which would connect none.
+   */
+  #assertKnownNames(sync: Sync): void {
+    const members = sync.memberNames();
+    const unknown = findUnknownNames(this.#pairing, members);
+    const { hub } = this.#pairing;
+    // A member that could not be read may have the name.
+    if (hub !== undefined && unknown.includes(hub) && members.every(({ cluster }) => cluster !== undefined)) {
+      const names = enumerate(members.map(({ entry }) => entry));
+      throw new UserError(`no member is the hub ${JSON.stringify(hub)}\n  members: ${names}`, EXIT.refused);
+    }
+    if (unknown.length > 0) this.#emit({ kind: "names-unknown", names: unknown });
+  }
+
+  async #confirm(sync: Sync, signal: AbortSignal): Promise<boolean> {
     const targets = await sync.preview();
     showPlan(targets, style, { details: this.#args.details }).forEach(log);
     if (targets.length === 0) log("nothing to change now");
     return confirm(
       this.#args.once ? "Apply these changes?" : "Keep these clusters connected, and write such changes from now on?",
+      signal,
     );
   }
 
@@ -183,6 +213,8 @@ export class SyncRun implements AsyncDisposable {
   #interrupt(signal: TerminationSignal): void {
     if (this.#stoppedBy !== undefined) exitBySignal(signal);
     this.#stoppedBy = signal;
+    // After the ^C of the terminal.
+    if (signal === "SIGINT" && process.stdin.isTTY && process.stderr.isTTY) log("");
     this.#emit({ kind: "stopping", signal });
     this.#stop.abort();
   }

@@ -57,14 +57,18 @@ let isPrompting = false;
  * Prompts for a line of input.
  *
  * @param hint - the possible answers, such as `[y/N]`.
- * @returns the trimmed answer; undefined if the terminal was closed.
+ * @param signal - ends the prompt.
+ * @returns the trimmed answer; undefined if the terminal was closed, or the signal was aborted.
  */
-async function prompt(question: string, hint: string): Promise<string | undefined> {
+async function prompt(question: string, hint: string, signal?: AbortSignal): Promise<string | undefined> {
+  if (signal?.aborted) return undefined;
   const { createInterface } = await import("node:readline");
   // The terminal handles keys itself, so that Ctrl-C and Ctrl-Z reach the whole process group, and fg resumes it.
   const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   const repeat = () => terminal.prompt();
+  const end = () => terminal.close();
   process.on("SIGCONT", repeat);
+  signal?.addEventListener("abort", end);
   isPrompting = true;
   const answer = await new Promise<string | undefined>((resolve) => {
     terminal.once("close", () => resolve(undefined));
@@ -73,13 +77,14 @@ async function prompt(question: string, hint: string): Promise<string | undefine
   if (answer === undefined) log("");
   isPrompting = false;
   process.off("SIGCONT", repeat);
+  signal?.removeEventListener("abort", end);
   terminal.close();
   return answer?.trim();
 }
 
-/** Asks for confirmation: true for y or yes. A closed terminal means no. */
-export async function confirm(question: string): Promise<boolean> {
-  return /^y(es)?$/i.test((await prompt(question, "[y/N]")) ?? "");
+/** Asks for confirmation: true for y or yes. A closed terminal and an aborted signal mean no. */
+export async function confirm(question: string, signal?: AbortSignal): Promise<boolean> {
+  return /^y(es)?$/i.test((await prompt(question, "[y/N]", signal)) ?? "");
 }
 
 /** Prompts until the answer is yes, no or abort. An empty answer and a closed terminal mean abort. */

@@ -27,6 +27,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "member-joined", entry, cluster },
     { kind: "member-left", entry, cluster, keptBecause: text },
     { kind: "member-unreachable", entry, error, retryIn: 5000 },
+    { kind: "member-unreachable", entry, error },
     { kind: "member-reachable", entry, cluster },
     { kind: "planned", target, added: [text, text], changed: [text], removed: [text] },
     { kind: "written", target, object, peers: [text, text] },
@@ -44,6 +45,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "standby", holder: text },
     { kind: "state-unreadable", where: text, error },
     { kind: "events-denied", target, error },
+    { kind: "names-unknown", names: [text] },
     { kind: "stopping", signal: text },
     { kind: "stopped" },
   ];
@@ -64,7 +66,12 @@ describe("text", () => {
         { kind: "member-unreachable", entry: "c4", error: "cannot connect\n  kubectl get ns", retryIn: 20_000 },
         "warning: c4: cannot be read: cannot connect; kubectl get ns; retrying in 20s",
       ],
+      [{ kind: "member-unreachable", entry: "c4", error: "forbidden" }, "warning: c4: cannot be read: forbidden"],
       [{ kind: "member-reachable", entry: "c4" }, "c4: can be read again"],
+      [
+        { kind: "names-unknown", names: ["c8", "c9"] },
+        "warning: no member is named c8 and c9; check --hub and --pairs",
+      ],
       [
         { kind: "planned", target: "c1", added: ["c2", "c3"], changed: ["c4"], removed: ["c5"] },
         "c1: adding c2, c3, changing c4 and removing c5",

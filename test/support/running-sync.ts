@@ -12,6 +12,7 @@ import type { Occurrence } from "../../lib/sync/sync-event.ts";
 
 const SYNC_OPTIONS: SyncOptions = {
   instance: "test",
+  once: false,
   pairing: createPairing({}),
   settle: 20,
   interval: 600_000,

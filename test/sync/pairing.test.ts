@@ -17,7 +17,7 @@ const refusal = (message: RegExp) => (error: unknown) =>
 describe("a file of pairs", () => {
   test("has two names a line, comments and empty lines", () => {
     const text = "\uFEFF# mesh\r\neast  west\n\n\thub\t* # with all\neu#1 west\n";
-    assert.deepEqual(parsePairs(text), [
+    assert.deepEqual(parsePairs(text, "pairs"), [
       ["east", "west"],
       ["hub", "*"],
       ["eu#1", "west"],
@@ -25,10 +25,10 @@ describe("a file of pairs", () => {
   });
 
   test("is refused with the line if it is invalid, and if it has no pair", () => {
-    assert.throws(() => parsePairs("a b\nc\n"), refusal(/^line 2 of the pairs has 1 name, expected 2$/));
-    assert.throws(() => parsePairs("a b c"), refusal(/^line 1 .* 3 names/));
-    assert.throws(() => parsePairs("a a"), refusal(/^line 1 .* connects a with itself/));
-    assert.throws(() => parsePairs("\n# none\n"), refusal(/^no pairs found$/));
+    assert.throws(() => parsePairs("a b\nc\n", "p.txt"), refusal(/^p\.txt: line 2 has 1 name, expected 2$/));
+    assert.throws(() => parsePairs("a b c", "-"), refusal(/^-: line 1 .* 3 names/));
+    assert.throws(() => parsePairs("a a", "-"), refusal(/^-: line 1 connects a with itself/));
+    assert.throws(() => parsePairs("\n# none\n", "p.txt"), refusal(/^p\.txt: no pairs found$/));
   });
 
   test("is read back as it was written", () => {
@@ -36,7 +36,8 @@ describe("a file of pairs", () => {
     const pair = fc.tuple(name, name).filter(([one, other]) => one !== other || one === "*");
     fc.assert(
       fc.property(fc.array(pair, { minLength: 1 }), (pairs) => {
-        assert.deepEqual(parsePairs(pairs.map(([one, other]) => `${one} ${other} # x\n`).join("")), pairs);
+        const text = pairs.map(([one, other]) => `${one} ${other} # x\n`).join("");
+        assert.deepEqual(parsePairs(text, "pairs"), pairs);
       }),
     );
   });
