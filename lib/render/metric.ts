@@ -82,7 +82,7 @@ export function countSamples(
 }
 
 /** All codes of findings. */
-export const ALL_CODES = Object.keys(FINDING_CODES) as FindingCode[];
+export const ALL_CODES = Object.keys(FINDING_CODES) as Iterable<FindingCode>;
 
 /**
  * Counts findings by code. A code without findings is counted as 0, because an expression over a series that vanishes has no
@@ -94,9 +94,9 @@ export const ALL_CODES = Object.keys(FINDING_CODES) as FindingCode[];
 export function findingSamples(
   labels: Sample["labels"],
   findings: readonly Pick<Finding, "code">[],
-  checked: readonly FindingCode[],
+  checked: Iterable<FindingCode>,
 ): Sample[] {
-  const counts = new Map<FindingCode, number>(checked.map((code) => [code, 0]));
+  const counts = new Map([...checked].map((code) => [code, 0]));
   for (const { code } of findings) counts.set(code, (counts.get(code) ?? 0) + 1);
   return [...counts].map(([code, value]) => {
     const { severity } = definitionOf(code);

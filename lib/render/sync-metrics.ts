@@ -41,7 +41,7 @@ interface SyncSubject {
   /** Empty while another process leads: it has the current state, and a sum over both would count twice. */
   members: readonly MemberSubject[];
   /** The codes of all findings: each has a value for every member. */
-  codes: readonly FindingCode[];
+  codes: Iterable<FindingCode>;
 }
 
 /** The metrics, in the order in which they are printed. */

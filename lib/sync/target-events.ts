@@ -236,7 +236,7 @@ function toEvent(
 }
 
 /** Reduces a message, parts of which servers may have sent, to a line that `kubectl describe` prints as it is. */
-function toLine(message: string): string {
-  const line = redactKeys(message).replace(/\n\s*/g, "; ");
+function toLine(text: string): string {
+  const line = redactKeys(text).replace(/\n\s*/g, "; ");
   return line.replace(/\p{C}|\p{Zl}|\p{Zp}/gu, "?").slice(0, MAX_MESSAGE);
 }

@@ -80,7 +80,7 @@ test("nothing decides by a sentence: no message of ours is matched, cut or compa
     // Sentences of Node, of the system and of Kubernetes, which have no other form.
     "lib/util/network-error.ts",
     "lib/util/errors.ts",
-    "lib/kube/api.ts",
+    "lib/kube/api-error.ts",
   ]);
   const matched =
     /[mM]essage\)?\.(?:replace(?:All)?|startsWith|endsWith|includes|match(?:All)?|search|slice|split|indexOf)\b|\.(?:test|exec)\([\w. ()]*message\)|[mM]essage [!=]==? ["`]/;

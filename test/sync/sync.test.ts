@@ -242,7 +242,7 @@ test("one Deployment is restarted at a time, the next when the last is available
     await until(() => restarted().length === i, `restart ${i}`);
     const { reconciliations } = sync.snapshot().state.counters;
     await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 6, "several rounds");
-    assert.equal(restarted().length, i, "none while the last is not available");
+    assert.equal(restarted().length, i, `none while the last is not available: ${restarted().join(", ")}`);
     rolling(restarted().at(-1) ?? "", true);
   }
   await until(() => heldBy({ sync } as RunningSync).length === 0, "nothing is held");
