@@ -172,8 +172,9 @@ export class TargetReconciler {
   }
 
   async #reconcile(context: SyncTarget, restarts: Restarts, written: Change[]): Promise<Reconciliation> {
-    const { target, member, others, writes, unreachable, readAt } = context;
+    const { target, member, writes, unreachable, readAt } = context;
     this.#history.note(target, member, readAt);
+    const { addresses } = this.#keeper.state;
     const planned = await this.#planSafely(context, restarts);
     const outdated = planned.outdated.map(({ entry }) => entry);
     const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
@@ -183,7 +184,7 @@ export class TargetReconciler {
       ...this.#contests.holds(target),
       ...missed.map(({ cluster = "" }) => unreachableHold(target, cluster)),
     ]);
-    this.#keeper.setGone(new Set(others.flatMap(({ cluster }) => cluster ?? [])), planned.gone);
+    this.#keeper.setGone(addresses, planned.gone);
     const [one] = planned.prepared?.targets ?? [];
     if (planned.prepared && one && one.plan.changes.length > 0) {
       if (writes) await this.#write(context, planned.prepared, one.plan, written);

@@ -128,12 +128,19 @@ export class StateKeeper {
     this.#findings.set(target, [...findings]);
   }
 
-  /** Replaces the addresses of some peers that are gone; those of others are ignored. */
-  setGone(peers: ReadonlySet<string>, gone: readonly GoneAddress[]): void {
+  /**
+   * Adopts what the plan of one target has changed in the addresses that are gone.
+   *
+   * @param before - the addresses by which it was planned; plans of other targets may have changed them meanwhile.
+   */
+  setGone(before: readonly GoneAddress[], after: readonly GoneAddress[]): void {
+    const [known, kept] = [new Set(before.map(goneKey)), new Set(after.map(goneKey))];
     const { addresses } = this.state;
-    const next = [...addresses.filter(({ peer }) => !peers.has(peer)), ...gone.filter(({ peer }) => peers.has(peer))];
-    if (JSON.stringify(next) === JSON.stringify(addresses)) return;
-    this.state.addresses = next;
+    const staying = addresses.filter((one) => kept.has(goneKey(one)) || !known.has(goneKey(one)));
+    const present = new Set(staying.map(goneKey));
+    const added = after.filter((one) => !known.has(goneKey(one)) && !present.has(goneKey(one)));
+    if (added.length === 0 && staying.length === addresses.length) return;
+    this.state.addresses = [...staying, ...added];
     this.saveSoon();
   }
 
@@ -208,6 +215,10 @@ export class StateKeeper {
 
 function holdKey({ peer = "", reason, message }: PlannedHold | HeldRecord): string {
   return JSON.stringify([peer, reason, reason === "address-grace" ? "" : message]);
+}
+
+function goneKey({ peer, address }: GoneAddress): string {
+  return `${peer} ${address}`;
 }
 
 function findingKey({ code, key = "", message }: Finding): string {
