@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden docs lines words bench bench-lts check format clean
+.PHONY: help install build demo sandbox extract import diff migrate inspect verify status connect disconnect rotate mesh assets test test-all test-node golden docs lines words bench bench-lts bench-sync soak check format clean
 
 DIR ?= secrets
 CONTEXTS ?=
@@ -119,6 +119,12 @@ bench: build ## compare wall times with bare node and kubectl
 
 bench-lts: build ## run the benchmarks on the current LTS of Node
 	@"$$(node test/support/current-lts.mjs --where)" --import tsx test/bench/bench.ts
+
+bench-sync: build ## measure what sync costs with 30 and 254 embedded clusters; SIZES=30 for fewer
+	@node --import tsx test/bench/bench-sync.ts
+
+soak: build ## run sync under random changes and faults for an hour; SOAK_MINUTES=5 for less
+	@node --import tsx test/soak/sync-soak.ts
 
 golden: build ## update the golden files
 	@UPDATE_GOLDEN=1 node --import tsx --test --test-reporter=dot test/golden.test.ts test/e2e/golden.test.ts

@@ -151,6 +151,16 @@ export class SyncProcess {
     await this.eventually(`${count} reconciliations`, async () => ((await read()) ?? 0) >= before + count);
   }
 
+  /** The id of the process that was started last. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** Sends a signal, such as SIGSTOP. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
   /** Sends a signal and returns the exit code; null if the signal ended the process. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
     const child = this.#child;
