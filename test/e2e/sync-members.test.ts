@@ -7,8 +7,14 @@ import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { serve } from "../support/api-server.ts";
 import { argoSecret, kubeconfigOf, kubeconfigSecret } from "../support/cluster-secrets.ts";
 import { argoCdSecrets, clusterApiSecrets, labelledSecrets, type SecretsOf } from "../support/documented-secrets.ts";
-import { type ListedCluster, type MemberMesh, startMemberMesh } from "../support/member-mesh.ts";
-import { type LoggedEvent, type SyncProcess, startSyncProcess } from "../support/sync-process.ts";
+import {
+  type ListedCluster,
+  type MemberMesh,
+  startMemberMesh,
+  untilConnected,
+  untilRenewed,
+} from "../support/member-mesh.ts";
+import { isAbout, type LoggedEvent, type SyncProcess, startSyncProcess } from "../support/sync-process.ts";
 
 const TIMES = ["--settle=100ms", "--interval=1s"];
 
@@ -64,22 +70,6 @@ async function syncSecrets(t: TestContext, { kubeconfig }: MemberMesh, from: str
   return sync;
 }
 
-/** Waits until each of these clusters has the others as its peers, and no other. */
-function untilConnected(sync: SyncProcess, clusters: readonly ListedCluster[]): Promise<unknown> {
-  const names = clusters.map(({ name }) => name).sort();
-  return sync.eventually(`${names.join(", ")} to be connected`, () =>
-    clusters.every(({ name, peers }) => peers()?.join() === names.filter((other) => other !== name).join()),
-  );
-}
-
-/** Renews the certificate of a cluster, and waits until the importers have it. */
-async function untilRenewed(sync: SyncProcess, cluster: ListedCluster, importers: readonly ListedCluster[]) {
-  const renewed = cluster.renewCertificate();
-  await sync.eventually(`the certificate of ${cluster.name} to be distributed`, () =>
-    importers.every((importer) => importer.certificateOf(cluster.name) === renewed),
-  );
-}
-
 /** Asserts that nothing is written during some reconciliations of each cluster. */
 async function assertUnchanged(sync: SyncProcess, clusters: readonly ListedCluster[], count = 2 * clusters.length) {
   const read = () => clusters.map(({ name, versions }) => `${name} ${versions()}`);
@@ -87,8 +77,6 @@ async function assertUnchanged(sync: SyncProcess, clusters: readonly ListedClust
   await sync.reconciliations(count);
   assert.deepEqual(read(), before);
 }
-
-const isAbout = (event: string, entry: string) => (one: LoggedEvent) => one.event === event && one.entry === entry;
 
 for (const { from, secretsOf, credentials, hostile } of SOURCES) {
   test(`${from}: clusters join, get other credentials and leave; a hostile Secret stops none of them`, async (t) => {

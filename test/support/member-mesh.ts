@@ -6,6 +6,7 @@ import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import type { User } from "../../lib/sandbox/server.ts";
 import type { Credentials, MemberAccess } from "./documented-secrets.ts";
+import type { SyncProcess } from "./sync-process.ts";
 
 const NAMESPACE = "kube-system";
 const MANAGEMENT = "management";
@@ -43,6 +44,8 @@ export interface MemberMesh {
   put(secrets: readonly KubernetesObject[]): void;
   /** Deletes Secrets from the management cluster. */
   remove(secrets: readonly KubernetesObject[]): void;
+  /** Fails all requests to the management cluster with this status, until it is undefined. */
+  failManagement(status: number | undefined): void;
 }
 
 /** Starts a management cluster without Cilium's mesh, and clusters `cluster1`, `cluster2` and so on. */
@@ -53,8 +56,9 @@ export async function startMemberMesh(
 ): Promise<MemberMesh> {
   const management = await startSandbox({ clusters: [{ description: describe(MANAGEMENT, 250) }] });
   t.after(() => management.stop());
-  const store = management.clusters[0]?.api.store;
-  if (!store) throw new Error("no management cluster");
+  const api = management.clusters[0]?.api;
+  if (!api) throw new Error("no management cluster");
+  const { store } = api;
   const startCluster = async (overrides: Partial<ClusterDescription>) => {
     const description = { ...describe("cluster", 1), ...overrides };
     const users: User[] = [];
@@ -70,6 +74,10 @@ export async function startMemberMesh(
     clusters,
     startCluster,
     put: (secrets) => secrets.forEach((secret) => void store.put(secret)),
+    failManagement: (code) => {
+      const status = { apiVersion: "v1", kind: "Status", status: "Failure", code };
+      api.onRequest = code === undefined ? undefined : () => ({ status: code, body: status });
+    },
     remove: (secrets) =>
       secrets.forEach(({ kind, metadata }) => void store.remove(kind, metadata.namespace, metadata.name)),
   };
@@ -140,4 +148,24 @@ function listedCluster({ clusters }: Sandbox, users: User[], kind: "token" | "ce
       return objects.map((object) => object?.metadata.resourceVersion ?? "none").join(" ");
     },
   };
+}
+
+/** Waits until each of these clusters has the others as its peers, and no other. */
+export function untilConnected(sync: SyncProcess, clusters: readonly ListedCluster[]): Promise<unknown> {
+  const names = clusters.map(({ name }) => name).sort();
+  return sync.eventually(`${names.join(", ")} to be connected`, () =>
+    clusters.every(({ name, peers }) => peers()?.join() === names.filter((other) => other !== name).join()),
+  );
+}
+
+/** Renews the certificate of a cluster, and waits until the importers have it. */
+export async function untilRenewed(
+  sync: SyncProcess,
+  cluster: ListedCluster,
+  importers: readonly ListedCluster[],
+): Promise<void> {
+  const renewed = cluster.renewCertificate();
+  await sync.eventually(`the certificate of ${cluster.name} to be distributed`, () =>
+    importers.every((importer) => importer.certificateOf(cluster.name) === renewed),
+  );
 }

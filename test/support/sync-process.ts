@@ -212,3 +212,8 @@ function parseEvent(line: string): LoggedEvent | undefined {
     return undefined;
   }
 }
+
+/** Matches an event about an entry of the list. */
+export function isAbout(event: string, entry: string): (one: LoggedEvent) => boolean {
+  return (one) => one.event === event && one.entry === entry;
+}
