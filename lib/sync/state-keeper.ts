@@ -35,6 +35,7 @@ export class StateKeeper {
   readonly isUnreadable: boolean;
   readonly #options: StateKeeperOptions;
   readonly #findings = new Map<string, Finding[]>();
+  readonly #reportedHolds = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   /** By the monotonic clock. */
   #savedAt = Number.NEGATIVE_INFINITY;
@@ -98,7 +99,7 @@ export class StateKeeper {
     return true;
   }
 
-  /** Replaces the holds of a target, and reports those that are new and those that ended. */
+  /** Replaces the holds of a target, and reports those that this process has not reported yet, and those that ended. */
   setHolds(target: string, planned: readonly PlannedHold[]): void {
     const { held } = this.state;
     const before = new Map(held.filter((one) => one.target === target).map((one) => [holdKey(one), one]));
@@ -109,11 +110,17 @@ export class StateKeeper {
         return [holdKey(one), { ...hold, since, ...(until && { until: until.toISOString() }) }];
       }),
     );
+    const { emit } = this.#options;
+    for (const [key, record] of after) {
+      const id = JSON.stringify([target, key]);
+      if (!this.#reportedHolds.has(id)) emit({ kind: "held", record });
+      this.#reportedHolds.add(id);
+    }
     if (JSON.stringify([...before]) === JSON.stringify([...after])) return;
-    for (const [key, record] of after) if (!before.has(key)) this.#options.emit({ kind: "held", record });
     for (const [key, { peer, reason }] of before) {
-      if (!after.has(key))
-        this.#options.emit({ kind: "released", target, reason, ...(peer !== undefined && { peer }) });
+      if (after.has(key)) continue;
+      this.#reportedHolds.delete(JSON.stringify([target, key]));
+      emit({ kind: "released", target, reason, ...(peer !== undefined && { peer }) });
     }
     this.state.held = [...held.filter((one) => one.target !== target), ...after.values()];
     this.saveSoon();

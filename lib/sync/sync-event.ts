@@ -29,7 +29,7 @@ export type Occurrence =
   | { kind: "written"; target: string; object: string; peers: readonly string[] }
   /** A target could not be written. */
   | { kind: "write-failed"; target: string; error: string }
-  /** A peer of a target, or the whole target, is held; the record was not in the state. */
+  /** A peer of a target, or the whole target, is held; once in each process. */
   | { kind: "held"; record: HeldRecord }
   /** A hold ended. */
   | { kind: "released"; target: string; peer?: string | undefined; reason: HeldRecord["reason"] }
