@@ -93,10 +93,16 @@ function noteServer(before: AuthorityRecord | undefined, fingerprint: string, no
 }
 
 function additionTime({ written, lastRead }: AuthorityReading, now: Date): Date {
-  if (!written || !lastRead) return written ?? lastRead ?? now;
+  if (!written || !isPlausible(written, now)) return lastRead ?? now;
+  if (!lastRead) return written;
   const after = written.getTime() - lastRead.getTime();
   // Written before the last reading: another object changed. Written long after it: perhaps not for the first time.
   return after < -MAX_SKEW_MS || after > MAX_GAP_MS ? lastRead : written;
+}
+
+/** Whether a time that a server sent has passed. The state has no other times. */
+function isPlausible(time: Date, now: Date): boolean {
+  return time.getTime() >= 0 && time.getTime() <= now.getTime() + MAX_SKEW_MS;
 }
 
 function issueTime(certificate: X509Certificate, { etcdStarted }: AuthorityReading): Date | undefined {

@@ -1,7 +1,6 @@
 /** What `sync` keeps of a member between two tasks: small, without its Secrets. Pure. */
 import type { V1Pod } from "@kubernetes/client-node";
 import type { Installation } from "../cilium/installation.ts";
-import { usesNodeAddresses } from "../cilium/watched-objects.ts";
 import type { Member } from "../mesh/member.ts";
 import { describeCertificates } from "../mesh/own-certificates.ts";
 import type { Peer } from "../peer/peer.ts";
@@ -39,7 +38,7 @@ export interface MemberView {
   certificates: SyncedCertificate[];
 }
 
-/** An extraction that succeeded or failed, and all addresses that it could have chosen from. */
+/** An extraction that succeeded or failed, and the addresses of all nodes that answer. */
 export interface MemberExtraction {
   peer: Peer | undefined;
   error: UserError | undefined;
@@ -60,7 +59,7 @@ export function toMemberView(
   return {
     ...{ entry, readAt, uid: typeof uid === "string" ? uid : undefined, cluster, peer, peerError: error },
     id: id !== undefined && id <= MAX_RECORDED_ID ? id : undefined,
-    serving: usesNodeAddresses(installation) ? serving : undefined,
+    serving,
     serverCertificate: installation.serverCertificate?.pem,
     ca: installation.ca,
     serverSecretWritten: installation.serverCertificate?.written,

@@ -28,8 +28,6 @@ export interface ActiveMember {
   watch: ClusterWatch | undefined;
   /** As last read; kept while the member cannot be reached. */
   view: MemberView | undefined;
-  /** When it was last read. */
-  lastContact: Date | undefined;
   /** Failed tasks since the last one that succeeded. */
   failures: number;
   /** Whether its last reading failed. */

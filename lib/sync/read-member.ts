@@ -1,14 +1,12 @@
 /** Reads one member, as a target and as a peer of the others. */
 import { usesNodeAddresses } from "../cilium/watched-objects.ts";
+import { findServingAddresses } from "../extract/endpoint.ts";
 import { buildPeer, EXTRACT_DEFAULTS } from "../extract/extract.ts";
 import type { KubernetesApi } from "../kube/api.ts";
 import { type Member, readMember } from "../mesh/member.ts";
 import { UserError } from "../util/errors.ts";
 import type { ParseCache } from "../util/parse-cache.ts";
 import { type MemberExtraction, type MemberView, toMemberView } from "./member-view.ts";
-
-/** More than the nodes of the largest cluster. */
-const ALL_ADDRESSES = 20_000;
 
 export interface ReadMemberOptions {
   namespace?: string | undefined;
@@ -41,19 +39,12 @@ async function extractMember(
   { installation }: Member,
   { addresses, resolve }: ReadMemberOptions,
 ): Promise<MemberExtraction> {
-  const extract = (most: number) => buildPeer(installation, { ...EXTRACT_DEFAULTS, addresses: most, resolve });
   try {
-    const { peer } = await extract(addresses);
-    const all = usesNodeAddresses(installation) ? (await extract(ALL_ADDRESSES)).peer : peer;
-    return { peer, error: undefined, serving: addressesOf(all) };
+    const { peer } = await buildPeer(installation, { ...EXTRACT_DEFAULTS, addresses, resolve });
+    const serving = usesNodeAddresses(installation) ? findServingAddresses(installation) : undefined;
+    return { peer, error: undefined, serving };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return { peer: undefined, error, serving: undefined };
   }
-}
-
-function addressesOf({ endpoints, hostAliases }: { endpoints: string[]; hostAliases: { ips: string[] }[] }): string[] {
-  const ips = hostAliases.flatMap((alias) => alias.ips);
-  // A single address that the certificate covers is part of the URL.
-  return ips.length > 0 ? ips : endpoints.map((url) => new URL(url).hostname.replace(/^\[|\]$/g, ""));
 }

@@ -36,7 +36,7 @@ export class Roster {
     }
     for (const [name, entry] of listed) {
       if (this.#members.has(name)) continue;
-      const idle = { watch: undefined, view: undefined, lastContact: undefined, failures: 0, isUnreachable: false };
+      const idle = { watch: undefined, view: undefined, failures: 0, isUnreachable: false };
       this.#members.set(name, { entry, ...idle });
       change.added.push(name);
     }

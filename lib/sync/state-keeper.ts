@@ -151,14 +151,12 @@ export class StateKeeper {
     this.saveSoon();
   }
 
-  /**
-   * Records the CAs and the server certificate of a cluster.
-   *
-   * @param lastRead - when it was read before.
-   */
-  noteAuthorities(view: MemberView, lastRead: Date | undefined): void {
+  /** Records the CAs and the server certificate of a cluster. Must precede {@link noteContact}: it needs the time of the contact before. */
+  noteAuthorities(view: MemberView): void {
     const { cluster, ca, serverCertificate, serverSecretWritten: written, etcdStarted } = view;
     if (cluster === undefined || ca === undefined) return;
+    const lastContact = this.#record(view.entry)?.lastContact;
+    const lastRead = lastContact === undefined ? undefined : new Date(lastContact);
     const reading = { cluster, ca, serverCertificate, written, lastRead, etcdStarted };
     const next = noteAuthorities(this.state.authorities, reading, this.#options.now());
     if (next === this.state.authorities) return;

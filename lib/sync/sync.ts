@@ -256,16 +256,14 @@ export class Sync {
 
   /** Adopts a new reading, and plans its importers again if it concerns them. */
   #adoptView(active: ActiveMember, view: MemberView): void {
-    const { emit, now } = this.#ports;
+    const { emit } = this.#ports;
     const before = active.view;
     if (active.isUnreachable) emit({ kind: "member-reachable", entry: view.entry, cluster: view.cluster });
     active.isUnreachable = false;
-    const lastRead = active.lastContact;
-    active.lastContact = now();
     // A cluster that cannot be extracted for now keeps its last extraction.
     const last = before?.uid === view.uid ? before : undefined;
     active.view = view.peer ? view : { ...view, peer: last?.peer, serving: last?.serving };
-    this.#keeper.noteAuthorities(view, lastRead);
+    this.#keeper.noteAuthorities(view);
     for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
     this.#keeper.noteContact(view);
     this.#updateConflicts();

@@ -52,6 +52,11 @@ describe("the CAs of a cluster", () => {
     // A clock that is behind, and an object that is another one.
     assert.equal(since({ written: after(45), lastRead: after(50) }), timeAt(45));
     assert.equal(since({ written: after(30), lastRead: after(50) }), timeAt(50));
+    // Times that a server made up.
+    for (const time of ["+275760-09-13T00:00:00Z", "-000001-01-01T00:00:00Z"]) {
+      assert.equal(since({ written: new Date(time), lastRead: after(50) }), timeAt(50));
+      assert.equal(since({ written: new Date(time) }), timeAt(60));
+    }
     // After a long time without a reading the object may have been written again.
     assert.equal(since({ written: after(55), lastRead: new Date(NOW.getTime() - 2 * DAY) }), timeAt(-2 * 24 * 60));
   });

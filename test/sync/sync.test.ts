@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import type { V1Secret, V1Service } from "@kubernetes/client-node";
+import type { V1Node, V1Secret, V1Service } from "@kubernetes/client-node";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { emptyState } from "../../lib/sync/state.ts";
@@ -105,6 +105,26 @@ test("renewed certificates and another port reach all importers", async (t) => {
     return Buffer.from(data, "base64").toString().includes(":31000");
   };
   await until(() => hasPort("c1") && hasPort("c3"), "the new port");
+});
+
+test("the address of a cordoned node stays, and that of a node that is not ready is replaced", async (t) => {
+  const [mesh, { until, sync }] = await startConnected(t, { interval: 200 });
+  const configOf = (cluster: string) =>
+    Buffer.from(mesh.secret(cluster, "cilium-kvstoremesh")?.data?.c2 ?? "", "base64").toString();
+  const before = configOf("c1");
+  assert.ok(before.includes("172.18.2.1") && before.includes("172.18.2.2"));
+  const { reconciliations } = sync.snapshot().state.counters;
+  mesh.change<Stored<V1Node>>("c2", "Node", "c2-node1", (node) => {
+    node.spec = { ...node.spec, unschedulable: true };
+  });
+  // The status of nodes is not watched: each cluster is read and planned twice.
+  await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 9, "all are planned again");
+  assert.equal(configOf("c1"), before);
+  mesh.change<Stored<V1Node>>("c2", "Node", "c2-node1", ({ status }) => {
+    for (const condition of status?.conditions ?? []) condition.status = "Unknown";
+  });
+  await until(() => !configOf("c1").includes("172.18.2.1"), "the address is replaced");
+  assert.ok(configOf("c1").includes("172.18.2.2"));
 });
 
 test("a peer that somebody else removed is added again", async (t) => {
