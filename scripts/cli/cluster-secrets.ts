@@ -24,10 +24,8 @@ export type ClusterSecretArguments = ClusterArguments & Omit<Arguments<typeof cl
 
 /** The clusters of Secrets. Lists the Secrets once, and connects to a cluster on first use. */
 export class SecretClusters implements ClusterSource {
-  readonly #args: ClusterSecretArguments;
   readonly #place: string;
   readonly #clusters: Map<string, Cluster>;
-  readonly #opened = new Map<string, KubernetesApi>();
 
   static async load(args: ClusterSecretArguments, format: SecretFormat): Promise<SecretClusters> {
     const permissions = readPermissions(args);
@@ -41,13 +39,12 @@ export class SecretClusters implements ClusterSource {
   }
 
   private constructor(args: ClusterSecretArguments, place: string, listed: readonly SecretCluster[]) {
-    this.#args = args;
     this.#place = place;
     const byName = new Map(listed.map((one) => [one.name, one]));
     this.#clusters = new Map(
       sortNaturally(byName.keys()).flatMap((name) => {
         const one = byName.get(name);
-        return one ? [[name, this.#toCluster(one)]] : [];
+        return one ? [[name, toCluster(args, one)]] : [];
       }),
     );
   }
@@ -71,7 +68,7 @@ export class SecretClusters implements ClusterSource {
   }
 
   [Symbol.dispose](): void {
-    for (const api of this.#opened.values()) api.close();
+    for (const { close } of this.#clusters.values()) close?.();
   }
 
   #fail(name: string): never {
@@ -83,35 +80,29 @@ export class SecretClusters implements ClusterSource {
       EXIT.refused,
     );
   }
+}
 
-  #toCluster(one: SecretCluster): Cluster {
-    const { name } = one;
-    const open = () => this.#open(one);
-    return {
-      source: name,
-      names: [name],
-      get revision() {
-        return revisionOf("error" in one ? one.error.message : one.context);
-      },
-      get api() {
-        return open();
-      },
-      close: () => {
-        this.#opened.get(name)?.close();
-        this.#opened.delete(name);
-      },
-    };
-  }
-
-  #open(one: SecretCluster): KubernetesApi {
-    if ("error" in one) throw one.error;
-    // The user of --as is one of the management cluster, and no context leads to this one.
-    const flags = ["--kubeconfig", "FILE"];
-    const api =
-      this.#opened.get(one.name) ?? openContext(one.context, { ...toOpenOptions(this.#args, one.name), flags });
-    this.#opened.set(one.name, api);
-    return api;
-  }
+/** Returns the cluster of a Secret. A program that lists again and again keeps clusters of old lists, but not the lists. */
+function toCluster(args: ClusterSecretArguments, one: SecretCluster): Cluster {
+  let opened: KubernetesApi | undefined;
+  return {
+    source: one.name,
+    names: [one.name],
+    get revision() {
+      return revisionOf("error" in one ? one.error.message : one.context);
+    },
+    get api() {
+      if ("error" in one) throw one.error;
+      // The user of --as is one of the management cluster, and no context leads to this one.
+      const flags = ["--kubeconfig", "FILE"];
+      opened ??= openContext(one.context, { ...toOpenOptions(args, one.name), flags });
+      return opened;
+    },
+    close: () => {
+      opened?.close();
+      opened = undefined;
+    },
+  };
 }
 
 function readPermissions(args: ClusterSecretArguments): MemberPermissions {
