@@ -30,6 +30,19 @@ export interface StateStore {
   release(): Promise<void>;
 }
 
+/** Returns a store that saves nothing once a signal is aborted, as when another process may save. */
+export function saveUntil(store: StateStore, lost: AbortSignal): StateStore {
+  return {
+    describe: () => store.describe(),
+    claim: () => store.claim(),
+    load: () => store.load(),
+    save: async (state) => {
+      if (!lost.aborted) await store.save(state);
+    },
+    release: () => store.release(),
+  };
+}
+
 /**
  * Parses the text of a store.
  *

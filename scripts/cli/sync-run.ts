@@ -7,6 +7,7 @@ import { holdLease } from "../../lib/sync/lease.ts";
 import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts";
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
 import { emptyState } from "../../lib/sync/state.ts";
+import { saveUntil } from "../../lib/sync/state-store.ts";
 import { Sync, type SyncOptions, type SyncPorts, type SyncRound } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
 import type { HostPort } from "../../lib/util/address.ts";
@@ -18,6 +19,14 @@ import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSign
 import { type OpenedState, openStateStore } from "./state-options.ts";
 import { readPairingOptions, type SyncArguments, toSyncOptions } from "./sync-flags.ts";
 import { confirm, log, style } from "./terminal.ts";
+
+/** A time in which this process works. */
+interface Turn {
+  /** Aborted when the work has to end. */
+  signal: AbortSignal;
+  /** Aborted when another process may work: the state is not saved any more. */
+  lost: AbortSignal;
+}
 
 /** One run of the command. */
 export class SyncRun implements AsyncDisposable {
@@ -66,8 +75,8 @@ export class SyncRun implements AsyncDisposable {
 
   /** Runs one round. Returns the exit code. */
   async runOnce(): Promise<number> {
-    return this.#whileLeading(async (signal) => {
-      const round = await this.#lead(signal, (sync) => sync.runOnce());
+    return this.#whileLeading(async (turn) => {
+      const round = await this.#lead(turn, (sync) => sync.runOnce());
       return round === undefined ? EXIT.refused : exitCodeOf(round);
     });
   }
@@ -76,8 +85,8 @@ export class SyncRun implements AsyncDisposable {
   async runUntilStopped(): Promise<number> {
     using _server = await this.#serve();
     // Awaited, because the server is closed at the end of this block.
-    return await this.#whileLeading(async (signal) => {
-      const hasRun = await this.#lead(signal, async (sync) => {
+    return await this.#whileLeading(async (turn) => {
+      const hasRun = await this.#lead(turn, async (sync) => {
         await sync.run();
         return true;
       });
@@ -103,8 +112,9 @@ export class SyncRun implements AsyncDisposable {
   }
 
   /** Starts a sync, lets its first plan be confirmed, and runs it. Returns undefined if it is declined. */
-  async #lead<T>(signal: AbortSignal, run: (sync: Sync) => Promise<T>): Promise<T | undefined> {
-    const sync = await Sync.start(this.#options, this.#ports, signal);
+  async #lead<T>({ signal, lost }: Turn, run: (sync: Sync) => Promise<T>): Promise<T | undefined> {
+    const ports = { ...this.#ports, store: saveUntil(this.#ports.store, lost) };
+    const sync = await Sync.start(this.#options, ports, signal);
     this.#sync = sync;
     try {
       this.#assertKnownNames(sync);
@@ -143,9 +153,10 @@ export class SyncRun implements AsyncDisposable {
   }
 
   /** Runs work while this process holds the Lease, again if it was lost meanwhile; without a Lease, at once. */
-  async #whileLeading(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  async #whileLeading(work: (turn: Turn) => Promise<number>): Promise<number> {
     const { cluster } = this.#home;
-    const code = cluster ? await this.#takeTurns(cluster, work) : await this.#work(work, this.#stop.signal);
+    const only = { signal: this.#stop.signal, lost: new AbortController().signal };
+    const code = cluster ? await this.#takeTurns(cluster, work) : await this.#work(work, only);
     if (this.#stoppedBy === undefined) return code;
     this.#emit({ kind: "stopped" });
     // As with other controllers, SIGTERM is the regular end.
@@ -154,19 +165,19 @@ export class SyncRun implements AsyncDisposable {
 
   async #takeTurns(
     { api, namespace }: NonNullable<OpenedState["cluster"]>,
-    work: (signal: AbortSignal) => Promise<number>,
+    work: (turn: Turn) => Promise<number>,
   ): Promise<number> {
     const lease = new AbortController();
     const isStopped = () => this.#stop.signal.aborted;
     let turn = new AbortController();
     let working = Promise.resolve(EXIT.done as number);
     let failure: unknown;
-    const begin = async (before: Promise<unknown>, { signal }: AbortController): Promise<number> => {
+    const begin = async (before: Promise<unknown>, { signal: lost }: AbortController): Promise<number> => {
       await before;
       this.#emit({ kind: "leading" });
       try {
-        const code = await this.#work(work, AbortSignal.any([signal, this.#stop.signal]));
-        if (!signal.aborted || isStopped()) lease.abort();
+        const code = await this.#work(work, { signal: AbortSignal.any([lost, this.#stop.signal]), lost });
+        if (!lost.aborted || isStopped()) lease.abort();
         return code;
       } catch (error) {
         failure = error;
@@ -200,10 +211,10 @@ export class SyncRun implements AsyncDisposable {
     this.#emit({ kind: "standby", holder });
   }
 
-  async #work(work: (signal: AbortSignal) => Promise<number>, signal: AbortSignal): Promise<number> {
+  async #work(work: (turn: Turn) => Promise<number>, turn: Turn): Promise<number> {
     this.#isLeading = true;
     try {
-      return await work(signal);
+      return await work(turn);
     } finally {
       this.#isLeading = false;
       this.#sync = undefined;
