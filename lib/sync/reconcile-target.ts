@@ -1,11 +1,12 @@
 /** Plans and writes the targets of `sync`, and records what is held. */
+import { Interrupted } from "../import/apply.ts";
 import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Restarts } from "../import/plan/host-aliases.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { TlsMode } from "../import/plan/tls.ts";
 import type { PreparedImport, PreparedTarget } from "../import/prepare.ts";
-import type { Member } from "../mesh/member.ts";
+import { existingOf, type Member } from "../mesh/member.ts";
 import { PeerChecker } from "../peer/checks/check-peer.ts";
 import { earliest } from "../util/earliest.ts";
 import { UserError } from "../util/errors.ts";
@@ -94,6 +95,7 @@ export class TargetReconciler {
   #checker = { created: new Date(0), checker: new PeerChecker(new Date(0)) };
   readonly #history = new ConfigHistory();
   #planned: PreparedTarget[] = [];
+  readonly #writing = new Set<string>();
 
   constructor(
     options: ReconcileOptions,
@@ -117,6 +119,11 @@ export class TargetReconciler {
   /** Returns the targets that were planned without being written, and clears the list. */
   takePlanned(): PreparedTarget[] {
     return this.#planned.splice(0);
+  }
+
+  /** Whether a write of a target is under way, which has to be completed. */
+  isWriting(target: string): boolean {
+    return this.#writing.has(target);
   }
 
   /** When absent members are due to be removed from the others, from now on. */
@@ -144,13 +151,15 @@ export class TargetReconciler {
     const { target, member, writes } = context;
     const { deployment, operator, agents } = member.installation;
     const { restarts } = this.#options;
-    const mayRestart = restarts === "none" || this.#gate.begin(target, [deployment, operator, agents]);
+    const isGated = restarts !== "none" && writes;
+    const mayRestart = !isGated || this.#gate.begin(target, [deployment, operator, agents]);
     const written: Change[] = [];
     try {
       return await this.#reconcile(context, mayRestart ? restarts : "none", written);
     } finally {
-      if (restarts !== "none" && mayRestart) this.#gate.end(target, written);
-      if (writes) await this.#report(context, written);
+      if (isGated && mayRestart) this.#gate.end(target, written);
+      if (writes && !this.#signal.aborted) await this.#report(context, written);
+      this.#writing.delete(target);
     }
   }
 
@@ -191,7 +200,9 @@ export class TargetReconciler {
       else this.#planned.push(one);
     }
     const now = this.#ports.now();
-    const isRestarting = this.#options.restarts !== "none" && (restarts === "none" || written.some(isRestart));
+    const isWaiting = this.#gate.isHeldBy(target) || planned.holds.some(({ reason }) => reason === "restart");
+    const isRestarting =
+      this.#options.restarts !== "none" && (written.some(isRestart) || (restarts === "none" && isWaiting));
     const rollout = isRestarting ? new Date(now.getTime() + this.#options.settle) : undefined;
     const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(now)];
     return { recheckAt: earliest(...ends), outdated };
@@ -229,7 +240,7 @@ export class TargetReconciler {
     return planTarget({
       ...{ member, peers, addressGrace, recheckAfter: settle, resolve },
       granted: new Set(desired.map(({ peer }) => peer.name)),
-      removed: this.#removedPeers(others, target, now),
+      removed: this.#removedPeers(context, now),
       contested: this.#contests.heldBy(target),
       gone: this.#keeper.state.addresses,
       authorities: this.#keeper.state.authorities,
@@ -237,18 +248,29 @@ export class TargetReconciler {
     });
   }
 
-  /** Returns the members that have been absent for long enough, unless they are reached by another name now. */
-  #removedPeers(others: readonly MemberView[], own: string, now: Date): ReadonlySet<string> {
+  /**
+   * Returns the members that have been absent for long enough, unless they are reached by another name now. Whoever can write
+   * the state cannot remove other peers: the target must record that this tool has written the peer, with the same cluster-id.
+   */
+  #removedPeers({ member, target, others }: SyncTarget, now: Date): ReadonlySet<string> {
+    const { members } = this.#keeper.state;
     if (this.#keeper.isUnreadable) return new Set();
-    const present = new Set([own, ...others.map(({ cluster }) => cluster)]);
-    const due = duePrunes(this.#keeper.state.members, this.#options.pruneAfter, now);
-    return new Set(due.filter((name) => !present.has(name)));
+    const present = new Set([target, ...others.map(({ cluster }) => cluster)]);
+    const due = duePrunes(members, this.#options.pruneAfter, now).filter((name) => !present.has(name));
+    if (due.length === 0) return new Set();
+    const { records } = existingOf(member);
+    const isOurs = (name: string) => {
+      const id = records.get(name)?.id;
+      return id !== undefined && members.some((one) => one.cluster === name && one.id === id);
+    };
+    return new Set(due.filter(isOurs));
   }
 
   async #write({ target }: SyncTarget, prepared: PreparedImport, plan: Plan, written: Change[]): Promise<void> {
     const { emit } = this.#ports;
     const peers = peersOfPlan(plan);
     if (Object.values(peers).some((names) => names.length > 0)) emit({ kind: "planned", target, ...peers });
+    this.#writing.add(target);
     const { report, changes } = await writePlan(prepared, this.#signal);
     written.push(...changes);
     this.#contests.noteWrites(target, changes);
@@ -256,7 +278,8 @@ export class TargetReconciler {
     for (const change of changes) {
       emit({ kind: "written", target, object: describeObject(change.kind, change.name), peers: peersOfChange(change) });
     }
-    if (report.state === "failed") throw new WriteFailure(target, report.error);
+    if (report.state === "failed" && !(report.error instanceof Interrupted))
+      throw new WriteFailure(target, report.error);
   }
 
   /** Checks each peer once for many targets. */

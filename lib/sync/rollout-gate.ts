@@ -23,6 +23,11 @@ export class RolloutGate {
     return true;
   }
 
+  /** Whether the rollout of a target is not over. */
+  isHeldBy(target: string): boolean {
+    return this.#target === target;
+  }
+
   /** Reports the changes that were made with permission. Without a restart among them, the next target may begin. */
   end(target: string, changes: readonly Change[]): void {
     if (this.#target !== target) return;

@@ -31,6 +31,7 @@ export class Roster {
         change.changed.push(name);
       } else {
         this.#members.delete(name);
+        this.#waiting.delete(name);
         change.left.push(member);
       }
     }
@@ -71,6 +72,13 @@ export class Roster {
   /** Why a member is not connected, if it is one of several ways to a cluster, or must not be in the mesh. */
   conflictOf(name: string): Conflict | undefined {
     return this.#conflicts.get(name);
+  }
+
+  /** Whether no member before this one has its cluster name: one of them reports their conflict. */
+  isFirstOf(name: string): boolean {
+    const views = this.views();
+    const cluster = views.find(({ entry }) => entry === name)?.cluster;
+    return cluster === undefined || views.find((one) => one.cluster === cluster)?.entry === name;
   }
 
   /** Compares the members again. Returns whether the conflicts changed. */

@@ -126,6 +126,14 @@ export class StateKeeper {
     this.saveSoon();
   }
 
+  /** Ends the holds of targets that are not listed, such as those of an earlier run, or have another name now. */
+  releaseUnlisted(): void {
+    const listed = this.state.members.filter(({ absentSince }) => absentSince === undefined);
+    const targets = new Set(listed.map(({ cluster, entry }) => cluster ?? entry));
+    const unlisted = new Set(this.state.held.map(({ target }) => target).filter((target) => !targets.has(target)));
+    for (const target of unlisted) this.setHolds(target, []);
+  }
+
   /** Replaces the findings of a target, and reports the new ones. */
   setFindings(target: string, findings: readonly Finding[]): void {
     const known = new Set(this.#findings.get(target)?.map(findingKey));

@@ -26,6 +26,10 @@ const MAX_CONCURRENT_TASKS = 16;
 /** The delay before the first retry of a failed task, doubled for each further one. */
 const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 300_000;
+/** A reading that takes longer has failed: a server may answer each of many requests slowly. */
+const READ_LIMIT_MS = 300_000;
+/** What a round leads to: changed peers are read again, and their importers planned after that. */
+const ROUND_STEPS = 3;
 /** The key of the task that lists the members; names of entries are never empty. */
 const LIST_TASK = "";
 
@@ -105,6 +109,7 @@ export class Sync {
     this.#signal = signal;
     this.#reconciler = new TargetReconciler(options, ports, keeper, signal);
     this.#lastProgress = ports.now();
+    signal.addEventListener("abort", () => this.#endReadings(), { once: true });
     this.#scheduler = new TaskScheduler((key) => this.#runTask(key), { limit: MAX_CONCURRENT_TASKS, signal });
   }
 
@@ -161,7 +166,19 @@ export class Sync {
   async #round(phase: "planning" | "running"): Promise<void> {
     this.#phase = phase;
     this.#scheduleAll();
-    await this.#scheduler.idle();
+    for (let step = 0; step < ROUND_STEPS; step++) await this.#scheduler.idle();
+  }
+
+  /** Ends the readings under way: a server that does not answer must not delay the end. Writes are completed. */
+  #endReadings(): void {
+    for (const active of this.#roster.all()) {
+      if (!this.#reconciler.isWriting(targetOf(active))) closeMember(active);
+    }
+  }
+
+  /** Removes what is known of a target, unless another entry reaches it. */
+  #removeTarget(target: string): void {
+    if (!this.#roster.all().some((active) => targetOf(active) === target)) this.#reconciler.remove(target);
   }
 
   #scheduleAll(): void {
@@ -212,11 +229,13 @@ export class Sync {
     const { added, changed, left } = this.#roster.adopt(entries);
     for (const { entry, view } of left) {
       this.#scheduler.remove(entry.name);
-      if (view) this.#reconciler.remove(view.cluster ?? entry.name);
+      if (view) this.#removeTarget(view.cluster ?? entry.name);
+      this.#watchRestarts.delete(entry.name);
       const { cluster, keptBecause } = this.#keeper.state.members.find((one) => one.entry === entry.name) ?? {};
       emit({ kind: "member-left", entry: entry.name, cluster, keptBecause });
     }
     if (this.#phase === "running") for (const entry of added) emit({ kind: "member-joined", entry });
+    this.#keeper.releaseUnlisted();
     for (const name of [...added, ...changed]) this.#scheduler.schedule(name, 0);
     const hasConflicts = this.#roster.updateConflicts();
     // An absent member may be due to be removed from the others.
@@ -224,15 +243,19 @@ export class Sync {
   }
 
   async #runMember(active: ActiveMember): Promise<void> {
-    const { name } = active.entry;
+    const { entry } = active;
+    const { name } = entry;
     const { interval } = this.#options;
+    // It may leave the list, or get another server or other credentials, while it is read.
+    const isListed = () => this.#roster.get(name) === active && active.entry === entry;
+    const limit = setTimeout(() => isListed() && closeMember(active), READ_LIMIT_MS);
     try {
-      const { api } = active.entry.cluster;
+      const { api } = entry.cluster;
       const readAt = performance.now();
       const shared = { cache: this.#sharedCache(), now: this.#ports.now() };
       const { member, view } = await readForSync(api, name, { ...this.#options, ...shared });
-      // It may have left the list, or everything may have been stopped, while it was read.
-      if (this.#roster.get(name) !== active || this.#signal.aborted) return;
+      clearTimeout(limit);
+      if (!isListed() || this.#signal.aborted) return;
       if (!this.#options.once) this.#watch(active, api).update(watchedObjects(member.installation));
       this.#adoptView(active, view);
       if (this.#phase !== "listing") await this.#reconcile(active, member, readAt);
@@ -240,7 +263,10 @@ export class Sync {
       this.#keeper.countReconciliation();
       this.#scheduler.schedule(name, jitter(interval));
     } catch (error) {
-      this.#fail(active, error);
+      const isInterrupted = this.#signal.aborted && !(error instanceof WriteFailure);
+      if (isListed() && !isInterrupted) this.#fail(active, error);
+    } finally {
+      clearTimeout(limit);
     }
   }
 
@@ -261,15 +287,20 @@ export class Sync {
     if (active.isUnreachable) emit({ kind: "member-reachable", entry: view.entry, cluster: view.cluster });
     active.isUnreachable = false;
     // A cluster that cannot be extracted for now keeps its last extraction.
-    const last = before?.uid === view.uid ? before : undefined;
+    const last = before?.uid === view.uid && before?.cluster === view.cluster ? before : undefined;
     active.view = view.peer ? view : { ...view, peer: last?.peer, serving: last?.serving };
     this.#keeper.noteAuthorities(view);
     for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
     this.#keeper.noteContact(view);
+    if (before?.cluster !== view.cluster) {
+      if (before) this.#removeTarget(before.cluster ?? before.entry);
+      this.#keeper.releaseUnlisted();
+    }
     this.#updateConflicts();
     if (this.#phase === "running" && concernsImporters(before, active.view)) {
-      for (const { entry } of this.#roster.all()) {
-        if (entry.name !== view.entry) this.#scheduler.schedule(entry.name, 0);
+      // Those that are away are planned when they are read again, at their own pace.
+      for (const { entry, isUnreachable } of this.#roster.all()) {
+        if (entry.name !== view.entry && !isUnreachable) this.#scheduler.schedule(entry.name, 0);
       }
     }
   }
@@ -280,7 +311,7 @@ export class Sync {
     const cluster = active.view?.cluster ?? name;
     const conflict = this.#roster.conflictOf(name);
     if (conflict) {
-      this.#reconciler.hold(cluster, conflict);
+      if (this.#roster.isFirstOf(name)) this.#reconciler.hold(cluster, conflict);
       return;
     }
     const unreachable = this.#roster.unreachable();
@@ -341,4 +372,9 @@ export class Sync {
     }
     return this.#cache;
   }
+}
+
+/** Returns the name of a member as a target. */
+function targetOf({ entry, view }: ActiveMember): string {
+  return view?.cluster ?? entry.name;
 }

@@ -46,7 +46,10 @@ export class TaskScheduler {
 
   /** Removes a key. A task that runs is not interrupted. */
   remove(key: string): void {
-    this.#entries.delete(key);
+    const entry = this.#entries.get(key);
+    // If the key is scheduled again, that waits for the end of the task.
+    if (entry?.isRunning) entry.dueAt = undefined;
+    else this.#entries.delete(key);
   }
 
   /** Resolves once no task is running, and none is due that was due at the time of the call or the signal is aborted. */
@@ -90,6 +93,7 @@ export class TaskScheduler {
     } finally {
       entry.isRunning = false;
       this.#running--;
+      if (entry.dueAt === undefined) this.#entries.delete(key);
       this.#dispatch();
       for (const resolve of this.#idle.splice(0)) resolve();
     }
