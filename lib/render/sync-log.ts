@@ -64,11 +64,17 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "error", subject: target, text: `cannot be written: ${clean(error)}` },
     fields: { target, error },
   }),
-  held: ({ record }, clean) => ({
+  held: ({ record, peers = [] }, clean) => ({
     level: WAITS.includes(record.reason) ? "info" : "warning",
     subject: record.target,
-    text: describeHold(record, clean),
-    fields: { ...holdFields(record), since: record.since, until: record.until, remedy: record.remedy },
+    text: describeHold(record, peers, clean),
+    fields: {
+      ...holdFields(record),
+      ...(peers.length > 0 && { otherPeers: peers }),
+      since: record.since,
+      until: record.until,
+      remedy: record.remedy,
+    },
   }),
   released: ({ target, peer, reason }, clean) => ({
     ...{ level: "info", subject: target, text: `released ${nameHeld(peer, clean)} [${clean(reason)}]` },
@@ -177,10 +183,15 @@ function nameHeld(peer: string | undefined, clean: Clean): string {
   return peer === undefined ? "all peers" : `peer ${clean(peer)}`;
 }
 
-function describeHold({ peer, reason, message, until, remedy }: HeldRecord, clean: Clean): string {
+function describeHold(
+  { peer, reason, message, until, remedy }: HeldRecord,
+  others: readonly string[],
+  clean: Clean,
+): string {
   const end = until === undefined ? "" : `, until ${clean(until)}`;
   const advice = remedy === undefined ? "" : `; ${clean(remedy)}`;
-  return `holding ${nameHeld(peer, clean)}: ${clean(message)}${end} [${clean(reason)}]${advice}`;
+  const held = others.length === 0 ? nameHeld(peer, clean) : `peers ${listFirst([peer ?? "", ...others].map(clean))}`;
+  return `holding ${held}: ${clean(message)}${end} [${clean(reason)}]${advice}`;
 }
 
 function holdFields({ target, peer, reason }: HeldRecord): Description["fields"] {

@@ -13,6 +13,8 @@ import { orderAuthorities } from "./ca-order.ts";
 import type { MemberView } from "./member-view.ts";
 import type { AuthorityRecord, GoneAddress, HeldRecord } from "./state.ts";
 
+/** The number of contexts in a command to copy. */
+const MAX_COMMAND_ENTRIES = 10;
 /** How long a pair with an error is held at least, in milliseconds. */
 const ERROR_RECHECK_MS = 60_000;
 
@@ -157,20 +159,27 @@ function configuredPeer({ target }: Member, existing: ExistingConfig, name: stri
 
 /** Returns a hold for each peer whose name a workload does not resolve until it is patched, which restarts its pods. */
 function restartHolds({ missing }: Plan, { source, target }: Member, peers: readonly SourcedPeer[]): PlannedHold[] {
-  return peers.flatMap(({ peer, source: entry }) => {
+  const lackingFor = ({ peer }: SourcedPeer) => {
     const names = endpointHostnames(peer.endpoints);
-    const lacking = missing.filter(({ hostnames }) => hostnames.some((name) => names.includes(name)));
+    return missing.filter(({ hostnames }) => hostnames.some((name) => names.includes(name)));
+  };
+  const entries = peers.flatMap((one) => (lackingFor(one).length > 0 ? [shellQuote(one.source)] : []));
+  return peers.flatMap((one) => {
+    const lacking = lackingFor(one);
     if (lacking.length === 0) return [];
     const workloads = lacking.map(({ workload: { kind, name } }) => `${kind.toLowerCase()}/${name}`).join(" and ");
     const restartsAgents = lacking.some(({ workload: { kind } }) => kind === "DaemonSet");
-    const command = `clustermesh-secrets connect ${shellQuote(source)} ${shellQuote(entry)}`;
+    // One command for all peers, since each would restart the pods. A longer one would be truncated in the log.
+    const hub = entries.length > 1 ? ` --hub ${shellQuote(source)}` : "";
+    const command = `clustermesh-secrets connect ${[shellQuote(source), ...entries].join(" ")}${hub}`;
+    const flag = restartsAgents ? " --restart-agents" : "";
     return [
       {
         target: target.facts.name ?? source,
-        peer: peer.name,
+        peer: one.peer.name,
         reason: "restart",
-        message: `${workloads} must be restarted to get host aliases for ${names.join(", ")}`,
-        remedy: `${command}${restartsAgents ? " --restart-agents" : ""}`,
+        message: `${workloads} must be restarted to get host aliases`,
+        remedy: entries.length > MAX_COMMAND_ENTRIES ? `rerun with${flag || " --restarts"}` : `${command}${flag}`,
       },
     ];
   });

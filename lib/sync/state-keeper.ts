@@ -35,7 +35,8 @@ export class StateKeeper {
   readonly isUnreadable: boolean;
   readonly #options: StateKeeperOptions;
   readonly #findings = new Map<string, Finding[]>();
-  readonly #reportedHolds = new Set<string>();
+  /** The keys of the holds of each target that were reported. */
+  readonly #reportedHolds = new Map<string, ReadonlySet<string>>();
   #timer: NodeJS.Timeout | undefined;
   /** By the monotonic clock. */
   #savedAt = Number.NEGATIVE_INFINITY;
@@ -110,17 +111,11 @@ export class StateKeeper {
         return [holdKey(one), { ...hold, since, ...(until && { until: until.toISOString() }) }];
       }),
     );
-    const { emit } = this.#options;
-    for (const [key, record] of after) {
-      const id = JSON.stringify([target, key]);
-      if (!this.#reportedHolds.has(id)) emit({ kind: "held", record });
-      this.#reportedHolds.add(id);
-    }
+    this.#reportHolds(target, after);
     if (JSON.stringify([...before]) === JSON.stringify([...after])) return;
     for (const [key, { peer, reason }] of before) {
       if (after.has(key)) continue;
-      this.#reportedHolds.delete(JSON.stringify([target, key]));
-      emit({ kind: "released", target, reason, ...(peer !== undefined && { peer }) });
+      this.#options.emit({ kind: "released", target, reason, ...(peer !== undefined && { peer }) });
     }
     this.state.held = [...held.filter((one) => one.target !== target), ...after.values()];
     this.saveSoon();
@@ -132,6 +127,23 @@ export class StateKeeper {
     const targets = new Set(listed.map(({ cluster, entry }) => cluster ?? entry));
     const unlisted = new Set(this.state.held.map(({ target }) => target).filter((target) => !targets.has(target)));
     for (const target of unlisted) this.setHolds(target, []);
+  }
+
+  /** Reports the holds that this process has not reported: those with the same cause together. */
+  #reportHolds(target: string, holds: ReadonlyMap<string, HeldRecord>): void {
+    const reported = this.#reportedHolds.get(target);
+    const causes = new Map<string, HeldRecord[]>();
+    for (const [key, record] of holds) {
+      if (reported?.has(key)) continue;
+      const { peer, reason, until, message, remedy } = record;
+      const cause = JSON.stringify([peer === undefined, reason, until, message, remedy]);
+      causes.set(cause, [...(causes.get(cause) ?? []), record]);
+    }
+    for (const [record, ...others] of causes.values()) {
+      const peers = others.flatMap(({ peer }) => peer ?? []);
+      if (record) this.#options.emit({ kind: "held", record, ...(peers.length > 0 && { peers }) });
+    }
+    this.#reportedHolds.set(target, new Set(holds.keys()));
   }
 
   /** Replaces the findings of a target, and reports the new ones. */

@@ -29,8 +29,8 @@ export type Occurrence =
   | { kind: "written"; target: string; object: string; peers: readonly string[] }
   /** A target could not be written. */
   | { kind: "write-failed"; target: string; error: string }
-  /** A peer of a target, or the whole target, is held; once in each process. */
-  | { kind: "held"; record: HeldRecord }
+  /** A peer of a target, or the whole target, is held; `peers` are further ones, for the same cause. Reported once a process. */
+  | { kind: "held"; record: HeldRecord; peers?: readonly string[] }
   /** A hold ended. */
   | { kind: "released"; target: string; peer?: string | undefined; reason: HeldRecord["reason"] }
   /** A finding about a target that it did not have in its last reconciliation. */

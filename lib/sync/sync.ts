@@ -118,7 +118,8 @@ export class Sync {
     await this.#round("planning");
     // Changes while the plan is reviewed are only read.
     this.#phase = "listing";
-    return this.#reconciler.takePlanned();
+    const order = this.#roster.all().map(({ entry }) => entry.name);
+    return this.#reconciler.takePlanned().sort((a, b) => order.indexOf(a.source) - order.indexOf(b.source));
   }
 
   /** Reads, plans and writes each member once. */

@@ -8,6 +8,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import type { V1Secret } from "@kubernetes/client-node";
 import { type Sandbox, type SandboxCluster, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { type ProgramResult, run } from "../support/programs.ts";
+import { KEYS, runOnTerminal, withoutTerminals } from "../support/terminal.ts";
 
 const NAMES = ["c1", "c2", "c3"];
 
@@ -173,6 +174,87 @@ describe("sync", () => {
       ],
       "what was connected stays",
     );
+  });
+});
+
+describe("sync --once that holds something", () => {
+  let dir: string;
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), "sync-programs-"));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  test("exits with 3 for two clusters with one id, and reports them each time", async (t) => {
+    const clusters = [...describeClusters(["c1", "c2"]), ...describeClusters(["c3"], { id: 2 })];
+    const { kubeconfig, stop, clusters: started } = await startSandbox({ clusters });
+    t.after(stop);
+    for (let i = 0; i < 2; i++) {
+      const args = ["sync", "--once", "--yes", "--all-contexts", "--state-file=ids.json"];
+      const { code, stderr } = await run("clustermesh-secrets", args, { kubeconfig, cwd: dir, env: { HOME: dir } });
+      assert.equal(code, 3, stderr);
+      assert.match(stderr, /warning: c2: holding all peers: .* \[duplicate\]/);
+      assert.match(stderr, /warning: c3: holding all peers: .* \[duplicate\]/);
+    }
+    assert.deepEqual(
+      started.flatMap(({ api }) => api.requests.filter(isWrite)),
+      [],
+    );
+  });
+
+  test("exits with 3 if pods must be restarted, with one line per target and a command that does it", async (t) => {
+    const { kubeconfig, stop } = await startSandbox({ clusters: describeClusters(NAMES, { version: "1.18.5" }) });
+    t.after(stop);
+    const options = { kubeconfig, cwd: dir, env: { HOME: dir } };
+    const args = ["sync", "--once", "--yes", "--all-contexts", "--state-file=restarts.json"];
+    const held = await run("clustermesh-secrets", args, options);
+    assert.equal(held.code, 3, held.stderr);
+    const lines = held.stderr.split("\n").filter((line) => line.includes("[restart]"));
+    assert.equal(lines.length, 3, held.stderr);
+    for (const line of lines) {
+      const [, command = ""] = / \[restart\]; clustermesh-secrets (connect .*)$/.exec(line) ?? [];
+      const done = await run("clustermesh-secrets", [...command.split(" "), "--yes"], options);
+      assert.equal(done.code, 0, done.stderr);
+    }
+    const last = await run("clustermesh-secrets", args, options);
+    assert.equal(last.code, 0, last.stderr);
+  });
+});
+
+describe("sync that runs", { skip: withoutTerminals() }, () => {
+  let sandbox: Sandbox;
+  let dir: string;
+  const on = (answers: [RegExp, string][]) => {
+    const args = ["sync", "--all-contexts", "--state-file=state.json"];
+    const env = { HOME: dir, NO_COLOR: "1" };
+    return runOnTerminal("clustermesh-secrets", args, { kubeconfig: sandbox.kubeconfig, cwd: dir, env, answers });
+  };
+  const writes = () => sandbox.clusters.flatMap(({ api }) => api.requests.filter(isWrite));
+  const question = /write such changes from now on\? \[y\/N\] /;
+
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), "sync-programs-"));
+    sandbox = await startSandbox({ clusters: describeClusters(NAMES) });
+  });
+  after(async () => {
+    await sandbox?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  test("shows the plan in order and asks: no and Ctrl-C write nothing, yes does, and Ctrl-C then stops it", async () => {
+    const no = await on([[question, `n${KEYS.enter}`]]);
+    assert.equal(no.code, 2, no.output);
+    assert.match(no.output, /^c1: will add c2 and c3.*\nc2: will add c1 and c3.*\nc3: will add c1 and c2/m);
+    const interrupted = await on([[question, KEYS.ctrlC]]);
+    assert.equal(interrupted.code, 130, interrupted.output);
+    assert.deepEqual(writes(), []);
+    const yes = await on([
+      [question, `y${KEYS.enter}`],
+      [/(?:wrote configmap.*){3}/s, KEYS.ctrlC],
+    ]);
+    assert.equal(yes.code, 130, yes.output);
+    assert.match(yes.output, /\n\d\d:\d\d:\d\d stopping after the current write: SIGINT\n\d\d:\d\d:\d\d stopped\n$/);
+    assert.equal(statSync(join(dir, "state.json")).mode & 0o777, 0o600);
+    assert.throws(() => statSync(join(dir, "state.json.lock")), "the state is released");
   });
 });
 

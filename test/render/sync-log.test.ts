@@ -115,6 +115,14 @@ describe("text", () => {
         },
         "c1: holding peer c2: waiting for the server [ca-order]",
       ],
+      [
+        {
+          kind: "held",
+          record: { target: "c1", peer: "c2", reason: "check", since, message: "expired" },
+          peers: ["c3", "c4"],
+        },
+        "warning: c1: holding peers c2, c3, c4: expired [check]",
+      ],
       [{ kind: "released", target: "c1", peer: "c2", reason: "ca-order" }, "c1: released peer c2 [ca-order]"],
       [
         {
