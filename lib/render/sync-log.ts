@@ -60,6 +60,10 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     text: `wrote ${clean(object)}${peers.length === 0 ? "" : `: ${listFirst(peers.map(clean))}`}`,
     fields: { target, object, peers },
   }),
+  "member-unavailable": ({ entry, cluster, error }, clean) => ({
+    ...{ level: "error", subject: entry, text: `other clusters cannot reach it: ${clean(error)}` },
+    fields: { entry, cluster, error },
+  }),
   "write-failed": ({ target, error }, clean) => ({
     ...{ level: "error", subject: target, text: `cannot be written: ${clean(error)}` },
     fields: { target, error },

@@ -80,6 +80,12 @@ export class WriteFailure extends UserError {
   }
 }
 
+/** Which workloads a target may restart now, and whether a rollout, its own or another's, has to end before it goes on. */
+interface RestartTurn {
+  restarts: Restarts;
+  isWaiting: boolean;
+}
+
 /** How long a checker of peers is used: it judges validity at the time of its creation. */
 const CHECKER_AGE_MS = 60_000;
 
@@ -148,19 +154,30 @@ export class TargetReconciler {
    * @throws WriteFailure if the target cannot be written.
    */
   async reconcile(context: SyncTarget): Promise<Reconciliation> {
-    const { target, member, writes } = context;
-    const { deployment, operator, agents } = member.installation;
-    const { restarts } = this.#options;
-    const isGated = restarts !== "none" && writes;
-    const mayRestart = !isGated || this.#gate.begin(target, [deployment, operator, agents]);
+    const { target, writes } = context;
+    const turn = await this.#askForRestarts(context);
     const written: Change[] = [];
     try {
-      return await this.#reconcile(context, mayRestart ? restarts : "none", written);
+      return await this.#reconcile(context, turn, written);
     } finally {
-      if (isGated && mayRestart) this.#gate.end(target, written);
+      if (turn.restarts !== "none" && writes) this.#gate.end(target, written);
       if (writes && !this.#signal.aborted) await this.#report(context, written);
       this.#writing.delete(target);
     }
+  }
+
+  /** Asks for permission to restart workloads if a plan would: a target that restarts nothing makes no other wait. */
+  async #askForRestarts(context: SyncTarget): Promise<RestartTurn> {
+    const { target, member } = context;
+    const { restarts } = this.#options;
+    // A preview shows all restarts that would follow one another.
+    if (restarts === "none" || !context.writes) return { restarts, isWaiting: false };
+    const { deployment, operator, agents } = member.installation;
+    const workloads = [deployment, operator, agents];
+    const planned = await this.#plan(context, restarts);
+    if (!changesOf(planned).some(isRestart))
+      return { restarts: "none", isWaiting: !this.#gate.isOver(target, workloads) };
+    return this.#gate.begin(target, workloads) ? { restarts, isWaiting: false } : { restarts: "none", isWaiting: true };
   }
 
   /** Reports by Kubernetes Events what was written and what is held. */
@@ -180,11 +197,11 @@ export class TargetReconciler {
     this.#keeper.setFindings(target, []);
   }
 
-  async #reconcile(context: SyncTarget, restarts: Restarts, written: Change[]): Promise<Reconciliation> {
+  async #reconcile(context: SyncTarget, turn: RestartTurn, written: Change[]): Promise<Reconciliation> {
     const { target, member, writes, unreachable, readAt } = context;
     this.#history.note(target, member, readAt);
     const { addresses } = this.#keeper.state;
-    const planned = await this.#planSafely(context, restarts);
+    const planned = await this.#planSafely(context, turn.restarts);
     const outdated = planned.outdated.map(({ entry }) => entry);
     const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
     this.#keeper.setFindings(target, planned.findings);
@@ -200,10 +217,8 @@ export class TargetReconciler {
       else this.#planned.push(one);
     }
     const now = this.#ports.now();
-    const isWaiting = this.#gate.isHeldBy(target) || planned.holds.some(({ reason }) => reason === "restart");
-    const isRestarting =
-      this.#options.restarts !== "none" && (written.some(isRestart) || (restarts === "none" && isWaiting));
-    const rollout = isRestarting ? new Date(now.getTime() + this.#options.settle) : undefined;
+    const rollout =
+      turn.isWaiting || written.some(isRestart) ? new Date(now.getTime() + this.#options.settle) : undefined;
     const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(now)];
     return { recheckAt: earliest(...ends), outdated };
   }

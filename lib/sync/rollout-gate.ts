@@ -16,16 +16,17 @@ export class RolloutGate {
    * @param workloads - the target's, by which its own rollout is judged.
    */
   begin(target: string, workloads: Workloads): boolean {
-    const isOver = this.#restarted.every((name) => isAvailable(workloads.find((one) => one?.metadata?.name === name)));
-    if (this.#target === target && isOver) this.release(target);
-    if (this.#target !== undefined) return false;
+    if (!this.isOver(target, workloads) || this.#target !== undefined) return false;
     this.#target = target;
     return true;
   }
 
-  /** Whether the rollout of a target is not over. */
-  isHeldBy(target: string): boolean {
-    return this.#target === target;
+  /** Whether no rollout of a target is under way. One that is over lets the next target begin. */
+  isOver(target: string, workloads: Workloads): boolean {
+    if (this.#target !== target) return true;
+    const isOver = this.#restarted.every((name) => isAvailable(workloads.find((one) => one?.metadata?.name === name)));
+    if (isOver) this.release(target);
+    return isOver;
   }
 
   /** Reports the changes that were made with permission. Without a restart among them, the next target may begin. */

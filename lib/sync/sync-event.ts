@@ -15,6 +15,8 @@ export type Occurrence =
   | { kind: "member-left"; entry: string; cluster?: string | undefined; keptBecause?: string | undefined }
   /** A member cannot be read; it is tried again in `retryIn` milliseconds, unless one round is made. */
   | { kind: "member-unreachable"; entry: string; error: string; retryIn?: number }
+  /** A member can be read, but its importers keep the config that they have, as without an address of its load balancer. */
+  | { kind: "member-unavailable"; entry: string; cluster?: string | undefined; error: string }
   /** A member can be read again. */
   | { kind: "member-reachable"; entry: string; cluster?: string | undefined }
   /** A target is about to be written: the names of the peers that are added, changed and removed. */

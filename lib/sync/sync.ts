@@ -57,7 +57,7 @@ export interface SyncPorts {
 
 /** The result of one round over all members. */
 export interface SyncRound {
-  /** Entries that could not be read or written. */
+  /** Entries that could not be read, extracted or written. */
   failed: string[];
   /** Whether anything is held. */
   hasHolds: boolean;
@@ -125,7 +125,7 @@ export class Sync {
   /** Reads, plans and writes each member once. */
   async runOnce(): Promise<SyncRound> {
     await this.#round("running");
-    const failed = this.#roster.all().filter(({ failures }) => failures > 0);
+    const failed = this.#roster.all().filter(({ failures, view }) => failures > 0 || view?.peerError !== undefined);
     return { failed: failed.map(({ entry }) => entry.name), hasHolds: this.#keeper.state.held.length > 0 };
   }
 
@@ -290,6 +290,10 @@ export class Sync {
     // A cluster that cannot be extracted for now keeps its last extraction.
     const last = before?.uid === view.uid && before?.cluster === view.cluster ? before : undefined;
     active.view = view.peer ? view : { ...view, peer: last?.peer, serving: last?.serving };
+    const error = view.peerError?.singleLineMessage;
+    if (error !== undefined && error !== before?.peerError?.singleLineMessage) {
+      emit({ kind: "member-unavailable", entry: view.entry, cluster: view.cluster, error });
+    }
     this.#keeper.noteAuthorities(view);
     for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
     this.#keeper.noteContact(view);

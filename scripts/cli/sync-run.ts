@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { showPlan } from "../../lib/render/plan.ts";
 import { formatSyncEvent } from "../../lib/render/sync-log.ts";
-import { holdLease } from "../../lib/sync/lease.ts";
+import { holdLease, LEASE_TIMES } from "../../lib/sync/lease.ts";
 import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts";
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
 import { emptyState } from "../../lib/sync/state.ts";
@@ -27,6 +27,8 @@ interface Turn {
   /** Aborted when another process may work: the state is not saved any more. */
   lost: AbortSignal;
 }
+/** How long `--once` waits for another process to release the Lease, in milliseconds. */
+const PATIENCE_MS = 2 * LEASE_TIMES.duration;
 
 /** One run of the command. */
 export class SyncRun implements AsyncDisposable {
@@ -185,11 +187,17 @@ export class SyncRun implements AsyncDisposable {
         return EXIT.failed;
       }
     };
+    const fail = (message: string) => {
+      failure = new UserError(message, EXIT.failed);
+      lease.abort();
+    };
+    let patience: NodeJS.Timeout | undefined;
     // A process that waits for the Lease has nothing to complete.
     this.#stop.signal.addEventListener("abort", () => !this.#isLeading && lease.abort(), { once: true });
     await holdLease(api, {
       ...{ namespace, identity: `${hostname()}_${randomUUID()}`, signal: lease.signal },
       onAcquired: () => {
+        clearTimeout(patience);
         turn = new AbortController();
         working = begin(working, turn);
         this.#isStandby = false;
@@ -198,9 +206,18 @@ export class SyncRun implements AsyncDisposable {
         turn.abort();
         this.#standBy(holder);
       },
-      onWaiting: (holder) => this.#standBy(holder),
-      log: (message) => this.#emit({ kind: "lease-failed", error: message }),
+      onWaiting: (holder) => {
+        this.#standBy(holder);
+        // One that was killed is replaced within this time.
+        if (this.#args.once)
+          patience ??= setTimeout(() => fail(`sync already runs: ${holder} holds the Lease`), PATIENCE_MS);
+      },
+      log: (message) => {
+        if (this.#args.once && !this.#isLeading) fail(`cannot get the Lease: ${message}`);
+        else this.#emit({ kind: "lease-failed", error: message });
+      },
     });
+    clearTimeout(patience);
     const code = await working;
     if (failure !== undefined) throw failure;
     return code;

@@ -28,6 +28,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "member-left", entry, cluster, keptBecause: text },
     { kind: "member-unreachable", entry, error, retryIn: 5000 },
     { kind: "member-unreachable", entry, error },
+    { kind: "member-unavailable", entry, cluster, error },
     { kind: "member-reachable", entry, cluster },
     { kind: "planned", target, added: [text, text], changed: [text], removed: [text] },
     { kind: "written", target, object, peers: [text, text] },
@@ -67,6 +68,10 @@ describe("text", () => {
         "warning: c4: cannot be read: cannot connect; kubectl get ns; retrying in 20s",
       ],
       [{ kind: "member-unreachable", entry: "c4", error: "forbidden" }, "warning: c4: cannot be read: forbidden"],
+      [
+        { kind: "member-unavailable", entry: "c4", error: "no address" },
+        "error: c4: other clusters cannot reach it: no address",
+      ],
       [{ kind: "member-reachable", entry: "c4" }, "c4: can be read again"],
       [
         { kind: "names-unknown", names: ["c8", "c9"] },

@@ -268,6 +268,30 @@ test("one Deployment is restarted at a time, the next when the last is available
   await until(() => heldBy({ sync } as RunningSync).length === 0, "nothing is held");
 });
 
+test("a cluster without an address is reported once, fails a single round, and its importers keep its config", async (t) => {
+  const [mesh, sync] = await startConnected(t);
+  const before = entryOf(mesh, "c1", "c2");
+  mesh.change<Stored<V1Service>>("c2", "Service", "clustermesh-apiserver", ({ spec }) => {
+    Object.assign(spec ?? {}, { type: "LoadBalancer" });
+  });
+  await sync.until(() => sync.events.some(({ kind }) => kind === "member-unavailable"), "the event");
+  const { failed } = await sync.sync.runOnce();
+  assert.deepEqual([failed, entryOf(mesh, "c1", "c2")], [["c2"], before]);
+  assert.equal(sync.events.filter(({ kind }) => kind === "member-unavailable").length, 1);
+});
+
+test("clusters that restart nothing do not hold up the restart of another", async (t) => {
+  const mesh = await startMesh(t, [{ version: "1.18.5" }, { version: "1.20.2" }, { version: "1.20.2" }]);
+  const { until, events } = await startSync(t, mesh.clusters);
+  await until(() => isJoined(mesh), "all clusters are connected");
+  const restarted = "deployment/clustermesh-apiserver";
+  await until(() => events.some((one) => one.kind === "written" && one.object === restarted), "a restart");
+  assert.deepEqual(
+    events.filter(({ kind }) => kind === "held"),
+    [],
+  );
+});
+
 test("without the state nothing is removed, and the state of another selection is not used", async (t) => {
   const mesh = await startMesh(t);
   const store = new MemoryStore();
