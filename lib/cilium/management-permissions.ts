@@ -11,6 +11,8 @@ export const MEMBER_COMMANDS: readonly ClusterCommand[] = CLUSTER_COMMANDS.filte
 /** The commands that use the state of `sync`. */
 export const STATE_COMMANDS: readonly ClusterCommand[] = ["status", "sync"];
 
+const NOT_SAVED = optional("the state is lost with the process");
+
 export const MANAGEMENT_PERMISSIONS: readonly Permission[] = [
   {
     ...{ verbs: ["list"], resource: secrets, names: [], place: "clusters" },
@@ -25,18 +27,21 @@ export const MANAGEMENT_PERMISSIONS: readonly Permission[] = [
   {
     ...{ verbs: ["get"], resource: configMaps, names: [SYNC_OBJECT_NAME], place: "state" },
     purpose: "members, absences and what is held back, from one process to the next",
-    needs: { ...by(["sync"], required()), ...by(["status"], required("with --sync")) },
+    needs: {
+      ...by(["sync"], optional("nothing is removed from other clusters, and each process starts anew")),
+      ...by(["status"], required("with --sync")),
+    },
   },
   {
     ...{ verbs: ["create"], resource: configMaps, names: [], place: "state" },
     purpose: `first run: configmap/${SYNC_OBJECT_NAME}`,
     features: ["creation"],
-    needs: by(["sync"], required()),
+    needs: by(["sync"], NOT_SAVED),
   },
   {
     ...{ verbs: ["patch"], resource: configMaps, names: [SYNC_OBJECT_NAME], place: "state" },
     purpose: "save the state",
-    needs: by(["sync"], required()),
+    needs: by(["sync"], NOT_SAVED),
   },
   {
     ...{ verbs: ["create"], resource: leases, names: [], place: "state" },

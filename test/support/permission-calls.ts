@@ -5,8 +5,10 @@ import type { PermissionMesh } from "./permission-mesh.ts";
 export type Call = readonly [program: string, ...args: string[]];
 
 export interface CommandCalls {
-  /** Calls that write nothing: the API server checks permissions for a dry run too. */
+  /** Calls that write nothing, unless they have no dry run, for which the API server checks permissions too. */
   calls: Call[];
+  /** Whether the calls write. */
+  writes?: true;
   /** Flags of `rbac` for these calls. */
   flags: string[];
 }
@@ -44,8 +46,15 @@ export function callsOf(
     }
     case "render":
       return { calls: names.map((name) => ours("--context", name, "--include-private-keys", file)), flags: [] };
-    case "sync":
-      return { calls: [ours(...names, "--once", "--yes", "--state=file")], flags: [] };
+    case "sync": {
+      // Of several clusters, one is restarted at a time.
+      const pairs = [
+        ["cluster1", "cluster3"],
+        ["cluster2", "cluster3"],
+      ];
+      const flags = ["--once", "--yes", restart, "--state=file"];
+      return { calls: pairs.map((pair) => ours(...pair, ...flags)), flags: [restart], writes: true };
+    }
     case "disconnect":
       return {
         calls: [

@@ -8,7 +8,7 @@ import { encode, type KubernetesObject } from "../../lib/sandbox/object.ts";
 import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { type Sandbox, type SandboxCluster, servingClusters, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { run } from "./programs.ts";
-import { type ApiServer, type ApiServers, startApiServers } from "./real-apiservers.ts";
+import { type Answer, type ApiServer, type ApiServers, startApiServers } from "./real-apiservers.ts";
 import { removeFolder, temporaryFolder } from "./real-process.ts";
 
 const CORE = "/api/v1/namespaces/kube-system";
@@ -32,6 +32,8 @@ export interface PermissionMesh {
   file: string;
   /** Copies what kubelets and the users ConfigMap change: embedded etcds serve the users, pods become ready. */
   synchronize(): Promise<void>;
+  /** Restores what commands write to its state at the start. */
+  reset(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -56,7 +58,17 @@ export async function startPermissionMesh(): Promise<PermissionMesh> {
     }
     await prepare(servers, folder);
     const started = { sandbox, servers };
-    return { servers, names, folder, file, synchronize: () => synchronize(started.sandbox, started.servers), stop };
+    const restore = await saveTargets(servers.all);
+    const reset = () => Promise.all(restore.map((one) => one())).then(() => undefined);
+    return {
+      servers,
+      names,
+      folder,
+      file,
+      synchronize: () => synchronize(started.sandbox, started.servers),
+      reset,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -104,6 +116,36 @@ async function prepare(servers: ApiServers, folder: string): Promise<void> {
   await third.ask("DELETE", `${CORE}/configmaps/clustermesh-remote-users`);
   const { annotations = {} } = remote.metadata ?? {};
   await third.ask("POST", `${CORE}/secrets`, { ...remote, metadata: { name: "cilium-clustermesh", annotations } });
+}
+
+/** Saves what imports write to clusters. Returns a function for each, which restores it. */
+function saveTargets(servers: readonly ApiServer[]): Promise<(() => Promise<void>)[]> {
+  const objects = ["secrets/cilium-clustermesh", "secrets/cilium-kvstoremesh", "configmaps/clustermesh-remote-users"];
+  const workloads = ["deployments/clustermesh-apiserver", "deployments/cilium-operator", "daemonsets/cilium"];
+  const apps = "/apis/apps/v1/namespaces/kube-system";
+  return Promise.all(
+    servers.map(async (server) => {
+      const saved = await Promise.all(objects.map((path) => server.request("GET", `${CORE}/${path}`)));
+      const specs = await Promise.all(workloads.map((path) => server.request("GET", `${apps}/${path}`)));
+      return async () => {
+        for (const [i, path] of objects.entries()) {
+          await server.request("DELETE", `${CORE}/${path}`);
+          const { status, body } = saved[i] as Answer;
+          if (status !== 200) continue;
+          const { kind, apiVersion, data, metadata } = body;
+          const { name, labels, annotations } = metadata;
+          const object = { kind, apiVersion, data, metadata: { name, labels, annotations } };
+          await server.ask("POST", `${CORE}/${path.replace(/\/.*/, "")}`, object);
+        }
+        for (const [i, path] of workloads.entries()) {
+          const { status, body } = specs[i] as Answer;
+          const hostAliases = status === 200 ? (body.spec.template.spec.hostAliases ?? null) : null;
+          const patch = { spec: { template: { spec: { hostAliases } } } };
+          if (status === 200) await server.ask("PATCH", `${apps}/${path}`, patch);
+        }
+      };
+    }),
+  );
 }
 
 /** Creates the client certificate of external workloads. */
