@@ -57,6 +57,7 @@ async function soak(): Promise<void> {
       const writes = checkWrites(changes);
       violations.push(...mesh.violations());
       for (const replica of replicas) checkProcess(replica);
+      if (replicas.some(({ isRunning }) => !isRunning)) break;
       const [first, second] = replicas.map(({ pid }) => readUsage(pid));
       if (!first || !second) throw new Error("two replicas were started");
       const perMinute = (first.cpu - cpu) / ((performance.now() - began) / 60_000);
