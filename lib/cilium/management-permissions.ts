@@ -28,7 +28,7 @@ export const MANAGEMENT_PERMISSIONS: readonly Permission[] = [
     ...{ verbs: ["get"], resource: configMaps, names: [SYNC_OBJECT_NAME], place: "state" },
     purpose: "members, absences and what is held back, from one process to the next",
     needs: {
-      ...by(["sync"], optional("nothing is removed from other clusters, and each process starts anew")),
+      ...by(["sync"], optional("nothing is removed from other clusters, and each process starts without them")),
       ...by(["status"], required("with --sync")),
     },
   },

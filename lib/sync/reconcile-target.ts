@@ -80,7 +80,7 @@ export class WriteFailure extends UserError {
   }
 }
 
-/** Which workloads a target may restart now, and whether a rollout, its own or another's, has to end before it goes on. */
+/** Which workloads a target may restart now, and whether a rollout, its own or another's, has to end first. */
 interface RestartTurn {
   restarts: Restarts;
   isWaiting: boolean;

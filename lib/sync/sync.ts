@@ -5,20 +5,19 @@ import type { KubernetesApi } from "../kube/api.ts";
 import type { RestartReason } from "../kube/observe.ts";
 import type { Member } from "../mesh/member.ts";
 import { describeAnyError, type UserError } from "../util/errors.ts";
-import { ParseCache } from "../util/parse-cache.ts";
 import { noteList } from "./absence.ts";
 import { ClusterWatch } from "./cluster-watch.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
-import { type ActiveMember, closeMember, type MemberEntry, type MemberSource } from "./members.ts";
+import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
 import type { MemberNames } from "./pairing.ts";
 import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
-import { type ReconcileOptions, TargetReconciler, WriteFailure } from "./reconcile-target.ts";
+import { TargetReconciler, WriteFailure } from "./reconcile-target.ts";
 import { Roster } from "./roster.ts";
+import { SharedCache } from "./shared-cache.ts";
 import type { SyncSnapshot } from "./snapshot.ts";
 import { StateKeeper } from "./state-keeper.ts";
-import type { StateStore } from "./state-store.ts";
-import type { Occurrence } from "./sync-event.ts";
+import type { SyncOptions, SyncPorts, SyncRound } from "./sync-options.ts";
 import { TaskScheduler } from "./task-scheduler.ts";
 
 /** The number of members that are read and written at a time. */
@@ -32,36 +31,6 @@ const READ_LIMIT_MS = 300_000;
 const ROUND_STEPS = 3;
 /** The key of the task that lists the members; names of entries are never empty. */
 const LIST_TASK = "";
-
-/** How a mesh is kept connected. All durations are in milliseconds. */
-export interface SyncOptions extends ReconcileOptions {
-  /** Whether one round is made: nothing is watched. */
-  once: boolean;
-  /** How often each member is read even if nothing changed. */
-  interval: number;
-  /** Maximum number of node addresses of a cluster that its importers get. */
-  addresses: number;
-  /** Cilium's namespace; detected if undefined. */
-  namespace: string | undefined;
-}
-
-/** What `sync` depends on. */
-export interface SyncPorts {
-  source: MemberSource;
-  store: StateStore;
-  /** Reports what happens. */
-  emit(occurrence: Occurrence): void;
-  /** The clock. */
-  now(): Date;
-}
-
-/** The result of one round over all members. */
-export interface SyncRound {
-  /** Entries that could not be read, extracted or written. */
-  failed: string[];
-  /** Whether anything is held. */
-  hasHolds: boolean;
-}
 
 /**
  * A running sync. Each member has one task at a time: read it, compare it with its last reading, plan it as a target, and
@@ -78,8 +47,7 @@ export class Sync {
   readonly #watchRestarts = new Map<string, number>();
   /** `listing`: members are only read, so that the first plans know all of them. `planning`: nothing is written. */
   #phase: "listing" | "planning" | "running" = "listing";
-  #cache = new ParseCache();
-  #cacheCreated = performance.now();
+  readonly #cache: SharedCache;
   #lastProgress: Date;
 
   /**
@@ -107,6 +75,7 @@ export class Sync {
     this.#ports = ports;
     this.#keeper = keeper;
     this.#signal = signal;
+    this.#cache = new SharedCache(options.interval);
     this.#reconciler = new TargetReconciler(options, ports, keeper, signal);
     this.#lastProgress = ports.now();
     signal.addEventListener("abort", () => this.#endReadings(), { once: true });
@@ -253,7 +222,7 @@ export class Sync {
     try {
       const { api } = entry.cluster;
       const readAt = performance.now();
-      const shared = { cache: this.#sharedCache(), now: this.#ports.now() };
+      const shared = { cache: this.#cache.current(), now: this.#ports.now() };
       const { member, view } = await readForSync(api, name, { ...this.#options, ...shared });
       clearTimeout(limit);
       if (!isListed() || this.#signal.aborted) return;
@@ -363,19 +332,6 @@ export class Sync {
 
   #updateConflicts(): void {
     if (this.#roster.updateConflicts() && this.#phase === "running") this.#scheduleAll();
-  }
-
-  /**
-   * The cache of all tasks of an interval: their targets have the same peers. Parsed certificates are mostly memory that the
-   * garbage collector does not see, so that parsing them for each target again would cost hundreds of megabytes.
-   */
-  #sharedCache(): ParseCache {
-    const now = performance.now();
-    if (now - this.#cacheCreated > this.#options.interval) {
-      this.#cache = new ParseCache();
-      this.#cacheCreated = now;
-    }
-    return this.#cache;
   }
 }
 

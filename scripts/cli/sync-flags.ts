@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { readText } from "../../lib/import/peer-files.ts";
 import type { TlsMode } from "../../lib/import/plan/tls.ts";
 import { createPairing, type PairingOptions, parsePairs } from "../../lib/sync/pairing.ts";
-import type { SyncOptions } from "../../lib/sync/sync.ts";
+import type { SyncOptions } from "../../lib/sync/sync-options.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { truncateLine } from "../../lib/util/line.ts";
 import { resolveAddresses } from "./clusters.ts";

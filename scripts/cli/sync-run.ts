@@ -8,8 +8,9 @@ import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
 import { emptyState } from "../../lib/sync/state.ts";
 import { saveUntil } from "../../lib/sync/state-store.ts";
-import { Sync, type SyncOptions, type SyncPorts, type SyncRound } from "../../lib/sync/sync.ts";
+import { Sync } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
+import type { SyncOptions, SyncPorts, SyncRound } from "../../lib/sync/sync-options.ts";
 import type { HostPort } from "../../lib/util/address.ts";
 import { enumerate } from "../../lib/util/enumerate.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";

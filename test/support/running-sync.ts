@@ -7,8 +7,9 @@ import type { MemberEntry } from "../../lib/sync/members.ts";
 import { createPairing } from "../../lib/sync/pairing.ts";
 import type { SyncState } from "../../lib/sync/state.ts";
 import type { StateStore } from "../../lib/sync/state-store.ts";
-import { Sync, type SyncOptions } from "../../lib/sync/sync.ts";
+import { Sync } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
+import type { SyncOptions } from "../../lib/sync/sync-options.ts";
 
 const SYNC_OPTIONS: SyncOptions = {
   instance: "test",
