@@ -37,7 +37,7 @@ export type Occurrence =
   | { kind: "released"; target: string; peer?: string | undefined; reason: HeldRecord["reason"] }
   /** A finding about a target that it did not have in its last reconciliation. */
   | { kind: "finding"; target: string; finding: Finding }
-  /** A watch ended other than by its timeout, and is started again. */
+  /** A watch ended other than by its timeout, and is started again; once a minute for each cause of a member. */
   | {
       kind: "watch-restarted";
       entry: string;

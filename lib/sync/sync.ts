@@ -19,6 +19,7 @@ import type { SyncSnapshot } from "./snapshot.ts";
 import { StateKeeper } from "./state-keeper.ts";
 import type { SyncOptions, SyncPorts, SyncRound } from "./sync-options.ts";
 import { TaskScheduler } from "./task-scheduler.ts";
+import { WatchRestarts } from "./watch-restarts.ts";
 
 /** The number of members that are read and written at a time. */
 const MAX_CONCURRENT_TASKS = 16;
@@ -44,7 +45,7 @@ export class Sync {
   readonly #scheduler: TaskScheduler;
   readonly #reconciler: TargetReconciler;
   readonly #roster = new Roster();
-  readonly #watchRestarts = new Map<string, number>();
+  readonly #watchRestarts = new WatchRestarts();
   /** `listing`: members are only read, so that the first plans know all of them. `planning`: nothing is written. */
   #phase: "listing" | "planning" | "running" = "listing";
   readonly #cache: SharedCache;
@@ -128,7 +129,7 @@ export class Sync {
       state: this.#keeper.state,
       findings: [...this.#keeper.findings].flatMap(([target, found]) => found.map(({ code }) => ({ target, code }))),
       certificates: this.#roster.views().flatMap(({ certificates }) => certificates),
-      watchRestarts: Object.fromEntries(this.#watchRestarts),
+      watchRestarts: this.#watchRestarts.counts(),
       lastProgress: this.#lastProgress,
     };
   }
@@ -200,7 +201,7 @@ export class Sync {
     for (const { entry, view } of left) {
       this.#scheduler.remove(entry.name);
       if (view) this.#removeTarget(view.cluster ?? entry.name);
-      this.#watchRestarts.delete(entry.name);
+      this.#watchRestarts.remove(entry.name);
       const { cluster, keptBecause } = this.#keeper.state.members.find((one) => one.entry === entry.name) ?? {};
       emit({ kind: "member-left", entry: entry.name, cluster, keptBecause });
     }
@@ -325,9 +326,9 @@ export class Sync {
   #noteWatchRestart(entry: string, object: string, reason: RestartReason, error: UserError | undefined): void {
     // Servers end each watch after some minutes.
     if (reason === "ended") return;
-    this.#watchRestarts.set(entry, (this.#watchRestarts.get(entry) ?? 0) + 1);
-    const cause = error && { error: error.singleLineMessage };
-    this.#ports.emit({ kind: "watch-restarted", entry, object, reason, ...cause });
+    const cause = error?.singleLineMessage;
+    if (!this.#watchRestarts.note(entry, cause ?? reason)) return;
+    this.#ports.emit({ kind: "watch-restarted", entry, object, reason, ...(cause !== undefined && { error: cause }) });
   }
 
   #updateConflicts(): void {
