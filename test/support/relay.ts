@@ -167,7 +167,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
 /** A TCP port that forwards to another one of 127.0.0.1, and can be closed or hold everything back. */
 interface Line {
   port: number;
-  /** Refuses new connections. */
+  /** Refuses new connections, and closes the open ones. */
   refuse(): void;
   /** Accepts connections and data, and forwards nothing. */
   hold(): void;
@@ -197,7 +197,14 @@ async function startLine(to: number): Promise<Line> {
   const { port } = server.address() as AddressInfo;
   return {
     port,
-    refuse: () => void server.close(),
+    refuse: () => {
+      server.close();
+      // Also those whose handshake is not over.
+      for (const [client, upstream] of pairs) {
+        client.destroy();
+        upstream.destroy();
+      }
+    },
     hold: () => {
       isHeld = true;
       for (const [client, upstream] of pairs) {
