@@ -31,11 +31,12 @@ const PLANNED_VERBS: readonly (readonly [Outcome, string])[] = [
  * Describes planned changes: peers and etcd users of each target, changed endpoints and CAs, then restarts and their reason.
  *
  * @param asked - whether agents restart only after a confirmation.
+ * @param restarts - how a rerun restarts Deployments.
  */
 export function showPlan(
   targets: readonly PlannedTarget[],
   style: Style,
-  { details, asked = false }: ShowOptions & { asked?: boolean },
+  { details, asked = false, restarts }: ShowOptions & { asked?: boolean; restarts?: string },
 ): string[] {
   const changing = targets.filter(({ plan }) => plan.changes.length > 0);
   const lines =
@@ -46,7 +47,9 @@ export function showPlan(
     ...lines,
     ...showPeerChanges(targets, style, details),
     ...showRestarts(targets, style, { details, asked }),
-    ...(asked ? [] : showMissingAliases(targets, style, { details, named: true })),
+    ...(asked
+      ? []
+      : showMissingAliases(targets, style, { details, named: true, ...(restarts !== undefined && { restarts }) })),
   ];
 }
 
@@ -138,11 +141,11 @@ export function showRestarts(
 export function showMissingAliases(
   targets: readonly PlannedTarget[],
   style: Style,
-  { details, named }: ShowOptions & { named: boolean },
+  { details, named, restarts = "without --no-restarts" }: ShowOptions & { named: boolean; restarts?: string },
 ): string[] {
   const missing = targets.flatMap(({ source, plan }) => plan.missing.map((one) => ({ source, ...one })));
   return groupByWorkload(missing).flatMap(({ workload, sources, hostnames, isOutdated }) => {
-    const flag = workload.kind === "DaemonSet" ? "with --restart-agents" : "without --no-restarts";
+    const flag = workload.kind === "DaemonSet" ? "with --restart-agents" : restarts;
     const where = named ? ` in ${listClusters(sources, targets.length, details)}` : "";
     const isOne = hostnames.length === 1;
     const lack = isOutdated ? "has outdated host aliases" : isOne ? "has no host alias" : "has no host aliases";

@@ -147,7 +147,7 @@ export class SyncRun implements AsyncDisposable {
 
   async #confirm(sync: Sync, signal: AbortSignal): Promise<boolean> {
     const targets = await sync.preview();
-    showPlan(targets, style, { details: this.#args.details }).forEach(log);
+    showPlan(targets, style, { details: this.#args.details, restarts: "with --restarts" }).forEach(log);
     if (targets.length === 0) log("nothing to change now");
     return confirm(
       this.#args.once ? "Apply these changes?" : "Keep these clusters connected, and write such changes from now on?",

@@ -256,6 +256,16 @@ describe("sync that runs", { skip: withoutTerminals() }, () => {
     assert.equal(statSync(join(dir, "state.json")).mode & 0o777, 0o600);
     assert.throws(() => statSync(join(dir, "state.json.lock")), "the state is released");
   });
+
+  test("names its own flag for restarts in the plan", async (t) => {
+    const { kubeconfig, stop } = await startSandbox({ clusters: describeClusters(NAMES, { version: "1.18.5" }) });
+    t.after(stop);
+    const args = ["sync", "--all-contexts", "--state-file=plan.json"];
+    const env = { HOME: dir, NO_COLOR: "1" };
+    const options = { kubeconfig, cwd: dir, env, answers: [[question, `n${KEYS.enter}`]] as [RegExp, string][] };
+    const { output } = await runOnTerminal("clustermesh-secrets", args, options);
+    assert.match(output, /rerun with --restarts/);
+  });
 });
 
 function isWrite({ method, path }: { method: string; path: string }): boolean {
