@@ -57,7 +57,7 @@ export class StateKeeper {
     for (let attempt = 1; ; attempt++) {
       try {
         const stored = await store.load();
-        const isSame = stored?.selection === emptyState(selection).selection;
+        const isSame = stored?.selection === selection;
         return new StateKeeper(isSame ? stored : emptyState(selection), false, options);
       } catch (error) {
         if (!(error instanceof UserError)) throw error;

@@ -222,14 +222,13 @@ export class Sync {
     const limit = setTimeout(() => isListed() && closeMember(active), READ_LIMIT_MS);
     try {
       const { api } = entry.cluster;
-      const readAt = performance.now();
       const shared = { cache: this.#cache.current(), now: this.#ports.now() };
       const { member, view } = await readForSync(api, name, { ...this.#options, ...shared });
       clearTimeout(limit);
       if (!isListed() || this.#signal.aborted) return;
       if (!this.#options.once) this.#watch(active, api).update(watchedObjects(member.installation));
       this.#adoptView(active, view);
-      if (this.#phase !== "listing") await this.#reconcile(active, member, readAt);
+      if (this.#phase !== "listing") await this.#reconcile(active, member, view.readAt);
       active.failures = 0;
       this.#keeper.countReconciliation();
       this.#scheduler.schedule(name, jitter(interval));
@@ -283,7 +282,7 @@ export class Sync {
   /** Plans and writes a member as a target, unless it is one of several ways to a cluster, or in conflict with another. */
   async #reconcile(active: ActiveMember, member: Member, readAt: number): Promise<void> {
     const { name } = active.entry;
-    const cluster = active.view?.cluster ?? name;
+    const cluster = targetOf(active);
     const conflict = this.#roster.conflictOf(name);
     if (conflict) {
       if (this.#roster.isFirstOf(name)) this.#reconciler.hold(cluster, conflict);
@@ -310,7 +309,7 @@ export class Sync {
     const longest = Math.min(LAST_RETRY_MS, this.#options.interval);
     const retryIn = jitter(Math.min(FIRST_RETRY_MS * 2 ** (active.failures - 1), longest));
     this.#scheduler.schedule(entry, retryIn);
-    this.#keeper.countError(active.view?.cluster ?? entry);
+    this.#keeper.countError(targetOf(active));
     if (error instanceof WriteFailure) {
       emit({ kind: "write-failed", target: error.target, error: message });
       return;
