@@ -311,7 +311,7 @@ function isRestart({ verb }: Change): boolean {
 }
 
 function unreachableHold(target: string, peer: string): PlannedHold {
-  const message = `the config of ${peer} was changed by another client, and ${peer} cannot be read to verify it`;
+  const message = `the config of ${peer} has changed since ${peer} was last read, and ${peer} cannot be read now`;
   return { target, peer, reason: "unreachable", message };
 }
 
