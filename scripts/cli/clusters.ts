@@ -1,5 +1,6 @@
 /** Opens the clusters of a command's contexts, each once. */
 import { createHash } from "node:crypto";
+import { delimiter, resolve } from "node:path";
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import {
@@ -9,6 +10,7 @@ import {
   type Impersonation,
   type Kubeconfig,
   KubeconfigError,
+  listKubeconfigFiles,
   loadKubeconfig,
   selectContext,
 } from "../../lib/kube/kubeconfig/kubeconfig.ts";
@@ -162,6 +164,16 @@ export class Contexts implements ClusterSource {
 /** Returns a hash by which a changed context is recognized; it does not reveal the credentials. */
 export function revisionOf(content: Context | string): string {
   return createHash("sha256").update(JSON.stringify(content)).digest("hex");
+}
+
+/** Returns the absolute paths of the kubeconfig, separated as in `KUBECONFIG`; undefined for the default file. */
+export function describeKubeconfig(
+  { kubeconfig: path }: Pick<ClusterArguments, "kubeconfig">,
+  env: NodeJS.ProcessEnv,
+): string | undefined {
+  const toText = (files: readonly string[]) => files.map((file) => resolve(file)).join(delimiter);
+  const text = toText(listKubeconfigFiles({ env, path }));
+  return text === toText(listKubeconfigFiles({ env: { HOME: env.HOME } })) ? undefined : text;
 }
 
 /** Converts the flags that apply to all clusters, whatever they come from. */

@@ -1,6 +1,6 @@
 /** Lists the members of `sync` from contexts or from Secrets, again and again, and watches for changes of the list. */
 import { watch } from "node:fs";
-import { basename, dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import { observeObjects } from "../../lib/kube/observe.ts";
 import { secrets } from "../../lib/kube/resources.ts";
@@ -10,7 +10,7 @@ import { assertTwoClusters } from "../../lib/mesh/connect.ts";
 import type { MemberEntry, MemberSource } from "../../lib/sync/members.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { openClusterSource } from "./cluster-source.ts";
-import { type ClusterSource, Contexts } from "./clusters.ts";
+import { type ClusterSource, Contexts, describeKubeconfig } from "./clusters.ts";
 import { selectClusters } from "./mesh-arguments.ts";
 import type { SyncArguments } from "./sync-flags.ts";
 import { warn } from "./terminal.ts";
@@ -48,15 +48,17 @@ async function selectMembers(source: ClusterSource, args: SyncArguments): Promis
 
 /** Describes what selects the members: members of another kubeconfig are others, even if their names are the same. */
 function describeSelection(args: SyncArguments): string {
-  const { hub, files, context, kubeconfig = process.env.KUBECONFIG } = args;
-  const flags = (
-    ["clusters-from", "clusters-context", "clusters-namespace", "selector", "contexts-file"] as const
-  ).flatMap((name) => (args[name] === undefined ? [] : [`--${name}=${args[name]}`]));
+  const { hub, files, context, "contexts-file": file } = args;
+  const flags = (["clusters-from", "clusters-context", "clusters-namespace", "selector"] as const).flatMap((name) =>
+    args[name] === undefined ? [] : [`--${name}=${args[name]}`],
+  );
+  const lists = file === undefined ? [] : [`--contexts-file=${resolve(file)}`];
   const all = args["all-contexts"] ? ["--all-contexts"] : [];
   const names = [...files, ...context];
   const center = hub === undefined || args["all-contexts"] || names.includes(hub) ? [] : [`--hub=${hub}`];
-  const configs = kubeconfig ? [`--kubeconfig=${kubeconfig}`] : [];
-  return [...all, ...flags, ...names, ...center, ...configs].join(" ");
+  const kubeconfig = describeKubeconfig(args, process.env);
+  const configs = kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`];
+  return [...all, ...flags, ...lists, ...names, ...center, ...configs].join(" ");
 }
 
 function watcherOf(args: SyncArguments): MemberSource["watch"] {

@@ -85,7 +85,7 @@ export const stateOptions = inGroup("State", {
     "context of the cluster with the state; default: the cluster of the pod, else the current context",
   ),
   "state-namespace": flag.string("namespace of the state; default: that of the pod or the context, or default"),
-  "state-file": flag.file("file of the state; default: ~/.local/state/clustermesh-secrets/sync.json"),
+  "state-file": flag.file("file of the state; default: one for each kubeconfig in ~/.local/state/clustermesh-secrets"),
 });
 
 export const filenameOption = flag.list("file or directory to read, or - for stdin (repeatable); same as FILE", {

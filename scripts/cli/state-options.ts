@@ -1,4 +1,5 @@
 /** Opens the store of the state of `sync`. */
+import { createHash } from "node:crypto";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import type { KubernetesApi } from "../../lib/kube/api.ts";
@@ -15,7 +16,7 @@ import { createFileStore } from "../../lib/sync/file-store.ts";
 import { LEASE_TIMES } from "../../lib/sync/lease.ts";
 import type { StateStore } from "../../lib/sync/state-store.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
-import { type ClusterArguments, toImpersonation, toOpenOptions } from "./clusters.ts";
+import { type ClusterArguments, describeKubeconfig, toImpersonation, toOpenOptions } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import type { stateOptions } from "./options.ts";
 
@@ -45,7 +46,7 @@ export async function openStateStore(
 ): Promise<OpenedState> {
   const pod = await loadServiceAccount(source);
   if (choosePlace(args, pod !== undefined) === "cluster") return openCluster(args, source, pod);
-  const store = createFileStore(args["state-file"] ?? defaultFile(source.env));
+  const store = createFileStore(args["state-file"] ?? defaultFile(args, source.env));
   if (!isReader) await store.claim();
   return { store, close: () => store.release() };
 }
@@ -98,8 +99,15 @@ function leaseTimeout(requested: number | undefined): number {
   return requested === undefined || requested === 0 ? limit : Math.min(requested, limit);
 }
 
-/** Returns the default of `--state-file`, by the XDG Base Directory Specification, which ignores relative folders. */
-function defaultFile({ XDG_STATE_HOME: given, HOME: home }: NodeJS.ProcessEnv): string {
+/**
+ * Returns the default of `--state-file`, by the XDG Base Directory Specification, which ignores relative folders. Each
+ * kubeconfig has its own, because its contexts are other clusters, even if their names are the same.
+ */
+function defaultFile(args: StateArguments, env: NodeJS.ProcessEnv): string {
+  const { XDG_STATE_HOME: given, HOME: home } = env;
   const folder = given !== undefined && isAbsolute(given) ? given : join(home || homedir(), ".local", "state");
-  return join(folder, "clustermesh-secrets", "sync.json");
+  const kubeconfig = describeKubeconfig(args, env);
+  const suffix =
+    kubeconfig === undefined ? "" : `-${createHash("sha256").update(kubeconfig).digest("hex").slice(0, 12)}`;
+  return join(folder, "clustermesh-secrets", `sync${suffix}.json`);
 }

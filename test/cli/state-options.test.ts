@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { Api } from "../../lib/sandbox/server.ts";
 import { emptyState } from "../../lib/sync/state.ts";
@@ -58,6 +58,21 @@ test("by default the state is a file under the XDG state folder", async (t) => {
     (await relative.open({}, true)).store.describe(),
     `file ${relative.home}/.local/state/clustermesh-secrets/sync.json`,
   );
+});
+
+test("each kubeconfig has its own file, however it is named", async (t) => {
+  const { home, env, open } = prepare(t);
+  const describe = async (flags: Flags = {}) => (await open(flags, true)).store.describe();
+  const standard = await describe();
+  assert.equal(await describe({ kubeconfig: join(home, ".kube", "config") }), standard);
+  const given = await describe({ kubeconfig: "mesh.yaml" });
+  assert.match(given, /\/clustermesh-secrets\/sync-[0-9a-f]{12}\.json$/);
+  assert.equal(await describe({ kubeconfig: resolve("mesh.yaml") }), given);
+  assert.notEqual(await describe({ kubeconfig: "other.yaml" }), given);
+  Object.assign(env, { KUBECONFIG: resolve("mesh.yaml") });
+  assert.equal(await describe(), given);
+  Object.assign(env, { KUBECONFIG: [resolve("mesh.yaml"), "other.yaml"].join(delimiter) });
+  assert.notEqual(await describe(), given);
 });
 
 test("a file is claimed, unless it is only read", async (t) => {
@@ -120,7 +135,7 @@ test("in a pod it is in the pod's cluster and namespace, even if KUBECONFIG is s
   await store.save(emptyState("context"));
   assert.ok(elsewhere.server.store.read("ConfigMap", "default", "clustermesh-secrets-sync"));
   assert.equal(
-    (await open({ state: "file" }, true)).store.describe(),
+    (await open({ state: "file", kubeconfig: join(home, ".kube", "config") }, true)).store.describe(),
     `file ${home}/.local/state/clustermesh-secrets/sync.json`,
   );
   assert.equal((await open({ "state-file": join(home, "x") }, true)).store.describe(), `file ${home}/x`);

@@ -99,7 +99,7 @@ describe("status --sync", () => {
   });
 
   test("the default file is in the folder of the user's state", async () => {
-    const { code, stderr } = await go();
+    const { code, stderr } = await go("--kubeconfig", ".kube/config");
     assert.equal(code, 1);
     assert.ok(stderr.includes(join(dir, ".local/state/clustermesh-secrets/sync.json")), stderr);
   });

@@ -74,9 +74,7 @@ export interface KubeconfigSource {
  * @throws KubeconfigError if a file is invalid, or the file of `--kubeconfig` does not exist.
  */
 export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSource): Promise<Kubeconfig> {
-  const defaults = env.KUBECONFIG ? env.KUBECONFIG.split(delimiter) : [join(env.HOME || homedir(), ".kube", "config")];
-  const paths = path === undefined ? defaults : [path];
-  const all = [...new Set(paths)].filter((file) => file !== "");
+  const all = listKubeconfigFiles({ env, path });
   const configs = await Promise.all(all.map(readKubeconfigFile));
   if (path !== undefined && configs[0] === undefined) {
     throw new KubeconfigError(`cannot read kubeconfig ${path || '""'}: no such file or directory`);
@@ -102,6 +100,12 @@ export async function loadKubeconfig({ env, path, serviceAccount }: KubeconfigSo
     ? await loadServiceAccount({ env, ...(serviceAccount !== undefined && { serviceAccount }) })
     : undefined;
   return pod ? { ...pod, files: merged.files, missing: merged.missing } : merged;
+}
+
+/** Lists the files of `--kubeconfig`, else of `KUBECONFIG`, else the default file, whether or not they exist. */
+export function listKubeconfigFiles({ env, path }: Pick<KubeconfigSource, "env" | "path">): string[] {
+  const defaults = env.KUBECONFIG ? env.KUBECONFIG.split(delimiter) : [join(env.HOME || homedir(), ".kube", "config")];
+  return [...new Set(path === undefined ? defaults : [path])].filter((file) => file !== "");
 }
 
 function addMissing<T>(merged: Map<string, T>, entries: Map<string, T>): void {
