@@ -4,6 +4,9 @@ import type { MemberRecord } from "./state.ts";
 /** Losses within this time count together: a folder of Secrets is deleted one by one. In milliseconds. */
 const LOSS_WINDOW_MS = 600_000;
 
+/** How many former cluster names of an entry are recorded: a cluster may change its name as often as it likes. */
+const MAX_FORMER_NAMES = 3;
+
 /** What was read of a member. */
 export interface MemberContact {
   /** Its name in the list. */
@@ -43,7 +46,8 @@ export function noteList(records: readonly MemberRecord[], listed: Iterable<stri
 /**
  * Records that a listed member was read; ignored if its entry has left the list meanwhile. Absent members with its cluster
  * name were only renamed, and are deleted. If the entry reached another cluster before, and no other entry does, that
- * cluster has left the list: its record is named `<entry> (<cluster>)`.
+ * cluster has left the list: its record is named `<entry> (<cluster>)`. Of several such records of an entry, the latest three
+ * are kept; a cluster without a record is never removed from the others.
  */
 export function noteContact(
   records: readonly MemberRecord[],
@@ -64,11 +68,21 @@ export function noteContact(
   };
   const kept = records.filter(({ absentSince, ...one }) => absentSince === undefined || one.cluster !== cluster);
   const next = kept.map((one) => (one === before ? record : one));
+  const { error: _, ...left } = before;
   const isReached = next.some((one) => one.absentSince === undefined && one.cluster === before.cluster);
   if (before.cluster === undefined || isReached) return next;
-  const { error: _, ...left } = before;
   const name = uniqueEntry(`${entry} (${before.cluster})`, next);
-  return keepLost([...next, { ...left, entry: name, absentSince: time }], now);
+  return keepLost(
+    limitFormerNames([...next, { ...left, entry: name, absentSince: time, formerEntry: entry }], entry),
+    now,
+  );
+}
+
+/** Deletes the oldest former names of an entry. An older record of the same cluster would let it be removed sooner. */
+function limitFormerNames(records: readonly MemberRecord[], entry: string): MemberRecord[] {
+  const excess = records.filter(({ formerEntry }) => formerEntry === entry).slice(0, -MAX_FORMER_NAMES);
+  const clusters = new Set(excess.map(({ cluster }) => cluster));
+  return records.filter(({ absentSince, cluster }) => absentSince === undefined || !clusters.has(cluster));
 }
 
 function uniqueEntry(name: string, records: readonly MemberRecord[]): string {
@@ -82,10 +96,12 @@ function keepLost(records: readonly MemberRecord[], now: Date): MemberRecord[] {
   const start = Math.min(...lost.map(({ absentSince = "" }) => Date.parse(absentSince)));
   // Members that were added meanwhile do not replace those that left.
   const stayed = listed.filter(({ listedSince }) => listedSince === undefined || Date.parse(listedSince) < start);
-  if (lost.length === 0 || (listed.length > 0 && lost.length <= stayed.length)) return [...records];
-  const before = lost.length + stayed.length;
+  // A cluster that changes its name again and again counts once.
+  const { size } = new Set(lost.map(({ formerEntry, entry }) => formerEntry ?? entry));
+  if (size === 0 || (listed.length > 0 && size <= stayed.length)) return [...records];
+  const before = size + stayed.length;
   const keptBecause =
-    listed.length === 0 ? "the list of members was empty" : `${lost.length} of ${before} members left the list at once`;
+    listed.length === 0 ? "the list of members was empty" : `${size} of ${before} members left the list at once`;
   return records.map((record) => (lost.includes(record) ? { keptBecause, ...record } : record));
 }
 

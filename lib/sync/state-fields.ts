@@ -51,9 +51,10 @@ const member = objectField<MemberRecord, keyof MemberRecord>(
     listedSince: timeField,
     absentSince: timeField,
     keptBecause: text,
+    formerEntry: text,
     error: text,
   },
-  ["cluster", "id", "uid", "lastContact", "listedSince", "absentSince", "keptBecause", "error"],
+  ["cluster", "id", "uid", "lastContact", "listedSince", "absentSince", "keptBecause", "formerEntry", "error"],
 );
 
 const held = objectField<HeldRecord, keyof HeldRecord>(

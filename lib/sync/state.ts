@@ -33,6 +33,8 @@ export interface MemberRecord {
   absentSince?: string;
   /** Why it is never removed from the others automatically. */
   keptBecause?: string;
+  /** The entry by which it was reached, which reaches a cluster with another name now. */
+  formerEntry?: string;
   /** Why it cannot be read. */
   error?: string;
 }

@@ -102,6 +102,33 @@ describe("a member that was renamed", () => {
     assert.deepEqual(dueAt(listed(changed, FIVE, 1), 100), ["f"]);
   });
 
+  test("again and again has a few records, and none of another member is deleted for it", () => {
+    let records = listed(five, ["a", "b", "c", "d=x"], 0);
+    for (let i = 0; i < 50; i++) records = listed(records, ["a", "b", "c", `d=x${i}`], 1);
+    const absent = records.filter(({ absentSince }) => absentSince !== undefined);
+    assert.deepEqual(
+      absent.map(({ entry }) => entry),
+      ["e", "d (x46)", "d (x47)", "d (x48)"],
+    );
+    assert.deepEqual(dueAt(records, 24), ["e"]);
+    assert.deepEqual(restarted(records, 24), records);
+  });
+
+  test("again and again is not more than one of the members that left at once", () => {
+    let records = listed([], ["a", "b", "c"], -24);
+    for (const name of ["x", "y", "z"]) records = listed(records, ["a", `b=${name}`, "c"], 0);
+    records = listed(records, ["a", "b=z"], 0);
+    assert.deepEqual(dueAt(records, 24), ["b", "c", "x", "y"]);
+  });
+
+  test("and was reached by another entry too is not removed sooner because its record was deleted", () => {
+    let records = listed(five, ["a", "b", "c", "d", "e=d"], 0);
+    // The one entry leaves, and the other has another name at its next reading.
+    records = noteList(records, ["a", "b", "c", "e"], at(1));
+    for (let i = 0; i < 10; i++) records = listed(records, ["a", "b", "c", `e=x${i}`], 20);
+    assert.ok(!dueAt(records, 26).includes("d"));
+  });
+
   test("is not removed while another entry reaches its name", () => {
     const changed = listed(five, ["a", "b", "c", "d", "e=a"], 0);
     assert.deepEqual(dueAt(changed, 100), ["e"]);
