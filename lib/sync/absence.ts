@@ -70,12 +70,18 @@ export function noteContact(
   const next = kept.map((one) => (one === before ? record : one));
   const { error: _, ...left } = before;
   const isReached = next.some((one) => one.absentSince === undefined && one.cluster === before.cluster);
-  if (before.cluster === undefined || isReached) return next;
+  if (before.cluster === undefined || before.cluster === cluster) return next;
+  if (isReached) return next.map((one) => (one.cluster === before.cluster ? keepAs(before, one) : one));
   const name = uniqueEntry(`${entry} (${before.cluster})`, next);
   return keepLost(
     limitFormerNames([...next, { ...left, entry: name, absentSince: time, formerEntry: entry }], entry),
     now,
   );
+}
+
+/** What was lost stays lost, whichever of its entries reaches another cluster first. */
+function keepAs({ keptBecause }: MemberRecord, other: MemberRecord): MemberRecord {
+  return keptBecause === undefined ? other : { keptBecause, ...other };
 }
 
 /** Deletes the oldest former names of an entry. An older record of the same cluster would let it be removed sooner. */

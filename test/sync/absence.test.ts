@@ -179,6 +179,12 @@ describe("members that were lost with their list", () => {
     assert.deepEqual(dueAt(listed(started, ["a", "b", "c", "d"], 1 / 60), 100), ["e"]);
   });
 
+  test("stay lost if two entries return that reached one of them, and now reach others", () => {
+    const lost = listed(listed(listed([], ["a", "b=f", "e=f"], -24), ["a", "b=f"], -23), ["x"], 0);
+    const back = listed(lost, ["x", "b=y", "e=z"], 1);
+    assert.deepEqual(dueAt(back, 1_000), []);
+  });
+
   test("are as before once they return, but not before they are reached", () => {
     const lost = listed(five, ["a", "b"], 0);
     const unread = noteList(lost, FIVE, at(1));
