@@ -36,10 +36,9 @@ export const FORMATS: Readonly<Record<SecretFormat, FormatDefinition>> = {
   },
   "cluster-api": {
     selector: CAPI_NAME_LABEL,
-    // Secrets with the CA, the service account key and etcd's certificates have the same label and type.
-    accepts: ({ metadata, type }) =>
-      type === "cluster.x-k8s.io/secret" &&
-      metadata?.name === `${metadata?.labels?.[CAPI_NAME_LABEL] ?? ""}${CAPI_SUFFIX}`,
+    // By the name alone, as util/secret of Cluster API does: the type of other control plane providers is Opaque. Secrets with
+    // the CA, the service account key and etcd's certificates have the same label.
+    accepts: ({ metadata }) => metadata?.name === `${metadata?.labels?.[CAPI_NAME_LABEL] ?? ""}${CAPI_SUFFIX}`,
     nameOf: ({ metadata }) => metadata?.labels?.[CAPI_NAME_LABEL],
     read: (secret, name) => readKubeconfigKey(secret, name, "value"),
     fields: {},

@@ -73,10 +73,10 @@ test("a Secret of Argo CD: name, server, token, CA, server name, basic authentic
   assert.deepEqual(byCertificate?.user.key, { pem: Buffer.from(access.ca, "base64").toString() });
 });
 
-test("of the Secrets of Cluster API, only NAME-kubeconfig is used", async (t) => {
+test("of the Secrets of Cluster API, only NAME-kubeconfig is used, whatever its type", async (t) => {
   const { access, list } = await startManagement(t, (access) => [
     ...capiSecrets("east", access),
-    ...capiSecrets("west", access),
+    ...capiSecrets("west", access).map((secret) => ({ ...secret, type: "Opaque" })),
   ]);
   const clusters = await list("cluster-api");
   assert.deepEqual(
