@@ -19,6 +19,8 @@ const KEY_DIGITS = 16;
 /** What was read of the certificates of a cluster. */
 export interface AuthorityReading {
   cluster: string;
+  /** The uid of its ConfigMap `cilium-config`. */
+  uid?: string | undefined;
   /** Its CA bundle (PEM). */
   ca: string;
   /** Its server certificate (PEM), if it can be read. */
@@ -58,10 +60,10 @@ export function noteAuthorities(
   reading: AuthorityReading,
   now: Date,
 ): readonly AuthorityRecord[] {
-  const { cluster, serverCertificate } = reading;
+  const { cluster, uid, serverCertificate } = reading;
   const certificates = tryReadPem(() => readCertificates(reading.ca));
   if (!certificates) return records;
-  const before = records.find((one) => one.cluster === cluster);
+  const before = findRecord(records, reading);
   const current = new Map(certificates.map((one) => [authorityKey(one), one]));
   if (current.size > MAX_AUTHORITIES) return before ? records.filter((one) => one !== before) : records;
   const known = new Map(before?.authorities.map((one) => [one.key, one]));
@@ -79,11 +81,20 @@ export function noteAuthorities(
   const server = leaf ? noteServer(before, fingerprintOf(leaf).slice(0, KEY_DIGITS), now) : before?.server;
   const record: AuthorityRecord = {
     cluster,
+    ...(uid !== undefined && { uid }),
     authorities: [...authorities, ...removed].slice(0, MAX_AUTHORITIES),
     ...(server && { server }),
   };
   if (JSON.stringify(record) === JSON.stringify(before)) return records;
   return [...records.filter((one) => one !== before), record];
+}
+
+/** Returns the record of a cluster. */
+export function findRecord(
+  records: readonly AuthorityRecord[],
+  { cluster, uid }: Pick<AuthorityReading, "cluster" | "uid">,
+): AuthorityRecord | undefined {
+  return records.find((one) => one.cluster === cluster && one.uid === uid);
 }
 
 function noteServer(before: AuthorityRecord | undefined, fingerprint: string, now: Date): AuthorityRecord["server"] {

@@ -9,6 +9,7 @@ import type { Peer, SourcedPeer } from "../peer/peer.ts";
 import { earliest } from "../util/earliest.ts";
 import { shellQuote } from "../util/shell.ts";
 import { keepAddresses } from "./addresses.ts";
+import { findRecord } from "./authorities.ts";
 import { orderAuthorities } from "./ca-order.ts";
 import type { MemberView } from "./member-view.ts";
 import type { AuthorityRecord, GoneAddress, HeldRecord } from "./state.ts";
@@ -137,7 +138,7 @@ function locatePeers({ member, peers, gone, addressGrace: grace, ...request }: T
     const { serverCertificate, etcdStarted } = view;
     const ordered = orderAuthorities({
       ...{ existing: before, own: ownOf(member), desired: peer, serverCertificate, etcdStarted, now },
-      record: request.authorities.find(({ cluster }) => cluster === name),
+      record: findRecord(request.authorities, { cluster: name, uid: view.uid }),
       cache: member.target.cache,
     });
     const { waiting } = ordered;

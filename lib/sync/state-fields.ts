@@ -87,9 +87,10 @@ const address = objectField<GoneAddress, never>({ peer: text, address: text, sin
 
 const hash = textField(16, /^[0-9a-f]{16}$/);
 
-const authority = objectField<AuthorityRecord, "server">(
+const authority = objectField<AuthorityRecord, "uid" | "server">(
   {
     cluster: text,
+    uid: text,
     authorities: listField(
       objectField<KnownAuthority, "since" | "until">({ key: hash, since: timeField, until: timeField }, [
         "since",
@@ -102,8 +103,13 @@ const authority = objectField<AuthorityRecord, "server">(
       "since",
     ]),
   },
-  ["server"],
+  ["uid", "server"],
 );
+
+/** The records of authorities have different names. */
+export function authorityName({ cluster, uid }: Pick<MemberRecord, "cluster" | "uid">): string {
+  return JSON.stringify([cluster, uid]);
+}
 
 /** Reads the version. @throws FieldError */
 export const readSchemaVersion: FieldReader<1> = (value) => {
@@ -121,7 +127,7 @@ export const readState = objectField<SyncState, "omitted">(
     held: listField(held, LIMITS.held),
     contested: listField(contested, LIMITS.records),
     addresses: listField(address, LIMITS.records),
-    authorities: listField(authority, LIMITS.records, ({ cluster }) => cluster),
+    authorities: listField(authority, LIMITS.records, authorityName),
     counters: objectField<SyncState["counters"], never>({ reconciliations: count, writes: counts, errors: counts }, []),
     omitted: count,
   },

@@ -8,6 +8,7 @@ import { pause } from "./pause.ts";
 import type { PlannedHold } from "./plan-target.ts";
 import type { ContestedKey, GoneAddress, HeldRecord, MemberRecord, SyncState } from "./state.ts";
 import { addToCount, emptyState } from "./state.ts";
+import { authorityName } from "./state-fields.ts";
 import type { StateStore } from "./state-store.ts";
 import { StateError } from "./state-text.ts";
 import type { Occurrence } from "./sync-event.ts";
@@ -87,6 +88,7 @@ export class StateKeeper {
     const before = this.#record(entry);
     const error = peerError?.singleLineMessage;
     this.state.members = noteContact(this.state.members, { entry, uid, cluster, id, error }, this.#options.now());
+    this.#removeUnknownAuthorities();
     // The time of the contact alone is saved with the next change, or once an interval.
     const isDue = performance.now() - this.#savedAt >= this.#options.interval;
     if (isDue || describe(before) !== describe(this.#record(entry))) this.saveSoon();
@@ -173,15 +175,21 @@ export class StateKeeper {
 
   /** Records the CAs and the server certificate of a cluster. Must precede {@link noteContact}: it needs the time of the contact before. */
   noteAuthorities(view: MemberView): void {
-    const { cluster, ca, serverCertificate, serverSecretWritten: written, etcdStarted } = view;
+    const { cluster, uid, ca, serverCertificate, serverSecretWritten: written, etcdStarted } = view;
     if (cluster === undefined || ca === undefined) return;
     const lastContact = this.#record(view.entry)?.lastContact;
     const lastRead = lastContact === undefined ? undefined : new Date(lastContact);
-    const reading = { cluster, ca, serverCertificate, written, lastRead, etcdStarted };
+    const reading = { cluster, uid, ca, serverCertificate, written, lastRead, etcdStarted };
     const next = noteAuthorities(this.state.authorities, reading, this.#options.now());
     if (next === this.state.authorities) return;
     this.state.authorities = [...next];
     this.saveSoon();
+  }
+
+  /** A member with ever other names must not fill the state: records are those of clusters that a member is, or was. */
+  #removeUnknownAuthorities(): void {
+    const known = new Set(this.state.members.map(authorityName));
+    this.state.authorities = this.state.authorities.filter((one) => known.has(authorityName(one)));
   }
 
   /** Replaces the contested keys. */

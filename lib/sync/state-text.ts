@@ -7,7 +7,7 @@
 import { EXIT, UserError } from "../util/errors.ts";
 import { isFields } from "../util/fields.ts";
 import type { SyncState } from "./state.ts";
-import { LIMITS, readSchemaVersion, readState } from "./state-fields.ts";
+import { authorityName, LIMITS, readSchemaVersion, readState } from "./state-fields.ts";
 import { FieldError } from "./strict-fields.ts";
 
 /** A state that was not written by {@link formatState}, or by a later version of it. */
@@ -125,7 +125,7 @@ function toBounded(current: SyncState): unknown {
   return truncateTexts({
     ...current,
     members: uniqueBy(members, ({ entry }) => entry).slice(0, LIMITS.records),
-    authorities: uniqueBy(authorities, ({ cluster }) => cluster)
+    authorities: uniqueBy(authorities, authorityName)
       .slice(0, LIMITS.records)
       .map((one) => ({ ...one, authorities: uniqueBy(one.authorities, ({ key }) => key).slice(0, LIMITS.parts) })),
     contested: contested.slice(0, LIMITS.records).map((one) => ({ ...one, resets: one.resets.slice(-LIMITS.parts) })),

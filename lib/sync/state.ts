@@ -88,6 +88,8 @@ export interface KnownAuthority {
 /** The CAs of a cluster, and its server certificate. */
 export interface AuthorityRecord {
   cluster: string;
+  /** The uid of its ConfigMap `cilium-config`: another cluster with its name has other CAs. */
+  uid?: string;
   authorities: KnownAuthority[];
   /** The first 16 digits of the SHA-256 of the server certificate, and since when it has it, if that is known. */
   server?: { fingerprint: string; since?: string };

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { MemberView } from "../../lib/sync/member-view.ts";
 import type { GoneAddress } from "../../lib/sync/state.ts";
 import { StateKeeper } from "../../lib/sync/state-keeper.ts";
+import { caOf } from "../support/material.ts";
 import { MemoryStore } from "../support/running-sync.ts";
 
 const SINCE = "2026-11-01T00:00:00.000Z";
@@ -11,6 +13,46 @@ function loadKeeper(): Promise<StateKeeper> {
   const options = { interval: 60_000, store: new MemoryStore(), emit: () => {}, now: () => new Date(SINCE) };
   return StateKeeper.load("all", options, new AbortController().signal);
 }
+
+const CA = caOf("c1").cert;
+
+/** What was read of a member. */
+function viewOf(entry: string, cluster: string, uid: string, ca = CA): MemberView {
+  const unknown = { id: undefined, peer: undefined, peerError: undefined, serving: undefined };
+  const times = { readAt: 0, serverSecretWritten: undefined, etcdStarted: undefined };
+  return { ...unknown, ...times, entry, cluster, uid, ca, serverCertificate: undefined, certificates: [] };
+}
+
+function note(keeper: StateKeeper, view: MemberView): void {
+  keeper.noteAuthorities(view);
+  keeper.noteContact(view);
+}
+
+describe("the CAs of clusters", () => {
+  test("are not those of another cluster with the same name, whichever is read first", async () => {
+    const keeper = await loadKeeper();
+    keeper.setMembers([{ entry: "a" }, { entry: "b" }]);
+    const [mine, other] = [viewOf("a", "c1", "uid a"), viewOf("b", "c1", "uid b", caOf("other").cert)];
+    for (const view of [other, mine, other, mine]) note(keeper, view);
+    const { authorities } = keeper.state;
+    assert.deepEqual(authorities.map(({ uid, authorities }) => [uid, authorities.length]).sort(), [
+      ["uid a", 1],
+      ["uid b", 1],
+    ]);
+    await keeper.save();
+  });
+
+  test("are recorded of few names of a cluster, as often as it changes its name", async () => {
+    const keeper = await loadKeeper();
+    keeper.setMembers([{ entry: "a" }, { entry: "b" }]);
+    note(keeper, viewOf("a", "c1", "uid a"));
+    for (let i = 0; i < 50; i++) note(keeper, viewOf("b", `x${i}`, "uid b"));
+    for (let i = 0; i < 50; i++) note(keeper, viewOf("b", "c2", `uid ${i}`));
+    const names = keeper.state.authorities.map(({ cluster }) => cluster);
+    assert.deepEqual([names.includes("c1"), names.includes("c2"), names.length <= 5], [true, true, true]);
+    await keeper.save();
+  });
+});
 
 describe("the addresses that are gone", () => {
   test("change only by what a plan changed", async () => {

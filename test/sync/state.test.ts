@@ -69,9 +69,9 @@ const states: fc.Arbitrary<SyncState> = plain({
           maxLength: 3,
         }),
       },
-      { server: record({ fingerprint: hash }, { since: time }) },
+      { uid: text, server: record({ fingerprint: hash }, { since: time }) },
     ),
-    { selector: ({ cluster }) => cluster, maxLength: 5 },
+    { selector: ({ cluster, uid }) => JSON.stringify([cluster, uid]), maxLength: 5 },
   ),
   counters: plain({ reconciliations: fc.nat(), writes: counts, errors: counts }),
 });
