@@ -15,8 +15,7 @@ import { mergeGenerators } from "../util/concurrency.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { EXIT, UserError } from "../util/errors.ts";
 import { truncateLine } from "../util/line.ts";
-import { shellQuote } from "../util/shell.ts";
-import { type Change, coalesce, describeObject } from "./plan/change.ts";
+import { type Change, coalesce, describeObject, showManagersCommand } from "./plan/change.ts";
 import { newDisruptions } from "./plan/disruptions.ts";
 import type { Outcome } from "./plan/merge-secret.ts";
 import { type Plan, plan } from "./plan/plan.ts";
@@ -146,11 +145,10 @@ class TargetWriter {
         attempt = 1;
       } else if (conflict && Date.now() > deadline) {
         const object = describeObject(conflict.change.kind, conflict.change.name);
-        const { source, namespace } = this.target;
         throw new UserError(
           `timed out after 30s writing ${object}: other clients keep changing it\n` +
             "  stop these clients and rerun; to find them:\n" +
-            `  kubectl --context ${shellQuote(source)} --namespace ${shellQuote(namespace)} get ${object} --output yaml --show-managed-fields`,
+            `  ${showManagersCommand(this.target, object)}`,
           EXIT.failed,
           { cause: conflict.error },
         );

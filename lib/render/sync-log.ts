@@ -4,8 +4,8 @@ import type { HeldRecord, HoldReason } from "../sync/state.ts";
 import type { SyncEvent } from "../sync/sync-event.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { formatAge } from "./age.ts";
-import { cleanText } from "./foreign-text.ts";
-import { listFirst, type Style } from "./style.ts";
+import { cleanText, joinRemedy } from "./foreign-text.ts";
+import { escapeLine, listFirst, type Style } from "./style.ts";
 
 export type LogFormat = "text" | "json";
 
@@ -147,7 +147,7 @@ export function formatSyncEvent(event: SyncEvent, format: LogFormat, style: Styl
   if (format === "json") {
     return JSON.stringify({
       ...{ time: formatTime(event.time), level, event: event.kind },
-      ...Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanField(value)])),
+      ...Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanField(key, value)])),
       message: name === undefined ? text : `${name}: ${text}`,
     });
   }
@@ -159,9 +159,13 @@ export function formatSyncEvent(event: SyncEvent, format: LogFormat, style: Styl
 /** Makes a foreign text safe to print. */
 type Clean = (text: string) => string;
 
-function cleanField(value: Description["fields"][string]): unknown {
-  if (typeof value === "string") return cleanText(value);
+function cleanField(key: string, value: Description["fields"][string]): unknown {
+  if (typeof value === "string") return key === "remedy" ? cleanRemedy(value) : cleanText(value);
   return typeof value === "object" ? value.map(cleanText) : value;
+}
+
+function cleanRemedy(remedy: string): string {
+  return escapeLine(joinRemedy(remedy));
 }
 
 /** Formats a time of the process, whose clock is always valid. */
@@ -193,7 +197,7 @@ function describeHold(
   clean: Clean,
 ): string {
   const end = until === undefined ? "" : `, until ${clean(until)}`;
-  const advice = remedy === undefined ? "" : `; ${clean(remedy)}`;
+  const advice = remedy === undefined ? "" : `; ${cleanRemedy(remedy)}`;
   const held = others.length === 0 ? nameHeld(peer, clean) : `peers ${listFirst([peer ?? "", ...others].map(clean))}`;
   return `holding ${held}: ${clean(message)}${end} [${clean(reason)}]${advice}`;
 }
@@ -204,7 +208,7 @@ function holdFields({ target, peer, reason }: HeldRecord): Description["fields"]
 
 function describeFinding({ key, message, code, remedy }: Finding, clean: Clean): string {
   const place = key === undefined ? "" : `(${clean(key)}) `;
-  return `${place}${clean(message)} [${code}]${remedy === undefined ? "" : `; ${clean(remedy)}`}`;
+  return `${place}${clean(message)} [${code}]${remedy === undefined ? "" : `; ${cleanRemedy(remedy)}`}`;
 }
 
 function findingFields({ code, source, key, remedy }: Finding): Description["fields"] {

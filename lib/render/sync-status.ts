@@ -1,7 +1,7 @@
 /** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
 import type { ContestedKey, HeldRecord, MemberRecord, SyncState } from "../sync/state.ts";
 import { formatAge } from "./age.ts";
-import { joinLines } from "./foreign-text.ts";
+import { joinLines, joinRemedy } from "./foreign-text.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable } from "./table.ts";
 
@@ -82,7 +82,7 @@ function memberStateOf({ absentSince, error, lastContact }: Omit<MemberRecord, "
 /** Redacts the texts of a record. A remedy keeps its lines, which are commands. */
 function redactTexts<T extends object>(record: T): T {
   const redact = (key: string, text: string) =>
-    key === "remedy" ? text.split("\n").map(joinLines).join("\n") : joinLines(text);
+    key === "remedy" ? text.split("\n").map(joinRemedy).join("\n") : joinLines(text);
   const entries = Object.entries(record).map(([key, value]) => [
     key,
     typeof value === "string" ? redact(key, value) : value,

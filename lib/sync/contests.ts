@@ -1,9 +1,8 @@
 /** The keys of targets that another field manager resets again and again. */
-import { type Change, describeObject } from "../import/plan/change.ts";
+import { type Change, describeObject, showManagersCommand } from "../import/plan/change.ts";
 import type { Target } from "../import/plan/target.ts";
 import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP, USERS_KEY } from "../peer/peer.ts";
 import { earliest } from "../util/earliest.ts";
-import { shellQuote } from "../util/shell.ts";
 import {
   countResets,
   findResets,
@@ -76,10 +75,10 @@ export class Contests {
   }
 
   /** Returns the holds of a target: one for each peer and field manager. */
-  holds(target: string): PlannedHold[] {
+  holds(target: string, place: Pick<Target, "source" | "namespace">): PlannedHold[] {
     const holds = this.#held(target).map((one): [string, PlannedHold] => {
       const peer = peerOfKey(one.key);
-      return [`${peer ?? one.key} ${one.manager}`, toHold(one, peer)];
+      return [`${peer ?? one.key} ${one.manager}`, toHold(one, peer, place)];
     });
     return [...new Map(holds).values()];
   }
@@ -94,13 +93,17 @@ export class Contests {
   }
 }
 
-function toHold({ target, object, key, manager, until }: ContestedKey, peer: string | undefined): PlannedHold {
+function toHold(
+  { target, object, key, manager, until }: ContestedKey,
+  peer: string | undefined,
+  place: Pick<Target, "source" | "namespace">,
+): PlannedHold {
   return {
     target,
     ...(peer !== undefined && { peer }),
     reason: "contested",
     ...(until !== undefined && { until: new Date(until) }),
     message: `field manager ${JSON.stringify(manager)} keeps resetting ${key} of ${object}`,
-    remedy: `kubectl get ${shellQuote(object)} --output yaml --show-managed-fields`,
+    remedy: showManagersCommand(place, object),
   };
 }

@@ -180,7 +180,7 @@ function restartHolds({ missing }: Plan, { source, target }: Member, peers: read
         peer: one.peer.name,
         reason: "restart",
         message: `${workloads} must be restarted to get host aliases`,
-        remedy: entries.length > MAX_COMMAND_ENTRIES ? `rerun with${flag || " --restarts"}` : `${command}${flag}`,
+        remedy: entries.length > MAX_COMMAND_ENTRIES ? `rerun sync with${flag || " --restarts"}` : `${command}${flag}`,
       },
     ];
   });

@@ -207,7 +207,7 @@ export class TargetReconciler {
     this.#keeper.setFindings(target, planned.findings);
     this.#keeper.setHolds(target, [
       ...planned.holds,
-      ...this.#contests.holds(target),
+      ...this.#contests.holds(target, member.target),
       ...missed.map(({ cluster = "" }) => unreachableHold(target, cluster)),
     ]);
     this.#keeper.setGone(addresses, planned.gone);

@@ -3,6 +3,7 @@ import type { Finding } from "../peer/findings.ts";
 import { describeAnyError, UserError } from "../util/errors.ts";
 import { noteContact } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
+import type { CommandCompletion } from "./command-completion.ts";
 import type { MemberView } from "./member-view.ts";
 import { pause } from "./pause.ts";
 import type { PlannedHold } from "./plan-target.ts";
@@ -27,6 +28,8 @@ export interface StateKeeperOptions {
   emit(occurrence: Occurrence): void;
   /** The clock. */
   now(): Date;
+  /** Completes the commands in remedies and errors. By default, they stay as they are. */
+  completion?: CommandCompletion;
 }
 
 /** Keeps the state. Only one process may keep a state at a time. */
@@ -86,7 +89,7 @@ export class StateKeeper {
   noteContact({ entry, uid, cluster, id, peerError }: MemberView): void {
     const describe = (one: MemberRecord | undefined) => JSON.stringify([one?.uid, one?.cluster, one?.id, one?.error]);
     const before = this.#record(entry);
-    const error = peerError?.singleLineMessage;
+    const error = peerError && this.#completeError(peerError.singleLineMessage);
     this.state.members = noteContact(this.state.members, { entry, uid, cluster, id, error }, this.#options.now());
     this.#removeUnknownAuthorities();
     // The time of the contact alone is saved with the next change, or once an interval.
@@ -95,7 +98,8 @@ export class StateKeeper {
   }
 
   /** Records that a member cannot be read; returns whether the error is new. */
-  noteFailure(entry: string, error: string): boolean {
+  noteFailure(entry: string, message: string): boolean {
+    const error = this.#completeError(message);
     const before = this.#record(entry);
     if (before?.error === error) return false;
     this.setMembers(this.state.members.map((one) => (one === before ? { ...one, error } : one)));
@@ -108,7 +112,7 @@ export class StateKeeper {
     const before = new Map(held.filter((one) => one.target === target).map((one) => [holdKey(one), one]));
     const after = new Map(
       planned.map((one): [string, HeldRecord] => {
-        const { until, ...hold } = one;
+        const { until, ...hold } = this.#completeRemedy(one);
         const since = before.get(holdKey(one))?.since ?? this.#time();
         return [holdKey(one), { ...hold, since, ...(until && { until: until.toISOString() }) }];
       }),
@@ -152,7 +156,8 @@ export class StateKeeper {
   setFindings(target: string, findings: readonly Finding[]): void {
     const known = new Set(this.#findings.get(target)?.map(findingKey));
     for (const one of findings) {
-      if (!known.has(findingKey(one))) this.#options.emit({ kind: "finding", target, finding: one });
+      if (!known.has(findingKey(one)))
+        this.#options.emit({ kind: "finding", target, finding: this.#completeRemedy(one) });
     }
     this.#findings.set(target, [...findings]);
   }
@@ -235,6 +240,17 @@ export class StateKeeper {
       }
     });
     return this.#saving;
+  }
+
+  #completeRemedy<T extends { remedy?: string | undefined }>(record: T): T {
+    const { completion } = this.#options;
+    return completion && record.remedy !== undefined
+      ? { ...record, remedy: completion.inRemedy(record.remedy) }
+      : record;
+  }
+
+  #completeError(error: string): string {
+    return this.#options.completion?.inError(error) ?? error;
   }
 
   #record(entry: string): MemberRecord | undefined {

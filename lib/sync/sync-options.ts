@@ -1,4 +1,5 @@
 /** What `sync` is given, and what one round of it returns. */
+import type { CommandCompletion } from "./command-completion.ts";
 import type { MemberSource } from "./members.ts";
 import type { ReconcileOptions } from "./reconcile-target.ts";
 import type { StateStore } from "./state-store.ts";
@@ -24,6 +25,8 @@ export interface SyncPorts {
   emit(occurrence: Occurrence): void;
   /** The clock. */
   now(): Date;
+  /** Completes the commands in all that is reported and saved. By default, they stay as they are. */
+  completion?: CommandCompletion;
 }
 
 /** The result of one round over all members. */

@@ -1,6 +1,12 @@
 /** Opens the clusters that Secrets of a management cluster describe. */
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
+import {
+  IN_CLUSTER_CONTEXT,
+  type KubeconfigSource,
+  loadKubeconfig,
+  selectContext,
+} from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { openContext } from "../../lib/kube/open.ts";
 import { listClusterSecrets, type SecretCluster, selectorOf } from "../../lib/members/cluster-secrets.ts";
 import type { SecretFormat } from "../../lib/members/format-names.ts";
@@ -102,6 +108,27 @@ function toCluster(args: ClusterSecretArguments, one: SecretCluster): Cluster {
       opened?.close();
       opened = undefined;
     },
+  };
+}
+
+/**
+ * Returns the flags that select the Secrets without the defaults of this process, for readers of a state, a log or Events on
+ * other machines: the context and the namespace of the Secrets. Of a pod, no context leads to its cluster.
+ *
+ * @param source - the environment, and the folder of the pod's service account.
+ * @throws KubeconfigError (exit code 2) if the kubeconfig cannot be read.
+ */
+export async function resolveSecretFlags<T extends ClusterSecretArguments>(
+  args: T,
+  source: Pick<KubeconfigSource, "env" | "serviceAccount"> = { env: process.env },
+): Promise<T> {
+  if (args["clusters-from"] === undefined) return args;
+  const kubeconfig = await loadKubeconfig({ ...source, path: args.kubeconfig });
+  const { name, namespace = "default" } = await selectContext(kubeconfig, args["clusters-context"]);
+  return {
+    ...args,
+    ...(name !== IN_CLUSTER_CONTEXT && { "clusters-context": name }),
+    "clusters-namespace": args["clusters-namespace"] ?? namespace,
   };
 }
 

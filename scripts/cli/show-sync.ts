@@ -1,13 +1,15 @@
 /** `status --sync`: prints the state of `sync`. */
 import { styleFor } from "../../lib/render/style.ts";
-import { isSettled, showSyncStatus, toSyncReport } from "../../lib/render/sync-status.ts";
+import { isSettled, type SyncReport, showSyncStatus, toSyncReport } from "../../lib/render/sync-status.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { shellQuote } from "../../lib/util/shell.ts";
+import { addGivenFlags } from "./given-flags.ts";
 import type { Arguments } from "./option.ts";
 import { checkOptions, stateOptions } from "./options.ts";
 import { printDocument } from "./report.ts";
 import { openStateStore } from "./state-options.ts";
 import type { statusOptions } from "./status-flags.ts";
-import { writeLines } from "./streams.ts";
+import { setGivenFlags, writeLines } from "./streams.ts";
 
 type StatusArguments = Arguments<typeof statusOptions>;
 
@@ -25,7 +27,9 @@ export async function runSyncStatus(args: StatusArguments): Promise<number> {
     const state = await store.load();
     if (!state) throw new UserError(`no state of sync in ${store.describe()}; has sync been started?`, EXIT.failed);
     const now = new Date();
-    const report = toSyncReport(state);
+    const report = completeReport(toSyncReport(state), args);
+    // Remedies have the flags of the sync, not those that select its state.
+    setGivenFlags({});
     if (output === "json" || output === "yaml") printDocument({ store: store.describe(), ...report }, output);
     else {
       const options = { now, where: store.describe(), details };
@@ -35,6 +39,26 @@ export async function runSyncStatus(args: StatusArguments): Promise<number> {
   } finally {
     await close();
   }
+}
+
+/**
+ * Adds to remedies of a sync in a pod the context by which its cluster was reached: it has the Secrets that describe the
+ * clusters, and in the pod no context leads to it.
+ */
+function completeReport(report: SyncReport, args: StatusArguments): SyncReport {
+  const { kubeconfig, "state-context": context } = args;
+  if (context === undefined) return report;
+  const members = new Set(report.members.map(({ entry }) => shellQuote(entry)));
+  const complete = (line: string) => {
+    const from = / --clusters-from=(\S+)/.exec(line)?.[1];
+    if (from === undefined || line.includes(" --clusters-context=")) return line;
+    return addGivenFlags(line, { kubeconfig, "clusters-context": context, "clusters-from": from }, members);
+  };
+  const held = report.held.map(({ remedy, ...one }) => ({
+    ...one,
+    ...(remedy !== undefined && { remedy: remedy.split("\n").map(complete).join("\n") }),
+  }));
+  return { ...report, held };
 }
 
 function checkSyncArguments(args: StatusArguments): void {

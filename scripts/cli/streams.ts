@@ -32,6 +32,11 @@ export function completeRemedy(remedy: string): string {
     .join("\n");
 }
 
+/** Completes the commands in an error in one line, whose parts after the first `; ` are remedies. */
+export function completeError(error: string): string {
+  return error.replace(/; .*$/s, completeRemedy);
+}
+
 /** Completes the remedies in a text: its indented lines. */
 export function completeCommands(text: string): string {
   return text.replace(/^ {2}.*$/gm, completeRemedy);

@@ -14,10 +14,12 @@ import type { SyncOptions, SyncPorts, SyncRound } from "../../lib/sync/sync-opti
 import type { HostPort } from "../../lib/util/address.ts";
 import { enumerate } from "../../lib/util/enumerate.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { resolveSecretFlags } from "./cluster-secrets.ts";
 import { parseListenAddress, startHealthServer } from "./health-server.ts";
 import { createMemberSource } from "./member-source.ts";
 import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
 import { type OpenedState, openStateStore } from "./state-options.ts";
+import { completeError, completeRemedy, setGivenFlags } from "./streams.ts";
 import { readPairingOptions, type SyncArguments, toSyncOptions } from "./sync-flags.ts";
 import { confirm, log, style } from "./terminal.ts";
 
@@ -54,6 +56,7 @@ export class SyncRun implements AsyncDisposable {
     if (!args.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
       throw new UserError("confirmation required: stdin is not a terminal; pass --yes", EXIT.refused);
     }
+    setGivenFlags(await resolveSecretFlags(args));
     return new SyncRun(args, { pairing, listen, options, home: await openStateStore(args) });
   }
 
@@ -72,6 +75,7 @@ export class SyncRun implements AsyncDisposable {
       store: parts.home.store,
       emit: (occurrence) => this.#emit(occurrence),
       now: () => new Date(),
+      completion: { inRemedy: completeRemedy, inError: completeError },
     };
     for (const signal of TERMINATION_SIGNALS) process.on(signal, () => this.#interrupt(signal));
   }
@@ -249,7 +253,14 @@ export class SyncRun implements AsyncDisposable {
   }
 
   #emit(occurrence: Occurrence): void {
-    log(formatSyncEvent({ time: new Date(), ...occurrence }, this.#args["log-format"] as "text" | "json", style));
+    const error = "error" in occurrence && occurrence.error && { error: completeError(occurrence.error) };
+    log(
+      formatSyncEvent(
+        { time: new Date(), ...occurrence, ...error },
+        this.#args["log-format"] as "text" | "json",
+        style,
+      ),
+    );
   }
 
   #snapshot(): SyncSnapshot {

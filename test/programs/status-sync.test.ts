@@ -57,11 +57,11 @@ describe("status --sync", () => {
     assert.match(stdout, /\n\n2 members, nothing held\n$/);
   });
 
-  test("with something held exits with 3, and prints the remedy with the flags of the call", async () => {
+  test("with something held exits with 3, and prints the remedy with the flags of the sync alone", async () => {
     save({ ...settledState(), held: fullState().held });
     const { code, stdout } = await go("--state-file", "state.json", "--kubeconfig", "/other");
     assert.equal(code, 3);
-    assert.match(stdout, /^ {2}kubectl --kubeconfig(?: |=)\/other get pods$/m);
+    assert.match(stdout, /^ {2}kubectl get pods$/m);
   });
 
   test("documents are as their schema describes", async () => {

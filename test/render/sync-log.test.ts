@@ -251,6 +251,15 @@ describe("texts of others", () => {
     }
   });
 
+  test("a remedy is not cut, as other long texts are", () => {
+    const remedy = `kubectl --kubeconfig=${"/folder".repeat(80)} get pods`;
+    const record = { target: "c1", reason: "check" as const, since, message: "m".repeat(400), remedy };
+    const event: Happened = { kind: "held", record };
+    assert.ok(textOf(event).endsWith(`m [check]; ${remedy}`));
+    assert.equal(jsonOf(event).remedy, remedy);
+    assert.match(textOf(event), /: m{180}… \(140 more characters\) …m{80} \[/);
+  });
+
   test("long lists are complete in JSON alone", () => {
     const peers = Array.from({ length: 253 }, (_, i) => `c${i}`);
     const event: Happened = { kind: "written", target: "c300", object: "secret/cilium-clustermesh", peers };

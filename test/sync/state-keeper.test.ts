@@ -3,6 +3,8 @@ import { describe, test } from "node:test";
 import type { MemberView } from "../../lib/sync/member-view.ts";
 import type { GoneAddress } from "../../lib/sync/state.ts";
 import { StateKeeper } from "../../lib/sync/state-keeper.ts";
+import type { Occurrence } from "../../lib/sync/sync-event.ts";
+import { findingWith } from "../support/findings.ts";
 import { caOf } from "../support/material.ts";
 import { MemoryStore } from "../support/running-sync.ts";
 
@@ -52,6 +54,33 @@ describe("the CAs of clusters", () => {
     assert.deepEqual([names.includes("c1"), names.includes("c2"), names.length <= 5], [true, true, true]);
     await keeper.save();
   });
+});
+
+test("commands in what is saved and reported are completed", async () => {
+  const events: Occurrence[] = [];
+  const keeper = await StateKeeper.load(
+    "all",
+    {
+      ...{ interval: 60_000, store: new MemoryStore(), emit: (one: Occurrence) => events.push(one) },
+      now: () => new Date(SINCE),
+      completion: { inRemedy: (text) => `${text} --remedy`, inError: (text) => `${text} --error` },
+    },
+    new AbortController().signal,
+  );
+  keeper.setMembers([{ entry: "c1" }]);
+  keeper.noteFailure("c1", "a; b");
+  assert.equal(keeper.noteFailure("c1", "a; b"), false, "it is the same error");
+  keeper.setHolds("c1", [{ target: "c1", reason: "check", message: "m", remedy: "command" }]);
+  keeper.setFindings("c1", [findingWith("unreadable", { source: "c1" }, "m", "command")]);
+  assert.deepEqual(
+    [keeper.state.members[0]?.error, keeper.state.held[0]?.remedy],
+    ["a; b --error", "command --remedy"],
+  );
+  const remedies = events.map((one) =>
+    one.kind === "held" ? one.record.remedy : one.kind === "finding" && one.finding.remedy,
+  );
+  assert.deepEqual(remedies, ["command --remedy", "command --remedy"]);
+  await keeper.save();
 });
 
 describe("the addresses that are gone", () => {

@@ -215,6 +215,10 @@ test("a key that another field manager resets again and again is left alone for 
   }
   const [hold] = heldBy({ sync } as RunningSync).filter(({ reason }) => reason === "contested");
   assert.match(hold?.message ?? "", /"rival" keeps resetting c2 of secret\/cilium-kvstoremesh/);
+  assert.equal(
+    hold?.remedy,
+    "kubectl --context c1 --namespace kube-system get secret/cilium-kvstoremesh --output yaml --show-managed-fields",
+  );
   assert.match(config(), /wrong/);
   assert.ok(events.some((one) => one.kind === "held" && one.record.reason === "contested"));
   const before = entryOf(mesh, "c1", "c3");

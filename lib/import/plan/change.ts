@@ -1,7 +1,8 @@
 /** The changes of a plan: one object each. Pure. */
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
+import { shellQuote } from "../../util/shell.ts";
 import type { MetadataPatch } from "./ownership.ts";
-import type { Workload } from "./target.ts";
+import type { Target, Workload } from "./target.ts";
 
 /** Operations of a JSON Patch (RFC 6902). */
 export type JsonPatch = { op: "test" | "add" | "replace"; path: string; value: unknown }[];
@@ -28,6 +29,19 @@ export interface MergePatch {
 /** Returns the name of an object in messages: `secret/cilium-clustermesh`. */
 export function describeObject(kind: string, name: string): string {
   return `${kind.toLowerCase()}/${name}`;
+}
+
+/**
+ * Returns the kubectl command that shows which clients wrote the fields of an object.
+ *
+ * @param object - as of {@link describeObject}.
+ */
+export function showManagersCommand(
+  { source, namespace }: Pick<Target, "source" | "namespace">,
+  object: string,
+): string {
+  const place = `--context ${shellQuote(source)} --namespace ${shellQuote(namespace)}`;
+  return `kubectl ${place} get ${shellQuote(object)} --output yaml --show-managed-fields`;
 }
 
 /** Returns the metadata of a merge patch, with the `resourceVersion` of the object. */

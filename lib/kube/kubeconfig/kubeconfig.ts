@@ -112,6 +112,9 @@ function addMissing<T>(merged: Map<string, T>, entries: Map<string, T>): void {
   for (const [name, entry] of entries) if (!merged.has(name)) merged.set(name, entry);
 }
 
+/** The context of the service account of a pod, which no other kubeconfig has. */
+export const IN_CLUSTER_CONTEXT = "in-cluster";
+
 /**
  * Returns a kubeconfig with the context `in-cluster` alone: the API server and service account of the pod in which we run,
  * whatever `KUBECONFIG` is. Undefined if we do not run in a pod, or it has no token.
@@ -129,7 +132,7 @@ export async function loadServiceAccount({
     );
   const [tokenFile, ca] = await Promise.all([pathIfExists("token"), pathIfExists("ca.crt")]);
   if (tokenFile === undefined) return undefined;
-  const name = "in-cluster";
+  const name = IN_CLUSTER_CONTEXT;
   const namespace = await readFile(join(folder, "namespace"), "utf8").catch(() => "");
   const cluster = {
     disableCompression: false,

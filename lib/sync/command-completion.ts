@@ -1,0 +1,9 @@
+/** How `sync` makes commands in its messages ones that can be pasted. */
+
+/** Adds the flags of the call to commands in texts, so that they can be pasted. */
+export interface CommandCompletion {
+  /** Completes a remedy. */
+  inRemedy(text: string): string;
+  /** Completes an error in one line, whose parts after the first `; ` are remedies. */
+  inError(text: string): string;
+}
