@@ -6,7 +6,7 @@ import { count, escapeLine, listFirst, type Style } from "./style.ts";
 import { type Column, showTable } from "./table.ts";
 
 /** A member with its state: `pending` was not read yet, `absent` has left the list. */
-export interface MemberReport extends Omit<MemberRecord, "uid" | "listedSince" | "formerEntry"> {
+export interface MemberReport extends Omit<MemberRecord, "uid" | "listedSince" | "formerEntry" | "pruneFrom"> {
   state: "reachable" | "unreachable" | "pending" | "absent";
 }
 
@@ -30,7 +30,7 @@ const MAX_ROWS = 20;
 export function toSyncReport({ selection, members, held, contested, counters, omitted = 0 }: SyncState): SyncReport {
   return {
     selection: joinLines(selection),
-    members: members.map(({ uid: _, listedSince: __, formerEntry: ___, ...member }) => ({
+    members: members.map(({ uid: _, listedSince: __, formerEntry: ___, pruneFrom: ____, ...member }) => ({
       ...redactTexts(member),
       state: memberStateOf(member),
     })),

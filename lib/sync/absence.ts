@@ -31,13 +31,14 @@ export function noteList(records: readonly MemberRecord[], listed: Iterable<stri
   const entries = new Set(listed);
   const time = now.toISOString();
   const next = records.flatMap((record): MemberRecord[] => {
-    const { absentSince, error: _, ...rest } = record;
+    const { absentSince, pruneFrom, error: _, ...rest } = record;
     if (entries.delete(record.entry)) {
       return [absentSince === undefined ? record : { ...rest, listedSince: time }];
     }
     if (absentSince === undefined) return [{ ...rest, absentSince: time }];
     // A cluster whose name was never read is a peer of no other.
-    return record.cluster === undefined && !isRecent(absentSince, now) ? [] : [record];
+    const isOver = record.cluster === undefined || pruneFrom?.length === 0;
+    return isOver && !isRecent(absentSince, now) ? [] : [record];
   });
   const added = [...entries].map((entry): MemberRecord => ({ entry, listedSince: time }));
   return keepLost([...next, ...added], now);
@@ -116,13 +117,42 @@ function isRecent(time: string, now: Date): boolean {
 }
 
 /**
- * Returns the clusters that are to be removed from the others, by cluster name and sorted: those that have been absent for
+ * Records that absent clusters were removed from the cluster of a listed entry, or were not in it. When no listed
+ * cluster is left, their records end with the next list: whoever connects them again by hand has decided so.
+ */
+export function notePruned(
+  records: readonly MemberRecord[],
+  entry: string,
+  clusters: readonly string[],
+): MemberRecord[] {
+  const listed = records.filter(({ absentSince }) => absentSince === undefined);
+  const pruned = listed.find((one) => one.entry === entry)?.cluster;
+  // Several entries may reach the cluster.
+  const left = listed.filter((one) => one.entry !== entry && (pruned === undefined || one.cluster !== pruned));
+  const entries = left.map((one) => one.entry);
+  return records.map((record) => {
+    const { cluster, absentSince, pruneFrom } = record;
+    if (cluster === undefined || absentSince === undefined || !clusters.includes(cluster)) return record;
+    const next = entries.filter((one) => pruneFrom === undefined || pruneFrom.includes(one));
+    return { ...record, pruneFrom: next };
+  });
+}
+
+/**
+ * Returns the clusters that are to be removed from another, by cluster name and sorted: those that have been absent for
  * at least `pruneAfter` and are not kept. None while the list is empty. A cluster that a listed entry reaches is not
- * removed, nor one that left while an entry was added that could not be read since: that may be its new name.
+ * removed, nor one that left while an entry was added that could not be read since: that may be its new name. None is
+ * removed twice from one cluster ({@link notePruned}).
  *
  * @param pruneAfter - in milliseconds; undefined for never.
+ * @param entry - of the cluster to remove them from.
  */
-export function duePrunes(records: readonly MemberRecord[], pruneAfter: number | undefined, now: Date): string[] {
+export function duePrunes(
+  records: readonly MemberRecord[],
+  pruneAfter: number | undefined,
+  now: Date,
+  entry: string,
+): string[] {
   if (pruneAfter === undefined) return [];
   const listed = records.filter(({ absentSince }) => absentSince === undefined);
   if (listed.length === 0) return [];
@@ -134,9 +164,10 @@ export function duePrunes(records: readonly MemberRecord[], pruneAfter: number |
     );
   // Several entries may have reached one cluster: it left with the last of them.
   const leftAt = new Map<string, number>();
-  for (const { cluster, absentSince, keptBecause } of records) {
+  for (const { cluster, absentSince, keptBecause, pruneFrom } of records) {
     if (cluster === undefined || absentSince === undefined || present.has(cluster)) continue;
-    const left = keptBecause === undefined ? Date.parse(absentSince) : Number.POSITIVE_INFINITY;
+    const stays = keptBecause !== undefined || pruneFrom?.includes(entry) === false;
+    const left = stays ? Number.POSITIVE_INFINITY : Date.parse(absentSince);
     leftAt.set(cluster, Math.max(left, leftAt.get(cluster) ?? 0));
   }
   const due = [...leftAt].filter(([, left]) => now.getTime() - left >= pruneAfter && !mayBeRenamed(left));

@@ -61,6 +61,13 @@ export interface SyncTarget {
   writes: boolean;
 }
 
+/** A target, with the absent clusters that are to be removed from it; they may not be configured in it. */
+interface PlannedTarget extends SyncTarget {
+  due: readonly string[];
+  /** When that was determined. */
+  startedAt: Date;
+}
+
 /** What has to follow. */
 export interface Reconciliation {
   /** When to plan the target again, because a hold may have ended by then. */
@@ -132,15 +139,15 @@ export class TargetReconciler {
     return this.#writing.has(target);
   }
 
-  /** When absent members are due to be removed from the others, from now on. */
-  #pruneTimes(now: Date): Date[] {
+  /** When absent members are due to be removed from the others, after a time. */
+  #pruneTimes(after: Date): Date[] {
     const { pruneAfter } = this.#options;
     if (pruneAfter === undefined || this.#keeper.isUnreadable) return [];
     return this.#keeper.state.members
       .flatMap(({ absentSince, keptBecause }) =>
         absentSince === undefined || keptBecause !== undefined ? [] : [new Date(Date.parse(absentSince) + pruneAfter)],
       )
-      .filter((time) => time > now);
+      .filter((time) => time > after);
   }
 
   /** Holds a whole target because of a conflict with another cluster; nothing for a second way to the same cluster. */
@@ -153,8 +160,10 @@ export class TargetReconciler {
    *
    * @throws WriteFailure if the target cannot be written.
    */
-  async reconcile(context: SyncTarget): Promise<Reconciliation> {
-    const { target, writes } = context;
+  async reconcile(read: SyncTarget): Promise<Reconciliation> {
+    const { target, writes } = read;
+    const startedAt = this.#ports.now();
+    const context = { ...read, startedAt, due: this.#duePrunes(read, startedAt) };
     const turn = await this.#askForRestarts(context);
     const written: Change[] = [];
     try {
@@ -167,7 +176,7 @@ export class TargetReconciler {
   }
 
   /** Asks for permission to restart workloads if a plan would: a target that restarts nothing makes no other wait. */
-  async #askForRestarts(context: SyncTarget): Promise<RestartTurn> {
+  async #askForRestarts(context: PlannedTarget): Promise<RestartTurn> {
     const { target, member } = context;
     const { restarts } = this.#options;
     // A preview shows all restarts that would follow one another.
@@ -197,8 +206,8 @@ export class TargetReconciler {
     this.#keeper.setFindings(target, []);
   }
 
-  async #reconcile(context: SyncTarget, turn: RestartTurn, written: Change[]): Promise<Reconciliation> {
-    const { target, member, writes, unreachable, readAt } = context;
+  async #reconcile(context: PlannedTarget, turn: RestartTurn, written: Change[]): Promise<Reconciliation> {
+    const { target, member, names, writes, unreachable, readAt, due } = context;
     this.#history.note(target, member, readAt);
     const { addresses } = this.#keeper.state;
     const planned = await this.#planSafely(context, turn.restarts);
@@ -216,10 +225,11 @@ export class TargetReconciler {
       if (writes) await this.#write(context, planned.prepared, one.plan, written);
       else this.#planned.push(one);
     }
+    if (writes && planned.prepared && !this.#signal.aborted) this.#keeper.notePruned(names.entry, due);
     const now = this.#ports.now();
     const rollout =
       turn.isWaiting || written.some(isRestart) ? new Date(now.getTime() + this.#options.settle) : undefined;
-    const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(now)];
+    const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(context.startedAt)];
     return { recheckAt: earliest(...ends), outdated };
   }
 
@@ -227,7 +237,7 @@ export class TargetReconciler {
    * Plans a target without keys that are contested, and without changes by outdated readings: if the config of a peer was
    * changed by somebody else, the peer may have changed since it was read, and has to be read again first.
    */
-  async #planSafely(context: SyncTarget, restarts: Restarts): Promise<TargetPlan & { outdated: MemberView[] }> {
+  async #planSafely(context: PlannedTarget, restarts: Restarts): Promise<TargetPlan & { outdated: MemberView[] }> {
     const { target, member, writes, others } = context;
     const isContested = (planned: TargetPlan) =>
       writes && this.#contests.detect(target, member.target, changesOf(planned));
@@ -242,7 +252,7 @@ export class TargetReconciler {
   }
 
   /** @param omitted - the members whose configs are left as they are. */
-  #plan(context: SyncTarget, restarts: Restarts, omitted: readonly MemberView[] = []): Promise<TargetPlan> {
+  #plan(context: PlannedTarget, restarts: Restarts, omitted: readonly MemberView[] = []): Promise<TargetPlan> {
     const { member, target, names, others } = context;
     const { addressGrace, settle, takeOwnership, tls, users, resolve } = this.#options;
     const now = this.#ports.now();
@@ -255,7 +265,7 @@ export class TargetReconciler {
     return planTarget({
       ...{ member, peers, addressGrace, recheckAfter: settle, resolve },
       granted: new Set(desired.map(({ peer }) => peer.name)),
-      removed: this.#removedPeers(context, now),
+      removed: this.#removedPeers(context),
       contested: this.#contests.heldBy(target),
       gone: this.#keeper.state.addresses,
       authorities: this.#keeper.state.authorities,
@@ -263,16 +273,21 @@ export class TargetReconciler {
     });
   }
 
-  /**
-   * Returns the members that have been absent for long enough, unless they are reached by another name now. Whoever can write
-   * the state cannot remove other peers: the target must record that this tool has written the peer, with the same cluster-id.
-   */
-  #removedPeers({ member, target, others }: SyncTarget, now: Date): ReadonlySet<string> {
-    const { members } = this.#keeper.state;
-    if (this.#keeper.isUnreadable) return new Set();
+  /** Returns the clusters that have been absent for long enough, unless they are reached by another name now. */
+  #duePrunes({ target, names, others }: SyncTarget, now: Date): string[] {
+    if (this.#keeper.isUnreadable) return [];
     const present = new Set([target, ...others.map(({ cluster }) => cluster)]);
-    const due = duePrunes(members, this.#options.pruneAfter, now).filter((name) => !present.has(name));
+    const due = duePrunes(this.#keeper.state.members, this.#options.pruneAfter, now, names.entry);
+    return due.filter((name) => !present.has(name));
+  }
+
+  /**
+   * Returns the peers that are due to be removed. Whoever can write the state cannot remove other peers: the target must record
+   * that this tool has written the peer, with the same cluster-id.
+   */
+  #removedPeers({ member, due }: PlannedTarget): ReadonlySet<string> {
     if (due.length === 0) return new Set();
+    const { members } = this.#keeper.state;
     const { records } = existingOf(member);
     const isOurs = (name: string) => {
       const id = records.get(name)?.id;

@@ -29,7 +29,7 @@ export const LIMITS = {
   /** All pairs of a mesh of 254 clusters. */
   held: 65_536,
   /** A mesh has at most 511 clusters. */
-  counters: 512,
+  clusters: 512,
   /** Names of clusters have at most 32. */
   counterName: 64,
   text: MAX_STATE_TEXT,
@@ -39,7 +39,7 @@ export const LIMITS = {
 
 const text = textField(LIMITS.text);
 const count = integerField(0, Number.MAX_SAFE_INTEGER);
-const counts = recordField(textField(LIMITS.counterName), count, LIMITS.counters);
+const counts = recordField(textField(LIMITS.counterName), count, LIMITS.clusters);
 
 const member = objectField<MemberRecord, keyof MemberRecord>(
   {
@@ -50,11 +50,23 @@ const member = objectField<MemberRecord, keyof MemberRecord>(
     lastContact: timeField,
     listedSince: timeField,
     absentSince: timeField,
+    pruneFrom: listField(text, LIMITS.clusters),
     keptBecause: text,
     formerEntry: text,
     error: text,
   },
-  ["cluster", "id", "uid", "lastContact", "listedSince", "absentSince", "keptBecause", "formerEntry", "error"],
+  [
+    "cluster",
+    "id",
+    "uid",
+    "lastContact",
+    "listedSince",
+    "absentSince",
+    "pruneFrom",
+    "keptBecause",
+    "formerEntry",
+    "error",
+  ],
 );
 
 const held = objectField<HeldRecord, keyof HeldRecord>(

@@ -1,7 +1,7 @@
 /** The state of a running `sync`: reports what changes in it, and saves it. */
 import type { Finding } from "../peer/findings.ts";
 import { describeAnyError, UserError } from "../util/errors.ts";
-import { noteContact } from "./absence.ts";
+import { noteContact, notePruned } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
 import type { CommandCompletion } from "./command-completion.ts";
 import type { MemberView } from "./member-view.ts";
@@ -95,6 +95,11 @@ export class StateKeeper {
     // The time of the contact alone is saved with the next change, or once an interval.
     const isDue = performance.now() - this.#savedAt >= this.#options.interval;
     if (isDue || describe(before) !== describe(this.#record(entry))) this.saveSoon();
+  }
+
+  /** Records that absent clusters were removed from the cluster of an entry, or were not in it. */
+  notePruned(entry: string, clusters: readonly string[]): void {
+    if (clusters.length > 0) this.setMembers(notePruned(this.state.members, entry, clusters));
   }
 
   /** Records that a member cannot be read; returns whether the error is new. */

@@ -124,7 +124,9 @@ function toBounded(current: SyncState): unknown {
   const { members, authorities, contested, addresses, held, counters } = current;
   return truncateTexts({
     ...current,
-    members: uniqueBy(members, ({ entry }) => entry).slice(0, LIMITS.records),
+    members: uniqueBy(members, ({ entry }) => entry)
+      .slice(0, LIMITS.records)
+      .map((one) => ({ ...one, pruneFrom: one.pruneFrom?.slice(0, LIMITS.clusters) })),
     authorities: uniqueBy(authorities, authorityName)
       .slice(0, LIMITS.records)
       .map((one) => ({ ...one, authorities: uniqueBy(one.authorities, ({ key }) => key).slice(0, LIMITS.parts) })),
@@ -151,7 +153,7 @@ function uniqueBy<T>(records: readonly T[], nameOf: (record: T) => string): T[] 
 
 function toBoundedCounts(record: Record<string, number>): Record<string, number> {
   const entries = Object.entries(record).map(([name, value]) => [name.slice(0, LIMITS.counterName), value] as const);
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, LIMITS.counters));
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, LIMITS.clusters));
 }
 
 function truncateTexts(value: unknown): unknown {

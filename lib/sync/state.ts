@@ -31,6 +31,8 @@ export interface MemberRecord {
   listedSince?: string;
   /** Since when it has not been in the list. */
   absentSince?: string;
+  /** The entries of the clusters from which it has yet to be removed, once it was removed from one. */
+  pruneFrom?: string[];
   /** Why it is never removed from the others automatically. */
   keptBecause?: string;
   /** The entry by which it was reached, which reaches a cluster with another name now. */

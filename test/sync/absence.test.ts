@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { duePrunes, noteContact, noteList } from "../../lib/sync/absence.ts";
+import { duePrunes, noteContact, noteList, notePruned } from "../../lib/sync/absence.ts";
 import { emptyState, type MemberRecord } from "../../lib/sync/state.ts";
 import { formatState, parseState } from "../../lib/sync/state-text.ts";
 
@@ -24,7 +24,7 @@ function listed(records: readonly MemberRecord[], entries: string[], hours: numb
 const FIVE = ["a", "b", "c", "d", "e"];
 /** Five members that have been listed for a day. */
 const five = listed([], FIVE, -24);
-const dueAt = (records: readonly MemberRecord[], hours: number) => duePrunes(records, DAY, at(hours));
+const dueAt = (records: readonly MemberRecord[], hours: number) => duePrunes(records, DAY, at(hours), "a");
 const recordOf = (records: readonly MemberRecord[], entry: string) => records.find((one) => one.entry === entry);
 /** As after a restart of the process. */
 function restarted(records: readonly MemberRecord[], hours: number): MemberRecord[] {
@@ -72,6 +72,39 @@ describe("a member that has left the list", () => {
     const left = noteList(five, ["a"], at(0));
     assert.deepEqual(noteContact(left, { entry: "b", cluster: "b" }, at(0)), left);
     assert.deepEqual(noteContact(left, { entry: "unknown", cluster: "b" }, at(0)), left);
+  });
+});
+
+describe("a member that is pruned", () => {
+  const left = listed(five, ["a", "b", "c", "d"], 0);
+  const dueIn = (records: readonly MemberRecord[], entry: string) => duePrunes(records, DAY, at(24), entry);
+
+  test("is removed from each cluster once, and its record ends with the last", () => {
+    const once = restarted(notePruned(left, "a", ["e"]), 24);
+    assert.deepEqual([dueIn(once, "a"), dueIn(once, "b")], [[], ["e"]]);
+    const rest = ["b", "c"].reduce((records, entry) => notePruned(records, entry, ["e"]), once);
+    assert.deepEqual(recordOf(rest, "e")?.pruneFrom, ["d"]);
+    const last = notePruned(rest, "d", ["e"]);
+    assert.deepEqual(dueIn(last, "d"), []);
+    assert.equal(recordOf(listed(last, ["a", "b", "c", "d"], 24), "e"), undefined);
+  });
+
+  test("is not removed from clusters that are listed later, and does not wait for those that leave", () => {
+    const once = notePruned(left, "a", ["e"]);
+    const next = listed(once, ["a", "b", "c", "new"], 24);
+    assert.deepEqual(dueIn(next, "new"), []);
+    const ended = ["b", "c"].reduce((records, entry) => notePruned(records, entry, ["e"]), next);
+    assert.deepEqual(recordOf(ended, "e")?.pruneFrom, []);
+  });
+
+  test("does not wait for a second way to a cluster from which it is removed", () => {
+    const ways = listed(listed([], ["a", "b=a", "e"], -24), ["a", "b=a"], 0);
+    assert.deepEqual(recordOf(notePruned(ways, "b", ["e"]), "e")?.pruneFrom, []);
+  });
+
+  test("and listed again is removed again after it has left", () => {
+    const back = listed(notePruned(left, "a", ["e"]), FIVE, 24);
+    assert.deepEqual(dueAt(listed(back, ["a", "b", "c", "d"], 25), 49), ["e"]);
   });
 });
 
@@ -228,7 +261,7 @@ describe("for any lists", () => {
   test("nothing is removed by default", () => {
     fc.assert(
       fc.property(fc.array(anyList, { maxLength: 12 }), (lists) => {
-        for (const { records } of walk(lists)) assert.deepEqual(duePrunes(records, undefined, at(100_000)), []);
+        for (const { records } of walk(lists)) assert.deepEqual(duePrunes(records, undefined, at(100_000), "a"), []);
       }),
     );
   });
@@ -241,7 +274,7 @@ describe("for any lists", () => {
           for (const { cluster, absentSince } of records) {
             if (cluster !== undefined && absentSince === undefined) lastSeen.set(cluster, hours);
           }
-          const due = duePrunes(records, DAY, at(hours));
+          const due = duePrunes(records, DAY, at(hours), "a");
           for (const cluster of due) assert.ok(hours - (lastSeen.get(cluster) ?? 0) >= 24, cluster);
           if (list.entries.length === 0) assert.deepEqual(due, []);
         }
@@ -262,8 +295,9 @@ describe("for any lists", () => {
             for (const { cluster } of lost) if (cluster !== undefined && !stayed.has(cluster)) kept.add(cluster);
           }
           for (const [i] of list.entries.entries()) kept.delete(list.clusters[i] ?? "");
-          for (const cluster of duePrunes(records, DAY, at(hours))) assert.ok(!kept.has(cluster), cluster);
-          for (const cluster of duePrunes(records, DAY, at(hours + 10_000))) assert.ok(!kept.has(cluster), cluster);
+          for (const cluster of duePrunes(records, DAY, at(hours), "a")) assert.ok(!kept.has(cluster), cluster);
+          for (const cluster of duePrunes(records, DAY, at(hours + 10_000), "a"))
+            assert.ok(!kept.has(cluster), cluster);
         }
       }),
       { numRuns: 500 },

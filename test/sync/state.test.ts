@@ -42,7 +42,7 @@ const states: fc.Arbitrary<SyncState> = plain({
       { entry: text },
       {
         ...{ cluster: text, id: fc.nat(511), uid: text, lastContact: time, listedSince: time, absentSince: time },
-        ...{ keptBecause: text, formerEntry: text, error: text },
+        ...{ pruneFrom: list(text), keptBecause: text, formerEntry: text, error: text },
       },
     ),
     { selector: ({ entry }) => entry, maxLength: 5 },

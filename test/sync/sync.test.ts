@@ -164,6 +164,32 @@ test("a cluster that has left is removed from the others after --prune-after, bu
   assert.match((left?.kind === "member-left" && left.keptBecause) || "", /members left the list at once/);
 });
 
+test("a cluster that was pruned and then connected by hand stays, also where another is pruned later", async (t) => {
+  const mesh = await startMesh(t);
+  const store = new MemoryStore();
+  const c2 = mesh.sandbox.clusters.find(({ description }) => description.name === "c2");
+  assert.ok(c2);
+  const first = await startSync(t, mesh.clusters, { pruneAfter: 300, store });
+  await first.until(() => isJoined(mesh), "all clusters are connected");
+  c2.api.onRequest = () => ({ status: 503, body: { kind: "Status", message: "away", code: 503 } });
+  first.list(mesh.clusters.slice(0, 2));
+  const isPruned = () => first.sync.snapshot().state.members.some(({ pruneFrom }) => pruneFrom?.join() === "c2");
+  await first.until(isPruned, "the third is removed from the first");
+  assert.deepEqual(mesh.peersOf("c1"), ["c2"]);
+  await first.stop();
+  await mesh.exchange("c3", "c1");
+  c2.api.onRequest = undefined;
+  const second = await startSync(t, mesh.clusters.slice(0, 2), { pruneAfter: 300, store, interval: 100 });
+  await second.until(() => mesh.peersOf("c2").join() === "c1", "the third is removed from the second");
+  await mesh.exchange("c3", "c2");
+  const { reconciliations } = second.sync.snapshot().state.counters;
+  await second.until(() => second.sync.snapshot().state.counters.reconciliations > reconciliations + 6, "more rounds");
+  assert.deepEqual(["c1", "c2"].map(mesh.peersOf), [
+    ["c2", "c3"],
+    ["c1", "c3"],
+  ]);
+});
+
 test("a cluster that is away does not hold up the others, and is connected when it is back", async (t) => {
   const mesh = await startMesh(t);
   const c3 = mesh.sandbox.clusters.find(({ description }) => description.name === "c3");
