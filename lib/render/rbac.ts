@@ -10,7 +10,7 @@ import type {
 import { isMap, type YAMLMap, type YAMLSeq } from "yaml";
 import type { Need } from "../cilium/permission.ts";
 import type { SelectedPermission } from "../cilium/select-permissions.ts";
-import { toYamlDocument } from "../util/yaml.ts";
+import { formatYamlDocument, toYamlDocument } from "../util/yaml.ts";
 
 export interface RbacOptions {
   /** Name of the ServiceAccount, and of its roles and bindings. */
@@ -97,7 +97,7 @@ export function showRbacDocuments(permissions: readonly SelectedPermission[], op
         const permission = ordered.shift();
         if (isMap(rule) && permission) rule.commentBefore = toComment(describePermission(permission));
       }
-      return document.toString({ lineWidth: 0 });
+      return formatYamlDocument(document);
     })
     .join("---\n");
 }

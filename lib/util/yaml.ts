@@ -88,6 +88,12 @@ const AMBIGUOUS_SCALARS: readonly RegExp[] = [
 ];
 
 /**
+ * Characters that YAML does not permit as they are, and those that only some parsers take for line breaks: U+0085, U+2028 and
+ * U+2029 are breaks in YAML 1.1, and not in YAML 1.2. The library quotes some of them, and escapes none.
+ */
+const UNSAFE_CHARACTERS = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/;
+
+/**
  * Converts a value to a YAML 1.1 document without aliases. Strings, also those that are keys, are quoted if a reader could take
  * them for something else.
  */
@@ -105,7 +111,7 @@ export function toYamlDocument(value: unknown): Document {
 function isAmbiguous(text: string): boolean {
   // go-yaml ignores underscores anywhere in a number.
   const compact = text.replaceAll("_", "");
-  return AMBIGUOUS_SCALARS.some((one) => one.test(text) || one.test(compact));
+  return UNSAFE_CHARACTERS.test(text) || AMBIGUOUS_SCALARS.some((one) => one.test(text) || one.test(compact));
 }
 
 /** The tag of merges prints the string `<<` without quotes. */
@@ -115,7 +121,14 @@ function omitMerge(tags: Tags): Tags {
 
 /** Formats a value as YAML 1.1, which Kubernetes and Helm read, without breaking lines. The output is deterministic. */
 export function formatYaml(value: unknown): string {
-  return toYamlDocument(value).toString({ lineWidth: 0 });
+  return formatYamlDocument(toYamlDocument(value));
+}
+
+/** Formats a document of {@link toYamlDocument}, without breaking lines. */
+export function formatYamlDocument(document: Document): string {
+  const escapeChar = (char: string) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  // All strings with such characters are in double quotes.
+  return document.toString({ lineWidth: 0 }).replace(new RegExp(UNSAFE_CHARACTERS, "g"), escapeChar);
 }
 
 /**

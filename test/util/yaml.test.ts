@@ -73,6 +73,26 @@ test("each string is read back as it was, by the rules of YAML 1.1 and of YAML 1
   );
 });
 
+test("breaks and controls that parsers judge differently are escaped", () => {
+  const special = ["\u0085", "\u2028", "\u2029", "\ufeff", "\x7f", "\x9f", "\uffff"];
+  for (const char of special) {
+    const escaped = `"a\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}b"`;
+    assert.equal(formatYaml({ [`a${char}b`]: `a${char}b` }), `${escaped}: ${escaped}\n`);
+  }
+  const pieces = [...special, "\n", "\r", " ", "\t", "#", ":", "-", "'", '"', "\\", "a", "\u{1f600}"];
+  const text = fc.array(fc.constantFrom(...pieces), { maxLength: 8 }).map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(text, text, (key, value) => {
+      const written = formatYaml({ [key]: [value, { x: value }] });
+      assert.doesNotMatch(written, /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/);
+      for (const version of ["1.1", "1.2"] as const) {
+        assert.deepEqual(parse(written, { version }), { [key]: [value, { x: value }] }, `${version}: ${written}`);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
 test("a duplicate key is detected at each depth", () => {
   const key = fc.constantFrom("a", "b", "c", "<<", '"a"', "true", "'true '", '"__proto__"', "? a\n ");
   const { mapping } = fc.letrec<{ value: string; mapping: string }>((tie) => ({
