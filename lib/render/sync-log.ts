@@ -1,11 +1,12 @@
 /** The log of `sync`: a line for each event, as text or JSON. Pure. */
 import type { Finding } from "../peer/findings.ts";
+import type { SyncRound } from "../sync/round.ts";
 import type { HeldRecord, HoldReason } from "../sync/state.ts";
 import type { SyncEvent } from "../sync/sync-event.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { formatAge } from "./age.ts";
 import { cleanText, joinRemedy } from "./foreign-text.ts";
-import { escapeLine, listFirst, type Style } from "./style.ts";
+import { count, escapeLine, listFirst, type Style } from "./style.ts";
 
 export type LogFormat = "text" | "json";
 
@@ -127,6 +128,10 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "error", text: `cannot list the members: ${clean(error)}` },
     fields: { error },
   }),
+  finished: (round) => {
+    const { clusters, written, unchanged, failed, held } = round;
+    return { level: "info", text: describeRound(round), fields: { clusters, written, unchanged, failed, held } };
+  },
   stopping: ({ signal }, clean) => ({
     ...{ level: "info", text: `stopping after the current write: ${clean(signal)}` },
     fields: { signal },
@@ -185,6 +190,14 @@ function describeChanges(changes: Readonly<Record<string, readonly string[]>>, c
     return peers.length === 0 ? [] : [`${verb} ${listFirst(peers.map(clean))}`];
   });
   return parts.length === 0 ? "no peers change" : enumerate(parts);
+}
+
+function describeRound({ clusters, written, unchanged, failed, held }: SyncRound): string {
+  const parts = Object.entries({ written, unchanged, failed }).flatMap(([what, number]) =>
+    number === 0 ? [] : [`${number} ${what}`],
+  );
+  const holds = held === 0 ? "nothing held" : `${count(held, "pair")} held`;
+  return `${count(clusters, "cluster")}: ${[...parts, holds].join(", ")}`;
 }
 
 function nameHeld(peer: string | undefined, clean: Clean): string {

@@ -1,5 +1,6 @@
 /** What happens in `sync`, as data: the log, the metrics and the tests read it. Pure. */
 import type { Finding } from "../peer/findings.ts";
+import type { SyncRound } from "./round.ts";
 import type { HeldRecord } from "./state.ts";
 
 /**
@@ -59,6 +60,8 @@ export type Occurrence =
   | { kind: "names-unknown"; names: readonly string[] }
   /** The members cannot be listed; the last list is kept. */
   | { kind: "list-failed"; error: string }
+  /** The only round of `--once` has ended. */
+  | ({ kind: "finished" } & SyncRound)
   /** Metrics and probes are served. */
   | { kind: "listening"; address: string }
   /** The Lease cannot be read or written; it is tried again. */

@@ -28,11 +28,3 @@ export interface SyncPorts {
   /** Completes the commands in all that is reported and saved. By default, they stay as they are. */
   completion?: CommandCompletion;
 }
-
-/** The result of one round over all members. */
-export interface SyncRound {
-  /** Entries that could not be read, extracted or written. */
-  failed: string[];
-  /** Whether anything is held. */
-  hasHolds: boolean;
-}

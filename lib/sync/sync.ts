@@ -14,10 +14,11 @@ import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
 import { TargetReconciler, WriteFailure } from "./reconcile-target.ts";
 import { Roster } from "./roster.ts";
+import { type SyncRound, summarizeRound } from "./round.ts";
 import { SharedCache } from "./shared-cache.ts";
 import type { SyncSnapshot } from "./snapshot.ts";
 import { StateKeeper } from "./state-keeper.ts";
-import type { SyncOptions, SyncPorts, SyncRound } from "./sync-options.ts";
+import type { SyncOptions, SyncPorts } from "./sync-options.ts";
 import { TaskScheduler } from "./task-scheduler.ts";
 import { WatchRestarts } from "./watch-restarts.ts";
 
@@ -94,9 +95,10 @@ export class Sync {
 
   /** Reads, plans and writes each member once. */
   async runOnce(): Promise<SyncRound> {
+    const { writes } = this.#keeper.state.counters;
     await this.#round("running");
-    const failed = this.#roster.all().filter(({ failures, view }) => failures > 0 || view?.peerError !== undefined);
-    return { failed: failed.map(({ entry }) => entry.name), hasHolds: this.#keeper.state.held.length > 0 };
+    const targets = this.#roster.all().map((active) => ({ target: targetOf(active), isFailed: hasFailed(active) }));
+    return summarizeRound(targets, writes, this.#keeper.state);
   }
 
   /** Keeps the members connected until the signal is aborted, and the writes under way have ended. */
@@ -333,6 +335,10 @@ export class Sync {
   #updateConflicts(): void {
     if (this.#roster.updateConflicts() && this.#phase === "running") this.#scheduleAll();
   }
+}
+
+function hasFailed({ failures, view }: ActiveMember): boolean {
+  return failures > 0 || view?.peerError !== undefined;
 }
 
 /** Returns the name of a member as a target. */

@@ -5,12 +5,13 @@ import { showPlan } from "../../lib/render/plan.ts";
 import { formatSyncEvent } from "../../lib/render/sync-log.ts";
 import { holdLease, LEASE_TIMES } from "../../lib/sync/lease.ts";
 import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts";
+import type { SyncRound } from "../../lib/sync/round.ts";
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
 import { emptyState } from "../../lib/sync/state.ts";
 import { saveUntil } from "../../lib/sync/state-store.ts";
 import { Sync } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
-import type { SyncOptions, SyncPorts, SyncRound } from "../../lib/sync/sync-options.ts";
+import type { SyncOptions, SyncPorts } from "../../lib/sync/sync-options.ts";
 import type { HostPort } from "../../lib/util/address.ts";
 import { enumerate } from "../../lib/util/enumerate.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
@@ -84,7 +85,10 @@ export class SyncRun implements AsyncDisposable {
   async runOnce(): Promise<number> {
     return this.#whileLeading(async (turn) => {
       const round = await this.#lead(turn, (sync) => sync.runOnce());
-      return round === undefined ? EXIT.refused : exitCodeOf(round);
+      if (round === undefined) return EXIT.refused;
+      // An interrupted round has no result.
+      if (this.#stoppedBy === undefined) this.#emit({ kind: "finished", ...round });
+      return exitCodeOf(round);
     });
   }
 
@@ -270,7 +274,7 @@ export class SyncRun implements AsyncDisposable {
   }
 }
 
-function exitCodeOf({ failed, hasHolds }: SyncRound): number {
-  if (failed.length > 0) return EXIT.failed;
-  return hasHolds ? EXIT.findings : EXIT.done;
+function exitCodeOf({ failed, held }: SyncRound): number {
+  if (failed > 0) return EXIT.failed;
+  return held > 0 ? EXIT.findings : EXIT.done;
 }

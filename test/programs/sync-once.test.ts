@@ -34,6 +34,7 @@ test("every run reports what is held, and exits with 3 until it is not", async (
   const first = await once();
   assert.equal(first.code, 3, first.stderr);
   assert.match(first.stderr, hold);
+  assert.match(first.stderr, /\n\S+ 2 clusters: 2 written, 1 pair held\n$/);
   assert.match(first.stderr, /^\S+ current: wrote secret\/cilium-kvstoremesh: old$/m);
   const written = versions();
 
@@ -49,7 +50,7 @@ test("every run reports what is held, and exits with 3 until it is not", async (
   const third = await once();
   assert.equal(third.code, 0, third.stderr);
   assert.match(third.stderr, /^\S+ old: released peer current \[restart\]$/m);
-  assert.equal((await once()).stderr.split("\n").length, 2, "only that it started");
+  assert.match((await once()).stderr, /^\S+ started with .*\n\S+ 2 clusters: 2 unchanged, nothing held\n$/);
 });
 
 test("a cluster that cannot be read fails the run", async (t) => {
@@ -60,4 +61,11 @@ test("a cluster that cannot be read fails the run", async (t) => {
   assert.equal(code, 1, stderr);
   assert.match(stderr, /warning: old: cannot be read: cannot reach .*: connection refused/);
   assert.doesNotMatch(stderr, /retrying/, "the process ends");
+  assert.match(stderr, /\n\S+ 2 clusters: 1 unchanged, 1 failed, nothing held\n$/);
+  const json = await execute("sync", "--all-contexts", "--once", "--yes", "--log-format=json");
+  const { time: _, ...last } = JSON.parse(json.stderr.trimEnd().split("\n").at(-1) ?? "");
+  assert.deepEqual(last, {
+    ...{ level: "info", event: "finished", clusters: 2, written: 0, unchanged: 1, failed: 1, held: 0 },
+    message: "2 clusters: 1 unchanged, 1 failed, nothing held",
+  });
 });

@@ -48,7 +48,7 @@ test("a command for clusters of Secrets has their flags in the log, the state an
   assert.equal(text.code, 3, text.stderr);
   assert.ok(text.stderr.includes(` [restart]; ${command}\n`), text.stderr);
   const json = await sync("--log-format=json");
-  const held = json.stderr.split("\n").flatMap((line) => (line.includes('"held"') ? [JSON.parse(line)] : []));
+  const held = json.stderr.split("\n").flatMap((line) => (line.includes('"event":"held"') ? [JSON.parse(line)] : []));
   assert.deepEqual(
     held.map(({ remedy, message }) => [remedy, message.endsWith(`; ${command}`)]),
     [[command, true]],

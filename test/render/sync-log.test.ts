@@ -47,6 +47,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "state-unreadable", where: text, error },
     { kind: "events-denied", target, error },
     { kind: "names-unknown", names: [text] },
+    { kind: "finished", clusters: 3, written: 1, unchanged: 1, failed: 1, held: 2 },
     { kind: "stopping", signal: text },
     { kind: "stopped" },
   ];
