@@ -71,6 +71,18 @@ export const SYNC_METRICS: readonly Metric<SyncSubject>[] = [
     samplesOf: ({ snapshot: { lastProgress } }) => [{ labels: {}, value: toSeconds(lastProgress) }],
   },
   {
+    name: "clustermesh_sync_interval_seconds",
+    help: "Time after which each member is read again, of --interval.",
+    labelNames: [],
+    samplesOf: ({ snapshot: { interval } }) => [{ labels: {}, value: interval / 1000 }],
+  },
+  {
+    name: "clustermesh_sync_list_up",
+    help: "Whether the members could be listed; if not, the last list is kept.",
+    labelNames: [],
+    samplesOf: whileLeading(({ snapshot: { state } }) => [{ labels: {}, value: state.listFailure === undefined }]),
+  },
+  {
     name: "clustermesh_sync_members",
     help: "Members by state; absent ones have left the list and are still peers of others.",
     labelNames: ["state"],

@@ -1,5 +1,7 @@
 /** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
-import type { ContestedKey, HeldRecord, MemberRecord, SyncState } from "../sync/state.ts";
+
+import { contactLimit } from "../sync/snapshot.ts";
+import type { ContestedKey, HeldRecord, ListFailure, MemberRecord, SyncState } from "../sync/state.ts";
 import { formatAge } from "./age.ts";
 import { joinLines, joinRemedy } from "./foreign-text.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
@@ -17,17 +19,20 @@ export interface SyncReport {
   held: HeldRecord[];
   contested: ContestedKey[];
   counters: SyncState["counters"];
+  /** Of `--interval`, in seconds. */
+  intervalSeconds?: number;
+  /** Set while the members cannot be listed, and the last list is kept. */
+  listFailure?: ListFailure;
   /** How many records did not fit into the state. */
   omitted: number;
 }
 
-/** Without a contact for this time, in milliseconds, a loop is not running: it reads each member every 10 minutes. */
-const IDLE_MS = 3_600_000;
 /** Maximum number of rows of each kind without details. */
 const MAX_ROWS = 20;
 
 /** Selects what is reported of a state, with texts redacted. */
-export function toSyncReport({ selection, members, held, contested, counters, omitted = 0 }: SyncState): SyncReport {
+export function toSyncReport(state: SyncState): SyncReport {
+  const { selection, members, held, contested, counters, interval, listFailure, omitted = 0 } = state;
   return {
     selection: joinLines(selection),
     members: members.map(({ uid: _, listedSince: __, formerEntry: ___, pruneFrom: ____, ...member }) => ({
@@ -37,15 +42,17 @@ export function toSyncReport({ selection, members, held, contested, counters, om
     held: held.map(redactTexts),
     contested: contested.map(redactTexts),
     ...{ counters, omitted },
+    ...(interval !== undefined && { intervalSeconds: interval / 1000 }),
+    ...(listFailure && { listFailure: redactTexts(listFailure) }),
   };
 }
 
-/** Whether nothing is held, every listed member was read, and one of them within an hour. */
-export function isSettled({ members, held, omitted }: SyncReport, now: Date): boolean {
+/** Whether nothing is held, the members could be listed, all were read, and one of them within the {@link contactLimit}. */
+export function isSettled(report: SyncReport, now: Date): boolean {
+  const { members, held, omitted, listFailure } = report;
   const listed = members.filter(({ state }) => state !== "absent");
-  return (
-    held.length === 0 && omitted === 0 && listed.every(({ state }) => state === "reachable") && !isIdle(members, now)
-  );
+  const isComplete = listFailure === undefined && listed.every(({ state }) => state === "reachable");
+  return held.length + omitted === 0 && isComplete && !isIdle(report, now);
 }
 
 export interface ShowSyncOptions {
@@ -58,16 +65,15 @@ export interface ShowSyncOptions {
 
 /** Prints tables of members and contested keys, what is held with its causes and remedies, and a verdict. */
 export function showSyncStatus(report: SyncReport, style: Style, options: ShowSyncOptions): string[] {
-  const { members, held, contested } = report;
+  const { members, held, contested, listFailure } = report;
   const { now, where } = options;
   const sections = [
     style.wrap(escapeLine(`sync of ${report.selection}, state in ${where}`)).map(style.dim),
     showMembers(members, style, options),
+    listFailure === undefined ? [] : showListFailure(listFailure, style, now),
     showHeld(held, style, options),
     contested.length === 0 ? [] : showContested(contested, style, options),
-    isIdle(members, now)
-      ? style.wrap(`${style.yellow("warning")}: no member was read within the last hour; sync may not be running`)
-      : [],
+    isIdle(report, now) ? showIdle(report, style) : [],
     style.wrap(showSyncVerdict(report, style, now)),
   ];
   return sections.filter((lines) => lines.length > 0).flatMap((lines, i) => (i > 0 ? ["", ...lines] : lines));
@@ -90,9 +96,26 @@ function redactTexts<T extends object>(record: T): T {
   return Object.fromEntries(entries) as T;
 }
 
-function isIdle(members: readonly MemberReport[], now: Date): boolean {
+function showListFailure({ since, error }: ListFailure, style: Style, now: Date): string[] {
+  const text = escapeLine(
+    `the members could not be listed for ${ageOf(since, now)}, so the last list is kept: ${error}`,
+  );
+  return style.wrap(`${style.red("error")}: ${text}`);
+}
+
+function showIdle(report: SyncReport, style: Style): string[] {
+  const text = `no member was read within the last ${formatAge(idleLimit(report))}; sync may not be running`;
+  return style.wrap(`${style.yellow("warning")}: ${text}`);
+}
+
+function idleLimit({ intervalSeconds: seconds }: SyncReport): number {
+  return contactLimit(seconds === undefined ? {} : { interval: seconds * 1000 });
+}
+
+function isIdle(report: SyncReport, now: Date): boolean {
+  const { members } = report;
   const contacts = members.map(({ lastContact }) => (lastContact === undefined ? 0 : Date.parse(lastContact)));
-  return members.length > 0 && now.getTime() - Math.max(...contacts) > IDLE_MS;
+  return members.length > 0 && now.getTime() - Math.max(...contacts) > idleLimit(report);
 }
 
 /** Returns the span between a time and now; `-` for no time. */

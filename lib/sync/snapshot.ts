@@ -26,8 +26,23 @@ export interface SyncSnapshot {
   isLeading: boolean;
   /** Whether the members were listed and the state was loaded, or another process leads. */
   isReady: boolean;
+  /** Of `--interval`, in milliseconds. */
+  interval: number;
   /** When the loop last ended a task or, while another process leads, last tried to get the Lease. */
   lastProgress: Date;
+}
+
+/** How often a member is read at least by default, in milliseconds, for states that do not record it. */
+const DEFAULT_INTERVAL_MS = 600_000;
+/** Shortest time after which a loop without a contact is reported, in milliseconds. */
+const MIN_CONTACT_LIMIT_MS = 3_600_000;
+
+/**
+ * Returns the time after which a loop that has read no member is probably not running, in milliseconds: three intervals, at
+ * least an hour. The time of a contact is saved once an interval.
+ */
+export function contactLimit({ interval = DEFAULT_INTERVAL_MS }: Pick<SyncState, "interval">): number {
+  return Math.max(3 * interval, MIN_CONTACT_LIMIT_MS);
 }
 
 /** Time beyond two intervals without progress that a loop is granted, in milliseconds. */

@@ -6,6 +6,7 @@ import {
   type HeldRecord,
   HOLD_REASONS,
   type KnownAuthority,
+  type ListFailure,
   MAX_STATE_TEXT,
   type MemberRecord,
   type SyncState,
@@ -123,6 +124,8 @@ export function authorityName({ cluster, uid }: Pick<MemberRecord, "cluster" | "
   return JSON.stringify([cluster, uid]);
 }
 
+const listFailure = objectField<ListFailure, never>({ since: timeField, error: text }, []);
+
 /** Reads the version. @throws FieldError */
 export const readSchemaVersion: FieldReader<1> = (value) => {
   if (value !== 1)
@@ -131,7 +134,7 @@ export const readSchemaVersion: FieldReader<1> = (value) => {
 };
 
 /** Reads a state; without a judgment of its times. @throws FieldError */
-export const readState = objectField<SyncState, "omitted">(
+export const readState = objectField<SyncState, "interval" | "listFailure" | "omitted">(
   {
     schemaVersion: readSchemaVersion,
     selection: text,
@@ -141,7 +144,9 @@ export const readState = objectField<SyncState, "omitted">(
     addresses: listField(address, LIMITS.records),
     authorities: listField(authority, LIMITS.records, authorityName),
     counters: objectField<SyncState["counters"], never>({ reconciliations: count, writes: counts, errors: counts }, []),
+    interval: count,
+    listFailure,
     omitted: count,
   },
-  ["omitted"],
+  ["interval", "listFailure", "omitted"],
 );

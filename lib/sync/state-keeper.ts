@@ -1,7 +1,7 @@
 /** The state of a running `sync`: reports what changes in it, and saves it. */
 import type { Finding } from "../peer/findings.ts";
 import { describeAnyError, UserError } from "../util/errors.ts";
-import { noteContact, notePruned } from "./absence.ts";
+import { noteContact, noteList, notePruned } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
 import type { CommandCompletion } from "./command-completion.ts";
 import type { MemberView } from "./member-view.ts";
@@ -47,7 +47,7 @@ export class StateKeeper {
   #saving: Promise<void> = Promise.resolve();
 
   private constructor(state: SyncState, isUnreadable: boolean, options: StateKeeperOptions) {
-    this.state = state;
+    this.state = { ...state, interval: options.interval };
     this.isUnreadable = isUnreadable;
     this.#options = options;
   }
@@ -82,6 +82,20 @@ export class StateKeeper {
   /** Replaces the records of members. */
   setMembers(members: MemberRecord[]): void {
     this.state.members = members;
+    this.saveSoon();
+  }
+
+  /** Records which members are listed. */
+  noteList(names: readonly string[]): void {
+    this.state.listFailure = undefined;
+    this.setMembers(noteList(this.state.members, names, this.#options.now()));
+  }
+
+  /** Records and reports that the members cannot be listed. */
+  noteListFailure(message: string): void {
+    const { since = this.#time() } = this.state.listFailure ?? {};
+    this.state.listFailure = { since, error: this.#completeError(message) };
+    this.#options.emit({ kind: "list-failed", error: message });
     this.saveSoon();
   }
 

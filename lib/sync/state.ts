@@ -97,6 +97,12 @@ export interface AuthorityRecord {
   server?: { fingerprint: string; since?: string };
 }
 
+/** Why the members cannot be listed. */
+export interface ListFailure {
+  since: string;
+  error: string;
+}
+
 /** The state of one `sync`. */
 export interface SyncState {
   schemaVersion: 1;
@@ -109,6 +115,10 @@ export interface SyncState {
   authorities: AuthorityRecord[];
   /** Writes and errors are by cluster name. */
   counters: { reconciliations: number; writes: Record<string, number>; errors: Record<string, number> };
+  /** Of `--interval`, in milliseconds. */
+  interval?: number;
+  /** Set while the members cannot be listed, and the last list is kept. */
+  listFailure?: ListFailure | undefined;
   /** How many records did not fit. Set by `formatState` alone. */
   omitted?: number;
 }

@@ -5,7 +5,6 @@ import type { KubernetesApi } from "../kube/api.ts";
 import type { RestartReason } from "../kube/observe.ts";
 import type { Member } from "../mesh/member.ts";
 import { describeAnyError, type UserError } from "../util/errors.ts";
-import { noteList } from "./absence.ts";
 import { ClusterWatch } from "./cluster-watch.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
@@ -180,25 +179,18 @@ export class Sync {
   }
 
   async #list(): Promise<void> {
-    const { source, emit } = this.#ports;
     this.#scheduler.schedule(LIST_TASK, this.#options.interval);
     try {
-      this.#adoptList(await source.list());
+      this.#adoptList(await this.#ports.source.list());
     } catch (error) {
-      emit({ kind: "list-failed", error: describeAnyError(error) });
+      this.#keeper.noteListFailure(describeAnyError(error));
     }
   }
 
   /** Adopts a list of members: removes those that left, and reads those that are new or changed. */
   #adoptList(entries: readonly MemberEntry[]): void {
-    const { emit, now } = this.#ports;
-    this.#keeper.setMembers(
-      noteList(
-        this.#keeper.state.members,
-        entries.map(({ name }) => name),
-        now(),
-      ),
-    );
+    const { emit } = this.#ports;
+    this.#keeper.noteList(entries.map(({ name }) => name));
     const { added, changed, left } = this.#roster.adopt(entries);
     for (const { entry, view } of left) {
       this.#scheduler.remove(entry.name);

@@ -270,7 +270,8 @@ export class SyncRun implements AsyncDisposable {
   #snapshot(): SyncSnapshot {
     const idle = { state: emptyState(""), findings: [], certificates: [], watchRestarts: {}, lastProgress: new Date() };
     const isReady = this.#sync !== undefined || this.#isStandby;
-    return { ...(this.#sync?.snapshot() ?? idle), isLeading: this.#isLeading, isReady };
+    const { interval } = this.#options;
+    return { ...(this.#sync?.snapshot() ?? idle), interval, isLeading: this.#isLeading, isReady };
   }
 }
 

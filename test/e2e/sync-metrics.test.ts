@@ -56,6 +56,8 @@ describe("alert rules of sync", { skip: withoutRealServers() }, () => {
       series: {
         ...{ ...UP, ...LEADER },
         'clustermesh_sync_leader{job="sync",namespace="mesh",instance="b"}': 0,
+        'clustermesh_sync_interval_seconds{instance="a"}': 600,
+        'clustermesh_sync_list_up{instance="a"}': 1,
         'clustermesh_sync_last_progress_timestamp_seconds{instance="a"}': `${at(0)}+60x180`,
         'clustermesh_sync_last_contact_timestamp_seconds{context="c1"}': `${at(0)}+60x180`,
         [since("address-grace")]: at(-2 * HOUR),
@@ -89,7 +91,11 @@ describe("alert rules of sync", { skip: withoutRealServers() }, () => {
     },
     "no process at all": { series: UP, after: 5, firing: [sync("ClusterMeshSyncNotLeading", "critical", {})] },
     "a loop that is stuck": {
-      series: { ...UP, ...LEADER, 'clustermesh_sync_last_progress_timestamp_seconds{instance="a"}': at(-HOUR) },
+      series: {
+        ...{ ...UP, ...LEADER },
+        'clustermesh_sync_interval_seconds{instance="a"}': 600,
+        'clustermesh_sync_last_progress_timestamp_seconds{instance="a"}': at(-HOUR),
+      },
       after: 5,
       firing: [sync("ClusterMeshSyncStuck", "critical", { instance: "a" })],
     },
@@ -108,9 +114,28 @@ describe("alert rules of sync", { skip: withoutRealServers() }, () => {
       ],
     },
     "a member that is out of contact": {
-      series: { ...UP, ...LEADER, 'clustermesh_sync_last_contact_timestamp_seconds{context="c1"}': at(-HOUR) },
+      series: {
+        ...{ ...UP, ...LEADER },
+        clustermesh_sync_interval_seconds: 600,
+        'clustermesh_sync_last_contact_timestamp_seconds{context="c1"}': at(-HOUR),
+      },
       after: 6,
       firing: [sync("ClusterMeshSyncMemberOutOfContact", "warning")],
+    },
+    "a loop with a long interval": {
+      series: {
+        ...{ ...UP, ...LEADER },
+        'clustermesh_sync_interval_seconds{instance="a"}': 2 * HOUR,
+        'clustermesh_sync_last_progress_timestamp_seconds{instance="a"}': at(-5 * HOUR),
+        'clustermesh_sync_last_contact_timestamp_seconds{context="c1",instance="a"}': at(-5 * HOUR),
+      },
+      after: 6,
+      firing: [],
+    },
+    "members that cannot be listed": {
+      series: { ...UP, ...LEADER, 'clustermesh_sync_list_up{instance="a"}': 0 },
+      after: 31,
+      firing: [sync("ClusterMeshSyncListFailed", "warning", { instance: "a" })],
     },
     "errors that continue, but not those of a member that cannot be read": {
       series: {

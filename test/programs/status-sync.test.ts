@@ -35,7 +35,8 @@ function fullState(): SyncState {
   const held = HOLD_REASONS.map((reason) => ({
     ...{ target: "c1", peer: "c2", reason, since: time, until: time, message: "m", remedy: "kubectl get pods" },
   }));
-  return { ...state, contested, held: [...state.held, ...held] };
+  const listFailure = { since: time, error: "forbidden" };
+  return { ...state, interval: 600_000, listFailure, contested, held: [...state.held, ...held] };
 }
 
 describe("status --sync", () => {

@@ -36,11 +36,20 @@ describe("the leader's metrics", () => {
     assert.deepEqual(await valuesOf("clustermesh_sync_build_info"), { '{version="1.2.3"}': 1 });
     assert.deepEqual(await valuesOf("clustermesh_sync_leader"), { "": 1 });
     assert.deepEqual(await valuesOf("clustermesh_sync_ready"), { "": 1 });
+    assert.deepEqual(await valuesOf("clustermesh_sync_interval_seconds"), { "": 600 });
     const progress = await valuesOf("clustermesh_sync_last_progress_timestamp_seconds");
     assert.deepEqual(progress, { "": at("2030-01-01T00:59:00Z") });
     assert.deepEqual(await valuesOf("process_resident_memory_bytes"), { "": 104_857_600 });
     assert.deepEqual(await valuesOf("process_cpu_seconds_total"), { "": 12.5 });
     assert.deepEqual(await valuesOf("process_start_time_seconds"), { "": at("2030-01-01T00:00:00Z") });
+  });
+
+  test("state whether the members could be listed", async () => {
+    const snapshot = syncSnapshot();
+    assert.deepEqual(await valuesOf("clustermesh_sync_list_up", snapshot), { "": 1 });
+    snapshot.state.listFailure = { since: "2030-01-01T00:00:00Z", error: "forbidden" };
+    assert.deepEqual(await valuesOf("clustermesh_sync_list_up", snapshot), { "": 0 });
+    assert.deepEqual(await valuesOf("clustermesh_sync_list_up", { ...snapshot, isLeading: false }), {});
   });
 
   test("count members by state, and leave out those that have left", async () => {
@@ -131,7 +140,8 @@ test("a process on standby has no metrics of members, so that sums over all proc
     Object.keys(samplesOf(text)).map((series) => series.replace(/\{.*/, "")),
     [
       ...["clustermesh_sync_build_info", "clustermesh_sync_leader", "clustermesh_sync_ready"],
-      ...["clustermesh_sync_last_progress_timestamp_seconds", "process_resident_memory_bytes"],
+      ...["clustermesh_sync_last_progress_timestamp_seconds", "clustermesh_sync_interval_seconds"],
+      "process_resident_memory_bytes",
       ...["process_cpu_seconds_total", "process_start_time_seconds"],
     ],
   );

@@ -127,7 +127,25 @@ describe("text", () => {
     const state = manyMembers(2);
     for (const member of state.members) member.lastContact = "2029-12-30T00:00:00Z";
     const lines = show(state);
-    assert.ok(lines.includes("warning: no member was read within the last hour; sync may not be running"));
+    assert.ok(lines.includes("warning: no member was read within the last 60m; sync may not be running"));
+    assert.equal(isSettled(toSyncReport(state), now), false);
+  });
+
+  test("a sync that reads its members rarely is not taken for one that does not run", () => {
+    const state = { ...manyMembers(2), interval: 7_200_000 };
+    for (const member of state.members) member.lastContact = new Date(now.getTime() - 5 * 3_600_000).toISOString();
+    assert.equal(show(state).at(-1), "2 members, nothing held");
+    assert.equal(isSettled(toSyncReport(state), now), true);
+    for (const member of state.members) member.lastContact = new Date(now.getTime() - 7 * 3_600_000).toISOString();
+    assert.ok(show(state).includes("warning: no member was read within the last 6h; sync may not be running"));
+    assert.equal(isSettled(toSyncReport(state), now), false);
+  });
+
+  test("states since when and why the members cannot be listed", () => {
+    const error = "cannot reach https://hub; check with: kubectl get secrets";
+    const state = { ...manyMembers(2), listFailure: { since: "2030-01-01T00:35:00Z", error } };
+    const line = `error: the members could not be listed for 25m, so the last list is kept: ${error}`;
+    assert.ok(show(state, { columns: 200 }).includes(line));
     assert.equal(isSettled(toSyncReport(state), now), false);
   });
 

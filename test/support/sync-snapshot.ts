@@ -43,6 +43,7 @@ export function syncSnapshot(): SyncSnapshot {
       { ...certificate, cluster: "c9", use: "client", expires: new Date("2030-03-01T00:00:00Z") },
     ],
     watchRestarts: { c2: 5, c9: 4 },
+    interval: 600_000,
     isLeading: true,
     isReady: true,
     lastProgress: new Date("2030-01-01T00:59:00Z"),

@@ -83,6 +83,22 @@ test("commands in what is saved and reported are completed", async () => {
   await keeper.save();
 });
 
+test("a list that fails is recorded since its first failure, until it succeeds", async () => {
+  const keeper = await loadKeeper();
+  keeper.noteList(["c1"]);
+  keeper.noteListFailure("forbidden");
+  assert.deepEqual(keeper.state.listFailure, { since: SINCE, error: "forbidden" });
+  const before = keeper.state.listFailure;
+  keeper.noteListFailure("timed out");
+  assert.deepEqual(keeper.state.listFailure, { since: before?.since, error: "timed out" });
+  assert.equal(keeper.state.members.length, 1, "the last list is kept");
+  keeper.noteList(["c1", "c2"]);
+  assert.equal(keeper.state.listFailure, undefined);
+  assert.equal(keeper.state.members.length, 2);
+  assert.equal(keeper.state.interval, 60_000);
+  await keeper.save();
+});
+
 describe("the addresses that are gone", () => {
   test("change only by what a plan changed", async () => {
     const keeper = await loadKeeper();

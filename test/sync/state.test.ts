@@ -73,6 +73,8 @@ const states: fc.Arbitrary<SyncState> = plain({
     ),
     { selector: ({ cluster, uid }) => JSON.stringify([cluster, uid]), maxLength: 5 },
   ),
+  interval: fc.nat(),
+  listFailure: plain({ since: time, error: text }),
   counters: plain({ reconciliations: fc.nat(), writes: counts, errors: counts }),
 });
 
