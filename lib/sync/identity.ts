@@ -25,28 +25,32 @@ export type Conflict = {
 
 /**
  * Compares the identities of members. A cluster is identified by the uid of its `cilium-config` together with its name:
- * clusters restored from one backup share uids. Members with the same identity are one cluster, and the first is used. Two
+ * clusters restored from one backup share uids. Members with the same identity are one cluster, and one of them is used. Two
  * clusters with one name or one id are in conflict: Cilium names configs, etcd prefixes and identities by them.
  *
  * Members that were not read, and clusters that are not set up for a mesh (id 0, name `default`), are in no conflict.
  *
+ * @param rankOf - which of several ways to a cluster is used: the first of those with the lowest rank.
  * @returns the members that are not used, by entry.
  */
-export function findConflicts(members: readonly IdentifiedMember[]): Map<string, Conflict> {
+export function findConflicts(
+  members: readonly IdentifiedMember[],
+  rankOf: (member: IdentifiedMember) => number = () => 0,
+): Map<string, Conflict> {
   const conflicts = new Map<string, Conflict>();
-  const first = new Map<string, IdentifiedMember>();
-  const clusters: IdentifiedMember[] = [];
+  const best = new Map<string, IdentifiedMember>();
   for (const member of members) {
     const identity = identityOf(member);
-    const used = identity === undefined ? undefined : first.get(identity);
-    if (used) {
-      const message = `${used.entry} reaches the same cluster, and is used`;
-      conflicts.set(member.entry, { kind: "same", other: used.entry, message });
-      continue;
-    }
-    if (identity !== undefined) first.set(identity, member);
-    clusters.push(member);
+    const other = identity === undefined ? undefined : best.get(identity);
+    if (identity !== undefined && (!other || rankOf(member) < rankOf(other))) best.set(identity, member);
   }
+  const clusters = members.filter((member) => {
+    const used = best.get(identityOf(member) ?? "");
+    if (!used || used === member) return true;
+    const message = `${used.entry} reaches the same cluster, and is used`;
+    conflicts.set(member.entry, { kind: "same", other: used.entry, message });
+    return false;
+  });
   markShared(clusters, conflicts, "cluster-name", ({ cluster }) => (cluster === "default" ? undefined : cluster));
   markShared(clusters, conflicts, "cluster-id", ({ id }) => (id === 0 ? undefined : id));
   return conflicts;

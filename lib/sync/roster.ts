@@ -81,10 +81,16 @@ export class Roster {
     return cluster === undefined || views.find((one) => one.cluster === cluster)?.entry === name;
   }
 
-  /** Compares the members again. Returns whether the conflicts changed. */
+  /**
+   * Compares the members again: of several ways to a cluster one that can be read is used, and the one in use as long as it
+   * can. Returns whether the conflicts changed.
+   */
   updateConflicts(): boolean {
     const before = JSON.stringify([...this.#conflicts]);
-    this.#conflicts = findConflicts(this.views());
+    const rankOf = ({ entry, isUnreachable }: ActiveMember) =>
+      (isUnreachable ? 2 : 0) + (this.#conflicts.get(entry.name)?.kind === "same" ? 1 : 0);
+    const ranks = new Map(this.all().map((member) => [member.entry.name, rankOf(member)]));
+    this.#conflicts = findConflicts(this.views(), ({ entry }) => ranks.get(entry) ?? 0);
     return JSON.stringify([...this.#conflicts]) !== before;
   }
 

@@ -314,6 +314,8 @@ export class Sync {
     const retry = this.#options.once ? {} : { retryIn };
     if (isNew || !active.isUnreachable) emit({ kind: "member-unreachable", entry, error: message, ...retry });
     active.isUnreachable = true;
+    // Another way to the cluster is used.
+    this.#updateConflicts();
   }
 
   #noteWatchRestart(entry: string, object: string, reason: RestartReason, error: UserError | undefined): void {

@@ -27,6 +27,18 @@ describe("identities of members", () => {
     );
   });
 
+  test("are one cluster, reached by the best of several ways", () => {
+    const ways = ["x", "y", "z"].map((entry) => ({ entry, uid: "u", cluster: "c", id: 1 }));
+    const conflicts = findConflicts(ways, ({ entry }) => (entry === "x" ? 1 : 0));
+    assert.deepEqual(
+      [...conflicts].map(([entry, { other }]) => [entry, other]),
+      [
+        ["x", "y"],
+        ["z", "y"],
+      ],
+    );
+  });
+
   test("are in conflict if two uids have one name, or one id", () => {
     const name = findConflicts([
       { entry: "x", uid: "u1", cluster: "c", id: 1 },

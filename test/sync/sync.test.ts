@@ -216,6 +216,25 @@ test("two ways to a cluster are one, and two clusters with one name or id are he
   assert.deepEqual(["c1", "c2", "c3"].map(mesh.peersOf), [[], [], []]);
 });
 
+test("if the first of two ways to a cluster fails, the second is used, and stays in use", async (t) => {
+  const mesh = await startMesh(t);
+  const [c1, c2, c3] = mesh.clusters as [Cluster, Cluster, Cluster];
+  const sync = await startSync(t, [c1, c2, c3, await mesh.connectTo("c1", "c1-again")], { interval: 300 });
+  await sync.until(() => isJoined(mesh), "all clusters are connected");
+  const get = c1.api.get;
+  c1.api.get = async () => {
+    throw new UserError("away", 1);
+  };
+  await sync.until(() => sync.events.some(({ kind }) => kind === "member-unreachable"), "the first way fails");
+  const before = [entryOf(mesh, "c2", "c1"), entryOf(mesh, "c1", "c2")];
+  for (const name of ["c1", "c2"]) mesh.rotate(name);
+  const isWritten = () => entryOf(mesh, "c2", "c1") !== before[0] && entryOf(mesh, "c1", "c2") !== before[1];
+  await sync.until(isWritten, "its certificates reach the others, and theirs reach it");
+  c1.api.get = get;
+  await sync.until(() => sync.events.some(({ kind }) => kind === "member-reachable"), "the first way is back");
+  assert.equal(sync.events.filter(({ kind }) => kind === "member-unreachable").length, 1);
+});
+
 test("a key that another field manager resets again and again is left alone for a while; other keys are not", async (t) => {
   const [mesh, { until, sync, events }] = await startConnected(t);
   const rival = (time: number) => {
