@@ -2,7 +2,6 @@
 import { Interrupted } from "../import/apply.ts";
 import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Restarts } from "../import/plan/host-aliases.ts";
-import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { TlsMode } from "../import/plan/tls.ts";
 import type { PreparedImport, PreparedTarget } from "../import/prepare.ts";
@@ -12,7 +11,6 @@ import { earliest } from "../util/earliest.ts";
 import { UserError } from "../util/errors.ts";
 import { duePrunes } from "./absence.ts";
 import { ConfigHistory } from "./config-history.ts";
-import { peerOfKey } from "./contest.ts";
 import { Contests } from "./contests.ts";
 import type { Conflict } from "./identity.ts";
 import type { MemberView } from "./member-view.ts";
@@ -21,6 +19,7 @@ import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from 
 import { RolloutGate } from "./rollout-gate.ts";
 import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
+import { changesOf, peersOfChange, peersOfPlan } from "./target-changes.ts";
 import { TargetEvents } from "./target-events.ts";
 import { writePlan } from "./write-plan.ts";
 
@@ -91,6 +90,8 @@ export class WriteFailure extends UserError {
 interface RestartTurn {
   restarts: Restarts;
   isWaiting: boolean;
+  /** The plan by which that was decided, if it is the one to write. */
+  planned?: TargetPlan;
 }
 
 /** How long a checker of peers is used: it judges validity at the time of its creation. */
@@ -185,8 +186,9 @@ export class TargetReconciler {
     const workloads = [deployment, operator, agents];
     const planned = await this.#plan(context, restarts);
     if (!changesOf(planned).some(isRestart))
-      return { restarts: "none", isWaiting: !this.#gate.isOver(target, workloads) };
-    return this.#gate.begin(target, workloads) ? { restarts, isWaiting: false } : { restarts: "none", isWaiting: true };
+      return { restarts: "none", isWaiting: !this.#gate.isOver(target, workloads), planned };
+    const isAllowed = this.#gate.begin(target, workloads);
+    return isAllowed ? { restarts, isWaiting: false, planned } : { restarts: "none", isWaiting: true };
   }
 
   /** Reports by Kubernetes Events what was written and what is held. */
@@ -210,7 +212,7 @@ export class TargetReconciler {
     const { target, member, names, writes, unreachable, readAt, due } = context;
     this.#history.note(target, member, readAt);
     const { addresses } = this.#keeper.state;
-    const planned = await this.#planSafely(context, turn.restarts);
+    const planned = await this.#planSafely(context, turn);
     const outdated = planned.outdated.map(({ entry }) => entry);
     const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
     this.#keeper.setFindings(target, planned.findings);
@@ -237,11 +239,14 @@ export class TargetReconciler {
    * Plans a target without keys that are contested, and without changes by outdated readings: if the config of a peer was
    * changed by somebody else, the peer may have changed since it was read, and has to be read again first.
    */
-  async #planSafely(context: PlannedTarget, restarts: Restarts): Promise<TargetPlan & { outdated: MemberView[] }> {
+  async #planSafely(
+    context: PlannedTarget,
+    { restarts, planned: first }: RestartTurn,
+  ): Promise<TargetPlan & { outdated: MemberView[] }> {
     const { target, member, writes, others } = context;
     const isContested = (planned: TargetPlan) =>
       writes && this.#contests.detect(target, member.target, changesOf(planned));
-    let planned = await this.#plan(context, restarts);
+    let planned = first ?? (await this.#plan(context, restarts));
     const changed = new Set(planned.prepared?.targets.flatMap(({ plan }) => peersOfPlan(plan).changed));
     const outdated = others.filter(
       ({ cluster = "", readAt }) => changed.has(cluster) && readAt <= this.#history.since(target, cluster),
@@ -328,20 +333,4 @@ function isRestart({ verb }: Change): boolean {
 function unreachableHold(target: string, peer: string): PlannedHold {
   const message = `the config of ${peer} has changed since ${peer} was last read, and ${peer} cannot be read now`;
   return { target, peer, reason: "unreachable", message };
-}
-
-function changesOf({ prepared }: TargetPlan): Change[] {
-  return prepared?.targets.flatMap(({ plan }) => plan.changes) ?? [];
-}
-
-function peersOfPlan({ outcomes }: Plan): { added: string[]; changed: string[]; removed: string[] } {
-  const having = (...wanted: Outcome[]) => [...outcomes].flatMap(([name, one]) => (wanted.includes(one) ? [name] : []));
-  return { added: having("added"), changed: having("changed", "moved"), removed: having("dropped") };
-}
-
-/** Returns the names of the peers whose keys a change writes, sorted. */
-function peersOfChange(change: Change): string[] {
-  if (change.kind !== "Secret") return [];
-  const keys = change.verb === "create" ? change.object.data : change.verb === "merge-patch" ? change.patch.data : {};
-  return [...new Set(Object.keys(keys ?? {}).flatMap((key) => peerOfKey(key) ?? []))].sort();
 }
