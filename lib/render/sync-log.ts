@@ -85,6 +85,11 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "info", subject: target, text: `released ${nameHeld(peer, clean)} [${clean(reason)}]` },
     fields: { target, peer, reason },
   }),
+  "rollout-stalled": ({ target, workloads, since }, clean) => ({
+    ...{ level: "warning", subject: target },
+    text: `${listFirst(workloads.map(clean))} is not available since its restart at ${formatTime(since)}; no other cluster is restarted`,
+    fields: { target, workloads, since: since.toISOString() },
+  }),
   finding: ({ target, finding }, clean) => ({
     ...{ level: finding.severity, subject: target, text: describeFinding(finding, clean) },
     fields: { target, ...findingFields(finding) },

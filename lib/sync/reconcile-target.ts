@@ -16,7 +16,7 @@ import type { Conflict } from "./identity.ts";
 import type { MemberView } from "./member-view.ts";
 import type { MemberNames, Pairing } from "./pairing.ts";
 import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from "./plan-target.ts";
-import { RolloutGate } from "./rollout-gate.ts";
+import { explainWait, isRestart, RolloutGate } from "./rollout-gate.ts";
 import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
 import { changesOf, peersOfChange, peersOfPlan } from "./target-changes.ts";
@@ -90,6 +90,8 @@ export class WriteFailure extends UserError {
 interface RestartTurn {
   restarts: Restarts;
   isWaiting: boolean;
+  /** Makes holds of peers that wait for a rollout name it. */
+  explain?: (hold: PlannedHold) => PlannedHold;
   /** The plan by which that was decided, if it is the one to write. */
   planned?: TargetPlan;
 }
@@ -185,10 +187,17 @@ export class TargetReconciler {
     const { deployment, operator, agents } = member.installation;
     const workloads = [deployment, operator, agents];
     const planned = await this.#plan(context, restarts);
-    if (!changesOf(planned).some(isRestart))
-      return { restarts: "none", isWaiting: !this.#gate.isOver(target, workloads), planned };
-    const isAllowed = this.#gate.begin(target, workloads);
-    return isAllowed ? { restarts, isWaiting: false, planned } : { restarts: "none", isWaiting: true };
+    const changes = changesOf(planned);
+    if (!changes.some(isRestart)) {
+      const isWaiting = !this.#gate.isOver(target, workloads);
+      const stalled = this.#gate.takeStalled(target, context.startedAt);
+      if (stalled) this.#ports.emit({ kind: "rollout-stalled", ...stalled });
+      return { restarts: "none", isWaiting, planned };
+    }
+    const isAllowed = this.#gate.begin(target, workloads, changes, context.startedAt);
+    if (isAllowed) return { restarts, isWaiting: false, planned };
+    const rollout = this.#gate.current();
+    return { restarts: "none", isWaiting: true, ...(rollout && { explain: explainWait(rollout, planned.holds) }) };
   }
 
   /** Reports by Kubernetes Events what was written and what is held. */
@@ -217,7 +226,7 @@ export class TargetReconciler {
     const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
     this.#keeper.setFindings(target, planned.findings);
     this.#keeper.setHolds(target, [
-      ...planned.holds,
+      ...planned.holds.map((hold) => turn.explain?.(hold) ?? hold),
       ...this.#contests.holds(target, member.target),
       ...missed.map(({ cluster = "" }) => unreachableHold(target, cluster)),
     ]);
@@ -324,10 +333,6 @@ export class TargetReconciler {
     }
     return this.#checker.checker;
   }
-}
-
-function isRestart({ verb }: Change): boolean {
-  return verb === "json-patch";
 }
 
 function unreachableHold(target: string, peer: string): PlannedHold {

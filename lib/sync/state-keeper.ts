@@ -281,8 +281,10 @@ export class StateKeeper {
   }
 }
 
-function holdKey({ peer = "", reason, message }: PlannedHold | HeldRecord): string {
-  return JSON.stringify([peer, reason, reason === "address-grace" ? "" : message]);
+function holdKey({ peer = "", reason, message, remedy }: PlannedHold | HeldRecord): string {
+  // A restart that needs no command waits for others, one after the other.
+  const isWait = reason === "address-grace" || (reason === "restart" && remedy === undefined);
+  return JSON.stringify([peer, reason, isWait ? "" : message]);
 }
 
 function goneKey({ peer, address }: GoneAddress): string {

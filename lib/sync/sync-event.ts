@@ -36,6 +36,8 @@ export type Occurrence =
   | { kind: "held"; record: HeldRecord; peers?: readonly string[] }
   /** A hold ended. */
   | { kind: "released"; target: string; peer?: string | undefined; reason: HeldRecord["reason"] }
+  /** The workloads of a target were restarted, and are not available within 10 minutes: no other target is restarted. */
+  | { kind: "rollout-stalled"; target: string; workloads: readonly string[]; since: Date }
   /** A finding about a target that it did not have in its last reconciliation. */
   | { kind: "finding"; target: string; finding: Finding }
   /** A watch ended other than by its timeout, and is started again; once a minute for each cause of a member. */

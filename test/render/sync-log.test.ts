@@ -40,6 +40,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
       }),
     ),
     { kind: "released", target, peer: text, reason: "check" },
+    { kind: "rollout-stalled", target, workloads: [text], since: new Date(0) },
     { kind: "finding", target, finding: findingWith(code, { source: text, key: text }, text, text) },
     { kind: "watch-restarted", entry, object, reason: "error", error },
     { kind: "leading" },
@@ -145,6 +146,10 @@ describe("text", () => {
       [
         { kind: "watch-restarted", entry: "c1", object: "secrets", reason: "error", error: "connection reset" },
         "warning: c1: restarted the watch of secrets: connection reset",
+      ],
+      [
+        { kind: "rollout-stalled", target: "c1", workloads: ["deployment/x"], since: new Date(0) },
+        "warning: c1: deployment/x is not available since its restart at 1970-01-01T00:00:00.000Z; no other cluster is restarted",
       ],
       [{ kind: "leading" }, "leading"],
       [{ kind: "standby", holder: "pod-2" }, "on standby: pod-2 leads"],

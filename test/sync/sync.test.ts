@@ -317,6 +317,10 @@ test("one Deployment is restarted at a time, the next when the last is available
     await until(() => restarted().length === i, `restart ${i}`);
     const { reconciliations } = sync.snapshot().state.counters;
     await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 6, "several rounds");
+    const waiting = heldBy({ sync } as RunningSync).filter(({ target }) => !restarted().includes(target));
+    const blocker = new RegExp(`after deployment/clustermesh-apiserver of ${restarted().at(-1)}, restarted at 20`);
+    for (const { reason, message } of waiting) assert.match(`${reason} ${message}`, blocker);
+    assert.equal(new Set(waiting.map(({ target }) => target)).size, names.length - i);
     assert.equal(restarted().length, i, `none while the last is not available: ${restarted().join(", ")}`);
     rolling(restarted().at(-1) ?? "", true);
   }
