@@ -41,6 +41,8 @@ export interface ApplyOptions {
   parallel?: number;
   /** Interrupts the import before the next write. */
   signal?: AbortSignal;
+  /** Whether a target that another client changed is read and planned again with the same peers (default), or fails. */
+  onConflict?: "replan" | "fail";
 }
 
 /** The result for one target. */
@@ -55,6 +57,14 @@ export type TargetReport =
 export type ImportEvent =
   | { kind: "change" | "written"; source: string; change: Change }
   | { kind: "report"; report: TargetReport };
+
+/** Another client changed the target since it was read, and `onConflict` is `fail`. */
+export class TargetChanged extends UserError {
+  /** @param error - the response to a write; undefined if another object of the target changed. */
+  constructor(error?: ApiError) {
+    super(`another client changed the target since it was read${error ? `: ${error.message}` : ""}`, EXIT.failed);
+  }
+}
 
 /** The import was interrupted by its signal. */
 export class Interrupted extends UserError {
@@ -131,7 +141,8 @@ class TargetWriter {
   }
 
   async *write(isStale: boolean): AsyncGenerator<ImportEvent, void> {
-    if (isStale) {
+    const { onConflict = "replan" } = this.#options;
+    if (isStale && onConflict === "replan") {
       if (this.plan.changes.length > 0) this.#assertNotInterrupted();
       this.plan = await this.#replan();
     }
@@ -140,6 +151,7 @@ class TargetWriter {
     for (let attempt = 1; ; attempt++) {
       const { writes, conflict, raced } = yield* this.#applyChanges(current);
       if (!conflict && !(await raced)) return;
+      if (onConflict === "fail") throw new TargetChanged(conflict?.error);
       if (writes > 0) {
         deadline = Date.now() + CONFLICT_TIMEOUT;
         attempt = 1;

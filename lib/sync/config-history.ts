@@ -7,7 +7,7 @@ import { existingOf, type Member } from "../mesh/member.ts";
 interface Observation {
   /** Of its content: enough to recognize a change, and small, as a mesh has tens of thousands of configs. */
   hash: number;
-  /** When the reading began in which it was first seen; -Infinity for what the first reading found. */
+  /** When it was first seen: it was written before. */
   since: number;
 }
 
@@ -15,15 +15,15 @@ interface Observation {
 export class ConfigHistory {
   readonly #targets = new Map<string, Map<string, Observation>>();
 
-  /** Records the configs of a target as they were read from a time on. */
-  note(target: string, member: Member, readAt: number): void {
+  /** Records the configs of a target that has been read. */
+  note(target: string, member: Member): void {
+    const now = performance.now();
     const existing = existingOf(member);
     const before = this.#targets.get(target);
     const configs = [...existing.names].map((name): [string, Observation] => {
       const hash = hashOf(secretHolding(existing, name)?.entries.get(name)?.peer ?? null);
       const known = before?.get(name);
-      if (known?.hash === hash) return [name, known];
-      return [name, { hash, since: before ? readAt : Number.NEGATIVE_INFINITY }];
+      return [name, known?.hash === hash ? known : { hash, since: now }];
     });
     this.#targets.set(target, new Map(configs));
   }

@@ -4,11 +4,11 @@ import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Restarts } from "../import/plan/host-aliases.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import type { TlsMode } from "../import/plan/tls.ts";
+import { recordedUsers } from "../import/plan/users.ts";
 import type { PreparedImport, PreparedTarget } from "../import/prepare.ts";
 import { existingOf, type Member } from "../mesh/member.ts";
 import { PeerChecker } from "../peer/checks/check-peer.ts";
 import { earliest } from "../util/earliest.ts";
-import { UserError } from "../util/errors.ts";
 import { duePrunes } from "./absence.ts";
 import { ConfigHistory } from "./config-history.ts";
 import { Contests } from "./contests.ts";
@@ -21,7 +21,7 @@ import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
 import { changesOf, peersOfChange, peersOfPlan } from "./target-changes.ts";
 import { TargetEvents } from "./target-events.ts";
-import { writePlan } from "./write-plan.ts";
+import { WriteFailure, writePlan } from "./write-plan.ts";
 
 /** How targets are planned. All durations are in milliseconds. */
 export interface ReconcileOptions {
@@ -54,8 +54,6 @@ export interface SyncTarget {
   others: readonly MemberView[];
   /** Entries that could not be read the last time. */
   unreachable: ReadonlySet<string>;
-  /** When the reading of the target began, by the monotonic clock in milliseconds. */
-  readAt: number;
   /** False to plan only. */
   writes: boolean;
 }
@@ -73,17 +71,6 @@ export interface Reconciliation {
   recheckAt: Date | undefined;
   /** Entries of peers that have to be read again, and the target planned after that. */
   outdated: string[];
-}
-
-/** A target could not be written; the member was read. */
-export class WriteFailure extends UserError {
-  /** The cluster name. */
-  readonly target: string;
-
-  constructor(target: string, { message, exitCode }: UserError) {
-    super(message, exitCode);
-    this.target = target;
-  }
 }
 
 /** Which workloads a target may restart now, and whether a rollout, its own or another's, has to end first. */
@@ -110,7 +97,7 @@ export class TargetReconciler {
   readonly #gate = new RolloutGate();
   #checker = { created: new Date(0), checker: new PeerChecker(new Date(0)) };
   readonly #history = new ConfigHistory();
-  #planned: PreparedTarget[] = [];
+  readonly #planned = new Map<string, PreparedTarget>();
   readonly #writing = new Set<string>();
 
   constructor(
@@ -134,12 +121,19 @@ export class TargetReconciler {
 
   /** Returns the targets that were planned without being written, and clears the list. */
   takePlanned(): PreparedTarget[] {
-    return this.#planned.splice(0);
+    const planned = [...this.#planned.values()];
+    this.#planned.clear();
+    return planned;
   }
 
   /** Whether a write of a target is under way, which has to be completed. */
   isWriting(target: string): boolean {
     return this.#writing.has(target);
+  }
+
+  /** Records the configs of a target that has been read, also if it is not planned. */
+  noteReading(target: string, member: Member): void {
+    this.#history.note(target, member);
   }
 
   /** When absent members are due to be removed from the others, after a time. */
@@ -218,8 +212,7 @@ export class TargetReconciler {
   }
 
   async #reconcile(context: PlannedTarget, turn: RestartTurn, written: Change[]): Promise<Reconciliation> {
-    const { target, member, names, writes, unreachable, readAt, due } = context;
-    this.#history.note(target, member, readAt);
+    const { target, member, names, writes, unreachable, due } = context;
     const { addresses } = this.#keeper.state;
     const planned = await this.#planSafely(context, turn);
     const outdated = planned.outdated.map(({ entry }) => entry);
@@ -232,9 +225,10 @@ export class TargetReconciler {
     ]);
     this.#keeper.setGone(addresses, planned.gone);
     const [one] = planned.prepared?.targets ?? [];
+    this.#planned.delete(target);
     if (planned.prepared && one && one.plan.changes.length > 0) {
       if (writes) await this.#write(context, planned.prepared, one.plan, written);
-      else this.#planned.push(one);
+      else this.#planned.set(target, one);
     }
     if (writes && planned.prepared && !this.#signal.aborted) this.#keeper.notePruned(names.entry, due);
     const now = this.#ports.now();
@@ -278,7 +272,8 @@ export class TargetReconciler {
     const peers = desired.filter(({ view }) => !omitted.includes(view));
     return planTarget({
       ...{ member, peers, addressGrace, recheckAfter: settle, resolve },
-      granted: new Set(desired.map(({ peer }) => peer.name)),
+      // A user that is missing, as after an upgrade by Helm, is also granted to a peer that cannot be read now.
+      granted: new Set([...desired.map(({ peer }) => peer.name), ...recordedUsers(member.target.users)]),
       removed: this.#removedPeers(context),
       contested: this.#contests.heldBy(target),
       gone: this.#keeper.state.addresses,

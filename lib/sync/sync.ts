@@ -11,7 +11,7 @@ import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
 import type { MemberNames } from "./pairing.ts";
 import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
-import { TargetReconciler, WriteFailure } from "./reconcile-target.ts";
+import { TargetReconciler } from "./reconcile-target.ts";
 import { Roster } from "./roster.ts";
 import { type SyncRound, summarizeRound } from "./round.ts";
 import { SharedCache } from "./shared-cache.ts";
@@ -20,12 +20,15 @@ import { StateKeeper } from "./state-keeper.ts";
 import type { SyncOptions, SyncPorts } from "./sync-options.ts";
 import { TaskScheduler } from "./task-scheduler.ts";
 import { WatchRestarts } from "./watch-restarts.ts";
+import { WriteFailure } from "./write-plan.ts";
 
 /** The number of members that are read and written at a time. */
 const MAX_CONCURRENT_TASKS = 16;
 /** The delay before the first retry of a failed task, doubled for each further one. */
 const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 300_000;
+/** How often a target that other clients keep changing is read and written again at once. */
+const MAX_CONFLICTS = 10;
 /** A reading that takes longer has failed: a server may answer each of many requests slowly. */
 const READ_LIMIT_MS = 300_000;
 /** What a round leads to: changed peers are read again, and their importers planned after that. */
@@ -222,10 +225,12 @@ export class Sync {
       if (!isListed() || this.#signal.aborted) return;
       if (!this.#options.once) this.#watch(active, api).update(watchedObjects(member.installation));
       this.#adoptView(active, view);
-      if (this.#phase !== "listing") await this.#reconcile(active, member, view.readAt);
+      this.#reconciler.noteReading(targetOf(active), member);
+      if (this.#phase !== "listing") await this.#reconcile(active, member);
       active.failures = 0;
       this.#keeper.countReconciliation();
-      this.#scheduler.schedule(name, jitter(interval));
+      // Before that, each member is read once, however long all of them take.
+      if (this.#phase === "running") this.#scheduler.schedule(name, jitter(interval));
     } catch (error) {
       const isInterrupted = this.#signal.aborted && !(error instanceof WriteFailure);
       if (isListed() && !isInterrupted) this.#fail(active, error);
@@ -274,7 +279,7 @@ export class Sync {
   }
 
   /** Plans and writes a member as a target, unless it is one of several ways to a cluster, or in conflict with another. */
-  async #reconcile(active: ActiveMember, member: Member, readAt: number): Promise<void> {
+  async #reconcile(active: ActiveMember, member: Member): Promise<void> {
     const { name } = active.entry;
     const cluster = targetOf(active);
     const conflict = this.#roster.conflictOf(name);
@@ -284,7 +289,7 @@ export class Sync {
     }
     const unreachable = this.#roster.unreachable();
     const { recheckAt, outdated } = await this.#reconciler.reconcile({
-      ...{ member, target: cluster, names: { entry: name, cluster }, unreachable, readAt },
+      ...{ member, target: cluster, names: { entry: name, cluster }, unreachable },
       others: this.#roster.othersOf(name),
       writes: this.#phase === "running",
     });
@@ -300,6 +305,10 @@ export class Sync {
     const { name: entry } = active.entry;
     const message = describeAnyError(error);
     active.failures++;
+    if (error instanceof WriteFailure && error.isConflict && active.failures <= MAX_CONFLICTS) {
+      this.#scheduler.schedule(entry, 0);
+      return;
+    }
     const longest = Math.min(LAST_RETRY_MS, this.#options.interval);
     const retryIn = jitter(Math.min(FIRST_RETRY_MS * 2 ** (active.failures - 1), longest));
     this.#scheduler.schedule(entry, retryIn);
