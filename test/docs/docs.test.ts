@@ -8,19 +8,22 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { withoutTerminals } from "../support/terminal.ts";
 import { type Block, parsePage, renderPage } from "./page.ts";
 import { PageRun } from "./run-page.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const isUpdate = process.env.UPDATE_DOCS === "1";
 const hasKubectl = spawnSync("kubectl", ["version", "--client"]).status === 0;
+const noTerminals = withoutTerminals();
 const pages = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)].filter((path) =>
   path.endsWith(".md"),
 );
 
 /** Why a block is not run; undefined if it is. */
-function reasonToSkip({ notRun, commands }: Block): string | undefined {
+function reasonToSkip({ notRun, answer, commands }: Block): string | undefined {
   if (notRun) return notRun;
+  if (answer !== undefined && noTerminals) return noTerminals;
   return !hasKubectl && commands.some(({ text }) => /\bkubectl\b/.test(text)) ? "kubectl is not installed" : undefined;
 }
 

@@ -1,6 +1,7 @@
 /** How pages are read and run. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { withoutTerminals } from "../support/terminal.ts";
 import { normalize } from "./normalize.ts";
 import { type Block, parsePage, renderPage } from "./page.ts";
 import { PageRun } from "./run-page.ts";
@@ -55,6 +56,18 @@ test("the output of a command replaces the output in the page", async () => {
   }
 });
 
+test("a command on a terminal gets the answer to its prompt", { skip: withoutTerminals() }, async () => {
+  const run = await PageRun.start();
+  try {
+    const text = '```console answer="n"\n$ read -p \'Go on? [y/N] \' -r it; echo "$it!"; exit 2\n```';
+    const [block] = blocksOf(text);
+    assert.ok(block);
+    assert.equal((await run.run(block))[0]?.output, "Go on? [y/N] n\nn!");
+  } finally {
+    await run.stop();
+  }
+});
+
 test("an exit code other than 0 has to be stated", async () => {
   const run = await PageRun.start();
   try {
@@ -81,6 +94,12 @@ test("values that differ between runs are replaced by samples", () => {
     ["cluster2.mesh.cilium.io:2379", "cluster2.mesh.cilium.io:2379"],
     ['x_timestamp_seconds{a="}"} 1895270399', 'x_timestamp_seconds{a="}"} 1797422400'],
     ["heartbeat 31 s ago", "heartbeat 5 s ago"],
+    ["c1   1    12s            reachable", "c1   1    5s             reachable"],
+    ["state in file /tmp/x/sync-0123456789ab.json", "state in file /home/me/mesh/sync-3f1c0a9be752.json"],
+    [
+      "09:01:02 started\n09:01:03 c2: adding c1\n09:01:03 c1: adding c2\n09:01:04 c2: wrote x\n09:01:05 2 clusters: 2 written\n",
+      "12:00:00 started\n12:00:00 c1: adding c2\n12:00:00 c2: adding c1\n12:00:00 c2: wrote x\n12:00:00 2 clusters: 2 written\n",
+    ],
     [
       "  ADDRESS            TCP     TLS\n  127.18.2.2:32381   12 ms   106 ms\nend",
       "  ADDRESS            TCP    TLS\n  127.18.2.2:32380   3 ms   3 ms\nend",

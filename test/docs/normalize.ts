@@ -49,6 +49,24 @@ const RULES: Readonly<Record<string, Rule>> = {
         .digest("hex");
       return sample.slice(0, hex.length);
     }),
+  "state of a kubeconfig": (text) => text.replace(/\bsync-[0-9a-f]{12}\.json/g, "sync-3f1c0a9be752.json"),
+  // Clusters are written at the same time.
+  "log of sync": (text) =>
+    text.replace(/(?:^\d\d:\d\d:\d\d .*(?:\n|$))+/gm, (log) => {
+      const lines = log
+        .trimEnd()
+        .split("\n")
+        .map((line) => `12:00:00${line.slice(8)}`);
+      const subjectOf = (line = "") => /^\S+ (?:(?:warning|error): )?(\w+): /.exec(line)?.[1];
+      const first = lines.findIndex((line) => subjectOf(line) !== undefined);
+      const last = lines.findLastIndex((line) => subjectOf(line) !== undefined);
+      const about = lines.slice(first, last + 1).sort((a, b) => ((subjectOf(a) ?? "") < (subjectOf(b) ?? "") ? -1 : 1));
+      return first === -1
+        ? `${lines.join("\n")}\n`
+        : `${[...lines.slice(0, first), ...about, ...lines.slice(last + 1)].join("\n")}\n`;
+    }),
+  "last contact of a member": (text) =>
+    text.replace(/\b\d+s( +)(?=reachable$)/gm, (found) => "5s".padEnd(found.length)),
   "age of a heartbeat": (text) => text.replace(/\bheartbeat \d+ s ago/g, "heartbeat 5 s ago"),
   "latency in the table of verify": (text) =>
     text.replace(/^ +ADDRESS +TCP\b.*\n(?: +\S+:\d+ .*(?:\n|$))+/gm, (table) => {

@@ -2,7 +2,8 @@
  * The markup of a page whose commands are run.
  *
  * - A fenced block `console` holds commands (`$ command`, continued after a final backslash) and their output. Its info
- *   string can hold `not-run="reason"`, or `background` for a command that runs until the end of the page.
+ *   string can hold `not-run="reason"`, `background` for a command that runs until the end of the page, or `answer="n"` for a
+ *   command on a terminal, which asks for confirmation and gets this answer; its exit code is not checked.
  * - `<!-- docs: sandbox SCENARIO -->` at the top of the page starts embedded clusters.
  * - `<!-- docs: event NAME -->` changes those clusters as somebody else would.
  * - Further lines of such a comment, and those of `<!-- docs: run`, are commands that the page does not show.
@@ -21,6 +22,8 @@ export interface Block {
   line: number;
   commands: DocumentedCommand[];
   background: boolean;
+  /** What is typed on the terminal at the prompt; undefined without a terminal. */
+  answer: string | undefined;
   /** Why the commands are not run; undefined if they are. */
   notRun: string | undefined;
 }
@@ -74,10 +77,10 @@ export function parsePage(text: string): Step[] {
   return steps;
 }
 
-function parseInfo(info: string, line: number): Pick<Block, "background" | "notRun"> {
-  const [, background, notRun] = /^(?:(background)|not-run="([^"]+)")?$/.exec(info) ?? [];
-  if (info !== "" && !background && !notRun) throw new Error(`line ${line}: unknown info string: ${info}`);
-  return { background: background !== undefined, notRun };
+function parseInfo(info: string, line: number): Pick<Block, "background" | "answer" | "notRun"> {
+  const [, background, notRun, answer] = /^(?:(background)|not-run="([^"]+)"|answer="(\w+)")?$/.exec(info) ?? [];
+  if (info !== "" && !background && !notRun && !answer) throw new Error(`line ${line}: unknown info string: ${info}`);
+  return { background: background !== undefined, answer, notRun };
 }
 
 function parseCommands(lines: readonly string[], first: number): DocumentedCommand[] {

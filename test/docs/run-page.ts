@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import { node, programPath } from "../support/programs.ts";
+import { KEYS, runOnTerminal } from "../support/terminal.ts";
 import { normalize, type RunValues } from "./normalize.ts";
 import type { Block, DocumentedCommand, Instruction } from "./page.ts";
 import { EVENTS, SCENARIOS } from "./scenarios.ts";
@@ -65,10 +66,14 @@ export class PageRun {
    * @returns them with the output that they have now.
    * @throws Error if a command ends with another exit code than 0 and `echo $?` does not follow
    */
-  async run({ commands, background }: Block): Promise<DocumentedCommand[]> {
+  async run({ commands, background, answer }: Block): Promise<DocumentedCommand[]> {
     const done: DocumentedCommand[] = [];
     for (const [i, { text }] of commands.entries()) {
-      const raw = background ? await this.#start(text) : await this.#shell(text);
+      const raw = background
+        ? await this.#start(text)
+        : answer === undefined
+          ? await this.#shell(text)
+          : await this.#onTerminal(text, answer);
       if (this.#exitCode !== 0 && commands[i + 1]?.text !== "echo $?") {
         throw new Error(`$ ${text}\nends with exit code ${this.#exitCode}, which the page does not state\n${raw}`);
       }
@@ -101,6 +106,17 @@ export class PageRun {
     });
     const [code] = await once(child, "close");
     this.#exitCode = command === "echo $?" ? 0 : code;
+    return output;
+  }
+
+  /** Runs a command on a terminal as wide as a page, and answers its prompt. */
+  async #onTerminal(command: string, answer: string): Promise<string> {
+    const { KUBECONFIG: kubeconfig = "", ...env } = this.#env;
+    const { output } = await runOnTerminal("clustermesh-secrets", [], {
+      ...{ line: command, cwd: this.#values.folder, kubeconfig, columns: 100 },
+      env: { ...env, NO_COLOR: "1" },
+      answers: [[/\[y\/N\] /, `${answer}${KEYS.enter}`]],
+    });
     return output;
   }
 
