@@ -2,7 +2,7 @@
 import type { Cluster } from "../kube/cluster.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { dedupe } from "../util/dedupe.ts";
-import { UserError } from "../util/errors.ts";
+import { toReadError, type UserError } from "../util/errors.ts";
 
 const MAX_CONCURRENT_READS = 16;
 
@@ -23,9 +23,8 @@ export interface ClusterReadings<T> {
 /**
  * Reads clusters concurrently. The results contain a cluster with several contexts once, under its first context.
  *
- * @param read - reads one cluster. A UserError is recorded as the failure of that cluster, which is then closed.
+ * @param read - reads one cluster. An error is recorded as the failure of that cluster, which is then closed.
  * @param identityOf - the identity of a cluster, independent of the context ({@link Installation.identity}).
- * @throws any error that is not a UserError.
  */
 export async function readClusters<T extends { source: string }>(
   clusters: readonly Cluster[],
@@ -39,9 +38,8 @@ export async function readClusters<T extends { source: string }>(
         try {
           return { value: await read(cluster) };
         } catch (error) {
-          if (!(error instanceof UserError)) throw error;
           cluster.close?.();
-          return { failure: { source: cluster.source, error } };
+          return { failure: { source: cluster.source, error: toReadError(error) } };
         }
       }),
     ),

@@ -1,6 +1,7 @@
 /** A Kubernetes API client over a transport, with the object types of `@kubernetes/client-node`. */
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { linkAbort } from "../util/abort.ts";
+import { isFields } from "../util/fields.ts";
 import {
   ApiError,
   canI,
@@ -100,7 +101,8 @@ export class KubernetesApi {
     const subject: Subject = { verb: "get", resource, namespace, name };
     const accept = metadataOnly ? METADATA_ONLY : undefined;
     try {
-      return (await this.#send(subject, { method: "GET", path: pathOf(subject), accept })) as T;
+      const object = await this.#send(subject, { method: "GET", path: pathOf(subject), accept });
+      return this.#assertTexts(subject, object as T);
     } catch (error) {
       if (error instanceof ApiError && error.status === 404 && error.reason === "NotFound") return undefined;
       throw error;
@@ -118,9 +120,17 @@ export class KubernetesApi {
     { namespace, labelSelector, fieldSelector }: ListOptions = {},
   ): AsyncGenerator<T[]> {
     const query = { ...(labelSelector && { labelSelector }), ...(fieldSelector && { fieldSelector }) };
-    for await (const page of this.#pages({ verb: "list", resource, namespace }, query, {})) {
-      yield (page.items ?? []) as T[];
+    const subject: Subject = { verb: "list", resource, namespace };
+    for await (const page of this.#pages(subject, query, {})) {
+      yield ((page.items ?? []) as T[]).map((item) => this.#assertTexts(subject, item));
     }
+  }
+
+  /** Returns an object whose labels, annotations and data are texts, as all callers expect. @throws ApiError otherwise. */
+  #assertTexts<T extends KubernetesObject>(subject: Subject, object: T): T {
+    const { metadata, data }: KubernetesObject & { data?: unknown } = object ?? {};
+    if ([metadata?.labels, metadata?.annotations, data].every(isTextMap)) return object;
+    throw this.#error(subject, 200, { message: "labels, annotations or data are not strings" });
   }
 
   /**
@@ -301,4 +311,10 @@ const NOT_JSON: StatusAnswer = { message: "response is not JSON; check that the 
 interface PageOptions extends Pick<PagingOptions, "isConsistent"> {
   accept?: string | undefined;
   signal?: AbortSignal | undefined;
+}
+
+/** Whether a value is an object whose values are strings. Go writes empty maps and values as null. */
+function isTextMap(value: unknown): boolean {
+  const isText = (one: unknown) => one === null || typeof one === "string";
+  return value === undefined || value === null || (isFields(value) && Object.values(value).every(isText));
 }

@@ -1,20 +1,15 @@
 /** Results that may be errors, for reads whose failure is not fatal. */
-import { UserError } from "../util/errors.ts";
+import { toReadError, type UserError } from "../util/errors.ts";
 import { ApiError } from "./api.ts";
 
 export type Attempt<T> = { value: T } | { error: UserError };
 
-/**
- * Captures the result of a promise, or the UserError that it rejects with.
- *
- * @throws any other error, unchanged.
- */
+/** Captures the result of a read, or its error. */
 export async function attempt<T>(promise: Promise<T>): Promise<Attempt<T>> {
   try {
     return { value: await promise };
   } catch (error) {
-    if (error instanceof UserError) return { error };
-    throw error;
+    return { error: toReadError(error) };
   }
 }
 

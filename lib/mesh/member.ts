@@ -53,7 +53,10 @@ export async function readMember(
   options: { namespace?: string | undefined; forExtract: boolean; forImport?: boolean; cache?: ParseCache | undefined },
 ): Promise<Member> {
   const installation = await readInstallation(api, { ...options, secrets: [AGENTS_SECRET, KVSTOREMESH_SECRET] });
-  return { source, api, installation, target: targetOf(installation, source, options.cache) };
+  const member = { source, api, installation, target: targetOf(installation, source, options.cache) };
+  // Parsed now, so that an invalid Secret fails the reading of its cluster.
+  existingOf(member);
+  return member;
 }
 
 /** Returns the CA (PEM) and client certificate that an importer uses for configs that reference its own files. */

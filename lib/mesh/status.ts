@@ -11,7 +11,7 @@ import type { AuthMode, ClientCertificate, Peer } from "../peer/peer.ts";
 import type { PeerProbe, ProbeOptions } from "../probe/probe.ts";
 import { limitConcurrency } from "../util/concurrency.ts";
 import { dedupe } from "../util/dedupe.ts";
-import { UserError } from "../util/errors.ts";
+import { toReadError, UserError } from "../util/errors.ts";
 import { ParseCache } from "../util/parse-cache.ts";
 import { shellQuote } from "../util/shell.ts";
 import type { CertificateFact } from "../x509/expiry.ts";
@@ -186,9 +186,9 @@ async function readStatus(cluster: Cluster, options: StatusOptions, cache: Parse
     };
     return { status, member: { ...member, peer } };
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    findings.push(unreadableFinding(source, error));
-    return { status: { source, error: error.singleLineMessage, pods: [], findings } };
+    const failure = toReadError(error);
+    findings.push(unreadableFinding(source, failure));
+    return { status: { source, error: failure.singleLineMessage, pods: [], findings } };
   } finally {
     // The next check connects again, so that a failed connection or credential is not reused.
     cluster.close?.();

@@ -26,6 +26,18 @@ export function describeAnyError(error: unknown): string {
   return `unexpected: ${error instanceof Error ? error.message : String(error)}`;
 }
 
+/**
+ * Returns the error of reading a cluster as one of this cluster alone: one that is not a UserError is a server whose objects
+ * violate the schema of Kubernetes, or a bug.
+ */
+export function toReadError(error: unknown): UserError {
+  if (error instanceof UserError) return error;
+  const problem = error instanceof Error ? error.message : String(error);
+  return new UserError(`the API server returned an object that cannot be read: ${problem}`, EXIT.failed, {
+    cause: error,
+  });
+}
+
 /** A call without a required argument. The program adds an example and the command that shows its help. */
 export class UsageError extends UserError {
   constructor(message: string) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import { type ConnectOptions, meshMembersOf, planConnect } from "../../lib/mesh/connect.ts";
 import { planDisconnect } from "../../lib/mesh/disconnect.ts";
@@ -32,6 +33,66 @@ async function pairsOf(mesh: JoinedMesh): Promise<string[]> {
   const { pairs } = await mesh.status();
   return pairs.filter(({ configured }) => configured).map(({ importer, peer }) => `${importer} ${peer}`);
 }
+
+/** What an API server may return for a field, whatever the schema of Kubernetes requires. */
+const HOSTILE: unknown[] = [null, 7, "text", [], [null], [7], {}, { a: null }, { a: { b: 7 } }];
+
+/** Returns the paths of all fields of an object. */
+function pathsOf(value: unknown, path: (string | number)[] = []): (string | number)[][] {
+  if (typeof value !== "object" || value === null) return [path];
+  const fields = Array.isArray(value) ? value.map((one, i) => [i, one] as const) : Object.entries(value);
+  return [...(path.length > 0 ? [path] : []), ...fields.flatMap(([key, one]) => pathsOf(one, [...path, key]))];
+}
+
+function replaceAt(object: object, path: readonly (string | number)[], value: unknown): void {
+  const parent = path.slice(0, -1).reduce<object>((one, key) => Reflect.get(one, key), object);
+  Reflect.set(parent, path.at(-1) ?? "", value);
+}
+
+test("a cluster whose objects violate the schema of Kubernetes stops no other", async (t) => {
+  const { mesh } = await meshOf(t, false);
+  const clusters = await waysOf(mesh, [["c1"], ["c2"], ["c3"]]);
+  const store = mesh.sandbox.clusters.find(({ description }) => description.name === "c2")?.api.store;
+  const objects = ["ConfigMap", "Secret", "Deployment", "DaemonSet", "Service", "Node", "Pod"].flatMap(
+    (kind) => store?.all(kind) ?? [],
+  );
+  // The names by which the server finds an object are its own.
+  const places = objects.flatMap((object) =>
+    pathsOf(object)
+      .filter(
+        ([first, second]) =>
+          first !== "kind" &&
+          first !== "apiVersion" &&
+          !(
+            first === "metadata" &&
+            (second === undefined || second === "name" || second === "namespace" || second === "labels")
+          ),
+      )
+      .map((path) => ({ object, path })),
+  );
+  assert.ok(places.length > 100);
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...places), fc.constantFrom(...HOSTILE), async ({ object, path }, value) => {
+      const changed = structuredClone(object);
+      replaceAt(changed, path, value);
+      store?.put(changed);
+      try {
+        const status = await mesh.status({}, clusters);
+        assert.deepEqual(
+          status.clusters.map(({ name }) => name).filter((name) => name !== "c2" && name !== undefined),
+          ["c1", "c3"],
+        );
+        const reading = await readMembers(clusters, READ);
+        const { targets } = planConnect(reading, { skipUnreachable: true, now: new Date() });
+        const names = targets.map(({ target }) => target.source);
+        assert.ok(names.includes("c1") && names.includes("c3"), names.join());
+      } finally {
+        store?.put(structuredClone(object));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
 
 test("two contexts for one cluster are one member", async (t) => {
   const { mesh } = await meshOf(t, true);
