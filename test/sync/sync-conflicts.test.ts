@@ -112,12 +112,12 @@ test("a round reads a target again that somebody else changed, and reports one t
     return undefined;
   };
   mesh.rotate("c2");
-  assert.deepEqual((await sync.sync.runOnce()).failed, []);
+  assert.equal((await sync.sync.runOnce()).failed, 0);
   assert.ok(conflicts < 1);
 
   conflicts = Number.POSITIVE_INFINITY;
   mesh.rotate("c2");
-  assert.deepEqual((await sync.sync.runOnce()).failed, ["c1"]);
+  assert.equal((await sync.sync.runOnce()).failed, 1);
   const failure = sync.events.find((one) => one.kind === "write-failed");
   assert.match(failure?.error ?? "", /another client changed the target/);
 });
