@@ -23,8 +23,11 @@ export interface ObserveOptions<T extends KubernetesObject> extends ObjectSelect
   signal: AbortSignal;
   /** Called with the list first, then with each change. It must not take long. */
   onChange(change: ObjectChange<T>): void;
-  /** @param error - set unless the watch ended regularly */
-  onRestart?(reason: RestartReason, error?: UserError): void;
+  /**
+   * @param error - set unless the watch ended regularly.
+   * @param isRepeated - whether it failed before too, and has not lasted since.
+   */
+  onRestart?(reason: RestartReason, error: UserError | undefined, isRepeated: boolean): void;
   timing?: Partial<ObserveTiming>;
 }
 
@@ -65,12 +68,14 @@ export async function observeObjects<T extends KubernetesObject>(
   const timing = { ...TIMING, ...options.timing };
   let version: string | undefined;
   let failures = 0;
+  let hasFailed = false;
   while (!signal.aborted) {
     const end = await observeOnce(api, resource, options, { version, timing });
     if (signal.aborted) return;
     failures = end.isSteady ? 0 : failures + 1;
     version = failures >= MAX_RESUMES || (end.error && !isResumable(end.error)) ? undefined : end.version;
-    onRestart?.(end.reason, end.error);
+    onRestart?.(end.reason, end.error, hasFailed && !end.isSteady);
+    hasFailed = end.error !== undefined;
     // A version can expire while the cluster is away, and the list is then due.
     const isImmediate = end.reason === "ended" || (end.reason === "expired" && failures <= 1);
     if (!isImmediate) await pause(delayAfter(failures, timing), signal);

@@ -13,8 +13,11 @@ export interface ClusterWatchOptions {
   api: KubernetesApi;
   /** Called if an object changed, or if a watch has begun, since the object may have changed before. */
   onChange(): void;
-  /** @param object - `secrets/NAME`, or the plural alone. */
-  onRestart(object: string, reason: RestartReason, error?: UserError): void;
+  /**
+   * @param object - `secrets/NAME`, or the plural alone.
+   * @param isRepeated - whether this watch failed before too, and has not lasted since.
+   */
+  onRestart(object: string, reason: RestartReason, error: UserError | undefined, isRepeated: boolean): void;
 }
 
 /** The watches of one cluster. */
@@ -49,12 +52,14 @@ export class ClusterWatch {
 
   /** Observes an object until the signal aborts. What a server sends must not end the process: any failure is reported. */
   async #keepObserving(watched: WatchedObject, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    for (let hasFailed = false; !signal.aborted; hasFailed = true) {
+      const started = performance.now();
       try {
         await this.#observe(watched, signal);
       } catch (error) {
         const failure = new UserError(describeAnyError(error), EXIT.failed, { cause: error });
-        this.#options.onRestart(describe(watched), "error", failure);
+        const isRepeated = hasFailed && performance.now() - started < FAILURE_DELAY_MS;
+        this.#options.onRestart(describe(watched), "error", failure, isRepeated);
         await pause(FAILURE_DELAY_MS, signal);
       }
     }
@@ -72,7 +77,7 @@ export class ClusterWatch {
       onChange: (change) => {
         if (fingerprints.update(change)) onChange();
       },
-      onRestart: (reason, error) => onRestart(describe(watched), reason, error),
+      onRestart: (...restart) => onRestart(describe(watched), ...restart),
     });
   }
 }

@@ -168,6 +168,10 @@ class Candidate {
   /** Tries to become or remain the holder. There is one attempt at a time: an earlier one that hangs is awaited. */
   #attempt(): Promise<Attempt> {
     this.#pending ??= this.#acquireOrRenew()
+      .then((attempt) => {
+        this.#lastError = "";
+        return attempt;
+      })
       .catch((error: unknown): Attempt => {
         if (!(error instanceof UserError)) throw error;
         // Another process was faster.
@@ -249,7 +253,6 @@ class Candidate {
     const { holderIdentity, leaseDurationSeconds, leaseTransitions, acquireTime } = spec as Record<string, unknown>;
     const content = JSON.stringify(spec);
     const seconds = typeof leaseDurationSeconds === "number" ? leaseDurationSeconds : this.#times.duration / 1000;
-    this.#lastError = "";
     this.#seen = {
       resourceVersion: metadata?.resourceVersion ?? "",
       holder: typeof holderIdentity === "string" ? holderIdentity : "",

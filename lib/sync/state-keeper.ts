@@ -45,6 +45,8 @@ export class StateKeeper {
   /** By the monotonic clock. */
   #savedAt = Number.NEGATIVE_INFINITY;
   #saving: Promise<void> = Promise.resolve();
+  /** Why the state could not be saved the last time. */
+  #saveError: string | undefined;
 
   private constructor(state: SyncState, isUnreadable: boolean, options: StateKeeperOptions) {
     this.state = { ...state, interval: options.interval };
@@ -91,10 +93,12 @@ export class StateKeeper {
     this.setMembers(noteList(this.state.members, names, this.#options.now()));
   }
 
-  /** Records and reports that the members cannot be listed. */
+  /** Records that the members cannot be listed, and reports it unless the error repeats the last one. */
   noteListFailure(message: string): void {
-    const { since = this.#time() } = this.state.listFailure ?? {};
-    this.state.listFailure = { since, error: this.#completeError(message) };
+    const { since = this.#time(), error: last } = this.state.listFailure ?? {};
+    const error = this.#completeError(message);
+    this.state.listFailure = { since, error };
+    if (error === last) return;
     this.#options.emit({ kind: "list-failed", error: message });
     this.saveSoon();
   }
@@ -245,7 +249,7 @@ export class StateKeeper {
     this.#timer ??= setTimeout(() => void this.save(), SAVE_INTERVAL_MS);
   }
 
-  /** Saves the state now. A failure is reported; the next change tries again. */
+  /** Saves the state now. A failure is reported unless it repeats the last one; the next change tries again. */
   save(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -254,8 +258,11 @@ export class StateKeeper {
       const { store, emit } = this.#options;
       try {
         await store.save(this.state);
-      } catch (error) {
-        emit({ kind: "state-unsaved", where: store.describe(), error: describeAnyError(error) });
+        this.#saveError = undefined;
+      } catch (thrown) {
+        const error = describeAnyError(thrown);
+        if (error !== this.#saveError) emit({ kind: "state-unsaved", where: store.describe(), error });
+        this.#saveError = error;
       }
     });
     return this.#saving;

@@ -40,7 +40,7 @@ export type Occurrence =
   | { kind: "rollout-stalled"; target: string; workloads: readonly string[]; since: Date }
   /** A finding about a target that it did not have in its last reconciliation. */
   | { kind: "finding"; target: string; finding: Finding }
-  /** A watch ended other than by its timeout, and is started again; once a minute for each cause of a member. */
+  /** A watch ended other than by its timeout, and is started again; once for each cause until the watch lasts again. */
   | {
       kind: "watch-restarted";
       entry: string;
@@ -56,11 +56,11 @@ export type Occurrence =
   | { kind: "state-unreadable"; where: string; error: string }
   /** No Kubernetes Events can be created in a target, which has no other effect. */
   | { kind: "events-denied"; target: string; error: string }
-  /** The state cannot be saved; the next change tries again. */
+  /** The state cannot be saved; the next change tries again. Once for each cause until it can. */
   | { kind: "state-unsaved"; where: string; error: string }
   /** Names in the pairs, or of the hub, that no member has. */
   | { kind: "names-unknown"; names: readonly string[] }
-  /** The members cannot be listed; the last list is kept. */
+  /** The members cannot be listed; the last list is kept. Once for each cause until they can. */
   | { kind: "list-failed"; error: string }
   /** The only round of `--once` has ended. */
   | ({ kind: "finished" } & SyncRound)

@@ -2,9 +2,8 @@
 import { watchedObjects } from "../cilium/watched-objects.ts";
 import type { PreparedTarget } from "../import/prepare.ts";
 import type { KubernetesApi } from "../kube/api.ts";
-import type { RestartReason } from "../kube/observe.ts";
 import type { Member } from "../mesh/member.ts";
-import { describeAnyError, type UserError } from "../util/errors.ts";
+import { describeAnyError } from "../util/errors.ts";
 import { ClusterWatch } from "./cluster-watch.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
@@ -19,7 +18,7 @@ import type { SyncSnapshot } from "./snapshot.ts";
 import { StateKeeper } from "./state-keeper.ts";
 import type { SyncOptions, SyncPorts } from "./sync-options.ts";
 import { TaskScheduler } from "./task-scheduler.ts";
-import { WatchRestarts } from "./watch-restarts.ts";
+import { type WatchRestart, WatchRestarts } from "./watch-restarts.ts";
 import { WriteFailure } from "./write-plan.ts";
 
 /** The number of members that are read and written at a time. */
@@ -170,12 +169,17 @@ export class Sync {
   /** Watches the list of members; a watch that fails is started again. */
   async #watchList(): Promise<void> {
     const { source, emit } = this.#ports;
+    let reported: string | undefined;
     while (source.watch && !this.#signal.aborted) {
+      const started = performance.now();
       try {
         await source.watch(() => this.#scheduler.schedule(LIST_TASK, this.#options.settle), this.#signal);
-      } catch (error) {
+      } catch (thrown) {
         if (this.#signal.aborted) return;
-        emit({ kind: "list-failed", error: describeAnyError(error) });
+        const error = describeAnyError(thrown);
+        const hasLasted = performance.now() - started > FIRST_RETRY_MS;
+        if (hasLasted || error !== reported) emit({ kind: "list-failed", error });
+        reported = error;
       }
       await pause(FIRST_RETRY_MS, this.#signal);
     }
@@ -244,7 +248,8 @@ export class Sync {
     active.watch ??= new ClusterWatch({
       api,
       onChange: () => this.#scheduler.schedule(name, this.#options.settle),
-      onRestart: (object, reason, error) => this.#noteWatchRestart(name, object, reason, error),
+      onRestart: (object, reason, error, isRepeated) =>
+        this.#noteWatchRestart({ entry: name, object, reason, error: error?.singleLineMessage, isRepeated }),
     });
     return active.watch;
   }
@@ -327,12 +332,11 @@ export class Sync {
     this.#updateConflicts();
   }
 
-  #noteWatchRestart(entry: string, object: string, reason: RestartReason, error: UserError | undefined): void {
+  #noteWatchRestart(restart: WatchRestart): void {
+    const { isRepeated: _, reason, ...rest } = restart;
     // Servers end each watch after some minutes.
-    if (reason === "ended") return;
-    const cause = error?.singleLineMessage;
-    if (!this.#watchRestarts.note(entry, cause ?? reason)) return;
-    this.#ports.emit({ kind: "watch-restarted", entry, object, reason, ...(cause !== undefined && { error: cause }) });
+    if (reason === "ended" || !this.#watchRestarts.note(restart)) return;
+    this.#ports.emit({ kind: "watch-restarted", reason, ...rest });
   }
 
   #updateConflicts(): void {

@@ -20,6 +20,7 @@ function observe(t: TestContext, api: KubernetesApi, options: Partial<ObserveOpt
   const abort = new AbortController();
   const log: string[] = [];
   const errors: UserError[] = [];
+  const repeated: boolean[] = [];
   const done = observeObjects(api, configMaps, {
     namespace: "kube-system",
     signal: abort.signal,
@@ -29,8 +30,9 @@ function observe(t: TestContext, api: KubernetesApi, options: Partial<ObserveOpt
         log.push(`listed ${change.objects.map(({ metadata }) => metadata?.name).join(",")}`);
       else log.push(`${change.event.type} ${change.event.object.metadata?.name}`);
     },
-    onRestart: (reason, error) => {
+    onRestart: (reason, error, isRepeated) => {
       log.push(reason);
+      repeated.push(isRepeated);
       if (error) errors.push(error);
     },
     ...options,
@@ -40,7 +42,7 @@ function observe(t: TestContext, api: KubernetesApi, options: Partial<ObserveOpt
     await done;
   };
   t.after(stop);
-  return { log, errors, stop };
+  return { log, errors, repeated, stop };
 }
 
 /** An API whose server handles lists as ConfigMap lists of version 5, and watches as `onWatch` does. */
@@ -259,9 +261,10 @@ test("a list that fails is repeated with a delay, and every error is reported", 
       else response.end(JSON.stringify({ metadata: { resourceVersion: "5" }, items: [] }));
     },
   });
-  const { log, errors } = observe(t, api);
+  const { log, errors, repeated } = observe(t, api);
   await until(() => log.includes("listed "));
   assert.deepEqual(log, ["error", "error", "error", "listed "]);
+  assert.deepEqual(repeated, [false, true, true]);
   assert.equal(lists.length, 4);
   for (const error of errors) assert.ok(error instanceof ApiError && error.status === 500);
 });

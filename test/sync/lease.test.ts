@@ -139,6 +139,25 @@ describe("the Lease", { concurrency: true }, () => {
     assert.deepEqual([other.waitedFor, holder.waitedFor], [["first", holder.identity], ["first"]]);
   });
 
+  test("a Lease that can be read and not written is logged once", async (t) => {
+    const cluster = await startStateServer(t);
+    const first = contend(t, cluster, "first");
+    await until(() => first.isHolder);
+    await first.stop();
+    const second = contend(t, cluster, "second");
+    let refused = 0;
+    second.intercept = async (request, send) => {
+      if (request.method !== "PATCH") return send();
+      refused++;
+      return { status: 403, headers: {}, body: '{"kind":"Status","message":"not permitted"}' };
+    };
+    await until(() => refused > 2);
+    assert.equal(second.log.length, 1, second.log.join("\n"));
+    second.intercept = undefined;
+    await until(() => second.isHolder);
+    assert.equal(second.log.length, 1);
+  });
+
   test("a holder whose requests fail tries again, and logs each error once", async (t) => {
     const cluster = await startStateServer(t);
     const first = contend(t, cluster, "first");

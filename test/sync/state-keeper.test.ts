@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { MemberView } from "../../lib/sync/member-view.ts";
 import type { GoneAddress } from "../../lib/sync/state.ts";
-import { StateKeeper } from "../../lib/sync/state-keeper.ts";
+import { StateKeeper, type StateKeeperOptions } from "../../lib/sync/state-keeper.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
+import { UserError } from "../../lib/util/errors.ts";
 import { findingWith } from "../support/findings.ts";
 import { caOf } from "../support/material.ts";
 import { MemoryStore } from "../support/running-sync.ts";
@@ -11,8 +12,8 @@ import { MemoryStore } from "../support/running-sync.ts";
 const SINCE = "2026-11-01T00:00:00.000Z";
 const gone = (peer: string, last: number): GoneAddress => ({ peer, address: `172.18.0.${last}`, since: SINCE });
 
-function loadKeeper(): Promise<StateKeeper> {
-  const options = { interval: 60_000, store: new MemoryStore(), emit: () => {}, now: () => new Date(SINCE) };
+function loadKeeper(parts: Partial<StateKeeperOptions> = {}): Promise<StateKeeper> {
+  const options = { interval: 60_000, store: new MemoryStore(), emit: () => {}, now: () => new Date(SINCE), ...parts };
   return StateKeeper.load("all", options, new AbortController().signal);
 }
 
@@ -119,4 +120,19 @@ describe("the addresses that are gone", () => {
     assert.deepEqual(keeper.state.addresses, [one]);
     await keeper.save();
   });
+});
+
+test("a state that cannot be saved is reported once for each cause, and again after it was saved", async () => {
+  const store = new MemoryStore();
+  const reported: unknown[] = [];
+  const keeper = await loadKeeper({
+    store,
+    emit: (event) => reported.push("error" in event ? event.error : event.kind),
+  });
+  let cause: string | undefined;
+  store.save = async () => {
+    if (cause !== undefined) throw new UserError(cause, 1);
+  };
+  for (cause of ["full", "full", "denied", undefined, "denied"]) await keeper.save();
+  assert.deepEqual(reported, ["full", "denied", "denied"]);
 });
