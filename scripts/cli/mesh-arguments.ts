@@ -10,6 +10,7 @@ import { hasErrors } from "../../lib/peer/findings.ts";
 import { showFindings } from "../../lib/render/findings.ts";
 import { escapeLine } from "../../lib/render/style.ts";
 import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
+import { truncateLine } from "../../lib/util/line.ts";
 import { type ClusterSource, resolveAddresses } from "./clusters.ts";
 import { parseDuration } from "./duration.ts";
 import type { Arguments } from "./option.ts";
@@ -77,9 +78,12 @@ export async function selectClusters(
   return args["all-contexts"] ? contexts.selectAll() : contexts.select(named);
 }
 
+/** @throws UserError (exit code 2) if the file cannot be read, or has no contexts, as while it is written. */
 async function readContextsFile(path: string): Promise<string[]> {
   const lines = (await readText(path)).split("\n").map((line) => line.trim());
-  return lines.filter((line) => line !== "" && !line.startsWith("#"));
+  const names = lines.filter((line) => line !== "" && !line.startsWith("#"));
+  if (names.length === 0) throw new UserError(`${truncateLine(path)}: no contexts`, EXIT.refused);
+  return names;
 }
 
 /** Converts the flags to options for reading clusters. */
