@@ -166,6 +166,11 @@ export function formatSyncEvent(event: SyncEvent, format: LogFormat, style: Styl
   return `${time} ${prefix}${name === undefined ? "" : `${style.bold(name)}: `}${text}`;
 }
 
+/** Formats a message that is not an event as {@link formatSyncEvent} does in JSON, with the event `message`. */
+export function formatJsonMessage(time: Date, level: Level, text: string): string {
+  return JSON.stringify({ time: formatTime(time), level, event: "message", message: text });
+}
+
 /** Makes a foreign text safe to print. */
 type Clean = (text: string) => string;
 

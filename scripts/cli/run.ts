@@ -6,7 +6,7 @@ import type { Arguments, Command, Grammar, HelpText, Option } from "./option.ts"
 import { inGroup } from "./options.ts";
 import { parseArguments } from "./parse.ts";
 import { exitWith, ignoreStreamErrors, setGivenFlags, writeStdout } from "./streams.ts";
-import { log, logError, logTrace, versionLine } from "./terminal.ts";
+import { log, logError, logHint, logTrace, versionLine } from "./terminal.ts";
 
 const commonOptions = inGroup("Other", {
   help: { alias: "h", type: "boolean", describe: "show this help" },
@@ -64,7 +64,7 @@ async function runCommand<O extends Record<string, Option>>(
     logError(isUserError ? message : `unexpected: ${message}`);
     if (error instanceof UsageError) logUsageHint(name, command);
     if (argv.includes("--debug") && error instanceof Error) log(escapeControlChars(error.stack ?? ""));
-    else if (!isUserError) log("  this is a bug; rerun with --debug for a stack trace");
+    else if (!isUserError) logHint("  this is a bug; rerun with --debug for a stack trace");
     // As in kubectl diff, 1 means changes.
     if (args?.diff === true) return EXIT.refused;
     return isUserError ? error.exitCode : EXIT.failed;
@@ -73,6 +73,6 @@ async function runCommand<O extends Record<string, Option>>(
 
 /** Logs the first example of a command, and the command that shows its help. */
 function logUsageHint(name: string, { examples: [example] }: HelpText): void {
-  if (example) log(`  example: ${example[0].replaceAll("$0", name)}`);
-  log(`  see '${name} --help'`);
+  if (example) logHint(`  example: ${example[0].replaceAll("$0", name)}`);
+  logHint(`  see '${name} --help'`);
 }

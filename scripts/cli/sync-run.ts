@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { showPlan } from "../../lib/render/plan.ts";
-import { formatSyncEvent } from "../../lib/render/sync-log.ts";
+import { formatJsonMessage, formatSyncEvent } from "../../lib/render/sync-log.ts";
 import { holdLease, LEASE_TIMES } from "../../lib/sync/lease.ts";
 import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts";
 import type { SyncRound } from "../../lib/sync/round.ts";
@@ -22,7 +22,7 @@ import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSign
 import { type OpenedState, openStateStore } from "./state-options.ts";
 import { completeError, completeRemedy, setGivenFlags } from "./streams.ts";
 import { readPairingOptions, type SyncArguments, toSyncOptions } from "./sync-flags.ts";
-import { confirm, log, style } from "./terminal.ts";
+import { confirm, log, setMessageFormat, style } from "./terminal.ts";
 
 /** A time in which this process works. */
 interface Turn {
@@ -51,6 +51,9 @@ export class SyncRun implements AsyncDisposable {
 
   /** @throws UserError if the flags are invalid, the first plan cannot be confirmed, or the state cannot be opened. */
   static async open(args: SyncArguments): Promise<SyncRun> {
+    if (args["log-format"] === "json") {
+      setMessageFormat((level, text) => formatJsonMessage(new Date(), level, text));
+    }
     const pairing = await readPairingOptions(args);
     const options = toSyncOptions(args, pairing);
     const listen = args.listen === undefined ? undefined : parseListenAddress(args.listen);

@@ -16,14 +16,34 @@ export function log(line: string): void {
   process.stderr.write(`${completeCommands(line)}\n`);
 }
 
+export type MessageLevel = "info" | "warning" | "error";
+
+/** Set if messages are for programs. */
+let formatMessage: ((level: MessageLevel, text: string) => string) | undefined;
+
+/** Sets the format of all later errors, warnings, notes and traces, for a log that programs read. */
+export function setMessageFormat(format: (level: MessageLevel, text: string) => string): void {
+  formatMessage = format;
+}
+
+/** @param text - what people read: escaped and styled. */
+function logMessage(level: MessageLevel, message: string, text: string): void {
+  log(formatMessage ? formatMessage(level, completeCommands(message)) : text);
+}
+
 /** Logs an error. */
 export function logError(text: string): void {
-  log(`${style.red("error")}: ${escapeControlChars(text)}`);
+  logMessage("error", text, `${style.red("error")}: ${escapeControlChars(text)}`);
+}
+
+/** Logs a line that explains an error to people. */
+export function logHint(line: string): void {
+  if (!formatMessage) log(line);
 }
 
 /** Logs a warning. */
 export function warn(line: string): void {
-  log(`${style.yellow("warning")}: ${escapeLine(line)}`);
+  logMessage("warning", line, `${style.yellow("warning")}: ${escapeLine(line)}`);
 }
 
 /** Warns if others can read a private key that was written to stdout. */
@@ -37,12 +57,12 @@ export function warnOfExposedKey(remedy: string): void {
 
 /** Logs a state that needs no action. */
 export function note(line: string): void {
-  log(`${style.dim("note")}: ${escapeLine(line)}`);
+  logMessage("info", line, `${style.dim("note")}: ${escapeLine(line)}`);
 }
 
 /** Logs a line of `--debug`, with the milliseconds since the start of the process. */
 export function logTrace(line: string): void {
-  log(style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${escapeLine(line)}`));
+  logMessage("info", line, style.dim(`${performance.now().toFixed(0).padStart(5)} ms  ${escapeLine(line)}`));
 }
 
 /** Returns the version of the programs as a line. */
