@@ -28,6 +28,7 @@ export const syncCommand = toProgram({
     0: "stopped by SIGTERM, or with --once: all changes written, or nothing to change",
     3: "with --once: something is held back, as the log shows",
     130: "stopped by Ctrl-C, after the write under way",
+    143: "with --once: stopped by SIGTERM, after the write under way",
   },
   run: runSync,
 });

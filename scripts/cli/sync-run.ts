@@ -173,8 +173,9 @@ export class SyncRun implements AsyncDisposable {
     const code = cluster ? await this.#takeTurns(cluster, work) : await this.#work(work, only);
     if (this.#stoppedBy === undefined) return code;
     this.#emit({ kind: "stopped" });
-    // As with other controllers, SIGTERM is the regular end.
-    return this.#stoppedBy === "SIGTERM" ? EXIT.done : signalExitCode(this.#stoppedBy);
+    // As with other controllers, SIGTERM is the regular end; a round that it interrupts may be incomplete.
+    const isRegular = this.#stoppedBy === "SIGTERM" && !this.#args.once;
+    return isRegular ? EXIT.done : signalExitCode(this.#stoppedBy);
   }
 
   async #takeTurns(
