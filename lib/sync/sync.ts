@@ -8,7 +8,7 @@ import { ClusterWatch } from "./cluster-watch.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
 import type { MemberNames } from "./pairing.ts";
-import { jitter, pause } from "./pause.ts";
+import { jitter } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
 import { TargetReconciler } from "./reconcile-target.ts";
 import { Roster } from "./roster.ts";
@@ -18,6 +18,7 @@ import type { SyncSnapshot } from "./snapshot.ts";
 import { StateKeeper } from "./state-keeper.ts";
 import type { SyncOptions, SyncPorts } from "./sync-options.ts";
 import { TaskScheduler } from "./task-scheduler.ts";
+import { watchList } from "./watch-list.ts";
 import { type WatchRestart, WatchRestarts } from "./watch-restarts.ts";
 import { WriteFailure } from "./write-plan.ts";
 
@@ -104,8 +105,13 @@ export class Sync {
 
   /** Keeps the members connected until the signal is aborted, and the writes under way have ended. */
   async run(): Promise<void> {
-    const { interval } = this.#options;
-    const watching = this.#watchList();
+    const { interval, settle } = this.#options;
+    const watching = watchList(this.#ports.source, {
+      onChange: () => this.#scheduler.schedule(LIST_TASK, settle),
+      onFailure: (error) => this.#ports.emit({ kind: "list-failed", error }),
+      retryAfter: FIRST_RETRY_MS,
+      signal: this.#signal,
+    });
     this.#scheduler.schedule(LIST_TASK, interval);
     await this.#round("running");
     if (!this.#signal.aborted) {
@@ -164,25 +170,6 @@ export class Sync {
     if (member) await this.#runMember(member);
     else if (key === LIST_TASK) await this.#list();
     this.#lastProgress = this.#ports.now();
-  }
-
-  /** Watches the list of members; a watch that fails is started again. */
-  async #watchList(): Promise<void> {
-    const { source, emit } = this.#ports;
-    let reported: string | undefined;
-    while (source.watch && !this.#signal.aborted) {
-      const started = performance.now();
-      try {
-        await source.watch(() => this.#scheduler.schedule(LIST_TASK, this.#options.settle), this.#signal);
-      } catch (thrown) {
-        if (this.#signal.aborted) return;
-        const error = describeAnyError(thrown);
-        const hasLasted = performance.now() - started > FIRST_RETRY_MS;
-        if (hasLasted || error !== reported) emit({ kind: "list-failed", error });
-        reported = error;
-      }
-      await pause(FIRST_RETRY_MS, this.#signal);
-    }
   }
 
   async #list(): Promise<void> {
