@@ -103,9 +103,10 @@ test("a watch that ends is resumed from the last version, also of a bookmark, wi
     response.end();
   });
   const { log, errors } = observe(t, api);
-  await until(() => watches.length === 4);
-  assert.deepEqual(versions(), ["5", "9", "12", "12"]);
-  assert.deepEqual(log, ["listed a", "ADDED b", "ended", "MODIFIED b", "ended", "ended"]);
+  // On a busy machine, the last one may have ended too.
+  await until(() => watches.length >= 4);
+  assert.deepEqual(versions().slice(0, 4), ["5", "9", "12", "12"]);
+  assert.deepEqual(log.slice(0, 6), ["listed a", "ADDED b", "ended", "MODIFIED b", "ended", "ended"]);
   assert.equal(lists.length, 1);
   assert.deepEqual(errors, []);
 });

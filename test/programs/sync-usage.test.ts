@@ -83,6 +83,7 @@ describe("sync --once", { concurrency: true }, () => {
     const { code, stdout, stderr } = await run("clustermesh-secrets", args, { kubeconfig: pair.kubeconfig, env });
     assert.deepEqual([code, stdout], [1, ""], stderr);
     const [started, ...lines] = stderr.trimEnd().split("\n");
+    assert.match(lines.pop() ?? "", /^\S+ 2 clusters: 2 failed, nothing held$/);
     assert.match(started ?? "", /started with 2 members/);
     assert.equal(lines.length, 2, stderr);
     for (const line of lines) assert.match(line, /warning: c[12]: cannot be read: cannot reach .*: connection refused/);
