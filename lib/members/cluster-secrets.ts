@@ -83,11 +83,14 @@ async function readClusterSecret(
   }
 }
 
-/** Returns a name without invisible characters, which could forge output; undefined if it is empty or too long. */
+/**
+ * Returns a name without invisible characters, which could forge output; undefined if it is empty, too long, or a flag in a
+ * printed command.
+ */
 function toPrintableName(name: string | undefined): string | undefined {
   if (name === undefined || name.length > 253) return undefined;
   const printable = name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\uFFFD").trim();
-  return printable === "" ? undefined : printable;
+  return printable === "" || printable.startsWith("-") ? undefined : printable;
 }
 
 /** @throws ClusterSecretError and KubeconfigError. */

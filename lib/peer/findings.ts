@@ -83,13 +83,16 @@ function toRedactedTexts(values: object): Record<string, string> {
   );
 }
 
-/** Converts a remedy to a template with only the values that it refers to, redacted. */
+/** Converts a remedy to a template with only the values that it refers to, redacted. Quoted words are never cut. */
 function toTemplate(remedy: string | RemedyTemplate | undefined, values: object): RemedyTemplate | undefined {
   if (remedy === undefined) return undefined;
-  if (typeof remedy === "object") return { ...remedy, values: toRedactedTexts(remedy.values) };
-  const names = new Set([...remedy.matchAll(PLACEHOLDER)].map(([, name]) => name));
-  const used = Object.entries(values).filter(([name]) => names.has(name));
-  return { template: remedy, values: toRedactedTexts(Object.fromEntries(used)) };
+  const { template, values: given } = typeof remedy === "object" ? remedy : { template: remedy, values };
+  const names = new Set([...template.matchAll(PLACEHOLDER)].map(([, name]) => name));
+  const isCut = (value: unknown) => typeof value === "string" && value.includes("'") && redact(value) !== value;
+  const used = Object.entries(given).filter(
+    ([name, value]) => (typeof remedy === "object" || names.has(name)) && !isCut(value),
+  );
+  return { template, values: toRedactedTexts(Object.fromEntries(used)) };
 }
 
 const PLACEHOLDER = /\{\{|\{(\w+)\}/g;

@@ -1,5 +1,13 @@
 /** Adds the connection flags of the running command to the commands that it prints, so that they can be pasted. */
 import { shellQuote } from "../../lib/util/shell.ts";
+import {
+  contextsIn,
+  type FoundCommand,
+  findCommands,
+  maskQuoted,
+  removeFlag,
+  replaceContexts,
+} from "./find-commands.ts";
 
 /** Flags that select a kubeconfig, a namespace and a user, or the Secrets that describe the clusters. */
 export interface ConnectionFlags {
@@ -40,15 +48,8 @@ const SUPPORTED: Readonly<Record<string, readonly string[]>> = {
   cmctl: ["kubeconfig", "as", "as-group", "as-uid"],
 };
 
-/** A command at the start of a line or after a separator, up to the next separator. */
-const COMMAND =
-  /(?<=^ *|: |\| |&& |; |while )((?:kubectl )?clustermesh-secrets (?:extract|import|connect|disconnect|rotate|status|sync|verify|render)|extract-secret|import-secrets|kubectl|helm|cmctl)( (?:(?! \||&&|; | > ).)*)/g;
-
 /** The words for clusters of the mesh in remedies of several findings. */
 const PLACEHOLDERS = ["IMPORTER", "PEER"];
-
-/** A flag that selects a context, with its value, which may be quoted for a shell. */
-const CONTEXT = / --(?:kube-)?context[ =]((?:\$?'(?:\\.|[^'])*'|\\.|[^\s'\\])+)/g;
 
 /**
  * Adds to each command in a line of a remedy the flags that it supports and lacks.
@@ -58,22 +59,36 @@ const CONTEXT = / --(?:kube-)?context[ =]((?:\$?'(?:\\.|[^'])*'|\\.|[^\s'\\])+)/
  * trusted, so no command passes it on.
  *
  * @param members - the names of clusters from Secrets, quoted for a shell.
+ * @param from - the position in the line before which commands stay as they are.
  */
-export function addGivenFlags(line: string, flags: ConnectionFlags, members: ReadonlySet<string> = new Set()): string {
+export function addGivenFlags(
+  line: string,
+  flags: ConnectionFlags,
+  members: ReadonlySet<string> = new Set(),
+  from = 0,
+): string {
   const isFromSecrets = flags["clusters-from"] !== undefined;
+  const isMember = (name: string) => members.has(name) || (isFromSecrets && PLACEHOLDERS.includes(name));
   const unreachable = new Set<string>();
-  const completed = line.replace(COMMAND, (command: string, program: string, args: string) => {
-    if (/ --help\b/.test(args)) return command;
-    const isMember = (name: string) => members.has(name) || (isFromSecrets && PLACEHOLDERS.includes(name));
-    const named = [...args.matchAll(CONTEXT)].flatMap(([, name = ""]) => (isMember(name) ? [name] : []));
+  const complete = ({ program, args }: FoundCommand): string => {
+    if (/ --help\b/.test(maskQuoted(args))) return `${program}${args}`;
+    const named = contextsIn(args).filter(isMember);
     if (named.length > 0 && Object.hasOwn(SUPPORTED, program)) {
       for (const name of named) unreachable.add(name);
-      return `${program}${args.replace(CONTEXT, " --kubeconfig FILE")}`;
+      return `${program}${replaceContexts(args, "--kubeconfig FILE")}`;
     }
-    if (hasFlag(args, "kubeconfig FILE")) return command;
+    if (hasFlag(args, "kubeconfig FILE")) return `${program}${args}`;
     return `${program}${missingFlags(program, args, flags, named.length > 0)}`;
-  });
-  return unreachable.size === 0 ? completed : explainFile(completed, [...unreachable]);
+  };
+  const commands = findCommands(line).filter(({ start }) => start >= from);
+  const [first] = commands;
+  if (!first) return line;
+  let [completed, end] = ["", first.start];
+  for (const command of commands) {
+    completed += `${line.slice(end, command.start)}${complete(command)}`;
+    end = command.end;
+  }
+  return `${explainFile(line.slice(0, first.start), [...unreachable])}${completed}${line.slice(end)}`;
 }
 
 /** Returns the arguments of a command after the flags that it lacks. */
@@ -85,30 +100,17 @@ function missingFlags(program: string, args: string, flags: ConnectionFlags, isM
   );
   // Without names, all clusters of the Secrets are used.
   const isAll = isFromSecrets && flags["clusters-from"] !== undefined;
-  return `${added.join("")}${isAll ? args.replace(/ --all-contexts(?= |$)/, "") : args}`;
+  return `${added.join("")}${isAll ? removeFlag(args, "all-contexts") : args}`;
 }
 
-/** Inserts before the first command of a line whose kubeconfig its placeholder stands for. */
-function explainFile(line: string, names: readonly string[]): string {
-  const start = line.search(COMMAND);
-  const before = line.slice(0, start);
-  const note = `with a kubeconfig of ${names.join(" and ")} as FILE: `;
+/** Adds to the text before a command whose kubeconfig its placeholder stands for. */
+function explainFile(before: string, names: readonly string[]): string {
+  if (names.length === 0) return before;
   const joined = before.endsWith(": ") ? `${before.slice(0, -2)}, ` : before;
-  return `${joined}${note}${line.slice(start)}`;
-}
-
-/**
- * Splits a line of a remedy into prose and commands, in turns: `to connect them: `, then a command. Prose may be empty.
- * A command ends at `; then `, with which remedies continue.
- */
-export function splitCommands(line: string): string[] {
-  const start = line.search(COMMAND);
-  if (start === -1) return [line];
-  const end = line.indexOf("; then ", start);
-  if (end === -1) return [line.slice(0, start), line.slice(start)];
-  return [line.slice(0, start), line.slice(start, end), ...splitCommands(line.slice(end))];
+  return `${joined}with a kubeconfig of ${names.join(" and ")} as FILE: `;
 }
 
 function hasFlag(args: string, name: string): boolean {
-  return new RegExp(` --${name}[ =]`).test(`${args} `) || (name === "namespace" && / -n(?:[ =]|[a-z0-9])/.test(args));
+  const bare = `${maskQuoted(args)} `;
+  return new RegExp(` --${name}[ =]`).test(bare) || (name === "namespace" && / -n(?:[ =]|\w)/.test(bare));
 }

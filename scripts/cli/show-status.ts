@@ -4,7 +4,7 @@ import { findingsOf, reportOf } from "../../lib/mesh/status-report.ts";
 import { hasErrors } from "../../lib/peer/findings.ts";
 import { showMermaid, showStatus, showVerdict } from "../../lib/render/status.ts";
 import { escapeLine, styleFor } from "../../lib/render/style.ts";
-import { splitCommands } from "./given-flags.ts";
+import { splitCommands } from "./find-commands.ts";
 import { type OutputArguments, printDocument, printOutput } from "./report.ts";
 import { completeRemedy, writeLines, writeStdout } from "./streams.ts";
 import { log, style } from "./terminal.ts";

@@ -3,6 +3,7 @@ import { styleFor } from "../../lib/render/style.ts";
 import { isSettled, type SyncReport, showSyncStatus, toSyncReport } from "../../lib/render/sync-status.ts";
 import { EXIT, UserError } from "../../lib/util/errors.ts";
 import { shellQuote } from "../../lib/util/shell.ts";
+import { findCommands, maskQuoted } from "./find-commands.ts";
 import { addGivenFlags } from "./given-flags.ts";
 import type { Arguments } from "./option.ts";
 import { checkOptions, stateOptions } from "./options.ts";
@@ -50,8 +51,11 @@ function completeReport(report: SyncReport, args: StatusArguments): SyncReport {
   if (context === undefined) return report;
   const members = new Set(report.members.map(({ entry }) => shellQuote(entry)));
   const complete = (line: string) => {
-    const from = / --clusters-from=(\S+)/.exec(line)?.[1];
-    if (from === undefined || line.includes(" --clusters-context=")) return line;
+    const given = findCommands(line)
+      .map(({ args: one }) => maskQuoted(one))
+      .join("");
+    const from = / --clusters-from=(\S+)/.exec(given)?.[1];
+    if (from === undefined || given.includes(" --clusters-context=")) return line;
     return addGivenFlags(line, { kubeconfig, "clusters-context": context, "clusters-from": from }, members);
   };
   const held = report.held.map(({ remedy, ...one }) => ({

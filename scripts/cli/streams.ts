@@ -34,7 +34,8 @@ export function completeRemedy(remedy: string): string {
 
 /** Completes the commands in an error in one line, whose parts after the first `; ` are remedies. */
 export function completeError(error: string): string {
-  return error.replace(/; .*$/s, completeRemedy);
+  const end = error.indexOf("; ");
+  return end === -1 ? error : addGivenFlags(error, givenFlags, memberNames, end);
 }
 
 /** Completes the remedies in a text: its indented lines. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { addGivenFlags, splitCommands } from "../../scripts/cli/given-flags.ts";
+import { splitCommands } from "../../scripts/cli/find-commands.ts";
+import { addGivenFlags } from "../../scripts/cli/given-flags.ts";
 
 const ALL = { kubeconfig: "my config", namespace: "cilium", as: "ci", "as-group": ["a", "b"], "as-uid": "7" };
 const OURS = "--kubeconfig='my config' --namespace=cilium --as=ci --as-group=a --as-group=b --as-uid=7";

@@ -170,6 +170,14 @@ test("names are printable and unique: no Secret passes for another", async (t) =
   ]);
 });
 
+test("a name that could be a flag is replaced by that of its Secret", async (t) => {
+  const { list } = await startManagement(t, (access) => [
+    argoSecret("s1", " --as=x", access),
+    argoSecret("s2", "-", access),
+  ]);
+  assert.deepEqual(namesOf(await list("argocd")), ["s1", "s2"]);
+});
+
 test("more Secrets than a mesh can have are refused", async (t) => {
   const { list } = await startManagement(t, () =>
     Array.from({ length: 1_025 }, (_, i) => kubeconfigSecret(`s${i}`, "{}")),

@@ -5,6 +5,7 @@ import { formatEtcdConfig } from "../../lib/peer/etcd-config.ts";
 import { dedupeFindings, fillTemplate, finding, redact, redactKeys } from "../../lib/peer/findings.ts";
 import { toSecretEntry } from "../../lib/peer/secret.ts";
 import { truncateLine } from "../../lib/util/line.ts";
+import { shellQuote } from "../../lib/util/shell.ts";
 import { peer } from "../support/arbitraries.ts";
 import { caOf, clientOf } from "../support/material.ts";
 
@@ -137,4 +138,11 @@ test("a text in a remedy is not interpreted as a template", () => {
   const check = "kubectl --context '{namespace}' auth can-i get secrets";
   const values = { verb: "get", object: "secrets", namespace: "n", check };
   assert.equal(finding("not-allowed", { source: "c" }, values).remedy, `check with: ${check}`);
+});
+
+test("a quoted word that is too long is a placeholder in a remedy: a part of it is not quoted", () => {
+  const name = shellQuote(`c${"'".repeat(100)}$(touch PWNED)`);
+  const one = finding("ca-stale", { source: "c1" }, { peer: name, importer: "c1", name: "c2" });
+  assert.match(one.remedy ?? "", /--context PEER\b/);
+  assert.doesNotMatch(one.remedy ?? "", /touch/);
 });

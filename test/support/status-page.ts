@@ -3,7 +3,7 @@ import { buildPageAssets } from "../../build/page-assets.mjs";
 import type { MeshStatus } from "../../lib/mesh/status.ts";
 import { renderStatusPage } from "../../lib/render/html.ts";
 import type { PageData } from "../../lib/render/page/page-data.ts";
-import { splitCommands } from "../../scripts/cli/given-flags.ts";
+import { splitCommands } from "../../scripts/cli/find-commands.ts";
 
 const assets = await buildPageAssets();
 
