@@ -133,6 +133,10 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "error", text: `cannot list the members: ${clean(error)}` },
     fields: { error },
   }),
+  "list-watch-failed": ({ error }, clean) => ({
+    ...{ level: "warning", text: `cannot watch the list of members, which is read once an interval: ${clean(error)}` },
+    fields: { error },
+  }),
   finished: (round) => {
     const { clusters, written, unchanged, failed, held } = round;
     return { level: "info", text: describeRound(round), fields: { clusters, written, unchanged, failed, held } };

@@ -37,6 +37,8 @@ export class StateKeeper {
   state: SyncState;
   /** Set if the stored state could not be read: then nothing may be pruned. */
   readonly isUnreadable: boolean;
+  /** Set if the stored state was not adopted: the first save replaces it. */
+  readonly #replacesState: boolean;
   readonly #options: StateKeeperOptions;
   readonly #findings = new Map<string, Finding[]>();
   /** The keys of the holds of each target that were reported. */
@@ -48,9 +50,10 @@ export class StateKeeper {
   /** Why the state could not be saved the last time. */
   #saveError: string | undefined;
 
-  private constructor(state: SyncState, isUnreadable: boolean, options: StateKeeperOptions) {
+  private constructor(state: SyncState, problem: "unreadable" | "other" | undefined, options: StateKeeperOptions) {
     this.state = { ...state, interval: options.interval };
-    this.isUnreadable = isUnreadable;
+    this.isUnreadable = problem === "unreadable";
+    this.#replacesState = problem !== undefined;
     this.#options = options;
   }
 
@@ -63,13 +66,13 @@ export class StateKeeper {
     for (let attempt = 1; ; attempt++) {
       try {
         const stored = await store.load();
-        const isSame = stored?.selection === selection;
-        return new StateKeeper(isSame ? stored : emptyState(selection), false, options);
+        if (stored?.selection === selection) return new StateKeeper(stored, undefined, options);
+        return new StateKeeper(emptyState(selection), stored && "other", options);
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
         if (error instanceof StateError || attempt === MAX_LOADS || signal.aborted) {
           emit({ kind: "state-unreadable", where: store.describe(), error: error.singleLineMessage });
-          return new StateKeeper(emptyState(selection), true, options);
+          return new StateKeeper(emptyState(selection), "unreadable", options);
         }
         await pause(LOAD_RETRY_MS, signal);
       }
@@ -95,12 +98,23 @@ export class StateKeeper {
 
   /** Records that the members cannot be listed, and reports it unless the error repeats the last one. */
   noteListFailure(message: string): void {
-    const { since = this.#time(), error: last } = this.state.listFailure ?? {};
-    const error = this.#completeError(message);
-    this.state.listFailure = { since, error };
-    if (error === last) return;
+    const last = this.state.listFailure?.error;
+    this.#setListFailure(message);
+    if (this.state.listFailure?.error === last) return;
     this.#options.emit({ kind: "list-failed", error: message });
     this.saveSoon();
+  }
+
+  /** Saves that the members cannot be listed, unless that would replace a state that is not of these members, or unreadable. */
+  async saveListFailure(message: string): Promise<void> {
+    if (this.#replacesState) return;
+    this.#setListFailure(message);
+    await this.save();
+  }
+
+  #setListFailure(message: string): void {
+    const { since = this.#time() } = this.state.listFailure ?? {};
+    this.state.listFailure = { since, error: this.#completeError(message) };
   }
 
   /** Records that a member was read. */

@@ -62,6 +62,8 @@ export type Occurrence =
   | { kind: "names-unknown"; names: readonly string[] }
   /** The members cannot be listed; the last list is kept. Once for each cause until they can. */
   | { kind: "list-failed"; error: string }
+  /** A watch of the list of members failed, and is started again; changes are seen once an interval. */
+  | { kind: "list-watch-failed"; error: string }
   /** The only round of `--once` has ended. */
   | ({ kind: "finished" } & SyncRound)
   /** Metrics and probes are served. */

@@ -57,17 +57,16 @@ export class Sync {
   /**
    * Loads the state, lists the members and reads each once. Writes nothing.
    *
-   * @throws UserError if the members cannot be listed.
+   * @throws UserError if the members cannot be listed; the state then has the failure.
    */
   static async start(options: SyncOptions, ports: SyncPorts, signal: AbortSignal): Promise<Sync> {
     const { source, emit } = ports;
-    const entries = await source.list();
-    const sync = new Sync(
-      options,
-      ports,
-      await StateKeeper.load(source.selection, { ...ports, interval: options.interval }, signal),
-      signal,
-    );
+    const keeper = await StateKeeper.load(source.selection, { ...ports, interval: options.interval }, signal);
+    const entries = await source.list().catch(async (error: unknown) => {
+      await keeper.saveListFailure(describeAnyError(error));
+      throw error;
+    });
+    const sync = new Sync(options, ports, keeper, signal);
     emit({ kind: "started", members: entries.length, selection: source.selection });
     sync.#adoptList(entries);
     await sync.#scheduler.idle();
@@ -108,7 +107,7 @@ export class Sync {
     const { interval, settle } = this.#options;
     const watching = watchList(this.#ports.source, {
       onChange: () => this.#scheduler.schedule(LIST_TASK, settle),
-      onFailure: (error) => this.#ports.emit({ kind: "list-failed", error }),
+      onFailure: (error) => this.#ports.emit({ kind: "list-watch-failed", error }),
       retryAfter: FIRST_RETRY_MS,
       signal: this.#signal,
     });

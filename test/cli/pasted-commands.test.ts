@@ -103,6 +103,7 @@ test("a completed command has the words of the command as they were, and a shell
       ...completed.map((one) => one.slice(one.lastIndexOf(MARK) + MARK.length)),
     ];
   });
+  setGivenFlags({});
   const ran = run(lines);
   assert.equal(ran.length, lines.length);
   for (const [i, { commands, flags: call }] of cases.entries()) {

@@ -47,6 +47,8 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "standby", holder: text },
     { kind: "state-unreadable", where: text, error },
     { kind: "events-denied", target, error },
+    { kind: "list-failed", error },
+    { kind: "list-watch-failed", error },
     { kind: "names-unknown", names: [text] },
     { kind: "finished", clusters: 3, written: 1, unchanged: 1, failed: 1, held: 2 },
     { kind: "stopping", signal: text },
@@ -70,6 +72,10 @@ describe("text", () => {
         "warning: c4: cannot be read: cannot connect; kubectl get ns; retrying in 20s",
       ],
       [{ kind: "member-unreachable", entry: "c4", error: "forbidden" }, "warning: c4: cannot be read: forbidden"],
+      [
+        { kind: "list-watch-failed", error: "forbidden" },
+        "warning: cannot watch the list of members, which is read once an interval: forbidden",
+      ],
       [
         { kind: "member-unavailable", entry: "c4", error: "no address" },
         "error: c4: other clusters cannot reach it: no address",

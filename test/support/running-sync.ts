@@ -11,7 +11,7 @@ import { Sync } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
 import type { SyncOptions } from "../../lib/sync/sync-options.ts";
 
-const SYNC_OPTIONS: SyncOptions = {
+export const SYNC_OPTIONS: SyncOptions = {
   instance: "test",
   once: false,
   pairing: createPairing({}),

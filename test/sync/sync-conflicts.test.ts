@@ -132,7 +132,15 @@ test("users that an upgrade resets are granted again by one write, also to a pee
   mesh.change<V1ConfigMap & KubernetesObject>("c1", "ConfigMap", USERS, (users) => {
     users.data = { "users.yaml": "users: []\n" };
   });
-  const { until } = await start();
+  let writes = 0;
+  c1.onRequest = (request) => {
+    if (isWriteOf(USERS)(request)) writes++;
+    return undefined;
+  };
+  const { until, sync } = await start();
   await until(() => usersOf() === granted, "granted again");
+  const { reconciliations } = sync.snapshot().state.counters;
+  await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 2, "later readings");
+  assert.deepEqual([writes, usersOf()], [1, granted]);
   c2.onRequest = undefined;
 });
