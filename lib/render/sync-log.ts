@@ -87,7 +87,7 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
   }),
   "rollout-stalled": ({ target, workloads, since }, clean) => ({
     ...{ level: "warning", subject: target },
-    text: `${listFirst(workloads.map(clean))} is not available since its restart at ${formatTime(since)}; no other cluster is restarted`,
+    text: `${listFirst(workloads.map(clean))} ${workloads.length === 1 ? "has not become available since its" : "have not become available since their"} restart at ${formatTime(since)}; no other cluster is restarted`,
     fields: { target, workloads, since: since.toISOString() },
   }),
   finding: ({ target, finding }, clean) => ({

@@ -1,5 +1,4 @@
 /** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
-
 import { contactLimit } from "../sync/snapshot.ts";
 import type { ContestedKey, HeldRecord, ListFailure, MemberRecord, SyncState } from "../sync/state.ts";
 import { formatAge } from "./age.ts";

@@ -16,7 +16,7 @@ import type { Conflict } from "./identity.ts";
 import type { MemberView } from "./member-view.ts";
 import type { MemberNames, Pairing } from "./pairing.ts";
 import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from "./plan-target.ts";
-import { explainWait, isRestart, RolloutGate } from "./rollout-gate.ts";
+import { explainWait, isRestart, type RestartTarget, RolloutGate } from "./rollout-gate.ts";
 import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
 import { changesOf, peersOfChange, peersOfPlan } from "./target-changes.ts";
@@ -29,8 +29,10 @@ export interface ReconcileOptions {
   instance: string;
   /** Which members are connected. */
   pairing: Pairing;
-  /** How long changes are collected before they are acted on; what cannot be watched is checked as often. */
+  /** How long changes are collected before they are acted on; a target whose workloads restart is read as often. */
   settle: number;
+  /** How often targets are read that wait for what is not watched, such as the restart of another. */
+  recheck: number;
   /** How long a configured node address has to be gone before it is replaced. */
   addressGrace: number;
   /** How long a member has to be absent before it is removed from the others; undefined for never. */
@@ -50,6 +52,8 @@ export interface SyncTarget {
   member: Member;
   /** Its cluster name. */
   target: string;
+  /** The uid of its ConfigMap `cilium-config`. */
+  uid: string | undefined;
   names: MemberNames;
   others: readonly MemberView[];
   /** Entries that could not be read the last time. */
@@ -73,11 +77,10 @@ export interface Reconciliation {
   outdated: string[];
 }
 
-/** Which workloads a target may restart now, and whether a rollout, its own or another's, has to end first. */
+/** Which workloads a target may restart now. */
 interface RestartTurn {
   restarts: Restarts;
-  isWaiting: boolean;
-  /** Makes holds of peers that wait for a rollout name it. */
+  /** Makes holds of peers name the rollout that has to end first. */
   explain?: (hold: PlannedHold) => PlannedHold;
   /** The plan by which that was decided, if it is the one to write. */
   planned?: TargetPlan;
@@ -126,14 +129,19 @@ export class TargetReconciler {
     return planned;
   }
 
-  /** Whether a write of a target is under way, which has to be completed. */
-  isWriting(target: string): boolean {
-    return this.#writing.has(target);
+  /** Whether a write by an entry is under way, which has to be completed. */
+  isWriting(entry: string): boolean {
+    return this.#writing.has(entry);
   }
 
-  /** Records the configs of a target that has been read, also if it is not planned. */
-  noteReading(target: string, member: Member): void {
+  /** Records the configs of a target that has been read, and judges its rollout, also if it is not planned. */
+  noteReading(target: string, member: Member, { uid, readAt }: MemberView): void {
     this.#history.note(target, member);
+    const { deployment, operator, agents } = member.installation;
+    this.#gate.noteReading({ target, uid }, [deployment, operator, agents], readAt);
+    // The target of the rollout itself may be away.
+    const stalled = this.#gate.takeStalled(this.#ports.now());
+    if (stalled) this.#ports.emit({ kind: "rollout-stalled", ...stalled });
   }
 
   /** When absent members are due to be removed from the others, after a time. */
@@ -149,7 +157,9 @@ export class TargetReconciler {
 
   /** Holds a whole target because of a conflict with another cluster; nothing for a second way to the same cluster. */
   hold(target: string, { kind, message }: Conflict): void {
-    if (kind === "conflict") this.#keeper.setHolds(target, [{ target, reason: "duplicate", message }]);
+    if (kind !== "conflict") return;
+    this.#planned.delete(target);
+    this.#keeper.setHolds(target, [{ target, reason: "duplicate", message }]);
   }
 
   /**
@@ -158,7 +168,7 @@ export class TargetReconciler {
    * @throws WriteFailure if the target cannot be written.
    */
   async reconcile(read: SyncTarget): Promise<Reconciliation> {
-    const { target, writes } = read;
+    const { names, writes } = read;
     const startedAt = this.#ports.now();
     const context = { ...read, startedAt, due: this.#duePrunes(read, startedAt) };
     const turn = await this.#askForRestarts(context);
@@ -166,32 +176,23 @@ export class TargetReconciler {
     try {
       return await this.#reconcile(context, turn, written);
     } finally {
-      if (turn.restarts !== "none" && writes) this.#gate.end(target, written);
+      if (turn.restarts !== "none" && writes) this.#gate.end(read, written, performance.now());
       if (writes && !this.#signal.aborted) await this.#report(context, written);
-      this.#writing.delete(target);
+      this.#writing.delete(names.entry);
     }
   }
 
   /** Asks for permission to restart workloads if a plan would: a target that restarts nothing makes no other wait. */
   async #askForRestarts(context: PlannedTarget): Promise<RestartTurn> {
-    const { target, member } = context;
     const { restarts } = this.#options;
     // A preview shows all restarts that would follow one another.
-    if (restarts === "none" || !context.writes) return { restarts, isWaiting: false };
-    const { deployment, operator, agents } = member.installation;
-    const workloads = [deployment, operator, agents];
+    if (restarts === "none" || !context.writes) return { restarts };
     const planned = await this.#plan(context, restarts);
     const changes = changesOf(planned);
-    if (!changes.some(isRestart)) {
-      const isWaiting = !this.#gate.isOver(target, workloads);
-      const stalled = this.#gate.takeStalled(target, context.startedAt);
-      if (stalled) this.#ports.emit({ kind: "rollout-stalled", ...stalled });
-      return { restarts: "none", isWaiting, planned };
-    }
-    const isAllowed = this.#gate.begin(target, workloads, changes, context.startedAt);
-    if (isAllowed) return { restarts, isWaiting: false, planned };
+    if (!changes.some(isRestart)) return { restarts: "none", planned };
+    if (this.#gate.begin(context, changes, context.startedAt)) return { restarts, planned };
     const rollout = this.#gate.current();
-    return { restarts: "none", isWaiting: true, ...(rollout && { explain: explainWait(rollout, planned.holds) }) };
+    return { restarts: "none", ...(rollout && { explain: explainWait(rollout, planned.holds) }) };
   }
 
   /** Reports by Kubernetes Events what was written and what is held. */
@@ -202,9 +203,14 @@ export class TargetReconciler {
     return this.#events.report({ cluster: target, api, namespace: installation.namespace }, { objects, peers, held });
   }
 
+  /** Lets others restart if a target has left during its rollout. */
+  releaseRollout(target: RestartTarget): void {
+    this.#gate.release(target);
+  }
+
   /** Removes what is held for a target that has left. */
   remove(target: string): void {
-    this.#gate.release(target);
+    this.#planned.delete(target);
     this.#history.remove(target);
     this.#events.remove(target);
     this.#keeper.setHolds(target, []);
@@ -231,9 +237,9 @@ export class TargetReconciler {
       else this.#planned.set(target, one);
     }
     if (writes && planned.prepared && !this.#signal.aborted) this.#keeper.notePruned(names.entry, due);
-    const now = this.#ports.now();
-    const rollout =
-      turn.isWaiting || written.some(isRestart) ? new Date(now.getTime() + this.#options.settle) : undefined;
+    const { settle, recheck } = this.#options;
+    const wait = this.#gate.isUnderWay(context) ? settle : turn.explain && recheck;
+    const rollout = wait === undefined ? undefined : new Date(this.#ports.now().getTime() + wait);
     const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(context.startedAt)];
     return { recheckAt: earliest(...ends), outdated };
   }
@@ -262,7 +268,7 @@ export class TargetReconciler {
   /** @param omitted - the members whose configs are left as they are. */
   #plan(context: PlannedTarget, restarts: Restarts, omitted: readonly MemberView[] = []): Promise<TargetPlan> {
     const { member, target, names, others } = context;
-    const { addressGrace, settle, takeOwnership, tls, users, resolve } = this.#options;
+    const { addressGrace, recheck, takeOwnership, tls, users, resolve } = this.#options;
     const now = this.#ports.now();
     const desired = others.flatMap((view): DesiredPeer[] => {
       const { peer, entry, cluster } = view;
@@ -271,7 +277,7 @@ export class TargetReconciler {
     });
     const peers = desired.filter(({ view }) => !omitted.includes(view));
     return planTarget({
-      ...{ member, peers, addressGrace, recheckAfter: settle, resolve },
+      ...{ member, peers, addressGrace, recheckAfter: recheck, resolve },
       // A user that is missing, as after an upgrade by Helm, is also granted to a peer that cannot be read now.
       granted: new Set([...desired.map(({ peer }) => peer.name), ...recordedUsers(member.target.users)]),
       removed: this.#removedPeers(context),
@@ -305,11 +311,11 @@ export class TargetReconciler {
     return new Set(due.filter(isOurs));
   }
 
-  async #write({ target }: SyncTarget, prepared: PreparedImport, plan: Plan, written: Change[]): Promise<void> {
+  async #write({ target, names }: SyncTarget, prepared: PreparedImport, plan: Plan, written: Change[]): Promise<void> {
     const { emit } = this.#ports;
     const peers = peersOfPlan(plan);
     if (Object.values(peers).some((names) => names.length > 0)) emit({ kind: "planned", target, ...peers });
-    this.#writing.add(target);
+    this.#writing.add(names.entry);
     const { report, changes } = await writePlan(prepared, this.#signal);
     written.push(...changes);
     this.#contests.noteWrites(target, changes);

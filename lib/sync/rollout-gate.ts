@@ -18,64 +18,85 @@ export interface Rollout {
 /** How long a rollout takes at most without a fault: the default `progressDeadlineSeconds` of a Deployment, in milliseconds. */
 const MAX_ROLLOUT_MS = 600_000;
 
-/** Allows the restarts of one target at a time. */
+/** A target. Another cluster may have its name. */
+export interface RestartTarget {
+  target: string;
+  /** The uid of its ConfigMap `cilium-config`. */
+  uid: string | undefined;
+}
+
+/** Allows the restarts of one target at a time. Times of readings are by the monotonic clock, in milliseconds. */
 export class RolloutGate {
-  #target: string | undefined;
+  #holder: RestartTarget | undefined;
   #restarted: Change[] = [];
   #since = new Date(0);
+  /** When the restarts were written; infinite until then. */
+  #writtenAt = Number.POSITIVE_INFINITY;
   #isReported = false;
 
   /**
    * Asks for permission to restart workloads of a target. With permission, {@link end} has to follow.
    *
-   * @param workloads - the target's, by which its own rollout is judged.
    * @param changes - what would be written.
    */
-  begin(target: string, workloads: Workloads, changes: readonly Change[], now: Date): boolean {
-    if (!this.isOver(target, workloads) || this.#target !== undefined) return false;
-    this.#target = target;
+  begin(holder: RestartTarget, changes: readonly Change[], now: Date): boolean {
+    if (this.#holder) return false;
+    this.#holder = holder;
     this.#restarted = changes.filter(isRestart);
     this.#since = now;
+    this.#writtenAt = Number.POSITIVE_INFINITY;
     this.#isReported = false;
     return true;
   }
 
-  /** Whether no rollout of a target is under way. One that is over lets the next target begin. */
-  isOver(target: string, workloads: Workloads): boolean {
-    if (this.#target !== target) return true;
-    const isOver = this.#restarted.every(({ name }) =>
-      isAvailable(workloads.find((one) => one?.metadata?.name === name)),
-    );
-    if (isOver) this.release(target);
-    return isOver;
+  /**
+   * Judges the rollout of a target by a reading. One that is over lets the next target begin. A workload that is missing has
+   * no rollout.
+   *
+   * @param readAt - when the reading began: one from before the restart does not show it.
+   */
+  noteReading(target: RestartTarget, workloads: Workloads, readAt: number): void {
+    if (!this.isUnderWay(target) || readAt < this.#writtenAt) return;
+    const restarted = workloads.filter((one) => this.#restarted.some(({ name }) => one?.metadata?.name === name));
+    if (restarted.every(isAvailable)) this.release(target);
+  }
+
+  /** Whether the rollout of a target is under way. */
+  isUnderWay({ target, uid }: RestartTarget): boolean {
+    return this.#holder?.target === target && this.#holder.uid === uid;
   }
 
   /** The rollout under way, if there is one. */
   current(): Rollout | undefined {
-    if (this.#target === undefined) return undefined;
+    if (!this.#holder) return undefined;
     const workloads = this.#restarted.map(({ kind, name }) => describeObject(kind, name));
-    return { target: this.#target, workloads, since: this.#since };
+    return { target: this.#holder.target, workloads, since: this.#since };
   }
 
-  /** Returns the rollout of a target, once, if it takes longer than it should. */
-  takeStalled(target: string, now: Date): Rollout | undefined {
-    const isStalled = now.getTime() - this.#since.getTime() > MAX_ROLLOUT_MS;
-    if (this.#target !== target || !isStalled || this.#isReported) return undefined;
-    this.#isReported = true;
-    return this.current();
+  /** Returns the rollout under way, once, if it takes longer than it should. */
+  takeStalled(now: Date): Rollout | undefined {
+    if (this.#isReported || now.getTime() - this.#since.getTime() <= MAX_ROLLOUT_MS) return undefined;
+    const rollout = this.current();
+    this.#isReported = rollout !== undefined;
+    return rollout;
   }
 
-  /** Reports the changes that were made with permission. Without a restart among them, the next target may begin. */
-  end(target: string, changes: readonly Change[]): void {
-    if (this.#target !== target) return;
+  /**
+   * Reports the changes that were made with permission. Without a restart among them, the next target may begin.
+   *
+   * @param writtenAt - when the last of them was made, or later.
+   */
+  end(holder: RestartTarget, changes: readonly Change[], writtenAt: number): void {
+    if (!this.isUnderWay(holder)) return;
     this.#restarted = changes.filter(isRestart);
-    if (this.#restarted.length === 0) this.release(target);
+    this.#writtenAt = writtenAt;
+    if (this.#restarted.length === 0) this.release(holder);
   }
 
   /** Ends the rollout of a target, as when it has left the mesh. */
-  release(target: string): void {
-    if (this.#target !== target) return;
-    this.#target = undefined;
+  release(target: RestartTarget): void {
+    if (!this.isUnderWay(target)) return;
+    this.#holder = undefined;
     this.#restarted = [];
   }
 }
@@ -92,7 +113,8 @@ export function explainWait(
   const remaining = new Set(others.flatMap(({ reason, peer }) => (reason === "restart" ? [peer] : [])));
   return (hold: PlannedHold): PlannedHold => {
     if (hold.reason !== "restart" || remaining.has(hold.peer)) return hold;
-    const message = `${hold.message}, after ${workloads.join(" and ")} of ${target}, restarted at ${since.toISOString()}, is available`;
+    const rollout = `the rollout of ${workloads.join(" and ")} in ${target} (started ${since.toISOString()})`;
+    const message = `${hold.message}; waits until ${rollout} completes`;
     const { remedy: _, ...waiting } = hold;
     return { ...waiting, message };
   };

@@ -1,4 +1,4 @@
-/** What `sync` is given, and what one round of it returns. */
+/** What `sync` is given. */
 import type { CommandCompletion } from "./command-completion.ts";
 import type { MemberSource } from "./members.ts";
 import type { ReconcileOptions } from "./reconcile-target.ts";

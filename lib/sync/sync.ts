@@ -151,13 +151,16 @@ export class Sync {
   /** Ends the readings under way: a server that does not answer must not delay the end. Writes are completed. */
   #endReadings(): void {
     for (const active of this.#roster.all()) {
-      if (!this.#reconciler.isWriting(targetOf(active))) closeMember(active);
+      if (!this.#reconciler.isWriting(active.entry.name)) closeMember(active);
     }
   }
 
-  /** Removes what is known of a target, unless another entry reaches it. */
-  #removeTarget(target: string): void {
-    if (!this.#roster.all().some((active) => targetOf(active) === target)) this.#reconciler.remove(target);
+  /** Removes what is known of a target that was read, unless another entry reaches it, or another cluster has its name. */
+  #removeTarget({ cluster, entry, uid }: MemberView): void {
+    const target = cluster ?? entry;
+    const others = this.#roster.all().filter((active) => targetOf(active) === target);
+    if (!others.some(({ view }) => view?.uid === uid)) this.#reconciler.releaseRollout({ target, uid });
+    if (others.length === 0) this.#reconciler.remove(target);
   }
 
   #scheduleAll(): void {
@@ -187,7 +190,7 @@ export class Sync {
     const { added, changed, left } = this.#roster.adopt(entries);
     for (const { entry, view } of left) {
       this.#scheduler.remove(entry.name);
-      if (view) this.#removeTarget(view.cluster ?? entry.name);
+      if (view) this.#removeTarget(view);
       this.#watchRestarts.remove(entry.name);
       const { cluster, keptBecause } = this.#keeper.state.members.find((one) => one.entry === entry.name) ?? {};
       emit({ kind: "member-left", entry: entry.name, cluster, keptBecause });
@@ -215,7 +218,7 @@ export class Sync {
       if (!isListed() || this.#signal.aborted) return;
       if (!this.#options.once) this.#watch(active, api).update(watchedObjects(member.installation));
       this.#adoptView(active, view);
-      this.#reconciler.noteReading(targetOf(active), member);
+      this.#reconciler.noteReading(targetOf(active), member, view);
       if (this.#phase !== "listing") await this.#reconcile(active, member);
       active.failures = 0;
       this.#keeper.countReconciliation();
@@ -256,10 +259,8 @@ export class Sync {
     this.#keeper.noteAuthorities(view);
     for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
     this.#keeper.noteContact(view);
-    if (before?.cluster !== view.cluster) {
-      if (before) this.#removeTarget(before.cluster ?? before.entry);
-      this.#keeper.releaseUnlisted();
-    }
+    if (before && !last) this.#removeTarget(before);
+    if (before?.cluster !== view.cluster) this.#keeper.releaseUnlisted();
     this.#updateConflicts();
     if (this.#phase === "running" && concernsImporters(before, active.view)) {
       // Those that are away are planned when they are read again, at their own pace.
@@ -280,7 +281,7 @@ export class Sync {
     }
     const unreachable = this.#roster.unreachable();
     const { recheckAt, outdated } = await this.#reconciler.reconcile({
-      ...{ member, target: cluster, names: { entry: name, cluster }, unreachable },
+      ...{ member, target: cluster, uid: active.view?.uid, names: { entry: name, cluster }, unreachable },
       others: this.#roster.othersOf(name),
       writes: this.#phase === "running",
     });

@@ -59,6 +59,9 @@ export type SyncArguments = Arguments<typeof syncOptions>;
 /** The shortest durations of flags, in milliseconds: shorter ones would load the API servers without end. */
 const MIN_DURATIONS = { settle: 100, interval: 1_000, "address-grace": 0 };
 
+/** Waits are checked by reading the whole cluster, of which there may be hundreds. */
+const MIN_RECHECK_MS = 60_000;
+
 /**
  * Reads which members are connected.
  *
@@ -86,6 +89,7 @@ export function toSyncOptions(args: SyncArguments, pairing: PairingOptions): Syn
     once: args.once,
     pairing: createPairing(pairing),
     settle: duration("settle"),
+    recheck: Math.max(duration("settle"), MIN_RECHECK_MS),
     interval: duration("interval"),
     addressGrace: duration("address-grace"),
     pruneAfter: pruneAfter === undefined ? undefined : parseDurationInDays(pruneAfter, "prune-after"),

@@ -155,7 +155,7 @@ describe("text", () => {
       ],
       [
         { kind: "rollout-stalled", target: "c1", workloads: ["deployment/x"], since: new Date(0) },
-        "warning: c1: deployment/x is not available since its restart at 1970-01-01T00:00:00.000Z; no other cluster is restarted",
+        "warning: c1: deployment/x has not become available since its restart at 1970-01-01T00:00:00.000Z; no other cluster is restarted",
       ],
       [{ kind: "leading" }, "leading"],
       [{ kind: "standby", holder: "pod-2" }, "on standby: pod-2 leads"],

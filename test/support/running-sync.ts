@@ -11,11 +11,13 @@ import { Sync } from "../../lib/sync/sync.ts";
 import type { Occurrence } from "../../lib/sync/sync-event.ts";
 import type { SyncOptions } from "../../lib/sync/sync-options.ts";
 
+/** Options for tests. */
 export const SYNC_OPTIONS: SyncOptions = {
   instance: "test",
   once: false,
   pairing: createPairing({}),
   settle: 20,
+  recheck: 20,
   interval: 600_000,
   addressGrace: 0,
   pruneAfter: undefined,
@@ -69,11 +71,16 @@ export class MemoryStore implements StateStore {
   async release(): Promise<void> {}
 }
 
+export interface RunningOptions extends Partial<SyncOptions> {
+  store?: MemoryStore;
+  now?: () => Date;
+}
+
 /** Starts a sync that is stopped after the test. */
 export async function startSync(
   t: TestContext,
   clusters: readonly Cluster[],
-  { store = new MemoryStore(), ...options }: Partial<SyncOptions> & { store?: MemoryStore } = {},
+  { store = new MemoryStore(), now = () => new Date(), ...options }: RunningOptions = {},
 ): Promise<RunningSync> {
   let listed = clusters;
   const events: Occurrence[] = [];
@@ -93,7 +100,7 @@ export async function startSync(
     emit: (occurrence: Occurrence) => {
       events.push(occurrence);
     },
-    now: () => new Date(),
+    now,
   };
   const sync = await Sync.start({ ...SYNC_OPTIONS, ...options }, ports, stop.signal);
   const running = sync.run();

@@ -13,20 +13,50 @@ const deployment = (availableReplicas: number): V1Deployment => ({
   status: { updatedReplicas: 1, availableReplicas },
 });
 
-test("a rollout that is not available blocks others, which name it, and is reported once after 10 minutes", () => {
+const [c1, c2] = [
+  { target: "c1", uid: "1" },
+  { target: "c2", uid: "2" },
+];
+
+/** A gate with a rollout that was written at 10. */
+function startRollout(): RolloutGate {
   const gate = new RolloutGate();
-  assert.ok(gate.begin("c1", [deployment(1)], [restart], at(0)));
-  gate.end("c1", [restart]);
-  assert.ok(!gate.begin("c2", [deployment(1)], [restart], at(60)));
+  assert.ok(gate.begin(c1, [restart], at(0)));
+  gate.end(c1, [restart], 10);
+  return gate;
+}
+
+test("a rollout that is not available blocks others, which name it, and is reported once after 10 minutes", () => {
+  const gate = startRollout();
+  assert.ok(!gate.begin(c2, [restart], at(60)));
   assert.deepEqual(gate.current(), { target: "c1", workloads: [`deployment/${name}`], since: at(0) });
-  assert.ok(!gate.isOver("c1", [deployment(0)]));
-  assert.equal(gate.takeStalled("c1", at(10)), undefined);
-  assert.equal(gate.takeStalled("c2", at(11)), undefined);
-  assert.deepEqual(gate.takeStalled("c1", at(11)), gate.current());
-  assert.equal(gate.takeStalled("c1", at(12)), undefined);
-  assert.ok(gate.isOver("c1", [deployment(1)]));
+  gate.noteReading(c1, [deployment(0)], 20);
+  assert.ok(gate.isUnderWay(c1));
+  assert.equal(gate.takeStalled(at(10)), undefined);
+  assert.deepEqual(gate.takeStalled(at(11)), gate.current());
+  assert.equal(gate.takeStalled(at(12)), undefined);
+  gate.noteReading(c1, [deployment(1)], 20);
   assert.equal(gate.current(), undefined);
-  assert.ok(gate.begin("c2", [deployment(1)], [restart], at(61)));
+  assert.equal(gate.takeStalled(at(13)), undefined);
+  assert.ok(gate.begin(c2, [restart], at(61)));
+});
+
+test("a rollout ends if its workload is deleted, and not by an older reading or one of another cluster", () => {
+  const gate = startRollout();
+  gate.noteReading(c1, [deployment(1)], 9);
+  gate.noteReading({ target: "c1", uid: "another" }, [deployment(1)], 20);
+  assert.ok(gate.isUnderWay(c1));
+  gate.noteReading(c1, [undefined], 20);
+  assert.equal(gate.current(), undefined);
+});
+
+test("a rollout does not end while it is written, by a reading of another way to the cluster", () => {
+  const gate = new RolloutGate();
+  gate.begin(c1, [restart], at(0));
+  gate.noteReading(c1, [deployment(1)], 20);
+  assert.ok(gate.isUnderWay(c1));
+  gate.end(c1, [], 30);
+  assert.equal(gate.current(), undefined);
 });
 
 test("holds that end with a rollout name it without a command, others stay as they are", () => {
@@ -37,7 +67,8 @@ test("holds that end with a rollout name it without a command, others stay as th
   const explain = explainWait({ target: "c9", workloads: ["deployment/x"], since: at(0) }, [agents, check]);
   assert.deepEqual(explain(waiting), {
     ...{ target: "c2", peer: "c1", reason: "restart" },
-    message: "must be restarted, after deployment/x of c9, restarted at 2026-06-01T12:00:00.000Z, is available",
+    message:
+      "must be restarted; waits until the rollout of deployment/x in c9 (started 2026-06-01T12:00:00.000Z) completes",
   });
   assert.deepEqual([explain(agents), explain(check)], [agents, check]);
 });

@@ -295,38 +295,6 @@ test("a changed config of a peer is not overwritten by an old reading of that pe
   );
 });
 
-test("one Deployment is restarted at a time, the next when the last is available", async (t) => {
-  const parts = [{ version: "1.18.5" }, { version: "1.18.5" }, { version: "1.18.5" }];
-  const mesh = await startMesh(t, parts);
-  const rolling = (cluster: string, isOver: boolean) =>
-    mesh.change<KubernetesObject>(cluster, "Deployment", "clustermesh-apiserver", (object) => {
-      object.status = { ...object.status, availableReplicas: isOver ? 1 : 0 };
-    });
-  const names = ["c1", "c2", "c3"];
-  for (const name of names) rolling(name, false);
-  const { until, events, sync } = await startSync(t, mesh.clusters, { interval: 100 });
-  /** On a busy machine, a cluster that was read late restarts one again that is available. */
-  const restarted = () => [
-    ...new Set(
-      events.flatMap((one) =>
-        one.kind === "written" && one.object === "deployment/clustermesh-apiserver" ? [one.target] : [],
-      ),
-    ),
-  ];
-  for (let i = 1; i <= names.length; i++) {
-    await until(() => restarted().length === i, `restart ${i}`);
-    const { reconciliations } = sync.snapshot().state.counters;
-    await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 6, "several rounds");
-    const waiting = heldBy({ sync } as RunningSync).filter(({ target }) => !restarted().includes(target));
-    const blocker = new RegExp(`after deployment/clustermesh-apiserver of ${restarted().at(-1)}, restarted at 20`);
-    for (const { reason, message } of waiting) assert.match(`${reason} ${message}`, blocker);
-    assert.equal(new Set(waiting.map(({ target }) => target)).size, names.length - i);
-    assert.equal(restarted().length, i, `none while the last is not available: ${restarted().join(", ")}`);
-    rolling(restarted().at(-1) ?? "", true);
-  }
-  await until(() => heldBy({ sync } as RunningSync).length === 0, "nothing is held");
-});
-
 test("a cluster without an address is reported once, fails a single round, and its importers keep its config", async (t) => {
   const [mesh, sync] = await startConnected(t);
   const before = entryOf(mesh, "c1", "c2");
