@@ -151,7 +151,7 @@ class TargetWriter {
     for (let attempt = 1; ; attempt++) {
       const { writes, conflict, raced } = yield* this.#applyChanges(current);
       if (!conflict && !(await raced)) return;
-      if (onConflict === "fail") throw new TargetChanged(conflict?.error);
+      if (onConflict === "fail" && conflict?.error.status !== 422) throw new TargetChanged(conflict?.error);
       if (writes > 0) {
         deadline = Date.now() + CONFLICT_TIMEOUT;
         attempt = 1;
@@ -171,6 +171,7 @@ class TargetWriter {
       // A 422 is a failed test or an invalid object. If the new plan repeats the change, the object is invalid.
       const isRepeated = current.changes.some((change) => isSameChange(change, conflict?.change));
       if (conflict?.error.status === 422 && isRepeated) throw conflict.error;
+      if (onConflict === "fail") throw new TargetChanged(conflict?.error);
       this.plan = mergePlans(this.plan, current);
     }
   }

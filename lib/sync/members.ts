@@ -30,6 +30,8 @@ export interface ActiveMember {
   view: MemberView | undefined;
   /** Failed tasks since the last one that succeeded. */
   failures: number;
+  /** Writes in a row that another client prevented. */
+  conflicts: number;
   /** Whether its last reading failed. */
   isUnreachable: boolean;
 }

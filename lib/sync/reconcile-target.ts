@@ -56,8 +56,8 @@ export interface SyncTarget {
   uid: string | undefined;
   names: MemberNames;
   others: readonly MemberView[];
-  /** Entries that could not be read the last time. */
-  unreachable: ReadonlySet<string>;
+  /** Entries that could not be read, or extracted, the last time. */
+  unreadable: ReadonlySet<string>;
   /** False to plan only. */
   writes: boolean;
 }
@@ -218,11 +218,11 @@ export class TargetReconciler {
   }
 
   async #reconcile(context: PlannedTarget, turn: RestartTurn, written: Change[]): Promise<Reconciliation> {
-    const { target, member, names, writes, unreachable, due } = context;
+    const { target, member, names, writes, unreadable, due } = context;
     const { addresses } = this.#keeper.state;
     const planned = await this.#planSafely(context, turn);
     const outdated = planned.outdated.map(({ entry }) => entry);
-    const missed = planned.outdated.filter(({ entry }) => unreachable.has(entry));
+    const missed = planned.outdated.filter(({ entry }) => unreadable.has(entry));
     this.#keeper.setFindings(target, planned.findings);
     this.#keeper.setHolds(target, [
       ...planned.holds.map((hold) => turn.explain?.(hold) ?? hold),
@@ -236,7 +236,13 @@ export class TargetReconciler {
       if (writes) await this.#write(context, planned.prepared, one.plan, written);
       else this.#planned.set(target, one);
     }
-    if (writes && planned.prepared && !this.#signal.aborted) this.#keeper.notePruned(names.entry, due);
+    if (writes && planned.prepared && !this.#signal.aborted) {
+      const kept = this.#contests.heldBy(target).users ? recordedUsers(member.target.users) : [];
+      this.#keeper.notePruned(
+        names.entry,
+        due.filter((name) => !kept.includes(name)),
+      );
+    }
     const { settle, recheck } = this.#options;
     const wait = this.#gate.isUnderWay(context) ? settle : turn.explain && recheck;
     const rollout = wait === undefined ? undefined : new Date(this.#ports.now().getTime() + wait);
@@ -298,13 +304,14 @@ export class TargetReconciler {
 
   /**
    * Returns the peers that are due to be removed. Whoever can write the state cannot remove other peers: the target must record
-   * that this tool has written the peer, with the same cluster-id.
+   * that this tool has written the peer, with the same cluster-id, or, after an earlier write, that it granted its user.
    */
   #removedPeers({ member, due }: PlannedTarget): ReadonlySet<string> {
     if (due.length === 0) return new Set();
     const { members } = this.#keeper.state;
-    const { records } = existingOf(member);
+    const { names, records } = existingOf(member);
     const isOurs = (name: string) => {
+      if (!names.has(name)) return recordedUsers(member.target.users).includes(name);
       const id = records.get(name)?.id;
       return id !== undefined && members.some((one) => one.cluster === name && one.id === id);
     };
@@ -337,6 +344,6 @@ export class TargetReconciler {
 }
 
 function unreachableHold(target: string, peer: string): PlannedHold {
-  const message = `the config of ${peer} has changed since ${peer} was last read, and ${peer} cannot be read now`;
+  const message = `the config of ${peer} may have changed since ${peer} was last read, and ${peer} cannot be read now`;
   return { target, peer, reason: "unreachable", message };
 }

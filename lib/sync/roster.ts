@@ -37,7 +37,7 @@ export class Roster {
     }
     for (const [name, entry] of listed) {
       if (this.#members.has(name)) continue;
-      const idle = { watch: undefined, view: undefined, failures: 0, isUnreachable: false };
+      const idle = { watch: undefined, view: undefined, failures: 0, conflicts: 0, isUnreachable: false };
       this.#members.set(name, { entry, ...idle });
       change.added.push(name);
     }
@@ -64,9 +64,10 @@ export class Roster {
     return this.views().filter(({ entry }) => entry !== name && !this.#conflicts.has(entry));
   }
 
-  /** The members that could not be read the last time. */
-  unreachable(): Set<string> {
-    return new Set(this.all().flatMap(({ entry, isUnreachable }) => (isUnreachable ? [entry.name] : [])));
+  /** The members that could not be read, or extracted, the last time. */
+  unreadable(): Set<string> {
+    const members = this.all().filter(({ view, isUnreachable }) => isUnreachable || view?.peerError !== undefined);
+    return new Set(members.map(({ entry }) => entry.name));
   }
 
   /** Why a member is not connected, if it is one of several ways to a cluster, or must not be in the mesh. */

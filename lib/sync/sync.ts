@@ -8,7 +8,7 @@ import { ClusterWatch } from "./cluster-watch.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
 import type { MemberNames } from "./pairing.ts";
-import { jitter } from "./pause.ts";
+import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
 import { TargetReconciler } from "./reconcile-target.ts";
 import { Roster } from "./roster.ts";
@@ -27,8 +27,11 @@ const MAX_CONCURRENT_TASKS = 16;
 /** The delay before the first retry of a failed task, doubled for each further one. */
 const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 300_000;
-/** How often a target that other clients keep changing is read and written again at once. */
+/** How often a target that other clients keep changing is read and written again before that is a failure. */
 const MAX_CONFLICTS = 10;
+/** The delay before that, doubled for each further conflict. */
+const FIRST_CONFLICT_RETRY_MS = 50;
+const LAST_CONFLICT_RETRY_MS = 1_000;
 /** A reading that takes longer has failed: a server may answer each of many requests slowly. */
 const READ_LIMIT_MS = 300_000;
 /** What a round leads to: changed peers are read again, and their importers planned after that. */
@@ -221,12 +224,18 @@ export class Sync {
       this.#reconciler.noteReading(targetOf(active), member, view);
       if (this.#phase !== "listing") await this.#reconcile(active, member);
       active.failures = 0;
+      active.conflicts = 0;
       this.#keeper.countReconciliation();
       // Before that, each member is read once, however long all of them take.
       if (this.#phase === "running") this.#scheduler.schedule(name, jitter(interval));
     } catch (error) {
       const isInterrupted = this.#signal.aborted && !(error instanceof WriteFailure);
-      if (isListed() && !isInterrupted) this.#fail(active, error);
+      if (!isListed() || isInterrupted) return;
+      if (error instanceof WriteFailure && error.isConflict && active.conflicts++ < MAX_CONFLICTS) {
+        const longest = Math.min(FIRST_CONFLICT_RETRY_MS * 2 ** active.conflicts, LAST_CONFLICT_RETRY_MS);
+        await pause(Math.random() * longest, this.#signal);
+        this.#scheduler.schedule(name, 0);
+      } else this.#fail(active, error);
     } finally {
       clearTimeout(limit);
     }
@@ -251,13 +260,14 @@ export class Sync {
     active.isUnreachable = false;
     // A cluster that cannot be extracted for now keeps its last extraction.
     const last = before?.uid === view.uid && before?.cluster === view.cluster ? before : undefined;
-    active.view = view.peer ? view : { ...view, peer: last?.peer, serving: last?.serving };
+    const { peer, serving, readAt } = view.peer || !last ? view : last;
+    active.view = { ...view, peer, serving, readAt };
     const error = view.peerError?.singleLineMessage;
     if (error !== undefined && error !== before?.peerError?.singleLineMessage) {
       emit({ kind: "member-unavailable", entry: view.entry, cluster: view.cluster, error });
     }
     this.#keeper.noteAuthorities(view);
-    for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
+    if (view.peer) for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
     this.#keeper.noteContact(view);
     if (before && !last) this.#removeTarget(before);
     if (before?.cluster !== view.cluster) this.#keeper.releaseUnlisted();
@@ -279,15 +289,15 @@ export class Sync {
       if (this.#roster.isFirstOf(name)) this.#reconciler.hold(cluster, conflict);
       return;
     }
-    const unreachable = this.#roster.unreachable();
+    const unreadable = this.#roster.unreadable();
     const { recheckAt, outdated } = await this.#reconciler.reconcile({
-      ...{ member, target: cluster, uid: active.view?.uid, names: { entry: name, cluster }, unreachable },
+      ...{ member, target: cluster, uid: active.view?.uid, names: { entry: name, cluster }, unreadable },
       others: this.#roster.othersOf(name),
       writes: this.#phase === "running",
     });
     for (const source of outdated) {
       this.#roster.wait(name, source);
-      if (!unreachable.has(source)) this.#scheduler.schedule(source, 0);
+      if (!unreadable.has(source)) this.#scheduler.schedule(source, 0);
     }
     if (recheckAt) this.#scheduler.schedule(name, recheckAt.getTime() - this.#ports.now().getTime());
   }
@@ -297,10 +307,6 @@ export class Sync {
     const { name: entry } = active.entry;
     const message = describeAnyError(error);
     active.failures++;
-    if (error instanceof WriteFailure && error.isConflict && active.failures <= MAX_CONFLICTS) {
-      this.#scheduler.schedule(entry, 0);
-      return;
-    }
     const longest = Math.min(LAST_RETRY_MS, this.#options.interval);
     const retryIn = jitter(Math.min(FIRST_RETRY_MS * 2 ** (active.failures - 1), longest));
     this.#scheduler.schedule(entry, retryIn);
