@@ -77,7 +77,7 @@ export async function prepareImport(targets: readonly ImportTarget[], options: I
   const resolved = await Promise.all(
     targets.map(async (one) => ({ ...one, ...(await resolveOverrides(one, options)) })),
   );
-  const checker = new PeerChecker(options.plan.now);
+  const checker = new PeerChecker();
   const assigned = new Set(targets.flatMap(({ peers }) => peers.map(({ peer }) => peer)));
   // The endpoint of an overridden peer is known only in a plan.
   const isOverridden = (name: string) => (options.endpoints?.get(name)?.length ?? 0) > 0;

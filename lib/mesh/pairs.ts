@@ -71,7 +71,7 @@ const OPTIONS: Omit<PlanOptions, "now"> = { tls: "auto", users: true, restarts: 
 /** Checks each pair of importer and peer, in the order of the members. Pure. */
 export function judgePairs(members: readonly ExtractedMember[], options: PairOptions): Pair[] {
   const byName = new Map(members.map((member) => [member.target.facts.name ?? member.source, member]));
-  const checker = new PeerChecker(options.now);
+  const checker = new PeerChecker();
   const missingUsers = findMissingUsers(members);
   const importersOf = (peer: string) =>
     members.filter((one) => existingOf(one).names.has(peer)).map(({ source }) => source);

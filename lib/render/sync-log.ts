@@ -97,7 +97,10 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
   "watch-restarted": ({ entry, object, reason, error }, clean) => ({
     level: reason === "error" ? "warning" : "info",
     subject: entry,
-    text: `restarted the watch of ${clean(object)}: ${error === undefined ? WATCH_ENDS[reason] : clean(error)}`,
+    text:
+      error === undefined
+        ? `restarted the watch of ${clean(object)}: ${WATCH_ENDS[reason]}`
+        : `the watch of ${clean(object)} ended: ${clean(error)}`,
     fields: { entry, object, reason, error },
   }),
   leading: () => ({ level: "info", text: "leading", fields: {} }),

@@ -98,7 +98,7 @@ export class TargetReconciler {
   readonly #contests: Contests;
   readonly #events: TargetEvents;
   readonly #gate = new RolloutGate();
-  #checker = { created: new Date(0), checker: new PeerChecker(new Date(0)) };
+  #checker = { created: new Date(0), checker: new PeerChecker() };
   readonly #history = new ConfigHistory();
   readonly #planned = new Map<string, PreparedTarget>();
   readonly #writing = new Set<string>();
@@ -337,7 +337,7 @@ export class TargetReconciler {
   /** Checks each peer once for many targets. */
   #useChecker(now: Date): PeerChecker {
     if (now.getTime() - this.#checker.created.getTime() > CHECKER_AGE_MS) {
-      this.#checker = { created: now, checker: new PeerChecker(now) };
+      this.#checker = { created: now, checker: new PeerChecker() };
     }
     return this.#checker.checker;
   }

@@ -330,6 +330,8 @@ export class Sync {
     // Servers end each watch after some minutes.
     if (reason === "ended" || !this.#watchRestarts.note(restart)) return;
     this.#ports.emit({ kind: "watch-restarted", reason, ...rest });
+    // Whether the cluster is away is known once it is read.
+    if (reason === "error") this.#scheduler.schedule(restart.entry, this.#options.settle);
   }
 
   #updateConflicts(): void {

@@ -64,7 +64,7 @@ export function formatDate(date: Date): string {
 }
 
 /** Formats a time in UTC, in seconds: `YYYY-MM-DDThh:mm:ssZ`. Times of certificates have no fractions. */
-function formatTime(date: Date): string {
+export function formatTime(date: Date): string {
   return date.toISOString().replace(/\.\d+Z$/, "Z");
 }
 

@@ -82,10 +82,10 @@ describe("sync --listen", { concurrency: true }, () => {
     await sync.eventually("restarts", async () => ((await restarts()) ?? 0) >= 3);
     assert.equal(reported().length, 1, JSON.stringify(reported()));
     assert.deepEqual([reported()[0]?.entry, reported()[0]?.object], ["c1", "nodes"]);
-    assert.match(reported()[0]?.message ?? "", /^c1: restarted the watch of nodes: .*not allowed to watch nodes/);
+    assert.match(reported()[0]?.message ?? "", /^c1: the watch of nodes ended: .*not allowed to watch nodes/);
     failWith(500);
     await sync.eventually("another report", () => reported().length === 2);
-    assert.match(reported()[1]?.message ?? "", /^c1: restarted the watch of nodes: .*500/);
+    assert.match(reported()[1]?.message ?? "", /^c1: the watch of nodes ended: .*500/);
     assert.ok(sync.events.some(({ event, target }) => event === "written" && target === "c1"));
     assert.equal(await sync.stop(), 0);
   });

@@ -151,7 +151,7 @@ describe("text", () => {
       ],
       [
         { kind: "watch-restarted", entry: "c1", object: "secrets", reason: "error", error: "connection reset" },
-        "warning: c1: restarted the watch of secrets: connection reset",
+        "warning: c1: the watch of secrets ended: connection reset",
       ],
       [
         { kind: "rollout-stalled", target: "c1", workloads: ["deployment/x"], since: new Date(0) },

@@ -1,6 +1,7 @@
 /** Faults that a sync of months meets: servers that hang, changed lists and names, old and forged states. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { V1ConfigMap, V1Secret } from "@kubernetes/client-node";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import { openCluster } from "../../lib/kube/open.ts";
@@ -109,6 +110,34 @@ test("a member that gets other credentials while it is read is read again with t
   await until(() => sync.snapshot().state.counters.reconciliations > reconciliations + 6, "several rounds");
   assert.deepEqual(
     events.filter(({ kind }) => kind === "member-unreachable"),
+    [],
+  );
+});
+
+test("a member whose API server is lost is read soon, so that it is known to be unreachable", async (t) => {
+  const { mesh, clusters } = await startMesh(t);
+  const { until, events } = await startSync(t, clusters);
+  await until(() => peersOf(mesh, "c1").length === 2, "all clusters are connected");
+  await apiOf(mesh, "c2").stop();
+  await until(() => events.some((one) => one.kind === "member-unreachable" && one.entry === "c2"), "it is reported");
+});
+
+test("a certificate that was issued a moment ago is written", async (t) => {
+  const { mesh, clusters } = await startMesh(t);
+  const { until, events } = await startSync(t, clusters, { interval: 300 });
+  await until(() => peersOf(mesh, "c1").length === 2, "all clusters are connected");
+  const certificate = () => {
+    const secret = apiOf(mesh, "c1").store.read("Secret", "kube-system", "cilium-kvstoremesh");
+    return (secret as V1Secret | undefined)?.data?.["c2.etcd-client.crt"];
+  };
+  const before = certificate();
+  const issuer = mesh.sandbox.clusters.find(({ description }) => description.name === "c2")?.pki.ca;
+  // Times of certificates have whole seconds.
+  await sleep(1_100);
+  mesh.rotate("c2", { ...(issuer && { ca: issuer }), notBefore: new Date() });
+  await until(() => certificate() !== before, "it is written");
+  assert.deepEqual(
+    events.filter((one) => one.kind === "held" && one.record.reason === "check"),
     [],
   );
 });

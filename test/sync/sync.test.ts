@@ -262,7 +262,7 @@ test("a key that another field manager resets again and again is left alone for 
   assert.match(hold?.message ?? "", /"rival" keeps resetting c2 of secret\/cilium-kvstoremesh/);
   assert.equal(
     hold?.remedy,
-    "kubectl --context c1 --namespace kube-system get secret/cilium-kvstoremesh --output yaml --show-managed-fields",
+    "kubectl --context c1 --namespace kube-system get secret/cilium-kvstoremesh --output jsonpath='{.metadata.managedFields}'",
   );
   assert.match(config(), /wrong/);
   assert.ok(events.some((one) => one.kind === "held" && one.record.reason === "contested"));

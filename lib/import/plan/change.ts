@@ -32,7 +32,7 @@ export function describeObject(kind: string, name: string): string {
 }
 
 /**
- * Returns the kubectl command that shows which clients wrote the fields of an object.
+ * Returns the kubectl command that shows which clients wrote the fields of an object, without their values: a Secret has keys.
  *
  * @param object - as of {@link describeObject}.
  */
@@ -41,7 +41,7 @@ export function showManagersCommand(
   object: string,
 ): string {
   const place = `--context ${shellQuote(source)} --namespace ${shellQuote(namespace)}`;
-  return `kubectl ${place} get ${shellQuote(object)} --output yaml --show-managed-fields`;
+  return `kubectl ${place} get ${shellQuote(object)} --output jsonpath='{.metadata.managedFields}'`;
 }
 
 /** Returns the metadata of a merge patch, with the `resourceVersion` of the object. */

@@ -72,8 +72,9 @@ export interface Plan {
 export function plan(target: Target, candidates: readonly SourcedPeer[], options: PlanOptions): Plan {
   const existing = readExistingConfig(target);
   const roles = assignRoles(target, existing, candidates, options);
-  const checker = options.checker ?? new PeerChecker(options.now);
-  const located = locatePeers(target, existing, roles, options, checker);
+  const { checker = new PeerChecker(), now } = options;
+  const check: CheckPeer = (peer) => checker.check(peer, target.cache, now);
+  const located = locatePeers(target, existing, roles, options, check);
   const imported = located.filter(({ isRewritten }) => !isRewritten);
   const findings = [
     ...checkTarget(target),
@@ -82,7 +83,7 @@ export function plan(target: Target, candidates: readonly SourcedPeer[], options
     ...checkInMesh(target, existing, roles, imported),
     ...roles.skipped.flatMap((one) => {
       const override = applyOverride(one.peer, target, existing, options.endpoints?.get(one.peer.name));
-      return checkOverridden(one, override, target, checker);
+      return checkOverridden(one, override, check);
     }),
     ...located.flatMap((one) => one.findings),
     ...checkCommon(
@@ -162,13 +163,16 @@ interface LocatedPeer extends SourcedPeer {
   findings: Finding[];
 }
 
+/** Returns the findings of a peer by itself. */
+type CheckPeer = (peer: SourcedPeer) => Finding[];
+
 /** Applies the endpoint overrides, chooses certificates, and checks each peer with the result. */
 function locatePeers(
   target: Target,
   existing: ExistingConfig,
   { imported, rewritten }: PeerRoles,
   options: PlanOptions,
-  checker: PeerChecker,
+  check: CheckPeer,
 ): LocatedPeer[] {
   const resolved = resolvedNames(target);
   return [...imported, ...rewritten].map((candidate) => {
@@ -184,9 +188,7 @@ function locatePeers(
       isRewritten && (options.tls === "auto" || isMovedBack)
         ? keepExistingTls(located, reader)
         : chooseTls(located, reader, options.tls, before?.client === "importer");
-    const checked = isRewritten
-      ? checker.check(located, target.cache)
-      : checkOverridden(candidate, override, target, checker);
+    const checked = isRewritten ? check(located) : checkOverridden(candidate, override, check);
     const findings = [
       ...(isMovedBack ? [] : checked),
       ...checkAddresses(located, resolved),
@@ -206,12 +208,11 @@ function locatePeers(
 function checkOverridden(
   candidate: SourcedPeer,
   { peer, endpointOverride }: OverriddenPeer,
-  { cache }: Target,
-  checker: PeerChecker,
+  check: CheckPeer,
 ): Finding[] {
   const reached = { ...candidate, peer };
   // Only --endpoint may set a node-local endpoint.
-  return [...(endpointOverride === undefined ? checkNodeLocal(reached) : []), ...checker.check(reached, cache)];
+  return [...(endpointOverride === undefined ? checkNodeLocal(reached) : []), ...check(reached)];
 }
 
 function isInFiles({ imported, kept }: PeerRoles, name: string): boolean {

@@ -24,21 +24,16 @@ export function checkPeer(
 
 /** Checks each peer only once, although it is planned for many targets. */
 export class PeerChecker {
-  readonly #now: Date;
   readonly #findings = new WeakMap<Peer, Finding[]>();
 
-  /** @param now - the time at which certificates must be valid. */
-  constructor(now: Date) {
-    this.#now = now;
-  }
-
   /**
-   * Returns the findings of {@link checkPeer}.
+   * Returns the findings of {@link checkPeer} at the first check of a peer.
    *
    * @param cache - certificates and keys that were parsed earlier.
+   * @param now - the time at which certificates must be valid.
    */
-  check(sourced: SourcedPeer, cache: ParseCache): Finding[] {
-    const findings = this.#findings.get(sourced.peer) ?? checkPeer(sourced, this.#now, { cache });
+  check(sourced: SourcedPeer, cache: ParseCache, now: Date): Finding[] {
+    const findings = this.#findings.get(sourced.peer) ?? checkPeer(sourced, now, { cache });
     this.#findings.set(sourced.peer, findings);
     return findings;
   }

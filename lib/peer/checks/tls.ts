@@ -4,7 +4,7 @@ import type { X509Certificate } from "node:crypto";
 import { parseEndpoint } from "../../util/address.ts";
 import { ParseCache } from "../../util/parse-cache.ts";
 import { allowsPurpose, buildChain, type IssuerProblem, issuerProblem } from "../../x509/chain.ts";
-import { formatDate } from "../../x509/expiry.ts";
+import { formatDate, formatTime } from "../../x509/expiry.ts";
 import { commonName, covers, formatName, subjectAltNames } from "../../x509/names.ts";
 import { hasPem, isMatchingKey, PemError, readCertificates, readPrivateKey, validity } from "../../x509/pem.ts";
 import type { IssuerFlaw } from "../codes/certificate-codes.ts";
@@ -153,7 +153,7 @@ function issuerFinding(
   const values = {
     ...flaw,
     subject: formatName(issuer.subject),
-    validFrom: formatDate(from),
+    validFrom: formatTime(from),
     expires: formatDate(until),
     usage: `${flaw.purpose}Auth`,
   };

@@ -9,7 +9,7 @@ import {
   certificateFact,
   EXPIRY_WARNING_MS,
   expiresWithin,
-  formatDate,
+  formatTime,
 } from "../../x509/expiry.ts";
 import { formatName } from "../../x509/names.ts";
 import { validity } from "../../x509/pem.ts";
@@ -53,7 +53,7 @@ export function checkValidity(
   const { expiresWithin: within = EXPIRY_WARNING_MS, remedyFor } = options;
   const { from, until } = validity(certificate);
   const { expired, future } = VALIDITY[use];
-  if (from > now) return [finding(future, place, { use, validFrom: formatDate(from) })];
+  if (from > now) return [finding(future, place, { use, validFrom: formatTime(from) })];
   if (until < now) {
     const fact = certificateFact(certificate, use, now);
     return [finding(expired, place, { use, expires: fact.expires }, { certificate: fact, remedy: remedyFor?.(fact) })];
