@@ -8,6 +8,8 @@ export interface MemberNames {
   entry: string;
   /** Its cluster name, as far as it is known. */
   cluster?: string | undefined;
+  /** Other entries that reach its cluster. */
+  aliases?: readonly string[] | undefined;
 }
 
 /** Two names of members, or `*` for all members. */
@@ -75,8 +77,8 @@ export function findUnknownNames({ hub, pairs = [] }: PairingOptions, members: r
   return [...names].filter((name) => !known.has(name)).sort();
 }
 
-function namesOf({ entry, cluster }: MemberNames): string[] {
-  return cluster === undefined ? [entry] : [entry, cluster];
+function namesOf({ entry, cluster, aliases = [] }: MemberNames): string[] {
+  return [entry, ...(cluster === undefined ? [] : [cluster]), ...aliases];
 }
 
 /** The names that each name is paired with, in both directions. */

@@ -55,6 +55,8 @@ export interface SyncTarget {
   /** The uid of its ConfigMap `cilium-config`. */
   uid: string | undefined;
   names: MemberNames;
+  /** Returns the names of another member. */
+  namesOf(entry: string): MemberNames;
   others: readonly MemberView[];
   /** Entries that could not be read, or extracted, the last time. */
   unreadable: ReadonlySet<string>;
@@ -273,12 +275,12 @@ export class TargetReconciler {
 
   /** @param omitted - the members whose configs are left as they are. */
   #plan(context: PlannedTarget, restarts: Restarts, omitted: readonly MemberView[] = []): Promise<TargetPlan> {
-    const { member, target, names, others } = context;
+    const { member, target, names, namesOf, others } = context;
     const { addressGrace, recheck, takeOwnership, tls, users, resolve } = this.#options;
     const now = this.#ports.now();
     const desired = others.flatMap((view): DesiredPeer[] => {
       const { peer, entry, cluster } = view;
-      if (!peer || cluster === undefined || !this.#options.pairing(names, { entry, cluster })) return [];
+      if (!peer || cluster === undefined || !this.#options.pairing(names, namesOf(entry))) return [];
       return [{ view, peer }];
     });
     const peers = desired.filter(({ view }) => !omitted.includes(view));

@@ -2,6 +2,7 @@
 import { type Conflict, findConflicts } from "./identity.ts";
 import type { MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
+import type { MemberNames } from "./pairing.ts";
 
 /** How a list differs from the one before. */
 export interface ListChange {
@@ -75,10 +76,18 @@ export class Roster {
     return this.#conflicts.get(name);
   }
 
-  /** Whether no member before this one has its cluster name: one of them reports their conflict. */
+  /** The names of a member, and of other ways to its cluster, which are not used now. */
+  namesOf(name: string): MemberNames {
+    const aliases = [...this.#conflicts].flatMap(([entry, { kind, other }]) =>
+      kind === "same" && other === name ? [entry] : [],
+    );
+    return { entry: name, cluster: this.get(name)?.view?.cluster, aliases };
+  }
+
+  /** Whether no member in use before this one has its cluster name: one of them reports their conflict. */
   isFirstOf(name: string): boolean {
-    const views = this.views();
-    const cluster = views.find(({ entry }) => entry === name)?.cluster;
+    const views = this.views().filter(({ entry }) => this.conflictOf(entry)?.kind !== "same");
+    const cluster = this.get(name)?.view?.cluster;
     return cluster === undefined || views.find((one) => one.cluster === cluster)?.entry === name;
   }
 

@@ -125,7 +125,7 @@ export class Sync {
 
   /** Returns the names of all members: the cluster name is undefined until a member is read. */
   memberNames(): MemberNames[] {
-    return this.#roster.all().map(({ entry, view }) => ({ entry: entry.name, cluster: view?.cluster }));
+    return this.#roster.all().map(({ entry }) => this.#roster.namesOf(entry.name));
   }
 
   /** Saves the state and closes all connections. */
@@ -291,7 +291,8 @@ export class Sync {
     }
     const unreadable = this.#roster.unreadable();
     const { recheckAt, outdated } = await this.#reconciler.reconcile({
-      ...{ member, target: cluster, uid: active.view?.uid, names: { entry: name, cluster }, unreadable },
+      ...{ member, target: cluster, uid: active.view?.uid, names: this.#roster.namesOf(name), unreadable },
+      namesOf: (entry) => this.#roster.namesOf(entry),
       others: this.#roster.othersOf(name),
       writes: this.#phase === "running",
     });

@@ -63,6 +63,14 @@ describe("the pairing", () => {
     }
   });
 
+  test("connects a hub and pairs by the name of another entry for the cluster", () => {
+    const again = { ...member("ctx-a-again", "a"), aliases: ["ctx-a"] };
+    for (const options of [{ hub: "ctx-a" }, { pairs: [["ctx-b", "ctx-a"]] as MemberPair[] }]) {
+      const isConnected = createPairing(options);
+      assert.deepEqual([isConnected(again, b), isConnected(b, again), isConnected(b, c)], [true, true, false]);
+    }
+  });
+
   test("connects pairs by entry or cluster name, and all with *", () => {
     const isConnected = createPairing({ pairs: [["a", "ctx-b"]] });
     assert.deepEqual([isConnected(a, b), isConnected(a, c)], [true, false]);

@@ -21,7 +21,16 @@ async function prepare(t: TestContext) {
   const { signal } = new AbortController();
   const keeper = await StateKeeper.load("test", { store: new MemoryStore(), ...ports, interval: 1 }, signal);
   const toTarget = (entry: string, others: MemberView[], writes: boolean): SyncTarget => ({
-    ...{ member, target: "c1", uid: view.uid, names: { entry, cluster: "c1" }, others, unreadable: new Set(), writes },
+    ...{
+      member,
+      target: "c1",
+      uid: view.uid,
+      names: { entry, cluster: "c1" },
+      namesOf: () => ({ entry: "c2", cluster: "c2" }),
+      others,
+      unreadable: new Set(),
+      writes,
+    },
   });
   return {
     api: sandbox.clusters[0]?.api,

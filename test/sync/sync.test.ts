@@ -3,6 +3,7 @@ import { type TestContext, test } from "node:test";
 import type { V1Node, V1Secret, V1Service } from "@kubernetes/client-node";
 import type { Cluster } from "../../lib/kube/cluster.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { createPairing } from "../../lib/sync/pairing.ts";
 import { emptyState } from "../../lib/sync/state.ts";
 import { StateError } from "../../lib/sync/state-text.ts";
 import { UserError } from "../../lib/util/errors.ts";
@@ -216,10 +217,19 @@ test("two ways to a cluster are one, and two clusters with one name or id are he
   assert.deepEqual(["c1", "c2", "c3"].map(mesh.peersOf), [[], [], []]);
 });
 
-test("if the first of two ways to a cluster fails, the second is used, and stays in use", async (t) => {
+test("if the first of two ways to a cluster fails, the second is used, also by a pair that names the first", async (t) => {
   const mesh = await startMesh(t);
-  const [c1, c2, c3] = mesh.clusters as [Cluster, Cluster, Cluster];
-  const sync = await startSync(t, [c1, c2, c3, await mesh.connectTo("c1", "c1-again")], { interval: 300 });
+  const [, c2, c3] = mesh.clusters as [Cluster, Cluster, Cluster];
+  const c1 = await mesh.connectTo("c1", "ctx-c1");
+  const sync = await startSync(t, [c1, c2, c3, await mesh.connectTo("c1", "c1-again")], {
+    interval: 300,
+    pairing: createPairing({
+      pairs: [
+        ["c2", "c3"],
+        ["*", "ctx-c1"],
+      ],
+    }),
+  });
   await sync.until(() => isJoined(mesh), "all clusters are connected");
   const get = c1.api.get;
   c1.api.get = async () => {
