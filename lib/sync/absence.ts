@@ -20,7 +20,8 @@ export interface MemberContact {
 
 /**
  * Records a list of members. A listed entry is not absent, even if its cluster cannot be read. If the list itself cannot be
- * read, nothing is recorded: the caller keeps the records.
+ * read, nothing is recorded: the caller keeps the records. Absent clusters are no longer to be removed from entries that have
+ * left.
  *
  * If more than half of the members leave within ten minutes, or none is left, those that left get `keptBecause`: rather than
  * the clusters, their list was lost. It stays until the cluster is reached again, also in a saved state.
@@ -28,7 +29,8 @@ export interface MemberContact {
  * @param listed - all entries of the list.
  */
 export function noteList(records: readonly MemberRecord[], listed: Iterable<string>, now: Date): MemberRecord[] {
-  const entries = new Set(listed);
+  const names = new Set(listed);
+  const entries = new Set(names);
   const time = now.toISOString();
   const next = records.flatMap((record): MemberRecord[] => {
     const { absentSince, pruneFrom, error: _, ...rest } = record;
@@ -36,9 +38,11 @@ export function noteList(records: readonly MemberRecord[], listed: Iterable<stri
       return [absentSince === undefined ? record : { ...rest, listedSince: time }];
     }
     if (absentSince === undefined) return [{ ...rest, absentSince: time }];
+    // An entry that is listed again may be another cluster. An empty list says nothing about those that it lacks.
+    const left = names.size === 0 ? pruneFrom : pruneFrom?.filter((name) => names.has(name));
     // A cluster whose name was never read is a peer of no other.
-    const isOver = record.cluster === undefined || pruneFrom?.length === 0;
-    return isOver && !isRecent(absentSince, now) ? [] : [record];
+    const isOver = record.cluster === undefined || left?.length === 0;
+    return isOver && !isRecent(absentSince, now) ? [] : [{ ...record, ...(left && { pruneFrom: left }) }];
   });
   const added = [...entries].map((entry): MemberRecord => ({ entry, listedSince: time }));
   return keepLost([...next, ...added], now);

@@ -97,6 +97,19 @@ describe("a member that is pruned", () => {
     assert.deepEqual(recordOf(ended, "e")?.pruneFrom, []);
   });
 
+  test("and waits only for clusters that leave the list ends with them, and is not removed from their successors", () => {
+    const waiting = ["a", "b", "c"].reduce((records, entry) => notePruned(records, entry, ["e"]), left);
+    assert.deepEqual(recordOf(waiting, "e")?.pruneFrom, ["d"]);
+    assert.equal(recordOf(listed(waiting, ["a", "b", "c"], 25), "e"), undefined);
+    const both = ["a", "b"].reduce((records, entry) => notePruned(records, entry, ["e"]), left);
+    const again = listed(listed(both, ["a", "b", "c"], 24), ["a", "b", "c", "d=new"], 24);
+    assert.deepEqual(
+      ["c", "d"].map((entry) => dueIn(again, entry)),
+      [["e"], []],
+    );
+    assert.deepEqual(recordOf(noteList(waiting, [], at(25)), "e")?.pruneFrom, ["d"]);
+  });
+
   test("does not wait for a second way to a cluster from which it is removed", () => {
     const ways = listed(listed([], ["a", "b=a", "e"], -24), ["a", "b=a"], 0);
     assert.deepEqual(recordOf(notePruned(ways, "b", ["e"]), "e")?.pruneFrom, []);
