@@ -29,6 +29,7 @@ export function summarizeRound(
   const written = Object.entries(counters.writes).filter(
     ([name, count]) => names.has(name) && !failed.has(name) && count > (writes.get(name) ?? 0),
   ).length;
+  const pairs = new Set(held.map(({ target, peer }) => JSON.stringify([target, peer])));
   const unchanged = names.size - failed.size - written;
-  return { clusters: names.size, written, unchanged, failed: failed.size, held: held.length };
+  return { clusters: names.size, written, unchanged, failed: failed.size, held: pairs.size };
 }
