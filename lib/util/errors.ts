@@ -1,3 +1,5 @@
+import { channel } from "node:diagnostics_channel";
+
 /** The exit codes of all programs. If several apply, 2 precedes 1, which precedes 3. */
 export const EXIT = { done: 0, failed: 1, refused: 2, findings: 3 } as const;
 
@@ -20,9 +22,13 @@ export class UserError extends Error {
   }
 }
 
+/** Gets each error that is reported in the words of another one, and may be a bug. `--debug` logs them. */
+export const unexpectedErrors = channel("clustermesh-secrets.unexpected-errors");
+
 /** Describes any error in one line; one that is not a UserError is a bug, or a server that violates the schema of Kubernetes. */
 export function describeAnyError(error: unknown): string {
   if (error instanceof UserError) return error.singleLineMessage;
+  unexpectedErrors.publish(error);
   return `unexpected: ${error instanceof Error ? error.message : String(error)}`;
 }
 
@@ -32,10 +38,13 @@ export function describeAnyError(error: unknown): string {
  */
 export function toReadError(error: unknown): UserError {
   if (error instanceof UserError) return error;
+  unexpectedErrors.publish(error);
   const problem = error instanceof Error ? error.message : String(error);
-  return new UserError(`the API server returned an object that cannot be read: ${problem}`, EXIT.failed, {
-    cause: error,
-  });
+  return new UserError(
+    `the API server returned an object that cannot be read, or this is a bug: ${problem}\n  rerun with --debug for a stack trace`,
+    EXIT.failed,
+    { cause: error },
+  );
 }
 
 /** A call without a required argument. The program adds an example and the command that shows its help. */

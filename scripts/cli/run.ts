@@ -1,6 +1,6 @@
 /** The flags common to all commands, and the run of a command from arguments to exit code. */
 import { escapeControlChars } from "../../lib/render/style.ts";
-import { EXIT, UsageError, UserError } from "../../lib/util/errors.ts";
+import { EXIT, UsageError, UserError, unexpectedErrors } from "../../lib/util/errors.ts";
 import type { ConnectionFlags } from "./given-flags.ts";
 import type { Arguments, Command, Grammar, HelpText, Option } from "./option.ts";
 import { inGroup } from "./options.ts";
@@ -56,7 +56,10 @@ async function runCommand<O extends Record<string, Option>>(
       return EXIT.done;
     }
     setGivenFlags(args);
-    if (args.debug === true) logTrace("loaded");
+    if (args.debug === true) {
+      unexpectedErrors.subscribe(logStack);
+      logTrace("loaded");
+    }
     return await command.run(args, name);
   } catch (error) {
     const isUserError = error instanceof UserError;
@@ -69,6 +72,10 @@ async function runCommand<O extends Record<string, Option>>(
     if (args?.diff === true) return EXIT.refused;
     return isUserError ? error.exitCode : EXIT.failed;
   }
+}
+
+function logStack(error: unknown): void {
+  if (error instanceof Error) for (const line of (error.stack ?? "").split("\n")) logTrace(line);
 }
 
 /** Logs the first example of a command, and the command that shows its help. */
