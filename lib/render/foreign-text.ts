@@ -3,17 +3,24 @@ import { redactKeys } from "../peer/findings.ts";
 import { truncateLine, truncateLineTo } from "../util/line.ts";
 import { escapeLine } from "./style.ts";
 
-/** The longest remedy, in characters: a command that is cut cannot be pasted. */
+/** The longest remedy, in characters. */
 const MAX_REMEDY = 1_000;
 
-/** Redacts keys, joins lines by `; `, and truncates a long text. Keys in it are redacted before, as they have many lines. */
+/**
+ * Redacts keys, joins lines by `; `, and truncates a long text. Keys in it are redacted before, as they have many lines.
+ * After the first `; ` is the remedy of an error.
+ */
 export function joinLines(text: string): string {
-  return truncateLine(withoutLines(text));
+  const line = withoutLines(text);
+  const end = line.indexOf("; ");
+  if (end === -1) return truncateLine(line);
+  return `${truncateLine(line.slice(0, end))}; ${joinRemedy(line.slice(end + 2))}`;
 }
 
-/** {@link joinLines} for a remedy, which is truncated only if it is much longer. */
+/** {@link joinLines} for a remedy, which is omitted if it is much longer: a part of a command must not be pasted. */
 export function joinRemedy(remedy: string): string {
-  return truncateLineTo(withoutLines(remedy), MAX_REMEDY);
+  const line = truncateLineTo(withoutLines(remedy), Number.POSITIVE_INFINITY);
+  return line.length <= MAX_REMEDY ? line : `(${line.length.toLocaleString("en")} characters omitted)`;
 }
 
 function withoutLines(text: string): string {

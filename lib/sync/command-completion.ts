@@ -4,6 +4,8 @@
 export interface CommandCompletion {
   /** Completes a remedy. */
   inRemedy(text: string): string;
+  /** Completes a remedy for users of other clusters, without the kubeconfig and the user of the call. */
+  inEvent(text: string): string;
   /** Completes an error in one line, whose parts after the first `; ` are remedies. */
   inError(text: string): string;
 }

@@ -199,7 +199,7 @@ export class TargetReconciler {
 
   /** Reports by Kubernetes Events what was written and what is held. */
   #report({ member: { api, installation }, target }: SyncTarget, written: readonly Change[]): Promise<void> {
-    const held = this.#keeper.state.held.filter((one) => one.target === target);
+    const held = this.#keeper.publicHolds(target);
     const objects = written.map(({ kind, name }) => describeObject(kind, name));
     const peers = [...new Set(written.flatMap(peersOfChange))].sort();
     return this.#events.report({ cluster: target, api, namespace: installation.namespace }, { objects, peers, held });

@@ -43,6 +43,8 @@ export class StateKeeper {
   readonly #findings = new Map<string, Finding[]>();
   /** The keys of the holds of each target that were reported. */
   readonly #reportedHolds = new Map<string, ReadonlySet<string>>();
+  /** The remedies of the holds of each target for its own users, by the keys of the holds. */
+  readonly #publicRemedies = new Map<string, ReadonlyMap<string, string | undefined>>();
   #timer: NodeJS.Timeout | undefined;
   /** By the monotonic clock. */
   #savedAt = Number.NEGATIVE_INFINITY;
@@ -154,6 +156,11 @@ export class StateKeeper {
         return [holdKey(one), { ...hold, since, ...(until && { until: until.toISOString() }) }];
       }),
     );
+    const { inEvent } = this.#options.completion ?? {};
+    const remedies = planned.map((one): [string, string | undefined] => {
+      return [holdKey(one), one.remedy === undefined ? undefined : (inEvent?.(one.remedy) ?? one.remedy)];
+    });
+    this.#publicRemedies.set(target, new Map(remedies));
     this.#reportHolds(target, after);
     if (JSON.stringify([...before]) === JSON.stringify([...after])) return;
     for (const [key, { peer, reason }] of before) {
@@ -162,6 +169,18 @@ export class StateKeeper {
     }
     this.state.held = [...held.filter((one) => one.target !== target), ...after.values()];
     this.saveSoon();
+  }
+
+  /** Returns the holds of a target for its own users: their remedies show neither a kubeconfig nor a user of this process. */
+  publicHolds(target: string): HeldRecord[] {
+    const remedies = this.#publicRemedies.get(target);
+    return this.state.held
+      .filter((one) => one.target === target)
+      .map((record) => {
+        const { remedy: _, ...one } = record;
+        const remedy = remedies?.get(holdKey(record));
+        return remedy === undefined ? one : { ...one, remedy };
+      });
   }
 
   /** Ends the holds of targets that are not listed, such as those of an earlier run, or have another name now. */

@@ -1,12 +1,7 @@
 /** Opens the clusters that Secrets of a management cluster describe. */
 import type { KubernetesApi } from "../../lib/kube/api.ts";
 import type { Cluster } from "../../lib/kube/cluster.ts";
-import {
-  IN_CLUSTER_CONTEXT,
-  type KubeconfigSource,
-  loadKubeconfig,
-  selectContext,
-} from "../../lib/kube/kubeconfig/kubeconfig.ts";
+import { type KubeconfigSource, loadKubeconfig, selectContext } from "../../lib/kube/kubeconfig/kubeconfig.ts";
 import { openContext } from "../../lib/kube/open.ts";
 import { listClusterSecrets, type SecretCluster, selectorOf } from "../../lib/members/cluster-secrets.ts";
 import type { SecretFormat } from "../../lib/members/format-names.ts";
@@ -127,7 +122,7 @@ export async function resolveSecretFlags<T extends ClusterSecretArguments>(
   const { name, namespace = "default" } = await selectContext(kubeconfig, args["clusters-context"]);
   return {
     ...args,
-    ...(name !== IN_CLUSTER_CONTEXT && { "clusters-context": name }),
+    ...(!kubeconfig.isServiceAccount && { "clusters-context": name }),
     "clusters-namespace": args["clusters-namespace"] ?? namespace,
   };
 }

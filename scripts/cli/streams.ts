@@ -26,9 +26,19 @@ export function addMemberNames(names: Iterable<string>): void {
 
 /** Adds the connection flags of the running command to the commands in a remedy. */
 export function completeRemedy(remedy: string): string {
+  return completeWith(givenFlags, remedy);
+}
+
+/** {@link completeRemedy} for users of other clusters: without the kubeconfig and the user of the running command. */
+export function completePublicRemedy(remedy: string): string {
+  const { kubeconfig: _, as: __, "as-group": ___, "as-uid": ____, ...flags } = givenFlags;
+  return completeWith(flags, remedy);
+}
+
+function completeWith(flags: ConnectionFlags, remedy: string): string {
   return remedy
     .split("\n")
-    .map((line) => addGivenFlags(line, givenFlags, memberNames))
+    .map((line) => addGivenFlags(line, flags, memberNames))
     .join("\n");
 }
 

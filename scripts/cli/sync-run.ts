@@ -20,7 +20,7 @@ import { parseListenAddress, startHealthServer } from "./health-server.ts";
 import { createMemberSource } from "./member-source.ts";
 import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
 import { type OpenedState, openStateStore } from "./state-options.ts";
-import { completeError, completeRemedy, setGivenFlags } from "./streams.ts";
+import { completeError, completePublicRemedy, completeRemedy, setGivenFlags } from "./streams.ts";
 import { readPairingOptions, type SyncArguments, toSyncOptions } from "./sync-flags.ts";
 import { confirm, log, setMessageFormat, style } from "./terminal.ts";
 
@@ -79,7 +79,7 @@ export class SyncRun implements AsyncDisposable {
       store: parts.home.store,
       emit: (occurrence) => this.#emit(occurrence),
       now: () => new Date(),
-      completion: { inRemedy: completeRemedy, inError: completeError },
+      completion: { inRemedy: completeRemedy, inEvent: completePublicRemedy, inError: completeError },
     };
     for (const signal of TERMINATION_SIGNALS) process.on(signal, () => this.#interrupt(signal));
   }

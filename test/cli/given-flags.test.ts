@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { splitCommands } from "../../scripts/cli/find-commands.ts";
 import { addGivenFlags } from "../../scripts/cli/given-flags.ts";
+import { completePublicRemedy, setGivenFlags } from "../../scripts/cli/streams.ts";
 
 const ALL = { kubeconfig: "my config", namespace: "cilium", as: "ci", "as-group": ["a", "b"], "as-uid": "7" };
 const OURS = "--kubeconfig='my config' --namespace=cilium --as=ci --as-group=a --as-group=b --as-uid=7";
@@ -32,6 +33,15 @@ test("the connection flags of a call are added to each command that lacks them",
   ] as const) {
     assert.equal(addGivenFlags(line, ALL), expected);
   }
+});
+
+test("a command for users of other clusters shows neither the kubeconfig nor the user of the call", () => {
+  setGivenFlags({ ...ALL, "clusters-from": "argocd" });
+  assert.equal(
+    completePublicRemedy("clustermesh-secrets connect a\nkubectl get x"),
+    "clustermesh-secrets connect --clusters-from=argocd --namespace=cilium a\nkubectl get x",
+  );
+  setGivenFlags({});
 });
 
 test("other text is not changed, nor is anything without flags", () => {

@@ -91,6 +91,11 @@ test("the Secrets are selected without the defaults of the process; no context l
     ...{ ...named, kubeconfig },
     "clusters-context": "admin@cluster",
   });
+  writeFileSync(kubeconfig, kubeconfigOf(access).replaceAll("admin@cluster", "in-cluster"));
+  assert.deepEqual(await resolveSecretFlags({ ...named, kubeconfig }, source), {
+    ...{ ...named, kubeconfig },
+    "clusters-context": "in-cluster",
+  });
 });
 
 test("status --sync adds the context by which it reads the state of a sync in a pod, and no other flag", async (t) => {

@@ -272,6 +272,14 @@ describe("texts of others", () => {
     assert.match(textOf(event), /: m{180}… \(140 more characters\) …m{80} \[/);
   });
 
+  test("a command in an error is not cut, and is omitted if it is too long", () => {
+    const errorWith = (length: number) => `${"m".repeat(400)}; check with: kubectl get ${"x".repeat(length)}`;
+    const eventOf = (error: string): Happened => ({ kind: "write-failed", target: "c1", error });
+    assert.ok(textOf(eventOf(errorWith(600))).endsWith(`m; check with: kubectl get ${"x".repeat(600)}`));
+    assert.ok(jsonOf(eventOf(errorWith(600))).error.endsWith("x".repeat(600)));
+    assert.match(textOf(eventOf(errorWith(2000))), /m; \(2,0\d\d characters omitted\)$/);
+  });
+
   test("long lists are complete in JSON alone", () => {
     const peers = Array.from({ length: 253 }, (_, i) => `c${i}`);
     const event: Happened = { kind: "written", target: "c300", object: "secret/cilium-clustermesh", peers };

@@ -64,7 +64,11 @@ test("commands in what is saved and reported are completed", async () => {
     {
       ...{ interval: 60_000, store: new MemoryStore(), emit: (one: Occurrence) => events.push(one) },
       now: () => new Date(SINCE),
-      completion: { inRemedy: (text) => `${text} --remedy`, inError: (text) => `${text} --error` },
+      completion: {
+        inRemedy: (text) => `${text} --remedy`,
+        inEvent: (text) => `${text} --event`,
+        inError: (text) => `${text} --error`,
+      },
     },
     new AbortController().signal,
   );
@@ -77,6 +81,7 @@ test("commands in what is saved and reported are completed", async () => {
     [keeper.state.members[0]?.error, keeper.state.held[0]?.remedy],
     ["a; b --error", "command --remedy"],
   );
+  assert.equal(keeper.publicHolds("c1")[0]?.remedy, "command --event");
   const remedies = events.map((one) =>
     one.kind === "held" ? one.record.remedy : one.kind === "finding" && one.finding.remedy,
   );

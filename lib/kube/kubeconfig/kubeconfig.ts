@@ -31,6 +31,8 @@ export {
 
 /** The merged kubeconfig. */
 export interface Kubeconfig extends KubeconfigFile {
+  /** Set if its only context is that of the service account of the pod in which we run. */
+  isServiceAccount?: true;
   /** The files that exist, for messages. */
   files: string[];
   /** The files of `KUBECONFIG`, or the default file, that do not exist. */
@@ -112,8 +114,8 @@ function addMissing<T>(merged: Map<string, T>, entries: Map<string, T>): void {
   for (const [name, entry] of entries) if (!merged.has(name)) merged.set(name, entry);
 }
 
-/** The context of the service account of a pod, which no other kubeconfig has. */
-export const IN_CLUSTER_CONTEXT = "in-cluster";
+/** The context of the service account of a pod. */
+const IN_CLUSTER_CONTEXT = "in-cluster";
 
 /**
  * Returns a kubeconfig with the context `in-cluster` alone: the API server and service account of the pod in which we run,
@@ -141,6 +143,7 @@ export async function loadServiceAccount({
     insecure: false,
   };
   return {
+    isServiceAccount: true,
     currentContext: name,
     contexts: new Map([[name, { cluster: name, user: name, namespace: namespace.trim() || undefined }]]),
     clusters: new Map([[name, cluster]]),
