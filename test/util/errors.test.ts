@@ -20,7 +20,7 @@ const command = { usage: "", description: "", options, examples: [], run };
 await toProgram(command).main("x", process.argv.slice(1), async () => "");
 `;
 
-test("an error of a read that is no UserError may be a bug, and says how to see where", () => {
+test("an unexpected error of a read may be a bug, and its message names the flag that shows where", () => {
   const cause = new TypeError("x is not a function");
   const error = toReadError(cause);
   assert.equal(error.cause, cause);
