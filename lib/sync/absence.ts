@@ -38,7 +38,7 @@ export function noteList(records: readonly MemberRecord[], listed: Iterable<stri
       return [absentSince === undefined ? record : { ...rest, listedSince: time }];
     }
     if (absentSince === undefined) return [{ ...rest, absentSince: time }];
-    // An entry that is listed again may be another cluster. An empty list says nothing about those that it lacks.
+    // An entry that is listed again may be another cluster. An empty list may be an error.
     const left = names.size === 0 ? pruneFrom : pruneFrom?.filter((name) => names.has(name));
     // A cluster whose name was never read is a peer of no other.
     const isOver = record.cluster === undefined || left?.length === 0;

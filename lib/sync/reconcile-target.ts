@@ -338,9 +338,8 @@ export class TargetReconciler {
 
   /** Checks each peer once for many targets. */
   #useChecker(now: Date): PeerChecker {
-    if (now.getTime() - this.#checker.created.getTime() > CHECKER_AGE_MS) {
-      this.#checker = { created: now, checker: new PeerChecker() };
-    }
+    const age = now.getTime() - this.#checker.created.getTime();
+    if (age > CHECKER_AGE_MS) this.#checker = { created: now, checker: new PeerChecker() };
     return this.#checker.checker;
   }
 }
