@@ -38,7 +38,7 @@ export async function lockFile(path: string): Promise<FileLock> {
       const holder = parseHolder(existing);
       if (holder && (await isRunning(holder))) {
         throw new UserError(
-          `state file ${path} is in use by process ${holder.pid}\n  stop it, or pass another file with --state-file`,
+          `sync is already running as process ${holder.pid} (state file ${path})\n  stop it; pass another --state-file only for another mesh`,
           EXIT.refused,
         );
       }

@@ -80,7 +80,7 @@ test("a file is claimed, unless it is only read", async (t) => {
   const flags = { "state-file": join(home, "mine.json") };
   const first = await open(flags);
   await first.store.save(emptyState("x"));
-  await refuses(open(flags), /^state file .*mine\.json is in use by process/);
+  await refuses(open(flags), /^sync is already running as process \d+ \(state file .*mine\.json\)/);
   assert.equal((await (await open(flags, true)).store.load())?.selection, "x");
   await first.close();
   await open(flags);

@@ -139,7 +139,7 @@ describe("a state file", () => {
     const first = await open(t, path);
     const second = createFileStore(path);
     const inUse = new RegExp(
-      `^state file ${path} is in use by process ${process.pid}\\n  stop it, or pass another file with --state-file$`,
+      `^sync is already running as process ${process.pid} \\(state file ${path}\\)\\n  stop it; pass another --state-file only for another mesh$`,
     );
     await rejectsWith(second.claim(), inUse, 2);
     assert.equal(await second.load(), undefined);
@@ -170,7 +170,7 @@ describe("a state file", () => {
     );
     await until(() => other.lines.length > 50);
     const pid = other.child.pid ?? 0;
-    await rejectsWith(createFileStore(path).claim(), new RegExp(`in use by process ${pid}\n`), 2);
+    await rejectsWith(createFileStore(path).claim(), new RegExp(`running as process ${pid} `), 2);
     other.child.kill("SIGKILL");
     assert.equal(await other.exited, "SIGKILL");
     writeFileSync(join(dirname(path), ".sync.json.0123456789ab"), "half");
@@ -205,7 +205,7 @@ describe("a state file", () => {
       await store.release();
     }
     writeFileSync(`${path}.lock`, JSON.stringify({ pid: process.pid }));
-    await rejectsWith(createFileStore(path).claim(), /in use by process/, 2);
+    await rejectsWith(createFileStore(path).claim(), /already running as process/, 2);
   });
 
   test("is not written after the lock was removed", async (t) => {
