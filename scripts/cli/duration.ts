@@ -14,15 +14,15 @@ export function parseDuration(text: string, flag: string): number {
 }
 
 /**
- * Parses a duration in days, such as the remaining validity of a certificate: `30d`, `36h`, `1d12h`. The unit is required,
- * because a plain number means seconds in other flags.
+ * Parses a duration in days, such as the remaining validity of a certificate: `30d`, `36h`, `90m`, `1d12h`. The unit is
+ * required, because a plain number means seconds in other flags.
  *
  * @param flag - name without dashes, for the message.
  * @returns milliseconds.
  * @throws UserError (exit code 2) if the text is not a duration.
  */
 export function parseDurationInDays(text: string, flag: string): number {
-  return sumUnits(text, { d: 86_400_000, h: 3_600_000, m: 60_000 }) ?? rejectDuration(text, flag, "30d, 36h");
+  return sumUnits(text, { d: 86_400_000, h: 3_600_000, m: 60_000 }) ?? rejectDuration(text, flag, "30d, 36h, 90m");
 }
 
 /** Adds up numbers with units, in milliseconds; undefined if the text contains anything else. */

@@ -32,7 +32,7 @@ export const syncOptions = {
     interval: flag.string("how often every cluster is read even without a change", { default: "10m" }),
     "address-grace": flag.string("how long a node address has to be gone before it is replaced", { default: "5m" }),
     "prune-after": flag.string(
-      "remove a cluster from the others after it was absent from the list for this time; by default, it stays",
+      "remove a cluster from the others after it was absent from the list for this time, in units d, h and m; by default, it stays",
     ),
     "fight-limit": flag.count("resets of a key by the same other client within an hour after which to pause", 3),
   }),
@@ -83,7 +83,6 @@ export function toSyncOptions(args: SyncArguments, pairing: PairingOptions): Syn
     const least = MIN_DURATIONS[name] < 1_000 ? `${MIN_DURATIONS[name]}ms` : `${MIN_DURATIONS[name] / 1_000}s`;
     throw new UserError(`invalid value for --${name}: must be at least ${least}`, EXIT.refused);
   };
-  const pruneAfter = args["prune-after"];
   return {
     instance: hostname(),
     once: args.once,
@@ -92,7 +91,7 @@ export function toSyncOptions(args: SyncArguments, pairing: PairingOptions): Syn
     recheck: Math.max(duration("settle"), MIN_RECHECK_MS),
     interval: duration("interval"),
     addressGrace: duration("address-grace"),
-    pruneAfter: pruneAfter === undefined ? undefined : parseDurationInDays(pruneAfter, "prune-after"),
+    pruneAfter: readPruneAfter(args["prune-after"]),
     fightLimit: args["fight-limit"],
     restarts: args["restart-agents"] ? "all" : args.restarts ? "deployments" : "none",
     takeOwnership: args["take-ownership"],
@@ -102,4 +101,11 @@ export function toSyncOptions(args: SyncArguments, pairing: PairingOptions): Syn
     namespace: args.namespace,
     resolve: resolveAddresses,
   };
+}
+
+/** @throws UserError (exit code 2) for zero, which would remove clusters at once. */
+function readPruneAfter(text: string | undefined): number | undefined {
+  const milliseconds = text === undefined ? undefined : parseDurationInDays(text, "prune-after");
+  if (milliseconds !== 0) return milliseconds;
+  throw new UserError("invalid value for --prune-after: must be more than 0", EXIT.refused);
 }

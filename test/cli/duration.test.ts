@@ -41,7 +41,7 @@ test("an invalid duration is rejected with examples", () => {
     ]),
   ];
   for (const [read, text] of table) {
-    const examples = read === parseDuration ? "30s, 5m" : "30d, 36h";
+    const examples = read === parseDuration ? "30s, 5m" : "30d, 36h, 90m";
     const message = `invalid duration ${JSON.stringify(text)} for --flag (examples: ${examples})`;
     assert.throws(
       () => read(text, "flag"),

@@ -47,7 +47,7 @@ describe("a CA that expires in 20 days", () => {
       });
       assert.deepEqual(
         [code, stderr],
-        [2, 'error: invalid duration "30" for --expires-within (examples: 30d, 36h)\n'],
+        [2, 'error: invalid duration "30" for --expires-within (examples: 30d, 36h, 90m)\n'],
         program,
       );
     }
