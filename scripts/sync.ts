@@ -5,7 +5,7 @@ import { type SyncArguments, syncOptions } from "./cli/sync-flags.ts";
 import { SyncRun } from "./cli/sync-run.ts";
 
 export const syncCommand = toProgram({
-  usage: "$0 (CONTEXT... | --all-contexts | --clusters-from SOURCE) [flags]",
+  usage: "$0 (CONTEXT... | --all-contexts | --contexts-file FILE | --clusters-from SOURCE) [flags]",
   description:
     "Connects the clusters as connect does, and keeps them connected: watches their certificates, Services, nodes and " +
     "configs, and writes what has changed. Shows the first plan and asks for confirmation. Ctrl-C ends after the write " +

@@ -51,6 +51,11 @@ export async function openStateStore(
   return { store, close: () => store.release() };
 }
 
+/** @throws UserError (exit code 2) if the `--state` flags do not fit together. */
+export function assertStateFlags(args: StateArguments): void {
+  choosePlace(args, false);
+}
+
 /** Chooses by `--state`, else by the flags of one of the places, else by where we run. */
 function choosePlace(args: StateArguments, isPod: boolean): "cluster" | "file" {
   const forCluster = (["state-context", "state-namespace"] as const).find((name) => args[name] !== undefined);

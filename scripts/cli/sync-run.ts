@@ -1,9 +1,12 @@
 /** A run of `sync`: confirms the first plan, takes turns with other replicas, and logs what happens. */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { showRefusal } from "../../lib/render/findings.ts";
 import { showPlan } from "../../lib/render/plan.ts";
+import { count } from "../../lib/render/style.ts";
 import { formatJsonMessage, formatSyncEvent } from "../../lib/render/sync-log.ts";
 import { holdLease, LEASE_TIMES } from "../../lib/sync/lease.ts";
+import type { MemberSource } from "../../lib/sync/members.ts";
 import { findUnknownNames, type PairingOptions } from "../../lib/sync/pairing.ts";
 import type { SyncRound } from "../../lib/sync/round.ts";
 import type { SyncSnapshot } from "../../lib/sync/snapshot.ts";
@@ -19,10 +22,10 @@ import { resolveSecretFlags } from "./cluster-secrets.ts";
 import { parseListenAddress, startHealthServer } from "./health-server.ts";
 import { createMemberSource } from "./member-source.ts";
 import { exitBySignal, signalExitCode, TERMINATION_SIGNALS, type TerminationSignal } from "./signals.ts";
-import { type OpenedState, openStateStore } from "./state-options.ts";
+import { assertStateFlags, type OpenedState, openStateStore } from "./state-options.ts";
 import { completeError, completePublicRemedy, completeRemedy, setGivenFlags } from "./streams.ts";
 import { readPairingOptions, type SyncArguments, toSyncOptions } from "./sync-flags.ts";
-import { confirm, log, setMessageFormat, style } from "./terminal.ts";
+import { confirm, findStreamWithoutTerminal, log, setMessageFormat, style } from "./terminal.ts";
 
 /** A time in which this process works. */
 interface Turn {
@@ -57,16 +60,34 @@ export class SyncRun implements AsyncDisposable {
     const pairing = await readPairingOptions(args);
     const options = toSyncOptions(args, pairing);
     const listen = args.listen === undefined ? undefined : parseListenAddress(args.listen);
-    if (!args.yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
-      throw new UserError("confirmation required: stdin is not a terminal; pass --yes", EXIT.refused);
-    }
+    assertStateFlags(args);
     setGivenFlags(await resolveSecretFlags(args));
-    return new SyncRun(args, { pairing, listen, options, home: await openStateStore(args) });
+    const source = createMemberSource(args);
+    // Listing Secrets would contact a cluster.
+    const listing = args["clusters-from"] === undefined ? source.list() : Promise.resolve([]);
+    const listError = await listing.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    const stream = findStreamWithoutTerminal();
+    if (!args.yes && stream !== undefined) {
+      throw listError ?? new UserError(`confirmation required: ${stream} is not a terminal; pass --yes`, EXIT.refused);
+    }
+    const home = await openStateStore(args).catch((error: unknown) => {
+      throw listError ?? error;
+    });
+    return new SyncRun(args, { pairing, listen, options, source, home });
   }
 
   private constructor(
     args: SyncArguments,
-    parts: { pairing: PairingOptions; listen: HostPort | undefined; options: SyncOptions; home: OpenedState },
+    parts: {
+      pairing: PairingOptions;
+      listen: HostPort | undefined;
+      options: SyncOptions;
+      source: MemberSource;
+      home: OpenedState;
+    },
   ) {
     this.#args = args;
     this.#pairing = parts.pairing;
@@ -75,7 +96,7 @@ export class SyncRun implements AsyncDisposable {
     this.#home = parts.home;
     this.#isConfirmed = args.yes;
     this.#ports = {
-      source: createMemberSource(args),
+      source: parts.source,
       store: parts.home.store,
       emit: (occurrence) => this.#emit(occurrence),
       now: () => new Date(),
@@ -101,6 +122,9 @@ export class SyncRun implements AsyncDisposable {
     // Awaited, because the server is closed at the end of this block.
     return await this.#whileLeading(async (turn) => {
       const hasRun = await this.#lead(turn, async (sync) => {
+        if (process.stderr.isTTY && this.#args["log-format"] === "text") {
+          log(style.dim(`watching ${count(sync.memberNames().length, "cluster")}; press Ctrl-C to stop`));
+        }
         await sync.run();
         return true;
       });
@@ -133,7 +157,9 @@ export class SyncRun implements AsyncDisposable {
     try {
       this.#assertKnownNames(sync);
       this.#isConfirmed ||= await this.#confirm(sync, signal);
-      return this.#isConfirmed ? await run(sync) : undefined;
+      if (this.#isConfirmed) return await run(sync);
+      if (!signal.aborted) log(showRefusal([], style));
+      return undefined;
     } finally {
       await sync.close();
     }

@@ -102,6 +102,12 @@ async function prompt(question: string, hint: string, signal?: AbortSignal): Pro
   return answer?.trim();
 }
 
+/** Returns the stream of prompts that is not a terminal: answers are on stdin, questions on stderr. */
+export function findStreamWithoutTerminal(): "stdin" | "stderr" | undefined {
+  if (!process.stdin.isTTY) return "stdin";
+  return process.stderr.isTTY ? undefined : "stderr";
+}
+
 /** Asks for confirmation: true for y or yes. A closed terminal and an aborted signal mean no. */
 export async function confirm(question: string, signal?: AbortSignal): Promise<boolean> {
   return /^y(es)?$/i.test((await prompt(question, "[y/N]", signal)) ?? "");

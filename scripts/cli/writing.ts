@@ -14,7 +14,16 @@ import { resolveAddresses } from "./clusters.ts";
 import type { Arguments } from "./option.ts";
 import { detailsOption, flag, inGroup } from "./options.ts";
 import { writeStdout } from "./streams.ts";
-import { confirm, handleInterruption, log, logError, promptForChoice, style, warnOfExposedKey } from "./terminal.ts";
+import {
+  confirm,
+  findStreamWithoutTerminal,
+  handleInterruption,
+  log,
+  logError,
+  promptForChoice,
+  style,
+  warnOfExposedKey,
+} from "./terminal.ts";
 
 export const writingOptions = {
   ...inGroup("Target", {
@@ -71,7 +80,8 @@ export class ImportRun {
   readonly writes: boolean;
   readonly #args: WritingArguments;
   readonly #prompts: PromptPolicy;
-  readonly #canPrompt: boolean;
+  /** The stream of prompts that is not a terminal, or is read as input. */
+  readonly #streamWithoutTerminal: "stdin" | "stderr" | undefined;
   readonly #dryRun: "none" | "client" | "server";
   readonly #interruption = handleInterruption();
 
@@ -79,7 +89,7 @@ export class ImportRun {
   constructor(args: WritingArguments, prompts: PromptPolicy) {
     this.#args = args;
     this.#prompts = prompts;
-    this.#canPrompt = process.stdin.isTTY && process.stderr.isTTY && !prompts.readsStdin;
+    this.#streamWithoutTerminal = prompts.readsStdin ? "stdin" : findStreamWithoutTerminal();
     const dryRun = args["dry-run"] as "none" | "client" | "server";
     this.#dryRun = args.diff && dryRun === "none" ? "client" : dryRun;
     this.writes = this.#dryRun === "none";
@@ -93,7 +103,7 @@ export class ImportRun {
         now: new Date(),
       },
       resolve: resolveAddresses,
-      proposeAgents: this.writes && this.#canPrompt && !args.yes,
+      proposeAgents: this.writes && this.#streamWithoutTerminal === undefined && !args.yes,
     };
   }
 
@@ -161,17 +171,18 @@ export class ImportRun {
     const { alwaysConfirm, showsPlan } = this.#prompts;
     const removals = removalsOf(prepared);
     const removes = removals.peers || removals.users;
-    const offered = yes || !this.#canPrompt ? undefined : prepared.withAgents;
+    const stream = this.#streamWithoutTerminal;
+    const offered = yes || stream !== undefined ? undefined : prepared.withAgents;
     if (!offered && (yes || !(alwaysConfirm || removes))) {
       this.#log((showsPlan ? showPlan : showDisruptions)(prepared.targets, style, { details }));
       return prepared;
     }
     const { targets } = offered ?? prepared;
     this.#log(showPlan(targets, style, { details, asked: offered !== undefined }));
-    if (!this.#canPrompt) {
+    if (stream !== undefined) {
       const what =
         removes && !alwaysConfirm ? "refusing to remove peers without confirmation" : "confirmation required";
-      logError(`${what}: stdin is not a terminal; pass --yes`);
+      logError(`${what}: ${stream} is not a terminal; pass --yes`);
       return undefined;
     }
     if (removals.peers) log("agents drop the state of removed peers immediately");

@@ -58,9 +58,12 @@ describe("the state file of sync", { concurrency: true }, () => {
       const args = ["sync", "--all-contexts", "--yes", file, ...more];
       const { code, stdout, stderr } = await run("clustermesh-secrets", args, { kubeconfig });
       assert.deepEqual([code, stdout], [2, ""], stderr);
-      const text = `error: state file ${folder}/state.json is in use by process ${sync.pid}`;
-      assert.equal(stderr, `${text}\n  stop it, or pass another file with --state-file\n`);
+      const text = `error: sync is already running as process ${sync.pid} (state file ${folder}/state.json)`;
+      assert.equal(stderr, `${text}\n  stop it; pass another --state-file only for another mesh\n`);
     }
+    const args = ["sync", `--contexts-file=${join(folder, "nope.txt")}`, "--yes", file];
+    const { stderr: missing } = await run("clustermesh-secrets", args, { kubeconfig });
+    assert.equal(missing, `error: ${folder}/nope.txt: no such file or directory\n`);
     assert.deepEqual(readdirSync(folder).sort(), ["state.json", "state.json.lock"]);
     const users = mesh.clusters.flatMap(({ api }) => api.requests.map(({ user }) => user));
     assert.deepEqual([...new Set(users)], ["sync"]);

@@ -82,7 +82,8 @@ describe("sync", () => {
       [[all, "--interval=0"], /^error: invalid value for --interval: must be at least 1s\n$/],
       [[all, "--interval=999ms"], /^error: invalid value for --interval: must be at least 1s\n$/],
       [[all, "--address-grace=-1s"], /^error: .*--address-grace/],
-      [[all, "--prune-after=10"], /^error: invalid duration "10" for --prune-after \(examples: 30d, 36h\)\n$/],
+      [[all, "--prune-after=10"], /^error: invalid duration "10" for --prune-after \(examples: 30d, 36h, 90m\)\n$/],
+      [[all, "--prune-after=0h"], /^error: invalid value for --prune-after: must be more than 0\n$/],
       [[all, "--fight-limit=0"], /^error: invalid value for --fight-limit: must be at least 1\n$/],
       [[all, "--log-format=yaml"], /^error: invalid value "yaml" for --log-format: must be one of text, json\n$/],
       [[all, "--listen=99999"], /^error: invalid address "99999" for --listen \(examples: :8080, .*\)\n$/],
@@ -99,9 +100,15 @@ describe("sync", () => {
       [["c1"], /^error: at least two clusters are required\n {2}example: .*\n {2}see .*\n$/],
       [[], /^error: no contexts given: .*\n/],
       [["--contexts-file=missing.txt"], /^error: missing\.txt: no such file or directory\n$/],
+      [["c1", "c2", "--hub=c9"], /^error: context "c9" does not exist .*\n$/],
+      [[`--contexts-file=${file("empty.txt", "")}`], /^error: empty\.txt: no contexts\n$/],
+      [["--clusters-from=secrets", "--clusters-context=c9"], /^error: context "c9" does not exist .*\n$/],
     ];
-    for (const [args, message] of cases) {
-      const { code, stdout, stderr } = await go("--yes", ...args);
+    // Without --yes, they precede the missing confirmation.
+    for (const [args, message] of cases.flatMap(([args, message]) =>
+      [["--yes"], []].map((yes): (typeof cases)[number] => [[...yes, ...args], message]),
+    )) {
+      const { code, stdout, stderr } = await go(...args);
       assert.deepEqual([code, stdout], [2, ""], `${args}: ${stderr}`);
       assert.match(stderr, message);
     }
@@ -244,6 +251,7 @@ describe("sync that runs", { skip: withoutTerminals() }, () => {
     const no = await on([[question, `n${KEYS.enter}`]]);
     assert.equal(no.code, 2, no.output);
     assert.match(no.output, /^c1: will add c2 and c3.*\nc2: will add c1 and c3.*\nc3: will add c1 and c2/m);
+    assert.match(no.output, /\[y\/N\] n\nnothing was written\n$/);
     const interrupted = await on([[question, KEYS.ctrlC]]);
     assert.equal(interrupted.code, 130, interrupted.output);
     assert.deepEqual(writes(), []);
@@ -252,9 +260,22 @@ describe("sync that runs", { skip: withoutTerminals() }, () => {
       [/(?:wrote configmap.*){3}/s, KEYS.ctrlC],
     ]);
     assert.equal(yes.code, 130, yes.output);
+    assert.match(yes.output, /\[y\/N\] y\nwatching 3 clusters; press Ctrl-C to stop\n/);
     assert.match(yes.output, /\n\d\d:\d\d:\d\d stopping after the current write: SIGINT\n\d\d:\d\d:\d\d stopped\n$/);
     assert.equal(statSync(join(dir, "state.json")).mode & 0o777, 0o600);
     assert.throws(() => statSync(join(dir, "state.json.lock")), "the state is released");
+  });
+
+  test("without a terminal for its questions is refused", async () => {
+    const args = ["sync", "--all-contexts", "--state-file=state.json"];
+    const options = {
+      kubeconfig: sandbox.kubeconfig,
+      cwd: dir,
+      env: { HOME: dir },
+      line: '"$@" 2>log.txt; cat log.txt',
+    };
+    const { output } = await runOnTerminal("clustermesh-secrets", args, options);
+    assert.equal(output, "error: confirmation required: stderr is not a terminal; pass --yes\n");
   });
 
   test("names its own flag for restarts in the plan", async (t) => {
