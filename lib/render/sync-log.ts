@@ -37,11 +37,19 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "info", subject: entry, text: `joined${clusterName(entry, cluster, clean)}` },
     fields: { entry, cluster },
   }),
-  "member-left": ({ entry, cluster, keptBecause }, clean) => ({
+  "member-left": ({ entry, cluster, keptBecause, pruneAfter, remedy }, clean) => ({
     level: keptBecause === undefined ? "info" : "warning",
     subject: entry,
-    text: `left${clusterName(entry, cluster, clean)}${keptBecause === undefined ? "" : `; not pruned: ${clean(keptBecause)}`}`,
-    fields: { entry, cluster, keptBecause },
+    text: [
+      `left${clusterName(entry, cluster, clean)}`,
+      ...(keptBecause === undefined ? [] : [`not pruned: ${clean(keptBecause)}`]),
+      ...(pruneAfter === undefined ? [] : [`removed from the others in ${formatAge(pruneAfter)}`]),
+      ...(remedy === undefined ? [] : [`its config stays in the others; ${cleanRemedy(remedy)}`]),
+    ].join("; "),
+    fields: {
+      ...{ entry, cluster, keptBecause },
+      ...{ pruneAfterSeconds: pruneAfter && Math.round(pruneAfter / 1000), remedy },
+    },
   }),
   "member-unreachable": ({ entry, error, retryIn }, clean) => ({
     ...{ level: "warning", subject: entry },
@@ -56,11 +64,18 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "info", subject: target, text: describeChanges({ added, changed, removed }, clean) },
     fields: { target, added, changed, removed },
   }),
-  written: ({ target, object, peers }, clean) => ({
-    ...{ level: "info", subject: target },
-    text: `wrote ${clean(object)}${peers.length === 0 ? "" : `: ${listFirst(peers.map(clean))}`}`,
-    fields: { target, object, peers },
-  }),
+  written: ({ target, object, peers, removed = [] }, clean) => {
+    const kept = peers.filter((name) => !removed.includes(name));
+    const parts = [
+      ...(kept.length === 0 ? [] : [listFirst(kept.map(clean))]),
+      ...(removed.length === 0 ? [] : [`removed ${listFirst(removed.map(clean))}`]),
+    ];
+    return {
+      ...{ level: "info", subject: target },
+      text: [`wrote ${clean(object)}`, ...(parts.length === 0 ? [] : [parts.join("; ")])].join(": "),
+      fields: { target, object, peers, ...(removed.length > 0 && { removed }) },
+    };
+  },
   "member-unavailable": ({ entry, cluster, error }, clean) => ({
     ...{ level: "error", subject: entry, text: `other clusters cannot reach it: ${clean(error)}` },
     fields: { entry, cluster, error },
@@ -136,6 +151,7 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "error", text: `cannot list the members: ${clean(error)}` },
     fields: { error },
   }),
+  "list-recovered": () => ({ level: "info", text: "the members can be listed again", fields: {} }),
   "list-watch-failed": ({ error }, clean) => ({
     ...{ level: "warning", text: `cannot watch the list of members, which is read once an interval: ${clean(error)}` },
     fields: { error },

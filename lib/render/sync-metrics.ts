@@ -96,9 +96,10 @@ export const SYNC_METRICS: readonly Metric<SyncSubject>[] = [
   },
   {
     ...MESH_METRICS.info,
-    samplesOf: ofMembers(({ member, labels }) =>
-      isUp(member) ? [{ labels: { ...labels, cluster_id: `${member.id ?? ""}`, version: "" }, value: 1 }] : [],
-    ),
+    samplesOf: ofMembers(({ member, labels }, { versions }) => {
+      const version = versions.get(member.entry) ?? "";
+      return isUp(member) ? [{ labels: { ...labels, cluster_id: `${member.id ?? ""}`, version }, value: 1 }] : [];
+    }),
   },
   {
     name: "clustermesh_sync_last_contact_timestamp_seconds",
@@ -214,8 +215,8 @@ export function toSyncSubject(snapshot: SyncSnapshot, facts: ProcessFacts): Sync
 type SamplesOf = Metric<SyncSubject>["samplesOf"];
 
 /** Collects the values of a metric for all members. */
-function ofMembers(samplesOf: (member: MemberSubject) => Sample[]): SamplesOf {
-  return ({ members }) => members.flatMap((member) => samplesOf(member));
+function ofMembers(samplesOf: (member: MemberSubject, snapshot: SyncSnapshot) => Sample[]): SamplesOf {
+  return ({ members, snapshot }) => members.flatMap((member) => samplesOf(member, snapshot));
 }
 
 function whileLeading(samplesOf: SamplesOf): SamplesOf {

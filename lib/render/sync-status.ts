@@ -1,6 +1,7 @@
 /** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
 import { contactLimit } from "../sync/snapshot.ts";
 import type { ContestedKey, HeldRecord, ListFailure, MemberRecord, SyncState } from "../sync/state.ts";
+import { shellQuote } from "../util/shell.ts";
 import { formatAge } from "./age.ts";
 import { joinLines, joinRemedy } from "./foreign-text.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
@@ -155,7 +156,7 @@ function memberColumns(members: readonly MemberReport[], style: Style, now: Date
 }
 
 function describeMember(
-  { entry, state, error, absentSince, keptBecause }: MemberReport,
+  { entry, cluster, state, error, absentSince, keptBecause }: MemberReport,
   style: Style,
   now: Date,
 ): string[] {
@@ -164,7 +165,11 @@ function describeMember(
   }
   if (state !== "absent") return [];
   const kept = keptBecause === undefined ? "" : `; not pruned: ${keptBecause}`;
-  const text = `${entry}: left the list ${ageOf(absentSince, now)} ago${kept}`;
+  const command = `clustermesh-secrets disconnect ${shellQuote(cluster ?? "")} --from CONTEXT...`;
+  // A cluster whose name was never read is a peer of no other.
+  const remedy =
+    cluster === undefined ? "" : `; to remove it from the others, run sync with --prune-after, or ${command}`;
+  const text = `${entry}: left the list ${ageOf(absentSince, now)} ago${kept}${remedy}`;
   return style.wrap(`${keptBecause === undefined ? style.dim("note") : style.yellow("warning")}: ${escapeLine(text)}`);
 }
 

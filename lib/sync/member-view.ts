@@ -21,6 +21,8 @@ export interface MemberView {
   uid: string | undefined;
   cluster: string | undefined;
   id: number | undefined;
+  /** Cilium's version; undefined if it is unknown. */
+  version: string | undefined;
   /** Its current extraction; undefined if it cannot be extracted. */
   peer: Peer | undefined;
   /** Why it cannot be extracted. */
@@ -53,13 +55,13 @@ export function toMemberView(
   { now, readAt }: { now: Date; readAt: number },
 ): MemberView {
   const { installation, target } = member;
-  const { name: cluster, id } = target.facts;
+  const { name: cluster, id, version } = target.facts;
   // A server may violate the schema, and an id may be any number.
   const uid: unknown = installation.uid;
   return {
     ...{ entry, readAt, uid: typeof uid === "string" ? uid : undefined, cluster, peer, peerError: error },
     id: id !== undefined && id <= MAX_RECORDED_ID ? id : undefined,
-    serving,
+    ...{ version, serving },
     serverCertificate: installation.serverCertificate?.pem,
     ca: installation.ca,
     serverSecretWritten: installation.serverCertificate?.written,
@@ -72,7 +74,8 @@ export function toMemberView(
 
 /** Whether a changed view can change what the importers of the member have to be given. */
 export function concernsImporters(before: MemberView | undefined, after: MemberView): boolean {
-  const relevant = ({ certificates: _, peerError: _error, readAt: _time, ...view }: MemberView) => JSON.stringify(view);
+  const relevant = ({ certificates: _, peerError: _error, readAt: _time, version: _version, ...view }: MemberView) =>
+    JSON.stringify(view);
   return before === undefined || relevant(before) !== relevant(after);
 }
 

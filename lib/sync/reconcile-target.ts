@@ -19,7 +19,7 @@ import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from 
 import { explainWait, isRestart, type RestartTarget, RolloutGate } from "./rollout-gate.ts";
 import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
-import { changesOf, peersOfChange, peersOfPlan } from "./target-changes.ts";
+import { changesOf, describeWrite, peersOfChange, peersOfPlan } from "./target-changes.ts";
 import { TargetEvents } from "./target-events.ts";
 import { WriteFailure, writePlan } from "./write-plan.ts";
 
@@ -329,9 +329,7 @@ export class TargetReconciler {
     written.push(...changes);
     this.#contests.noteWrites(target, changes);
     this.#keeper.countWrites(target, changes.length);
-    for (const change of changes) {
-      emit({ kind: "written", target, object: describeObject(change.kind, change.name), peers: peersOfChange(change) });
-    }
+    for (const change of changes) emit({ kind: "written", target, ...describeWrite(change) });
     if (report.state === "failed" && !(report.error instanceof Interrupted))
       throw new WriteFailure(target, report.error);
   }

@@ -12,6 +12,12 @@ export interface ListChange {
   left: ActiveMember[];
 }
 
+/** The names of a member. */
+export interface ListedMember extends MemberNames {
+  /** Whether it could not be read the last time. */
+  isUnreachable: boolean;
+}
+
 /** The members by their entry. */
 export class Roster {
   readonly #members = new Map<string, ActiveMember>();
@@ -53,6 +59,11 @@ export class Roster {
   /** All members. */
   all(): ActiveMember[] {
     return [...this.#members.values()];
+  }
+
+  /** The names of all members: the cluster name is undefined until a member is read. */
+  names(): ListedMember[] {
+    return this.all().map(({ entry, isUnreachable }) => ({ ...this.namesOf(entry.name), isUnreachable }));
   }
 
   /** The members as they were last read. */

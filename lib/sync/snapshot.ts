@@ -20,6 +20,8 @@ export interface SyncSnapshot {
   /** The findings of the last reconciliation of each target, by cluster name. */
   findings: readonly { target: string; code: FindingCode }[];
   certificates: readonly SyncedCertificate[];
+  /** Cilium's versions, as last read, by entry. */
+  versions: ReadonlyMap<string, string | undefined>;
   /** Restarts of watches since the process started, other than by their timeout, by entry. */
   watchRestarts: Readonly<Record<string, number>>;
   /** Whether this process writes: it holds the Lease, or needs none. */

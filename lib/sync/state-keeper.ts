@@ -92,8 +92,9 @@ export class StateKeeper {
     this.saveSoon();
   }
 
-  /** Records which members are listed. */
+  /** Records which members are listed, and reports it if they could not be before. */
   noteList(names: readonly string[]): void {
+    if (this.state.listFailure) this.#options.emit({ kind: "list-recovered" });
     this.state.listFailure = undefined;
     this.setMembers(noteList(this.state.members, names, this.#options.now()));
   }

@@ -1,5 +1,6 @@
 /** What happens in `sync`, as data: the log, the metrics and the tests read it. Pure. */
 import type { Finding } from "../peer/findings.ts";
+import type { Departure } from "./departure.ts";
 import type { SyncRound } from "./round.ts";
 import type { HeldRecord } from "./state.ts";
 
@@ -13,7 +14,7 @@ export type Occurrence =
   /** A member is listed that was not. */
   | { kind: "member-joined"; entry: string; cluster?: string | undefined }
   /** A member has left the list; `keptBecause`: why it is not pruned, if it otherwise would be. */
-  | { kind: "member-left"; entry: string; cluster?: string | undefined; keptBecause?: string | undefined }
+  | ({ kind: "member-left"; entry: string } & Departure)
   /** A member cannot be read; it is tried again in `retryIn` milliseconds, unless one round is made. */
   | { kind: "member-unreachable"; entry: string; error: string; retryIn?: number }
   /** A member can be read, but its importers keep the config that they have, as without an address of its load balancer. */
@@ -28,8 +29,8 @@ export type Occurrence =
       changed: readonly string[];
       removed: readonly string[];
     }
-  /** An object of a target, such as `secret/cilium-clustermesh`, was written, for these peers. */
-  | { kind: "written"; target: string; object: string; peers: readonly string[] }
+  /** An object of a target, such as `secret/cilium-clustermesh`, was written, for these peers; `removed`: from it. */
+  | { kind: "written"; target: string; object: string; peers: readonly string[]; removed?: readonly string[] }
   /** A target could not be written. */
   | { kind: "write-failed"; target: string; error: string }
   /** A peer of a target, or the whole target, is held; `peers` are further ones, for the same cause. Reported once a process. */
@@ -62,6 +63,8 @@ export type Occurrence =
   | { kind: "names-unknown"; names: readonly string[] }
   /** The members cannot be listed; the last list is kept. Once for each cause until they can. */
   | { kind: "list-failed"; error: string }
+  /** The members can be listed again. */
+  | { kind: "list-recovered" }
   /** A watch of the list of members failed, and is started again; changes are seen once an interval. */
   | { kind: "list-watch-failed"; error: string }
   /** The only round of `--once` has ended. */

@@ -5,13 +5,13 @@ import type { KubernetesApi } from "../kube/api.ts";
 import type { Member } from "../mesh/member.ts";
 import { describeAnyError } from "../util/errors.ts";
 import { ClusterWatch } from "./cluster-watch.ts";
+import { describeDeparture } from "./departure.ts";
 import { concernsImporters, type MemberView } from "./member-view.ts";
 import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
-import type { MemberNames } from "./pairing.ts";
 import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
 import { TargetReconciler } from "./reconcile-target.ts";
-import { Roster } from "./roster.ts";
+import { type ListedMember, Roster } from "./roster.ts";
 import { type SyncRound, summarizeRound } from "./round.ts";
 import { SharedCache } from "./shared-cache.ts";
 import type { SyncSnapshot } from "./snapshot.ts";
@@ -124,8 +124,8 @@ export class Sync {
   }
 
   /** Returns the names of all members: the cluster name is undefined until a member is read. */
-  memberNames(): MemberNames[] {
-    return this.#roster.all().map(({ entry }) => this.#roster.namesOf(entry.name));
+  memberNames(): ListedMember[] {
+    return this.#roster.names();
   }
 
   /** Saves the state and closes all connections. */
@@ -135,11 +135,12 @@ export class Sync {
   }
 
   /** Returns what metrics and probes need to know. */
-  snapshot(): Pick<SyncSnapshot, "state" | "findings" | "certificates" | "watchRestarts" | "lastProgress"> {
+  snapshot(): Omit<SyncSnapshot, "interval" | "isLeading" | "isReady"> {
     return {
       state: this.#keeper.state,
       findings: [...this.#keeper.findings].flatMap(([target, found]) => found.map(({ code }) => ({ target, code }))),
       certificates: this.#roster.views().flatMap(({ certificates }) => certificates),
+      versions: new Map(this.#roster.views().map(({ entry, version }) => [entry, version])),
       watchRestarts: this.#watchRestarts.counts(),
       lastProgress: this.#lastProgress,
     };
@@ -188,17 +189,16 @@ export class Sync {
 
   /** Adopts a list of members: removes those that left, and reads those that are new or changed. */
   #adoptList(entries: readonly MemberEntry[]): void {
-    const { emit } = this.#ports;
     this.#keeper.noteList(entries.map(({ name }) => name));
     const { added, changed, left } = this.#roster.adopt(entries);
     for (const { entry, view } of left) {
       this.#scheduler.remove(entry.name);
       if (view) this.#removeTarget(view);
       this.#watchRestarts.remove(entry.name);
-      const { cluster, keptBecause } = this.#keeper.state.members.find((one) => one.entry === entry.name) ?? {};
-      emit({ kind: "member-left", entry: entry.name, cluster, keptBecause });
+      const departure = describeDeparture(entry.name, this.#keeper.state.members, this.#options.pruneAfter);
+      this.#ports.emit({ kind: "member-left", entry: entry.name, ...departure });
     }
-    if (this.#phase === "running") for (const entry of added) emit({ kind: "member-joined", entry });
+    if (this.#phase === "running") for (const entry of added) this.#ports.emit({ kind: "member-joined", entry });
     this.#keeper.releaseUnlisted();
     for (const name of [...added, ...changed]) this.#scheduler.schedule(name, 0);
     const hasConflicts = this.#roster.updateConflicts();

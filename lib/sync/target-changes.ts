@@ -1,5 +1,5 @@
 /** What the plan of a target changes. Pure. */
-import type { Change } from "../import/plan/change.ts";
+import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import { peerOfKey } from "./contest.ts";
@@ -18,7 +18,19 @@ export function peersOfPlan({ outcomes }: Plan): { added: string[]; changed: str
 
 /** Returns the names of the peers whose keys a change writes, sorted. */
 export function peersOfChange(change: Change): string[] {
-  if (change.kind !== "Secret") return [];
-  const keys = change.verb === "create" ? change.object.data : change.verb === "merge-patch" ? change.patch.data : {};
-  return [...new Set(Object.keys(keys ?? {}).flatMap((key) => peerOfKey(key) ?? []))].sort();
+  return [...new Set(Object.keys(keysOf(change)).flatMap((key) => peerOfKey(key) ?? []))].sort();
+}
+
+/** Returns the object that a change writes, the peers whose keys it writes, and those whose config it removes from it. */
+export function describeWrite(change: Change): { object: string; peers: string[]; removed?: string[] } {
+  const peers = peersOfChange(change);
+  const keys = keysOf(change);
+  const removed = peers.filter((name) => keys[name] === null);
+  return { object: describeObject(change.kind, change.name), peers, ...(removed.length > 0 && { removed }) };
+}
+
+/** Returns the written values by key, null for a removed one; none for what is not a Secret. */
+function keysOf(change: Change): Readonly<Record<string, string | null>> {
+  if (change.kind !== "Secret") return {};
+  return (change.verb === "create" ? change.object.data : change.patch.data) ?? {};
 }

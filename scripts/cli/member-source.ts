@@ -8,10 +8,10 @@ import { selectorOf } from "../../lib/members/cluster-secrets.ts";
 import type { SecretFormat } from "../../lib/members/format-names.ts";
 import { assertTwoClusters } from "../../lib/mesh/connect.ts";
 import type { MemberEntry, MemberSource } from "../../lib/sync/members.ts";
-import { EXIT, UserError } from "../../lib/util/errors.ts";
+import { describeAnyError, EXIT, UserError } from "../../lib/util/errors.ts";
 import { openClusterSource } from "./cluster-source.ts";
 import { type ClusterSource, Contexts, describeKubeconfig } from "./clusters.ts";
-import { selectClusters } from "./mesh-arguments.ts";
+import { inContextsFile, selectClusters } from "./mesh-arguments.ts";
 import type { SyncArguments } from "./sync-flags.ts";
 import { warn } from "./terminal.ts";
 
@@ -25,9 +25,14 @@ export function createMemberSource(args: SyncArguments): MemberSource {
   return {
     selection: describeSelection(args),
     list: async () => {
-      const source = await openClusterSource(args, isFirst ? warn : () => {});
+      const isStart = isFirst;
+      const source = await openClusterSource(args, isStart ? warn : () => {});
       isFirst = false;
-      if (args["clusters-from"] !== undefined && [...source.names()].length === 0) return [];
+      if (args["clusters-from"] !== undefined && [...source.names()].length === 0) {
+        // Clusters may join later; the error names where they are looked for.
+        if (isStart) await source.selectAll().catch((error: unknown) => warn(describeAnyError(error)));
+        return [];
+      }
       const clusters = names ? await source.select(names) : await selectMembers(source, args);
       if (args["all-contexts"]) names ??= clusters.map(({ source: name }) => name);
       return clusters.map((cluster): MemberEntry => ({ name: cluster.source, revision: cluster.revision, cluster }));
@@ -42,7 +47,12 @@ async function selectMembers(source: ClusterSource, args: SyncArguments): Promis
   const hasNames = files.length + context.length > 0 || args["contexts-file"] !== undefined;
   const named = hub !== undefined && hasNames && !all ? [...files, hub] : files;
   const clusters = await selectClusters(source, args, named, "CONTEXT...");
-  if (format === undefined) assertTwoClusters(clusters);
+  if (format !== undefined) return clusters;
+  try {
+    assertTwoClusters(clusters);
+  } catch (error) {
+    throw inContextsFile(args["contexts-file"], error);
+  }
   return clusters;
 }
 

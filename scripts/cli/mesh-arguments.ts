@@ -64,7 +64,8 @@ export async function selectClusters(
   names: readonly string[] = [],
   placeholder?: string,
 ): Promise<Cluster[]> {
-  const listed = args["contexts-file"] === undefined ? [] : await readContextsFile(args["contexts-file"]);
+  const file = args["contexts-file"];
+  const listed = file === undefined ? [] : await readContextsFile(file);
   const named = [...names, ...args.context, ...listed];
   if (args["all-contexts"] && named.length > names.length) {
     throw new UserError("--all-contexts cannot be combined with other contexts", EXIT.refused);
@@ -75,7 +76,20 @@ export async function selectClusters(
       `no contexts given: pass ${placeholder === undefined ? "" : `${placeholder}, `}${CONTEXT_FLAGS}`,
     );
   }
-  return args["all-contexts"] ? contexts.selectAll() : contexts.select(named);
+  if (args["all-contexts"]) return contexts.selectAll();
+  try {
+    return await contexts.select(named);
+  } catch (error) {
+    const known = new Set(contexts.names());
+    const unknown = named.find((name) => !known.has(name));
+    throw unknown !== undefined && listed.includes(unknown) ? inContextsFile(file, error) : error;
+  }
+}
+
+/** Returns an error with the name of the file of contexts that causes it. */
+export function inContextsFile(file: string | undefined, error: unknown): unknown {
+  if (file === undefined || !(error instanceof UserError)) return error;
+  return new UserError(`${truncateLine(file)}: ${error.message}`, error.exitCode, { cause: error });
 }
 
 /** @throws UserError (exit code 2) if the file cannot be read, or has no contexts, as while it is written. */

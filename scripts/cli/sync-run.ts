@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { showRefusal } from "../../lib/render/findings.ts";
 import { showPlan } from "../../lib/render/plan.ts";
-import { count } from "../../lib/render/style.ts";
+import { count, escapeLine, listFirst } from "../../lib/render/style.ts";
 import { formatJsonMessage, formatSyncEvent } from "../../lib/render/sync-log.ts";
 import { holdLease, LEASE_TIMES } from "../../lib/sync/lease.ts";
 import type { MemberSource } from "../../lib/sync/members.ts";
@@ -186,6 +186,12 @@ export class SyncRun implements AsyncDisposable {
     const targets = await sync.preview();
     showPlan(targets, style, { details: this.#args.details, restarts: "with --restarts" }).forEach(log);
     if (targets.length === 0) log("nothing to change now");
+    const members = sync.memberNames();
+    const unreadable = members.flatMap(({ entry, isUnreachable }) => (isUnreachable ? [escapeLine(entry)] : []));
+    if (unreadable.length > 0) {
+      const covered = `${members.length - unreadable.length} of ${count(members.length, "cluster")}`;
+      log(`the plan covers ${covered}; ${listFirst(unreadable)} will be connected once readable`);
+    }
     return confirm(
       this.#args.once ? "Apply these changes?" : "Keep these clusters connected, and write such changes from now on?",
       signal,
@@ -288,9 +294,10 @@ export class SyncRun implements AsyncDisposable {
 
   #emit(occurrence: Occurrence): void {
     const error = "error" in occurrence && occurrence.error && { error: completeError(occurrence.error) };
+    const remedy = "remedy" in occurrence && occurrence.remedy && { remedy: completeRemedy(occurrence.remedy) };
     log(
       formatSyncEvent(
-        { time: new Date(), ...occurrence, ...error },
+        { time: new Date(), ...occurrence, ...error, ...remedy },
         this.#args["log-format"] as "text" | "json",
         style,
       ),
@@ -298,7 +305,14 @@ export class SyncRun implements AsyncDisposable {
   }
 
   #snapshot(): SyncSnapshot {
-    const idle = { state: emptyState(""), findings: [], certificates: [], watchRestarts: {}, lastProgress: new Date() };
+    const idle = {
+      state: emptyState(""),
+      findings: [],
+      certificates: [],
+      versions: new Map(),
+      watchRestarts: {},
+      lastProgress: new Date(),
+    };
     const isReady = this.#sync !== undefined || this.#isStandby;
     const { interval } = this.#options;
     return { ...(this.#sync?.snapshot() ?? idle), interval, isLeading: this.#isLeading, isReady };

@@ -39,7 +39,8 @@ describe("sync --contexts-file", { concurrency: true }, () => {
     const { findDifferences } = pair.mesh;
     await sync.eventually("three connected clusters", async () => (await findDifferences()) === undefined);
     writeFileSync(file, "c1\nc2\n");
-    await sync.until("c3", isAbout("member-left", "c3"));
+    const { remedy } = await sync.until("c3", isAbout("member-left", "c3"));
+    assert.match(String(remedy), /or run: clustermesh-secrets disconnect .*c3 --from c1 --from c2$/);
     assert.equal(await sync.stop(), 0);
     assert.equal(await findDifferences(), undefined);
   });
@@ -47,8 +48,8 @@ describe("sync --contexts-file", { concurrency: true }, () => {
   for (const [what, break_, error] of [
     ["empty", ({ replace }) => replace("# nothing yet\n\n"), /^\S+mesh\.txt: no contexts$/],
     ["missing", ({ file }) => rmSync(file), /^\S+mesh\.txt: no such file or directory$/],
-    ["wrong", ({ replace }) => replace("c1 c2\nc3\n"), /^context "c1 c2" does not exist/],
-    ["reduced to one context", ({ replace }) => replace("c1\n"), /^at least two clusters are required/],
+    ["wrong", ({ replace }) => replace("c1 c2\nc3\n"), /^\S+mesh\.txt: context "c1 c2" does not exist/],
+    ["reduced to one context", ({ replace }) => replace("c1\n"), /^\S+mesh\.txt: at least two clusters are required/],
   ] as [string, (listed: Awaited<ReturnType<typeof startListed>>) => void, RegExp][]) {
     test(`a file that is ${what} is reported once, and nothing is removed`, async (t) => {
       const listed = await startListed(t);
@@ -66,6 +67,7 @@ describe("sync --contexts-file", { concurrency: true }, () => {
       assert.ok(!sync.events.some(({ event }) => event === "member-left"));
       assert.deepEqual([peersOf("c1"), peersOf("c2")], [["c2"], ["c1"]]);
       replace("c1\nc2\nc3\n");
+      await sync.until("the list", ({ event }) => event === "list-recovered");
       await sync.until("c3", isAbout("member-joined", "c3"));
       assert.equal(failures().length, 1);
       assert.equal(await sync.stop(), 0);

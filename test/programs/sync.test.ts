@@ -136,6 +136,16 @@ describe("sync", () => {
     assert.equal(requests(), 0);
   });
 
+  test("Secrets that do not exist yet are a warning", async () => {
+    const { code, stderr } = await once("--clusters-from=secrets", "--clusters-context=c1");
+    assert.equal(code, 0, stderr);
+    assert.match(
+      stderr,
+      /^warning: no Secret describes a cluster in namespace .*; pass --clusters-namespace, or .*\n/m,
+    );
+    assert.match(stderr, /started with 0 members/);
+  });
+
   test("an unknown hub is refused, and an unknown name in the pairs is a warning", async () => {
     const { code, stderr } = await once("--all-contexts", "--hub=c9");
     assert.equal(code, 2, stderr);
@@ -276,6 +286,19 @@ describe("sync that runs", { skip: withoutTerminals() }, () => {
     };
     const { output } = await runOnTerminal("clustermesh-secrets", args, options);
     assert.equal(output, "error: confirmation required: stderr is not a terminal; pass --yes\n");
+  });
+
+  test("names the clusters that its plan does not cover", async (t) => {
+    const { kubeconfig, clusters, stop } = await startSandbox({ clusters: describeClusters(NAMES) });
+    t.after(stop);
+    const [, away] = clusters;
+    assert.ok(away);
+    away.api.onRequest = () => ({ status: 503, body: { kind: "Status", message: "away", code: 503 } });
+    const args = ["sync", "--all-contexts", "--state-file=away.json"];
+    const env = { HOME: dir, NO_COLOR: "1" };
+    const options = { kubeconfig, cwd: dir, env, answers: [[question, `n${KEYS.enter}`]] as [RegExp, string][] };
+    const { output } = await runOnTerminal("clustermesh-secrets", args, options);
+    assert.match(output, /\nthe plan covers 2 of 3 clusters; c2 will be connected once readable\nKeep /);
   });
 
   test("names its own flag for restarts in the plan", async (t) => {

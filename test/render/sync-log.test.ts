@@ -25,13 +25,13 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
   return [
     { kind: "started", members: 3, selection: text },
     { kind: "member-joined", entry, cluster },
-    { kind: "member-left", entry, cluster, keptBecause: text },
+    { kind: "member-left", entry, cluster, keptBecause: text, remedy: text },
     { kind: "member-unreachable", entry, error, retryIn: 5000 },
     { kind: "member-unreachable", entry, error },
     { kind: "member-unavailable", entry, cluster, error },
     { kind: "member-reachable", entry, cluster },
     { kind: "planned", target, added: [text, text], changed: [text], removed: [text] },
-    { kind: "written", target, object, peers: [text, text] },
+    { kind: "written", target, object, peers: [text, text], removed: [text] },
     { kind: "write-failed", target, error },
     ...HOLD_REASONS.map(
       (reason): Happened => ({
@@ -48,6 +48,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "state-unreadable", where: text, error },
     { kind: "events-denied", target, error },
     { kind: "list-failed", error },
+    { kind: "list-recovered" },
     { kind: "list-watch-failed", error },
     { kind: "names-unknown", names: [text] },
     { kind: "finished", clusters: 3, written: 1, unchanged: 1, failed: 1, held: 2 },
@@ -63,6 +64,12 @@ describe("text", () => {
       [{ kind: "member-joined", entry: "c4", cluster: "c4" }, "c4: joined"],
       [{ kind: "member-joined", entry: "admin@c4", cluster: "c4" }, "admin@c4: joined (cluster c4)"],
       [{ kind: "member-left", entry: "c4" }, "c4: left"],
+      [
+        { kind: "member-left", entry: "c4", remedy: "run: clustermesh-secrets disconnect c4 --from c1" },
+        "c4: left; its config stays in the others; run: clustermesh-secrets disconnect c4 --from c1",
+      ],
+      [{ kind: "member-left", entry: "c4", pruneAfter: 86_400_000 }, "c4: left; removed from the others in 24h"],
+      [{ kind: "list-recovered" }, "the members can be listed again"],
       [
         { kind: "member-left", entry: "c4", keptBecause: "the list is empty" },
         "warning: c4: left; not pruned: the list is empty",
@@ -94,6 +101,14 @@ describe("text", () => {
       [
         { kind: "written", target: "c1", object: "secret/cilium-clustermesh", peers: ["c2", "c3"] },
         "c1: wrote secret/cilium-clustermesh: c2, c3",
+      ],
+      [
+        { kind: "written", target: "c1", object: "secret/cilium-clustermesh", peers: ["c2", "c4"], removed: ["c4"] },
+        "c1: wrote secret/cilium-clustermesh: c2; removed c4",
+      ],
+      [
+        { kind: "written", target: "c1", object: "secret/cilium-clustermesh", peers: ["c4"], removed: ["c4"] },
+        "c1: wrote secret/cilium-clustermesh: removed c4",
       ],
       [
         { kind: "written", target: "c1", object: "configmap/clustermesh-remote-users", peers: [] },

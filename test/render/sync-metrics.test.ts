@@ -68,7 +68,7 @@ describe("the leader's metrics", () => {
       '{context="c2"}': at("2030-01-01T00:10:00Z"),
     });
     assert.deepEqual(await valuesOf("clustermesh_cluster_info"), {
-      '{context="admin@c1",cluster="c1",cluster_id="1",version=""}': 1,
+      '{context="admin@c1",cluster="c1",cluster_id="1",version="1.20.2"}': 1,
       '{context="again",cluster="c1",cluster_id="1",version=""}': 1,
     });
     assert.doesNotMatch(await render(syncSnapshot()), /"c9"/);

@@ -42,6 +42,7 @@ export function syncSnapshot(): SyncSnapshot {
       { ...certificate, peer: "c2", use: "client", expires: new Date("2030-03-01T00:00:00Z") },
       { ...certificate, cluster: "c9", use: "client", expires: new Date("2030-03-01T00:00:00Z") },
     ],
+    versions: new Map([["admin@c1", "1.20.2"]]),
     watchRestarts: { c2: 5, c9: 4 },
     interval: 600_000,
     isLeading: true,

@@ -21,7 +21,7 @@ const CA = caOf("c1").cert;
 
 /** What was read of a member. */
 function viewOf(entry: string, cluster: string, uid: string, ca = CA): MemberView {
-  const unknown = { id: undefined, peer: undefined, peerError: undefined, serving: undefined };
+  const unknown = { id: undefined, peer: undefined, peerError: undefined, serving: undefined, version: undefined };
   const times = { readAt: 0, serverSecretWritten: undefined, etcdStarted: undefined };
   return { ...unknown, ...times, entry, cluster, uid, ca, serverCertificate: undefined, certificates: [] };
 }

@@ -155,12 +155,15 @@ test("a cluster that is added to the list joins, and one that leaves it stays co
 
 test("a cluster that has left is removed from the others after --prune-after, but not with more than half of the list", async (t) => {
   const mesh = await startMesh(t);
-  const { until, list, events } = await startSync(t, mesh.clusters, { pruneAfter: 300 });
+  const { until, list, events, sync } = await startSync(t, mesh.clusters, { pruneAfter: 300 });
   await until(() => isJoined(mesh), "all clusters are connected");
   list(mesh.clusters.slice(0, 2));
   await until(() => mesh.peersOf("c1").join() === "c2" && mesh.peersOf("c2").join() === "c1", "the third is removed");
   list(mesh.clusters.slice(0, 1));
   await until(() => events.some((one) => one.kind === "member-left" && one.entry === "c2"), "the second leaves");
+  const removed = events.filter((one) => one.kind === "written" && one.removed?.join() === "c3");
+  assert.ok(removed.length >= 2, "the removed peer is named");
+  assert.deepEqual([...sync.snapshot().versions.values()], ["1.20.2"]);
   const left = events.find((one) => one.kind === "member-left" && one.entry === "c2");
   assert.match((left?.kind === "member-left" && left.keptBecause) || "", /members left the list at once/);
 });
