@@ -52,9 +52,9 @@ export class StateKeeper {
   /** Why the state could not be saved the last time. */
   #saveError: string | undefined;
 
-  private constructor(state: SyncState, problem: "unreadable" | "other" | undefined, options: StateKeeperOptions) {
+  private constructor(state: SyncState, problem: "invalid" | "other" | undefined, options: StateKeeperOptions) {
     this.state = { ...state, interval: options.interval };
-    this.isUnreadable = problem === "unreadable";
+    this.isUnreadable = problem === "invalid";
     this.#replacesState = problem !== undefined;
     this.#options = options;
   }
@@ -74,7 +74,7 @@ export class StateKeeper {
         if (!(error instanceof UserError)) throw error;
         if (error instanceof StateError || attempt === MAX_LOADS || signal.aborted) {
           emit({ kind: "state-unreadable", where: store.describe(), error: error.singleLineMessage });
-          return new StateKeeper(emptyState(selection), "unreadable", options);
+          return new StateKeeper(emptyState(selection), "invalid", options);
         }
         await pause(LOAD_RETRY_MS, signal);
       }
