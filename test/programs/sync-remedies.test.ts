@@ -54,7 +54,7 @@ test("a command for clusters of Secrets has their flags in the log, the state an
     [[command, true]],
   );
   const messages = (store.all("Event") as unknown as CoreV1Event[]).map(({ message = "" }) => message);
-  // Users of other clusters read Events: a path of this machine is none of theirs.
+  // Users of other clusters read Events, which therefore name no path of this machine.
   const published = command.replace(` --kubeconfig=${kubeconfig}`, "");
   assert.ok(
     messages.some((message) => message.endsWith(`[restart]; ${published}`)),
