@@ -63,18 +63,18 @@ export class SyncRun implements AsyncDisposable {
     assertStateFlags(args);
     setGivenFlags(await resolveSecretFlags(args));
     const source = createMemberSource(args);
-    // Listing Secrets would contact a cluster.
-    const listing = args["clusters-from"] === undefined ? source.list() : Promise.resolve([]);
-    const listError = await listing.then(
-      () => undefined,
-      (error: unknown) => error,
-    );
+    // A wrong list precedes what else is wrong. Listing Secrets would contact a cluster.
+    const assertListed = async () => {
+      if (args["clusters-from"] === undefined) await source.list();
+    };
     const stream = findStreamWithoutTerminal();
     if (!args.yes && stream !== undefined) {
-      throw listError ?? new UserError(`confirmation required: ${stream} is not a terminal; pass --yes`, EXIT.refused);
+      await assertListed();
+      throw new UserError(`confirmation required: ${stream} is not a terminal; pass --yes`, EXIT.refused);
     }
-    const home = await openStateStore(args).catch((error: unknown) => {
-      throw listError ?? error;
+    const home = await openStateStore(args).catch(async (error: unknown) => {
+      await assertListed();
+      throw error;
     });
     return new SyncRun(args, { pairing, listen, options, source, home });
   }
