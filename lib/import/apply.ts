@@ -74,9 +74,9 @@ export class Interrupted extends UserError {
 }
 
 /**
- * Applies a prepared import: targets in parallel, the changes of one target in sequence. A target is read and planned again
- * after a conflict (unless `onConflict` is `fail`), and if the import was prepared more than 10 s before this call. A new plan that removes, revokes,
- * restarts or takes over more than the prepared plan is refused.
+ * Applies a prepared import: targets in parallel, the changes of one target in sequence. Unless `onConflict` is `fail`, a
+ * target is read and planned again after a conflict, and if the import was prepared more than 10 s before this call. A new
+ * plan that removes, revokes, restarts or takes over more than the prepared plan is refused.
  *
  * @param prepared - an import without findings of severity error.
  * @returns yields each change before it is made, and a report for each target when it is done. A UserError fails only its

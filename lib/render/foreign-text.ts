@@ -1,6 +1,6 @@
 /** Texts of servers, Secrets and other programs, made safe for one line. Pure. */
 import { redactKeys } from "../peer/findings.ts";
-import { truncateLine, truncateLineTo } from "../util/line.ts";
+import { escapeBreaks, truncateLine } from "../util/line.ts";
 import { escapeLine } from "./style.ts";
 
 /** The longest remedy, in characters. */
@@ -19,7 +19,7 @@ export function joinLines(text: string): string {
 
 /** {@link joinLines} for a remedy, which is omitted if it is much longer: a part of a command must not be pasted. */
 export function joinRemedy(remedy: string): string {
-  const line = truncateLineTo(withoutLines(remedy), Number.POSITIVE_INFINITY);
+  const line = escapeBreaks(withoutLines(remedy));
   return line.length <= MAX_REMEDY ? line : `(${line.length.toLocaleString("en")} characters omitted)`;
 }
 
