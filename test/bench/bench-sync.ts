@@ -1,8 +1,8 @@
 /**
  * Benchmark of `make bench-sync`: what `sync` costs while nothing changes, and how fast a renewed certificate is everywhere.
- * The embedded clusters are in this process, `sync` is another one. Linux only.
+ * The embedded clusters are in this process, `sync` is another one, with the heap that it has in a pod of `deploy/sync`. Linux only.
  *
- * SIZES: numbers of clusters; IDLE: seconds; SYNC_ARGS: further flags; NODE_OPTIONS: of sync.
+ * SIZES: numbers of clusters; IDLE: seconds; SYNC_ARGS: further flags; NODE_OPTIONS: of sync, instead of those of a pod.
  */
 import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,6 +21,9 @@ const IDLE_SECONDS = Number(process.env.IDLE ?? 120);
 const SETTLE_SECONDS = 10;
 /** Without a request for this time, `sync` has nothing to do. */
 const QUIET_SECONDS = SETTLE_SECONDS + 5;
+/** What V8 chooses in a container whose memory is limited to 512 MiB: half of it for old objects, and a small young generation. */
+const POD_HEAP = "--max-old-space-size=256 --max-semi-space-size=1";
+const { NODE_OPTIONS = POD_HEAP, SYNC_ARGS } = process.env;
 /** Goals of memory in MB, by the number of clusters. */
 const MEMORY_GOALS = new Map([
   [30, 150],
@@ -58,7 +61,9 @@ interface Result {
 const results: Result[] = [];
 for (const count of SIZES) results.push(await measure(count));
 
-console.log(`${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version}, embedded clusters\n`);
+console.log(
+  `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version} ${NODE_OPTIONS}, embedded clusters\n`,
+);
 const rows: [string, (result: Result) => string][] = [
   ["`connect` of all, from nothing", ({ connect }) => seconds(connect)],
   ["start until idle, with the settle time", ({ start }) => seconds(start)],
@@ -140,11 +145,10 @@ async function measureResync(sandbox: Sandbox): Promise<Costs> {
 }
 
 function start(sandbox: Sandbox, ...args: string[]): Promise<SyncProcess> {
-  const { NODE_OPTIONS, SYNC_ARGS } = process.env;
   const further = SYNC_ARGS === undefined ? [] : SYNC_ARGS.split(" ");
   return startSyncProcess(["--all-contexts", "--yes", `--settle=${SETTLE_SECONDS}s`, ...args, ...further], {
     kubeconfig: sandbox.kubeconfig,
-    ...(NODE_OPTIONS !== undefined && { env: { NODE_OPTIONS } }),
+    env: { NODE_OPTIONS },
   });
 }
 

@@ -82,6 +82,11 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
     });
 
   const server = createSecureServer(ownCertificate);
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
   server.on("session", (session) => {
     sessions.add(session);
     session.on("error", () => {}).on("close", () => sessions.delete(session));
@@ -116,6 +121,8 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
       disconnect();
       upstream?.destroy();
       await line.stop();
+      // A session that is destroyed while it writes may keep its socket open, for which `close` waits.
+      for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };

@@ -38,12 +38,17 @@ function suiteOf(path) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { quick, programs, e2e } = suites();
   // Slowest first, to balance the processes.
-  const slowest = /no-key|smoke|bad-input/;
-  const quickFirst = [...quick.filter((path) => slowest.test(path)), ...quick.filter((path) => !slowest.test(path))];
+  const order = (files, slowest) => [
+    ...files.filter((path) => slowest.test(path)),
+    ...files.filter((path) => !slowest.test(path)),
+  ];
   const files = {
-    quick: [...["import", "peer", "sync"].map((name) => `test/support/units-${name}.ts`), ...quickFirst],
-    programs,
-    e2e,
+    quick: [
+      ...["import", "peer", "sync"].map((name) => `test/support/units-${name}.ts`),
+      ...order(quick, /no-key|smoke|bad-input/),
+    ],
+    programs: order(programs, /sync-faults/),
+    e2e: order(e2e, /faults-/),
   }[process.argv[2] ?? ""];
   if (!files) throw new Error("usage: suites.mjs quick|programs|e2e");
   console.log(files.join("\n"));

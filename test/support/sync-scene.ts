@@ -47,13 +47,16 @@ export async function startScene(
   { users, seed }: { users: readonly string[]; seed: number },
 ): Promise<Scene> {
   const mesh = await startFaultyMesh({ clusters, users });
-  t.after(() => mesh.stop());
+  const syncs: SyncProcess[] = [];
+  t.after(async () => {
+    await Promise.all(syncs.map((sync) => sync.close()));
+    await mesh.stop();
+  });
   const random = createRandom(seed);
   const changes = new MeshChanges(mesh, random);
   const started = performance.now();
   await mesh.connect();
   const connectMs = performance.now() - started;
-  const syncs: SyncProcess[] = [];
   const logs = () => syncs.map(({ events, output }) => [...events.slice(-60).map(showEvent), output].join("\n"));
   const untilConverged = async () => {
     const begun = performance.now();
@@ -74,7 +77,6 @@ export async function startScene(
     sync: async (user, args = ["--all-contexts"], env = {}) => {
       const kubeconfig = mesh.kubeconfigOf(user);
       const sync = await startSyncProcess([...args, ...FLAGS], { kubeconfig, env, limitMs: 120_000 });
-      t.after(() => sync.close());
       syncs.push(sync);
       await sync.until("start", ({ event }) => event === "started" || event === "standby");
       return sync;

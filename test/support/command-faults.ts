@@ -9,17 +9,11 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeFiles, readEntries, writePeerFile } from "../../lib/peer/secret.ts";
-import { node, programPath, run } from "../support/programs.ts";
-import { withoutRealServers } from "../support/real.ts";
-import type { Fault } from "../support/relay.ts";
-import {
-  peerDataOf,
-  type RelayedClusters,
-  type State,
-  secretsOf,
-  startRelayedClusters,
-} from "../support/relayed-clusters.ts";
-import { peerOf } from "../support/targets.ts";
+import { node, programPath, run } from "./programs.ts";
+import { withoutRealServers } from "./real.ts";
+import type { Fault } from "./relay.ts";
+import { peerDataOf, type RelayedClusters, type State, secretsOf, startRelayedClusters } from "./relayed-clusters.ts";
+import { peerOf } from "./targets.ts";
 
 const FAULTS: Fault[] = [
   "refused",
@@ -49,7 +43,8 @@ const COMMANDS: Record<string, { args: string[]; connected: boolean }> = {
 
 const KILLS = { sandbox: 100, real: 20 };
 
-for (const on of ["sandbox", "real"] as const) {
+/** Registers the tests, on two clusters of the sandbox or on two real ones. */
+export function testFaults(on: "sandbox" | "real"): void {
   describe(`faults, kills and crowds: ${on}`, { skip: on === "real" ? withoutRealServers() : false }, () => {
     let mesh: RelayedClusters;
     let initial: State;
@@ -175,28 +170,3 @@ for (const on of ["sandbox", "real"] as const) {
     });
   });
 }
-
-test("254 clusters with different CAs in one connect", async () => {
-  for (const sharedCa of [false, true]) {
-    const sandbox = spawn(
-      node,
-      [programPath("clustermesh-secrets"), "sandbox", "--clusters", "254", ...(sharedCa ? ["--shared-ca"] : [])],
-      { stdio: ["ignore", "pipe", "ignore"], env: { PATH: process.env.PATH, HOME: "/nonexistent" } },
-    );
-    try {
-      const kubeconfig = await new Promise<string>((resolve, reject) => {
-        sandbox.stdout.once("data", (chunk) => resolve(String(chunk).trim().replace("export KUBECONFIG=", "")));
-        sandbox.once("exit", () => reject(new Error("the sandbox ended")));
-      });
-      const { code, stderr } = await run("clustermesh-secrets", ["connect", "--all-contexts", "--yes"], { kubeconfig });
-      assert.equal(code, 0, stderr.slice(-2_000));
-      assert.equal(stderr.match(/^cluster\d+ +1\.20\.2 +253 .* written$/gm)?.length, 254, stderr.slice(0, 2_000));
-      const status = await run("clustermesh-secrets", ["status", "--all-contexts", "-o", "json"], { kubeconfig });
-      assert.equal(status.code, 0, status.stderr);
-      const { pairs } = JSON.parse(status.stdout);
-      assert.equal(pairs.filter(({ state }: { state: string }) => state === "ok").length, 254 * 253);
-    } finally {
-      sandbox.kill();
-    }
-  }
-});
