@@ -51,11 +51,12 @@ export type TargetReport =
   | { source: string; state: "done"; target: Target; plan: Plan; writes: number; previews: Preview[] };
 
 /**
- * `change`: emitted before a change, which is made when the next event is requested. `written`: it was made; not emitted if
- * another client was faster, or with a dry run. `report`: a target is done.
+ * `change`: emitted before a change, which is made when the next event is requested. `written`: it was made, and the object
+ * has this `resourceVersion`; not emitted if another client was faster, or with a dry run. `report`: a target is done.
  */
 export type ImportEvent =
-  | { kind: "change" | "written"; source: string; change: Change }
+  | { kind: "change"; source: string; change: Change }
+  | { kind: "written"; source: string; change: Change; resourceVersion: string | undefined }
   | { kind: "report"; report: TargetReport };
 
 /** Another client changed the target since it was read, and `onConflict` is `fail`. */
@@ -205,9 +206,11 @@ class TargetWriter {
     for (const change of changes) {
       this.#assertNotInterrupted();
       yield { kind: "change", source: this.#prepared.source, change };
+      let resourceVersion: string | undefined;
       try {
         const stored = await this.#applyChange(withLatestVersion(change, versions), isDryRun);
-        versions.set(change.name, stored.metadata?.resourceVersion);
+        resourceVersion = stored.metadata?.resourceVersion;
+        versions.set(change.name, resourceVersion);
         if (this.#options.previews) this.stored.set(objectKey(change), stored);
       } catch (error) {
         // A failed test of a JSON Patch is a 422, like an invalid object.
@@ -218,7 +221,7 @@ class TargetWriter {
       if (isDryRun) continue;
       writes++;
       this.writes++;
-      yield { kind: "written", source: this.#prepared.source, change };
+      yield { kind: "written", source: this.#prepared.source, change, resourceVersion };
       if (change === last) {
         raced = this.#otherSecretChanged(change.name, versions);
         raced.catch(() => {});

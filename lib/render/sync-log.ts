@@ -3,6 +3,7 @@ import type { Finding } from "../peer/findings.ts";
 import type { SyncRound } from "../sync/round.ts";
 import type { HeldRecord, HoldReason } from "../sync/state.ts";
 import type { SyncEvent } from "../sync/sync-event.ts";
+import type { PeerChanges } from "../sync/target-changes.ts";
 import { enumerate } from "../util/enumerate.ts";
 import { formatAge } from "./age.ts";
 import { cleanText, joinRemedy } from "./foreign-text.ts";
@@ -60,9 +61,20 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "info", subject: entry, text: `can be read again${clusterName(entry, cluster, clean)}` },
     fields: { entry, cluster },
   }),
-  planned: ({ target, added, changed, removed }, clean) => ({
-    ...{ level: "info", subject: target, text: describeChanges({ added, changed, removed }, clean) },
-    fields: { target, added, changed, removed },
+  planned: ({ target, added, changed, removed, parts, resetBy }, clean) => ({
+    ...{
+      level: "info",
+      subject: target,
+      text: describePeerChanges({ added, changed, removed, parts, resetBy }, clean),
+    },
+    fields: {
+      target,
+      added,
+      changed,
+      removed,
+      ...(parts.length > 0 && { parts }),
+      ...(resetBy.length > 0 && { resetBy }),
+    },
   }),
   written: ({ target, object, peers, removed = [] }, clean) => {
     const kept = peers.filter((name) => !removed.includes(name));
@@ -216,13 +228,18 @@ function clusterName(entry: string, cluster: string | undefined, clean: Clean): 
   return cluster === undefined || cluster === entry ? "" : ` (cluster ${clean(cluster)})`;
 }
 
-function describeChanges(changes: Readonly<Record<string, readonly string[]>>, clean: Clean): string {
-  const verbs = { added: "adding", changed: "changing", removed: "removing" };
-  const parts = Object.entries(verbs).flatMap(([kind, verb]) => {
-    const peers = changes[kind] ?? [];
-    return peers.length === 0 ? [] : [`${verb} ${listFirst(peers.map(clean))}`];
-  });
-  return parts.length === 0 ? "no peers change" : enumerate(parts);
+function describePeerChanges(
+  { added, changed, removed, parts, resetBy }: PeerChanges & { resetBy: readonly string[] },
+  clean: Clean,
+): string {
+  const describe = (verb: string, peers: readonly string[], what = "") =>
+    peers.length === 0 ? [] : [`${verb} ${listFirst(peers.map(clean))}${what}`];
+  const changes = [
+    ...describe("adding", added),
+    ...describe("changing", changed, parts.length === 0 ? "" : ` (${parts.join(", ")})`),
+    ...describe("removing", removed),
+  ];
+  return `${enumerate(changes)}${resetBy.length === 0 ? "" : `; reset by ${enumerate(resetBy.map(clean))}`}`;
 }
 
 function describeRound({ clusters, written, unchanged, failed, held }: SyncRound): string {

@@ -1,7 +1,6 @@
 /** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
 import { contactLimit } from "../sync/snapshot.ts";
 import type { ContestedKey, HeldRecord, ListFailure, MemberRecord, SyncState } from "../sync/state.ts";
-import { shellQuote } from "../util/shell.ts";
 import { formatAge } from "./age.ts";
 import { joinLines, joinRemedy } from "./foreign-text.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
@@ -21,6 +20,10 @@ export interface SyncReport {
   counters: SyncState["counters"];
   /** Of `--interval`, in seconds. */
   intervalSeconds?: number;
+  /** Of `--prune-after`, in seconds. */
+  pruneAfterSeconds?: number;
+  /** When it was stopped, unless it runs again. */
+  stoppedAt?: string;
   /** Set while the members cannot be listed, and the last list is kept. */
   listFailure?: ListFailure;
   /** How many records did not fit into the state. */
@@ -32,7 +35,8 @@ const MAX_ROWS = 20;
 
 /** Selects what is reported of a state, with texts redacted. */
 export function toSyncReport(state: SyncState): SyncReport {
-  const { selection, members, held, contested, counters, interval, listFailure, omitted = 0 } = state;
+  const { selection, members, held, contested, counters, listFailure, omitted = 0 } = state;
+  const { interval, pruneAfter, stoppedAt } = state;
   return {
     selection: joinLines(selection),
     members: members.map(({ uid: _, listedSince: __, formerEntry: ___, pruneFrom: ____, ...member }) => ({
@@ -43,16 +47,21 @@ export function toSyncReport(state: SyncState): SyncReport {
     contested: contested.map(redactTexts),
     ...{ counters, omitted },
     ...(interval !== undefined && { intervalSeconds: interval / 1000 }),
+    ...(pruneAfter !== undefined && { pruneAfterSeconds: pruneAfter / 1000 }),
+    ...(stoppedAt !== undefined && { stoppedAt }),
     ...(listFailure && { listFailure: redactTexts(listFailure) }),
   };
 }
 
-/** Whether nothing is held, the members could be listed, all were read, and one of them within the {@link contactLimit}. */
+/**
+ * Whether nothing is held, the members could be listed, all were read, and one of them within the {@link contactLimit}, and
+ * sync was not stopped.
+ */
 export function isSettled(report: SyncReport, now: Date): boolean {
-  const { members, held, omitted, listFailure } = report;
+  const { members, held, omitted, listFailure, stoppedAt } = report;
   const listed = members.filter(({ state }) => state !== "absent");
   const isComplete = listFailure === undefined && listed.every(({ state }) => state === "reachable");
-  return held.length + omitted === 0 && isComplete && !isIdle(report, now);
+  return held.length + omitted === 0 && isComplete && stoppedAt === undefined && !isIdle(report, now);
 }
 
 export interface ShowSyncOptions {
@@ -65,15 +74,15 @@ export interface ShowSyncOptions {
 
 /** Prints tables of members and contested keys, what is held with its causes and remedies, and a verdict. */
 export function showSyncStatus(report: SyncReport, style: Style, options: ShowSyncOptions): string[] {
-  const { members, held, contested, listFailure } = report;
+  const { held, contested, listFailure } = report;
   const { now, where } = options;
   const sections = [
     style.wrap(escapeLine(`sync of ${report.selection}, state in ${where}`)).map(style.dim),
-    showMembers(members, style, options),
+    showMembers(report, style, options),
     listFailure === undefined ? [] : showListFailure(listFailure, style, now),
     showHeld(held, style, options),
     contested.length === 0 ? [] : showContested(contested, style, options),
-    isIdle(report, now) ? showIdle(report, style) : [],
+    showEnd(report, style, now),
     style.wrap(showSyncVerdict(report, style, now)),
   ];
   return sections.filter((lines) => lines.length > 0).flatMap((lines, i) => (i > 0 ? ["", ...lines] : lines));
@@ -103,8 +112,14 @@ function showListFailure({ since, error }: ListFailure, style: Style, now: Date)
   return style.wrap(`${style.red("error")}: ${text}`);
 }
 
-function showIdle(report: SyncReport, style: Style): string[] {
-  const text = `no member was read within the last ${formatAge(idleLimit(report))}; sync may not be running`;
+/** Warns if sync was stopped, or may have ended otherwise. */
+function showEnd(report: SyncReport, style: Style, now: Date): string[] {
+  const { stoppedAt } = report;
+  if (stoppedAt === undefined && !isIdle(report, now)) return [];
+  const text =
+    stoppedAt === undefined
+      ? `no member was read within the last ${formatAge(idleLimit(report))}; sync may not be running`
+      : `sync was stopped ${ageOf(stoppedAt, now)} ago; nothing is written until it runs again`;
   return style.wrap(`${style.yellow("warning")}: ${text}`);
 }
 
@@ -124,12 +139,16 @@ function ageOf(time: string | undefined, now: Date): string {
 }
 
 /** Prints a row for each member, but of many those alone that cannot be read or have left. */
-function showMembers(members: readonly MemberReport[], style: Style, { now, details }: ShowSyncOptions): string[] {
+function showMembers(
+  { members, pruneAfterSeconds }: SyncReport,
+  style: Style,
+  { now, details }: ShowSyncOptions,
+): string[] {
   if (members.length === 0) return ["no members"];
   const isFolded = !details && members.length > MAX_ROWS;
   const unusual = members.filter(({ state }) => state !== "reachable");
   const shown = isFolded ? unusual.slice(0, MAX_ROWS) : members;
-  const notes = shown.flatMap((member) => describeMember(member, style, now));
+  const notes = shown.flatMap((member) => describeMember(member, pruneAfterSeconds, style, now));
   return [
     ...(shown.length > 0 ? showTable(memberColumns(shown, style, now), style) : []),
     ...(isFolded ? style.wrap(describeHidden(members, shown, now)).map(style.dim) : []),
@@ -156,7 +175,8 @@ function memberColumns(members: readonly MemberReport[], style: Style, now: Date
 }
 
 function describeMember(
-  { entry, cluster, state, error, absentSince, keptBecause }: MemberReport,
+  { entry, state, error, absentSince, keptBecause, remedy }: MemberReport,
+  pruneAfterSeconds: number | undefined,
   style: Style,
   now: Date,
 ): string[] {
@@ -164,13 +184,19 @@ function describeMember(
     return style.wrap(`${style.red("error")}: ${escapeLine(`${entry}: cannot be read: ${error}`)}`);
   }
   if (state !== "absent") return [];
-  const kept = keptBecause === undefined ? "" : `; not pruned: ${keptBecause}`;
-  const command = `clustermesh-secrets disconnect ${shellQuote(cluster ?? "")} --from CONTEXT...`;
-  // A cluster whose name was never read is a peer of no other.
-  const remedy =
-    cluster === undefined ? "" : `; to remove it from the others, run sync with --prune-after, or ${command}`;
-  const text = `${entry}: left the list ${ageOf(absentSince, now)} ago${kept}${remedy}`;
-  return style.wrap(`${keptBecause === undefined ? style.dim("note") : style.yellow("warning")}: ${escapeLine(text)}`);
+  const left = pruneAfterSeconds && Date.parse(absentSince ?? "") + pruneAfterSeconds * 1000 - now.getTime();
+  const removal = left === undefined ? "" : `; removed from the others ${left > 0 ? `in ${formatAge(left)}` : "soon"}`;
+  const end = keptBecause === undefined ? removal : `; not pruned: ${keptBecause}`;
+  const text = `${entry}: left the list ${ageOf(absentSince, now)} ago${end}`;
+  return [
+    ...style.wrap(`${keptBecause === undefined ? style.dim("note") : style.yellow("warning")}: ${escapeLine(text)}`),
+    ...showRemedy(remedy),
+  ];
+}
+
+/** Prints a remedy, which is not wrapped, so that its commands can be pasted. */
+function showRemedy(remedy: string | undefined): string[] {
+  return remedy === undefined ? [] : remedy.split("\n").map((line) => `  ${escapeLine(line)}`);
 }
 
 /** Counts the members without a row. */
@@ -185,9 +211,10 @@ function describeHidden(members: readonly MemberReport[], shown: readonly Member
   return `${count(reachable.length, "reachable member")}${range}${more} (--details lists all)`;
 }
 
-/** Held peers of one target with the same cause. */
+/** Held pairs with the same cause: some peers of one target, or one peer of several targets. */
 interface HeldGroup {
   record: HeldRecord;
+  targets: string[];
   /** Empty if the whole target is held. */
   peers: string[];
   /** The first time. */
@@ -199,12 +226,27 @@ function groupHeld(held: readonly HeldRecord[]): HeldGroup[] {
   for (const record of held) {
     const { target, peer, reason, message, remedy, until, since } = record;
     const key = JSON.stringify([target, peer === undefined, reason, message, remedy, until]);
-    const group = groups.get(key) ?? { record, peers: [], since };
+    const group = groups.get(key) ?? { record, targets: [target], peers: [], since };
     groups.set(key, group);
     if (peer !== undefined) group.peers.push(peer);
     if (Date.parse(since) < Date.parse(group.since)) group.since = since;
   }
-  return [...groups.values()];
+  return joinTargets([...groups.values()]);
+}
+
+/** Joins the groups of several targets that hold the same peers for the same cause. */
+function joinTargets(groups: readonly HeldGroup[]): HeldGroup[] {
+  const joined = new Map<string, HeldGroup>();
+  for (const group of groups) {
+    const { peers, record, since } = group;
+    const { reason, message, remedy, until } = record;
+    const key = JSON.stringify([peers, reason, message, remedy, until]);
+    const before = joined.get(key);
+    if (before) before.targets.push(record.target);
+    else joined.set(key, group);
+    if (before && Date.parse(since) < Date.parse(before.since)) before.since = since;
+  }
+  return [...joined.values()];
 }
 
 function showHeld(held: readonly HeldRecord[], style: Style, { now, details }: ShowSyncOptions): string[] {
@@ -212,7 +254,7 @@ function showHeld(held: readonly HeldRecord[], style: Style, { now, details }: S
   const shown = details ? groups : groups.slice(0, MAX_ROWS);
   const hidden = groups
     .slice(shown.length)
-    .map(({ record, peers }) => ({ ...record, pairs: Math.max(1, peers.length) }));
+    .map(({ record, targets, peers }) => ({ ...record, pairs: targets.length * Math.max(1, peers.length) }));
   const reasons = [...new Set(hidden.map(({ reason }) => reason))].map((one) => {
     const pairs = hidden.filter(({ reason }) => reason === one).reduce((sum, group) => sum + group.pairs, 0);
     return `${pairs.toLocaleString("en")} ${one}`;
@@ -225,16 +267,15 @@ function showHeld(held: readonly HeldRecord[], style: Style, { now, details }: S
   ];
 }
 
-function describeGroup({ record, peers, since }: HeldGroup, style: Style, now: Date): string[] {
-  const { target, reason, message, until, remedy } = record;
+function describeGroup({ record, targets, peers, since }: HeldGroup, style: Style, now: Date): string[] {
+  const { reason, message, until, remedy } = record;
   const what = peers.length === 0 ? "all peers" : `${peers.length === 1 ? "peer" : "peers"} ${listFirst(peers)}`;
   const left = until === undefined ? 0 : Date.parse(until) - now.getTime();
   const end = left > 0 ? `, for another ${formatAge(left)}` : "";
-  const text = escapeLine(`${target}: ${what} held for ${ageOf(since, now)}${end}: ${message}`);
+  const text = escapeLine(`${listFirst(targets)}: ${what} held for ${ageOf(since, now)}${end}: ${message}`);
   return [
     ...style.wrap(`${style.yellow("warning")}: ${text} ${style.dim(`[${escapeLine(reason)}]`)}`),
-    // Remedies are not wrapped, so that their commands can be pasted.
-    ...(remedy === undefined ? [] : remedy.split("\n").map((line) => `  ${escapeLine(line)}`)),
+    ...showRemedy(remedy),
   ];
 }
 
@@ -269,7 +310,7 @@ function showSyncVerdict(report: SyncReport, style: Style, now: Date): string {
     return number === 0 ? [] : [`${number} ${state}`];
   });
   const size = `${count(members.length, "member")}${states.length > 0 ? ` (${states.join(", ")})` : ""}`;
-  const pairs = held.length + omitted;
+  const pairs = new Set(held.map(({ target, peer }) => JSON.stringify([target, peer]))).size + omitted;
   const verdict = pairs === 0 ? "nothing held" : `${count(pairs, "pair")} held`;
   return `${style.bold(size)}, ${(isSettled(report, now) ? style.green : style.red)(verdict)}`;
 }

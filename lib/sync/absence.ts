@@ -33,7 +33,7 @@ export function noteList(records: readonly MemberRecord[], listed: Iterable<stri
   const entries = new Set(names);
   const time = now.toISOString();
   const next = records.flatMap((record): MemberRecord[] => {
-    const { absentSince, pruneFrom, error: _, ...rest } = record;
+    const { absentSince, pruneFrom, error: _, remedy: __, ...rest } = record;
     if (entries.delete(record.entry)) {
       return [absentSince === undefined ? record : { ...rest, listedSince: time }];
     }
@@ -176,4 +176,17 @@ export function duePrunes(
   }
   const due = [...leftAt].filter(([, left]) => now.getTime() - left >= pruneAfter && !mayBeRenamed(left));
   return due.map(([cluster]) => cluster).sort();
+}
+
+/**
+ * Returns when absent members are due to be removed from the others, after a time.
+ *
+ * @param pruneAfter - in milliseconds; undefined for never.
+ */
+export function nextPrunes(records: readonly MemberRecord[], pruneAfter: number | undefined, after: Date): Date[] {
+  if (pruneAfter === undefined) return [];
+  const times = records.flatMap(({ absentSince, keptBecause }) =>
+    absentSince === undefined || keptBecause !== undefined ? [] : [new Date(Date.parse(absentSince) + pruneAfter)],
+  );
+  return times.filter((time) => time > after);
 }

@@ -5,13 +5,17 @@ import type { KubernetesApi } from "../kube/api.ts";
 import { type ObjectChange, observeObjects, type RestartReason } from "../kube/observe.ts";
 import { describeAnyError, EXIT, UserError } from "../util/errors.ts";
 import { pause } from "./pause.ts";
+import type { WrittenVersion } from "./write-plan.ts";
 
 /** The delay after a failure that is not one of the API: a server that causes it would cause it again. */
 const FAILURE_DELAY_MS = 60_000;
 
 export interface ClusterWatchOptions {
   api: KubernetesApi;
-  /** Called if an object changed, or if a watch has begun, since the object may have changed before. */
+  /**
+   * Called if an object changed, or if a watch has begun, since the object may have changed before; not for what this process
+   * has written itself ({@link ClusterWatch.endWrite}).
+   */
   onChange(): void;
   /**
    * @param object - `secrets/NAME`, or the plural alone.
@@ -24,6 +28,10 @@ export interface ClusterWatchOptions {
 export class ClusterWatch {
   readonly #options: ClusterWatchOptions;
   readonly #watches = new Map<string, AbortController>();
+  /** The versions of objects that were written last. */
+  #own: ReadonlySet<string> = new Set();
+  /** The versions that were seen while something is written: which of them are our own is known afterwards. */
+  #seen: Set<string> | undefined;
 
   constructor(options: ClusterWatchOptions) {
     this.#options = options;
@@ -43,6 +51,20 @@ export class ClusterWatch {
       this.#watches.set(key, controller);
       void this.#keepObserving(object, controller.signal);
     }
+  }
+
+  /** Defers what changes from now on: it may be what is about to be written. */
+  beginWrite(): void {
+    this.#seen = new Set();
+  }
+
+  /** Ignores what was written, and reports what else changed meanwhile. */
+  endWrite(written: readonly WrittenVersion[]): void {
+    const own = new Set(written.map(({ kind, name, resourceVersion }) => versionOf(kind, name, resourceVersion)));
+    const isForeign = [...(this.#seen ?? [])].some((version) => !own.has(version));
+    this.#own = own;
+    this.#seen = undefined;
+    if (isForeign) this.#options.onChange();
   }
 
   /** Stops all watches. */
@@ -75,11 +97,26 @@ export class ClusterWatch {
       metadataOnly: true,
       signal,
       onChange: (change) => {
-        if (fingerprints.update(change)) onChange();
+        if (!fingerprints.update(change)) return;
+        const version = versionOfChange(resource.kind, change);
+        if (this.#own.has(version)) return;
+        if (this.#seen) this.#seen.add(version);
+        else onChange();
       },
       onRestart: (...restart) => onRestart(describe(watched), ...restart),
     });
   }
+}
+
+/** Returns the version of an object that an event is about; an empty one for a list, and for the end of an object. */
+function versionOfChange(kind: string, change: ObjectChange<KubernetesObject>): string {
+  if (change.kind === "listed" || change.event.type === "DELETED") return "";
+  const { name = "", resourceVersion = "" } = change.event.object.metadata ?? {};
+  return versionOf(kind, name, resourceVersion);
+}
+
+function versionOf(kind: string, name: string, resourceVersion: string): string {
+  return JSON.stringify([kind, name, resourceVersion]);
 }
 
 function describe({ resource, name }: WatchedObject): string {

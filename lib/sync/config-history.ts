@@ -2,11 +2,15 @@
 import { createHash } from "node:crypto";
 import { secretHolding } from "../import/plan/existing.ts";
 import { existingOf, type Member } from "../mesh/member.ts";
+import type { WrittenVersion } from "./write-plan.ts";
 
 /** What was observed of a config. */
 interface Observation {
-  /** Of its content: enough to recognize a change, and small, as a mesh has tens of thousands of configs. */
-  hash: number;
+  /**
+   * Of its content: enough to recognize a change, and small, as a mesh has tens of thousands of configs. Undefined: as
+   * `written` has it.
+   */
+  hash: number | undefined;
   /** When it was first seen: it was written before. */
   since: number;
 }
@@ -14,18 +18,34 @@ interface Observation {
 /** The configs of all targets. Times are those of the monotonic clock, in milliseconds. */
 export class ConfigHistory {
   readonly #targets = new Map<string, Map<string, Observation>>();
+  /** The versions of the Secrets of each target that were written last, until it is read. */
+  readonly #written = new Map<string, readonly WrittenVersion[]>();
 
   /** Records the configs of a target that has been read. */
   note(target: string, member: Member): void {
     const now = performance.now();
     const existing = existingOf(member);
     const before = this.#targets.get(target);
+    // If somebody else wrote since, the config may be theirs.
+    const isAsWritten = areCurrent(this.#written.get(target) ?? [], member.target);
+    this.#written.delete(target);
     const configs = [...existing.names].map((name): [string, Observation] => {
       const hash = hashOf(secretHolding(existing, name)?.entries.get(name)?.peer ?? null);
       const known = before?.get(name);
-      return [name, known?.hash === hash ? known : { hash, since: now }];
+      if (known?.hash === hash) return [name, known];
+      const isOurs = known && known.hash === undefined && isAsWritten;
+      return [name, { hash, since: isOurs ? known.since : now }];
     });
     this.#targets.set(target, new Map(configs));
+  }
+
+  /** Records the configs of a target that were written: unless somebody else writes, the next reading finds them. */
+  noteWrite(target: string, peers: Iterable<string>, written: readonly WrittenVersion[]): void {
+    const now = performance.now();
+    const configs = this.#targets.get(target) ?? new Map<string, Observation>();
+    this.#targets.set(target, configs);
+    for (const peer of peers) configs.set(peer, { hash: undefined, since: now });
+    this.#written.set(target, [...(this.#written.get(target) ?? []), ...written]);
   }
 
   /** Returns when the config of a peer was first seen as it is. */
@@ -36,7 +56,20 @@ export class ConfigHistory {
   /** Removes a target. */
   remove(target: string): void {
     this.#targets.delete(target);
+    this.#written.delete(target);
   }
+}
+
+/** Whether the Secrets of a target still have the last versions that were written; true of what was not written. */
+function areCurrent(
+  written: readonly WrittenVersion[],
+  { agentsSecret, kvstoremeshSecret }: Member["target"],
+): boolean {
+  const last = new Map(written.filter(({ kind }) => kind === "Secret").map((one) => [one.name, one.resourceVersion]));
+  return [agentsSecret, kvstoremeshSecret].every((secret) => {
+    const version = last.get(secret?.metadata?.name ?? "");
+    return version === undefined || version === secret?.metadata?.resourceVersion;
+  });
 }
 
 function hashOf(content: unknown): number {

@@ -28,6 +28,8 @@ export class Contests {
   readonly #keeper: StateKeeper;
   readonly #options: ContestOptions;
   readonly #memory: WriteMemory = new Map();
+  /** The field managers that have reset keys of each target since its last write. */
+  readonly #resetBy = new Map<string, Set<string>>();
 
   constructor(keeper: StateKeeper, options: ContestOptions) {
     this.#keeper = keeper;
@@ -48,12 +50,20 @@ export class Contests {
     ]);
     const resets = findResets(this.#memory, target, planned, (object) => objects.get(object)?.metadata, now());
     if (resets.length === 0) return false;
+    const known = this.#resetBy.get(target) ?? [];
+    this.#resetBy.set(target, new Set([...known, ...resets.map(({ manager }) => manager)]));
     this.#keeper.setContested(countResets(this.#keeper.state.contested, resets, { limit, now: now() }));
     return this.#held(target).length > 0;
   }
 
+  /** Returns the field managers that have reset keys of a target since its last write. */
+  resetBy(target: string): string[] {
+    return [...(this.#resetBy.get(target) ?? [])];
+  }
+
   /** Remembers what was written. */
   noteWrites(target: string, changes: readonly Change[]): void {
+    this.#resetBy.delete(target);
     noteWrites(this.#memory, target, changes);
   }
 

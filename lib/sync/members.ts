@@ -32,6 +32,8 @@ export interface ActiveMember {
   failures: number;
   /** Writes in a row that another client prevented. */
   conflicts: number;
+  /** Why its last write failed. */
+  writeError: string | undefined;
   /** Whether its last reading failed. */
   isUnreachable: boolean;
 }

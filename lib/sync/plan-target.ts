@@ -12,6 +12,7 @@ import { keepAddresses } from "./addresses.ts";
 import { findRecord } from "./authorities.ts";
 import { orderAuthorities } from "./ca-order.ts";
 import type { MemberView } from "./member-view.ts";
+import { differingParts, type PeerPart } from "./peer-parts.ts";
 import type { AuthorityRecord, GoneAddress, HeldRecord } from "./state.ts";
 
 /** The number of contexts in a command to copy. */
@@ -55,6 +56,8 @@ export interface TargetPlan {
   prepared: PreparedImport | undefined;
   holds: PlannedHold[];
   findings: Finding[];
+  /** In which parts peers differ from their configs, by the names of those that have one. */
+  differences: ReadonlyMap<string, readonly PeerPart[]>;
   /** The addresses that are gone, of all peers. */
   gone: GoneAddress[];
   /** When the target has to be planned again, because a hold may have ended. */
@@ -84,7 +87,7 @@ export async function planTarget(request: TargetRequest): Promise<TargetPlan> {
     );
     // Some errors end without a change that is watched: a certificate becomes valid, or a clock is corrected.
     if (errors.length > 0) recheckAt = earliest(recheckAt, new Date(options.now.getTime() + ERROR_RECHECK_MS));
-    const result = { holds, gone: located.gone, recheckAt };
+    const result = { holds, gone: located.gone, differences: located.differences, recheckAt };
     if (errors.length === 0) {
       holds.push(...prepared.targets.flatMap(({ plan }) => restartHolds(plan, member, peers)));
       return { ...result, prepared, findings };
@@ -110,6 +113,7 @@ interface LocatedPeers {
   peers: SourcedPeer[];
   holds: PlannedHold[];
   gone: GoneAddress[];
+  differences: Map<string, PeerPart[]>;
   recheckAt: Date | undefined;
 }
 
@@ -117,7 +121,13 @@ function locatePeers({ member, peers, gone, addressGrace: grace, ...request }: T
   const { now } = request.options;
   const existing = existingOf(member);
   const target = member.target.facts.name ?? member.source;
-  const result: LocatedPeers = { peers: [], holds: [], gone: [...gone], recheckAt: undefined };
+  const result: LocatedPeers = {
+    peers: [],
+    holds: [],
+    gone: [...gone],
+    differences: new Map(),
+    recheckAt: undefined,
+  };
   const recheck = (at: Date) => {
     result.recheckAt = earliest(result.recheckAt, at);
   };
@@ -147,6 +157,7 @@ function locatePeers({ member, peers, gone, addressGrace: grace, ...request }: T
       recheck(until);
       result.holds.push({ target, peer: name, reason: "ca-order", until: waiting.until, message: waiting.message });
     }
+    if (before) result.differences.set(name, differingParts(before, ordered.peer));
     result.peers.push({ peer: ordered.peer, source: view.entry });
   }
   return result;

@@ -2,14 +2,14 @@
 import { Interrupted } from "../import/apply.ts";
 import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Restarts } from "../import/plan/host-aliases.ts";
-import type { Plan } from "../import/plan/plan.ts";
 import type { TlsMode } from "../import/plan/tls.ts";
 import { recordedUsers } from "../import/plan/users.ts";
 import type { PreparedImport, PreparedTarget } from "../import/prepare.ts";
 import { existingOf, type Member } from "../mesh/member.ts";
 import { PeerChecker } from "../peer/checks/check-peer.ts";
 import { earliest } from "../util/earliest.ts";
-import { duePrunes } from "./absence.ts";
+import { duePrunes, nextPrunes } from "./absence.ts";
+import type { ClusterWatch } from "./cluster-watch.ts";
 import { ConfigHistory } from "./config-history.ts";
 import { Contests } from "./contests.ts";
 import type { Conflict } from "./identity.ts";
@@ -19,7 +19,7 @@ import { type DesiredPeer, type PlannedHold, planTarget, type TargetPlan } from 
 import { explainWait, isRestart, type RestartTarget, RolloutGate } from "./rollout-gate.ts";
 import type { StateKeeper } from "./state-keeper.ts";
 import type { Occurrence } from "./sync-event.ts";
-import { changesOf, describeWrite, peersOfChange, peersOfPlan } from "./target-changes.ts";
+import { changesOf, describePlan, describeWrite, peersOfChange, peersOfPlan } from "./target-changes.ts";
 import { TargetEvents } from "./target-events.ts";
 import { WriteFailure, writePlan } from "./write-plan.ts";
 
@@ -62,6 +62,8 @@ export interface SyncTarget {
   unreadable: ReadonlySet<string>;
   /** False to plan only. */
   writes: boolean;
+  /** What watches it, if anything does: it does not report what is written here. */
+  watch: Pick<ClusterWatch, "beginWrite" | "endWrite"> | undefined;
 }
 
 /** A target, with the absent clusters that are to be removed from it; they may not be configured in it. */
@@ -146,22 +148,11 @@ export class TargetReconciler {
     if (stalled) this.#ports.emit({ kind: "rollout-stalled", ...stalled });
   }
 
-  /** When absent members are due to be removed from the others, after a time. */
-  #pruneTimes(after: Date): Date[] {
-    const { pruneAfter } = this.#options;
-    if (pruneAfter === undefined || this.#keeper.isUnreadable) return [];
-    return this.#keeper.state.members
-      .flatMap(({ absentSince, keptBecause }) =>
-        absentSince === undefined || keptBecause !== undefined ? [] : [new Date(Date.parse(absentSince) + pruneAfter)],
-      )
-      .filter((time) => time > after);
-  }
-
   /** Holds a whole target because of a conflict with another cluster; nothing for a second way to the same cluster. */
   hold(target: string, { kind, message }: Conflict): void {
     if (kind !== "conflict") return;
     this.#planned.delete(target);
-    this.#keeper.setHolds(target, [{ target, reason: "duplicate", message }]);
+    this.#keeper.holds.set(target, [{ target, reason: "duplicate", message }]);
   }
 
   /**
@@ -199,7 +190,7 @@ export class TargetReconciler {
 
   /** Reports by Kubernetes Events what was written and what is held. */
   #report({ member: { api, installation }, target }: SyncTarget, written: readonly Change[]): Promise<void> {
-    const held = this.#keeper.publicHolds(target);
+    const held = this.#keeper.holds.forUsersOf(target);
     const objects = written.map(({ kind, name }) => describeObject(kind, name));
     const peers = [...new Set(written.flatMap(peersOfChange))].sort();
     return this.#events.report({ cluster: target, api, namespace: installation.namespace }, { objects, peers, held });
@@ -215,7 +206,7 @@ export class TargetReconciler {
     this.#planned.delete(target);
     this.#history.remove(target);
     this.#events.remove(target);
-    this.#keeper.setHolds(target, []);
+    this.#keeper.holds.set(target, []);
     this.#keeper.setFindings(target, []);
   }
 
@@ -226,7 +217,7 @@ export class TargetReconciler {
     const outdated = planned.outdated.map(({ entry }) => entry);
     const missed = planned.outdated.filter(({ entry }) => unreadable.has(entry));
     this.#keeper.setFindings(target, planned.findings);
-    this.#keeper.setHolds(target, [
+    this.#keeper.holds.set(target, [
       ...planned.holds.map((hold) => turn.explain?.(hold) ?? hold),
       ...this.#contests.holds(target, member.target),
       ...missed.map(({ cluster = "" }) => unreachableHold(target, cluster)),
@@ -235,8 +226,12 @@ export class TargetReconciler {
     const [one] = planned.prepared?.targets ?? [];
     this.#planned.delete(target);
     if (planned.prepared && one && one.plan.changes.length > 0) {
-      if (writes) await this.#write(context, planned.prepared, one.plan, written);
-      else this.#planned.set(target, one);
+      if (writes) {
+        const peers = describePlan(one.plan, planned.differences);
+        const resetBy = this.#contests.resetBy(target);
+        if (peers) this.#ports.emit({ kind: "planned", target, ...peers, resetBy });
+        await this.#write(context, planned.prepared, written);
+      } else this.#planned.set(target, one);
     }
     if (writes && planned.prepared && !this.#signal.aborted) {
       const kept = this.#contests.heldBy(target).users ? recordedUsers(member.target.users) : [];
@@ -248,7 +243,9 @@ export class TargetReconciler {
     const { settle, recheck } = this.#options;
     const wait = this.#gate.isUnderWay(context) ? settle : turn.explain && recheck;
     const rollout = wait === undefined ? undefined : new Date(this.#ports.now().getTime() + wait);
-    const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...this.#pruneTimes(context.startedAt)];
+    const { members } = this.#keeper.state;
+    const prunes = this.#keeper.isUnreadable ? [] : nextPrunes(members, this.#options.pruneAfter, context.startedAt);
+    const ends = [planned.recheckAt, this.#contests.end(target), rollout, ...prunes];
     return { recheckAt: earliest(...ends), outdated };
   }
 
@@ -320,13 +317,17 @@ export class TargetReconciler {
     return new Set(due.filter(isOurs));
   }
 
-  async #write({ target, names }: SyncTarget, prepared: PreparedImport, plan: Plan, written: Change[]): Promise<void> {
+  async #write({ target, names, watch }: SyncTarget, prepared: PreparedImport, written: Change[]): Promise<void> {
     const { emit } = this.#ports;
-    const peers = peersOfPlan(plan);
-    if (Object.values(peers).some((names) => names.length > 0)) emit({ kind: "planned", target, ...peers });
     this.#writing.add(names.entry);
-    const { report, changes } = await writePlan(prepared, this.#signal);
+    watch?.beginWrite();
+    const { report, changes, versions } = await writePlan(prepared, this.#signal).catch((error: unknown) => {
+      watch?.endWrite([]);
+      throw error;
+    });
+    watch?.endWrite(versions);
     written.push(...changes);
+    this.#history.noteWrite(target, changes.flatMap(peersOfChange), versions);
     this.#contests.noteWrites(target, changes);
     this.#keeper.countWrites(target, changes.length);
     for (const change of changes) emit({ kind: "written", target, ...describeWrite(change) });

@@ -44,8 +44,8 @@ export class Roster {
     }
     for (const [name, entry] of listed) {
       if (this.#members.has(name)) continue;
-      const idle = { watch: undefined, view: undefined, failures: 0, conflicts: 0, isUnreachable: false };
-      this.#members.set(name, { entry, ...idle });
+      const idle = { watch: undefined, view: undefined, failures: 0, conflicts: 0, writeError: undefined };
+      this.#members.set(name, { entry, ...idle, isUnreachable: false });
       change.added.push(name);
     }
     return change;

@@ -55,6 +55,7 @@ const member = objectField<MemberRecord, keyof MemberRecord>(
     keptBecause: text,
     formerEntry: text,
     error: text,
+    remedy: text,
   },
   [
     "cluster",
@@ -67,6 +68,7 @@ const member = objectField<MemberRecord, keyof MemberRecord>(
     "keptBecause",
     "formerEntry",
     "error",
+    "remedy",
   ],
 );
 
@@ -134,7 +136,7 @@ export const readSchemaVersion: FieldReader<1> = (value) => {
 };
 
 /** Reads a state; without a judgment of its times. @throws FieldError */
-export const readState = objectField<SyncState, "interval" | "listFailure" | "omitted">(
+export const readState = objectField<SyncState, "interval" | "pruneAfter" | "stoppedAt" | "listFailure" | "omitted">(
   {
     schemaVersion: readSchemaVersion,
     selection: text,
@@ -145,8 +147,10 @@ export const readState = objectField<SyncState, "interval" | "listFailure" | "om
     authorities: listField(authority, LIMITS.records, authorityName),
     counters: objectField<SyncState["counters"], never>({ reconciliations: count, writes: counts, errors: counts }, []),
     interval: count,
+    pruneAfter: count,
+    stoppedAt: timeField,
     listFailure,
     omitted: count,
   },
-  ["interval", "listFailure", "omitted"],
+  ["interval", "pruneAfter", "stoppedAt", "listFailure", "omitted"],
 );

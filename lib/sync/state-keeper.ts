@@ -4,11 +4,12 @@ import { describeAnyError, UserError } from "../util/errors.ts";
 import { noteContact, noteList, notePruned } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
 import type { CommandCompletion } from "./command-completion.ts";
+import { describeDeparture } from "./departure.ts";
+import { Holds } from "./holds.ts";
 import type { MemberView } from "./member-view.ts";
 import { pause } from "./pause.ts";
-import type { PlannedHold } from "./plan-target.ts";
-import type { ContestedKey, GoneAddress, HeldRecord, MemberRecord, SyncState } from "./state.ts";
-import { addToCount, emptyState } from "./state.ts";
+import type { ContestedKey, GoneAddress, MemberRecord, SyncState } from "./state.ts";
+import { addToCount, emptyState, MAX_STATE_TEXT } from "./state.ts";
 import { authorityName } from "./state-fields.ts";
 import type { StateStore } from "./state-store.ts";
 import { StateError } from "./state-text.ts";
@@ -23,6 +24,8 @@ const LOAD_RETRY_MS = 2_000;
 export interface StateKeeperOptions {
   /** How often every member is read, in milliseconds; the state is saved as often, even without a change. */
   interval: number;
+  /** How long a member has to be absent before it is removed from the others, in milliseconds; undefined for never. */
+  pruneAfter?: number | undefined;
   store: StateStore;
   /** Reports what happens. */
   emit(occurrence: Occurrence): void;
@@ -34,17 +37,15 @@ export interface StateKeeperOptions {
 
 /** Keeps the state. Only one process may keep a state at a time. */
 export class StateKeeper {
-  state: SyncState;
+  readonly state: SyncState;
+  /** What is held. */
+  readonly holds: Holds;
   /** Set if the stored state could not be read: then nothing may be pruned. */
   readonly isUnreadable: boolean;
   /** Set if the stored state was not adopted: the first save replaces it. */
   readonly #replacesState: boolean;
   readonly #options: StateKeeperOptions;
   readonly #findings = new Map<string, Finding[]>();
-  /** The keys of the holds of each target that were reported. */
-  readonly #reportedHolds = new Map<string, ReadonlySet<string>>();
-  /** The remedies of the holds of each target for its own users, by the keys of the holds. */
-  readonly #publicRemedies = new Map<string, ReadonlyMap<string, string | undefined>>();
   #timer: NodeJS.Timeout | undefined;
   /** By the monotonic clock. */
   #savedAt = Number.NEGATIVE_INFINITY;
@@ -53,10 +54,11 @@ export class StateKeeper {
   #saveError: string | undefined;
 
   private constructor(state: SyncState, problem: "invalid" | "other" | undefined, options: StateKeeperOptions) {
-    this.state = { ...state, interval: options.interval };
+    this.state = { ...state, interval: options.interval, pruneAfter: options.pruneAfter };
     this.isUnreadable = problem === "invalid";
     this.#replacesState = problem !== undefined;
     this.#options = options;
+    this.holds = new Holds(this.state, options, () => this.saveSoon());
   }
 
   /**
@@ -96,7 +98,15 @@ export class StateKeeper {
   noteList(names: readonly string[]): void {
     if (this.state.listFailure) this.#options.emit({ kind: "list-recovered" });
     this.state.listFailure = undefined;
-    this.setMembers(noteList(this.state.members, names, this.#options.now()));
+    const members = noteList(this.state.members, names, this.#options.now());
+    this.setMembers(members.map((one) => this.#withRemedy(one, members)));
+    this.#removeUnknownAuthorities();
+  }
+
+  /** Records that changes are written from now on, or no longer. */
+  noteRunning(isRunning: boolean): void {
+    this.state.stoppedAt = isRunning ? undefined : this.#time();
+    this.saveSoon();
   }
 
   /** Records that the members cannot be listed, and reports it unless the error repeats the last one. */
@@ -126,10 +136,11 @@ export class StateKeeper {
     const before = this.#record(entry);
     const error = peerError && this.#completeError(peerError.singleLineMessage);
     this.state.members = noteContact(this.state.members, { entry, uid, cluster, id, error }, this.#options.now());
-    this.#removeUnknownAuthorities();
+    const hasChanged = describe(before) !== describe(this.#record(entry));
+    if (hasChanged) this.#removeUnknownAuthorities();
     // The time of the contact alone is saved with the next change, or once an interval.
     const isDue = performance.now() - this.#savedAt >= this.#options.interval;
-    if (isDue || describe(before) !== describe(this.#record(entry))) this.saveSoon();
+    if (isDue || hasChanged) this.saveSoon();
   }
 
   /** Records that absent clusters were removed from the cluster of an entry, or were not in it. */
@@ -144,69 +155,6 @@ export class StateKeeper {
     if (before?.error === error) return false;
     this.setMembers(this.state.members.map((one) => (one === before ? { ...one, error } : one)));
     return true;
-  }
-
-  /** Replaces the holds of a target, and reports those that this process has not reported yet, and those that ended. */
-  setHolds(target: string, planned: readonly PlannedHold[]): void {
-    const { held } = this.state;
-    const before = new Map(held.filter((one) => one.target === target).map((one) => [holdKey(one), one]));
-    const after = new Map(
-      planned.map((one): [string, HeldRecord] => {
-        const { until, ...hold } = this.#completeRemedy(one);
-        const since = before.get(holdKey(one))?.since ?? this.#time();
-        return [holdKey(one), { ...hold, since, ...(until && { until: until.toISOString() }) }];
-      }),
-    );
-    const { inEvent } = this.#options.completion ?? {};
-    const remedies = planned.map((one): [string, string | undefined] => {
-      return [holdKey(one), one.remedy === undefined ? undefined : (inEvent?.(one.remedy) ?? one.remedy)];
-    });
-    this.#publicRemedies.set(target, new Map(remedies));
-    this.#reportHolds(target, after);
-    if (JSON.stringify([...before]) === JSON.stringify([...after])) return;
-    for (const [key, { peer, reason }] of before) {
-      if (after.has(key)) continue;
-      this.#options.emit({ kind: "released", target, reason, ...(peer !== undefined && { peer }) });
-    }
-    this.state.held = [...held.filter((one) => one.target !== target), ...after.values()];
-    this.saveSoon();
-  }
-
-  /** Returns the holds of a target for its own users: their remedies show neither a kubeconfig nor a user of this process. */
-  publicHolds(target: string): HeldRecord[] {
-    const remedies = this.#publicRemedies.get(target);
-    return this.state.held
-      .filter((one) => one.target === target)
-      .map((record) => {
-        const { remedy: _, ...one } = record;
-        const remedy = remedies?.get(holdKey(record));
-        return remedy === undefined ? one : { ...one, remedy };
-      });
-  }
-
-  /** Ends the holds of targets that are not listed, such as those of an earlier run, or have another name now. */
-  releaseUnlisted(): void {
-    const listed = this.state.members.filter(({ absentSince }) => absentSince === undefined);
-    const targets = new Set(listed.map(({ cluster, entry }) => cluster ?? entry));
-    const unlisted = new Set(this.state.held.map(({ target }) => target).filter((target) => !targets.has(target)));
-    for (const target of unlisted) this.setHolds(target, []);
-  }
-
-  /** Reports the holds that this process has not reported: those with the same cause together. */
-  #reportHolds(target: string, holds: ReadonlyMap<string, HeldRecord>): void {
-    const reported = this.#reportedHolds.get(target);
-    const causes = new Map<string, HeldRecord[]>();
-    for (const [key, record] of holds) {
-      if (reported?.has(key)) continue;
-      const { peer, reason, until, message, remedy } = record;
-      const cause = JSON.stringify([peer === undefined, reason, until, message, remedy]);
-      causes.set(cause, [...(causes.get(cause) ?? []), record]);
-    }
-    for (const [record, ...others] of causes.values()) {
-      const peers = others.flatMap(({ peer }) => peer ?? []);
-      if (record) this.#options.emit({ kind: "held", record, ...(peers.length > 0 && { peers }) });
-    }
-    this.#reportedHolds.set(target, new Set(holds.keys()));
   }
 
   /** Replaces the findings of a target, and reports the new ones. */
@@ -313,6 +261,14 @@ export class StateKeeper {
     return this.#options.completion?.inError(error) ?? error;
   }
 
+  /** Adds to a member that has left how to remove it from the others, unless that is too long for the state. */
+  #withRemedy(one: MemberRecord, members: readonly MemberRecord[]): MemberRecord {
+    if (one.absentSince === undefined) return one;
+    const { remedy: _, ...rest } = one;
+    const { remedy } = this.#completeRemedy(describeDeparture(one.entry, members, this.#options.pruneAfter));
+    return remedy === undefined || remedy.length > MAX_STATE_TEXT ? rest : { ...rest, remedy };
+  }
+
   #record(entry: string): MemberRecord | undefined {
     return this.state.members.find((one) => one.entry === entry);
   }
@@ -320,12 +276,6 @@ export class StateKeeper {
   #time(): string {
     return this.#options.now().toISOString();
   }
-}
-
-function holdKey({ peer = "", reason, message, remedy }: PlannedHold | HeldRecord): string {
-  // A restart that needs no command waits for others, one after the other.
-  const isWait = reason === "address-grace" || (reason === "restart" && remedy === undefined);
-  return JSON.stringify([peer, reason, isWait ? "" : message]);
 }
 
 function goneKey({ peer, address }: GoneAddress): string {

@@ -61,6 +61,7 @@ function withoutFuture(parsed: SyncState, now: Date): SyncState {
   const pause = (time: string) => notAfter(time, new Date(now.getTime() + MAX_PAUSE_MS));
   return {
     ...parsed,
+    ...(parsed.stoppedAt !== undefined && { stoppedAt: past(parsed.stoppedAt) }),
     ...(parsed.listFailure && { listFailure: mapFields(parsed.listFailure, { since: past }) }),
     members: parsed.members.map((one) => mapFields(one, { lastContact: past, listedSince: past, absentSince: past })),
     held: parsed.held.map((one) => mapFields(one, { since: past })),

@@ -39,6 +39,8 @@ export interface MemberRecord {
   formerEntry?: string;
   /** Why it cannot be read. */
   error?: string;
+  /** Of one that has left: how to remove it from the others by hand. */
+  remedy?: string;
 }
 
 /** What is held, until its cause is gone. */
@@ -117,6 +119,10 @@ export interface SyncState {
   counters: { reconciliations: number; writes: Record<string, number>; errors: Record<string, number> };
   /** Of `--interval`, in milliseconds. */
   interval?: number;
+  /** Of `--prune-after`, in milliseconds. */
+  pruneAfter?: number | undefined;
+  /** When it was stopped, unless it runs again. */
+  stoppedAt?: string | undefined;
   /** Set while the members cannot be listed, and the last list is kept. */
   listFailure?: ListFailure | undefined;
   /** How many records did not fit. Set by `formatState` alone. */

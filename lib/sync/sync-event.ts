@@ -3,6 +3,7 @@ import type { Finding } from "../peer/findings.ts";
 import type { Departure } from "./departure.ts";
 import type { SyncRound } from "./round.ts";
 import type { HeldRecord } from "./state.ts";
+import type { PeerChanges } from "./target-changes.ts";
 
 /**
  * What happened. `entry` is a name in the list of members, `cluster`, `target` and `peer` are cluster names. Texts may be
@@ -21,17 +22,11 @@ export type Occurrence =
   | { kind: "member-unavailable"; entry: string; cluster?: string | undefined; error: string }
   /** A member can be read again. */
   | { kind: "member-reachable"; entry: string; cluster?: string | undefined }
-  /** A target is about to be written: the names of the peers that are added, changed and removed. */
-  | {
-      kind: "planned";
-      target: string;
-      added: readonly string[];
-      changed: readonly string[];
-      removed: readonly string[];
-    }
+  /** A target is about to be written; `resetBy`: the field managers that have reset what was written before. */
+  | ({ kind: "planned"; target: string; resetBy: readonly string[] } & PeerChanges)
   /** An object of a target, such as `secret/cilium-clustermesh`, was written, for these peers; `removed`: from it. */
   | { kind: "written"; target: string; object: string; peers: readonly string[]; removed?: readonly string[] }
-  /** A target could not be written. */
+  /** A target could not be written. Reported once for each cause until it can. */
   | { kind: "write-failed"; target: string; error: string }
   /** A peer of a target, or the whole target, is held; `peers` are further ones, for the same cause. Reported once a process. */
   | { kind: "held"; record: HeldRecord; peers?: readonly string[] }

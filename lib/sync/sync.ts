@@ -11,6 +11,7 @@ import { type ActiveMember, closeMember, type MemberEntry } from "./members.ts";
 import { jitter, pause } from "./pause.ts";
 import { readForSync } from "./read-member.ts";
 import { TargetReconciler } from "./reconcile-target.ts";
+import { conflictDelay, FIRST_RETRY_MS, retryDelay } from "./retry.ts";
 import { type ListedMember, Roster } from "./roster.ts";
 import { type SyncRound, summarizeRound } from "./round.ts";
 import { SharedCache } from "./shared-cache.ts";
@@ -24,14 +25,6 @@ import { WriteFailure } from "./write-plan.ts";
 
 /** The number of members that are read and written at a time. */
 const MAX_CONCURRENT_TASKS = 16;
-/** The delay before the first retry of a failed task, doubled for each further one. */
-const FIRST_RETRY_MS = 5_000;
-const LAST_RETRY_MS = 300_000;
-/** How often a target that other clients keep changing is read and written again before that is a failure. */
-const MAX_CONFLICTS = 10;
-/** The delay before that, doubled for each further conflict. */
-const FIRST_CONFLICT_RETRY_MS = 50;
-const LAST_CONFLICT_RETRY_MS = 1_000;
 /** A reading that takes longer has failed: a server may answer each of many requests slowly. */
 const READ_LIMIT_MS = 300_000;
 /** What a round leads to: changed peers are read again, and their importers planned after that. */
@@ -64,7 +57,7 @@ export class Sync {
    */
   static async start(options: SyncOptions, ports: SyncPorts, signal: AbortSignal): Promise<Sync> {
     const { source, emit } = ports;
-    const keeper = await StateKeeper.load(source.selection, { ...ports, interval: options.interval }, signal);
+    const keeper = await StateKeeper.load(source.selection, { ...ports, ...options }, signal);
     const entries = await source.list().catch(async (error: unknown) => {
       await keeper.saveListFailure(describeAnyError(error));
       throw error;
@@ -100,6 +93,7 @@ export class Sync {
   /** Reads, plans and writes each member once. */
   async runOnce(): Promise<SyncRound> {
     const { writes } = this.#keeper.state.counters;
+    this.#keeper.noteRunning(true);
     await this.#round("running");
     const targets = this.#roster.all().map((active) => ({ target: targetOf(active), isFailed: hasFailed(active) }));
     return summarizeRound(targets, writes, this.#keeper.state);
@@ -107,6 +101,7 @@ export class Sync {
 
   /** Keeps the members connected until the signal is aborted, and the writes under way have ended. */
   async run(): Promise<void> {
+    this.#keeper.noteRunning(true);
     const { interval, settle } = this.#options;
     const watching = watchList(this.#ports.source, {
       onChange: () => this.#scheduler.schedule(LIST_TASK, settle),
@@ -121,6 +116,7 @@ export class Sync {
     }
     await this.#scheduler.idle();
     await watching;
+    this.#keeper.noteRunning(false);
   }
 
   /** Returns the names of all members: the cluster name is undefined until a member is read. */
@@ -199,7 +195,7 @@ export class Sync {
       this.#ports.emit({ kind: "member-left", entry: entry.name, ...departure });
     }
     if (this.#phase === "running") for (const entry of added) this.#ports.emit({ kind: "member-joined", entry });
-    this.#keeper.releaseUnlisted();
+    this.#keeper.holds.releaseUnlisted();
     for (const name of [...added, ...changed]) this.#scheduler.schedule(name, 0);
     const hasConflicts = this.#roster.updateConflicts();
     // An absent member may be due to be removed from the others.
@@ -225,17 +221,18 @@ export class Sync {
       if (this.#phase !== "listing") await this.#reconcile(active, member);
       active.failures = 0;
       active.conflicts = 0;
+      active.writeError = undefined;
       this.#keeper.countReconciliation();
       // Before that, each member is read once, however long all of them take.
       if (this.#phase === "running") this.#scheduler.schedule(name, jitter(interval));
     } catch (error) {
       const isInterrupted = this.#signal.aborted && !(error instanceof WriteFailure);
       if (!isListed() || isInterrupted) return;
-      if (error instanceof WriteFailure && error.isConflict && active.conflicts++ < MAX_CONFLICTS) {
-        const longest = Math.min(FIRST_CONFLICT_RETRY_MS * 2 ** active.conflicts, LAST_CONFLICT_RETRY_MS);
-        await pause(Math.random() * longest, this.#signal);
-        this.#scheduler.schedule(name, 0);
-      } else this.#fail(active, error);
+      const isConflict = error instanceof WriteFailure && error.isConflict;
+      const delay = isConflict ? conflictDelay(++active.conflicts) : undefined;
+      if (delay === undefined) return this.#fail(active, error);
+      await pause(delay, this.#signal);
+      this.#scheduler.schedule(name, 0);
     } finally {
       clearTimeout(limit);
     }
@@ -270,7 +267,7 @@ export class Sync {
     if (view.peer) for (const name of this.#roster.takeWaiting(view.entry)) this.#scheduler.schedule(name, 0);
     this.#keeper.noteContact(view);
     if (before && !last) this.#removeTarget(before);
-    if (before?.cluster !== view.cluster) this.#keeper.releaseUnlisted();
+    if (before?.cluster !== view.cluster) this.#keeper.holds.releaseUnlisted();
     this.#updateConflicts();
     if (this.#phase === "running" && concernsImporters(before, active.view)) {
       // Those that are away are planned when they are read again, at their own pace.
@@ -295,6 +292,7 @@ export class Sync {
       namesOf: (entry) => this.#roster.namesOf(entry),
       others: this.#roster.othersOf(name),
       writes: this.#phase === "running",
+      watch: active.watch,
     });
     for (const source of outdated) {
       this.#roster.wait(name, source);
@@ -308,12 +306,12 @@ export class Sync {
     const { name: entry } = active.entry;
     const message = describeAnyError(error);
     active.failures++;
-    const longest = Math.min(LAST_RETRY_MS, this.#options.interval);
-    const retryIn = jitter(Math.min(FIRST_RETRY_MS * 2 ** (active.failures - 1), longest));
+    const retryIn = retryDelay(active.failures, this.#options.interval);
     this.#scheduler.schedule(entry, retryIn);
     this.#keeper.countError(targetOf(active));
     if (error instanceof WriteFailure) {
-      emit({ kind: "write-failed", target: error.target, error: message });
+      if (message !== active.writeError) emit({ kind: "write-failed", target: error.target, error: message });
+      active.writeError = message;
       return;
     }
     // The next attempt connects again, so that a failed connection or credential is not used again.

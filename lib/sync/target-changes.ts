@@ -3,7 +3,16 @@ import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import { peerOfKey } from "./contest.ts";
+import type { PeerPart } from "./peer-parts.ts";
 import type { TargetPlan } from "./plan-target.ts";
+
+/** The names of the peers that are added, changed and removed, and which parts of changed ones differ. */
+export interface PeerChanges {
+  added: readonly string[];
+  changed: readonly string[];
+  removed: readonly string[];
+  parts: readonly PeerPart[];
+}
 
 /** Returns the planned changes; none if the target is held. */
 export function changesOf({ prepared }: TargetPlan): Change[] {
@@ -14,6 +23,17 @@ export function changesOf({ prepared }: TargetPlan): Change[] {
 export function peersOfPlan({ outcomes }: Plan): { added: string[]; changed: string[]; removed: string[] } {
   const having = (...wanted: Outcome[]) => [...outcomes].flatMap(([name, one]) => (wanted.includes(one) ? [name] : []));
   return { added: having("added"), changed: having("changed", "moved"), removed: having("dropped") };
+}
+
+/**
+ * Describes what a plan changes; undefined if it changes no peer.
+ *
+ * @param differences - as of {@link TargetPlan}.
+ */
+export function describePlan(plan: Plan, differences: TargetPlan["differences"]): PeerChanges | undefined {
+  const peers = peersOfPlan(plan);
+  if (Object.values(peers).every((names) => names.length === 0)) return undefined;
+  return { ...peers, parts: [...new Set(peers.changed.flatMap((name) => differences.get(name) ?? []))].sort() };
 }
 
 /** Returns the names of the peers whose keys a change writes, sorted. */

@@ -20,11 +20,20 @@ export class WriteFailure extends UserError {
   }
 }
 
+/** A version of an object that this process has written, whose content it knows. */
+export interface WrittenVersion {
+  kind: "Secret" | "ConfigMap";
+  name: string;
+  resourceVersion: string;
+}
+
 /** What was written into a target. */
 export interface WrittenPlan {
   report: TargetReport;
   /** The changes that were made, in order. */
   changes: Change[];
+  /** The versions of the Secrets and ConfigMaps that were written. Workloads are read again. */
+  versions: WrittenVersion[];
 }
 
 /**
@@ -35,9 +44,14 @@ export interface WrittenPlan {
  */
 export async function writePlan(prepared: PreparedImport, signal: AbortSignal): Promise<WrittenPlan> {
   const changes: Change[] = [];
+  const versions: WrittenVersion[] = [];
   for await (const event of applyImport(prepared, { signal, onConflict: "fail" })) {
-    if (event.kind === "written") changes.push(event.change);
-    else if (event.kind === "report") return { report: event.report, changes };
+    if (event.kind === "report") return { report: event.report, changes, versions };
+    if (event.kind === "change") continue;
+    changes.push(event.change);
+    const { kind, name, verb } = event.change;
+    if (event.resourceVersion === undefined || verb === "json-patch") continue;
+    versions.push({ kind, name, resourceVersion: event.resourceVersion });
   }
   throw new Error("an import of one target ends with its report");
 }

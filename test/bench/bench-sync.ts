@@ -2,13 +2,14 @@
  * Benchmark of `make bench-sync`: what `sync` costs while nothing changes, and how fast a renewed certificate is everywhere.
  * The embedded clusters are in this process, `sync` is another one, with the heap that it has in a pod of `deploy/sync`. Linux only.
  *
- * SIZES: numbers of clusters; IDLE: seconds; SYNC_ARGS: further flags; NODE_OPTIONS: of sync, instead of those of a pod.
+ * SIZES: numbers of clusters; IDLE: seconds; SYNC_ARGS: further flags; SYNC_NODE_OPTIONS: instead of those of a pod.
  */
 import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clusterPki } from "../../lib/sandbox/chart.ts";
 import { encode } from "../../lib/sandbox/object.ts";
 import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
+import type { ApiRequest } from "../../lib/sandbox/server.ts";
 import { readUsage, type Usage } from "../support/process-usage.ts";
 import { run } from "../support/programs.ts";
 import { type SyncProcess, startSyncProcess } from "../support/sync-process.ts";
@@ -23,7 +24,7 @@ const SETTLE_SECONDS = 10;
 const QUIET_SECONDS = SETTLE_SECONDS + 5;
 /** What V8 chooses in a container whose memory is limited to 512 MiB: half of it for old objects, and a small young generation. */
 const POD_HEAP = "--max-old-space-size=256 --max-semi-space-size=1";
-const { NODE_OPTIONS = POD_HEAP, SYNC_ARGS } = process.env;
+const { SYNC_NODE_OPTIONS = POD_HEAP, SYNC_ARGS } = process.env;
 /** Goals of memory in MB, by the number of clusters. */
 const MEMORY_GOALS = new Map([
   [30, 150],
@@ -62,7 +63,7 @@ const results: Result[] = [];
 for (const count of SIZES) results.push(await measure(count));
 
 console.log(
-  `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version} ${NODE_OPTIONS}, embedded clusters\n`,
+  `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.version} ${SYNC_NODE_OPTIONS}, embedded clusters\n`,
 );
 const rows: [string, (result: Result) => string][] = [
   ["`connect` of all, from nothing", ({ connect }) => seconds(connect)],
@@ -148,7 +149,7 @@ function start(sandbox: Sandbox, ...args: string[]): Promise<SyncProcess> {
   const further = SYNC_ARGS === undefined ? [] : SYNC_ARGS.split(" ");
   return startSyncProcess(["--all-contexts", "--yes", `--settle=${SETTLE_SECONDS}s`, ...args, ...further], {
     kubeconfig: sandbox.kubeconfig,
-    env: { NODE_OPTIONS },
+    env: { NODE_OPTIONS: SYNC_NODE_OPTIONS },
   });
 }
 
@@ -193,21 +194,25 @@ async function measureRenewal(
   return { seconds: taken, cpu: readUsage(sync.pid).cpu - cpu };
 }
 
-/** Waits until no requests arrive; returns their number until then. */
+/** Waits until nothing is read or written; returns the number of requests until then. Some of many watches start at any time. */
 async function untilQuiet(sandbox: Sandbox): Promise<number> {
   let count = 0;
   for (let quiet = 0; quiet < QUIET_SECONDS; quiet++) {
     await sleep(1_000);
-    const since = countRequests(sandbox);
-    count += since;
-    if (since > 0) quiet = 0;
+    const since = takeRequests(sandbox);
+    count += since.length;
+    if (since.some(({ path }) => !path.includes("watch=true"))) quiet = 0;
   }
   return count;
 }
 
 /** Returns the number of requests since the last call. */
-function countRequests({ clusters }: Sandbox): number {
-  return clusters.reduce((sum, { api }) => sum + api.requests.splice(0).length, 0);
+function countRequests(sandbox: Sandbox): number {
+  return takeRequests(sandbox).length;
+}
+
+function takeRequests({ clusters }: Sandbox): ApiRequest[] {
+  return clusters.flatMap(({ api }) => api.requests.splice(0));
 }
 
 function startMesh(count: number): Promise<Sandbox> {

@@ -14,6 +14,9 @@ const plain = styleFor({}, {});
 const coloured = styleFor({ isTTY: true, columns: 80 }, { TERM: "xterm" });
 const time = new Date("2030-01-02T03:04:05.678Z");
 const since = "2030-01-02T03:00:00Z";
+/** The changes of a plan that changes no peer. */
+const unchanged = { added: [], changed: [], removed: [], parts: [], resetBy: [] };
+
 type Happened = SyncEvent extends infer E ? (E extends SyncEvent ? Omit<E, "time"> : never) : never;
 const textOf = (event: Happened) =>
   formatSyncEvent({ time, ...event } as SyncEvent, "text", plain).slice("00:00:00 ".length);
@@ -30,7 +33,7 @@ function eventsWith(text: string, code: FindingCode): Happened[] {
     { kind: "member-unreachable", entry, error },
     { kind: "member-unavailable", entry, cluster, error },
     { kind: "member-reachable", entry, cluster },
-    { kind: "planned", target, added: [text, text], changed: [text], removed: [text] },
+    { kind: "planned", target, added: [text, text], changed: [text], removed: [text], parts: [], resetBy: [text] },
     { kind: "written", target, object, peers: [text, text], removed: [text] },
     { kind: "write-failed", target, error },
     ...HOLD_REASONS.map(
@@ -93,11 +96,17 @@ describe("text", () => {
         "warning: no member is named c8 and c9; check --hub and --pairs",
       ],
       [
-        { kind: "planned", target: "c1", added: ["c2", "c3"], changed: ["c4"], removed: ["c5"] },
+        { kind: "planned", target: "c1", ...unchanged, added: ["c2", "c3"], changed: ["c4"], removed: ["c5"] },
         "c1: adding c2, c3, changing c4 and removing c5",
       ],
-      [{ kind: "planned", target: "c1", added: [], changed: ["c4"], removed: [] }, "c1: changing c4"],
-      [{ kind: "planned", target: "c1", added: [], changed: [], removed: [] }, "c1: no peers change"],
+      [
+        { kind: "planned", target: "c1", ...unchanged, changed: ["c4", "c5"], parts: ["CA", "certificate"] },
+        "c1: changing c4, c5 (CA, certificate)",
+      ],
+      [
+        { kind: "planned", target: "c1", ...unchanged, added: ["c2"], resetBy: ["helm", "kubectl-edit"] },
+        "c1: adding c2; reset by helm and kubectl-edit",
+      ],
       [
         { kind: "written", target: "c1", object: "secret/cilium-clustermesh", peers: ["c2", "c3"] },
         "c1: wrote secret/cilium-clustermesh: c2, c3",
@@ -201,10 +210,18 @@ describe("text", () => {
 
 describe("JSON", () => {
   test("has the fields of the event, and the sentence of the text", () => {
-    assert.deepEqual(jsonOf({ kind: "planned", target: "c1", added: ["c2"], changed: [], removed: [] }), {
+    assert.deepEqual(jsonOf({ kind: "planned", target: "c1", ...unchanged, added: ["c2"] }), {
       ...{ time: "2030-01-02T03:04:05.678Z", level: "info", event: "planned", target: "c1" },
       ...{ added: ["c2"], changed: [], removed: [], message: "c1: adding c2" },
     });
+    assert.deepEqual(
+      jsonOf({ kind: "planned", target: "c1", ...unchanged, changed: ["c2"], parts: ["addresses"], resetBy: ["helm"] }),
+      {
+        ...{ time: "2030-01-02T03:04:05.678Z", level: "info", event: "planned", target: "c1" },
+        ...{ added: [], changed: ["c2"], removed: [], parts: ["addresses"], resetBy: ["helm"] },
+        message: "c1: changing c2 (addresses); reset by helm",
+      },
+    );
     assert.deepEqual(jsonOf({ kind: "member-unreachable", entry: "c4", error: "timeout", retryIn: 20_400 }), {
       ...{ time: "2030-01-02T03:04:05.678Z", level: "warning", event: "member-unreachable", entry: "c4" },
       ...{ error: "timeout", retryInSeconds: 20, message: "c4: cannot be read: timeout; retrying in 20s" },

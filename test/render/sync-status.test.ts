@@ -32,6 +32,7 @@ function manyMembers(count: number): SyncState {
 describe("text", () => {
   test("lists members, what is held with cause and remedy, contested keys, and a verdict", () => {
     const { state } = syncSnapshot();
+    Object.assign(state.members[3] ?? {}, { remedy: "run: clustermesh-secrets disconnect c9 --from c1" });
     state.held.push({
       ...{
         target: "c1",
@@ -51,8 +52,8 @@ describe("text", () => {
       "again      c1        1    -              pending",
       "c9         c9        9    -              absent",
       "error: c2: cannot be read: connection refused",
-      "warning: c9: left the list 25h ago; not pruned: the list is empty; to remove it from the others, run",
-      "  sync with --prune-after, or clustermesh-secrets disconnect c9 --from CONTEXT...",
+      "warning: c9: left the list 25h ago; not pruned: the list is empty",
+      "  run: clustermesh-secrets disconnect c9 --from c1",
       "",
       "warning: c1: peers c2, c3 held for 25h: the CA is stale [check]",
       "warning: c2: all peers held for 30m: id 2 is used twice [duplicate]",
@@ -84,6 +85,7 @@ describe("text", () => {
     const state = manyMembers(254);
     Object.assign(state.members[7] ?? {}, { error: "timeout" });
     Object.assign(state.members[9] ?? {}, { absentSince: "2030-01-01T00:00:00Z" });
+    state.pruneAfter = 86_400_000;
     const lines = show(state);
     assert.deepEqual(lines.slice(2), [
       "",
@@ -92,8 +94,7 @@ describe("text", () => {
       "cluster9   10   14s            absent",
       "252 reachable members, last contact 5s to 4m18s ago (--details lists all)",
       "error: cluster7: cannot be read: timeout",
-      "note: cluster9: left the list 60m ago; to remove it from the others, run sync with --prune-after, or",
-      "  clustermesh-secrets disconnect cluster9 --from CONTEXT...",
+      "note: cluster9: left the list 60m ago; removed from the others in 23h",
       "",
       "254 members (1 unreachable, 1 absent), nothing held",
     ]);
@@ -118,6 +119,30 @@ describe("text", () => {
     assert.ok(lines.includes("warning: cluster0: peers a, b held for 60m: cause 0 [check]"));
     assert.equal(lines.at(-1), "254 members, 508 pairs held");
     assert.equal(show(state, { details: true }).filter((line) => line.startsWith("warning: ")).length, 254);
+  });
+
+  test("one peer that many targets hold for the same cause is one line, and a pair with two causes counts once", () => {
+    const state = manyMembers(5);
+    const hold = { peer: "cluster4", reason: "check" as const, message: "the CA is stale", remedy: "command" };
+    state.held = ["cluster0", "cluster1", "cluster2", "cluster3"].flatMap((target, i) => [
+      { ...hold, target, since: `2030-01-01T00:${10 + i}:00Z` },
+      { ...hold, target, since: "2030-01-01T00:59:00Z", message: "the certificate is expired" },
+    ]);
+    assert.deepEqual(show(state).slice(-7), [
+      "warning: cluster0, cluster1, cluster2, cluster3: peer cluster4 held for 50m: the CA is stale [check]",
+      "  command",
+      "warning: cluster0, cluster1, cluster2, cluster3: peer cluster4 held for 60s: the certificate is",
+      "  expired [check]",
+      "  command",
+      "",
+      "5 members, 4 pairs held",
+    ]);
+  });
+
+  test("states that sync was stopped, which is not settled", () => {
+    const state = { ...manyMembers(2), stoppedAt: "2030-01-01T00:45:00Z" };
+    assert.ok(show(state).includes("warning: sync was stopped 15m ago; nothing is written until it runs again"));
+    assert.equal(isSettled(toSyncReport(state), now), false);
   });
 
   test("many contested keys are folded", () => {

@@ -29,6 +29,7 @@ async function prepare(t: TestContext) {
       namesOf: () => ({ entry: "c2", cluster: "c2" }),
       others,
       unreadable: new Set(),
+      watch: undefined,
       writes,
     },
   });

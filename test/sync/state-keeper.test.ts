@@ -75,13 +75,13 @@ test("commands in what is saved and reported are completed", async () => {
   keeper.setMembers([{ entry: "c1" }]);
   keeper.noteFailure("c1", "a; b");
   assert.equal(keeper.noteFailure("c1", "a; b"), false, "it is the same error");
-  keeper.setHolds("c1", [{ target: "c1", reason: "check", message: "m", remedy: "command" }]);
+  keeper.holds.set("c1", [{ target: "c1", reason: "check", message: "m", remedy: "command" }]);
   keeper.setFindings("c1", [findingWith("unreadable", { source: "c1" }, "m", "command")]);
   assert.deepEqual(
     [keeper.state.members[0]?.error, keeper.state.held[0]?.remedy],
     ["a; b --error", "command --remedy"],
   );
-  assert.equal(keeper.publicHolds("c1")[0]?.remedy, "command --event");
+  assert.equal(keeper.holds.forUsersOf("c1")[0]?.remedy, "command --event");
   const remedies = events.map((one) =>
     one.kind === "held" ? one.record.remedy : one.kind === "finding" && one.finding.remedy,
   );
@@ -140,4 +140,53 @@ test("a state that cannot be saved is reported once for each cause, and again af
   };
   for (cause of ["full", "full", "denied", undefined, "denied"]) await keeper.save();
   assert.deepEqual(reported, ["full", "denied", "denied"]);
+});
+
+test("a member that has left is recorded with the command that removes it from the others, unless it is pruned", async () => {
+  const completion = { inRemedy: (text: string) => `${text} --kubeconfig k`, inEvent: String, inError: String };
+  const remedies = async (pruneAfter?: number) => {
+    let minutes = 0;
+    const now = () => new Date(Date.parse(SINCE) + minutes++ * 60_000);
+    const keeper = await loadKeeper({ pruneAfter, completion, now });
+    keeper.noteList(["c1", "c2", "c3", "c4"]);
+    for (const name of ["c1", "c2", "c3", "c4"]) keeper.noteContact(viewOf(name, name, `uid ${name}`));
+    keeper.noteList(["c1", "c2", "c3"]);
+    const left = keeper.state.members.map(({ remedy }) => remedy);
+    keeper.noteList(["c1", "c2", "c3", "c4"]);
+    assert.ok(keeper.state.members.every(({ remedy }) => remedy === undefined));
+    await keeper.save();
+    return left;
+  };
+  const command = "clustermesh-secrets disconnect c4 --from c1 --from c2 --from c3 --kubeconfig k";
+  assert.deepEqual(await remedies(), [
+    ...[undefined, undefined, undefined],
+    `to remove it from the others, set --prune-after, or run: ${command}`,
+  ]);
+  assert.deepEqual(await remedies(86_400_000), [undefined, undefined, undefined, undefined]);
+});
+
+test("a command that does not fit into the state is not recorded", async () => {
+  const keeper = await loadKeeper();
+  const names = Array.from({ length: 6 }, (_, i) => `${i}`.padEnd(250, "x"));
+  keeper.noteList([...names, "c9"]);
+  keeper.noteContact(viewOf("c9", "c9", "uid"));
+  keeper.noteList(names);
+  assert.deepEqual(
+    keeper.state.members.map(({ remedy }) => remedy).filter((remedy) => remedy !== undefined),
+    [],
+  );
+  await keeper.save();
+});
+
+test("the time of a stop is recorded until it runs again", async () => {
+  const store = new MemoryStore();
+  const keeper = await loadKeeper({ store });
+  keeper.noteRunning(true);
+  keeper.noteRunning(false);
+  await keeper.save();
+  const next = await loadKeeper({ store });
+  assert.equal(next.state.stoppedAt, SINCE);
+  next.noteRunning(true);
+  assert.equal(next.state.stoppedAt, undefined);
+  await next.save();
 });
