@@ -12,7 +12,7 @@ import { keepAddresses } from "./addresses.ts";
 import { findRecord } from "./authorities.ts";
 import { orderAuthorities } from "./ca-order.ts";
 import type { MemberView } from "./member-view.ts";
-import { differingParts, type PeerPart } from "./peer-parts.ts";
+import type { PeerVersions } from "./peer-parts.ts";
 import type { AuthorityRecord, GoneAddress, HeldRecord } from "./state.ts";
 
 /** The number of contexts in a command to copy. */
@@ -56,8 +56,8 @@ export interface TargetPlan {
   prepared: PreparedImport | undefined;
   holds: PlannedHold[];
   findings: Finding[];
-  /** In which parts peers differ from their configs, by the names of those that have one. */
-  differences: ReadonlyMap<string, readonly PeerPart[]>;
+  /** The peers that have a config, by their names. Most of them do not differ from it. */
+  versions: ReadonlyMap<string, PeerVersions>;
   /** The addresses that are gone, of all peers. */
   gone: GoneAddress[];
   /** When the target has to be planned again, because a hold may have ended. */
@@ -87,7 +87,7 @@ export async function planTarget(request: TargetRequest): Promise<TargetPlan> {
     );
     // Some errors end without a change that is watched: a certificate becomes valid, or a clock is corrected.
     if (errors.length > 0) recheckAt = earliest(recheckAt, new Date(options.now.getTime() + ERROR_RECHECK_MS));
-    const result = { holds, gone: located.gone, differences: located.differences, recheckAt };
+    const result = { holds, gone: located.gone, versions: located.versions, recheckAt };
     if (errors.length === 0) {
       holds.push(...prepared.targets.flatMap(({ plan }) => restartHolds(plan, member, peers)));
       return { ...result, prepared, findings };
@@ -113,7 +113,7 @@ interface LocatedPeers {
   peers: SourcedPeer[];
   holds: PlannedHold[];
   gone: GoneAddress[];
-  differences: Map<string, PeerPart[]>;
+  versions: Map<string, PeerVersions>;
   recheckAt: Date | undefined;
 }
 
@@ -125,7 +125,7 @@ function locatePeers({ member, peers, gone, addressGrace: grace, ...request }: T
     peers: [],
     holds: [],
     gone: [...gone],
-    differences: new Map(),
+    versions: new Map(),
     recheckAt: undefined,
   };
   const recheck = (at: Date) => {
@@ -157,7 +157,7 @@ function locatePeers({ member, peers, gone, addressGrace: grace, ...request }: T
       recheck(until);
       result.holds.push({ target, peer: name, reason: "ca-order", until: waiting.until, message: waiting.message });
     }
-    if (before) result.differences.set(name, differingParts(before, ordered.peer));
+    if (before) result.versions.set(name, { before, after: ordered.peer });
     result.peers.push({ peer: ordered.peer, source: view.entry });
   }
   return result;

@@ -227,7 +227,7 @@ export class TargetReconciler {
     this.#planned.delete(target);
     if (planned.prepared && one && one.plan.changes.length > 0) {
       if (writes) {
-        const peers = describePlan(one.plan, planned.differences);
+        const peers = describePlan(one.plan, planned.versions);
         const resetBy = this.#contests.resetBy(target);
         if (peers) this.#ports.emit({ kind: "planned", target, ...peers, resetBy });
         await this.#write(context, planned.prepared, written);

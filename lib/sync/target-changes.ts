@@ -3,7 +3,7 @@ import { type Change, describeObject } from "../import/plan/change.ts";
 import type { Outcome } from "../import/plan/merge-secret.ts";
 import type { Plan } from "../import/plan/plan.ts";
 import { peerOfKey } from "./contest.ts";
-import type { PeerPart } from "./peer-parts.ts";
+import { differingParts, type PeerPart } from "./peer-parts.ts";
 import type { TargetPlan } from "./plan-target.ts";
 
 /** The names of the peers that are added, changed and removed, and which parts of changed ones differ. */
@@ -28,12 +28,16 @@ export function peersOfPlan({ outcomes }: Plan): { added: string[]; changed: str
 /**
  * Describes what a plan changes; undefined if it changes no peer.
  *
- * @param differences - as of {@link TargetPlan}.
+ * @param versions - as of {@link TargetPlan}.
  */
-export function describePlan(plan: Plan, differences: TargetPlan["differences"]): PeerChanges | undefined {
+export function describePlan(plan: Plan, versions: TargetPlan["versions"]): PeerChanges | undefined {
   const peers = peersOfPlan(plan);
   if (Object.values(peers).every((names) => names.length === 0)) return undefined;
-  return { ...peers, parts: [...new Set(peers.changed.flatMap((name) => differences.get(name) ?? []))].sort() };
+  const parts = peers.changed.flatMap((name) => {
+    const changed = versions.get(name);
+    return changed ? differingParts(changed) : [];
+  });
+  return { ...peers, parts: [...new Set(parts)].sort() };
 }
 
 /** Returns the names of the peers whose keys a change writes, sorted. */
