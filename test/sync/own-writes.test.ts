@@ -68,7 +68,7 @@ test("a watch defers what it sees during a write, and reports what others wrote"
   await seen(3);
 });
 
-test("a config is as old as our write only if nobody else wrote since", async (t) => {
+test("a config is as old as our write only if no other client wrote since", async (t) => {
   const { mesh, api, write } = await startTarget(t);
   const read = async () => {
     const options = { addresses: 3, resolve: async () => [], cache: new ParseCache(), now: new Date() };
