@@ -41,7 +41,7 @@ export const statusCommand = toProgram({
     0: "the mesh is healthy; with --sync, nothing is held and all members were read",
     1: "a cluster or the state of sync cannot be read, or --wait timed out",
     2: "invalid arguments or kubeconfig",
-    3: `${EXIT_CODES.findings}; with --sync, something is held or was not read`,
+    3: `${EXIT_CODES.findings}; with --sync, something is held or was not read, or sync was stopped`,
   },
   run: runStatus,
 });
