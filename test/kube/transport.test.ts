@@ -396,6 +396,20 @@ test("after a 401 a request is retried once with new credentials", async (t) => 
   assert.equal(n, 2);
 });
 
+test("a request that is refused before and after a 401, with which the server ends the connection, is sent again", async (t) => {
+  const answers = ["refused", 401, "refused", 200];
+  const { url } = await serve(t, "h2", (request, response) => {
+    const answer = answers.shift();
+    if (answer === "refused") return void request.stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    response.writeHead(Number(answer));
+    response.end();
+  });
+  const given = ["old", "new"];
+  const transport = open(t, url, { obtain: async () => ({ headers: { authorization: given.shift() ?? "" } }) });
+  assert.equal((await post(transport)).status, 200);
+  assert.deepEqual(answers, []);
+});
+
 test("after a 401 a renewed certificate is presented on a new connection", async (t) => {
   const { url, connections } = await serve(
     t,

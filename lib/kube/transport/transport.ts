@@ -179,6 +179,8 @@ export function openTransport(
       if (response.status === 401 && !hasRenewed) {
         hasRenewed = true;
         if (!(await renew(used))) return response;
+        // kube-apiserver closes a connection whose credentials it rejected, so that the next stream may be refused too.
+        hasRetried = false;
         continue;
       }
       const isBusy = request.method === "GET" && (response.status === 429 || response.status === 503);
