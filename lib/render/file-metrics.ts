@@ -1,15 +1,8 @@
 /** The metrics of `inspect`. Pure. */
 import type { Finding } from "../peer/findings.ts";
 import type { Inspection, PeerReport, Verdict } from "../peer/inspect.ts";
-import {
-  ALL_CODES,
-  countSamples,
-  expirySamples,
-  findingSamples,
-  groupBy,
-  type Metric,
-  type UsedCertificate,
-} from "./metric.ts";
+import { groupBy } from "../util/group-by.ts";
+import { ALL_CODES, countSamples, expirySamples, findingSamples, type Metric, type UsedCertificate } from "./metric.ts";
 
 /** A file with its peers. */
 interface FileSubject {

@@ -103,14 +103,3 @@ export function findingSamples(
     return { labels: { ...labels, severity, code }, value };
   });
 }
-
-/** Groups items by a key, in order. */
-export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(keyOf(item));
-    if (group) group.push(item);
-    else groups.set(keyOf(item), [item]);
-  }
-  return groups;
-}

@@ -1,13 +1,13 @@
 /** The metrics of `status`. Pure. */
 import type { ClusterStatus } from "../mesh/status.ts";
 import type { MeshReport } from "../mesh/status-report.ts";
+import { groupBy } from "../util/group-by.ts";
 import { STATES } from "./mesh-matrix.ts";
 import {
   ALL_CODES,
   countSamples,
   expirySamples,
   findingSamples,
-  groupBy,
   MESH_METRICS,
   type Metric,
   type UsedCertificate,

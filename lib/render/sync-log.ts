@@ -61,21 +61,14 @@ const DESCRIPTIONS: { readonly [Kind in SyncEvent["kind"]]: (event: EventOf<Kind
     ...{ level: "info", subject: entry, text: `can be read again${clusterName(entry, cluster, clean)}` },
     fields: { entry, cluster },
   }),
-  planned: ({ target, added, changed, removed, parts, resetBy }, clean) => ({
-    ...{
-      level: "info",
-      subject: target,
-      text: describePeerChanges({ added, changed, removed, parts, resetBy }, clean),
-    },
-    fields: {
-      target,
-      added,
-      changed,
-      removed,
-      ...(parts.length > 0 && { parts }),
-      ...(resetBy.length > 0 && { resetBy }),
-    },
-  }),
+  planned: ({ target, ...changes }, clean) => {
+    const { added, changed, removed, parts, resetBy } = changes;
+    const causes = { ...(parts.length > 0 && { parts }), ...(resetBy.length > 0 && { resetBy }) };
+    return {
+      ...{ level: "info", subject: target, text: describePeerChanges(changes, clean) },
+      fields: { target, added, changed, removed, ...causes },
+    };
+  },
   written: ({ target, object, peers, removed = [] }, clean) => {
     const kept = peers.filter((name) => !removed.includes(name));
     const parts = [

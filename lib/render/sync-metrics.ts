@@ -2,11 +2,11 @@
 import type { FindingCode } from "../peer/finding-codes.ts";
 import type { SyncedCertificate, SyncSnapshot } from "../sync/snapshot.ts";
 import { HOLD_REASONS, type MemberRecord, type SyncState } from "../sync/state.ts";
+import { groupBy } from "../util/group-by.ts";
 import {
   countSamples,
   expirySamples,
   findingSamples,
-  groupBy,
   MESH_METRICS,
   type Metric,
   type Sample,

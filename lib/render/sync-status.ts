@@ -1,6 +1,8 @@
 /** The state of a `sync`, as a report and as text: its members, what it holds and why, and contested keys. Pure. */
+import { countPairs } from "../sync/round.ts";
 import { contactLimit } from "../sync/snapshot.ts";
 import type { ContestedKey, HeldRecord, ListFailure, MemberRecord, SyncState } from "../sync/state.ts";
+import { groupBy } from "../util/group-by.ts";
 import { formatAge } from "./age.ts";
 import { joinLines, joinRemedy } from "./foreign-text.ts";
 import { count, escapeLine, listFirst, type Style } from "./style.ts";
@@ -222,31 +224,19 @@ interface HeldGroup {
 }
 
 function groupHeld(held: readonly HeldRecord[]): HeldGroup[] {
-  const groups = new Map<string, HeldGroup>();
-  for (const record of held) {
-    const { target, peer, reason, message, remedy, until, since } = record;
-    const key = JSON.stringify([target, peer === undefined, reason, message, remedy, until]);
-    const group = groups.get(key) ?? { record, targets: [target], peers: [], since };
-    groups.set(key, group);
-    if (peer !== undefined) group.peers.push(peer);
-    if (Date.parse(since) < Date.parse(group.since)) group.since = since;
-  }
-  return joinTargets([...groups.values()]);
-}
-
-/** Joins the groups of several targets that hold the same peers for the same cause. */
-function joinTargets(groups: readonly HeldGroup[]): HeldGroup[] {
-  const joined = new Map<string, HeldGroup>();
-  for (const group of groups) {
-    const { peers, record, since } = group;
-    const { reason, message, remedy, until } = record;
-    const key = JSON.stringify([peers, reason, message, remedy, until]);
-    const before = joined.get(key);
-    if (before) before.targets.push(record.target);
-    else joined.set(key, group);
-    if (before && Date.parse(since) < Date.parse(before.since)) before.since = since;
-  }
-  return [...joined.values()];
+  const causeOf = ({ reason, message, remedy, until }: HeldRecord) => [reason, message, remedy, until];
+  const peersOf = (records: readonly HeldRecord[]) => records.flatMap(({ peer }) => peer ?? []);
+  const ofTargets = groupBy(held, (one) => JSON.stringify([one.target, one.peer === undefined, causeOf(one)]));
+  const joined = groupBy(ofTargets.values(), (records) =>
+    JSON.stringify([peersOf(records), ...records.slice(0, 1).map(causeOf)]),
+  );
+  return [...joined.values()].flatMap((groups) => {
+    const [record, ...others] = groups.flat();
+    if (!record) return [];
+    const isEarlier = (one: string, other: string) => Date.parse(one) < Date.parse(other);
+    const since = others.reduce((first, one) => (isEarlier(one.since, first) ? one.since : first), record.since);
+    return { record, targets: groups.flatMap(([one]) => one?.target ?? []), peers: peersOf(groups[0] ?? []), since };
+  });
 }
 
 function showHeld(held: readonly HeldRecord[], style: Style, { now, details }: ShowSyncOptions): string[] {
@@ -310,7 +300,7 @@ function showSyncVerdict(report: SyncReport, style: Style, now: Date): string {
     return number === 0 ? [] : [`${number} ${state}`];
   });
   const size = `${count(members.length, "member")}${states.length > 0 ? ` (${states.join(", ")})` : ""}`;
-  const pairs = new Set(held.map(({ target, peer }) => JSON.stringify([target, peer]))).size + omitted;
+  const pairs = countPairs(held) + omitted;
   const verdict = pairs === 0 ? "nothing held" : `${count(pairs, "pair")} held`;
   return `${style.bold(size)}, ${(isSettled(report, now) ? style.green : style.red)(verdict)}`;
 }

@@ -4,7 +4,7 @@
  */
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { createSecureServer } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { ANONYMOUS, authenticate, checkAccess, type Rule, reviewAccess, type User } from "./access.ts";
 import { readBody } from "./bodies.ts";
 import { discovery } from "./discovery.ts";
@@ -17,6 +17,7 @@ import { type Issuer, issue, makeCa } from "./pki.ts";
 import { checkRepresentation, negotiate } from "./representations.ts";
 import { apiVersion, REVIEW_RESOURCE, STORED_GROUPS } from "./resources.ts";
 import { fieldSelector } from "./selectors.ts";
+import { trackSockets } from "./sockets.ts";
 import { forbiddenPath, methodNotAllowed, noSuchPath, notImplemented, StatusError } from "./status.ts";
 import { Store } from "./store.ts";
 import { type EventStream, watch } from "./watch.ts";
@@ -92,11 +93,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     requestCert: true,
     rejectUnauthorized: false,
   });
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  });
+  const destroySockets = trackSockets(server);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", resolve);
@@ -113,7 +110,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
+        destroySockets();
       }),
   };
   server.on("request", (request, response) => void serve(api, users, request, response));

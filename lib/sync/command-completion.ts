@@ -9,3 +9,11 @@ export interface CommandCompletion {
   /** Completes an error in one line, whose parts after the first `; ` are remedies. */
   inError(text: string): string;
 }
+
+/** Returns a record with its remedy completed, if it has one and there is a completion. */
+export function withCompletedRemedy<T extends { remedy?: string | undefined }>(
+  record: T,
+  complete: ((text: string) => string) | undefined,
+): T {
+  return complete && record.remedy !== undefined ? { ...record, remedy: complete(record.remedy) } : record;
+}

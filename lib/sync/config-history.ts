@@ -15,11 +15,15 @@ interface Observation {
   since: number;
 }
 
+interface ObservedTarget {
+  configs: ReadonlyMap<string, Observation>;
+  /** The versions of its Secrets that were written since it was read. */
+  written: readonly WrittenVersion[];
+}
+
 /** The configs of all targets. Times are those of the monotonic clock, in milliseconds. */
 export class ConfigHistory {
-  readonly #targets = new Map<string, Map<string, Observation>>();
-  /** The versions of the Secrets of each target that were written last, until it is read. */
-  readonly #written = new Map<string, readonly WrittenVersion[]>();
+  readonly #targets = new Map<string, ObservedTarget>();
 
   /** Records the configs of a target that has been read. */
   note(target: string, member: Member): void {
@@ -27,36 +31,33 @@ export class ConfigHistory {
     const existing = existingOf(member);
     const before = this.#targets.get(target);
     // If somebody else wrote since, the config may be theirs.
-    const isAsWritten = areCurrent(this.#written.get(target) ?? [], member.target);
-    this.#written.delete(target);
+    const isAsWritten = areCurrent(before?.written ?? [], member.target);
     const configs = [...existing.names].map((name): [string, Observation] => {
       const hash = hashOf(secretHolding(existing, name)?.entries.get(name)?.peer ?? null);
-      const known = before?.get(name);
+      const known = before?.configs.get(name);
       if (known?.hash === hash) return [name, known];
       const isOurs = known && known.hash === undefined && isAsWritten;
       return [name, { hash, since: isOurs ? known.since : now }];
     });
-    this.#targets.set(target, new Map(configs));
+    this.#targets.set(target, { configs: new Map(configs), written: [] });
   }
 
   /** Records the configs of a target that were written: unless somebody else writes, the next reading finds them. */
   noteWrite(target: string, peers: Iterable<string>, written: readonly WrittenVersion[]): void {
     const now = performance.now();
-    const configs = this.#targets.get(target) ?? new Map<string, Observation>();
-    this.#targets.set(target, configs);
+    const configs = new Map(this.#targets.get(target)?.configs);
     for (const peer of peers) configs.set(peer, { hash: undefined, since: now });
-    this.#written.set(target, [...(this.#written.get(target) ?? []), ...written]);
+    this.#targets.set(target, { configs, written });
   }
 
   /** Returns when the config of a peer was first seen as it is. */
   since(target: string, peer: string): number {
-    return this.#targets.get(target)?.get(peer)?.since ?? Number.NEGATIVE_INFINITY;
+    return this.#targets.get(target)?.configs.get(peer)?.since ?? Number.NEGATIVE_INFINITY;
   }
 
   /** Removes a target. */
   remove(target: string): void {
     this.#targets.delete(target);
-    this.#written.delete(target);
   }
 }
 

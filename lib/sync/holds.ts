@@ -1,5 +1,6 @@
 /** What a running `sync` holds: reports what begins and what ends, and records it in the state. */
-import type { CommandCompletion } from "./command-completion.ts";
+import { groupBy } from "../util/group-by.ts";
+import { type CommandCompletion, withCompletedRemedy } from "./command-completion.ts";
 import type { PlannedHold } from "./plan-target.ts";
 import type { HeldRecord, SyncState } from "./state.ts";
 import type { Occurrence } from "./sync-event.ts";
@@ -40,7 +41,7 @@ export class Holds {
       [...byKey].map(([key, { until, ...hold }]): [string, HeldRecord] => {
         const since = before.get(key)?.since ?? now().toISOString();
         const ending = until && { until: until.toISOString() };
-        return [key, { ...withRemedy(hold, completion?.inRemedy), since, ...ending }];
+        return [key, { ...withCompletedRemedy(hold, completion?.inRemedy), since, ...ending }];
       }),
     );
     this.#planned.set(target, byKey);
@@ -61,7 +62,10 @@ export class Holds {
       .map((record) => {
         const { remedy: _, ...one } = record;
         const remedy = planned?.get(holdKey(record))?.remedy;
-        return withRemedy({ ...one, ...(remedy !== undefined && { remedy }) }, this.#options.completion?.inEvent);
+        return withCompletedRemedy(
+          { ...one, ...(remedy !== undefined && { remedy }) },
+          this.#options.completion?.inEvent,
+        );
       });
   }
 
@@ -77,23 +81,16 @@ export class Holds {
   /** Reports the holds that this process has not reported: those with the same cause together. */
   #report(target: string, holds: ReadonlyMap<string, HeldRecord>): void {
     const reported = this.#reported.get(target);
-    const causes = new Map<string, HeldRecord[]>();
-    for (const [key, record] of holds) {
-      if (reported?.has(key)) continue;
-      const { peer, reason, until, message, remedy } = record;
-      const cause = JSON.stringify([peer === undefined, reason, until, message, remedy]);
-      causes.set(cause, [...(causes.get(cause) ?? []), record]);
-    }
+    const added = [...holds].flatMap(([key, record]) => (reported?.has(key) ? [] : [record]));
+    const causes = groupBy(added, ({ peer, reason, until, message, remedy }) =>
+      JSON.stringify([peer === undefined, reason, until, message, remedy]),
+    );
     for (const [record, ...others] of causes.values()) {
       const peers = others.flatMap(({ peer }) => peer ?? []);
       if (record) this.#options.emit({ kind: "held", record, ...(peers.length > 0 && { peers }) });
     }
     this.#reported.set(target, new Set(holds.keys()));
   }
-}
-
-function withRemedy<T extends { remedy?: string | undefined }>(hold: T, complete?: (remedy: string) => string): T {
-  return complete && hold.remedy !== undefined ? { ...hold, remedy: complete(hold.remedy) } : hold;
 }
 
 function holdKey({ peer = "", reason, message, remedy }: PlannedHold | HeldRecord): string {

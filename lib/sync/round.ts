@@ -29,7 +29,11 @@ export function summarizeRound(
   const written = Object.entries(counters.writes).filter(
     ([name, count]) => names.has(name) && !failed.has(name) && count > (writes.get(name) ?? 0),
   ).length;
-  const pairs = new Set(held.map(({ target, peer }) => JSON.stringify([target, peer])));
   const unchanged = names.size - failed.size - written;
-  return { clusters: names.size, written, unchanged, failed: failed.size, held: pairs.size };
+  return { clusters: names.size, written, unchanged, failed: failed.size, held: countPairs(held) };
+}
+
+/** Counts the pairs that are held, each once whatever its causes; a cluster that is held as a whole counts once. */
+export function countPairs(held: SyncState["held"]): number {
+  return new Set(held.map(({ target, peer }) => JSON.stringify([target, peer]))).size;
 }

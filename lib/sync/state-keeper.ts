@@ -3,7 +3,7 @@ import type { Finding } from "../peer/findings.ts";
 import { describeAnyError, UserError } from "../util/errors.ts";
 import { noteContact, noteList, notePruned } from "./absence.ts";
 import { noteAuthorities } from "./authorities.ts";
-import type { CommandCompletion } from "./command-completion.ts";
+import { type CommandCompletion, withCompletedRemedy } from "./command-completion.ts";
 import { describeDeparture } from "./departure.ts";
 import { Holds } from "./holds.ts";
 import type { MemberView } from "./member-view.ts";
@@ -251,10 +251,7 @@ export class StateKeeper {
   }
 
   #completeRemedy<T extends { remedy?: string | undefined }>(record: T): T {
-    const { completion } = this.#options;
-    return completion && record.remedy !== undefined
-      ? { ...record, remedy: completion.inRemedy(record.remedy) }
-      : record;
+    return withCompletedRemedy(record, this.#options.completion?.inRemedy);
   }
 
   #completeError(error: string): string {

@@ -57,7 +57,8 @@ export class Sync {
    */
   static async start(options: SyncOptions, ports: SyncPorts, signal: AbortSignal): Promise<Sync> {
     const { source, emit } = ports;
-    const keeper = await StateKeeper.load(source.selection, { ...ports, ...options }, signal);
+    const { interval, pruneAfter } = options;
+    const keeper = await StateKeeper.load(source.selection, { ...ports, interval, pruneAfter }, signal);
     const entries = await source.list().catch(async (error: unknown) => {
       await keeper.saveListFailure(describeAnyError(error));
       throw error;

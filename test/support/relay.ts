@@ -13,6 +13,7 @@ import {
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Issuer, issue, makeCa } from "../../lib/sandbox/pki.ts";
+import { trackSockets } from "../../lib/sandbox/sockets.ts";
 
 export type Fault =
   /** Connections are refused from now on, until `mend`. */
@@ -82,11 +83,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
     });
 
   const server = createSecureServer(ownCertificate);
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  });
+  const destroySockets = trackSockets(server);
   server.on("session", (session) => {
     sessions.add(session);
     session.on("error", () => {}).on("close", () => sessions.delete(session));
@@ -121,8 +118,7 @@ export async function startRelay(to: { url: string; ca: string }): Promise<Relay
       disconnect();
       upstream?.destroy();
       await line.stop();
-      // A session that is destroyed while it writes may keep its socket open, for which `close` waits.
-      for (const socket of sockets) socket.destroy();
+      destroySockets();
       await new Promise((resolve) => server.close(resolve));
     },
   };
