@@ -107,7 +107,7 @@ export function writePeerRecords(records: ReadonlyMap<string, PeerRecord>): stri
 /**
  * Reads {@link PEERS_ANNOTATION}. An invalid value is treated as missing, since records are only used for comparison.
  */
-export function readPeerRecords(value: string | undefined): Map<string, PeerRecord> {
+export function readPeerRecords(value: string | undefined): ReadonlyMap<string, PeerRecord> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(value ?? "{}");

@@ -188,9 +188,37 @@ export function describeEndpoint({ endpoints, hostAliases }: Pick<EtcdConfig, "e
   return [endpoints.join(", "), ...(ips.length > 0 ? [ips.join(", ")] : [])].join(" at ");
 }
 
+/** Whether two endpoints are equal, regardless of the order of their URLs, host aliases and addresses. */
+export function isSameEndpoint(
+  one: Pick<EtcdConfig, "endpoints" | "hostAliases">,
+  other: Pick<EtcdConfig, "endpoints" | "hostAliases">,
+): boolean {
+  const canonical = ({ endpoints, hostAliases }: typeof one) =>
+    JSON.stringify([canonicalEndpoints(endpoints), canonicalAliases(hostAliases)]);
+  // Nearly all have the same order, and sorting addresses is slow.
+  return hasSameOrder(one, other) || canonical(one) === canonical(other);
+}
+
+function hasSameOrder(one: Pick<EtcdConfig, "endpoints" | "hostAliases">, other: typeof one): boolean {
+  return (
+    isSameList(one.endpoints, other.endpoints) &&
+    one.hostAliases.length === other.hostAliases.length &&
+    one.hostAliases.every(({ hostname, ips }, i) => {
+      const alias = other.hostAliases[i];
+      return alias?.hostname === hostname && isSameList(ips, alias.ips);
+    })
+  );
+}
+
+function isSameList(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((text, i) => text === other[i]);
+}
+
 /** Whether an endpoint is the cluster's own KVStoreMesh cache rather than a peer. */
 export function isOwnCache(endpoints: readonly string[]): boolean {
-  return endpoints.some((url) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? ""));
+  const isOwn = (url: string) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? "");
+  // Of tens of thousands of endpoints in a large mesh, nearly all are those of peers.
+  return endpoints.some((url) => url.startsWith("https://clustermesh-apiserver.") && isOwn(url));
 }
 
 function parseList(value: unknown, field: string): unknown[] {

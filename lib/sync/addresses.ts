@@ -1,5 +1,5 @@
 /** When importers get other node addresses of a peer. Pure. */
-import { aliasProblem, canonicalAliases, canonicalEndpoints } from "../peer/etcd-config.ts";
+import { aliasProblem, isSameEndpoint } from "../peer/etcd-config.ts";
 import type { Peer } from "../peer/peer.ts";
 import { isAddress, parseEndpoint } from "../util/address.ts";
 import { covers, shortAddress } from "../x509/names.ts";
@@ -42,10 +42,10 @@ export interface AddressDecision {
  * Another port, another name in the URL, and a config that cannot work or has no addresses change at once.
  */
 export function keepAddresses({ desired, serving, existing, gone, now, grace }: AddressRequest): AddressDecision {
-  const [before, after] = [existing && readEndpoint(existing), readEndpoint(desired)];
-  if (!existing || !before || !after || !canStay(before, after, desired) || isSameEndpoint(existing, desired)) {
-    return { peer: desired, gone: withoutServing(gone, desired, serving, now, grace) };
-  }
+  const current = () => ({ peer: desired, gone: withoutServing(gone, desired, serving, now, grace) });
+  if (!existing || isSameEndpoint(existing, desired)) return current();
+  const [before, after] = [readEndpoint(existing), readEndpoint(desired)];
+  if (!before || !after || !canStay(before, after, desired)) return current();
   const kept = { ...desired, endpoints: existing.endpoints, hostAliases: existing.hostAliases };
   if (serving.length === 0) return { peer: kept, gone: [...gone] };
   const remaining = withoutServing(gone, desired, serving, now, grace, before.addresses);
@@ -91,12 +91,6 @@ function canStay(before: ReadEndpoint, after: ReadEndpoint, { facts }: Peer): bo
   return before.port === after.port && before.addresses.length > 0 && !hasOtherName && isCovered;
 }
 
-function isSameEndpoint(one: Peer, other: Peer): boolean {
-  const text = ({ endpoints, hostAliases }: Peer) =>
-    JSON.stringify([canonicalEndpoints(endpoints), canonicalAliases(hostAliases)]);
-  return text(one) === text(other);
-}
-
 /** Addresses that an extraction chooses serve, also those of names that it resolved. */
 function createIsServing(desired: Peer, serving: readonly string[]): (address: string) => boolean {
   const addresses = new Set([...serving.map(shortAddress), ...(readEndpoint(desired)?.addresses ?? [])]);
@@ -112,7 +106,7 @@ function withoutServing(
   grace: number,
   named: readonly string[] = [],
 ): GoneAddress[] {
-  if (serving.length === 0) return [...gone];
+  if (serving.length === 0 || !gone.some(({ peer }) => peer === desired.name)) return [...gone];
   const isServing = createIsServing(desired, serving);
   const oldest = now.getTime() - grace - RECORD_AGE_MS;
   return gone.filter(

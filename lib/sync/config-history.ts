@@ -2,6 +2,9 @@
 import { createHash } from "node:crypto";
 import { secretHolding } from "../import/plan/existing.ts";
 import { existingOf, type Member } from "../mesh/member.ts";
+import type { EtcdConfig } from "../peer/etcd-config.ts";
+import type { Entry } from "../peer/secret.ts";
+import type { ParseCache } from "../util/parse-cache.ts";
 import type { WrittenVersion } from "./write-plan.ts";
 
 /** What was observed of a config. */
@@ -33,7 +36,7 @@ export class ConfigHistory {
     // If somebody else wrote since, the config may be theirs.
     const isAsWritten = areCurrent(before?.written ?? [], member.target);
     const configs = [...existing.names].map((name): [string, Observation] => {
-      const hash = hashOf(secretHolding(existing, name)?.entries.get(name)?.peer ?? null);
+      const hash = hashOf(secretHolding(existing, name)?.entries.get(name), member.target.cache);
       const known = before?.configs.get(name);
       if (known?.hash === hash) return [name, known];
       const isOurs = known && known.hash === undefined && isAsWritten;
@@ -73,6 +76,22 @@ function areCurrent(
   });
 }
 
-function hashOf(content: unknown): number {
-  return createHash("sha256").update(JSON.stringify(content)).digest().readUIntBE(0, 6);
+/** The parts of configs are the same in hundreds of targets, and hashed once for all. */
+function hashOf(entry: Entry | undefined, cache: ParseCache): number {
+  if (!entry?.peer) return 0;
+  const { ca, client } = entry.peer;
+  const files = [
+    typeof ca === "object" ? ca.pem : ca,
+    ...(client === "importer" ? [client] : [client.cert, client.key]),
+  ];
+  const hashes = [cache.parse(hashOfConfig, entry.config), ...files.map((text) => cache.parse(hashOfText, text))];
+  return hashes.reduce((all, one) => (Math.imul(all, 31) + one) | 0, 0);
+}
+
+function hashOfConfig(config: EtcdConfig | undefined): number {
+  return hashOfText(JSON.stringify(config));
+}
+
+function hashOfText(text: string): number {
+  return createHash("sha256").update(text).digest().readInt32BE();
 }

@@ -9,6 +9,7 @@ import {
   formatEtcdConfig,
   isEtcdConfig,
   isOwnCache,
+  isSameEndpoint,
   parseEtcdConfig,
 } from "../../lib/peer/etcd-config.ts";
 import type { HostAlias } from "../../lib/peer/peer.ts";
@@ -189,6 +190,29 @@ test("aliases that Cilium refuses", () => {
     if (expected) assert.match(problem ?? "", expected);
     else assert.equal(problem, undefined);
   }
+});
+
+test("two endpoints are the same in any order of URLs, host aliases and addresses", () => {
+  const alias = (hostname: string, ...ips: string[]) => ({ hostname, ips });
+  const one = {
+    endpoints: ["https://a:1", "https://b:1"],
+    hostAliases: [alias("a", "10.0.0.1", "10.0.0.2"), alias("b")],
+  };
+  const same = {
+    endpoints: ["https://b:1", "https://a:1"],
+    hostAliases: [alias("b"), alias("a", "10.0.0.2", "10.0.0.1")],
+  };
+  assert.equal(isSameEndpoint(one, structuredClone(one)), true);
+  assert.equal(isSameEndpoint(one, same), true);
+  const others = [
+    { ...one, endpoints: ["https://a:1"] },
+    { ...one, endpoints: ["https://a:1", "https://b:2"] },
+    { ...one, hostAliases: [alias("a", "10.0.0.1", "10.0.0.2")] },
+    { ...one, hostAliases: [alias("a", "10.0.0.1"), alias("b")] },
+    { ...one, hostAliases: [alias("a", "10.0.0.1", "10.0.0.3"), alias("b")] },
+    { ...one, hostAliases: [alias("a", "10.0.0.1", "10.0.0.2"), alias("c")] },
+  ];
+  for (const other of others) assert.equal(isSameEndpoint(one, other), false, JSON.stringify(other));
 });
 
 test("host names of endpoints, and whether they are the cluster's own cache", () => {

@@ -91,9 +91,15 @@ export function isMisplaced(existing: ExistingConfig, name: string): boolean {
 }
 
 /** Returns the entry of a Secret for a peer; undefined if it is invalid or points to the cluster's own copy. */
-export function remoteEntry({ entries }: ConfigSecret, name: string): (Entry & { config: EtcdConfig }) | undefined {
+export function remoteEntry({ entries }: ConfigSecret, name: string): RemoteEntry | undefined {
   const entry = entries.get(name);
-  return entry?.config && !isOwnCache(entry.config.endpoints) ? { ...entry, config: entry.config } : undefined;
+  return entry && isRemote(entry) ? entry : undefined;
+}
+
+type RemoteEntry = Entry & { config: EtcdConfig };
+
+function isRemote(entry: Entry): entry is RemoteEntry {
+  return entry.config !== undefined && !isOwnCache(entry.config.endpoints);
 }
 
 /**

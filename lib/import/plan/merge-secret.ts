@@ -1,7 +1,7 @@
 /** Merges configs and their TLS files into a Secret, with the fewest changes. Pure. */
 
 import { posix } from "node:path";
-import { canonicalAliases, canonicalEndpoints, formatEtcdConfig } from "../../peer/etcd-config.ts";
+import { formatEtcdConfig, isSameEndpoint } from "../../peer/etcd-config.ts";
 import { MOUNT_PATH } from "../../peer/peer.ts";
 import {
   type Entry,
@@ -29,6 +29,8 @@ export interface Merged {
 }
 
 export interface MergeOptions {
+  /** The parsed configs of the existing files, if they are known. */
+  entries?: ReadonlyMap<string, Entry>;
   /** Names of configs to remove. */
   remove?: ReadonlySet<string>;
   /** Names of unused configs that a later change removes: files that only they reference may be overwritten now. */
@@ -47,12 +49,13 @@ export interface MergeOptions {
 export function mergeEntries(
   existing: SecretFiles,
   wanted: readonly SecretEntry[],
-  { remove = new Set(), removedLater = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
+  { entries, remove = new Set(), removedLater = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
 ): Merged {
   if (wanted.length === 0 && remove.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(existing) };
   }
-  const before = new Map(readEntries({ files: existing }, {}, "", cache).map((entry) => [entry.name, entry]));
+  const before =
+    entries ?? new Map(readEntries({ files: existing }, {}, "", cache).map((entry) => [entry.name, entry]));
   const toReplace = new Set([...remove, ...removedLater, ...(rewrite ? wanted.map(({ name }) => name) : [])]);
   const files = new Map(existing);
   const outcomes = new Map<string, Outcome>();
@@ -76,12 +79,14 @@ export function mergeEntries(
     const isCurrent = old && (!rewrite || hasDefaultKeys(old, entry)) && isUpToDate(old, entry, existing, cache);
     const inPlace = isCurrent ? inPlaceWrites(old, entry) : undefined;
     const canWriteInPlace = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content));
-    const writes = inPlace && canWriteInPlace ? inPlace : rewriteEntry(entry, isFree, hasContent);
+    const keepsConfig = inPlace !== undefined && canWriteInPlace === true;
+    const writes = keepsConfig ? inPlace : rewriteEntry(entry, isFree, hasContent);
     const changing = writes.filter(([key, content]) => !hasContent(key, content));
     for (const [key] of writes) claimed.add(key);
     for (const [key, content] of changing) files.set(key, cache.parse(encodeText, content));
     outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
-    if (old && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
+    // An unchanged config references the same files.
+    if (old && !keepsConfig && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
   }
   removeUnreferenced(files, replaced, cache);
   return { changes: changesOf(existing, files), outcomes, files };
@@ -152,10 +157,7 @@ function isUpToDate(old: Entry, entry: SecretEntry, files: SecretFiles, cache: P
   if (!old.config || !old.peer) return false;
   const { config } = old;
   return (
-    JSON.stringify(canonicalEndpoints(config.endpoints)) ===
-      JSON.stringify(canonicalEndpoints(entry.config.endpoints)) &&
-    JSON.stringify(canonicalAliases(config.hostAliases)) ===
-      JSON.stringify(canonicalAliases(entry.config.hostAliases)) &&
+    isSameEndpoint(config, entry.config) &&
     config.otherFields.length === 0 &&
     isSameReference(config.certFile, old.keys.cert, entry.config.certFile, entry.cert) &&
     isSameReference(config.keyFile, old.keys.key, entry.config.keyFile, entry.key) &&

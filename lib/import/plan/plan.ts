@@ -3,7 +3,7 @@ import { type PeerRecord, recordedFacts } from "../../peer/annotations.ts";
 import { PeerChecker } from "../../peer/checks/check-peer.ts";
 import { checkAddresses, checkNodeLocal } from "../../peer/checks/endpoint.ts";
 import { checkMesh } from "../../peer/checks/mesh.ts";
-import { canonicalAliases, canonicalEndpoints, describeEndpoint, endpointHostnames } from "../../peer/etcd-config.ts";
+import { describeEndpoint, endpointHostnames, isSameEndpoint } from "../../peer/etcd-config.ts";
 import { type Finding, finding } from "../../peer/findings.ts";
 import { isNodeLocal } from "../../peer/node-local.ts";
 import type { Peer, SourcedPeer } from "../../peer/peer.ts";
@@ -265,13 +265,6 @@ function findCaChange({ common, cache }: Target, existing: ExistingConfig, peer:
   if (pemBefore === undefined || pemAfter === undefined || pemBefore === pemAfter) return [];
   const [before, after] = [pemBefore, pemAfter].map((pem) => tryReadPem(() => describeCa(pem, cache)));
   return before === undefined || after === undefined || before === after ? [] : [[peer.name, { before, after }]];
-}
-
-/** Whether two endpoints are equal, regardless of the order of their URLs and host aliases. */
-function isSameEndpoint(a: Pick<Peer, "endpoints" | "hostAliases">, b: typeof a): boolean {
-  const canonical = ({ endpoints, hostAliases }: typeof a) =>
-    JSON.stringify([canonicalEndpoints(endpoints), canonicalAliases(hostAliases)]);
-  return canonical(a) === canonical(b);
 }
 
 /** Returns the target with the `common-` files of its agents, which may differ from those of the kvstoremesh container. */

@@ -29,7 +29,7 @@ export interface ConfigSecret {
   files: Map<string, Buffer>;
   entries: Map<string, Entry>;
   annotations: Readonly<Record<string, string>>;
-  records: ReturnType<typeof readPeerRecords>;
+  records: ReadonlyMap<string, PeerRecord>;
 }
 
 /** Parses a config Secret; undefined is parsed as an empty one. */
@@ -45,7 +45,7 @@ export function readConfigSecret(
     files: decoded.files,
     entries: new Map(readEntries(decoded, annotations, source, cache).map((entry) => [entry.name, entry])),
     annotations,
-    records: readPeerRecords(annotations[PEERS_ANNOTATION]),
+    records: cache.parse(readPeerRecords, annotations[PEERS_ANNOTATION]),
   };
 }
 
