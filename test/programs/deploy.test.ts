@@ -90,6 +90,16 @@ describe("deploy/sync", () => {
     assert.equal(pod?.serviceAccountName, own.find(({ kind }) => kind === "ServiceAccount")?.metadata.name);
   });
 
+  test("Node has the space for young objects that its pods ask for", async () => {
+    const env = Object.fromEntries(pod?.containers[0]?.env?.map(({ name, value }) => [name, value]) ?? []);
+    const fill = "const kept = []; for (let i = 0; i < 2e6; i++) kept.push({ i });";
+    const space = "v8.getHeapSpaceStatistics().find((one) => one.space_name === 'new_space')";
+    const { stdout } = await promisify(execFile)(node, ["-p", `${fill} ${space}.space_size`], { env });
+    // Two spaces, with 1 MiB each in a container of 512 MiB, and 16 MiB each outside of one.
+    const mebibytes = Number(stdout) / 1_048_576;
+    assert.ok(mebibytes > 2 && mebibytes <= 16, stdout);
+  });
+
   test("probes and ports are those of --listen", () => {
     const [container] = pod?.containers ?? [];
     const [port] = container?.ports ?? [];
