@@ -23,7 +23,7 @@ const SETTLE_SECONDS = 10;
 /** Without a request for this time, `sync` has nothing to do. */
 const QUIET_SECONDS = SETTLE_SECONDS + 5;
 /** The half of 512 MiB, which V8 takes for old objects in a container with this limit, and the flags of the Deployment. */
-const POD_HEAP = "--max-old-space-size=256 --max-semi-space-size=8";
+const POD_HEAP = "--max-old-space-size=256 --max-semi-space-size=4";
 const { SYNC_NODE_OPTIONS = POD_HEAP, SYNC_ARGS } = process.env;
 /** Goals of memory in MB, by the number of clusters. */
 const MEMORY_GOALS = new Map([

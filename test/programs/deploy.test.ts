@@ -97,7 +97,7 @@ describe("deploy/sync", () => {
     const { stdout } = await promisify(execFile)(node, ["-p", `${fill} ${space}.space_size`], { env });
     // Two spaces, with 1 MiB each in a container of 512 MiB, and 16 MiB each outside of one.
     const mebibytes = Number(stdout) / 1_048_576;
-    assert.ok(mebibytes > 2 && mebibytes <= 16, stdout);
+    assert.ok(mebibytes > 2 && mebibytes <= 8, stdout);
   });
 
   test("probes and ports are those of --listen", () => {
