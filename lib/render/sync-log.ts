@@ -1,5 +1,6 @@
 /** The log of `sync`: a line for each event, as text or JSON. Pure. */
 import type { Finding } from "../peer/findings.ts";
+import { describeManager } from "../sync/contest.ts";
 import type { SyncRound } from "../sync/round.ts";
 import type { HeldRecord, HoldReason } from "../sync/state.ts";
 import type { SyncEvent } from "../sync/sync-event.ts";
@@ -232,7 +233,8 @@ function describePeerChanges(
     ...describe("changing", changed, parts.length === 0 ? "" : ` (${parts.join(", ")})`),
     ...describe("removing", removed),
   ];
-  return `${enumerate(changes)}${resetBy.length === 0 ? "" : `; reset by ${enumerate(resetBy.map(clean))}`}`;
+  const managers = resetBy.map((manager) => clean(describeManager(manager)));
+  return `${enumerate(changes)}${managers.length === 0 ? "" : `; reset by ${enumerate(managers)}`}`;
 }
 
 function describeRound({ clusters, written, unchanged, failed, held }: SyncRound): string {

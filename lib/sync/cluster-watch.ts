@@ -14,7 +14,7 @@ export interface ClusterWatchOptions {
   api: KubernetesApi;
   /**
    * Called if an object changed, or if a watch has begun, since the object may have changed before; not for what this process
-   * has written itself ({@link ClusterWatch.endWrite}).
+   * has written itself ({@link ClusterWatch.write}).
    */
   onChange(): void;
   /**
@@ -53,18 +53,23 @@ export class ClusterWatch {
     }
   }
 
-  /** Defers what changes from now on: it may be what is about to be written. */
-  beginWrite(): void {
-    this.#seen = new Set();
-  }
-
-  /** Ignores what was written, and reports what else changed meanwhile. */
-  endWrite(written: readonly WrittenVersion[]): void {
-    const own = new Set(written.map(({ kind, name, resourceVersion }) => versionOf(kind, name, resourceVersion)));
-    const isForeign = [...(this.#seen ?? [])].some((version) => !own.has(version));
-    this.#own = own;
-    this.#seen = undefined;
-    if (isForeign) this.#options.onChange();
+  /**
+   * Writes objects of the cluster. Changes are reported when it has ended, except for the versions that it has written.
+   *
+   * @returns the result of the write
+   * @throws what the write throws
+   */
+  async write<T extends { versions: readonly WrittenVersion[] }>(write: () => Promise<T>): Promise<T> {
+    const seen = new Set<string>();
+    this.#seen = seen;
+    try {
+      const result = await write();
+      this.#own = new Set(result.versions.map((one) => versionOf(one.kind, one.name, one.resourceVersion)));
+      return result;
+    } finally {
+      this.#seen = undefined;
+      if ([...seen].some((version) => !this.#own.has(version))) this.#options.onChange();
+    }
   }
 
   /** Stops all watches. */

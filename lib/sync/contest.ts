@@ -22,6 +22,11 @@ export interface Reset extends Pick<ContestedKey, "target" | "object" | "key" | 
 /** The manager of a reset that `managedFields` do not show. */
 const UNKNOWN_MANAGER = "unknown";
 
+/** Returns the name of a field manager for people. */
+export function describeManager(manager: string): string {
+  return manager === UNKNOWN_MANAGER ? "an unknown client" : `field manager ${JSON.stringify(manager)}`;
+}
+
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 

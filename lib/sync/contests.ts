@@ -5,6 +5,7 @@ import { AGENTS_SECRET, KVSTOREMESH_SECRET, USERS_CONFIG_MAP, USERS_KEY } from "
 import { earliest } from "../util/earliest.ts";
 import {
   countResets,
+  describeManager,
   findResets,
   heldKeys,
   noteWrites,
@@ -113,7 +114,7 @@ function toHold(
     ...(peer !== undefined && { peer }),
     reason: "contested",
     ...(until !== undefined && { until: new Date(until) }),
-    message: `field manager ${JSON.stringify(manager)} keeps resetting ${key} of ${object}`,
+    message: `${describeManager(manager)} keeps resetting ${key} of ${object}`,
     remedy: showManagersCommand(place, object),
   };
 }

@@ -63,7 +63,7 @@ export interface SyncTarget {
   /** False to plan only. */
   writes: boolean;
   /** What watches it, if anything does: it does not report what is written here. */
-  watch: Pick<ClusterWatch, "beginWrite" | "endWrite"> | undefined;
+  watch: Pick<ClusterWatch, "write"> | undefined;
 }
 
 /** A target, with the absent clusters that are to be removed from it; they may not be configured in it. */
@@ -320,12 +320,8 @@ export class TargetReconciler {
   async #write({ target, names, watch }: SyncTarget, prepared: PreparedImport, written: Change[]): Promise<void> {
     const { emit } = this.#ports;
     this.#writing.add(names.entry);
-    watch?.beginWrite();
-    const { report, changes, versions } = await writePlan(prepared, this.#signal).catch((error: unknown) => {
-      watch?.endWrite([]);
-      throw error;
-    });
-    watch?.endWrite(versions);
+    const write = () => writePlan(prepared, this.#signal);
+    const { report, changes, versions } = await (watch?.write(write) ?? write());
     written.push(...changes);
     this.#history.noteWrite(target, changes.flatMap(peersOfChange), versions);
     this.#contests.noteWrites(target, changes);

@@ -104,8 +104,8 @@ describe("text", () => {
         "c1: changing c4, c5 (CA, certificate)",
       ],
       [
-        { kind: "planned", target: "c1", ...unchanged, added: ["c2"], resetBy: ["helm", "kubectl-edit"] },
-        "c1: adding c2; reset by helm and kubectl-edit",
+        { kind: "planned", target: "c1", ...unchanged, added: ["c2"], resetBy: ["helm", "unknown"] },
+        'c1: adding c2; reset by field manager "helm" and an unknown client',
       ],
       [
         { kind: "written", target: "c1", object: "secret/cilium-clustermesh", peers: ["c2", "c3"] },
@@ -219,7 +219,7 @@ describe("JSON", () => {
       {
         ...{ time: "2030-01-02T03:04:05.678Z", level: "info", event: "planned", target: "c1" },
         ...{ added: [], changed: ["c2"], removed: [], parts: ["addresses"], resetBy: ["helm"] },
-        message: "c1: changing c2 (addresses); reset by helm",
+        message: 'c1: changing c2 (addresses); reset by field manager "helm"',
       },
     );
     assert.deepEqual(jsonOf({ kind: "member-unreachable", entry: "c4", error: "timeout", retryIn: 20_400 }), {

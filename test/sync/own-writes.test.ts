@@ -30,7 +30,7 @@ async function startTarget(t: TestContext) {
     write((secret) => {
       secret.metadata.labels = { ...secret.metadata.labels, changed: value };
     });
-  return { mesh, api, write, label };
+  return { api, write, label };
 }
 
 test("a watch defers what it sees during a write, and reports what others wrote", async (t) => {
@@ -46,30 +46,42 @@ test("a watch defers what it sees during a write, and reports what others wrote"
   };
   await seen(1);
 
-  watch.beginWrite();
-  const ours = label("ours");
-  await seen(1);
-  watch.endWrite([ours]);
+  await watch.write(async () => {
+    const ours = label("ours");
+    await seen(1);
+    return { versions: [ours] };
+  });
   await seen(1);
   label("theirs");
   await seen(2);
 
-  watch.beginWrite();
-  label("theirs, before");
-  const next = label("ours again");
-  await seen(2);
-  watch.endWrite([next]);
+  const {
+    versions: [last],
+  } = await watch.write(async () => {
+    label("theirs, before");
+    const ours = label("ours again");
+    await seen(2);
+    return { versions: [ours] };
+  });
   await seen(3);
 
   // The event of a write may arrive after its response.
-  watch.beginWrite();
-  watch.endWrite([{ ...next, resourceVersion: `${Number(next.resourceVersion) + 1}` }]);
-  assert.equal(Number(label("ours, seen later").resourceVersion), Number(next.resourceVersion) + 1);
+  const next = `${Number(last?.resourceVersion) + 1}`;
+  await watch.write(async () => ({ versions: [{ kind: "Secret", name: NAME, resourceVersion: next }] }));
+  assert.equal(label("ours, seen later").resourceVersion, next);
   await seen(3);
+
+  const failure = watch.write(async () => {
+    label("theirs, during a write that fails");
+    await seen(3);
+    throw new Error("no answer");
+  });
+  await assert.rejects(failure, /no answer/);
+  await seen(4);
 });
 
 test("a config is as old as our write only if no other client wrote since", async (t) => {
-  const { mesh, api, write } = await startTarget(t);
+  const { api, write } = await startTarget(t);
   const read = async () => {
     const options = { addresses: 3, resolve: async () => [], cache: new ParseCache(), now: new Date() };
     return (await readForSync(api, "c1", options)).member;
@@ -79,7 +91,6 @@ test("a config is as old as our write only if no other client wrote since", asyn
       const config = `endpoints:\n- https://172.18.9.${last}:2379\n`;
       secret.data = { ...secret.data, c2: Buffer.from(config).toString("base64") };
     });
-  assert.equal(mesh.sandbox.clusters.length, 2);
   const history = new ConfigHistory();
   change(1);
   history.note("c1", await read());
