@@ -27,11 +27,11 @@ const FAULTS: Fault[] = [
   500,
   503,
 ];
-/** At reads these stand for all; what real API servers are asked is the same, so that fewer will do there. */
-const AT_READS: Record<"sandbox" | "real", Fault[]> = {
-  sandbox: ["refused", "reset", "truncated", "another certificate", 500],
-  real: ["reset", "another certificate"],
-};
+/** At reads these stand for all. Each read gets some of them in turn, so that the reads of a command get all. */
+const AT_READS: Fault[] = ["refused", "reset", "truncated", "another certificate", 500];
+/** What real API servers are asked is the same, so that fewer will do there. */
+const PER_READ = { sandbox: 2, real: 1 };
+const PER_WRITE = { sandbox: FAULTS.length, real: FAULTS.length / 2 };
 
 /** How a command is called, and whether the two clusters are connected before. */
 const COMMANDS: Record<string, { args: string[]; connected: boolean }> = {
@@ -42,6 +42,11 @@ const COMMANDS: Record<string, { args: string[]; connected: boolean }> = {
 };
 
 const KILLS = { sandbox: 100, real: 20 };
+
+/** Selects faults for the n-th request, so that successive requests get different ones. */
+function selectFaults(faults: readonly Fault[], n: number, count: number): Fault[] {
+  return Array.from({ length: count }, (_, i) => faults[(n * count + i) % faults.length] ?? assert.fail());
+}
 
 /** Registers the tests, on two clusters of the sandbox or on two real ones. */
 export function testFaults(on: "sandbox" | "real"): void {
@@ -97,9 +102,11 @@ export function testFaults(on: "sandbox" | "real"): void {
         // Concurrent requests arrive in any order, so a fault is injected at the n-th read or write.
         const reads = methods.filter((method) => method === "GET").length;
         const aims = [
-          ...Array.from({ length: reads }, (_, n) => AT_READS[on].map((fault) => ({ read: true, n, fault }))),
+          ...Array.from({ length: reads }, (_, n) =>
+            selectFaults(AT_READS, n, PER_READ[on]).map((fault) => ({ read: true, n, fault })),
+          ),
           ...Array.from({ length: methods.length - reads }, (_, n) =>
-            FAULTS.map((fault) => ({ read: false, n, fault })),
+            selectFaults(FAULTS, n, PER_WRITE[on]).map((fault) => ({ read: false, n, fault })),
           ),
         ].flat();
         for (const { read, n, fault } of aims) {

@@ -1,7 +1,7 @@
 /** Cilium's kvstoremesh in a cluster of a real mesh: when it was not ready for a peer, and how often it connected again. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Member, readMountedFiles, startKubelet } from "./mesh.ts";
-import { type KeyEvents, type Kvstoremesh, runKvstoremesh } from "./real.ts";
+import { type KeyEvents, type Kvstoremesh, type PeerStatus, runKvstoremesh } from "./real.ts";
 
 const POLL_MS = 100;
 /** Time between a change of a Secret and of the mounted files; a real kubelet takes up to two minutes. */
@@ -51,7 +51,7 @@ export async function observeMember(member: Member, who: "kvstoremesh" | "agents
   const endKubelet = startKubelet(member, who, (files) => kvstoremesh.update(files), KUBELET_DELAY_MS);
   const endUsers = startUsersKubelet(member);
   const record = new ReadinessRecord();
-  const polling = startPolling(async () => record.note(await readStatus(kvstoremesh.url)));
+  const polling = startPolling(async () => record.note([...(await kvstoremesh.status()).values()]));
   return {
     member,
     kvstoremesh,
@@ -72,7 +72,7 @@ class ReadinessRecord {
   readonly #gaps: Gap[] = [];
   readonly #ready = new Set<string>();
 
-  note(statuses: readonly PeerReadiness[]): void {
+  note(statuses: readonly Pick<PeerStatus, "name" | "ready" | "status">[]): void {
     const now = Date.now();
     const open = new Map(this.#gaps.filter(({ toMs }) => toMs === undefined).map((gap) => [gap.peer, gap]));
     const present = new Map(statuses.map((one) => [one.name, one]));
@@ -94,18 +94,6 @@ class ReadinessRecord {
   gaps(sinceMs: number): Gap[] {
     return this.#gaps.filter(({ toMs }) => toMs === undefined || toMs >= sinceMs);
   }
-}
-
-interface PeerReadiness {
-  name: string;
-  ready: boolean;
-  status: string;
-}
-
-async function readStatus(url: string): Promise<PeerReadiness[]> {
-  const response = await fetch(`${url}/v1/cluster`);
-  const clusters = ((await response.json()) ?? []) as Partial<PeerReadiness>[];
-  return clusters.map(({ name = "", ready = false, status = "" }) => ({ name, ready, status }));
 }
 
 /** Repeats a task; the returned function ends it, and rejects if the task failed. */

@@ -215,13 +215,12 @@ async function extract(context: string, folder: string, kubeconfig: string, more
 }
 
 async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdict> {
-  const verdict: Verdict = { ready: new Map(), agents: new Map() };
   // In place of kubelet, which updates the mounted list of users.
   for (const { api, sync } of members) {
     const users = await api.request("GET", `/api/v1/namespaces/${NAMESPACE}/configmaps/clustermesh-remote-users`);
     if (users.status === 200) sync.users(users.body.data["users.yaml"]);
   }
-  for (const member of members) {
+  const judgeMember = async (member: Member) => {
     const peers = members.filter((other) => other !== member);
     const kvstoremesh = await runKvstoremesh({
       cluster: member,
@@ -242,16 +241,19 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
           async () => (await member.etcd.keys(key)).length > 0,
         );
       }
-      verdict.ready.set(
-        member.name,
-        peers.map(({ name }) => name),
-      );
     } finally {
       await kvstoremesh.stop();
     }
-    if (spec.kvstoremesh) verdict.agents.set(member.name, await judgeAgents(member, peers));
-  }
-  return verdict;
+    return {
+      peers: peers.map(({ name }) => name),
+      agents: spec.kvstoremesh ? await judgeAgents(member, peers) : undefined,
+    };
+  };
+  const judged = await Promise.all(members.map(async (member) => ({ member, ...(await judgeMember(member)) })));
+  return {
+    ready: new Map(judged.map(({ member, peers }) => [member.name, peers])),
+    agents: new Map(judged.flatMap(({ member, agents }) => (agents ? [[member.name, agents]] : []))),
+  };
 }
 
 /**

@@ -75,9 +75,7 @@ export interface KvstoremeshOptions {
 }
 
 export interface Kvstoremesh {
-  /** URL of its API, which serves the status of the peers at `/v1/cluster`. */
-  url: string;
-  /** Result of `kvstoremesh-dbg status`, by peer. */
+  /** What `kvstoremesh-dbg status` prints, by peer. */
   status(): Promise<Map<string, PeerStatus>>;
   /**
    * Waits until all peers are ready and returns their status.
@@ -118,10 +116,9 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
     removeFolder(folder);
   };
   const status = async () => {
-    const command = ["kvstoremesh-dbg", "status", "-H", api, "-o", "json"];
-    const { code, stdout, stderr } = await run(program, command, { folder });
-    if (code !== 0) throw new Error(`kvstoremesh-dbg status: ${(stderr || stdout).trim()}`);
-    const clusters = (JSON.parse(stdout) ?? []) as Record<string, unknown>[];
+    const response = await fetch(`http://${api}/v1/cluster`, { signal: AbortSignal.timeout(10_000) });
+    if (!response.ok) throw new Error(`the status of kvstoremesh: ${response.status} ${await response.text()}`);
+    const clusters = ((await response.json()) ?? []) as Record<string, unknown>[];
     return new Map(clusters.map((one) => [String(one.name), peerStatus(one)]));
   };
   const ready = (peers: readonly string[], timeoutMs = 20_000) =>
@@ -143,7 +140,6 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
     throw error;
   }
   return {
-    url: `http://${api}`,
     status,
     ready,
     update: (files) => writeMountedFiles(mounted, files),

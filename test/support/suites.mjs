@@ -48,7 +48,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       ...order(quick, /no-key|smoke|bad-input/),
     ],
     programs: order(programs, /sync-faults/),
-    e2e: order(e2e, /faults-/),
+    e2e: order(e2e, /faults-|large-mesh|matrix|rbac|render\.|scale|verify/),
   }[process.argv[2] ?? ""];
   if (!files) throw new Error("usage: suites.mjs quick|programs|e2e");
   console.log(files.join("\n"));
