@@ -188,7 +188,7 @@ export function describeEndpoint({ endpoints, hostAliases }: Pick<EtcdConfig, "e
   return [endpoints.join(", "), ...(ips.length > 0 ? [ips.join(", ")] : [])].join(" at ");
 }
 
-/** Whether two endpoints are equal, regardless of the order of their URLs, host aliases and addresses. */
+/** Whether two endpoints are equal, regardless of order and repetition of URLs and addresses, and of the order of host aliases. */
 export function isSameEndpoint(
   one: Pick<EtcdConfig, "endpoints" | "hostAliases">,
   other: Pick<EtcdConfig, "endpoints" | "hostAliases">,
@@ -217,7 +217,7 @@ function isSameList(one: readonly string[], other: readonly string[]): boolean {
 /** Whether an endpoint is the cluster's own KVStoreMesh cache rather than a peer. */
 export function isOwnCache(endpoints: readonly string[]): boolean {
   const isOwn = (url: string) => /^clustermesh-apiserver\.[^.]+\.svc(?:\.|$)/.test(parseEndpoint(url)?.host ?? "");
-  // Of tens of thousands of endpoints in a large mesh, nearly all are those of peers.
+  // Parsing is slow, and nearly all endpoints are those of peers.
   return endpoints.some((url) => url.startsWith("https://clustermesh-apiserver.") && isOwn(url));
 }
 

@@ -95,7 +95,7 @@ export function readEntries(
   cache = new ParseCache(),
 ): Entry[] {
   const facts = readFacts(annotations);
-  const records = cache.parse(readPeerRecords, annotations[PEERS_ANNOTATION]);
+  const records = readPeerRecords(annotations[PEERS_ANNOTATION]);
   return [...contents.files]
     .filter(([, content]) => isEtcdConfig(cache.parse(decodeText, content)))
     .map(([name, content]) => {

@@ -42,10 +42,10 @@ export interface AddressDecision {
  * Another port, another name in the URL, and a config that cannot work or has no addresses change at once.
  */
 export function keepAddresses({ desired, serving, existing, gone, now, grace }: AddressRequest): AddressDecision {
-  const current = () => ({ peer: desired, gone: withoutServing(gone, desired, serving, now, grace) });
-  if (!existing || isSameEndpoint(existing, desired)) return current();
+  const useDesired = () => ({ peer: desired, gone: withoutServing(gone, desired, serving, now, grace) });
+  if (!existing || isSameEndpoint(existing, desired)) return useDesired();
   const [before, after] = [readEndpoint(existing), readEndpoint(desired)];
-  if (!before || !after || !canStay(before, after, desired)) return current();
+  if (!before || !after || !canStay(before, after, desired)) return useDesired();
   const kept = { ...desired, endpoints: existing.endpoints, hostAliases: existing.hostAliases };
   if (serving.length === 0) return { peer: kept, gone: [...gone] };
   const remaining = withoutServing(gone, desired, serving, now, grace, before.addresses);

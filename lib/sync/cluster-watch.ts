@@ -54,9 +54,9 @@ export class ClusterWatch {
   }
 
   /**
-   * Writes objects of the cluster. Changes are reported when it has ended, except for the versions that it has written.
+   * Runs a write to the cluster; only one at a time. Changes that are seen meanwhile are reported afterwards, except for the
+   * versions that the write returns.
    *
-   * @returns the result of the write
    * @throws what the write throws
    */
   async write<T extends { versions: readonly WrittenVersion[] }>(write: () => Promise<T>): Promise<T> {

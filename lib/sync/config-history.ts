@@ -76,9 +76,12 @@ function areCurrent(
   });
 }
 
-/** The parts of configs are the same in hundreds of targets, and hashed once for all. */
+/**
+ * Returns a hash of a config and its files (32 bits); 0 if it cannot be read. Each part is hashed once, because hundreds of
+ * targets have the same.
+ */
 function hashOf(entry: Entry | undefined, cache: ParseCache): number {
-  if (!entry?.peer) return 0;
+  if (!entry?.peer || !entry.config) return 0;
   const { ca, client } = entry.peer;
   const files = [
     typeof ca === "object" ? ca.pem : ca,
@@ -88,7 +91,7 @@ function hashOf(entry: Entry | undefined, cache: ParseCache): number {
   return hashes.reduce((all, one) => (Math.imul(all, 31) + one) | 0, 0);
 }
 
-function hashOfConfig(config: EtcdConfig | undefined): number {
+function hashOfConfig(config: EtcdConfig): number {
   return hashOfText(JSON.stringify(config));
 }
 

@@ -22,11 +22,6 @@ export interface Reset extends Pick<ContestedKey, "target" | "object" | "key" | 
 /** The manager of a reset that `managedFields` do not show. */
 const UNKNOWN_MANAGER = "unknown";
 
-/** Returns the name of a field manager for people. */
-export function describeManager(manager: string): string {
-  return manager === UNKNOWN_MANAGER ? "an unknown client" : `field manager ${JSON.stringify(manager)}`;
-}
-
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 
@@ -209,6 +204,11 @@ function managerOf(metadata: V1ObjectMeta | undefined, path: readonly string[]):
   const writers = entries.filter(({ fieldsV1 }) => hasField(fieldsV1, part)).map(nameOf);
   const [writer, ...others] = new Set(writers.filter((name) => name !== FIELD_MANAGER));
   return writer !== undefined && others.length === 0 ? writer : UNKNOWN_MANAGER;
+}
+
+/** Describes a field manager in messages. */
+export function describeManager(manager: string): string {
+  return manager === UNKNOWN_MANAGER ? "an unknown client" : `field manager ${JSON.stringify(manager)}`;
 }
 
 /** Whether a set of fields (`fieldsV1`) has a field. */

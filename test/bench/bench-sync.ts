@@ -12,6 +12,7 @@ import { type Sandbox, startSandbox } from "../../lib/sandbox/sandbox.ts";
 import type { ApiRequest } from "../../lib/sandbox/server.ts";
 import { readUsage, type Usage } from "../support/process-usage.ts";
 import { run } from "../support/programs.ts";
+import { readSyncNodeOptions } from "../support/sync-manifests.ts";
 import { type SyncProcess, startSyncProcess } from "../support/sync-process.ts";
 
 // Rarely set by users, and costs about 80 ms per start of Node.
@@ -22,8 +23,8 @@ const IDLE_SECONDS = Number(process.env.IDLE ?? 120);
 const SETTLE_SECONDS = 10;
 /** Without a request for this time, `sync` has nothing to do. */
 const QUIET_SECONDS = SETTLE_SECONDS + 5;
-/** The half of 512 MiB, which V8 takes for old objects in a container with this limit, and the flags of the Deployment. */
-const POD_HEAP = "--max-old-space-size=256 --max-semi-space-size=4";
+/** The heap of a pod: V8 limits the old generation to half of its 512 MiB. */
+const POD_HEAP = `--max-old-space-size=256 ${readSyncNodeOptions()}`;
 const { SYNC_NODE_OPTIONS = POD_HEAP, SYNC_ARGS } = process.env;
 /** Goals of memory in MB, by the number of clusters. */
 const MEMORY_GOALS = new Map([
@@ -178,15 +179,15 @@ async function measureRenewal(
     api.store.put({ ...secret, data: { ...secret.data, ...encode({ "tls.key": key }), "tls.crt": crt } });
   }
   const waiting = new Set(sandbox.clusters.map(({ description: { name } }) => name));
-  const looked = new Map<string, number>();
+  const writesAtCheck = new Map<string, number>();
   while (waiting.size > 0) {
     await sleep(100);
     for (const { description, api } of sandbox.clusters) {
       const { name } = description;
-      // Reading copies the Secret, and the clusters need the time of this process.
+      // Reading copies the Secret, and the clusters share this process, so one is checked only after another write.
       const writes = api.requests.filter(({ method }) => method === "PATCH").length;
-      if (!waiting.has(name) || looked.get(name) === writes) continue;
-      looked.set(name, writes);
+      if (!waiting.has(name) || writesAtCheck.get(name) === writes) continue;
+      writesAtCheck.set(name, writes);
       const data = api.store.read("Secret", NAMESPACE, "cilium-kvstoremesh")?.data ?? {};
       const isDone = renewed.every((one) => one.name === name || data[`${one.name}.etcd-client.crt`] === one.crt);
       if (isDone) waiting.delete(name);

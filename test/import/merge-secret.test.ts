@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { mergeEntries } from "../../lib/import/plan/merge-secret.ts";
+import { type MergeOptions, mergeEntries } from "../../lib/import/plan/merge-secret.ts";
 import type { Peer } from "../../lib/peer/peer.ts";
-import { readEntries, readPeerFile, type SecretFiles, toSecretEntry, writePeerFile } from "../../lib/peer/secret.ts";
+import {
+  readEntries,
+  readPeerFile,
+  type SecretEntry,
+  type SecretFiles,
+  toSecretEntry,
+  writePeerFile,
+} from "../../lib/peer/secret.ts";
 import { existingFiles, peers } from "../support/arbitraries.ts";
 import { caOf, clientOf, freshClient } from "../support/material.ts";
 import { COMMON, configText, LOCAL, peerOf, secretOf, textsOf } from "../support/targets.ts";
@@ -12,8 +19,17 @@ type Texts = Record<string, string>;
 
 const filesOf = (texts: Texts): SecretFiles =>
   new Map(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text)]));
+/** Merges with the configs parsed before and during the merge, which makes no difference. */
+const mergeFiles = (files: SecretFiles, ...[wanted, options]: [SecretEntry[], MergeOptions?]) => {
+  const merged = mergeEntries({ files }, wanted, options);
+  const entries = new Map(
+    readEntries({ files }, { "clustermesh-secrets/peers": '{"c2":{"id":2}}' }, "x").map((one) => [one.name, one]),
+  );
+  assert.deepEqual(mergeEntries({ files, entries }, wanted, options), merged);
+  return merged;
+};
 const merge = (existing: Texts, ...wanted: Peer[]) =>
-  mergeEntries(
+  mergeFiles(
     filesOf(existing),
     wanted.map((peer) => toSecretEntry(peer, "target")),
   );
@@ -106,9 +122,9 @@ test("files that only a config to be removed references may be overwritten", () 
   const key = toSecretEntry(c2, "target").key?.key ?? "";
   const taken = { c3: configText("https://127.0.0.1:1", [undefined, key, key]) };
   const wanted = [toSecretEntry(c2, "target")];
-  const avoiding = mergeEntries(filesOf(taken), wanted);
+  const avoiding = mergeFiles(filesOf(taken), wanted);
   assert.equal(avoiding.files.has(key), false);
-  const leaving = mergeEntries(filesOf(taken), wanted, { removedLater: ["c3"] });
+  const leaving = mergeFiles(filesOf(taken), wanted, { removedLater: ["c3"] });
   assert.equal(leaving.files.has(key), true);
   assert.equal(leaving.files.has("c3"), true, "it is still there");
 });
@@ -275,8 +291,8 @@ const keysOf = (files: SecretFiles, keep: (name: string) => boolean) =>
 test("a second merge changes nothing, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (existing, list) => {
-      const { files } = mergeEntries(existing, laid(list));
-      const again = mergeEntries(files, laid(list));
+      const { files } = mergeFiles(existing, laid(list));
+      const again = mergeFiles(files, laid(list));
       assert.deepEqual([...again.changes], []);
       assert.deepEqual(new Set(again.outcomes.values()), new Set(["unchanged"]));
     }),
@@ -287,7 +303,7 @@ test("a second merge changes nothing, for any existing content", () => {
 test("each merged peer is read back equal, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (existing, list) => {
-      const { files } = mergeEntries(existing, laid(list));
+      const { files } = mergeFiles(existing, laid(list));
       const entries = new Map(readEntries({ files }, {}, "").map((entry) => [entry.name, entry.peer]));
       for (const peer of list) assert.deepEqual(entries.get(peer.name), { ...peer, facts: {} });
     }),
@@ -299,7 +315,7 @@ test("only files of imported peers change, for any existing content", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (existing, list) => {
       const names = new Set(list.map(({ name }) => name));
-      const { changes } = mergeEntries(existing, laid(list));
+      const { changes } = mergeFiles(existing, laid(list));
       // What may change: the peers' configs, and files that only their configs name.
       const theirs = new Set(keysOf(existing, (name) => names.has(name)));
       const others = new Set(keysOf(existing, (name) => !names.has(name)));
@@ -315,7 +331,7 @@ test("only files of imported peers change, for any existing content", () => {
 test("no change removes a file that a remaining config references", () => {
   fc.assert(
     fc.property(anyFiles, anyPeers, (existing, list) => {
-      const { files, changes } = mergeEntries(existing, laid(list));
+      const { files, changes } = mergeFiles(existing, laid(list));
       const named = new Set(
         keysOf(existing, (name) => existing.get(name)?.equals(files.get(name) ?? Buffer.alloc(0)) === true),
       );
@@ -335,9 +351,9 @@ test("merging one peer and then another equals merging both, for any existing co
   fc.assert(
     fc.property(fc.oneof(fc.constant(new Map()), anyFiles), anyPeers, fc.nat(), (existing: SecretFiles, list, at) => {
       const cut = at % (list.length + 1);
-      const first = mergeEntries(existing, laid(list.slice(0, cut)));
-      const second = mergeEntries(first.files, laid(list.slice(cut)));
-      const both = mergeEntries(existing, laid(list));
+      const first = mergeFiles(existing, laid(list.slice(0, cut)));
+      const second = mergeFiles(first.files, laid(list.slice(cut)));
+      const both = mergeFiles(existing, laid(list));
       const meaning = (files: SecretFiles) => readEntries({ files }, {}, "").map(({ name, peer }) => [name, peer]);
       assert.deepEqual(meaning(second.files), meaning(both.files));
       // Where nothing of anybody's is in the way, byte for byte.

@@ -94,7 +94,11 @@ test("an existing user is not added again, with any role", () => {
 });
 
 test("content that Cilium cannot parse is not overwritten", () => {
+  const plain = "users:\n  - name: remote-c2\n    role: remote\n";
   const bad = [
+    `${plain}users: []\n`,
+    `${plain}---\nusers: []\n`,
+    `${plain}  - name: [\n`,
     "users: [",
     "users: x\n",
     "users: {a: b}\n",

@@ -204,6 +204,7 @@ test("two endpoints are the same in any order of URLs, host aliases and addresse
   };
   assert.equal(isSameEndpoint(one, structuredClone(one)), true);
   assert.equal(isSameEndpoint(one, same), true);
+  assert.equal(isSameEndpoint(one, { ...one, endpoints: [...one.endpoints, ...one.endpoints] }), true);
   const others = [
     { ...one, endpoints: ["https://a:1"] },
     { ...one, endpoints: ["https://a:1", "https://b:2"] },

@@ -32,7 +32,7 @@ test("any peer is read from its file as it was written", () => {
 test("any peer is read from a target as it was written, except for its facts", () => {
   fc.assert(
     fc.property(anyPeer, (peer) => {
-      const { files } = mergeEntries(new Map(), [toSecretEntry(peer, "target")]);
+      const { files } = mergeEntries({ files: new Map() }, [toSecretEntry(peer, "target")]);
       const [entry, ...others] = readEntries({ files }, {}, "t");
       assert.deepEqual(entry?.peer, { ...peer, facts: {} });
       assert.deepEqual(others, []);

@@ -12,7 +12,7 @@ import type { V1PodSpec } from "@kubernetes/client-node";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { JOBS_FOLDER, PRINTED_MANIFESTS, podOf, readJobManifests } from "../support/job-manifests.ts";
 import { node, run } from "../support/programs.ts";
-import { PRINTED_SYNC_MANIFESTS, parseManifests, SYNC_FOLDER } from "../support/sync-manifests.ts";
+import { PRINTED_SYNC_MANIFESTS, parseManifests, readSyncNodeOptions, SYNC_FOLDER } from "../support/sync-manifests.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -90,12 +90,12 @@ describe("deploy/sync", () => {
     assert.equal(pod?.serviceAccountName, own.find(({ kind }) => kind === "ServiceAccount")?.metadata.name);
   });
 
-  test("Node has the space for young objects that its pods ask for", async () => {
-    const env = Object.fromEntries(pod?.containers[0]?.env?.map(({ name, value }) => [name, value]) ?? []);
+  test("Node accepts the NODE_OPTIONS of its pods, which set the size of the young generation", async () => {
+    const env = { NODE_OPTIONS: readSyncNodeOptions() };
     const fill = "const kept = []; for (let i = 0; i < 2e6; i++) kept.push({ i });";
     const space = "v8.getHeapSpaceStatistics().find((one) => one.space_name === 'new_space')";
     const { stdout } = await promisify(execFile)(node, ["-p", `${fill} ${space}.space_size`], { env });
-    // Two spaces, with 1 MiB each in a container of 512 MiB, and 16 MiB each outside of one.
+    // Two semi-spaces, of 1 MiB in a container of 512 MiB, and of 16 MiB outside of one.
     const mebibytes = Number(stdout) / 1_048_576;
     assert.ok(mebibytes > 2 && mebibytes <= 8, stdout);
   });

@@ -1,7 +1,8 @@
 /** The manifests of deploy/sync. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { V1EnvVar } from "@kubernetes/client-node";
 import { parseAllDocuments, stringify } from "yaml";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
 import { realAssets } from "./real-assets.ts";
@@ -24,6 +25,13 @@ export const PRINTED_SYNC_MANIFESTS: Readonly<Record<string, string[]>> = {
 /** Parses all documents of a YAML text. */
 export function parseManifests(text: string): KubernetesObject[] {
   return parseAllDocuments(text).flatMap((document) => document.toJS() ?? []);
+}
+
+/** Returns the flags of Node in the pods of the Deployment. */
+export function readSyncNodeOptions(): string {
+  const [deployment] = parseManifests(readFileSync(join(SYNC_FOLDER, "deployment.yaml"), "utf8"));
+  const env: V1EnvVar[] = deployment?.spec.template.spec.containers[0].env;
+  return env.find(({ name }) => name === "NODE_OPTIONS")?.value ?? "";
 }
 
 /**

@@ -4,21 +4,23 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1Secret } from "@kubernetes/client-node";
 import { secrets } from "../../lib/kube/api.ts";
+import { existingOf } from "../../lib/mesh/member.ts";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { issue, makeCa } from "../../lib/sandbox/pki.ts";
 import { ClusterWatch } from "../../lib/sync/cluster-watch.ts";
 import { ConfigHistory } from "../../lib/sync/config-history.ts";
 import { readForSync } from "../../lib/sync/read-member.ts";
 import type { WrittenVersion } from "../../lib/sync/write-plan.ts";
 import { ParseCache } from "../../lib/util/parse-cache.ts";
-import { startJoinedMesh } from "../support/joined-mesh.ts";
+import { type MemberOptions, startJoinedMesh } from "../support/joined-mesh.ts";
 import { waitFor } from "../support/real-process.ts";
 import { startSync } from "../support/running-sync.ts";
 
 const NAME = "cilium-clustermesh";
 
 /** The Secret of a connected cluster, and a way to change it as anybody does. */
-async function startTarget(t: TestContext) {
-  const mesh = await startJoinedMesh(t, [{ version: "1.20.2" }, { version: "1.20.2" }]);
+async function startTarget(t: TestContext, options: MemberOptions = {}) {
+  const mesh = await startJoinedMesh(t, [{ version: "1.20.2", ...options }, { version: "1.20.2" }]);
   const { api } = await mesh.connectTo("c1");
   const store = mesh.sandbox.clusters[0]?.api.store ?? assert.fail();
   const write = (change: (secret: V1Secret & KubernetesObject) => void): WrittenVersion => {
@@ -78,6 +80,8 @@ test("a watch defers what it sees during a write, and reports what others wrote"
   });
   await assert.rejects(failure, /no answer/);
   await seen(4);
+  label("theirs, after it");
+  await seen(5);
 });
 
 test("a config is as old as our write only if no other client wrote since", async (t) => {
@@ -107,6 +111,42 @@ test("a config is as old as our write only if no other client wrote since", asyn
   const later = performance.now();
   history.note("c1", await read());
   assert.ok(history.since("c1", "c2") >= later, "the config may be that of somebody else");
+});
+
+test("a config is as old as the last change of its URL, its CA, its certificate or its key", async (t) => {
+  const { api, write } = await startTarget(t, { kvstoremesh: false });
+  const history = new ConfigHistory();
+  const note = async () => {
+    const options = { addresses: 3, resolve: async () => [], cache: new ParseCache(), now: new Date() };
+    const { member } = await readForSync(api, "c1", options);
+    const { config, keys } = existingOf(member).agents.entries.get("c2") ?? assert.fail();
+    history.note("c1", member);
+    return { config: config ?? assert.fail(), keys };
+  };
+  const replace = (key: string | undefined, change: (text: string) => string) =>
+    write((secret) => {
+      const text = Buffer.from(secret.data?.[key ?? ""] ?? "", "base64").toString();
+      assert.notEqual(change(text), text);
+      secret.data = { ...secret.data, [key ?? ""]: Buffer.from(change(text)).toString("base64") };
+    });
+  const { keys } = await note();
+  const first = history.since("c1", "c2");
+  await sleep(10);
+  await note();
+  assert.equal(history.since("c1", "c2"), first);
+  const other = issue(makeCa({ cn: "other" }), { cn: "remote", usage: "client" });
+  const changes: [string | undefined, (text: string) => string][] = [
+    ["c2", (text) => text.replace(/https:.*/, "https://172.18.9.1:2379")],
+    [keys.ca, (text) => text + makeCa({ cn: "another" }).cert],
+    [keys.cert, () => other.cert],
+    [keys.key, () => other.key],
+  ];
+  for (const [key, change] of changes) {
+    const before = performance.now();
+    replace(key, change);
+    await note();
+    assert.ok(history.since("c1", "c2") >= before, key);
+  }
 });
 
 test("a target is not read again after a write, and has everything nevertheless", async (t) => {

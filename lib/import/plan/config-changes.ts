@@ -74,10 +74,8 @@ export function planConfigSecrets(
   };
 
   if (target.facts.kvstoreMesh) {
-    const added = mergeEntries(kvstoremesh.files, entriesOf(others), {
-      ...{ entries: kvstoremesh.entries, rewrite, removedLater: leftovers, cache },
-    });
-    const reduced = mergeEntries(added.files, [], { remove: toRemove, cache });
+    const added = mergeEntries(kvstoremesh, entriesOf(others), { rewrite, removedLater: leftovers, cache });
+    const reduced = mergeEntries({ files: added.files }, [], { remove: toRemove, cache });
     const { config: copy, findings } = others.length > 0 ? cacheConfig(target) : { config: undefined, findings: [] };
     result.findings.push(...findings);
     const copies = copy ? others.map(({ name }) => ({ name, config: copy })) : [];
@@ -87,19 +85,15 @@ export function planConfigSecrets(
     const written = write(KVSTOREMESH_SECRET, kvstoremesh, added, new Map([...before, ...staying]));
     // A peer that an upgrade left in the agents' Secret keeps its record there.
     const leftBehind = new Map([...records].filter(([name]) => !reduced.files.has(name)));
-    const forAgents = mergeEntries(agents.files, [...copies, ...entriesOf(local)], {
-      ...{ entries: agents.entries, rewrite, remove: removed, cache },
-    });
+    const forAgents = mergeEntries(agents, [...copies, ...entriesOf(local)], { rewrite, remove: removed, cache });
     write(AGENTS_SECRET, agents, forAgents, leftBehind);
     write(KVSTOREMESH_SECRET, written, reduced, records, written.changed);
   } else {
-    const merged = mergeEntries(agents.files, entriesOf(peers), {
-      ...{ entries: agents.entries, rewrite, remove: removed, cache },
-    });
+    const merged = mergeEntries(agents, entriesOf(peers), { rewrite, remove: removed, cache });
     write(AGENTS_SECRET, agents, merged, records);
     // Nothing reads this Secret now; outdated entries would take effect if KVStoreMesh were enabled again.
     const outdated = [...kvstoremesh.entries.keys()].filter((name) => merged.outcomes.has(name) || toRemove.has(name));
-    const reduced = mergeEntries(kvstoremesh.files, [], { remove: new Set(outdated), cache });
+    const reduced = mergeEntries(kvstoremesh, [], { remove: new Set(outdated), cache });
     if (reduced.changes.size > 0) write(KVSTOREMESH_SECRET, kvstoremesh, reduced, kvstoremesh.records);
   }
 

@@ -27,6 +27,9 @@ export interface ExistingConfig {
   findings: Finding[];
 }
 
+/** An entry whose config points to a peer, not to the cluster's own copy. */
+type PeerEntry = Entry & { config: EtcdConfig };
+
 /** Parses the two config Secrets of a target. */
 export function readExistingConfig(target: Target): ExistingConfig {
   const { facts } = target;
@@ -91,14 +94,12 @@ export function isMisplaced(existing: ExistingConfig, name: string): boolean {
 }
 
 /** Returns the entry of a Secret for a peer; undefined if it is invalid or points to the cluster's own copy. */
-export function remoteEntry({ entries }: ConfigSecret, name: string): RemoteEntry | undefined {
+export function remoteEntry({ entries }: ConfigSecret, name: string): PeerEntry | undefined {
   const entry = entries.get(name);
-  return entry && isRemote(entry) ? entry : undefined;
+  return entry && pointsToPeer(entry) ? entry : undefined;
 }
 
-type RemoteEntry = Entry & { config: EtcdConfig };
-
-function isRemote(entry: Entry): entry is RemoteEntry {
+function pointsToPeer(entry: Entry): entry is PeerEntry {
   return entry.config !== undefined && !isOwnCache(entry.config.endpoints);
 }
 

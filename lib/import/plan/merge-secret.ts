@@ -28,9 +28,14 @@ export interface Merged {
   files: Map<string, Buffer>;
 }
 
-export interface MergeOptions {
-  /** The parsed configs of the existing files, if they are known. */
+/** The files of a Secret before a merge. */
+export interface ExistingFiles {
+  files: SecretFiles;
+  /** The configs among {@link files}, by name; undefined to parse them. */
   entries?: ReadonlyMap<string, Entry>;
+}
+
+export interface MergeOptions {
   /** Names of configs to remove. */
   remove?: ReadonlySet<string>;
   /** Names of unused configs that a later change removes: files that only they reference may be overwritten now. */
@@ -47,9 +52,9 @@ export interface MergeOptions {
  * config references them. Everything else stays unchanged.
  */
 export function mergeEntries(
-  existing: SecretFiles,
+  { files: existing, entries }: ExistingFiles,
   wanted: readonly SecretEntry[],
-  { entries, remove = new Set(), removedLater = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
+  { remove = new Set(), removedLater = [], rewrite = false, cache = new ParseCache() }: MergeOptions = {},
 ): Merged {
   if (wanted.length === 0 && remove.size === 0) {
     return { changes: new Map(), outcomes: new Map(), files: new Map(existing) };
@@ -78,14 +83,13 @@ export function mergeEntries(
     const isFree = (key: string) => mayWrite(name, key) && !claimed.has(key);
     const isCurrent = old && (!rewrite || hasDefaultKeys(old, entry)) && isUpToDate(old, entry, existing, cache);
     const inPlace = isCurrent ? inPlaceWrites(old, entry) : undefined;
-    const canWriteInPlace = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content));
-    const keepsConfig = inPlace !== undefined && canWriteInPlace === true;
-    const writes = keepsConfig ? inPlace : rewriteEntry(entry, isFree, hasContent);
+    const keepsConfig = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content)) === true;
+    const writes = inPlace && keepsConfig ? inPlace : rewriteEntry(entry, isFree, hasContent);
     const changing = writes.filter(([key, content]) => !hasContent(key, content));
     for (const [key] of writes) claimed.add(key);
     for (const [key, content] of changing) files.set(key, cache.parse(encodeText, content));
     outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
-    // An unchanged config references the same files.
+    // A config that is kept still references all its files.
     if (old && !keepsConfig && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
   }
   removeUnreferenced(files, replaced, cache);

@@ -45,7 +45,7 @@ export function readConfigSecret(
     files: decoded.files,
     entries: new Map(readEntries(decoded, annotations, source, cache).map((entry) => [entry.name, entry])),
     annotations,
-    records: cache.parse(readPeerRecords, annotations[PEERS_ANNOTATION]),
+    records: readPeerRecords(annotations[PEERS_ANNOTATION]),
   };
 }
 

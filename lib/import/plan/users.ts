@@ -52,10 +52,8 @@ export function mergeUsers(
     const content = users.length > 0 ? `users:\n${users.join("")}` : "users: []\n";
     return { content, annotation: [...clusters].sort().join(","), granted: [...clusters], revoked: [] };
   }
-  const plain = readPlainUsers(text);
-  if (plain && clusters.every((cluster) => plain.has(userOf(cluster))) && revoke.length === 0) {
-    return unchangedUsers(existing);
-  }
+  const plain = revoke.length === 0 ? readPlainUsers(text) : undefined;
+  if (plain && clusters.every((cluster) => plain.has(userOf(cluster)))) return unchangedUsers(existing);
   // With level "silent", a second document would be lost without an error.
   const document = parseDocument(text, { logLevel: "error" });
   if (document.errors.length > 0) throw new UsersError("is not valid YAML");
@@ -97,8 +95,8 @@ export function mergeUsers(
 }
 
 /**
- * Returns the names in a list of users as it is written here; undefined for any other text. For hundreds of users the YAML
- * library would take longer than the rest of planning an import that changes none of them.
+ * Returns the user names of a `users.yaml` in the form that {@link mergeUsers} creates; undefined for any other text. For
+ * hundreds of users the YAML library would take longer than the rest of planning an import that changes none of them.
  */
 function readPlainUsers(text: string): Set<string> | undefined {
   if (!/^users:\n(?: {2}- name: remote-[\w.-]+\n {4}role: remote\n)+$/.test(text)) return undefined;
