@@ -110,7 +110,7 @@ test: build ## run the quick tests, with one small real mesh
 
 test-all: check test test-node ## run all tests and checks
 	@$(NODE_TEST) --test-concurrency=2 $$(node test/support/suites.mjs programs)
-	@$(NODE_TEST) --test-concurrency=2 $$(node test/support/suites.mjs e2e)
+	@$(NODE_TEST) --test-concurrency=3 $$(node test/support/suites.mjs e2e)
 
 test-node: build ## test the built programs on the current LTS of Node
 	@node test/support/current-lts.mjs

@@ -17,7 +17,7 @@ const NAMESPACE = "/namespaces/kube-system";
 const OBJECTS = ["secrets/cilium-clustermesh", "secrets/cilium-kvstoremesh", "configmaps/clustermesh-remote-users"];
 const WORKLOADS = ["daemonsets/cilium", "deployments/clustermesh-apiserver"];
 type Form = "manifests" | "kustomize" | "helm-values";
-/** The forms that are applied to the two clusters, round after round. */
+/** The forms of cluster1 and cluster2, by round. */
 const ROUNDS: readonly (readonly Form[])[] = [
   ["manifests", "kustomize"],
   ["helm-values", "manifests"],
@@ -115,7 +115,13 @@ describe("rendered forms, judged by Cilium's programs", { skip: withoutRealServe
   const verdicts: string[] = [];
   after(() => {
     console.log(
-      ["", "| chart | form | peer ready | agents' entry |", "| --- | --- | --- | --- |", ...verdicts, ""].join("\n"),
+      [
+        "",
+        "| chart | form | in | peer ready | agents' entry |",
+        "| --- | --- | --- | --- | --- |",
+        ...verdicts,
+        "",
+      ].join("\n"),
     );
   });
 
@@ -155,8 +161,8 @@ describe("rendered forms, judged by Cilium's programs", { skip: withoutRealServe
           const count = (peers: Map<string, string[]>) => [...peers.values()].flat().length;
           assert.equal(count(ready), 2);
           if (options.kvstoremesh) assert.equal(count(agents), 2);
-          for (const form of forms)
-            verdicts.push(`| ${name} | ${form} | yes | ${options.kvstoremesh ? "connects" : "–"} |`);
+          for (const [i, form] of forms.entries())
+            verdicts.push(`| ${name} | ${form} | cluster${i + 1} | yes | ${options.kvstoremesh ? "connects" : "–"} |`);
         }
       });
     }

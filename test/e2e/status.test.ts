@@ -20,7 +20,7 @@ describe("status of a real mesh of three", { skip: withoutRealServers() }, () =>
     mesh = await startMesh({ ...THREE_CLUSTERS, key: "rsa" });
     const { code, stderr } = await mesh.import(await mesh.extract());
     assert.equal(code, 0, stderr);
-    // Cilium writes the first one after a minute, for which test/e2e/verify waits.
+    // Cilium writes its first heartbeat after a minute; verify.test.ts waits for it.
     for (const { etcd } of mesh.members) await etcd.put("cilium/.heartbeat", new Date().toISOString());
   });
   after(() => mesh?.stop());

@@ -27,11 +27,11 @@ const FAULTS: Fault[] = [
   500,
   503,
 ];
-/** At reads these stand for all. Each read gets some of them in turn, so that the reads of a command get all. */
+/** The faults at reads. Successive reads get different ones, so that the reads of a command meet all of them. */
 const AT_READS: Fault[] = ["refused", "reset", "truncated", "another certificate", 500];
-/** What real API servers are asked is the same, so that fewer will do there. */
-const PER_READ = { sandbox: 2, real: 1 };
-const PER_WRITE = { sandbox: FAULTS.length, real: FAULTS.length / 2 };
+/** The number of faults for each request. Real API servers get the same requests, so fewer suffice. */
+const FAULTS_PER_READ = { sandbox: 2, real: 1 };
+const FAULTS_PER_WRITE = { sandbox: FAULTS.length, real: 5 };
 
 /** How a command is called, and whether the two clusters are connected before. */
 const COMMANDS: Record<string, { args: string[]; connected: boolean }> = {
@@ -43,9 +43,10 @@ const COMMANDS: Record<string, { args: string[]; connected: boolean }> = {
 
 const KILLS = { sandbox: 100, real: 20 };
 
-/** Selects faults for the n-th request, so that successive requests get different ones. */
-function selectFaults(faults: readonly Fault[], n: number, count: number): Fault[] {
-  return Array.from({ length: count }, (_, i) => faults[(n * count + i) % faults.length] ?? assert.fail());
+/** Selects faults for the n-th request of a command, so that successive requests, and each of several commands, get different ones. */
+function selectFaults(faults: readonly Fault[], command: number, n: number, count: number): Fault[] {
+  const first = 3 * command + n * count;
+  return Array.from({ length: count }, (_, i) => faults[(first + i) % faults.length] ?? assert.fail());
 }
 
 /** Registers the tests, on two clusters of the sandbox or on two real ones. */
@@ -88,8 +89,8 @@ export function testFaults(on: "sandbox" | "real"): void {
       return state;
     }
 
-    for (const [command, { args, connected }] of Object.entries(COMMANDS)) {
-      test(`${command}: each fault at each request`, async (t) => {
+    for (const [index, [command, { args, connected }]] of Object.entries(COMMANDS).entries()) {
+      test(`${command}: faults at each request`, async (t) => {
         const relay = mesh.relays[0] ?? assert.fail();
         await mesh.restore(initial);
         if (connected) await finish("connect", "c1", "c2", "--yes");
@@ -103,10 +104,10 @@ export function testFaults(on: "sandbox" | "real"): void {
         const reads = methods.filter((method) => method === "GET").length;
         const aims = [
           ...Array.from({ length: reads }, (_, n) =>
-            selectFaults(AT_READS, n, PER_READ[on]).map((fault) => ({ read: true, n, fault })),
+            selectFaults(AT_READS, index, n, FAULTS_PER_READ[on]).map((fault) => ({ read: true, n, fault })),
           ),
           ...Array.from({ length: methods.length - reads }, (_, n) =>
-            selectFaults(FAULTS, n, PER_WRITE[on]).map((fault) => ({ read: false, n, fault })),
+            selectFaults(FAULTS, index, n, FAULTS_PER_WRITE[on]).map((fault) => ({ read: false, n, fault })),
           ),
         ].flat();
         for (const { read, n, fault } of aims) {

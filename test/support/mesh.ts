@@ -249,7 +249,11 @@ async function judge(spec: MeshSpec, members: readonly Member[]): Promise<Verdic
       agents: spec.kvstoremesh ? await judgeAgents(member, peers) : undefined,
     };
   };
-  const judged = await Promise.all(members.map(async (member) => ({ member, ...(await judgeMember(member)) })));
+  const ended = await Promise.allSettled(members.map(async (member) => ({ member, ...(await judgeMember(member)) })));
+  const judged = ended.map((one) => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
   return {
     ready: new Map(judged.map(({ member, peers }) => [member.name, peers])),
     agents: new Map(judged.flatMap(({ member, agents }) => (agents ? [[member.name, agents]] : []))),

@@ -75,7 +75,7 @@ export interface KvstoremeshOptions {
 }
 
 export interface Kvstoremesh {
-  /** What `kvstoremesh-dbg status` prints, by peer. */
+  /** The status of the peers, by name, which `kvstoremesh-dbg status` prints. */
   status(): Promise<Map<string, PeerStatus>>;
   /**
    * Waits until all peers are ready and returns their status.
@@ -117,7 +117,7 @@ export async function runKvstoremesh(options: KvstoremeshOptions): Promise<Kvsto
   };
   const status = async () => {
     const response = await fetch(`http://${api}/v1/cluster`, { signal: AbortSignal.timeout(10_000) });
-    if (!response.ok) throw new Error(`the status of kvstoremesh: ${response.status} ${await response.text()}`);
+    if (!response.ok) throw new Error(`${name}: GET /v1/cluster: ${response.status} ${await response.text()}`);
     const clusters = ((await response.json()) ?? []) as Record<string, unknown>[];
     return new Map(clusters.map((one) => [String(one.name), peerStatus(one)]));
   };
