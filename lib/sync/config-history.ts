@@ -1,9 +1,9 @@
 /** Since when the configs of peers in targets have been as they are, whoever wrote them. */
-import { createHash } from "node:crypto";
 import { secretHolding } from "../import/plan/existing.ts";
 import { existingOf, type Member } from "../mesh/member.ts";
 import type { EtcdConfig } from "../peer/etcd-config.ts";
 import type { Entry } from "../peer/secret.ts";
+import { hashText } from "../util/hash.ts";
 import type { ParseCache } from "../util/parse-cache.ts";
 import type { WrittenVersion } from "./write-plan.ts";
 
@@ -87,14 +87,10 @@ function hashOf(entry: Entry | undefined, cache: ParseCache): number {
     typeof ca === "object" ? ca.pem : ca,
     ...(client === "importer" ? [client] : [client.cert, client.key]),
   ];
-  const hashes = [cache.parse(hashOfConfig, entry.config), ...files.map((text) => cache.parse(hashOfText, text))];
+  const hashes = [cache.parse(hashOfConfig, entry.config), ...files.map((text) => cache.parse(hashText, text))];
   return hashes.reduce((all, one) => (Math.imul(all, 31) + one) | 0, 0);
 }
 
 function hashOfConfig(config: EtcdConfig): number {
-  return hashOfText(JSON.stringify(config));
-}
-
-function hashOfText(text: string): number {
-  return createHash("sha256").update(text).digest().readInt32BE();
+  return hashText(JSON.stringify(config));
 }

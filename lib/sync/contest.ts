@@ -1,11 +1,11 @@
 /** Detects other field managers that change back what `sync` writes, and how long it then pauses. Pure. */
-import { createHash } from "node:crypto";
 import type { V1ManagedFieldsEntry, V1ObjectMeta } from "@kubernetes/client-node";
 import { type Change, describeObject } from "../import/plan/change.ts";
 import { FIELD_MANAGER } from "../peer/annotations.ts";
 import { isEtcdConfig } from "../peer/etcd-config.ts";
 import { isClusterName } from "../peer/peer.ts";
 import { getField } from "../util/fields.ts";
+import { hashText } from "../util/hash.ts";
 import type { ContestedKey } from "./state.ts";
 
 /**
@@ -178,8 +178,7 @@ function writtenValues(change: Change): [path: string[], value: unknown][] {
 }
 
 function hashOf(value: unknown): number {
-  const text = JSON.stringify(typeof value === "string" ? withoutNumbers(value) : value);
-  return createHash("sha256").update(text).digest().readInt32BE();
+  return hashText(JSON.stringify(typeof value === "string" ? withoutNumbers(value) : value));
 }
 
 /**

@@ -24,7 +24,7 @@ export function readJobManifests(): KubernetesObject[] {
   return resources.flatMap((file) => parseAllDocuments(read(file)).map((document) => document.toJS()));
 }
 
-/** Returns the pod of a Job or CronJob; undefined for other objects. */
+/** Returns the pod of a Job, a CronJob or a Deployment; undefined for other objects. */
 export function podOf({ spec }: KubernetesObject): V1PodSpec | undefined {
   return (spec?.jobTemplate?.spec ?? spec)?.template?.spec;
 }

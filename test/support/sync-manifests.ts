@@ -2,9 +2,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { V1EnvVar } from "@kubernetes/client-node";
 import { parseAllDocuments, stringify } from "yaml";
 import type { KubernetesObject } from "../../lib/sandbox/object.ts";
+import { podOf } from "./job-manifests.ts";
 import { realAssets } from "./real-assets.ts";
 import { run } from "./real-process.ts";
 
@@ -30,8 +30,8 @@ export function parseManifests(text: string): KubernetesObject[] {
 /** Returns the flags of Node in the pods of the Deployment. */
 export function readSyncNodeOptions(): string {
   const [deployment] = parseManifests(readFileSync(join(SYNC_FOLDER, "deployment.yaml"), "utf8"));
-  const env: V1EnvVar[] = deployment?.spec.template.spec.containers[0].env;
-  return env.find(({ name }) => name === "NODE_OPTIONS")?.value ?? "";
+  const [container] = (deployment && podOf(deployment)?.containers) ?? [];
+  return container?.env?.find(({ name }) => name === "NODE_OPTIONS")?.value ?? "";
 }
 
 /**

@@ -32,7 +32,11 @@ async function startTarget(t: TestContext, options: MemberOptions = {}) {
     write((secret) => {
       secret.metadata.labels = { ...secret.metadata.labels, changed: value };
     });
-  return { api, write, label };
+  const read = async () => {
+    const options = { addresses: 3, resolve: async () => [], cache: new ParseCache(), now: new Date() };
+    return (await readForSync(api, "c1", options)).member;
+  };
+  return { api, write, label, read };
 }
 
 test("a watch defers what it sees during a write, and reports what others wrote", async (t) => {
@@ -85,11 +89,7 @@ test("a watch defers what it sees during a write, and reports what others wrote"
 });
 
 test("a config is as old as our write only if no other client wrote since", async (t) => {
-  const { api, write } = await startTarget(t);
-  const read = async () => {
-    const options = { addresses: 3, resolve: async () => [], cache: new ParseCache(), now: new Date() };
-    return (await readForSync(api, "c1", options)).member;
-  };
+  const { write, read } = await startTarget(t);
   const change = (last: number) =>
     write((secret) => {
       const config = `endpoints:\n- https://172.18.9.${last}:2379\n`;
@@ -114,22 +114,17 @@ test("a config is as old as our write only if no other client wrote since", asyn
 });
 
 test("a config is as old as the last change of its URL, its CA, its certificate or its key", async (t) => {
-  const { api, write } = await startTarget(t, { kvstoremesh: false });
+  const { write, read } = await startTarget(t, { kvstoremesh: false });
   const history = new ConfigHistory();
-  const note = async () => {
-    const options = { addresses: 3, resolve: async () => [], cache: new ParseCache(), now: new Date() };
-    const { member } = await readForSync(api, "c1", options);
-    const { config, keys } = existingOf(member).agents.entries.get("c2") ?? assert.fail();
-    history.note("c1", member);
-    return { config: config ?? assert.fail(), keys };
-  };
+  const note = async () => history.note("c1", await read());
   const replace = (key: string | undefined, change: (text: string) => string) =>
     write((secret) => {
       const text = Buffer.from(secret.data?.[key ?? ""] ?? "", "base64").toString();
       assert.notEqual(change(text), text);
       secret.data = { ...secret.data, [key ?? ""]: Buffer.from(change(text)).toString("base64") };
     });
-  const { keys } = await note();
+  const { keys } = existingOf(await read()).agents.entries.get("c2") ?? assert.fail();
+  await note();
   const first = history.since("c1", "c2");
   await sleep(10);
   await note();

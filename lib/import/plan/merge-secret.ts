@@ -82,15 +82,15 @@ export function mergeEntries(
     const old = before.get(name);
     const isFree = (key: string) => mayWrite(name, key) && !claimed.has(key);
     const isCurrent = old && (!rewrite || hasDefaultKeys(old, entry)) && isUpToDate(old, entry, existing, cache);
-    const inPlace = isCurrent ? inPlaceWrites(old, entry) : undefined;
-    const keepsConfig = inPlace?.every(([key, content]) => isFree(key) || hasContent(key, content)) === true;
-    const writes = inPlace && keepsConfig ? inPlace : rewriteEntry(entry, isFree, hasContent);
+    const renewal = isCurrent ? inPlaceWrites(old, entry) : undefined;
+    const inPlace = renewal?.every(([key, content]) => isFree(key) || hasContent(key, content)) ? renewal : undefined;
+    const writes = inPlace ?? rewriteEntry(entry, isFree, hasContent);
     const changing = writes.filter(([key, content]) => !hasContent(key, content));
     for (const [key] of writes) claimed.add(key);
     for (const [key, content] of changing) files.set(key, cache.parse(encodeText, content));
     outcomes.set(name, !existing.has(name) ? "added" : changing.length > 0 ? "changed" : "unchanged");
-    // A config that is kept still references all its files.
-    if (old && !keepsConfig && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
+    // A config whose files are written in place still references all of them.
+    if (old && !inPlace && changing.length > 0) for (const key of existingKeys(old)) replaced.add(key);
   }
   removeUnreferenced(files, replaced, cache);
   return { changes: changesOf(existing, files), outcomes, files };

@@ -1,5 +1,5 @@
 /** Checks of the name and id of a peer. Pure. */
-import { canonicalAliases, canonicalEndpoints } from "../etcd-config.ts";
+import { isSameEndpoint } from "../etcd-config.ts";
 import { type Finding, finding, type Place } from "../findings.ts";
 import { isClusterName, type Peer } from "../peer.ts";
 
@@ -14,11 +14,11 @@ export function checkIdentity({ name, facts }: Peer, place: Place): Finding[] {
 
 /** Whether two peers are equal. Of their facts, only id and maximum are compared, if both peers have them. */
 export function isSamePeer(a: Peer, b: Peer): boolean {
-  const toComparable = ({ name, endpoints, hostAliases, ca, client }: Peer) =>
-    JSON.stringify([name, canonicalEndpoints(endpoints), canonicalAliases(hostAliases), ca, client]);
+  const toComparable = ({ name, ca, client }: Peer) => JSON.stringify([name, ca, client]);
   const { id = b.facts.id, maxConnectedClusters: maximum = b.facts.maxConnectedClusters } = a.facts;
   return (
     toComparable(a) === toComparable(b) &&
+    isSameEndpoint(a, b) &&
     id === (b.facts.id ?? id) &&
     maximum === (b.facts.maxConnectedClusters ?? maximum)
   );
